@@ -1,0 +1,53 @@
+"""One rank of a gang: what `stages.contract.Rank` promises, over a process group that is already initialised.
+
+Shared by the Ray and the Ray-free backend, which differ only in how the processes come to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.contract import GangLayout, NumbersReported, PartRecord, Post
+from stages.making import Making
+
+
+@dataclass
+class GangRank:
+    """A rank bound to the making of one artifact."""
+
+    making: Making
+    layout: GangLayout
+    rank: int
+    world_size: int
+    device: str
+    scratch: Path
+    post: Post
+    stop_asked: Callable[[], bool]
+
+    def report(self, numbers: Mapping[str, float], at_step: int) -> None:
+        self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
+
+    def should_stop(self) -> bool:
+        return any(exchange(self.stop_asked() if self.rank == 0 else False))
+
+    def latest(self) -> PartRecord | None:
+        found = self.making.checkpoints()
+        return found[-1] if found else None
+
+    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
+        self.making.fetch(record, folder, prefix)
+
+    def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
+        return self.making.commit_checkpoint(folder, {**facts, "step": step}, self.rank, exchange, self.post)
+
+
+def exchange(value: Any) -> list[Any]:
+    """Gather one value from every rank, in rank order, on every rank. Collective."""
+    import torch.distributed as dist
+
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, value)
+    return gathered

@@ -1,0 +1,232 @@
+"""Artifacts: folders that never change once committed, described by a manifest that is written last.
+
+Owns the shapes of records and manifests and the reading of artifacts. `stages/making.py` writes them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.fingerprint import SHOWN_DIGITS, digest
+from stages.store import Store, StoreError
+
+STEPS_PHASE = "steps"
+"""The phase under which a training stage's committed checkpoints are recorded, one part for each."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ItemBalance(_Record):
+    """How every item that entered ended: kept, dropped for a reason, or failed for a reason."""
+
+    kept: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+    failed: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def num_dropped(self) -> int:
+        return sum(self.dropped.values())
+
+    @property
+    def num_failed(self) -> int:
+        return sum(self.failed.values())
+
+    @property
+    def total(self) -> int:
+        return self.kept + self.num_dropped + self.num_failed
+
+    def __add__(self, other: ItemBalance) -> ItemBalance:
+        return ItemBalance(
+            kept=self.kept + other.kept,
+            dropped=dict(sorted((Counter(self.dropped) + Counter(other.dropped)).items())),
+            failed=dict(sorted((Counter(self.failed) + Counter(other.failed)).items())),
+        )
+
+
+class FileEntry(_Record):
+    """One file of a part."""
+
+    name: str
+    """Path inside the part, such as `pairs.tar` or `model/config.json`."""
+    key: str
+    """Where the bytes lie in the store."""
+    size_bytes: int
+    sha256: str
+
+
+class PartRecord(_Record):
+    """What one part of a phase came to. Creating it, exclusively, is what makes the part true."""
+
+    phase: str
+    part: str
+    files: tuple[FileEntry, ...] = ()
+    items: ItemBalance = ItemBalance()
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What two undisturbed runs agree on: counts, widths, seeds. Hashed into the artifact's content digest."""
+    made_by: dict[str, Any] = Field(default_factory=dict)
+    """What they need not agree on: attempt, host, seconds, tries."""
+
+    def file(self, name: str) -> FileEntry:
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise KeyError(f"part {self.phase}/{self.part} has no file {name!r}; it has {[f.name for f in self.files]}")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the content digest is computed from: names and bytes, no times and no places."""
+        files = {entry.name: [entry.size_bytes, entry.sha256] for entry in self.files}
+        return {"phase": self.phase, "part": self.part, "files": files, "facts": self.facts}
+
+
+class InputRecord(_Record):
+    """An input that was really read: what it is and the digest of its content at that time."""
+
+    stage: str
+    fingerprint: str
+    content: str
+
+
+class Manifest(_Record):
+    """The sidecar written last. No manifest, no artifact."""
+
+    kind: str
+    stage: str
+    number: int
+    fingerprint: str
+    recipe: dict[str, Any]
+    """The recipe in full, defaults included, for people and for comparison."""
+    inputs: dict[str, InputRecord]
+    parts: tuple[PartRecord, ...]
+    items: ItemBalance
+    content: str
+    """sha256 over the parts' names, bytes and facts: equal for two runs that made the same thing."""
+    versions: dict[str, str]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def content_digest(parts: tuple[PartRecord, ...]) -> str:
+    """sha256 over what the parts hold, 64 hex digits."""
+    return digest([part.content for part in parts], "parts")
+
+
+def artifact_folder(stage: str, fingerprint: str) -> str:
+    """The key prefix of an artifact: `artifacts/<stage>/<fingerprint>`."""
+    return f"artifacts/{stage}/{fingerprint[:SHOWN_DIGITS]}"
+
+
+class Artifact:
+    """A committed artifact, opened for reading. Each kind is a subclass that knows its own files."""
+
+    kind: ClassVar[str] = "Artifact"
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__name__
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.manifest = manifest
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self.manifest.stage}/{self.short})"
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint
+
+    @property
+    def short(self) -> str:
+        """The digits of the fingerprint that people see."""
+        return self.manifest.fingerprint[:SHOWN_DIGITS]
+
+    @property
+    def folder(self) -> str:
+        """The artifact's key prefix in the store."""
+        return artifact_folder(self.manifest.stage, self.manifest.fingerprint)
+
+    @property
+    def parts(self) -> tuple[PartRecord, ...]:
+        return self.manifest.parts
+
+    def phase(self, name: str) -> tuple[PartRecord, ...]:
+        """The parts of one phase, in their listed order."""
+        return tuple(part for part in self.manifest.parts if part.phase == name)
+
+    def part(self, name: str, phase: str | None = None) -> PartRecord:
+        for record in self.manifest.parts:
+            if record.part == name and phase in (None, record.phase):
+                return record
+        raise KeyError(f"{self!r} has no part {name!r} in phase {phase or 'any'!r}")
+
+    def read(self, entry: FileEntry) -> bytes:
+        """The bytes of one file, checked against their recorded size."""
+        data = self.store.read(entry.key)
+        if data is None or len(data) != entry.size_bytes:
+            found = "missing" if data is None else f"{len(data)} bytes"
+            raise StoreError(
+                f"{self!r}: {entry.name} is {found}, {entry.size_bytes} bytes were committed; "
+                f"`neo audit {self.short}` names all such files"
+            )
+        return data
+
+    def local_path(self, entry: FileEntry) -> Path:
+        """A local file with the bytes of `entry`, checked against the recorded size."""
+        path = self.store.local_path(entry.key, self._cache)
+        if path.stat().st_size != entry.size_bytes:
+            raise StoreError(f"{path} has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
+        return path
+
+    def input(self, name: str, kind: type[AnyArtifact]) -> AnyArtifact:
+        """The artifact that this one read under `name`, opened as `kind`."""
+        record = self.manifest.inputs.get(name)
+        if record is None:
+            raise KeyError(f"{self!r} has no input {name!r}; it has {sorted(self.manifest.inputs)}")
+        return open_artifact(self.store, record.stage, record.fingerprint, kind)
+
+    def inputs(self, prefix: str = "") -> Iterator[tuple[str, InputRecord]]:
+        """The inputs whose names begin with `prefix`, in order."""
+        return ((name, ref) for name, ref in self.manifest.inputs.items() if name.startswith(prefix))
+
+    @cached_property
+    def _cache(self) -> Path:
+        return Path(tempfile.gettempdir()) / "neo-cache"
+
+
+AnyArtifact = TypeVar("AnyArtifact", bound=Artifact)
+
+
+def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
+    """The manifest committed under a fingerprint, or None: then there is no such artifact."""
+    raw = store.read_json(f"{artifact_folder(stage, fingerprint)}/manifest.json")
+    return None if raw is None else Manifest.model_validate(raw)
+
+
+def open_artifact(store: Store, stage: str, fingerprint: str, kind: type[AnyArtifact]) -> AnyArtifact:
+    """Open a committed artifact as `kind`. Raises `StoreError` if it is not committed or of another kind."""
+    manifest = read_manifest(store, stage, fingerprint)
+    if manifest is None:
+        raise StoreError(
+            f"{stage}/{fingerprint[:SHOWN_DIGITS]} is not committed in {store.url}; run its pipeline first"
+        )
+    if kind is not Artifact and manifest.kind != kind.kind:
+        raise StoreError(f"{stage}/{fingerprint[:SHOWN_DIGITS]} holds {manifest.kind}, not {kind.kind}")
+    return kind(store, manifest)
+
+
+def describe_inputs(artifacts: Mapping[str, Artifact]) -> dict[str, InputRecord]:
+    """What a manifest says of the inputs that were read."""
+    return {
+        name: InputRecord(
+            stage=artifact.manifest.stage, fingerprint=artifact.fingerprint, content=artifact.manifest.content
+        )
+        for name, artifact in artifacts.items()
+    }

@@ -1,0 +1,161 @@
+"""What a stage is given and what it may ask for: the only door between stages and the machines they run on.
+
+A stage asks for four things: to `spread` work over parts, to run a `gang` of ranks, to `report` numbers, and for a
+private `scratch` folder. Whoever runs stages (`cluster/`) fulfils them. Stages know no backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.artifact import ItemBalance, PartRecord
+from stages.events import Event, NumbersReported, Post
+
+__all__ = [
+    "Event",
+    "GangLayout",
+    "InterruptedRunError",
+    "ItemBalance",
+    "NumbersReported",
+    "Part",
+    "PartDraft",
+    "PartRecord",
+    "PartWork",
+    "Post",
+    "Rank",
+    "Recipe",
+    "StageContext",
+    "StageError",
+    "SupersededError",
+]
+
+
+class Recipe(BaseModel):
+    """Everything that changes what a stage makes, and nothing about where it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Part(BaseModel):
+    """One unit of a phase: a name that is unique in the phase and what to do, as plain JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[0-9A-Za-z_-]+$")
+    task: dict[str, Any] = Field(default_factory=dict)
+    num_items: int | None = None
+    """How many items enter, where that is known beforehand: the balance is checked against it."""
+
+
+class PartDraft(Protocol):
+    """Where the work on one part puts its results. Nothing of it exists until the part is recorded."""
+
+    @property
+    def scratch(self) -> Path:
+        """A private local folder, removed afterwards."""
+
+    def path(self, name: str) -> Path:
+        """A local path for the file `name` of this part (`pairs.tar`, `model/config.json`); parents are made."""
+
+    def count(self, items: ItemBalance) -> None:
+        """Add to the balance of this part."""
+
+    def fact(self, **facts: Any) -> None:
+        """Record what two undisturbed runs agree on. Plain JSON."""
+
+    def note(self, **notes: Any) -> None:
+        """Record what they need not agree on: times, tries, addresses. Plain JSON."""
+
+    def progress(self, num_done: int) -> None:
+        """Say how many items are through, for people to watch. Cheap; call it as often as you like."""
+
+
+PartWork: TypeAlias = Callable[[Part, PartDraft], None]
+
+
+class GangLayout(BaseModel):
+    """How a site runs a gang of training ranks. Not identity: any layout makes the same thing to rounding."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_ranks: int = Field(default=1, ge=1)
+    """Processes, each with one device."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
+    micro_rows: int = Field(default=1, ge=1)
+    """Packed rows in one forward pass of one rank; the rest of an optimizer step is accumulated."""
+    attention: Literal["sdpa", "flex", "flash"] = "sdpa"
+    """Attention backend."""
+    activation_checkpointing: bool = False
+    """Recompute block activations in the backward pass."""
+    num_loader_workers: int = Field(default=0, ge=0)
+    """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
+
+
+class Rank(Protocol):
+    """One rank of a gang, inside its process. The process group is already initialised."""
+
+    rank: int
+    world_size: int
+    device: str
+    layout: GangLayout
+
+    @property
+    def scratch(self) -> Path:
+        """A private local folder of this rank."""
+
+    def report(self, numbers: Mapping[str, float], at_step: int) -> None:
+        """Post numbers for people to watch. Opens no socket to a tracker and does not wait."""
+
+    def should_stop(self) -> bool:
+        """Whether the run was asked to stop: commit, then return. The same answer on every rank at one step."""
+
+    def latest(self) -> PartRecord | None:
+        """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`."""
+
+    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
+        """Bring the files of a committed checkpoint whose names begin with `prefix` into `folder`, verified."""
+
+    def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
+        """Commit a checkpoint: all files under `folder` of all ranks, as one record. Collective.
+
+        Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has
+        committed this step already.
+        """
+
+
+class StageContext(Protocol):
+    """What a stage may ask of its surroundings."""
+
+    @property
+    def scratch(self) -> Path:
+        """A private local folder, removed when the stage returns."""
+
+    def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
+        """Do `work` for each part, on as many workers as the site gives; returns the records in listed order.
+
+        `work` must pickle: a function at module level, or `functools.partial` of one. Parts that are recorded
+        already are not done again.
+        """
+
+    def gang(self, rank_main: Callable[[Rank], None]) -> None:
+        """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle."""
+
+    def report(self, numbers: Mapping[str, float]) -> None:
+        """Post numbers for people to watch."""
+
+
+class StageError(RuntimeError):
+    """A stage cannot go on; the message names the thing, the value and what to do."""
+
+
+class SupersededError(StageError):
+    """Another attempt has made this meanwhile; nothing is lost, this attempt stops."""
+
+
+class InterruptedRunError(StageError):
+    """The run was asked to stop and did so after its last commit; running again continues from there."""

@@ -1,0 +1,230 @@
+"""Making one artifact: phases, parts, checkpoints and the commit at the end.
+
+Owns the order in which things become true. A part is written on local scratch, hashed, uploaded to the attempt's
+private place, and then recorded by one exclusive create; whoever wins defines the part. When every listed part has a
+record, they are folded into the manifest. Any of it may be killed at any instant and run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
+from stages.contract import Part, PartWork, StageError, SupersededError
+from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
+from stages.store import Store, StoreError
+
+SECONDS_BETWEEN_PROGRESS = 0.5
+
+
+@dataclass(frozen=True)
+class Making:
+    """The making of one artifact by one attempt. Small, and pickles: every worker and rank gets a copy."""
+
+    store: Store
+    folder: str
+    """The artifact's key prefix."""
+    step: str
+    """Name of the step in its pipeline, for events."""
+    attempt: str
+    """Run and attempt number: names the private place for data that no record names yet."""
+
+    def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> dict[str, PartRecord | None]:
+        """List the parts of a phase, create-exclusively; returns the record of each, None where it is to be made.
+
+        Raises `StageError` if the list differs from the one committed before: parts are a pure function of the
+        recipe and the inputs, so a difference is a fault of the stage.
+        """
+        listed = [part.model_dump() for part in parts]
+        key = f"{self.folder}/phases/{phase}/parts.json"
+        if not self.store.create_json(key, listed) and self.store.read_json(key) != listed:
+            raise StageError(
+                f"step {self.step!r}: the parts of phase {phase!r} are not those listed in {key}; "
+                "the stage's code changed without raising its number, or its parts depend on chance"
+            )
+        records = {part.name: self.record(phase, part.name) for part in parts}
+        done = [record for record in records.values() if record is not None]
+        items = sum((record.items for record in done), ItemBalance())
+        post(PhaseOpened(step=self.step, phase=phase, num_parts=len(parts), num_recorded=len(done), items=items))
+        return records
+
+    def record(self, phase: str, part: str) -> PartRecord | None:
+        """The record of a part, or None. A record that does not parse is moved aside and its part made again."""
+        key = self._record_key(phase, part)
+        try:
+            raw = self.store.read_json(key)
+            return None if raw is None else PartRecord.model_validate(raw)
+        except (StoreError, ValidationError):
+            self.store.set_aside(key)
+            return None
+
+    def make_part(self, work: PartWork, phase: str, part: Part, post: Post) -> PartRecord:
+        """Do the work on one part and record it; returns the record that counts, ours or an earlier one."""
+        with scratch_folder(f"{self.step}-{part.name}") as scratch:
+            draft = Draft(scratch=scratch, report=self._reporter(phase, part, post))
+            started = time.monotonic()
+            work(part, draft)
+            _check_balance(self.step, phase, part, draft.items)
+            files = [self._upload(path, name, f"{phase}/{part.name}") for name, path in draft.files()]
+            made_by = {"attempt": self.attempt, "host": socket.gethostname(), **draft.notes}
+            record = PartRecord(
+                phase=phase,
+                part=part.name,
+                files=tuple(files),
+                items=draft.items,
+                facts=draft.facts,
+                made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
+            )
+        winner = self._create_record(self._record_key(phase, part.name), record)
+        post(PartRecorded(step=self.step, phase=phase, part=part.name, items=winner.items))
+        return winner
+
+    def checkpoints(self) -> list[PartRecord]:
+        """The committed checkpoints in order. Each has a known key, so nothing depends on listing."""
+        found: list[PartRecord] = []
+        while (record := self.record(STEPS_PHASE, f"{len(found):06d}")) is not None:
+            found.append(record)
+        return found
+
+    def commit_checkpoint(
+        self,
+        folder: Path,
+        facts: Mapping[str, Any],
+        rank: int,
+        exchange: Callable[[Any], list[Any]],
+        post: Post,
+    ) -> PartRecord:
+        """Commit what all ranks hold under their `folder` as one checkpoint. Collective.
+
+        `exchange` gathers one value from every rank, in rank order, on every rank. `facts["step"]` is the step.
+        """
+        step, number = int(facts["step"]), len(self.checkpoints())
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        mine = [self._upload(path, path.relative_to(folder).as_posix(), f"step-{step:08d}") for path in paths]
+        everyone: list[list[FileEntry]] = exchange(mine)
+        files = tuple(sorted((entry for entries in everyone for entry in entries), key=lambda entry: entry.name))
+        record = PartRecord(
+            phase=STEPS_PHASE,
+            part=f"{number:06d}",
+            files=files,
+            facts=dict(facts),
+            made_by={"attempt": self.attempt, "num_ranks": len(everyone)},
+        )
+        ours = self._create_record(self._record_key(STEPS_PHASE, record.part), record) if rank == 0 else None
+        winner: PartRecord = exchange(ours)[0]
+        if winner.made_by["attempt"] != self.attempt or winner.content != record.content:
+            raise SupersededError(
+                f"step {self.step!r}: checkpoint {number} was committed by {winner.made_by['attempt']}; "
+                f"attempt {self.attempt} stops here and changes nothing"
+            )
+        if rank == 0:
+            post(CheckpointCommitted(step=self.step, at_step=step))
+        return winner
+
+    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
+        """Copy a record's files whose names begin with `prefix` into `folder`. Raises `StoreError` if damaged."""
+        for entry in record.files:
+            if entry.name.startswith(prefix):
+                target = folder / entry.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.store.local_path(entry.key, folder / ".fetched"), target)
+                if sha256_of(target) != entry.sha256:
+                    raise StoreError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
+        shutil.rmtree(folder / ".fetched", ignore_errors=True)
+
+    def _upload(self, path: Path, name: str, place: str) -> FileEntry:
+        key = f"{self.folder}/attempts/{self.attempt}/{place}/{name}"
+        self.store.upload(path, key)
+        return FileEntry(name=name, key=key, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+
+    def _create_record(self, key: str, record: PartRecord) -> PartRecord:
+        if self.store.create_json(key, record.model_dump()):
+            return record
+        return PartRecord.model_validate(self.store.read_json(key))
+
+    def _record_key(self, phase: str, part: str) -> str:
+        return f"{self.folder}/records/{phase}/{part}.json"
+
+    def _reporter(self, phase: str, part: Part, post: Post) -> Callable[[int], None]:
+        last_seconds = 0.0
+
+        def report(num_done: int) -> None:
+            nonlocal last_seconds
+            now_seconds = time.monotonic()
+            if now_seconds - last_seconds >= SECONDS_BETWEEN_PROGRESS:
+                last_seconds = now_seconds
+                post(PartProgress(step=self.step, phase=phase, part=part.name, num_done=num_done))
+
+        return report
+
+
+@dataclass
+class Draft:
+    """The results of one part before it is recorded: files on local scratch, counts and facts."""
+
+    scratch: Path
+    report: Callable[[int], None]
+    items: ItemBalance = field(default_factory=ItemBalance)
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    _paths: dict[str, Path] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        path = self.scratch / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._paths[name] = path
+        return path
+
+    def count(self, items: ItemBalance) -> None:
+        self.items = self.items + items
+
+    def fact(self, **facts: Any) -> None:
+        self.facts |= facts
+
+    def note(self, **notes: Any) -> None:
+        self.notes |= notes
+
+    def progress(self, num_done: int) -> None:
+        self.report(num_done)
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Name and path of every file promised by `path`, in order. Raises `StageError` if one was not written."""
+        missing = [name for name, path in self._paths.items() if not path.is_file()]
+        if missing:
+            raise StageError(f"the part promised {missing} and did not write it")
+        return sorted(self._paths.items())
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def scratch_folder(label: str) -> Iterator[Path]:
+    """A private local folder that is removed afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix=f"neo-{label}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_balance(step: str, phase: str, part: Part, items: ItemBalance) -> None:
+    if part.num_items is not None and items.total != part.num_items:
+        raise StageError(
+            f"step {step!r}: part {phase}/{part.name} was given {part.num_items} items and accounts for {items.total} "
+            f"({items.kept} kept, {items.num_dropped} dropped, {items.num_failed} failed); none may disappear"
+        )

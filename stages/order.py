@@ -1,0 +1,141 @@
+"""Carrying out one step: from a plain order to a committed manifest.
+
+Owns what travels to the process that makes a step, and the fold of records into the manifest, the last write. The
+backend decides only how the stage's four verbs are fulfilled.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol, TypeAlias
+
+from stages.artifact import (
+    Artifact,
+    InputRecord,
+    ItemBalance,
+    Manifest,
+    PartRecord,
+    artifact_folder,
+    content_digest,
+    describe_inputs,
+    open_artifact,
+    read_manifest,
+)
+from stages.contract import Recipe, StageContext, StageError
+from stages.events import Post, StepEnded, StepStarted
+from stages.making import Making
+from stages.step import Stage
+from stages.store import Store
+
+PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
+"""Packages whose version can touch bytes; recorded in every manifest."""
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """What to make, frozen at submission: plain values and the stage itself."""
+
+    step: str
+    stage: Stage[Any]
+    recipe: Recipe
+    fingerprint: str
+    inputs: Mapping[str, tuple[str, str]]
+    """Input name to (stage name, fingerprint) of the artifact it reads."""
+    store: Store
+    run: str
+    attempt: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def making(self) -> Making:
+        folder = artifact_folder(self.stage.name, self.fingerprint)
+        return Making(store=self.store, folder=folder, step=self.step, attempt=self.attempt)
+
+
+OpenContext: TypeAlias = Callable[[Making, Post], AbstractContextManager["RecordingContext"]]
+"""A backend's context for one step, opened in the process that carries it out."""
+
+
+class RecordingContext(StageContext, Protocol):
+    """A context that knows which records the stage has gathered, so that they can be folded."""
+
+    records: list[PartRecord]
+
+
+def carry_out(order: StepOrder, open_context: OpenContext, post: Post) -> Manifest:
+    """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one."""
+    committed = read_manifest(order.store, order.stage.name, order.fingerprint)
+    if committed is not None:
+        post(StepEnded(step=order.step, outcome="reused", items=committed.items))
+        return committed
+    post(StepStarted(step=order.step))
+    started = time.monotonic()
+    artifacts = _open_inputs(order)
+    with open_context(order.making, post) as context:
+        order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
+        records = tuple(context.records)
+    manifest = _commit(order, fold(order, describe_inputs(artifacts), records))
+    post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
+    return manifest
+
+
+def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
+    """The manifest over the records of all phases, with the item balance and the digest of the content."""
+    if not records:
+        raise StageError(f"step {order.step!r}: {order.stage.name} recorded no part, so it made nothing")
+    last_phase = records[-1].phase
+    return Manifest(
+        kind=order.stage.makes.kind,
+        stage=order.stage.name,
+        number=order.stage.number,
+        fingerprint=order.fingerprint,
+        recipe=order.recipe.model_dump(mode="json"),
+        inputs=dict(inputs),
+        parts=records,
+        items=sum((record.items for record in records if record.phase == last_phase), ItemBalance()),
+        content=content_digest(records),
+        versions=versions(),
+        provenance={"run": order.run, "attempt": order.attempt, **order.provenance},
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that can touch bytes, as far as they are installed."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _open_inputs(order: StepOrder) -> dict[str, Artifact]:
+    kinds = {slot.name: slot.kinds for slot in order.stage.slots}
+    opened: dict[str, Artifact] = {}
+    for name, (stage_name, fingerprint) in order.inputs.items():
+        allowed = {kind.kind: kind for kind in _with_subclasses(kinds[name.split(".", 1)[0]])}
+        plain = open_artifact(order.store, stage_name, fingerprint, Artifact)
+        if plain.manifest.kind not in allowed:
+            raise StageError(f"step {order.step!r}: input {name!r} is {plain!r}, expected {sorted(allowed)}")
+        opened[name] = allowed[plain.manifest.kind](order.store, plain.manifest)
+    return opened
+
+
+def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
+    return [kind for base in kinds for kind in (base, *_with_subclasses(tuple(base.__subclasses__())))]
+
+
+def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
+    key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
+    if order.store.create_json(key, manifest.model_dump(mode="json")):
+        return manifest
+    winner = read_manifest(order.store, order.stage.name, order.fingerprint)
+    if winner is None:
+        raise StageError(f"step {order.step!r}: {key} vanished while it was committed; run the command again")
+    return winner

@@ -1,0 +1,161 @@
+"""Parts, records, manifests: what is made once stays, and what no record names does not exist."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cluster.local import local_context
+from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.order import StepOrder, carry_out
+from stages.step import BindError, stage
+from stages.store import Store
+
+
+class Words(Artifact):
+    """Tables of words."""
+
+
+class Lengths(Artifact):
+    """Lengths of words."""
+
+
+class WordsRecipe(Recipe):
+    words: tuple[str, ...]
+    num_parts: int = 2
+
+
+class LengthsRecipe(Recipe):
+    min_length: int = 1
+
+
+def write_words(part: Part, draft: PartDraft, calls: Path) -> None:
+    with calls.open("a") as file:
+        file.write(part.name + "\n")
+    draft.path("words.txt").write_text("\n".join(part.task["words"]))
+    draft.count(ItemBalance(kept=len(part.task["words"])))
+
+
+CALLS = Path("unset")
+
+
+@stage(number=1, recipe=WordsRecipe, makes=Words)
+def make_words(recipe: WordsRecipe, *, ctx: StageContext) -> None:
+    parts = [
+        Part(name=f"{n:05d}", task={"words": list(recipe.words[n :: recipe.num_parts])}) for n in range(recipe.num_parts)
+    ]
+    ctx.spread(partial(write_words, calls=CALLS), over=parts, phase="write")
+
+
+def measure(part: Part, draft: PartDraft, words: Words, min_length: int) -> None:
+    text = words.read(words.part(part.name).file("words.txt")).decode().split()
+    kept = [word for word in text if len(word) >= min_length]
+    draft.path("lengths.txt").write_text(" ".join(str(len(word)) for word in kept))
+    draft.count(ItemBalance(kept=len(kept), dropped={"too_short": len(text) - len(kept)}))
+
+
+@stage(number=1, recipe=LengthsRecipe, makes=Lengths)
+def measure_words(recipe: LengthsRecipe, words: Words, *, ctx: StageContext) -> None:
+    over = [Part(name=record.part, num_items=record.items.kept) for record in words.parts]
+    ctx.spread(partial(measure, words=words, min_length=recipe.min_length), over=over, phase="measure")
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "calls.txt"
+    path.touch()
+    monkeypatch.setattr(f"{__name__}.CALLS", path)
+    return path
+
+
+def order(step, store: Store, attempt: str = "run-1") -> StepOrder:
+    inputs = {name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()}
+    return StepOrder(
+        step=step.name, stage=step.stage, recipe=step.recipe, fingerprint=step.fingerprint, inputs=inputs,
+        store=store, run="run", attempt=attempt,
+    )
+
+
+def make(step, store: Store, attempt: str = "run-1"):
+    events = []
+    manifest = carry_out(order(step, store, attempt), local_context, events.append)
+    return manifest, events
+
+
+def test_a_committed_artifact_is_reused_and_its_parts_are_made_once(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    first, _ = make(step, store)
+    second, events = make(step, store, "run-2")
+    assert first == second
+    assert [event.outcome for event in events if event.event == "ended"] == ["reused"]
+    assert sorted(calls.read_text().split()) == ["00000", "00001"]
+    assert first.items == ItemBalance(kept=3)
+
+
+def test_parts_recorded_before_a_death_are_not_made_again(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    make(step, store)
+    folder = store.folder / "artifacts" / "make_words" / step.fingerprint[:12]
+    (folder / "manifest.json").unlink()
+    (folder / "records" / "write" / "00001.json").unlink()
+    again, _ = make(step, store, "run-2")
+    assert calls.read_text().split() == ["00000", "00001", "00001"]
+    assert [part.made_by["attempt"] for part in again.parts] == ["run-1", "run-2"]
+
+
+def test_a_torn_record_is_moved_aside_and_its_part_made_again(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue")))
+    whole, _ = make(step, store)
+    folder = store.folder / "artifacts" / "make_words" / step.fingerprint[:12]
+    (folder / "manifest.json").unlink()
+    (folder / "records" / "write" / "00000.json").write_text('{"phase": "wri')
+    again, _ = make(step, store, "run-2")
+    assert again.content == whole.content
+    assert (folder / "records" / "write" / "00000.json.torn-0").is_file()
+
+
+def test_the_balance_of_a_part_must_account_for_every_item(tmp_path: Path, calls: Path) -> None:
+    def lose_one(part: Part, draft: PartDraft) -> None:
+        draft.count(ItemBalance(kept=4))
+
+    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+        with pytest.raises(StageError, match="given 5 items and accounts for 4"):
+            ctx.spread(lose_one, over=[Part(name="a", num_items=5)], phase="p")
+
+
+def test_a_part_must_write_what_it_promised(tmp_path: Path) -> None:
+    def forget(part: Part, draft: PartDraft) -> None:
+        draft.path("words.txt")
+
+    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+        with pytest.raises(StageError, match=r"promised \['words.txt'\]"):
+            ctx.spread(forget, over=[Part(name="a")], phase="p")
+
+
+def test_an_artifact_opens_its_inputs_and_notices_a_changed_size(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    words = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    lengths = measure_words.bind("lengths", LengthsRecipe(min_length=4), words)
+    make(words, store)
+    manifest, _ = make(lengths, store)
+    assert manifest.items == ItemBalance(kept=2, dropped={"too_short": 1})
+    opened = open_artifact(store, "measure_words", lengths.fingerprint, Lengths).input("words", Words)
+    entry: FileEntry = opened.parts[0].files[0]
+    (store.folder / entry.key).write_text("r")
+    with pytest.raises(Exception, match="1 bytes, .* were committed"):
+        opened.read(entry)
+
+
+def test_bind_names_the_step_the_input_and_what_was_expected() -> None:
+    words = make_words.bind("words", WordsRecipe(words=()))
+    lengths = measure_words.bind("lengths", LengthsRecipe(), words)
+    with pytest.raises(BindError, match="step 'x': input 'words' takes Words, but step 'lengths' makes Lengths"):
+        measure_words.bind("x", LengthsRecipe(), lengths)
+    with pytest.raises(BindError, match="reads words: Words; got 0 inputs"):
+        measure_words.bind("x", LengthsRecipe())
+    with pytest.raises(BindError, match="takes a LengthsRecipe"):
+        measure_words.bind("x", WordsRecipe(words=()), words)
