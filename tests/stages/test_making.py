@@ -43,7 +43,8 @@ CALLS = Path("unset")
 @stage(number=1, recipe=WordsRecipe, makes=Words)
 def make_words(recipe: WordsRecipe, *, ctx: StageContext) -> None:
     parts = [
-        Part(name=f"{n:05d}", task={"words": list(recipe.words[n :: recipe.num_parts])}) for n in range(recipe.num_parts)
+        Part(name=f"{n:05d}", task={"words": list(recipe.words[n :: recipe.num_parts])})
+        for n in range(recipe.num_parts)
     ]
     ctx.spread(partial(write_words, calls=CALLS), over=parts, phase="write")
 
@@ -72,8 +73,14 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def order(step, store: Store, attempt: str = "run-1") -> StepOrder:
     inputs = {name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()}
     return StepOrder(
-        step=step.name, stage=step.stage, recipe=step.recipe, fingerprint=step.fingerprint, inputs=inputs,
-        store=store, run="run", attempt=attempt,
+        step=step.name,
+        stage=step.stage,
+        recipe=step.recipe,
+        fingerprint=step.fingerprint,
+        inputs=inputs,
+        store=store,
+        run="run",
+        attempt=attempt,
     )
 
 
