@@ -1,0 +1,278 @@
+"""The sizes and constants of one NEO model, and its two spellings on disk.
+
+Owns `NeoConfig` and its translation from and to `config.json` of the released checkpoints (the training kit and
+the evaluation kits write different shapes) and from a plain Qwen3 `config.json`. Imports neither torch nor numpy,
+so that recipes may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+PATCH_PX: Final = 16
+"""Side of a patch: the kernel and the stride of the first convolution."""
+TOKEN_PX: Final = 32
+"""Side of the square of pixels behind one visual token: 2 x 2 patches."""
+PATCH_VALUES: Final = 3 * PATCH_PX * PATCH_PX
+"""Values of one flattened patch, (channel, row, column)."""
+
+
+class ConfigError(ValueError):
+    """A configuration that describes no NEO model; the message names the field and its value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeoConfig:
+    """Sizes of a NEO stack: `num_prebuffer_layers` new layers followed by those of a Qwen3 language model."""
+
+    hidden: int
+    """Width of the residual stream."""
+    num_heads: int
+    """Query heads."""
+    num_kv_heads: int
+    """Key and value heads; divides `num_heads`."""
+    head_dim: int
+    """Width D of a value head and of the T part of a query-key head; H and W add D/2 each. A multiple of 4."""
+    ffn: int
+    """Inner width of the SwiGLU feed-forward."""
+    vocab_size: int
+    """Rows of the word embedding, spare rows included."""
+    num_prebuffer_layers: int
+    """Layers of the pre-Buffer, the first of the stack."""
+    num_layers: int
+    """Layers of the whole stack, pre-Buffer and post-LLM."""
+    image_start_id: int
+    """Token id of `<img>`."""
+    image_context_id: int
+    """Token id of `<IMG_CONTEXT>`, one for each visual token."""
+    image_end_id: int
+    """Token id of `</img>`."""
+    patch_hidden: int = 1024
+    """Channels between the two convolutions of the patch embedding. A multiple of 4."""
+    tied: bool = False
+    """Whether the word embedding is also the output head."""
+    theta_t: float = 1e6
+    """Base of the rotary angles along the sequence."""
+    theta_hw: float = 1e4
+    """Base of the rotary angles along rows and columns."""
+    theta_patch: float = 1e4
+    """Base of the rotary angles inside the patch embedding."""
+    rms_eps: float = 1e-6
+    """Epsilon of every RMSNorm."""
+    min_pixels_px: int = 65_536
+    """Smallest picture after resizing, in pixels."""
+    max_pixels_px: int = 4_194_304
+    """Largest picture after resizing, in pixels."""
+    max_positions_t: int = 32_768
+    """Longest sequence promised to readers of the checkpoint; no table has this size."""
+    max_positions_hw: int = 10_000
+    """Longest side, in visual tokens or patches, promised to readers of the checkpoint."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "num_heads", "num_kv_heads", "head_dim", "ffn", "vocab_size", "num_layers"):
+            self._require(getattr(self, name) > 0, name, "is not positive")
+        in_stack = 0 <= self.num_prebuffer_layers <= self.num_layers
+        self._require(in_stack, "num_prebuffer_layers", f"is outside 0..{self.num_layers}")
+        divides = self.num_heads % self.num_kv_heads == 0
+        self._require(divides, "num_kv_heads", f"does not divide num_heads {self.num_heads}")
+        self._require(self.head_dim % 4 == 0, "head_dim", "is not a multiple of 4")
+        self._require(self.patch_hidden > 0 and self.patch_hidden % 4 == 0, "patch_hidden", "is not a multiple of 4")
+        for name in ("image_start_id", "image_context_id", "image_end_id"):
+            in_vocabulary = 0 <= getattr(self, name) < self.vocab_size
+            self._require(in_vocabulary, name, f"is outside the vocabulary of {self.vocab_size}")
+        num_ids = len({self.image_start_id, self.image_context_id, self.image_end_id})
+        self._require(num_ids == 3, "image_context_id", "is shared with another image token")
+        ordered = 0 < self.min_pixels_px <= self.max_pixels_px
+        self._require(ordered, "min_pixels_px", f"is outside 1..{self.max_pixels_px}")
+
+    def _require(self, holds: bool, name: str, trouble: str) -> None:
+        if not holds:
+            raise ConfigError(f"{name} = {getattr(self, name)!r} {trouble}")
+
+    @property
+    def num_post_llm_layers(self) -> int:
+        """Layers inherited from the language model."""
+        return self.num_layers - self.num_prebuffer_layers
+
+    @property
+    def query_key_dim(self) -> int:
+        """Width of a query or key head: T, H and W side by side."""
+        return 2 * self.head_dim
+
+    def with_pixels(self, *, min_pixels_px: int, max_pixels_px: int) -> NeoConfig:
+        """The same model with another range of picture sizes."""
+        return replace(self, min_pixels_px=min_pixels_px, max_pixels_px=max_pixels_px)
+
+    @classmethod
+    def from_released(cls, released: Mapping[str, Any]) -> NeoConfig:
+        """Read `config.json` of a released checkpoint, in either kit's shape.
+
+        The evaluation kit writes some scalars as lists of one value and leaves fields, the ids of the image
+        tokens among them, to defaults; ids that the vocabulary does not hold are refused.
+        """
+        llm, vision = _section(released, "llm_config"), _section(released, "vision_config")
+        _refuse_other_architectures(llm, vision)
+        vision_width = _scalar(vision.get("llm_hidden_size", llm["hidden_size"]))
+        if vision_width != llm["hidden_size"]:
+            raise ConfigError(f"llm_hidden_size = {vision_width} differs from hidden_size = {llm['hidden_size']}")
+        return cls(
+            **_qwen3_fields(llm),
+            num_layers=int(llm["num_hidden_layers"]),
+            num_prebuffer_layers=int(_first(llm, "extra_num_layers", default=0)),
+            tied=bool(released.get("tie_word_embeddings", llm.get("tie_word_embeddings", False))),
+            theta_hw=float(_first(llm, "rope_theta_hw", default=1e4)),
+            image_start_id=int(_first(released, "img_start_token_id", default=151_670)),
+            image_context_id=int(_first(released, "img_context_token_id", default=151_669)),
+            image_end_id=int(_first(released, "img_end_token_id", default=151_671)),
+            patch_hidden=int(_first(vision, "hidden_size", default=1024)),
+            theta_patch=float(_first(vision, "rope_theta_vision", default=1e4)),
+            min_pixels_px=int(_first(vision, "min_pixels", default=65_536)),
+            max_pixels_px=int(_first(vision, "max_pixels", default=4_194_304)),
+            max_positions_hw=int(_first(llm, "max_position_embeddings_hw", default=10_000)),
+        )
+
+    @classmethod
+    def from_qwen3(
+        cls,
+        qwen3: Mapping[str, Any],
+        *,
+        num_prebuffer_layers: int,
+        image_start_id: int,
+        image_context_id: int,
+        image_end_id: int,
+        patch_hidden: int = 1024,
+    ) -> NeoConfig:
+        """A NEO model on top of the plain Qwen3 whose `config.json` is given; other fields keep their defaults."""
+        _refuse_other_architectures(qwen3, {})
+        return cls(
+            **_qwen3_fields(qwen3),
+            num_layers=int(qwen3["num_hidden_layers"]) + num_prebuffer_layers,
+            num_prebuffer_layers=num_prebuffer_layers,
+            tied=bool(qwen3.get("tie_word_embeddings", False)),
+            image_start_id=image_start_id,
+            image_context_id=image_context_id,
+            image_end_id=image_end_id,
+            patch_hidden=patch_hidden,
+        )
+
+    def to_released(self) -> dict[str, Any]:
+        """`config.json` in the training kit's shape, which both kits read."""
+        return {
+            "model_type": "neo_chat",
+            "architectures": ["NEOChatModel"],
+            "tie_word_embeddings": self.tied,
+            "img_context_token_id": self.image_context_id,
+            "img_start_token_id": self.image_start_id,
+            "img_end_token_id": self.image_end_id,
+            "llm_config": {
+                "model_type": "qwen3",
+                "architectures": ["Qwen3ForCausalLM"],
+                "hidden_size": self.hidden,
+                "num_attention_heads": self.num_heads,
+                "num_key_value_heads": self.num_kv_heads,
+                "head_dim": self.head_dim,
+                "intermediate_size": self.ffn,
+                "vocab_size": self.vocab_size,
+                "extra_num_layers": self.num_prebuffer_layers,
+                "num_hidden_layers": self.num_layers,
+                "rope_theta": self.theta_t,
+                "rope_theta_hw": self.theta_hw,
+                "rms_norm_eps": self.rms_eps,
+                "tie_word_embeddings": self.tied,
+                "hidden_act": "silu",
+                "attention_bias": False,
+                "attention_dropout": 0.0,
+                "max_position_embeddings": self.max_positions_t,
+                "max_position_embeddings_hw": self.max_positions_hw,
+                "use_cache": False,
+                "initializer_range": 0.02,
+            },
+            "vision_config": {
+                "model_type": "neo_vision",
+                "llm_hidden_size": self.hidden,
+                "downsample_ratio": PATCH_PX / TOKEN_PX,
+                "hidden_size": self.patch_hidden,
+                "rope_theta_vision": self.theta_patch,
+                "max_position_embeddings_vision": self.max_positions_hw,
+                "num_channels": 3,
+                "patch_size": PATCH_PX,
+                "min_pixels": self.min_pixels_px,
+                "max_pixels": self.max_pixels_px,
+            },
+        }
+
+
+NEO_2B: Final = NeoConfig(
+    hidden=2048, num_heads=16, num_kv_heads=8, head_dim=128, ffn=6144, vocab_size=151_936, tied=True,
+    num_prebuffer_layers=12, num_layers=40, image_context_id=151_669, image_start_id=151_670, image_end_id=151_671,
+)  # fmt: skip
+"""Twelve new layers before Qwen3-1.7B: 2.265B parameters in the layers."""
+
+NEO_9B: Final = NeoConfig(
+    hidden=4096, num_heads=32, num_kv_heads=8, head_dim=128, ffn=12_288, vocab_size=151_936, tied=False,
+    num_prebuffer_layers=6, num_layers=42, image_context_id=151_669, image_start_id=151_670, image_end_id=151_671,
+)  # fmt: skip
+"""Six new layers before Qwen3-8B: 8.984B parameters in the layers."""
+
+
+def _section(released: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = released.get(name)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"config.json has no {name}: a plain Qwen3 is read by NeoConfig.from_qwen3")
+    return section
+
+
+def _scalar(value: Any) -> Any:
+    """Undo the evaluation kit's trailing commas: a list of one value is that value."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
+def _first(section: Mapping[str, Any], name: str, *, default: Any) -> Any:
+    value = _scalar(section.get(name))
+    return default if value is None else value
+
+
+def _qwen3_fields(llm: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a Qwen3 configuration and the language part of a released one spell alike."""
+    try:
+        return {
+            "hidden": int(llm["hidden_size"]),
+            "num_heads": int(llm["num_attention_heads"]),
+            "num_kv_heads": int(llm["num_key_value_heads"]),
+            "head_dim": int(_first(llm, "head_dim", default=llm["hidden_size"] // llm["num_attention_heads"])),
+            "ffn": int(llm["intermediate_size"]),
+            "vocab_size": int(llm["vocab_size"]),
+            "theta_t": _rope_theta(llm),
+            "rms_eps": float(_first(llm, "rms_norm_eps", default=1e-6)),
+            "max_positions_t": int(_first(llm, "max_position_embeddings", default=32_768)),
+        }
+    except KeyError as missing:
+        raise ConfigError(f"the language model's configuration has no {missing.args[0]}") from None
+
+
+def _rope_theta(llm: Mapping[str, Any]) -> float:
+    """The rotary base, which transformers 4 writes as `rope_theta` and transformers 5 inside `rope_parameters`."""
+    nested = llm.get("rope_parameters") or {}
+    scaling = llm.get("rope_scaling") or nested
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        raise ConfigError(f"rope type {kind!r} is not supported: NEO rotates unscaled positions")
+    return float(_first(llm, "rope_theta", default=nested.get("rope_theta", 1e6)))
+
+
+def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
+    """Raise where a field asks for arithmetic that this model does not have."""
+    expected = (
+        (llm, "hidden_act", "silu"),
+        (llm, "attention_bias", False),
+        (llm, "use_sliding_window", False),
+        (vision, "num_channels", 3),
+        (vision, "patch_size", PATCH_PX),
+        (vision, "downsample_ratio", PATCH_PX / TOKEN_PX),
+    )
+    for section, name, only in expected:
+        value = _first(section, name, default=only)
+        if value != only:
+            raise ConfigError(f"{name} = {value!r} is not supported: NEO has {only!r}")
