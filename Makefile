@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both make the virtual environment first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Importing DeepSpeed compiles nothing, and no process guesses at an accelerator that is not there.
+export DS_BUILD_OPS := 0
+
+.PHONY: demo test lint format clean help
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	# torch first and by its exact version: a range may fetch gigabytes of CUDA onto a machine without a GPU.
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/ready ## Install, then run the whole tiny pipeline on real input (about a quarter of an hour on 2 cores)
+	$(BIN)/neo run tiny
+
+test: $(VENV)/ready ## Install, then run the tests
+	$(BIN)/python -m pytest
+	@echo
+	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
+
+lint: $(VENV)/ready ## Check style, types and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/ready ## Format the sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove the virtual environment (artifacts are kept)
+	rm -rf $(VENV) build *.egg-info
