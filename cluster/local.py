@@ -35,7 +35,8 @@ class LocalContext:
 
         arguments = (self.making, self.layout, _free_port(), rank_main)
         spawn(_enter_rank, args=arguments, nprocs=self.layout.num_ranks, join=True)  # type: ignore[no-untyped-call]
-        self.records.extend(self.making.checkpoints()[-1:])
+        latest = self.making.latest_checkpoint()
+        self.records.extend([latest] if latest else [])
 
     def report(self, numbers: Mapping[str, float]) -> None:
         self.post(NumbersReported(step=self.making.step, numbers=dict(numbers)))

@@ -34,8 +34,7 @@ class GangRank:
         return any(exchange(self.stop_asked() if self.rank == 0 else False))
 
     def latest(self) -> PartRecord | None:
-        found = self.making.checkpoints()
-        return found[-1] if found else None
+        return self.making.latest_checkpoint()
 
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         self.making.fetch(record, folder, prefix)

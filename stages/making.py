@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
-from stages.store import Store, StoreError
+from stages.store import Store, StoreError, first_missing
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 
@@ -90,12 +90,22 @@ class Making:
         post(PartRecorded(step=self.step, phase=phase, part=part.name, items=winner.items))
         return winner
 
+    def num_checkpoints(self) -> int:
+        """How many checkpoints are committed. Each has a known key, so nothing depends on listing."""
+        return first_missing(lambda number: self.store.size_bytes(self._checkpoint_key(number)) is not None)
+
     def checkpoints(self) -> list[PartRecord]:
-        """The committed checkpoints in order. Each has a known key, so nothing depends on listing."""
-        found: list[PartRecord] = []
-        while (record := self.record(STEPS_PHASE, f"{len(found):06d}")) is not None:
-            found.append(record)
-        return found
+        """The committed checkpoints in order."""
+        records = (self.record(STEPS_PHASE, _numbered(number)) for number in range(self.num_checkpoints()))
+        return [record for record in records if record is not None]
+
+    def latest_checkpoint(self) -> PartRecord | None:
+        """The last committed checkpoint, or None. A torn record is moved aside and the one before is taken."""
+        while number := self.num_checkpoints():
+            record = self.record(STEPS_PHASE, _numbered(number - 1))
+            if record is not None:
+                return record
+        return None
 
     def commit_checkpoint(
         self,
@@ -109,19 +119,19 @@ class Making:
 
         `exchange` gathers one value from every rank, in rank order, on every rank. `facts["step"]` is the step.
         """
-        step, number = int(facts["step"]), len(self.checkpoints())
+        step, number = int(facts["step"]), self.num_checkpoints()
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         mine = [self._upload(path, path.relative_to(folder).as_posix(), f"step-{step:08d}") for path in paths]
         everyone: list[list[FileEntry]] = exchange(mine)
         files = tuple(sorted((entry for entries in everyone for entry in entries), key=lambda entry: entry.name))
         record = PartRecord(
             phase=STEPS_PHASE,
-            part=f"{number:06d}",
+            part=_numbered(number),
             files=files,
             facts=dict(facts),
             made_by={"attempt": self.attempt, "num_ranks": len(everyone)},
         )
-        ours = self._create_record(self._record_key(STEPS_PHASE, record.part), record) if rank == 0 else None
+        ours = self._create_record(self._checkpoint_key(number), record) if rank == 0 else None
         winner: PartRecord = exchange(ours)[0]
         if winner.made_by["attempt"] != self.attempt or winner.content != record.content:
             raise SupersededError(
@@ -155,6 +165,9 @@ class Making:
 
     def _record_key(self, phase: str, part: str) -> str:
         return f"{self.folder}/records/{phase}/{part}.json"
+
+    def _checkpoint_key(self, number: int) -> str:
+        return self._record_key(STEPS_PHASE, _numbered(number))
 
     def _reporter(self, phase: str, part: Part, post: Post) -> Callable[[int], None]:
         last_seconds = 0.0
@@ -220,6 +233,10 @@ def scratch_folder(label: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _numbered(number: int) -> str:
+    return f"{number:06d}"
 
 
 def _check_balance(step: str, phase: str, part: Part, items: ItemBalance) -> None:
