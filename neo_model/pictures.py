@@ -118,8 +118,9 @@ def fit_size(width_px: int, height_px: int, min_pixels_px: int, max_pixels_px: i
     """The size a picture is resized to: multiples of 32, aspect kept as well as that allows.
 
     The released rule (nearest multiples; scaled down or up when they leave the range) decides wherever its result
-    lies in the range. Where it does not, the size in the range with the nearest aspect is taken; only a range that
-    holds no size at all is left, by the least possible. Raises PictureError (too_elongated).
+    lies in the range. Where it does not, the size in the range with the nearest aspect is taken, so a range with
+    little room costs aspect (leave a tenth between its ends); only a range that holds no size at all is left.
+    Raises PictureError (too_elongated).
 
     >>> fit_size(800, 600, 65_536, 4_194_304)
     (800, 608)

@@ -1,0 +1,235 @@
+"""Text around pictures to token ids: the special tokens, ChatML, and what is supervised.
+
+Owns the fifteen tokens NEO registers in the spare rows behind Qwen3's, and the three kinds of documents: caption,
+plain text, conversation. Records are read, never changed. Text that spells a special token stays text: structure is
+written by id, everything else is tokenised with special tokens switched off. Imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+IMAGE_PLACEHOLDER: Final = "<image>"
+"""Where a picture goes in the content of a message."""
+IMAGE_CONTEXT: Final = "<IMG_CONTEXT>"
+IMAGE_START: Final = "<img>"
+IMAGE_END: Final = "</img>"
+TURN_START: Final = "<|im_start|>"
+TURN_END: Final = "<|im_end|>"
+END_OF_TEXT: Final = "<|endoftext|>"
+
+SPECIAL_TOKENS: Final = (
+    IMAGE_CONTEXT, IMAGE_START, IMAGE_END,
+    "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>",
+    TURN_START, TURN_END,
+    "<|action_start|>", "<|action_end|>", "<|plugin|>", "<|interpreter|>",
+)  # fmt: skip
+"""In the order of registration. Qwen3 has the two turn tokens already; the rest take its first spare rows."""
+
+ROLES: Final = ("system", "user", "assistant")
+
+
+class ConversationError(ValueError):
+    """A record that cannot be rendered; the message names the fault."""
+
+
+class TokenizerError(ValueError):
+    """A tokenizer that does not fit a NEO model; the message names the token or the count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedDocument:
+    """One document as token ids."""
+
+    token_ids: list[int]
+    """[L] ids, an image being `<img>`, one `<IMG_CONTEXT>` for each visual token, `</img>`."""
+    supervised: list[bool]
+    """[L] whether the loss asks for this token (given all before it)."""
+    image_starts: list[int]
+    """Position of the first `<IMG_CONTEXT>` of each image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialIds:
+    """Ids of the tokens that carry structure, as one tokenizer gives them."""
+
+    image_start: int
+    image_context: int
+    image_end: int
+    turn_start: int
+    turn_end: int
+    end_of_text: int
+
+
+def add_special_tokens(tokenizer: Tokenizer) -> None:
+    """Register those of the fifteen tokens that `tokenizer` lacks, behind its last id; keeps all other ids."""
+    from tokenizers import AddedToken
+
+    known = tokenizer.get_vocab(with_added_tokens=True)
+    missing = [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS if token not in known]
+    tokenizer.add_special_tokens(missing)
+    tokenizer.encode_special_tokens = True
+
+
+def load_tokenizer(folder: Path, *, vocab_size: int | None = None) -> Tokenizer:
+    """`folder/tokenizer.json` with NEO's tokens registered; special tokens in text stay text.
+
+    Raises TokenizerError when an id does not fit `vocab_size` rows or a structural token is missing.
+    """
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise TokenizerError(f"{file} does not exist: save the tokenizer in its fast form, one tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    add_special_tokens(tokenizer)
+    special_ids(tokenizer)
+    if vocab_size is not None:
+        check_vocabulary(tokenizer, vocab_size)
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise TokenizerError if the tokenizer gives an id for which a model of `vocab_size` rows has no row."""
+    token, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
+    if largest >= vocab_size:
+        raise TokenizerError(
+            f"token {token!r} has id {largest} and the model has {vocab_size} rows: use the tokenizer it was made with"
+        )
+
+
+def special_ids(tokenizer: Tokenizer) -> SpecialIds:
+    """Look up the structural tokens. Raises TokenizerError naming the first that is missing."""
+
+    def look_up(token: str) -> int:
+        found: int | None = tokenizer.token_to_id(token)
+        if found is None:
+            raise TokenizerError(f"the tokenizer has no {token!r}: it is not a Qwen3 tokenizer with NEO's tokens")
+        return found
+
+    return SpecialIds(
+        image_start=look_up(IMAGE_START),
+        image_context=look_up(IMAGE_CONTEXT),
+        image_end=look_up(IMAGE_END),
+        turn_start=look_up(TURN_START),
+        turn_end=look_up(TURN_END),
+        end_of_text=look_up(END_OF_TEXT),
+    )
+
+
+def encode_conversation(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], image_token_counts: Sequence[int]
+) -> EncodedDocument:
+    """Render turns as ChatML: `<|im_start|>role\\ncontent<|im_end|>\\n`, an `<image>` for each count, in order.
+
+    Supervised: the content of assistant turns and the `<|im_end|>\\n` that closes it, unless the message says
+    `is_input`. Raises ConversationError when placeholders and counts differ, or a message is no message.
+    """
+    _check_messages(messages, image_token_counts)
+    writer = _Writer(tokenizer, image_token_counts)
+    for message in messages:
+        writer.turn(message["role"], message["content"], is_input=bool(message.get("is_input", False)))
+    return writer.document()
+
+
+def encode_prompt(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], image_token_counts: Sequence[int]
+) -> EncodedDocument:
+    """As `encode_conversation`, followed by the opening of the assistant's turn; nothing is supervised."""
+    _check_messages(messages, image_token_counts)
+    writer = _Writer(tokenizer, image_token_counts)
+    for message in messages:
+        writer.turn(message["role"], message["content"], is_input=True)
+    writer.opening("assistant")
+    return writer.document()
+
+
+def encode_caption(tokenizer: Tokenizer, caption: str, image_token_counts: Sequence[int]) -> EncodedDocument:
+    """A pre-training document: the image or images, then the caption and `<|endoftext|>`, both supervised."""
+    writer = _Writer(tokenizer, image_token_counts)
+    for _ in image_token_counts:
+        writer.image()
+    writer.text(caption, supervised=True)
+    writer.token(writer.ids.end_of_text, supervised=True)
+    return writer.document()
+
+
+def encode_text(tokenizer: Tokenizer, text: str) -> EncodedDocument:
+    """Plain text closed by `<|endoftext|>`, all supervised but the first token, which nothing predicts."""
+    writer = _Writer(tokenizer, ())
+    writer.text(text, supervised=True)
+    writer.token(writer.ids.end_of_text, supervised=True)
+    document = writer.document()
+    document.supervised[0] = False
+    return document
+
+
+def _check_messages(messages: Sequence[Mapping[str, Any]], image_token_counts: Sequence[int]) -> None:
+    num_placeholders = 0
+    for number, message in enumerate(messages):
+        if message.get("role") not in ROLES:
+            raise ConversationError(f"message {number} has role {message.get('role')!r}: one of {', '.join(ROLES)}")
+        if not isinstance(message.get("content"), str):
+            raise ConversationError(f"message {number} has content {message.get('content')!r}: it must be text")
+        num_placeholders += message["content"].count(IMAGE_PLACEHOLDER)
+    if num_placeholders != len(image_token_counts):
+        raise ConversationError(
+            f"{num_placeholders} {IMAGE_PLACEHOLDER} placeholders for {len(image_token_counts)} images"
+        )
+
+
+class _Writer:
+    """Appends pieces to one document."""
+
+    def __init__(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> None:
+        self.ids = special_ids(tokenizer)
+        self._tokenizer = tokenizer
+        self._counts = iter(image_token_counts)
+        self._document = EncodedDocument(token_ids=[], supervised=[], image_starts=[])
+
+    def token(self, token_id: int, *, supervised: bool = False) -> None:
+        self._extend([token_id], supervised=supervised)
+
+    def text(self, text: str, *, supervised: bool = False) -> None:
+        """Special tokens that the text spells out become ordinary pieces of text."""
+        self._tokenizer.encode_special_tokens = True
+        self._extend(self._tokenizer.encode(text, add_special_tokens=False).ids, supervised=supervised)
+
+    def image(self) -> None:
+        num_tokens = next(self._counts)
+        if num_tokens < 1:
+            raise ConversationError(f"an image of {num_tokens} tokens: every image has at least one")
+        self.token(self.ids.image_start)
+        self._document.image_starts.append(len(self._document.token_ids))
+        self._extend([self.ids.image_context] * num_tokens, supervised=False)
+        self.token(self.ids.image_end)
+
+    def opening(self, role: str) -> None:
+        """The role is tokenised apart from what follows, so that training and generation see the same ids."""
+        self.token(self.ids.turn_start)
+        self.text(f"{role}\n")
+
+    def turn(self, role: str, content: str, *, is_input: bool) -> None:
+        supervised = role == "assistant" and not is_input
+        self.opening(role)
+        for number, piece in enumerate(content.split(IMAGE_PLACEHOLDER)):
+            if number > 0:
+                self.image()
+            self.text(piece, supervised=supervised)
+        self.token(self.ids.turn_end, supervised=supervised)
+        self.text("\n", supervised=supervised)
+
+    def document(self) -> EncodedDocument:
+        return self._document
+
+    def _extend(self, token_ids: list[int], *, supervised: bool) -> None:
+        self._document.token_ids.extend(token_ids)
+        self._document.supervised.extend([supervised] * len(token_ids))
