@@ -11,9 +11,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -28,15 +29,16 @@ class UnstableValueError(TypeError):
 def canonical_form(value: object, where: str = "recipe") -> Json:
     """Return `value` as plain JSON with one possible spelling.
 
-    A model field that stands at its default is left out, so that a new field whose default keeps the old
-    behaviour renames nothing. Raises `UnstableValueError` naming the field otherwise.
+    A model field that stands at its default is left out, so that a new field whose default keeps the old behaviour
+    renames nothing; a tag (a `Literal` of one value) stays, since it tells two models apart. Raises
+    `UnstableValueError` naming the field where there is no such spelling.
     """
     if isinstance(value, enum.Enum):
         return canonical_form(value.value, where)
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, float):
-        return _finite(value, where)
+    if isinstance(value, float | str):
+        return _spelled(value, where)
     if isinstance(value, BaseModel):
         return _changed_fields(value, where)
     if isinstance(value, Mapping):
@@ -65,8 +67,13 @@ def fingerprint(stage: str, number: int, recipe: BaseModel, inputs: Mapping[str,
     return digest({"stage": stage, "number": number, "recipe": recipe, "inputs": dict(inputs)}, stage)
 
 
-def _finite(value: float, where: str) -> float:
-    if not math.isfinite(value):
+def _spelled(value: float | str, where: str) -> float | str:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UnstableValueError(f"{where} is {value!r}, which UTF-8 cannot spell: {error.reason}") from None
+    elif not math.isfinite(value):
         raise UnstableValueError(f"{where} is {value}; only finite numbers have a canonical form")
     return value
 
@@ -74,6 +81,7 @@ def _finite(value: float, where: str) -> float:
 def _text_key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise UnstableValueError(f"{where} has the key {key!r}; keys must be text")
+    _spelled(key, f"a key of {where}")
     return key
 
 
@@ -81,6 +89,10 @@ def _changed_fields(model: BaseModel, where: str) -> dict[str, Json]:
     changed: dict[str, Json] = {}
     for name, field in type(model).model_fields.items():
         value: Any = getattr(model, name)
-        if field.is_required() or value != field.get_default(call_default_factory=True):
+        if field.is_required() or _is_tag(field) or value != field.get_default(call_default_factory=True):
             changed[name] = canonical_form(value, f"{where}.{name}")
     return changed
+
+
+def _is_tag(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
