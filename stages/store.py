@@ -7,6 +7,7 @@ stores (`s3://`, `gs://`, `az://`), with obstore as the engine.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -107,8 +108,15 @@ class Store:
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
         import obstore
+        from obstore.exceptions import GenericError
 
-        return bytes(obstore.get_range(self._engine, key, start=start, length=length))
+        try:
+            data = bytes(obstore.get_range(self._engine, key, start=start, length=length))
+        except GenericError as error:
+            raise StoreError(f"{key}: bytes {start} to {start + length} cannot be read: {error}") from error
+        if len(data) != length:
+            raise StoreError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
+        return data
 
     def size_bytes(self, key: str) -> int | None:
         """The object's size, or None if there is none."""
@@ -126,7 +134,7 @@ class Store:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing from the store {self.url}")
             return path
-        target = cache / key
+        target = cache / hashlib.sha256(self.url.encode()).hexdigest()[:12] / key
         if not target.is_file():
             self._download(key, target)
         return target

@@ -1,0 +1,214 @@
+"""The store on a local folder and on a real S3 server: exclusive creates, durable bytes, numbered refs."""
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.store import UPLOAD_CHUNK_BYTES, Store, StoreError, first_missing
+
+NUM_WRITERS = 16
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """A loopback server that speaks S3; returns its address."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, and the environment in which it is found."""
+    import boto3
+
+    address = {"AWS_ENDPOINT_URL": s3_server, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    secrets = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "writer"}
+    for name, value in (address | secrets).items():
+        monkeypatch.setenv(name, value)
+    name = tmp_path.name.replace("_", "-").lower()
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return Store(tmp_path / "store")
+    return Store(request.getfixturevalue("bucket") + "/team/run")
+
+
+def test_the_first_create_wins_and_its_bytes_stay(store: Store) -> None:
+    assert store.create("records/a.json", b"first")
+    assert not store.create("records/a.json", b"second")
+    assert store.read("records/a.json") == b"first"
+    assert store.read("records/b.json") is None
+
+
+def test_one_of_many_racing_threads_wins(store: Store) -> None:
+    with ThreadPoolExecutor(NUM_WRITERS) as pool:
+        won = list(pool.map(lambda number: store.create("race", str(number).encode() * 1000), range(NUM_WRITERS)))
+    assert won.count(True) == 1
+    assert store.read("race") == str(won.index(True)).encode() * 1000
+
+
+def test_one_of_many_racing_processes_wins(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        won = list(pool.map(partial(create_number, store), range(NUM_WRITERS)))
+    assert won.count(True) == 1
+    assert store.read("race") == str(won.index(True)).encode() * 1000
+
+
+def create_number(store: Store, number: int) -> bool:
+    return store.create("race", str(number).encode() * 1000)
+
+
+def test_json_is_readable_and_sorted_and_a_torn_one_is_named(store: Store) -> None:
+    assert store.create_json("plan.json", {"b": "é", "a": [1, None]})
+    assert store.read("plan.json") == '{\n  "a": [\n    1,\n    null\n  ],\n  "b": "é"\n}\n'.encode()
+    assert store.read_json("plan.json") == {"a": [1, None], "b": "é"}
+    assert store.read_json("nothing.json") is None
+    store.create("torn.json", b'{"phase": "wri')
+    with pytest.raises(StoreError, match=r"torn\.json does not parse"):
+        store.read_json("torn.json")
+    with pytest.raises(ValueError, match="Out of range float"):
+        store.create_json("nan.json", {"loss": float("nan")})
+
+
+def test_a_record_set_aside_leaves_its_key_free(store: Store) -> None:
+    for number in range(2):
+        store.create("record.json", b"torn")
+        assert store.set_aside("record.json") == f"record.json.torn-{number}"
+        assert store.read("record.json") is None
+    assert store.create("record.json", b"whole")
+
+
+def test_an_upload_of_several_chunks_arrives_whole(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "pairs.tar"
+    source.write_bytes(os.urandom(1024) * (UPLOAD_CHUNK_BYTES // 1024 + 512))
+    store.upload(source, "attempts/run-1/pairs.tar")
+    assert store.size_bytes("attempts/run-1/pairs.tar") == source.stat().st_size > UPLOAD_CHUNK_BYTES
+    start = UPLOAD_CHUNK_BYTES - 10
+    expected = source.read_bytes()[start : start + 20]
+    assert store.read_range("attempts/run-1/pairs.tar", start, 20) == expected
+    assert store.read("attempts/run-1/pairs.tar") == source.read_bytes()
+
+
+@pytest.mark.parametrize("start", [3, 70])
+def test_a_range_beyond_the_end_is_refused_not_shortened(store: Store, start: int) -> None:
+    store.create("rows.tar", b"12345")
+    assert store.read_range("rows.tar", 3, 2) == b"45"
+    with pytest.raises(StoreError, match=r"rows\.tar"):
+        store.read_range("rows.tar", start, 5)
+
+
+def test_what_is_missing_is_none_or_file_not_found(store: Store, tmp_path: Path) -> None:
+    assert store.size_bytes("nothing") is None
+    store.delete("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.read_range("nothing", 0, 1)
+    with pytest.raises(FileNotFoundError):
+        store.local_path("nothing", tmp_path / "cache")
+    assert list(store.keys("nothing")) == store.folders("nothing") == []
+
+
+def test_keys_and_folders_are_listed_in_order_and_relative_to_the_store(store: Store) -> None:
+    for key in ("runs/b/plan.json", "runs/a/events/2.json", "runs/a/events/1.json", "store.json"):
+        store.create(key, b"{}")
+    assert list(store.keys("runs")) == ["runs/a/events/1.json", "runs/a/events/2.json", "runs/b/plan.json"]
+    assert store.folders("runs") == ["a", "b"]
+
+
+def test_a_local_path_holds_the_bytes_and_is_fetched_once(store: Store, tmp_path: Path) -> None:
+    store.create("model/weights.bin", b"weights")
+    path = store.local_path("model/weights.bin", tmp_path / "cache")
+    assert path.read_bytes() == b"weights"
+    fetched = path.stat().st_mtime_ns
+    assert store.local_path("model/weights.bin", tmp_path / "cache").stat().st_mtime_ns == fetched
+
+
+def test_two_stores_do_not_share_cached_copies(bucket: str, tmp_path: Path) -> None:
+    one, other = Store(f"{bucket}/one"), Store(f"{bucket}/other")
+    one.create("artifacts/a", b"one")
+    other.create("artifacts/a", b"other")
+    cache = tmp_path / "cache"
+    assert one.local_path("artifacts/a", cache).read_bytes() == b"one"
+    assert other.local_path("artifacts/a", cache).read_bytes() == b"other"
+
+
+def test_the_highest_ref_wins_and_names_do_not_mix(store: Store) -> None:
+    for number in range(12):
+        assert store.set_ref("tiny/evaluate", {"version": number}) == number
+    assert store.set_ref("tiny", {"run": "x"}) == 0
+    assert store.set_ref("evaluate", {"run": "y"}) == 0
+    assert store.ref("tiny/evaluate") == {"version": 11}
+    assert store.ref("tiny") == {"run": "x"}
+    assert store.ref("evaluat") is None
+
+
+def test_racing_refs_each_get_a_number_of_their_own(store: Store) -> None:
+    with ThreadPoolExecutor(NUM_WRITERS) as pool:
+        numbers = list(pool.map(lambda n: store.set_ref("tiny/kept", {"writer": n}), range(NUM_WRITERS)))
+    assert sorted(numbers) == list(range(NUM_WRITERS))
+    assert store.ref("tiny/kept") == {"writer": numbers.index(NUM_WRITERS - 1)}
+
+
+@given(st.integers(0, 5000))
+def test_the_first_missing_number_is_found_in_few_questions(num_existing: int) -> None:
+    asked: list[int] = []
+
+    def exists(number: int) -> bool:
+        asked.append(number)
+        return number < num_existing
+
+    assert first_missing(exists) == num_existing
+    assert len(asked) <= 2 * (num_existing + 1).bit_length() + 1
+
+
+def test_a_store_travels_by_its_url(store: Store) -> None:
+    store.create("a", b"1")
+    assert pickle.loads(pickle.dumps(store)).read("a") == b"1"  # noqa: S301
+    assert b"writer" not in pickle.dumps(store), "secrets do not travel"
+
+
+def test_opening_makes_one_identity_and_refuses_a_foreign_layout(store: Store) -> None:
+    assert store.open() == Store(store.url).open()
+    store.delete("store.json")
+    store.create_json("store.json", {"uuid": "u", "layout": 99})
+    with pytest.raises(StoreError, match="layout 99; this version reads 1"):
+        store.open()
+
+
+def test_a_create_reaches_the_disk_with_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    store = Store(tmp_path / "store")
+    store.create("seed", b"")
+    monkeypatch.setattr(os, "fsync", record)
+    store.create("records/write/00000.json", b"{}")
+    expected = ["records/write/00000.json", "records/write", "records", ""]
+    assert synced == [str(tmp_path / "store" / place).rstrip("/") for place in expected]
+    synced.clear()
+    (tmp_path / "a.tar").write_bytes(b"tar")
+    store.upload(tmp_path / "a.tar", "attempts/a.tar")
+    assert str(tmp_path / "store/attempts/a.tar") in synced
