@@ -1,0 +1,73 @@
+"""The contact sheet: a picture of every card, whatever the words and images are like."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from stages.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, Card, contact_sheet
+from stages.scoring import Scored, metrics
+
+
+def jpeg(width_px: int, height_px: int, colour: str) -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", (width_px, height_px), colour).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def card(**changes: object) -> Card:
+    plain = {
+        "images": (jpeg(96, 64, "#0000ff"),),
+        "kind": "colour",
+        "question": "What colour is it?",
+        "answer": "blue",
+        "truth": "blue",
+        "correct": True,
+        "blind_answer": "red",
+    }
+    return Card(**(plain | changes))  # type: ignore[arg-type]
+
+
+NUMBERS = metrics([Scored(kind="colour", truth="blue", correct=True, blind_correct=False)] * 3, num_failed=1)
+
+
+def opened(png: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(png))
+    assert image.format == "PNG"
+    return image.convert("RGB")
+
+
+def test_the_same_cards_give_the_same_bytes() -> None:
+    assert contact_sheet([card()], NUMBERS, "title") == contact_sheet([card()], NUMBERS, "title")
+
+
+def test_each_card_shows_its_images_and_whether_it_was_right() -> None:
+    sheet = opened(contact_sheet([card(), card(correct=False, answer="red")], NUMBERS, "title"))
+    colours = {colour: count for count, colour in sheet.getcolors(sheet.width * sheet.height)}
+    assert colours[0, 0, 255] > 2 * 180 * 120
+    assert colours[tuple(bytes.fromhex(WRONG[1:]))] > 200
+    assert colours[tuple(bytes.fromhex(RIGHT[1:]))] > 200
+
+
+def test_the_sheet_grows_by_rows() -> None:
+    one = opened(contact_sheet([card()], NUMBERS, "t")).height
+    assert opened(contact_sheet([card()] * NUM_COLUMNS, NUMBERS, "t")).size == (WIDTH_PX, one)
+    assert opened(contact_sheet([card()] * (NUM_COLUMNS + 1), NUMBERS, "t")).height > one
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"question": "why " * 200, "answer": "because " * 100, "truth": "x" * 500, "correct": False},
+        {"question": "", "answer": "", "blind_answer": None},
+        {"images": ()},
+        {"images": (jpeg(600, 20, "red"), jpeg(20, 600, "green"), jpeg(1, 1, "blue"))},
+        {"question": "这是什么颜色", "kind": "a kind with a very long name indeed"},
+    ],
+)
+def test_odd_cards_are_drawn_all_the_same(odd: dict[str, object]) -> None:
+    assert opened(contact_sheet([card(**odd)], NUMBERS, "title")).width == WIDTH_PX
+
+
+def test_a_sheet_without_answers_says_so() -> None:
+    assert opened(contact_sheet([], metrics([], num_failed=4), "title")).width == WIDTH_PX
