@@ -1,0 +1,93 @@
+"""Permutations known by a key: any item's place and any place's item, without a table and in no memory.
+
+Owns every deterministic shuffle of data. A Feistel network over the smallest power of two that holds all items is
+walked until it lands on one (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002), so the place of item
+300 million costs what the first one costs, and any number of workers agree on the whole order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Whole: TypeAlias = NDArray[np.int64]
+
+NUM_ROUNDS = 8
+MAX_ITEMS = 2**48
+"""Larger than any corpus, and far from where 64-bit shifts would overflow."""
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """One permutation of the numbers 0 to `num_items` - 1. `key` names it: another key, another order."""
+
+    num_items: int
+    key: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_items <= MAX_ITEMS:
+            raise ValueError(f"{self.num_items} items cannot be shuffled; 1 to {MAX_ITEMS} can")
+
+    def places(self, items: Whole) -> Whole:
+        """Where the permutation puts each item."""
+        return self._walk(items, forward=True)
+
+    def items(self, places: Whole) -> Whole:
+        """What the permutation puts in each place: the inverse of `places`."""
+        return self._walk(places, forward=False)
+
+    def _walk(self, numbers: Whole, *, forward: bool) -> Whole:
+        """Apply the network to each number until it lies among the items again; about twice at most on average."""
+        import numpy as np
+
+        found = np.asarray(numbers).astype(np.uint64)
+        outside = np.arange(found.size)
+        while outside.size:
+            found[outside] = self._network(found[outside], forward=forward)
+            outside = outside[found[outside] >= self.num_items]
+        return found.astype(np.int64)
+
+    def _network(self, value: NDArray[np.uint64], *, forward: bool) -> NDArray[np.uint64]:
+        """Halves of unequal width swap places at each round; the backward rounds undo the forward ones."""
+        import numpy as np
+
+        bits = max(2, (self.num_items - 1).bit_length())
+        low, high = np.uint64(bits // 2), np.uint64(bits - bits // 2)
+        one = np.uint64(1)
+        for number in range(NUM_ROUNDS) if forward else reversed(range(NUM_ROUNDS)):
+            left_bits, right_bits = (low, high) if number % 2 == 0 else (high, low)
+            if forward:
+                right = value & ((one << right_bits) - one)
+                mixed = _mixed(right, self._round_keys[number]) & ((one << left_bits) - one)
+                value = right << left_bits | (value >> right_bits ^ mixed)
+            else:
+                right = value >> left_bits
+                mixed = _mixed(right, self._round_keys[number]) & ((one << left_bits) - one)
+                value = (value & ((one << left_bits) - one) ^ mixed) << right_bits | right
+        return value
+
+    @cached_property
+    def _round_keys(self) -> list[int]:
+        digests = (hashlib.sha256(f"{self.key}/{number}".encode()).digest() for number in range(NUM_ROUNDS))
+        return [int.from_bytes(digest[:8]) for digest in digests]
+
+
+def scatter(numbers: Whole, key: str) -> NDArray[np.uint64]:
+    """A pseudo-random 64-bit value for each number, the same on every machine: for ordering small groups."""
+    return _mixed(numbers, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
+
+
+def _mixed(numbers: NDArray[np.uint64] | Whole, key: int) -> NDArray[np.uint64]:
+    """A keyed hash of each number: the 64-bit finalizer of MurmurHash3 around the key."""
+    import numpy as np
+
+    value = numbers.astype(np.uint64) + np.uint64(key)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))
