@@ -1,0 +1,198 @@
+"""Documents to one packed row of tensors.
+
+Owns `Document` (numbers of one document, numpy) and `Batch` (one packed row, torch). The model takes 1-D packed
+input only: a micro-batch of several rows is one longer row. Everything that depends on where documents and images
+lie is worked out here, on the host, so that a forward pass never waits for the device.
+
+L tokens, D documents, M images, N patches, P context tokens, S supervised positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neo_model.config import PATCH_VALUES
+from neo_model.positions import check_images, image_spans, merge_order, patch_positions, thw_positions
+
+IGNORED: Final = -100
+"""Target of a position that the loss does not ask about."""
+
+_HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids"})
+
+
+class Weighting(StrEnum):
+    """Weight of each supervised token of a document with n of them."""
+
+    TOKEN = "token"
+    """1: every token counts alike."""
+    SAMPLE = "sample"
+    """1 / n: every document counts alike."""
+    SQUARE = "square"
+    """1 / sqrt(n), the released default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document before packing."""
+
+    token_ids: Sequence[int] | NDArray[Any]
+    """[l] ids."""
+    supervised: Sequence[bool] | NDArray[Any]
+    """[l] whether the loss asks for this token; the first token of a document is never asked for."""
+    grids: Sequence[tuple[int, int]] = ()
+    """(grid_h, grid_w) in patches of each image, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One packed row. `to` moves all tensors but `documents`, `image_spans` and `grids`, which stay on the host."""
+
+    input_ids: Tensor
+    """[L] int64."""
+    positions: Tensor
+    """[L, 3] int64, (T, H, W)."""
+    targets: Tensor
+    """[L] int64, the next token where it is supervised, else -100; already shifted."""
+    weights: Tensor
+    """[L] fp32 weight of the target, 0 where there is none."""
+    supervised_index: Tensor
+    """[S] int64 positions that have a target."""
+    documents: Tensor
+    """[D+1] int64 cumulative starts, from 0 to L, on the host."""
+    image_spans: Tensor
+    """[M, 2] int64 start and end of each image's context tokens, on the host."""
+    grids: Tensor
+    """[M, 2] int64 (grid_h, grid_w) in patches, on the host; a dummy image's comes last and has no span."""
+    context_index: Tensor
+    """[P] int64 positions of the context tokens, in the order of the patches."""
+    patches: Tensor
+    """[N, 768] normalised floats, or raw uint8; the four patches of a token are neighbours."""
+    patch_positions: Tensor
+    """[N, 2] int64, (column, row) on the picture's grid."""
+
+    @property
+    def num_tokens(self) -> int:
+        return self.input_ids.shape[0]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """Move to `device`; normalised patches become `dtype`."""
+        moved = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+            if field.name not in _HOST_FIELDS
+        }
+        if dtype is not None and moved["patches"].is_floating_point():
+            moved["patches"] = moved["patches"].to(dtype)
+        return replace(self, **moved)
+
+
+def pack(
+    documents: Sequence[Document],
+    patches: Sequence[NDArray[Any]],
+    *,
+    image_context_id: int,
+    weighting: Weighting = Weighting.SQUARE,
+) -> Batch:
+    """Lay documents end to end.
+
+    `patches` holds one array [n, 768] for each image, row-major over its grid, float32 normalised or uint8 raw, in
+    the order of the documents. The last token of a document has no target. Raises ImageMismatchError when images,
+    grids and context tokens disagree.
+    """
+    token_ids = np.concatenate([np.asarray(document.token_ids, np.int64) for document in documents])
+    starts = np.cumsum([0, *(len(document.token_ids) for document in documents)], dtype=np.int64)
+    targets, weights = _targets(documents, token_ids, starts, Weighting(weighting))
+    grids = [(int(grid_h), int(grid_w)) for document in documents for grid_h, grid_w in document.grids]
+    spans = image_spans(token_ids, image_context_id)
+    check_images(spans, grids)
+    return assemble(
+        token_ids=token_ids,
+        targets=targets,
+        weights=weights,
+        starts=starts,
+        spans=spans,
+        grids=grids,
+        patches=patches,
+    )
+
+
+def assemble(
+    *,
+    token_ids: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    spans: NDArray[np.int64],
+    grids: Sequence[tuple[int, int]],
+    patches: Sequence[NDArray[Any]],
+) -> Batch:
+    """A Batch from targets [L] that are already shifted, weights [L], starts [D+1], spans [M, 2] and their images."""
+    _check_patches(grids, patches)
+    grid_array = np.array(grids, np.int64).reshape(-1, 2)
+    orders = [merge_order(*grid) for grid in grids]
+    merged = [np.asarray(image)[order] for image, order in zip(patches, orders, strict=True)]
+    columns_rows = [patch_positions(*grid) for grid in grids]
+    context = [np.arange(start, end) for start, end in spans]
+    return Batch(
+        input_ids=torch.from_numpy(token_ids),
+        positions=torch.from_numpy(thw_positions(len(token_ids), starts, spans, grid_array)),
+        targets=torch.from_numpy(targets),
+        weights=torch.from_numpy(weights),
+        supervised_index=torch.from_numpy(np.flatnonzero(targets != IGNORED)),
+        documents=torch.from_numpy(starts),
+        image_spans=torch.from_numpy(spans),
+        grids=torch.from_numpy(grid_array),
+        context_index=torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *context])),
+        patches=torch.from_numpy(np.concatenate(merged) if merged else np.zeros((0, PATCH_VALUES), np.float32)),
+        patch_positions=torch.from_numpy(np.concatenate([np.zeros((0, 2), np.int64), *columns_rows])),
+    )
+
+
+def ensure_image(batch: Batch) -> Batch:
+    """Append a zero picture of 2 x 2 patches where a batch has none, so that every rank touches the patch embedding.
+
+    It has no context token: the model adds its visual token to the hidden states times zero, which gives the patch
+    embedding a gradient of exactly zero and changes nothing else. ZeRO needs it: ranks must reduce the same tensors.
+    """
+    if batch.patches.shape[0] > 0:
+        return batch
+    device = batch.patches.device
+    return replace(
+        batch,
+        grids=torch.tensor([[2, 2]], dtype=torch.int64),
+        patches=torch.zeros(4, PATCH_VALUES, dtype=batch.patches.dtype, device=device),
+        patch_positions=torch.from_numpy(patch_positions(2, 2)).to(device),
+    )
+
+
+def _targets(
+    documents: Sequence[Document], token_ids: NDArray[np.int64], starts: NDArray[np.int64], weighting: Weighting
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Shifted targets [L] and their weights [L] fp32."""
+    targets = np.full(len(token_ids), IGNORED, np.int64)
+    weights = np.zeros(len(token_ids), np.float32)
+    powers = {Weighting.TOKEN: 0.0, Weighting.SQUARE: -0.5, Weighting.SAMPLE: -1.0}
+    for document, start, end in zip(documents, starts[:-1], starts[1:], strict=True):
+        supervised = np.asarray(document.supervised, bool)
+        if len(supervised) != end - start:
+            raise ValueError(f"a document of {end - start} tokens has {len(supervised)} supervision marks")
+        asked = np.flatnonzero(supervised[1:]) + start
+        targets[asked] = token_ids[asked + 1]
+        weights[asked] = max(len(asked), 1) ** powers[weighting]
+    return targets, weights
+
+
+def _check_patches(grids: Sequence[tuple[int, int]], patches: Sequence[NDArray[Any]]) -> None:
+    if len(grids) != len(patches):
+        raise ValueError(f"{len(patches)} arrays of patches for {len(grids)} images")
+    for number, (grid, image) in enumerate(zip(grids, patches, strict=True)):
+        if image.shape != (grid[0] * grid[1], PATCH_VALUES):
+            raise ValueError(f"image {number} has patches {image.shape} for a grid of {grid[0]} x {grid[1]}")

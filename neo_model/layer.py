@@ -1,0 +1,126 @@
+"""One layer of the stack: attention whose heads see T, H and W, and a SwiGLU feed-forward.
+
+Owns the parameters of a layer under their released names. Queries and keys are Qwen3's (T) joined by as many new
+channels (H and W, half each) from projections of their own; values and output stay Qwen3's.
+
+L tokens, h query heads, g key-value heads, D head width.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neo_model.attention import Attend
+from neo_model.config import NeoConfig
+from neo_model.qwen3 import hw_queries_from_t
+from neo_model.rotary import Rotation, rotate
+
+INIT_STD: Final = 0.02
+"""Standard deviation of every random linear map and embedding."""
+
+
+class Linear(nn.Linear):
+    """A linear map without bias."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=INIT_STD)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last dimension, in fp32 inside."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self._eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self._eps)
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+
+
+class Attention(nn.Module):
+    """Released name: `self_attn`."""
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        hidden, width, eps = config.hidden, config.head_dim, config.rms_eps
+        self.q_proj = Linear(hidden, config.num_heads * width)
+        self.k_proj = Linear(hidden, config.num_kv_heads * width)
+        self.v_proj = Linear(hidden, config.num_kv_heads * width)
+        self.o_proj = Linear(config.num_heads * width, hidden)
+        self.q_norm = RMSNorm(width, eps)
+        self.k_norm = RMSNorm(width, eps)
+        self.q_proj_hw = Linear(hidden, config.num_heads * width)
+        self.k_proj_hw = Linear(hidden, config.num_kv_heads * width)
+        self.q_norm_h = RMSNorm(width // 2, eps)
+        self.q_norm_w = RMSNorm(width // 2, eps)
+        self.k_norm_h = RMSNorm(width // 2, eps)
+        self.k_norm_w = RMSNorm(width // 2, eps)
+        self._width = width
+
+    def new_modules(self) -> list[nn.Module]:
+        """What a plain Qwen3 layer does not have."""
+        return [self.q_proj_hw, self.k_proj_hw, self.q_norm_h, self.q_norm_w, self.k_norm_h, self.k_norm_w]
+
+    @torch.no_grad()
+    def inherit_hw_from_t(self) -> None:
+        """H and W as in a layer converted from Qwen3: queries from those of T, keys zero."""
+        self.q_proj_hw.weight.copy_(hw_queries_from_t(self.q_proj.weight, self._width))
+        self.k_proj_hw.weight.zero_()
+
+    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend) -> Tensor:
+        """hidden [L, H] -> [L, H]."""
+        q_t, k_t, v = (
+            projection(hidden).unflatten(-1, (-1, self._width))
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        q_hw, k_hw = (
+            projection(hidden).unflatten(-1, (-1, 2, self._width // 2))
+            for projection in (self.q_proj_hw, self.k_proj_hw)
+        )
+        q_hw = torch.stack((self.q_norm_h(q_hw[..., 0, :]), self.q_norm_w(q_hw[..., 1, :])), dim=-2)
+        k_hw = torch.stack((self.k_norm_h(k_hw[..., 0, :]), self.k_norm_w(k_hw[..., 1, :])), dim=-2)
+        q = rotate(self.q_norm(q_t), q_hw, turn)
+        k = rotate(self.k_norm(k_t), k_hw, turn)
+        attended: Tensor = self.o_proj(attend(q, k, v).flatten(1))
+        return attended
+
+
+class FeedForward(nn.Module):
+    """Released name: `mlp`. SwiGLU."""
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.hidden, config.ffn)
+        self.up_proj = Linear(config.hidden, config.ffn)
+        self.down_proj = Linear(config.ffn, config.hidden)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        fed: Tensor = self.down_proj(F.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+        return fed
+
+
+class Layer(nn.Module):
+    """Pre-norm residual layer, [L, H] -> [L, H]."""
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden, config.rms_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden, config.rms_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend) -> Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), turn, attend)
+        fed: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
+        return fed

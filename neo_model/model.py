@@ -1,0 +1,201 @@
+"""The network: patches and words in, the weighted loss of a packed row out.
+
+Owns `NeoModel`. Parameter names are the released tensor names, so `state_dict` and a checkpoint's safetensors are the
+same mapping; a tied head has no tensor of its own. Wants batches that are packed (`batch.pack`); knows neither
+stages of training nor files.
+
+Every parameter is used inside the forward of the module that owns it, the word embedding's both as look-up and as
+tied head (`VocabularyTable`): under ZeRO-3 a weight exists only there.
+
+L tokens, S supervised positions, V vocabulary rows, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from neo_model.attention import Attend, Backend, default_backend, prepare
+from neo_model.batch import Batch
+from neo_model.config import NeoConfig
+from neo_model.layer import INIT_STD, Layer, Linear, RMSNorm
+from neo_model.loss import LossSum, cross_entropies, weighted_loss_sum
+from neo_model.patch_embedding import FoldedConv, VisionModel
+from neo_model.rotary import Rotation, rotation
+
+
+class VocabularyTable(nn.Module):
+    """[V, H] rows, one for each token: word embedding, output head, or both.
+
+    Called with what to do with the weight, so that every use of it happens inside this module's forward.
+    """
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.vocab_size, config.hidden))
+
+    def forward(self, use: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """`use(weight, *inputs)`."""
+        return use(self.weight, *inputs)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=INIT_STD)
+
+
+class Stack(nn.Module):
+    """Released name: `language_model.model`."""
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        self.embed_tokens = VocabularyTable(config)
+        self.layers = nn.ModuleList([Layer(config) for _ in range(config.num_layers)])
+        self.norm = RMSNorm(config.hidden, config.rms_eps)
+
+
+class LanguageModel(nn.Module):
+    """Released name: `language_model`."""
+
+    def __init__(self, config: NeoConfig) -> None:
+        super().__init__()
+        self.model = Stack(config)
+        if not config.tied:
+            self.lm_head = VocabularyTable(config)
+
+
+class NeoModel(nn.Module):
+    """A NEO stack. `model(batch)` is the weighted loss of one packed row."""
+
+    def __init__(
+        self, config: NeoConfig, *, backend: Backend | None = None, activation_checkpointing: bool = False
+    ) -> None:
+        """`backend` defaults to the fastest that runs where the weights are. Initialised unless on the meta device."""
+        super().__init__()
+        self.config = config
+        self.backend = backend
+        self.activation_checkpointing = activation_checkpointing
+        self.vision_model = VisionModel(config)
+        self.language_model = LanguageModel(config)
+        if not self._table.weight.is_meta:
+            self.reset_parameters()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The whole stack, pre-Buffer first."""
+        return [layer for layer in self._stack.layers if isinstance(layer, Layer)]
+
+    @property
+    def _stack(self) -> Stack:
+        return self.language_model.model
+
+    @property
+    def _table(self) -> VocabularyTable:
+        return self._stack.embed_tokens
+
+    @property
+    def _head(self) -> VocabularyTable:
+        return self._table if self.config.tied else self.language_model.lm_head
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Linear maps and tables N(0, 0.02), norms one, convolutions by the framework's rule; then, in the
+        post-LLM, H/W queries from the T queries and H/W keys zero, as in a model converted from a language model.
+        """
+        for module in self.modules():
+            if isinstance(module, Linear | RMSNorm | FoldedConv | VocabularyTable):
+                module.reset_parameters()
+        for layer in self.layers[self.config.num_prebuffer_layers :]:
+            layer.self_attn.inherit_hw_from_t()
+
+    def forward(self, batch: Batch) -> LossSum:
+        """Sum over supervised positions of weight x cross-entropy, and the sum of the weights, both fp32 scalars."""
+        states, targets, weights = self._supervised(batch)
+        loss = self._head(_loss_with_head, states, targets, weights)
+        return LossSum(loss, weights.sum())
+
+    def token_losses(self, batch: Batch) -> Tensor:
+        """[S] fp32 unweighted cross-entropy at `batch.supervised_index`, without a gradient."""
+        states, targets, _ = self._supervised(batch)
+        losses: Tensor = self._head(_losses_with_head, states, targets)
+        return losses
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[L, V] at every position: for tests and short rows only."""
+        return self.head_logits(self.final_states(batch))
+
+    def head_logits(self, states: Tensor) -> Tensor:
+        """Normed states [n, H] -> logits [n, V]."""
+        logits: Tensor = self._head(_linear_with_head, states)
+        return logits
+
+    def final_states(self, batch: Batch) -> Tensor:
+        """[L, H] after the last norm."""
+        hidden = self.embed(batch)
+        attend = prepare(self.backend or default_backend(hidden.device, hidden.dtype), batch)
+        turn = self.turn(batch.positions, hidden.dtype)
+        hidden = self.run_layers(hidden, turn, [attend] * self.config.num_layers)
+        states: Tensor = self._stack.norm(hidden)
+        return states
+
+    def image_tokens(self, batch: Batch) -> Tensor:
+        """[P, H] after the patch embedding, a dummy image's token last."""
+        tokens: Tensor = self.vision_model(batch.patches, batch.patch_positions)
+        return tokens
+
+    def embed(self, batch: Batch) -> Tensor:
+        """[L, H] word embeddings, with visual tokens in the places of their context tokens."""
+        hidden: Tensor = self._table(_rows_of_table, batch.input_ids)
+        if batch.patches.shape[0] == 0:
+            return hidden
+        tokens = self.image_tokens(batch)
+        num_placed = batch.context_index.shape[0]
+        hidden = hidden.index_copy(0, batch.context_index, tokens[:num_placed])
+        return hidden + 0.0 * tokens[num_placed:].sum()
+
+    def turn(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+        """Rotary tables for positions [L, 3]."""
+        config = self.config
+        return rotation(
+            positions,
+            head_dim=config.head_dim,
+            theta_t=config.theta_t,
+            theta_hw=config.theta_hw,
+            dtype=dtype,
+        )
+
+    def run_layers(self, hidden: Tensor, turn: Rotation, attends: Sequence[Attend]) -> Tensor:
+        """All layers, each with its own way to attend; the last norm is not applied."""
+        for layer, attend in zip(self.layers, attends, strict=True):
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                hidden = checkpoint(layer, hidden, turn, attend, use_reentrant=False)
+            else:
+                hidden = layer(hidden, turn, attend)
+        return hidden
+
+    def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """States [S, H], targets [S] and weights [S] where the loss asks."""
+        index = batch.supervised_index
+        return self.final_states(batch)[index], batch.targets[index], batch.weights[index]
+
+
+def _rows_of_table(weight: Tensor, ids: Tensor) -> Tensor:
+    return F.embedding(ids, weight)
+
+
+def _linear_with_head(weight: Tensor, states: Tensor) -> Tensor:
+    return F.linear(states, weight)
+
+
+def _loss_with_head(weight: Tensor, *inputs: Any) -> Tensor:
+    states, targets, weights = inputs
+    return weighted_loss_sum(states, weight, targets, weights)
+
+
+def _losses_with_head(weight: Tensor, *inputs: Any) -> Tensor:
+    states, targets = inputs
+    return cross_entropies(states, weight, targets)

@@ -1,0 +1,62 @@
+"""Rotations that tell positions: T, H and W in the layers, columns and rows in the patch embedding.
+
+Owns both layouts. In the layers, angles of T span the head width, those of H and W half of it each, and pairs are
+split by halves within each part. In the patch embedding pairs are neighbours, the first half of the channels turning
+with the column and the second with the row.
+
+L tokens, N patches, D head width, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rotation(NamedTuple):
+    """Cosines and sines, made once for a row and shared by all its layers."""
+
+    cos: Tensor
+    """[L, 1, D], D/2 for T, then D/4 for H and D/4 for W."""
+    sin: Tensor
+    """[L, 1, D]."""
+
+
+def rotation(positions: Tensor, *, head_dim: int, theta_t: float, theta_hw: float, dtype: torch.dtype) -> Rotation:
+    """Tables for positions [L, 3] (T, H, W); angles in fp32, tables in `dtype`."""
+    t, h, w = positions.unbind(1)
+    frequencies_t = _frequencies(head_dim, theta_t, positions.device)
+    frequencies_hw = _frequencies(head_dim // 2, theta_hw, positions.device)
+    angles = torch.cat([t[:, None] * frequencies_t, h[:, None] * frequencies_hw, w[:, None] * frequencies_hw], dim=1)
+    return Rotation(angles.cos().unsqueeze(1).to(dtype), angles.sin().unsqueeze(1).to(dtype))
+
+
+def rotate(t: Tensor, hw: Tensor, turn: Rotation) -> Tensor:
+    """Rotate heads whose parts are t [L, heads, D] and hw [L, heads, 2, D/2]; returns [L, heads, 2 D].
+
+    The channels come out as (first halves of T, H, W; second halves of T, H, W). Queries and keys share the order,
+    so their products are those of any other order, and one multiplication turns all three parts.
+    """
+    first_t, second_t = t.unflatten(-1, (2, -1)).unbind(-2)
+    first_hw, second_hw = hw.unflatten(-1, (2, -1)).unbind(-2)
+    first = torch.cat([first_t, first_hw.flatten(-2)], dim=-1)
+    second = torch.cat([second_t, second_hw.flatten(-2)], dim=-1)
+    return torch.cat([first * turn.cos - second * turn.sin, second * turn.cos + first * turn.sin], dim=-1)
+
+
+def rotate_patches(features: Tensor, columns_rows: Tensor, theta: float) -> Tensor:
+    """Rotate patch features [N, C] by their (column, row) [N, 2], in fp32; keeps the dtype."""
+    num_patches, channels = features.shape
+    angles = columns_rows[:, :, None] * _frequencies(channels // 2, theta, features.device)
+    cos, sin = angles.cos().flatten(1), angles.sin().flatten(1)
+    even, odd = features.float().unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+    return turned.view(num_patches, channels).to(features.dtype)
+
+
+def _frequencies(width: int, theta: float, device: torch.device) -> Tensor:
+    """[width / 2] fp32: theta ** (-2 i / width)."""
+    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width
+    return 1.0 / theta**exponents
