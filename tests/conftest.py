@@ -1,0 +1,30 @@
+"""What many tests share: a test that takes `stage_on_disk` runs once for every stage that the sources declare."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "stage_on_disk" in metafunc.fixturenames:
+        found = stages_on_disk()
+        metafunc.parametrize("stage_on_disk", [stage for _, stage in found], ids=[name for name, _ in found])
+
+
+def stages_on_disk() -> list[tuple[str, object]]:
+    """Name and `Stage` of every function that is decorated with `@stage(...)` under `stages/`, by name."""
+    found = []
+    for path in sorted((ROOT / "stages").rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and any(_is_stage(decorator) for decorator in node.decorator_list):
+                module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                found.append((node.name, getattr(importlib.import_module(module), node.name)))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def _is_stage(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and getattr(decorator.func, "id", None) == "stage"
