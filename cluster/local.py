@@ -5,72 +5,101 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from queue import Empty
+from typing import TypeAlias
 
+from cluster.context import GatheringContext
+from cluster.failure import Failure
 from cluster.rank import GangRank
-from stages.contract import GangLayout, NumbersReported, Part, PartRecord, PartWork, Post, Rank
+from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
 from stages.making import Making, scratch_folder
+
+Channel: TypeAlias = "Queue[Event | Failure]"
+"""What a rank sends to the process that started it."""
+
+SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass
-class LocalContext:
-    """Fulfils `stages.contract.StageContext` on this machine."""
+class LocalContext(GatheringContext):
+    """Does all of a step's work on this machine."""
 
-    making: Making
     layout: GangLayout
-    scratch: Path
-    post: Post
-    records: list[PartRecord] = field(default_factory=list)
 
-    def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
-        done = self.making.open_phase(phase, over, self.post)
-        made = tuple(done[part.name] or self.making.make_part(work, phase, part, self.post) for part in over)
-        self.records.extend(made)
-        return made
+    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str) -> Mapping[str, PartRecord]:
+        return {part.name: self.making.make_part(work, phase, part, self.post) for part in parts}
 
-    def gang(self, rank_main: Callable[[Rank], None]) -> None:
+    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+        """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
         from torch.multiprocessing.spawn import spawn
 
-        arguments = (self.making, self.layout, _free_port(), rank_main)
-        spawn(_enter_rank, args=arguments, nprocs=self.layout.num_ranks, join=True)  # type: ignore[no-untyped-call]
-        latest = self.making.latest_checkpoint()
-        self.records.extend([latest] if latest else [])
+        channel: Channel = get_context("spawn").Queue()
+        failures: list[Failure] = []
+        group = spawn(
+            _enter_rank,
+            args=(self.making, self.layout, _free_port(), rank_main, channel),
+            nprocs=self.layout.num_ranks,
+            join=False,
+        )
+        assert group is not None
+        try:
+            while not group.join(timeout=SECONDS_BETWEEN_LOOKS):
+                failures += self._take(channel)
+        except Exception as death:
+            failures += self._take(channel)
+            raise (failures[0].error() if failures else death) from None
+        self._take(channel)
 
-    def report(self, numbers: Mapping[str, float]) -> None:
-        self.post(NumbersReported(step=self.making.step, numbers=dict(numbers)))
+    def _take(self, channel: Channel) -> list[Failure]:
+        """Post the events that ranks have sent, and return their failures in the order they came."""
+        failures: list[Failure] = []
+        while True:
+            try:
+                sent = channel.get(timeout=SECONDS_BETWEEN_LOOKS)
+            except Empty:
+                return failures
+            if isinstance(sent, Failure):
+                failures.append(sent)
+            else:
+                self.post(sent)
 
 
 @contextmanager
 def local_context(making: Making, post: Post, layout: GangLayout | None = None) -> Iterator[LocalContext]:
     """A context for one step, with a scratch folder that goes with it."""
     with scratch_folder(making.step) as scratch:
-        yield LocalContext(making=making, layout=layout or GangLayout(), scratch=scratch, post=post)
+        yield LocalContext(making=making, scratch=scratch, post=post, layout=layout or GangLayout())
 
 
-def _enter_rank(rank: int, making: Making, layout: GangLayout, port: int, rank_main: Callable[[Rank], None]) -> None:
+def _enter_rank(
+    rank: int, making: Making, layout: GangLayout, port: int, rank_main: Callable[[Rank], None], channel: Channel
+) -> None:
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=layout.num_ranks)
-    with scratch_folder(f"{making.step}-rank{rank}") as scratch:
-        rank_main(
-            GangRank(
-                making=making,
-                layout=layout,
-                rank=rank,
-                world_size=layout.num_ranks,
-                device="cpu",
-                scratch=scratch,
-                post=_silent,
-                stop_asked=_never,
+    try:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=layout.num_ranks)
+        with scratch_folder(f"{making.step}-rank{rank}") as scratch:
+            rank_main(
+                GangRank(
+                    making=making,
+                    layout=layout,
+                    rank=rank,
+                    world_size=layout.num_ranks,
+                    device="cpu",
+                    scratch=scratch,
+                    post=channel.put,
+                    stop_asked=_never,
+                )
             )
-        )
-    dist.destroy_process_group()
-
-
-def _silent(_event: Any) -> None:
-    """Spawned ranks have nobody to post to: tests read records."""
+        dist.destroy_process_group()
+    except Exception as error:
+        channel.put(Failure.of(error, f"step {making.step!r}: rank {rank} of {layout.num_ranks}"))
+        channel.close()
+        channel.join_thread()
+        raise
 
 
 def _never() -> bool:

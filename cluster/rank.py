@@ -26,12 +26,19 @@ class GangRank:
     scratch: Path
     post: Post
     stop_asked: Callable[[], bool]
+    """Asked on rank 0 only, at every step: it must not wait."""
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
 
     def should_stop(self) -> bool:
-        return any(exchange(self.stop_asked() if self.rank == 0 else False))
+        """Rank 0's word, sent to all as one byte."""
+        import torch
+        import torch.distributed as dist
+
+        said = torch.tensor([self.rank == 0 and self.stop_asked()], dtype=torch.uint8, device=self.device)
+        dist.broadcast(said, src=0)
+        return bool(said.item())
 
     def latest(self) -> PartRecord | None:
         return self.making.latest_checkpoint()

@@ -1,0 +1,56 @@
+"""The Ray-free backend: ranks of a gang as processes, their events and their failures brought back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.local import local_context
+from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
+from stages.making import Making
+from stages.store import Store
+
+
+def train(rank: Rank) -> None:
+    rank.report({"loss": 0.5 + rank.rank}, at_step=3)
+    assert not rank.should_stop()
+    folder = rank.scratch / "checkpoint"
+    folder.mkdir()
+    (folder / f"rank{rank.rank}.txt").write_text(f"{rank.rank} of {rank.world_size}")
+    rank.commit(folder, 3, {"zero_stage": rank.layout.zero_stage})
+
+
+def fail_on_one(rank: Rank) -> None:
+    if rank.rank == 1:
+        raise ValueError("rank one cannot count")
+    rank.should_stop()
+
+
+def interrupt(rank: Rank) -> None:
+    raise InterruptedRunError(f"stopped after step {rank.world_size}")
+
+
+def run(rank_main: Callable[[Rank], None], folder: Path) -> tuple[list[Event], Making]:
+    events: list[Event] = []
+    making = Making(store=Store(folder / "store"), folder="artifacts/toy/0", step="toy", attempt="run-1")
+    with local_context(making, events.append, GangLayout(num_ranks=2, zero_stage=3)) as context:
+        context.gang(rank_main)
+        assert context.records == [making.latest_checkpoint()]
+    return events, making
+
+
+def test_ranks_commit_one_checkpoint_and_post_to_the_caller(tmp_path: Path) -> None:
+    events, making = run(train, tmp_path)
+    latest = making.latest_checkpoint()
+    assert latest is not None
+    assert [entry.name for entry in latest.files] == ["rank0.txt", "rank1.txt"]
+    assert latest.facts == {"step": 3, "zero_stage": 3}
+    assert sorted(event.numbers["loss"] for event in events if event.event == "numbers") == [0.5, 1.5]
+    assert [event.at_step for event in events if event.event == "checkpoint"] == [3]
+
+
+def test_the_first_failure_is_the_cause_and_keeps_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="step 'toy': rank 1 of 2 failed: ValueError: rank one cannot count"):
+        run(fail_on_one, tmp_path)
+    with pytest.raises(InterruptedRunError, match="stopped after step 2"):
+        run(interrupt, tmp_path)
