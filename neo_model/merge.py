@@ -1,0 +1,56 @@
+"""A pre-Buffer and a language model become one checkpoint, and a checkpoint gives its pre-Buffer back.
+
+Owns both, on tensors alone. Merging fuses no weights: a NEO checkpoint is one stack, and its parts are disjoint sets
+of tensors (`partition`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from neo_model.config import NeoConfig
+from neo_model.partition import parameter_shapes, post_llm_keys, prebuffer_keys
+from neo_model.qwen3 import from_qwen3, language_model_differences
+from neo_model.tensor_report import check_tensors
+
+
+class MergeError(ValueError):
+    """A pre-Buffer and a language model that do not belong together; the message names every difference."""
+
+
+def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
+    """All tensors of the checkpoint `config`, in the order of the model.
+
+    `prebuffer` has NEO's names and exactly `prebuffer_keys(config)`, `base_llm` those of a plain Qwen3. The new
+    height/width parameters come from the pre-Buffer, which trained them. Raises TensorMismatchError.
+    """
+    shapes = parameter_shapes(config)
+    check_tensors(
+        prebuffer, {name: shapes[name] for name in shapes if name in prebuffer_keys(config)}, what="the pre-Buffer"
+    )
+    inherited, kept = from_qwen3(base_llm, config), post_llm_keys(config)
+    return {name: inherited[name] if name in kept else prebuffer[name] for name in shapes}
+
+
+def take_prebuffer(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
+    """Patch embedding, pre-Buffer and height/width parameters of a whole checkpoint. Raises TensorMismatchError."""
+    check_tensors(checkpoint, parameter_shapes(config), what="the checkpoint")
+    wanted = prebuffer_keys(config)
+    return {name: checkpoint[name] for name in parameter_shapes(config) if name in wanted}
+
+
+def take_language_model(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
+    """What a whole checkpoint inherited from its language model, in NEO's names. Raises TensorMismatchError."""
+    check_tensors(checkpoint, parameter_shapes(config), what="the checkpoint")
+    wanted = post_llm_keys(config)
+    return {name: checkpoint[name] for name in parameter_shapes(config) if name in wanted}
+
+
+def check_language_model(config: NeoConfig, qwen3: Mapping[str, Any]) -> None:
+    """Raise MergeError unless the Qwen3 of this `config.json` has the widths, heads and rotation of `config`."""
+    differences = language_model_differences(config, qwen3)
+    if differences:
+        raise MergeError("the pre-Buffer was made for another language model: " + "; ".join(differences))

@@ -1,0 +1,69 @@
+"""Which parameter belongs to which part of a NEO model: by module, never by a piece of its name.
+
+Owns the key lists that training, merging and exporting share. A model on the meta device is walked, so that nothing
+is allocated and the answer cannot drift from the network. The lists are ordered as the model's `state_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from neo_model.config import NeoConfig
+from neo_model.model import NeoModel
+
+
+@lru_cache(maxsize=8)
+def parameter_shapes(config: NeoConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter, in the order of the model."""
+    return {name: tuple(parameter.shape) for name, parameter in _on_meta(config).named_parameters()}
+
+
+@lru_cache(maxsize=8)
+def prebuffer_keys(config: NeoConfig) -> frozenset[str]:
+    """Patch embedding, the pre-Buffer's layers, and the height/width queries, keys and norms of the post-LLM.
+
+    What pre-Buffer pre-training makes, and so what a PreBuffer artifact holds.
+    """
+    model = _on_meta(config)
+    depth = config.num_prebuffer_layers
+    modules: list[nn.Module] = [model.vision_model, *model.layers[:depth]]
+    for layer in model.layers[depth:]:
+        modules += layer.self_attn.new_modules()
+    return _names(model, modules)
+
+
+def stage1_trainable(config: NeoConfig) -> frozenset[str]:
+    """What pre-Buffer pre-training moves: exactly `prebuffer_keys`. Embedding, head and inherited layers are frozen."""
+    return prebuffer_keys(config)
+
+
+def post_llm_keys(config: NeoConfig) -> frozenset[str]:
+    """Everything inherited from the language model: embedding, head, last norm, and its layers but for H and W."""
+    return frozenset(parameter_shapes(config)) - prebuffer_keys(config)
+
+
+def num_parameters(config: NeoConfig, keys: Iterable[str]) -> int:
+    """Values in the named parameters."""
+    shapes = parameter_shapes(config)
+    return sum(torch.Size(shapes[key]).numel() for key in keys)
+
+
+def freeze_for_stage1(model: NeoModel) -> None:
+    """Let gradients flow to `stage1_trainable` only."""
+    trainable = stage1_trainable(model.config)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trainable)
+
+
+def _on_meta(config: NeoConfig) -> NeoModel:
+    with torch.device("meta"):
+        return NeoModel(config)
+
+
+def _names(model: nn.Module, modules: Iterable[nn.Module]) -> frozenset[str]:
+    wanted = {id(parameter) for module in modules for parameter in module.parameters()}
+    return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in wanted)

@@ -1,0 +1,207 @@
+"""The released checkpoint folder: config.json, safetensors in one file or in shards with an index, tokenizer files.
+
+Owns reading and writing of such folders, ours and foreign ones, and of plain Qwen3 folders, which have the same form.
+Nothing that can run code is ever opened. Writing is a pure function of its arguments, to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from neo_model.config import NeoConfig
+from neo_model.model import NeoModel
+from neo_model.partition import parameter_shapes
+from neo_model.tensor_report import check_tensors
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_SHARD_BYTES: Final = 5_000_000_000
+"""A checkpoint above this is cut into shards of at most this size."""
+CONFIG_FILE: Final = "config.json"
+SINGLE_FILE: Final = "model.safetensors"
+INDEX_FILE: Final = "model.safetensors.index.json"
+SIDECAR_SUFFIXES: Final = frozenset({".json", ".txt", ".jinja"})
+"""Beside weights, files of these kinds are carried along; code and pickles never are."""
+_PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+class ReleasedFolderError(ValueError):
+    """A folder that is no checkpoint; the message names the file and what to do."""
+
+
+def read_config_json(folder: Path) -> dict[str, Any]:
+    """`config.json` as it stands, of a NEO or a Qwen3 folder."""
+    return _read_json(folder / CONFIG_FILE)
+
+
+def read_config(folder: Path) -> NeoConfig:
+    """The configuration of a NEO folder, in either kit's shape."""
+    return NeoConfig.from_released(read_config_json(folder))
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder, NEO or Qwen3, by name, on the CPU.
+
+    Raises ReleasedFolderError for pickled weights, missing shards, damaged files, and shards that disagree with
+    their index.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file_name, expected in _shards(folder).items():
+        found = _read_file(folder / file_name)
+        if expected is not None and set(found) != expected:
+            odd = sorted(set(found) ^ expected)
+            raise ReleasedFolderError(f"{folder / file_name} and {INDEX_FILE} disagree on {', '.join(odd[:6])}")
+        tensors |= found
+    return tensors
+
+
+def load_model(folder: Path, *, dtype: torch.dtype | None = None) -> NeoModel:
+    """The model of a NEO folder, on the CPU, in the precision of the file or in `dtype`.
+
+    Raises TensorMismatchError naming every unknown, missing and misshapen tensor.
+    """
+    config, tensors = read_config(folder), read_tensors(folder)
+    check_tensors(tensors, parameter_shapes(config), what=str(folder))
+    with torch.device("meta"):
+        model = NeoModel(config)
+    model.load_state_dict(tensors if dtype is None else {k: v.to(dtype) for k, v in tensors.items()}, assign=True)
+    return model.requires_grad_(True)
+
+
+def read_sidecars(folder: Path) -> dict[str, bytes]:
+    """Tokenizer, generation and other settings of a folder: file name to bytes, config.json included."""
+    files = sorted(file for file in folder.iterdir() if file.suffix in SIDECAR_SUFFIXES and file.is_file())
+    return {file.name: file.read_bytes() for file in files if file.name != INDEX_FILE}
+
+
+def tokenizer_sidecars(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """The files from which `transformers.AutoTokenizer` makes this tokenizer."""
+    from neo_model.conversation import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
+
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 1_000_000,
+        "clean_up_tokenization_spaces": False,
+        "add_prefix_space": False,
+        "eos_token": TURN_END,
+        "pad_token": END_OF_TEXT,
+        "additional_special_tokens": list(SPECIAL_TOKENS),
+    }
+    return {
+        "tokenizer.json": tokenizer.to_str(pretty=True).encode(),
+        "tokenizer_config.json": _json_bytes(settings),
+    }
+
+
+def write_released(
+    folder: Path,
+    config: NeoConfig,
+    tensors: Mapping[str, Tensor],
+    sidecars: Mapping[str, bytes],
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write a checkpoint into an empty or new folder; the same arguments give the same bytes.
+
+    A `config.json` among the sidecars is kept as it is if it describes `config`, so that reading and writing a
+    foreign folder changes nothing. Raises TensorMismatchError before anything is written.
+    """
+    shapes = parameter_shapes(config)
+    check_tensors(tensors, shapes, what="the checkpoint to write")
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = _cut({name: tensors[name] for name in shapes}, max_shard_bytes)
+    for file_name, shard in shards.items():
+        save_file({name: tensor.contiguous() for name, tensor in shard.items()}, folder / file_name, {"format": "pt"})
+    if len(shards) > 1:
+        total = sum(tensor.nbytes for tensor in tensors.values())
+        weight_map = {name: file_name for file_name, shard in shards.items() for name in shard}
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+        (folder / INDEX_FILE).write_bytes(_json_bytes(index))
+    for file_name, content in sidecars.items():
+        (folder / file_name).write_bytes(content)
+    if not _describes(sidecars.get(CONFIG_FILE), config):
+        (folder / CONFIG_FILE).write_bytes(_json_bytes(config.to_released()))
+
+
+def _shards(folder: Path) -> dict[str, set[str] | None]:
+    """Weight files and, from an index, the names each must hold."""
+    if (folder / INDEX_FILE).is_file():
+        weight_map = _read_json(folder / INDEX_FILE).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ReleasedFolderError(f"{folder / INDEX_FILE} has no weight_map")
+        shards: dict[str, set[str] | None] = {}
+        for name, file_name in weight_map.items():
+            if Path(file_name).name != file_name or not file_name.endswith(".safetensors"):
+                raise ReleasedFolderError(f"{INDEX_FILE} puts {name} into {file_name!r}, which is no shard beside it")
+            names = shards.setdefault(file_name, set())
+            if names is not None:
+                names.add(name)
+        return shards
+    if (folder / SINGLE_FILE).is_file():
+        return {SINGLE_FILE: None}
+    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    if pickles:
+        raise ReleasedFolderError(
+            f"{folder} has its weights in {pickles[0]}: pickles can run code and are not opened. Convert them to "
+            "safetensors in an isolated process (torch.load with weights_only=True, then safetensors.torch.save_file)"
+        )
+    raise ReleasedFolderError(f"{folder} has neither {SINGLE_FILE} nor {INDEX_FILE}: is it a checkpoint folder?")
+
+
+def _read_file(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise ReleasedFolderError(f"{file} is missing: fetch the folder again")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ReleasedFolderError(f"{file} is damaged ({error}): fetch it again") from error
+
+
+def _cut(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[str, Tensor]]:
+    """File name to tensors, in order, each file at most `max_shard_bytes` unless a single tensor is larger."""
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and filled + tensor.nbytes > max_shard_bytes:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = tensor
+        filled += tensor.nbytes
+    if len(shards) == 1:
+        return {SINGLE_FILE: shards[0]}
+    return {f"model-{n:05d}-of-{len(shards):05d}.safetensors": shard for n, shard in enumerate(shards, start=1)}
+
+
+def _describes(content: bytes | None, config: NeoConfig) -> bool:
+    if content is None:
+        return False
+    try:
+        return NeoConfig.from_released(json.loads(content)) == config
+    except ValueError:
+        return False
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ReleasedFolderError(f"{file} is missing")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ReleasedFolderError(f"{file} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ReleasedFolderError(f"{file} is no JSON object")
+    return content
+
+
+def _json_bytes(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
