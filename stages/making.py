@@ -12,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,7 +77,8 @@ class Making:
             started = time.monotonic()
             work(part, draft)
             _check_balance(self.step, phase, part, draft.items)
-            files = [self._upload(path, name, f"{phase}/{part.name}") for name, path in draft.files()]
+            place = _place_of_one_try(f"{phase}/{part.name}")
+            files = [self._upload(path, name, place) for name, path in draft.files()]
             made_by = {"attempt": self.attempt, "host": socket.gethostname(), **draft.notes}
             record = PartRecord(
                 phase=phase,
@@ -121,7 +123,8 @@ class Making:
         """
         step, number = int(facts["step"]), self.num_checkpoints()
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        mine = [self._upload(path, path.relative_to(folder).as_posix(), f"step-{step:08d}") for path in paths]
+        place = _place_of_one_try(f"step-{step:08d}")
+        mine = [self._upload(path, path.relative_to(folder).as_posix(), place) for path in paths]
         everyone: list[list[FileEntry]] = exchange(mine)
         files = tuple(sorted((entry for entries in everyone for entry in entries), key=lambda entry: entry.name))
         record = PartRecord(
@@ -237,6 +240,11 @@ def scratch_folder(label: str) -> Iterator[Path]:
 
 def _numbered(number: int) -> str:
     return f"{number:06d}"
+
+
+def _place_of_one_try(label: str) -> str:
+    """A private place that no other try writes to, not even one of this attempt that is believed dead and is not."""
+    return f"{label}-{uuid.uuid4().hex[:8]}"
 
 
 def _check_balance(step: str, phase: str, part: Part, items: ItemBalance) -> None:
