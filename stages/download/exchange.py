@@ -1,0 +1,194 @@
+"""One HTTP exchange: a request, and its answer under a deadline and a cap on every kind of byte.
+
+A thread of its own waits for each exchange, so the socket is read in plain turns; httptools (llhttp) takes the
+protocol apart in C. Connections are not kept: the URLs of a part lead to nearly as many hosts.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from email.message import Message
+from functools import cache
+from typing import Final
+
+from stages.download.address import SocketAddress, WebAddress
+from stages.download.reasons import Reason, RowError
+
+RECEIVE_BYTES: Final = 256 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
+_UNPACK_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment after which nothing of this exchange is waited for."""
+
+    at_seconds: float
+    """On the monotonic clock."""
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def remaining_seconds(self) -> float:
+        """What is left. Raises `RowError` (timeout) when nothing is."""
+        left = self.at_seconds - time.monotonic()
+        if left <= 0:
+            raise RowError(Reason.TIMEOUT)
+        return left
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: Message
+    body: bytes
+    """With any content encoding undone."""
+
+
+@dataclass(slots=True)
+class _Collector:
+    """What the parser calls back; it never raises, because the parser would hide the error."""
+
+    headers: Message = field(default_factory=Message)
+    chunks: list[bytes] = field(default_factory=list)
+    num_body_bytes: int = 0
+    has_headers: bool = False
+    is_complete: bool = False
+
+    def on_message_begin(self) -> None:
+        """An informational answer (1xx) came before: forget it."""
+        self.headers, self.has_headers, self.is_complete = Message(), False, False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1")] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.has_headers = True
+
+    def on_body(self, data: bytes) -> None:
+        self.chunks.append(data)
+        self.num_body_bytes += len(data)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the end of the connection says where the body ends."""
+        return self.has_headers and not {"content-length", "transfer-encoding"} & {
+            name.lower() for name in self.headers
+        }
+
+
+def exchange(
+    address: WebAddress,
+    places: Iterable[SocketAddress],
+    headers: Iterable[tuple[str, str]],
+    deadline: Deadline,
+    max_body_bytes: int,
+) -> Answer:
+    """Ask for `address` at the first of `places` that lets us in. Raises `RowError`."""
+    try:
+        connection = _connect(address, places, deadline)
+        with connection:
+            connection.sendall(_request(address, headers))
+            status, collector = _receive(connection, deadline, max_body_bytes)
+    except TimeoutError as error:
+        raise RowError(Reason.TIMEOUT) from error
+    except ssl.SSLError as error:
+        raise RowError(Reason.TLS_ERROR) from error
+    except OSError as error:
+        raise RowError(Reason.CONNECT_ERROR) from error
+    body = _unpacked(b"".join(collector.chunks), collector.headers, max_body_bytes)
+    return Answer(status, collector.headers, body)
+
+
+def _connect(address: WebAddress, places: Iterable[SocketAddress], deadline: Deadline) -> socket.socket:
+    failure: OSError = ConnectionError(f"no address for {address.host}")
+    for place in places:
+        try:
+            connection = socket.create_connection(place, timeout=deadline.remaining_seconds())
+        except OSError as error:
+            failure = error
+            continue
+        if address.scheme == "http":
+            return connection
+        connection.settimeout(deadline.remaining_seconds())
+        return _tls().wrap_socket(connection, server_hostname=address.host)
+    raise failure
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _request(address: WebAddress, headers: Iterable[tuple[str, str]]) -> bytes:
+    fixed = [
+        ("Host", address.authority),
+        ("Accept", "image/*"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+    lines = [f"GET {address.target} HTTP/1.1", *(f"{name}: {value}" for name, value in [*fixed, *headers]), "", ""]
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _receive(connection: socket.socket, deadline: Deadline, max_body_bytes: int) -> tuple[int, _Collector]:
+    """Read until the message is complete; everything counts, chunk headers and padding too."""
+    from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+    collector = _Collector()
+    parser = HttpResponseParser(collector)
+    num_wire_bytes = 0
+    while not (collector.is_complete and parser.get_status_code() >= 200):
+        connection.settimeout(deadline.remaining_seconds())
+        data = connection.recv(RECEIVE_BYTES)
+        if not data:
+            if collector.ends_with_connection:
+                break
+            raise RowError(Reason.CUT_SHORT)
+        num_wire_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not collector.is_complete:
+                raise RowError(Reason.BAD_RESPONSE) from error
+        _check_sizes(collector, num_wire_bytes, max_body_bytes)
+    return parser.get_status_code(), collector
+
+
+def _check_sizes(collector: _Collector, num_wire_bytes: int, max_body_bytes: int) -> None:
+    announced = collector.headers.get("Content-Length", "0").strip()
+    announced_bytes = int(announced) if announced.isdecimal() and collector.has_headers else 0
+    if not collector.has_headers and num_wire_bytes > MAX_HEAD_BYTES:
+        raise RowError(Reason.BAD_RESPONSE)
+    if max(announced_bytes, num_wire_bytes - MAX_HEAD_BYTES, collector.num_body_bytes) > max_body_bytes:
+        raise RowError(Reason.TOO_LARGE)
+
+
+def _unpacked(body: bytes, headers: Message, max_body_bytes: int) -> bytes:
+    """Undo gzip or deflate, which some servers send unasked, without ever holding more than the cap."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity") or not body:
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise RowError(Reason.BAD_ENCODING)
+    unpacker = zlib.decompressobj(_UNPACK_GZIP_OR_ZLIB)
+    try:
+        plain = unpacker.decompress(body, max_body_bytes + 1)
+    except zlib.error as error:
+        raise RowError(Reason.BAD_ENCODING) from error
+    if len(plain) > max_body_bytes:
+        raise RowError(Reason.TOO_LARGE)
+    if not unpacker.eof:
+        raise RowError(Reason.CUT_SHORT)
+    return plain

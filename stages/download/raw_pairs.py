@@ -1,0 +1,120 @@
+"""Write one part of RawPairs: the tar and the sample table, both in the order of the URL table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.contract import PartDraft
+from stages.download.fetching import FetchedPicture
+from stages.download.reasons import Reason
+from stages.download.url_rows import UrlRow, carried_columns
+from stages.pairs import SAMPLES_FILE, TAR_FILE
+from stages.tables import Verdict, balance_of, sample_id_type, verdict_columns, write_table
+from stages.tar_writer import TarWriter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEY_DIGITS = 9
+SHA256_BYTES = 32
+
+
+def write_part(
+    rows: Sequence[UrlRow],
+    endings: Sequence[FetchedPicture | Reason],
+    url_table: pa.Table,
+    draft: PartDraft,
+    *,
+    spool: Path,
+    first_row: int,
+) -> None:
+    """Write and count one part. `endings` says how each row ended; `spool` holds the pictures of those kept.
+
+    `first_row` is the number of the part's first row in the whole URL table: keys say row numbers.
+    """
+    keys = [f"{first_row + number:0{KEY_DIGITS}d}" for number in range(len(rows))]
+    samples = _samples(rows, endings, keys)
+    carried = carried_columns(url_table, samples.column_names)
+    offsets = _write_tar(draft.path(TAR_FILE), samples.to_pylist(), carried.to_pylist(), endings, spool)
+    samples = _with_offsets(samples, offsets)
+    for name in carried.column_names:
+        samples = samples.append_column(name, carried[name])
+    write_table(samples, draft.path(SAMPLES_FILE))
+    draft.count(balance_of(samples))
+
+
+def _samples(rows: Sequence[UrlRow], endings: Sequence[FetchedPicture | Reason], keys: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    held = [ending if isinstance(ending, FetchedPicture) else None for ending in endings]
+    reasons = [ending if isinstance(ending, Reason) else None for ending in endings]
+    verdicts, reason_column = verdict_columns(
+        [(Verdict.KEPT, None) if reason is None else (reason.verdict, reason.value) for reason in reasons]
+    )
+    return pa.table(
+        {
+            "sample_id": pa.array([row.sample_id for row in rows], sample_id_type()),
+            "url": pa.array([row.url for row in rows], pa.string()),
+            "caption": pa.array([row.caption for row in rows], pa.string()),
+            "verdict": verdicts,
+            "reason": reason_column,
+            "retriable": pa.array([reason is not None and reason.retriable for reason in reasons], pa.bool_()),
+            "sha256": pa.array([item and item.sha256 for item in held], pa.binary(SHA256_BYTES)),
+            "width_px": pa.array([item and item.width_px for item in held], pa.int32()),
+            "height_px": pa.array([item and item.height_px for item in held], pa.int32()),
+            "sent_as": pa.array([item and item.sent_as for item in held], pa.string()),
+            "key": pa.array([item and key for item, key in zip(held, keys, strict=True)], pa.string()),
+            "image_size_bytes": pa.array([item and item.size_bytes for item in held], pa.int64()),
+        }
+    )
+
+
+def _with_offsets(samples: pa.Table, offsets: Sequence[int | None]) -> pa.Table:
+    import pyarrow as pa
+
+    place = samples.column_names.index("image_size_bytes")
+    return samples.add_column(place, "image_offset", pa.array(offsets, pa.int64()))
+
+
+def _write_tar(
+    path: Path,
+    samples: Sequence[Mapping[str, Any]],
+    carried: Sequence[Mapping[str, Any]],
+    endings: Sequence[FetchedPicture | Reason],
+    spool: Path,
+) -> list[int | None]:
+    """The tar of the kept rows; returns for each row where its picture begins in it, or None."""
+    offsets: list[int | None] = [None] * len(samples)
+    with TarWriter(path) as tar, spool.open("rb") as pictures:
+        for number, (sample, further, ending) in enumerate(zip(samples, carried, endings, strict=True)):
+            if isinstance(ending, FetchedPicture):
+                pictures.seek(ending.offset)
+                data = pictures.read(ending.size_bytes)
+                members = {"jpg": data, "txt": sample["caption"].encode(), "json": _facts(sample, further)}
+                offsets[number] = tar.add(sample["key"], members)["jpg"]
+    return offsets
+
+
+def _facts(sample: Mapping[str, Any], further: Mapping[str, Any]) -> bytes:
+    """The json member: what the sample table says, for readers that have the tar only."""
+    facts = {
+        "sample_id": sample["sample_id"].hex(),
+        "url": sample["url"],
+        "caption": sample["caption"],
+        "sha256": sample["sha256"].hex(),
+        "width_px": sample["width_px"],
+        "height_px": sample["height_px"],
+        **{name: _plain(value) for name, value in further.items()},
+    }
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _plain(value: object) -> object:
+    """A carried value as JSON spells it; what JSON has no word for is written as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

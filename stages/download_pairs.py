@@ -1,0 +1,126 @@
+"""Download the pictures of a URL table.
+
+Reads  a URL table  Parquet with `url`, `caption` and any further columns, from the recipe's origin
+Makes  RawPairs     parts: pairs.tar of {key}.jpg, {key}.json, {key}.txt in table order, and samples.parquet, a row for
+                    each URL with its verdict, the digest, size and place of its picture, and the further columns
+
+Parts are fixed slices of the table. The same answers give the same bytes, whatever the threads did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.download.fetching import FetchedPicture, FetchRule, fetch
+from stages.download.picture_judge import PictureRule, ResizeMode
+from stages.download.raw_pairs import write_part
+from stages.download.reasons import Reason
+from stages.download.url_rows import find_repeats, read_rows
+from stages.kinds import RawPairs
+from stages.origin import Split, reachable, source_name, url_table
+from stages.step import stage
+from stages.toy_world.world import ToyWorld
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stages.download.address import Routes
+
+MAX_SHARE_UNREACHABLE = 0.5
+MIN_ASKED_TO_JUDGE_NETWORK = 20
+UNREACHABLE = frozenset({Reason.DNS_ERROR, Reason.CONNECT_ERROR})
+
+
+class DownloadPairsRecipe(Recipe):
+    origin: ToyWorld
+    """Whose URL table, and how its hosts are reached."""
+    split: Split = "train"
+    """Which of its tables."""
+    num_urls_per_part: int = Field(default=1000, ge=1, le=100_000)
+    """Rows of the table in one part: what is done again when a worker dies."""
+    deadline_seconds: float = Field(default=10.0, gt=0)
+    """For one try, from the name to the last byte, redirects included."""
+    num_tries: int = Field(default=2, ge=1)
+    """Where another try may help."""
+    max_image_bytes: int = Field(default=20_000_000, ge=1)
+    """Longest body, as sent and as unpacked."""
+    max_pixels_px: int = Field(default=64_000_000, ge=1)
+    """Width times height, read from the header; nothing larger is decoded."""
+    animated: Literal["first_frame", "drop"] = "first_frame"
+    """What becomes of a picture that moves."""
+    resize_mode: ResizeMode = "no"
+    """img2dataset's modes. `no` keeps the bytes of ordinary JPEGs as they are."""
+    resize_px: int = Field(default=1024, ge=1)
+    """Longest or shortest side after resizing, as the mode has it; smaller pictures stay as they are."""
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    """Of pictures that are written anew: what is no JPEG, four inks, resized ones."""
+
+    @property
+    def fetch_rule(self) -> FetchRule:
+        picture = PictureRule(
+            max_pixels_px=self.max_pixels_px,
+            animated=self.animated,
+            resize_mode=self.resize_mode,
+            resize_px=self.resize_px,
+            jpeg_quality=self.jpeg_quality,
+        )
+        return FetchRule(
+            deadline_seconds=self.deadline_seconds,
+            num_tries=self.num_tries,
+            max_image_bytes=self.max_image_bytes,
+            picture=picture,
+        )
+
+
+def slice_table(table: pa.Table, num_urls_per_part: int) -> list[Part]:
+    """Parts of so many rows each; a part names those of its rows (by number in the part) that repeat earlier ones."""
+    repeats = find_repeats([table])
+    parts: list[Part] = []
+    for start in range(0, table.num_rows, num_urls_per_part):
+        stop = min(start + num_urls_per_part, table.num_rows)
+        ordinals = {str(row - start): repeats[row] for row in sorted(repeats) if start <= row < stop}
+        task = {"start": start, "stop": stop, "repeats": ordinals}
+        parts.append(Part(name=f"{len(parts):05d}", task=task, num_items=stop - start))
+    return parts
+
+
+def check_network(ended: Sequence[FetchedPicture | Reason]) -> None:
+    """Raise `StageError` where it is our network that fails: a part must not record its URLs as lost for that."""
+    num_unreachable = sum(outcome in UNREACHABLE for outcome in ended)
+    if len(ended) >= MIN_ASKED_TO_JUDGE_NETWORK and num_unreachable > MAX_SHARE_UNREACHABLE * len(ended):
+        raise StageError(
+            f"{num_unreachable} of {len(ended)} URLs could not be reached at all, so the network of this machine is "
+            "taken to be down and nothing was recorded; check it, then run the command again"
+        )
+
+
+def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
+    """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
+    ordinals = {int(row): ordinal for row, ordinal in part.task["repeats"].items()}
+    rows = read_rows(table, source_name(recipe.split), ordinals)
+    asked = [row.address.url for row in rows if row.address is not None]
+    num_refused = len(rows) - len(asked)
+    fetched, sink = fetch(asked, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))
+    check_network(fetched)
+    coming = iter(fetched)
+    endings = [next(coming) if row.refusal is None else row.refusal for row in rows]
+    write_part(rows, endings, table, draft, spool=sink.spool, first_row=part.task["start"])
+    draft.note(num_asked=len(asked), unexplained=sink.remarks)
+
+
+def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> None:
+    """Download one slice of the URL table."""
+    table = url_table(recipe.origin, recipe.split, part.task["start"], part.task["stop"])
+    with reachable() as routes:
+        make_part(table, part, routes, recipe, draft)
+
+
+@stage(number=1, recipe=DownloadPairsRecipe, makes=RawPairs)
+def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
+    parts = slice_table(url_table(recipe.origin, recipe.split), recipe.num_urls_per_part)
+    ctx.spread(partial(download_part, recipe=recipe), over=parts, phase="download")

@@ -1,0 +1,45 @@
+"""Where data comes from: the one place that knows which origins there are and how each is read.
+
+A recipe names its origin and the split of it that it wants. Tables are read in slices, so that a part reads its own
+rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from stages.toy_world.world import ToyWorld
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stages.download.address import Routes
+
+Split: TypeAlias = Literal["train", "heldout"]
+"""What is learned from, and what is only ever asked about."""
+
+
+def source_name(split: Split) -> str:
+    """The name that sample ids are hashed with."""
+    return f"toy_world/{split}"
+
+
+def url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Rows of the URL table: url, caption and further columns, which are carried along."""
+    from stages.toy_world import tables
+
+    if split == "heldout":
+        return tables.heldout_url_table(origin, start, stop)
+    return tables.url_table(origin, start, stop)
+
+
+@contextmanager
+def reachable() -> Iterator[Routes]:
+    """Hosts that are reached in a way of their own while the block runs."""
+    from stages.toy_world.addresses import HOST
+    from stages.toy_world.server import serve
+
+    with serve() as web:
+        yield {HOST: (web.ip, web.port)}
