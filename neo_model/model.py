@@ -138,7 +138,10 @@ class NeoModel(nn.Module):
         hidden = self.embed(batch)
         attend = prepare(self.backend or default_backend(hidden.device, hidden.dtype), batch)
         turn = self.turn(batch.positions, hidden.dtype)
-        hidden = self.run_layers(hidden, turn, [attend] * self.config.num_layers)
+        return self.normed(self.run_layers(hidden, turn, [attend] * self.config.num_layers))
+
+    def normed(self, hidden: Tensor) -> Tensor:
+        """Layer outputs [n, H] after the last norm."""
         states: Tensor = self._stack.norm(hidden)
         return states
 
@@ -149,13 +152,18 @@ class NeoModel(nn.Module):
 
     def embed(self, batch: Batch) -> Tensor:
         """[L, H] word embeddings, with visual tokens in the places of their context tokens."""
-        hidden: Tensor = self._table(_rows_of_table, batch.input_ids)
+        hidden = self.embed_words(batch.input_ids)
         if batch.patches.shape[0] == 0:
             return hidden
         tokens = self.image_tokens(batch)
         num_placed = batch.context_index.shape[0]
         hidden = hidden.index_copy(0, batch.context_index, tokens[:num_placed])
         return hidden + 0.0 * tokens[num_placed:].sum()
+
+    def embed_words(self, token_ids: Tensor) -> Tensor:
+        """[n] ids -> [n, H]."""
+        hidden: Tensor = self._table(_rows_of_table, token_ids)
+        return hidden
 
     def turn(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Rotary tables for positions [L, 3]."""

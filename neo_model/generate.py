@@ -1,0 +1,185 @@
+"""Answers to prompts: one prefill over packed prompts, then a token a step from a key-value cache.
+
+Owns generation. Whole prompts, images included, go through the training forward as one packed row; the keys and
+values it made fill a cache in which prompts end at the same slot, so that every later step writes one slot for all.
+The tokens are those that a forward over the whole sequence would give.
+
+B prompts of a batch, S slots of the cache, h query heads, g key-value heads, E and D query-key and value widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from neo_model.attention import Attend, default_backend, prepare
+from neo_model.batch import Document, pack
+from neo_model.model import NeoModel
+from neo_model.sampling import Sampler, Sampling
+
+MAX_CACHE_TOKENS: Final = 65_536
+"""Slots of all prompts that are answered together; 2B in bfloat16 takes 245 kB for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is to be continued."""
+
+    token_ids: Sequence[int]
+    """[l] ids up to and including the opening of the assistant's turn."""
+    patches: Sequence[NDArray[Any]] = ()
+    """[n, 768] patches of each image, row-major."""
+    grids: Sequence[tuple[int, int]] = field(default=())
+    """(grid_h, grid_w) in patches of each image."""
+
+
+@torch.inference_mode()
+def generate(
+    model: NeoModel,
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    sampling: Sampling | None = None,
+    max_cache_tokens: int = MAX_CACHE_TOKENS,
+) -> list[list[int]]:
+    """Continue each prompt until one of `stop_ids` (left out of the answer) or `max_new_tokens`.
+
+    Greedy unless `sampling` is given; an answer depends on its prompt's number in the list and on the seed, not on
+    which prompts share a batch. Prompts are batched by length, at most `max_cache_tokens` slots at a time.
+    """
+    answers: list[list[int]] = [[] for _ in prompts]
+    for members in _batches(prompts, max_new_tokens, max_cache_tokens):
+        run = _Run(model, [prompts[member] for member in members], max_new_tokens)
+        sampler = Sampler(sampling, members, [prompts[member].token_ids for member in members])
+        alive = list(members)
+        for step in range(max_new_tokens):
+            chosen = sampler.choose(run.logits)
+            going = [row for row, token in enumerate(chosen) if token not in stop_ids]
+            for row in going:
+                answers[alive[row]].append(chosen[row])
+            if not going or step + 1 == max_new_tokens:
+                break
+            if len(going) < len(alive):
+                alive = [alive[row] for row in going]
+                sampler.keep(going)
+                run.keep(going)
+            run.advance([chosen[row] for row in going])
+    return answers
+
+
+class _Run:
+    """One batch of prompts on its way: the cache, and the logits of the next token."""
+
+    def __init__(self, model: NeoModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+        lengths = np.array([len(prompt.token_ids) for prompt in prompts])
+        self._filled = int(lengths.max())
+        num_slots = self._filled + max_new_tokens
+        starts = torch.from_numpy(self._filled - lengths).to(self._device)
+        self._visible = torch.arange(num_slots, device=self._device) >= starts[:, None]
+        self._prefill(prompts, lengths, num_slots)
+
+    def _prefill(self, prompts: Sequence[Prompt], lengths: NDArray[np.int64], num_slots: int) -> None:
+        model, config = self._model, self._model.config
+        documents = [_document(prompt) for prompt in prompts]
+        patches = [image for prompt in prompts for image in prompt.patches]
+        batch = pack(documents, patches, image_context_id=config.image_context_id).to(self._device)
+        hidden = model.embed(batch)
+        attend = prepare(model.backend or default_backend(hidden.device, hidden.dtype), batch)
+        slots = self._filled - lengths.repeat(lengths) + _offsets(lengths)
+        rows = np.repeat(np.arange(len(prompts)), lengths)
+        place = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))
+        self._caches = [
+            _LayerCache(
+                hidden.new_zeros(len(prompts), num_slots, config.num_kv_heads, config.query_key_dim),
+                hidden.new_zeros(len(prompts), num_slots, config.num_kv_heads, config.head_dim),
+            )
+            for _ in range(config.num_layers)
+        ]
+        attends = [cache.recording(attend, place) for cache in self._caches]
+        hidden = model.run_layers(hidden, model.turn(batch.positions, hidden.dtype), attends)
+        last = torch.from_numpy(np.cumsum(lengths) - 1).to(self._device)
+        self._next_t = batch.positions[last, 0] + 1
+        self.logits = model.head_logits(model.normed(hidden[last]))
+
+    def advance(self, token_ids: Sequence[int]) -> None:
+        """Append one token to each prompt still going."""
+        model = self._model
+        hidden = model.embed_words(torch.tensor(token_ids, device=self._device))
+        positions = F.pad(self._next_t[:, None], (0, 2))
+        visible = self._visible[:, : self._filled + 1]
+        attends = [cache.appending(self._filled, visible) for cache in self._caches]
+        hidden = model.run_layers(hidden, model.turn(positions, hidden.dtype), attends)
+        self._filled += 1
+        self._next_t = self._next_t + 1
+        self.logits = model.head_logits(model.normed(hidden))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the prompts that are done."""
+        kept = torch.tensor(rows, device=self._device)
+        self._visible, self._next_t = self._visible[kept], self._next_t[kept]
+        for cache in self._caches:
+            cache.keep(kept)
+
+
+@dataclass
+class _LayerCache:
+    keys: Tensor
+    """[B, S, g, E]."""
+    values: Tensor
+    """[B, S, g, D]."""
+
+    def recording(self, attend: Attend, place: tuple[Tensor, ...]) -> Attend:
+        """`attend` over the packed prompts, keeping keys and values at `place` (rows [L], slots [L])."""
+
+        def attend_and_keep(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.keys[place], self.values[place] = k, v
+            return attend(q, k, v)
+
+        return attend_and_keep
+
+    def appending(self, slot: int, visible: Tensor) -> Attend:
+        """Attend from one new token of each prompt, q [B, h, E], to all slots up to `slot` that are visible [B, S]."""
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.keys[:, slot], self.values[:, slot] = k, v
+            keys, values = (x[:, : slot + 1].transpose(1, 2) for x in (self.keys, self.values))
+            queries = q.unflatten(1, (k.shape[1], -1))
+            out = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=visible[:, None, None], scale=v.shape[-1] ** -0.5
+            )
+            return out.flatten(1, 2)
+
+        return attend
+
+    def keep(self, rows: Tensor) -> None:
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+def _document(prompt: Prompt) -> Document:
+    return Document(token_ids=prompt.token_ids, supervised=[False] * len(prompt.token_ids), grids=prompt.grids)
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 .. length - 1 for each length, end to end."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def _batches(prompts: Sequence[Prompt], max_new_tokens: int, max_cache_tokens: int) -> Iterator[list[int]]:
+    """Numbers of the prompts, longest together, each batch within its slots."""
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number].token_ids))
+    begin = 0
+    while begin < len(order):
+        num_slots = len(prompts[order[begin]].token_ids) + max_new_tokens
+        end = begin + max(1, max_cache_tokens // num_slots)
+        yield order[begin:end]
+        begin = end
