@@ -194,12 +194,12 @@ class Draft:
     items: ItemBalance = field(default_factory=ItemBalance)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
-    _paths: dict[str, Path] = field(default_factory=dict)
+    _promised: set[str] = field(default_factory=set)
 
     def path(self, name: str) -> Path:
-        path = self.scratch / "files" / name
+        path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._paths[name] = path
+        self._promised.add(name)
         return path
 
     def count(self, items: ItemBalance) -> None:
@@ -215,11 +215,21 @@ class Draft:
         self.report(num_done)
 
     def files(self) -> list[tuple[str, Path]]:
-        """Name and path of every file promised by `path`, in order. Raises `StageError` if one was not written."""
-        missing = [name for name, path in self._paths.items() if not path.is_file()]
+        """Name and path of every file, in order: those that `path` promised and those written beside them.
+
+        Raises `StageError` if a promised one was not written.
+        """
+        written = {
+            path.relative_to(self._folder).as_posix(): path for path in self._folder.rglob("*") if path.is_file()
+        }
+        missing = sorted(self._promised - set(written))
         if missing:
             raise StageError(f"the part promised {missing} and did not write it")
-        return sorted(self._paths.items())
+        return sorted(written.items())
+
+    @property
+    def _folder(self) -> Path:
+        return self.scratch / "files"
 
 
 def sha256_of(path: Path) -> str:

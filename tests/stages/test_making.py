@@ -143,6 +143,18 @@ def test_a_part_must_write_what_it_promised(tmp_path: Path) -> None:
             ctx.spread(forget, over=[Part(name="a")], phase="p")
 
 
+def test_files_written_beside_a_promised_one_belong_to_the_part(tmp_path: Path) -> None:
+    def save_folder(part: Part, draft: PartDraft) -> None:
+        folder = draft.path("model/config.json").parent
+        for name in ("config.json", "tokenizer.json"):
+            (folder / name).write_text("{}")
+        (draft.scratch / "draft.txt").write_text("not a file of the part")
+
+    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+        (record,) = ctx.spread(save_folder, over=[Part(name="a")], phase="p")
+    assert [entry.name for entry in record.files] == ["model/config.json", "model/tokenizer.json"]
+
+
 def test_an_artifact_opens_its_inputs_and_notices_a_changed_size(tmp_path: Path, calls: Path) -> None:
     store = Store(tmp_path / "store")
     words = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
