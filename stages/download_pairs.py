@@ -20,9 +20,10 @@ from stages.download.fetching import FetchedPicture, FetchRule, fetch
 from stages.download.picture_judge import PictureRule, ResizeMode
 from stages.download.raw_pairs import write_part
 from stages.download.reasons import Reason
-from stages.download.url_rows import find_repeats, read_rows
+from stages.download.url_rows import naming_fields, read_rows
 from stages.kinds import RawPairs
 from stages.origin import Split, reachable, source_name, url_table
+from stages.slices import ordinals_of, slice_rows
 from stages.step import stage
 from stages.toy_world.world import ToyWorld
 
@@ -77,18 +78,6 @@ class DownloadPairsRecipe(Recipe):
         )
 
 
-def slice_table(table: pa.Table, num_urls_per_part: int) -> list[Part]:
-    """Parts of so many rows each; a part names those of its rows (by number in the part) that repeat earlier ones."""
-    repeats = find_repeats([table])
-    parts: list[Part] = []
-    for start in range(0, table.num_rows, num_urls_per_part):
-        stop = min(start + num_urls_per_part, table.num_rows)
-        ordinals = {str(row - start): repeats[row] for row in sorted(repeats) if start <= row < stop}
-        task = {"start": start, "stop": stop, "repeats": ordinals}
-        parts.append(Part(name=f"{len(parts):05d}", task=task, num_items=stop - start))
-    return parts
-
-
 def check_network(ended: Sequence[FetchedPicture | Reason]) -> None:
     """Raise `StageError` where it is our network that fails: a part must not record its URLs as lost for that."""
     num_unreachable = sum(outcome in UNREACHABLE for outcome in ended)
@@ -101,8 +90,7 @@ def check_network(ended: Sequence[FetchedPicture | Reason]) -> None:
 
 def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
     """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
-    ordinals = {int(row): ordinal for row, ordinal in part.task["repeats"].items()}
-    rows = read_rows(table, source_name(recipe.split), ordinals)
+    rows = read_rows(table, source_name(recipe.split), ordinals_of(part))
     asked = [row.address.url for row in rows if row.address is not None]
     num_refused = len(rows) - len(asked)
     fetched, sink = fetch(asked, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))
@@ -122,5 +110,5 @@ def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> 
 
 @stage(number=1, recipe=DownloadPairsRecipe, makes=RawPairs)
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
-    parts = slice_table(url_table(recipe.origin, recipe.split), recipe.num_urls_per_part)
+    parts = slice_rows(naming_fields(url_table(recipe.origin, recipe.split)), recipe.num_urls_per_part)
     ctx.spread(partial(download_part, recipe=recipe), over=parts, phase="download")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from stages.artifact import ItemBalance
+from stages.contract import StageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +30,26 @@ class Verdict(StrEnum):
     """Wanted, and not to be had."""
 
 
+class ItemReason(StrEnum):
+    """Why an item was not kept. Each stage lists its own; the verdict belongs to the reason, so no two rows differ."""
+
+    verdict: Verdict
+    retriable: bool
+    """Whether another try, now or next week, may end otherwise."""
+
+    def __new__(cls, value: str, verdict: Verdict = Verdict.DROPPED, retriable: bool = False) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.verdict = verdict
+        member.retriable = retriable
+        return member
+
+    @classmethod
+    def spelled(cls, text: str) -> Self:
+        """The reason whose value this is. Raises `KeyError`."""
+        return cls[text.upper()]
+
+
 def sample_id_type() -> pa.DataType:
     """The column type of sample ids: 16 bytes."""
     import pyarrow as pa
@@ -36,12 +57,15 @@ def sample_id_type() -> pa.DataType:
     return pa.binary(SAMPLE_ID_BYTES)
 
 
-def verdict_columns(reasons: Sequence[tuple[Verdict, str | None]]) -> tuple[pa.Array, pa.Array]:
-    """The columns `verdict` and `reason`, one row for each item; the reason is null for what is kept."""
+def verdict_columns(reasons: Sequence[ItemReason | None]) -> dict[str, pa.Array]:
+    """The columns `verdict` and `reason`, one row for each item; None keeps it."""
     import pyarrow as pa
 
-    verdicts = pa.array([verdict.value for verdict, _ in reasons], pa.string())
-    return verdicts, pa.array([reason for _, reason in reasons], pa.string())
+    verdicts = [(Verdict.KEPT if reason is None else reason.verdict).value for reason in reasons]
+    return {
+        "verdict": pa.array(verdicts, pa.string()),
+        "reason": pa.array([reason and reason.value for reason in reasons], pa.string()),
+    }
 
 
 def balance_of(table: pa.Table) -> ItemBalance:
@@ -56,6 +80,18 @@ def balance_of(table: pa.Table) -> ItemBalance:
         dropped=by_verdict[Verdict.DROPPED],
         failed=by_verdict[Verdict.FAILED],
     )
+
+
+def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
+    """A column of text as bytes, because text in Parquet need not be UTF-8. Raises `StageError` if it is no text."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    found = table[name].type if name in table.column_names else None
+    if found is None or not (types.is_string(found) or types.is_large_string(found) or types.is_null(found)):
+        raise StageError(f"column {name!r} of the {whose} is {found or 'missing'}; it must be text")
+    texts: list[bytes | None] = table[name].cast(pa.large_binary()).to_pylist()
+    return texts
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -13,7 +13,7 @@ from stages.download.fetching import FetchedPicture
 from stages.download.reasons import Reason
 from stages.download.url_rows import UrlRow, carried_columns
 from stages.pairs import SAMPLES_FILE, TAR_FILE
-from stages.tables import Verdict, balance_of, sample_id_type, verdict_columns, write_table
+from stages.tables import balance_of, sample_id_type, verdict_columns, write_table
 from stages.tar_writer import TarWriter
 
 if TYPE_CHECKING:
@@ -52,16 +52,12 @@ def _samples(rows: Sequence[UrlRow], endings: Sequence[FetchedPicture | Reason],
 
     held = [ending if isinstance(ending, FetchedPicture) else None for ending in endings]
     reasons = [ending if isinstance(ending, Reason) else None for ending in endings]
-    verdicts, reason_column = verdict_columns(
-        [(Verdict.KEPT, None) if reason is None else (reason.verdict, reason.value) for reason in reasons]
-    )
     return pa.table(
         {
             "sample_id": pa.array([row.sample_id for row in rows], sample_id_type()),
             "url": pa.array([row.url for row in rows], pa.string()),
             "caption": pa.array([row.caption for row in rows], pa.string()),
-            "verdict": verdicts,
-            "reason": reason_column,
+            **verdict_columns(reasons),
             "retriable": pa.array([reason is not None and reason.retriable for reason in reasons], pa.bool_()),
             "sha256": pa.array([item and item.sha256 for item in held], pa.binary(SHA256_BYTES)),
             "width_px": pa.array([item and item.width_px for item in held], pa.int32()),

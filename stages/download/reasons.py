@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from stages.tables import Verdict
+from stages.tables import ItemReason, Verdict
 
 
-class Reason(StrEnum):
-    """Why a row was not kept. `verdict` and `retriable` belong to the reason, so no two rows can disagree."""
+class Reason(ItemReason):
+    """Why a row was not kept: dropped (not wanted) first, then failed (wanted, and not to be had)."""
 
-    verdict: Verdict
-    retriable: bool
-    """Whether another try, now or next week, may end otherwise."""
-
-    def __new__(cls, value: str, verdict: Verdict, retriable: bool = False) -> Reason:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.verdict = verdict
-        member.retriable = retriable
-        return member
-
-    @classmethod
-    def spelled(cls, text: str) -> Reason:
-        """The reason whose value this is. Raises `KeyError`."""
-        return cls[text.upper()]
-
-    REPEATED_ROW = "repeated_row", Verdict.DROPPED
+    REPEATED_ROW = "repeated_row"
     """The same URL and caption stand earlier in the table."""
-    URL_SCHEME = "url_scheme", Verdict.DROPPED
+    URL_SCHEME = "url_scheme"
     """Neither http nor https."""
-    URL_MALFORMED = "url_malformed", Verdict.DROPPED
+    URL_MALFORMED = "url_malformed"
     """Too long, with credentials or control characters, or no URL at all."""
-    URL_FORBIDDEN_ADDRESS = "url_forbidden_address", Verdict.DROPPED
+    URL_FORBIDDEN_ADDRESS = "url_forbidden_address"
     """The host is, or resolves to, an address that is not on the public internet."""
-    CAPTION_ENCODING = "caption_encoding", Verdict.DROPPED
+    CAPTION_ENCODING = "caption_encoding"
     """The caption is not valid UTF-8."""
-    OPT_OUT = "opt_out", Verdict.DROPPED
+    OPT_OUT = "opt_out"
     """The server asks that this picture be used for no such purpose (X-Robots-Tag)."""
-    UNSUPPORTED_FORMAT = "unsupported_format", Verdict.DROPPED
+    UNSUPPORTED_FORMAT = "unsupported_format"
     """A format that is never handed to a decoder, such as SVG, PDF or HEIC."""
-    ANIMATED = "animated", Verdict.DROPPED
+    ANIMATED = "animated"
     """More than one frame, where the recipe wants stills only."""
-    TOO_MANY_PIXELS = "too_many_pixels", Verdict.DROPPED
+    TOO_MANY_PIXELS = "too_many_pixels"
     """The header announces more pixels than the recipe allows."""
 
     SCHEMA = "schema", Verdict.FAILED

@@ -1,0 +1,133 @@
+"""Judge which image-text pairs are worth learning from.
+
+Reads  RawPairs    parts: pairs.tar and samples.parquet, of which the table alone is read
+Makes  KeptPairs   parts: verdicts.parquet, a row for each pair that was downloaded; bytes stay in RawPairs
+
+Each pair is judged by itself: the same picture under two captions stays two pairs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stages.contract import Part, PartDraft, Recipe, StageContext
+from stages.kinds import KeptPairs, RawPairs
+from stages.pairs import VERDICTS_FILE, PairReader
+from stages.step import stage
+from stages.tables import ItemReason, balance_of, verdict_columns, write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_NAME = re.compile(r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?)", re.IGNORECASE)
+
+
+class FilterPairsRecipe(Recipe):
+    min_side_px: int = Field(default=64, ge=1)
+    """Shorter side of the image, in pixels."""
+    max_pixels_px: int = Field(default=64_000_000, ge=1)
+    """Width times height."""
+    max_aspect: float = Field(default=3.0, ge=1)
+    """Long side over short side."""
+    min_caption_chars: int = Field(default=5, ge=1)
+    """Length of the caption, in characters."""
+    max_caption_chars: int = Field(default=4000, ge=1)
+    """Likewise."""
+    min_similarity: float = 0.2
+    """Of image and caption as CLIP sees them; judges tables that have the column `similarity`."""
+    max_punsafe: float = 0.5
+    """Probability that the image is unsafe; judges tables that have the column `punsafe`."""
+    max_pwatermark: float = 0.8
+    """Probability of a watermark; judges tables that have the column `pwatermark`."""
+
+
+class DropReason(ItemReason):
+    """Why a pair was dropped: a closed list."""
+
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    TOO_ELONGATED = "too_elongated"
+    CAPTION_EMPTY = "caption_empty"
+    """Nothing, punctuation, or the name of a file."""
+    CAPTION_TOO_SHORT = "caption_too_short"
+    CAPTION_TOO_LONG = "caption_too_long"
+    MISMATCHED = "mismatched"
+    """The caption is about something else."""
+    UNSAFE = "unsafe"
+    WATERMARKED = "watermarked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """What is known of a pair without opening it. A score is None where the URL table had none."""
+
+    width_px: int
+    height_px: int
+    caption: str
+    similarity: float | None = None
+    punsafe: float | None = None
+    pwatermark: float | None = None
+
+
+def drop_reason(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
+    """Why this pair is dropped, or None to keep it."""
+    return _reason_of_image(pair, recipe) or _reason_of_caption(pair.caption, recipe) or _reason_of_scores(pair, recipe)
+
+
+def _reason_of_image(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
+    short_px, long_px = sorted((pair.width_px, pair.height_px))
+    if short_px < recipe.min_side_px:
+        return DropReason.TOO_SMALL
+    if short_px * long_px > recipe.max_pixels_px:
+        return DropReason.TOO_LARGE
+    if long_px > short_px * recipe.max_aspect:
+        return DropReason.TOO_ELONGATED
+    return None
+
+
+def _reason_of_caption(caption: str, recipe: FilterPairsRecipe) -> DropReason | None:
+    if not any(char.isalnum() for char in caption) or FILE_NAME.fullmatch(caption):
+        return DropReason.CAPTION_EMPTY
+    if len(caption) < recipe.min_caption_chars:
+        return DropReason.CAPTION_TOO_SHORT
+    if len(caption) > recipe.max_caption_chars:
+        return DropReason.CAPTION_TOO_LONG
+    return None
+
+
+def _reason_of_scores(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
+    if pair.similarity is not None and pair.similarity < recipe.min_similarity:
+        return DropReason.MISMATCHED
+    if pair.punsafe is not None and pair.punsafe > recipe.max_punsafe:
+        return DropReason.UNSAFE
+    if pair.pwatermark is not None and pair.pwatermark > recipe.max_pwatermark:
+        return DropReason.WATERMARKED
+    return None
+
+
+def pair_facts(samples: pa.Table) -> list[PairFacts]:
+    """The facts of each row of a sample table."""
+    wanted = [name for name in PairFacts.__dataclass_fields__ if name in samples.column_names]
+    return [PairFacts(**row) for row in samples.select(wanted).to_pylist()]
+
+
+def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairsRecipe) -> None:
+    """Judge the pairs of one part of RawPairs."""
+    import pyarrow as pa
+
+    samples = PairReader(raw).table(part.name)
+    reasons = [drop_reason(pair, recipe) for pair in pair_facts(samples)]
+    table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons)})
+    write_table(table, draft.path(VERDICTS_FILE))
+    draft.count(balance_of(table))
+
+
+@stage(number=1, recipe=FilterPairsRecipe, makes=KeptPairs)
+def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
+    over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
+    ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")
