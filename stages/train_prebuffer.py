@@ -1,0 +1,109 @@
+"""Train what a language model lacks to see: patch embedding, pre-Buffer, and height/width queries and keys.
+
+Reads  Rows (several, in the order of training), BaseLlm
+Makes  PreBuffer   the last checkpoint: model/prebuffer.safetensors, model/prebuffer.json
+
+The language model is frozen: embedding, head and all inherited layers are bit-identical at the end, which the last
+checkpoint's facts record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field
+
+from stages.contract import Rank, StageContext
+from stages.kinds import BaseLlm, PreBuffer, Rows
+from stages.step import stage
+from stages.training.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neo_model.config import NeoConfig
+    from neo_model.model import NeoModel
+
+WEIGHTS_FILE: Final = "prebuffer.safetensors"
+DESCRIPTION_FILE: Final = "prebuffer.json"
+
+
+class TrainPrebufferRecipe(TrainRecipe):
+    """Pre-Buffer pre-training; the defaults are those of the NEO paper (arXiv 2510.14979, table 5)."""
+
+    num_prebuffer_layers: int = Field(default=12, ge=1)
+    """New layers in front of the language model's."""
+    patch_hidden: int = Field(default=1024, ge=4)
+    """Channels between the two convolutions of the patch embedding."""
+    peak_learning_rate: float = Field(default=8e-4, gt=0)
+    """AdamW learning rate after warm-up."""
+    num_warmup_steps: int = Field(default=2000, ge=0)
+    """Steps over which the learning rate rises linearly to its peak."""
+    floor_ratio: float = Field(default=0.05, ge=0, le=1)
+    """Learning rate at the end of the cosine, as a share of the peak."""
+
+
+def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
+    """The model before the first step: a language model that computes what it did, and new weights by the seed.
+
+    Only what this stage trains asks for a gradient.
+    """
+    import torch
+
+    from neo_model.config import NeoConfig
+    from neo_model.conversation import load_tokenizer, special_ids
+    from neo_model.model import NeoModel
+    from neo_model.partition import freeze_for_stage1
+    from neo_model.qwen3 import load_language_model
+    from neo_model.released import read_config_json, read_tensors
+    from stages.training.new_keys import start_behind_the_norms
+
+    qwen3 = read_config_json(llm_folder)
+    ids = special_ids(load_tokenizer(llm_folder, vocab_size=qwen3["vocab_size"]))
+    config = NeoConfig.from_qwen3(
+        qwen3,
+        num_prebuffer_layers=recipe.num_prebuffer_layers,
+        image_start_id=ids.image_start,
+        image_context_id=ids.image_context,
+        image_end_id=ids.image_end,
+        patch_hidden=recipe.patch_hidden,
+    )
+    torch.manual_seed(recipe.seed)
+    model = NeoModel(config)
+    load_language_model(model, read_tensors(llm_folder))
+    start_behind_the_norms(model)
+    freeze_for_stage1(model)
+    return model
+
+
+def write_prebuffer(folder: Path, parameters: Iterable[tuple[str, Tensor]], config: NeoConfig, llm: BaseLlm) -> None:
+    """Write the trained tensors, and what they were trained against."""
+    from safetensors.torch import save_file
+
+    from neo_model.partition import prebuffer_keys
+
+    wanted = prebuffer_keys(config)
+    tensors = {name: value.cpu().clone() for name, value in parameters if name in wanted}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
+    against = {"stage": llm.manifest.stage, "fingerprint": llm.fingerprint, "content": llm.manifest.content}
+    description = {"config": config.to_released(), "language_model": against}
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def train_rank(rank: Rank, recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm) -> None:
+    """What every rank does."""
+    from stages.training.loop import train
+
+    model = untrained_model(llm.place(rank.scratch / "llm"), recipe)
+    train(rank, recipe, rows, model, partial(write_prebuffer, llm=llm))
+
+
+@stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer)
+def train_prebuffer(recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm, *, ctx: StageContext) -> None:
+    recipe.check_num_rows(len(rows))
+    ctx.gang(partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm))

@@ -1,0 +1,113 @@
+"""Checkpoints of a training stage: what is committed at a step, and going on from it.
+
+Owns the facts that a checkpoint's record carries and the checks before one is loaded. A checkpoint holds what cannot
+be computed: the trained parameters and the optimizer's moments, in DeepSpeed's own files, each rank its share. Rows,
+learning rate and random numbers are functions of the step, frozen parameters are an input, so none of them is in it.
+The last checkpoint holds the model instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from neo_model.config import NeoConfig
+from stages.artifact import PartRecord
+from stages.contract import Rank, StageError
+from stages.kinds import MODEL_PREFIX, Rows
+from stages.store import StoreError
+from stages.training.agreement import exchange
+from stages.training.engine.engine import Engine
+from stages.training.recipe import TrainRecipe, retired_steps
+from stages.training.weights import WeightDigests
+
+WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
+"""Writes a model folder from the names and whole values of all parameters, given one at a time."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training stage, as one rank sees them."""
+
+    rank: Rank
+    recipe: TrainRecipe
+    engine: Engine
+    rows: Sequence[Rows]
+    before: WeightDigests
+    """The weights that training started from."""
+
+    def restore(self) -> int:
+        """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
+
+        Raises `StageError` where the checkpoint was trained on other rows or from other weights.
+        """
+        record = self.rank.latest()
+        if record is None:
+            return 0
+        self._check(record)
+        folder = self.rank.scratch / "restored"
+        self._fetch(record, folder)
+        self.engine.load(folder, record.facts["num_applied"])
+        shutil.rmtree(folder)
+        return int(record.facts["step"])
+
+    def commit(self, step: int) -> None:
+        """Commit the state after `step` steps, then delete the checkpoints that the recipe no longer keeps."""
+        folder = self._folder(step)
+        self.engine.save(folder)
+        layout = {"num_ranks": self.rank.world_size, "zero_stage": self.rank.layout.zero_stage}
+        facts = {"num_applied": self.engine.num_applied, "layout": layout, "frozen_digest": self.before.of_frozen}
+        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
+        shutil.rmtree(folder)
+
+    def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
+        """Commit the finished model after the last step. Rank 0 writes; the others help to gather."""
+        folder = self._folder(step)
+        parameters = self.engine.parameters()
+        if self.rank.rank == 0:
+            write_model(folder / MODEL_PREFIX, parameters, config)
+        deque(parameters, maxlen=0)
+        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
+        shutil.rmtree(folder)
+
+    @property
+    def _rows_facts(self) -> list[str]:
+        """Content digests of the rows, in order: with the recipe they say what every step has seen."""
+        return [rows.manifest.content for rows in self.rows]
+
+    def _folder(self, step: int) -> Path:
+        folder = self.rank.scratch / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def _check(self, record: PartRecord) -> None:
+        facts, layout = record.facts, self.rank.layout
+        where = f"checkpoint at step {facts['step']}"
+        if facts["rows"] != self._rows_facts:
+            raise StageError(f"{where} was trained on other rows ({facts['rows']}, now {self._rows_facts})")
+        if facts["frozen_digest"] != self.before.of_frozen:
+            raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
+        now = {"num_ranks": self.rank.world_size, "zero_stage": layout.zero_stage}
+        if facts["layout"] != now:
+            raise StageError(
+                f"{where} was written by {facts['layout']['num_ranks']} ranks with ZeRO {facts['layout']['zero_stage']}"
+                f", this site runs {now['num_ranks']} with ZeRO {now['zero_stage']}; continue with the former layout"
+            )
+
+    def _fetch(self, record: PartRecord, folder: Path) -> None:
+        """Bring this rank's files, verified; raises on every rank if one is damaged on any."""
+        trouble = ""
+        try:
+            for prefix in self.engine.file_prefixes(self.rank.rank):
+                self.rank.fetch(record, folder, prefix)
+        except (StoreError, OSError) as error:
+            trouble = str(error)
+        found = [text for text in exchange(trouble) if text]
+        if found:
+            raise StageError(f"the checkpoint at step {record.facts['step']} cannot be read: {'; '.join(found)}")

@@ -1,0 +1,59 @@
+"""What DeepSpeed is told: its surroundings, and its configuration as a function of recipe and site."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import Any, Final
+
+from stages.contract import GangLayout, StageError
+from stages.training.recipe import TrainRecipe
+
+PERSISTENT_PARAMETER_VALUES: Final = 100_000
+"""Under ZeRO-3, parameters with fewer values stay whole on every rank: gathering them costs more than keeping them."""
+NEVER_STEPS: Final = 10**15
+
+
+def prepare_surroundings(device: str) -> None:
+    """Say which accelerator is meant, and keep DeepSpeed from compiling and chatting. Before its first import.
+
+    On a CPU it would compile a shared-memory operator at the first process group (40 s, and an error without a
+    compiler) that training never calls.
+    """
+    os.environ.setdefault("LOCAL_RANK", device.partition(":")[2] or "0")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    if device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        from deepspeed.ops import __compatible_ops__ as compatible_ops
+
+        compatible_ops["deepspeed_shm_comm"] = False
+
+
+def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str) -> dict[str, Any]:
+    """DeepSpeed's configuration. Loss scaling and the learning rate are the loop's.
+
+    Raises `StageError` for bf16 under ZeRO 0 and 1, where DeepSpeed accumulates gradients in bf16.
+    """
+    bf16 = recipe.precision == "bf16"
+    if bf16 and layout.zero_stage < 2:
+        raise StageError(
+            f"precision bf16 with zero_stage {layout.zero_stage} would sum gradients in bf16; set zero_stage 2 or 3 "
+            "in the site's layout"
+        )
+    return {
+        "train_micro_batch_size_per_gpu": layout.micro_rows,
+        "gradient_accumulation_steps": num_micro_batches,
+        # Without ZeRO, DeepSpeed does not tell the norm; `Engine.apply` clips there.
+        "gradient_clipping": recipe.clip_norm if layout.zero_stage else 0.0,
+        "bf16": {"enabled": bf16},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {
+            "stage": layout.zero_stage,
+            "overlap_comm": device != "cpu",
+            "stage3_param_persistence_threshold": PERSISTENT_PARAMETER_VALUES,
+        },
+        "steps_per_print": NEVER_STEPS,
+    }

@@ -1,0 +1,231 @@
+"""From the number of a step to the micro-batches of one rank, read and decoded ahead of the step that wants them.
+
+Owns the reading of packed rows for training: which rows (`order`), whose (`split`), their pictures as patches, and
+the running ahead in a thread or in worker processes. What a step holds is a function of its number, so any step can
+be loaded first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
+from neo_model.pictures import PictureError, open_picture, to_uint8_patches
+from neo_model.positions import image_spans
+from stages.contract import Rank, StageError
+from stages.kinds import Rows
+from stages.training.order import Span, rows_of_step, span_of_step, spans
+from stages.training.recipe import TrainRecipe
+from stages.training.split import Split
+
+if TYPE_CHECKING:
+    from stages.rows import Row
+
+STEPS_AHEAD: Final = 2
+"""Steps that are loaded before they are wanted."""
+MAX_DECODED_PX: Final = 2**28
+"""Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
+
+
+class ReadsRows(Protocol):
+    """What the loader asks of `stages.rows.RowReader`."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def row_tokens(self) -> int: ...
+
+    def read(self, row: int) -> Row: ...
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One Rows artifact as training reads it."""
+
+    reader: ReadsRows
+    min_pixels_px: int
+    """Range that its pictures are resized into, as it was when the rows were packed."""
+    max_pixels_px: int
+
+    @classmethod
+    def of(cls, rows: Rows) -> Packed:
+        """Open an artifact; its manifest says how its pictures were measured."""
+        from stages.rows import RowReader
+
+        recipe = rows.manifest.recipe
+        return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
+
+    @property
+    def pixel_range(self) -> dict[str, int]:
+        """`min_pixels_px` and `max_pixels_px`, for a model's configuration."""
+        return {"min_pixels_px": self.min_pixels_px, "max_pixels_px": self.max_pixels_px}
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass takes, and where it comes from."""
+
+    batch: Batch
+    rows: tuple[int, ...]
+    sample_ids: tuple[str, ...]
+    """Of each document, hex."""
+    sources: tuple[str, ...]
+    """Of each document."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the loss weights."""
+        return float(self.batch.weights.double().sum())
+
+
+@dataclass(frozen=True)
+class StepLoader:
+    """Loads one rank's share of any step. Pickles, for worker processes."""
+
+    packed: tuple[Packed, ...]
+    spans: tuple[Span, ...]
+    split: Split
+    rows_per_step: int
+    seed: int
+    weighting: Weighting
+    image_context_id: int
+
+    @classmethod
+    def of(cls, recipe: TrainRecipe, rows: Sequence[Rows], rank: Rank, image_context_id: int) -> StepLoader:
+        """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
+        return cls(
+            packed=tuple(Packed.of(one) for one in rows),
+            spans=spans(recipe.num_steps, recipe.until_steps),
+            split=Split.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
+            rows_per_step=recipe.rows_per_step,
+            seed=recipe.seed,
+            weighting=Weighting(recipe.loss_weighting),
+            image_context_id=image_context_id,
+        )
+
+    def row_tokens(self, step: int) -> int:
+        """How many tokens a row of this step can hold."""
+        return self.packed[span_of_step(step, self.spans).rows].reader.row_tokens
+
+    def load(self, step: int) -> list[MicroBatch]:
+        """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
+        span = span_of_step(step, self.spans)
+        packed = self.packed[span.rows]
+        rows = rows_of_step(
+            step - span.first_step,
+            num_rows=packed.reader.num_rows,
+            rows_per_step=self.rows_per_step,
+            seed=self.seed,
+        )
+        return [self._micro_batch(packed, mine) for mine in self.split.of_step(rows)]
+
+    def _micro_batch(self, packed: Packed, numbers: Sequence[int]) -> MicroBatch:
+        rows = [packed.reader.read(number) for number in numbers]
+        documents = [document for row in rows for document in self._documents(row)]
+        patches = [image for row in rows for image in _patches(row, packed)]
+        batch = pack(documents, patches, image_context_id=self.image_context_id, weighting=self.weighting)
+        return MicroBatch(
+            batch=ensure_image(batch),
+            rows=tuple(numbers),
+            sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
+            sources=tuple(source for row in rows for source in row.sources),
+        )
+
+    def _documents(self, row: Row) -> Iterator[Document]:
+        """The documents of a row, each with the grids of its own pictures."""
+        starts = image_spans(np.asarray(row.token_ids, np.int64), self.image_context_id)[:, 0]
+        edges = np.searchsorted(starts, row.document_offsets)
+        if len(starts) != len(row.image_grids):
+            raise StageError(
+                f"row {row.number} holds {len(row.image_grids)} pictures and places for {len(starts)}; "
+                "its samples are " + ", ".join(sample_id.hex() for sample_id in row.sample_ids)
+            )
+        for number, (start, end) in enumerate(zip(row.document_offsets[:-1], row.document_offsets[1:], strict=True)):
+            grids = row.image_grids[edges[number] : edges[number + 1]]
+            yield Document(
+                token_ids=row.token_ids[start:end],
+                supervised=row.supervised[start:end],
+                grids=[(int(grid_h), int(grid_w)) for grid_h, grid_w in grids],
+            )
+
+
+@contextmanager
+def ahead(
+    load: Callable[[int], list[MicroBatch]], steps: Sequence[int], num_workers: int
+) -> Iterator[Iterator[list[MicroBatch]]]:
+    """The loaded steps in order, some of them before they are asked for: by a thread, or by worker processes."""
+    if num_workers > 0:
+        yield _from_processes(load, steps, num_workers)
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as thread:
+        try:
+            yield _from_thread(thread, load, steps)
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _from_thread(
+    thread: ThreadPoolExecutor, load: Callable[[int], list[MicroBatch]], steps: Sequence[int]
+) -> Iterator[list[MicroBatch]]:
+    waiting: deque[Future[list[MicroBatch]]] = deque()
+    for step in steps:
+        waiting.append(thread.submit(load, step))
+        if len(waiting) > STEPS_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _from_processes(
+    load: Callable[[int], list[MicroBatch]], steps: Sequence[int], num_workers: int
+) -> Iterator[list[MicroBatch]]:
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Any] = DataLoader(
+        _Steps(load),  # type: ignore[arg-type]
+        sampler=steps,
+        batch_size=None,
+        num_workers=num_workers,
+        prefetch_factor=STEPS_AHEAD,
+        multiprocessing_context="spawn",
+    )
+    return iter(loader)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What torch's DataLoader indexes."""
+
+    load: Callable[[int], list[MicroBatch]]
+
+    def __getitem__(self, step: int) -> list[MicroBatch]:
+        return self.load(step)
+
+
+def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """The patches of each picture of a row, on exactly the grid that its tokens were counted for."""
+    for number, (data, recorded) in enumerate(zip(row.images, row.image_grids, strict=True)):
+        try:
+            picture = open_picture(data, max_pixels_px=MAX_DECODED_PX)
+            patches, grid = to_uint8_patches(picture, packed.min_pixels_px, packed.max_pixels_px)
+        except PictureError as error:
+            raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
+        if grid != tuple(recorded):
+            raise StageError(
+                f"picture {number} of {_described(row)} comes to {grid[0]} x {grid[1]} patches, "
+                f"{recorded[0]} x {recorded[1]} were counted when it was packed; pack the rows again"
+            )
+        yield patches
+
+
+def _described(row: Row) -> str:
+    samples = ", ".join(sample_id.hex() for sample_id in row.sample_ids)
+    return f"row {row.number} (samples {samples})"

@@ -1,0 +1,150 @@
+"""The training loop: optimizer steps from the last committed checkpoint to the finished model.
+
+Owns the order of things within a step and between steps. A step is a function of its number: its rows, learning rate
+and random numbers are computed from it, so a run that was killed goes on as if it had not been.
+
+The loss of a step is the sum of weighted losses over the sum of weights, over all ranks and micro-batches: each rank
+scales its sums by ranks / weights, and DeepSpeed averages gradients over ranks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+
+from neo_model.loss import LossSum
+from neo_model.model import NeoModel
+from stages.contract import InterruptedRunError, Rank, StageError
+from stages.kinds import Rows
+from stages.training.agreement import Share, exchange, raise_together
+from stages.training.checkpoint import Checkpoints, WriteModel
+from stages.training.engine.engine import Engine
+from stages.training.loader import MicroBatch, StepLoader, ahead
+from stages.training.meter import Meter
+from stages.training.recipe import TrainRecipe, learning_rate
+from stages.training.weights import weight_digests
+
+REPORT_EVERY_STEPS: Final = 10
+
+
+def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel, write_model: WriteModel) -> None:
+    """Train the parameters of `model` that ask for a gradient, and commit the result with `write_model`.
+
+    Goes on from the last committed checkpoint. Raises `InterruptedRunError` after a commit where the run was asked
+    to stop, `StageError` where a loss or gradient is not finite, before that step is applied.
+    """
+    loader = StepLoader.of(recipe, rows, rank, model.config.image_context_id)
+    trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
+    before = weight_digests(engine.parameters(), trainable)
+    checkpoints = Checkpoints(rank, recipe, engine, rows, before)
+    steps = range(checkpoints.restore(), recipe.num_steps)
+    with ahead(loader.load, steps, rank.layout.num_loader_workers) as loaded:
+        loop = Loop(rank, recipe, engine, loader, loaded)
+        for step in steps:
+            stop = loop.take(step)
+            num_done = step + 1
+            if num_done == recipe.num_steps:
+                break
+            if stop or num_done % recipe.checkpoint_every_steps == 0:
+                checkpoints.commit(num_done)
+            if stop:
+                raise InterruptedRunError(
+                    f"training stopped after step {num_done} of {recipe.num_steps}, as asked, and committed it; "
+                    "run again to go on"
+                )
+    after = weight_digests(engine.parameters(), trainable)
+    config = model.config.with_pixels(**loader.packed[-1].pixel_range)
+    checkpoints.commit_model(recipe.num_steps, write_model, config, before.compare(after))
+
+
+@dataclass
+class Loop:
+    """The optimizer steps of one rank."""
+
+    rank: Rank
+    recipe: TrainRecipe
+    engine: Engine
+    loader: StepLoader
+    loaded: Iterator[list[MicroBatch]]
+    meter: Meter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.rank.device)
+
+    def take(self, step: int) -> bool:
+        """Do one optimizer step; returns whether the run was asked to stop after it."""
+        micro_batches, share = self._loaded_by_all(step)
+        torch.manual_seed(_seed_of_step(self.recipe.seed, step, self.rank.rank))
+        norm = self._apply(step, micro_batches, share.weight) if share.weight > 0 else 0.0
+        self.meter.end_step(share.num_tokens, share.num_rows * self.loader.row_tokens(step))
+        num_done = step + 1
+        if num_done % REPORT_EVERY_STEPS == 0 or num_done == self.recipe.num_steps:
+            self._report(step, norm)
+        return self.rank.should_stop()
+
+    def _loaded_by_all(self, step: int) -> tuple[list[MicroBatch], Share]:
+        """This rank's micro-batches and what all ranks bring; raises on all of them where one could not load."""
+        began = time.monotonic()
+        trouble, micro_batches = "", []
+        try:
+            micro_batches = next(self.loaded)
+        except Exception as error:  # whatever it is, the other ranks wait for this one and must hear of it
+            trouble = f"step {step + 1} could not be loaded: {type(error).__name__}: {error}"
+        self.meter.waited(time.monotonic() - began)
+        share = Share(
+            weight=sum(micro_batch.weight for micro_batch in micro_batches),
+            num_tokens=sum(micro_batch.batch.num_tokens for micro_batch in micro_batches),
+            num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
+            num_failed=int(bool(trouble)),
+        ).summed(self.rank.device)
+        if share.num_failed:
+            raise_together(trouble)
+        return micro_batches, share
+
+    def _apply(self, step: int, micro_batches: Sequence[MicroBatch], weight: float) -> float:
+        """Gradients of all micro-batches, then the update; returns the gradient norm before clipping."""
+        sums = []
+        for micro_batch in micro_batches:
+            sums.append(self.engine.accumulate(micro_batch.batch, self.rank.world_size / weight))
+            self.meter.add_loss(sums[-1].loss, weight)
+        norm = self.engine.apply(learning_rate(step, self.recipe))
+        if not math.isfinite(norm):
+            _raise_not_finite(step, norm, micro_batches, sums)
+        return norm
+
+    def _report(self, step: int, norm: float) -> None:
+        numbers = {
+            **self.meter.read(),
+            "gradient_norm": norm,
+            "learning_rate": learning_rate(step, self.recipe),
+        }
+        if self.rank.rank == 0:
+            self.rank.report(numbers, at_step=step + 1)
+
+
+def _raise_not_finite(step: int, norm: float, micro_batches: Sequence[MicroBatch], sums: Sequence[LossSum]) -> None:
+    """Name the micro-batches whose loss is not finite, or all where only the gradient is not. Collective."""
+    suspects = [one for one, found in zip(micro_batches, sums, strict=True) if not found.loss.isfinite()]
+    what = "loss" if sum(exchange(len(suspects))) else "gradient"
+    named = suspects if what == "loss" else micro_batches
+    rows = ", ".join(f"row {row}" for one in named for row in one.rows)
+    samples = ", ".join(sample_id for one in named for sample_id in one.sample_ids)
+    raise_together(
+        f"step {step + 1}: the {what} is not finite (gradient norm {norm}) in {rows}, samples {samples}; "
+        "the step was not applied, the last committed checkpoint stands"
+        if named
+        else ""
+    )
+    raise StageError(f"step {step + 1}: gradient norm {norm} without a suspect")
+
+
+def _seed_of_step(seed: int, step: int, rank: int) -> int:
+    """What torch's generators start a step from, on one rank: nothing random needs to be saved."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:8]) >> 1

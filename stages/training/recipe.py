@@ -1,0 +1,92 @@
+"""What a training stage is asked for: steps, optimizer, schedule, precision, checkpoints.
+
+Owns the fields that both training stages share and the learning rate as a pure function of the step. Ranks, ZeRO
+stage, rows in a forward pass and attention backend are the site's (`GangLayout`): they change no result beyond
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from stages.contract import Recipe, StageError
+
+
+class TrainRecipe(Recipe):
+    """Fields of every training stage."""
+
+    num_steps: int = Field(ge=1)
+    """Optimizer steps in all."""
+    rows_per_step: int = Field(ge=1)
+    """Packed rows in one optimizer step, over all ranks and all accumulation."""
+    until_steps: tuple[int, ...] = ()
+    """For several Rows: the step before which each but the last is read; 16K rows, then 36K rows."""
+    seed: int = 0
+    """Seeds the order of rows, the new weights, and whatever a step draws by chance."""
+
+    peak_learning_rate: float = Field(gt=0)
+    """AdamW learning rate after warm-up."""
+    num_warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly to its peak."""
+    floor_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Learning rate at the end of the cosine, as a share of the peak."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW weight decay of matrices; norm gains and biases have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW decay rates of the first and second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """AdamW term that keeps the division finite."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest global gradient norm; a longer gradient is scaled down to it."""
+
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """What the network computes in; with bf16 the optimizer keeps fp32 masters."""
+    loss_weighting: Literal["token", "sample", "square"] = "square"
+    """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""
+
+    checkpoint_every_steps: int = Field(default=1000, ge=1)
+    """Steps between committed checkpoints; a killed run loses at most these."""
+    keep_last_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept; older ones are deleted once a newer one is committed."""
+    keep_every_steps: int | None = Field(default=None, ge=1)
+    """Checkpoints at multiples of this many steps are kept for good."""
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> TrainRecipe:
+        edges = [0, *self.until_steps, self.num_steps]
+        if any(first >= until for first, until in pairwise(edges)):
+            raise ValueError(f"until_steps = {self.until_steps} must rise strictly between 0 and {self.num_steps}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas = {self.betas} must lie in 0 <= beta < 1")
+        return self
+
+    def check_num_rows(self, num_rows: int) -> None:
+        """Raise `StageError` unless so many Rows fit `until_steps`."""
+        if num_rows != len(self.until_steps) + 1:
+            raise StageError(
+                f"{num_rows} Rows and until_steps = {self.until_steps}; "
+                "each Rows but the last needs the step until which it is read"
+            )
+
+
+def learning_rate(step: int, recipe: TrainRecipe) -> float:
+    """The learning rate of step `step`, counted from 0: linear warm-up, then a cosine down to the floor.
+
+    A function of the step alone, so a checkpoint holds no scheduler.
+    """
+    if step < recipe.num_warmup_steps:
+        return recipe.peak_learning_rate * (step + 1) / recipe.num_warmup_steps
+    share_done = (step - recipe.num_warmup_steps) / max(1, recipe.num_steps - 1 - recipe.num_warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share_done)))
+    return recipe.peak_learning_rate * (recipe.floor_ratio + (1 - recipe.floor_ratio) * cosine)
+
+
+def retired_steps(committed: list[int], recipe: TrainRecipe) -> list[int]:
+    """Which of the committed checkpoints, given by their steps in order, the recipe no longer keeps."""
+    every = recipe.keep_every_steps
+    old = committed[: -recipe.keep_last_checkpoints]
+    return [step for step in old if every is None or step % every != 0]

@@ -1,0 +1,57 @@
+"""Train a whole NEO: every parameter, from a merged or an earlier checkpoint.
+
+Reads  Checkpoint, Rows (several, in the order of training)
+Makes  Checkpoint   the last checkpoint: model/ in the released layout, tokenizer and settings of the one read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stages.contract import Rank, StageContext
+from stages.kinds import Checkpoint, Rows
+from stages.step import stage
+from stages.training.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neo_model.config import NeoConfig
+
+
+class TuneRecipe(TrainRecipe):
+    """End-to-end tuning; the defaults are those of NEO's mid-training (arXiv 2510.14979, table 5)."""
+
+    peak_learning_rate: float = Field(default=4e-5, gt=0)
+    """AdamW learning rate after warm-up."""
+    num_warmup_steps: int = Field(default=200, ge=0)
+    """Steps over which the learning rate rises linearly to its peak."""
+
+
+def write_checkpoint(
+    folder: Path, parameters: Iterable[tuple[str, Tensor]], config: NeoConfig, sidecars: Mapping[str, bytes]
+) -> None:
+    """Write the whole model as a released folder."""
+    from neo_model.released import write_released
+
+    write_released(folder, config, {name: value.cpu().clone() for name, value in parameters}, sidecars)
+
+
+def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows]) -> None:
+    """What every rank does."""
+    from neo_model.released import load_model, read_sidecars
+    from stages.training.loop import train
+
+    folder = start.place(rank.scratch / "start")
+    train(rank, recipe, rows, load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder)))
+
+
+@stage(number=1, recipe=TuneRecipe, makes=Checkpoint)
+def tune_end_to_end(recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], *, ctx: StageContext) -> None:
+    recipe.check_num_rows(len(rows))
+    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows)))

@@ -1,0 +1,57 @@
+"""What a training recipe accepts, its learning rate, and which checkpoints it keeps."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stages.contract import StageError
+from stages.training.recipe import TrainRecipe, learning_rate, retired_steps
+
+
+def recipe(**fields) -> TrainRecipe:
+    return TrainRecipe(**{"num_steps": 100, "rows_per_step": 8, "peak_learning_rate": 1e-3, **fields})
+
+
+def test_the_learning_rate_warms_up_then_falls_to_the_floor() -> None:
+    asked = recipe(num_warmup_steps=10, floor_ratio=0.05)
+    rates = [learning_rate(step, asked) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[9] == rates[10] == pytest.approx(1e-3)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[99] == pytest.approx(5e-5)
+    assert rates[10 + 89 // 2] == pytest.approx((1e-3 + 5e-5) / 2, rel=0.03)
+
+
+@given(st.integers(1, 50), st.integers(0, 60), st.floats(0, 1))
+def test_the_learning_rate_stays_between_zero_and_the_peak(num_steps: int, num_warmup: int, floor: float) -> None:
+    asked = recipe(num_steps=num_steps, num_warmup_steps=num_warmup, floor_ratio=floor)
+    assert all(0 <= learning_rate(step, asked) <= 1e-3 * (1 + 1e-12) for step in range(num_steps))
+
+
+@pytest.mark.parametrize("until", [(0,), (100,), (50, 50), (60, 40)])
+def test_until_steps_rise_inside_the_run(until: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="until_steps"):
+        recipe(until_steps=until)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"peak_learning_rate": 0}, {"betas": (0.9, 1.0)}, {"clip_norm": 0}, {"precision": "fp16"}, {"lr": 1}]
+)
+def test_what_cannot_train_is_refused(fields: dict) -> None:
+    with pytest.raises(ValidationError):
+        recipe(**fields)
+
+
+def test_each_rows_but_the_last_needs_its_end() -> None:
+    recipe(until_steps=(40,)).check_num_rows(2)
+    with pytest.raises(StageError, match=r"2 Rows and until_steps = \(\)"):
+        recipe().check_num_rows(2)
+
+
+def test_the_newest_and_every_mth_checkpoint_are_kept() -> None:
+    committed = [10, 20, 30, 40, 50]
+    assert retired_steps(committed, recipe(keep_last_checkpoints=2)) == [10, 20, 30]
+    assert retired_steps(committed, recipe(keep_last_checkpoints=1, keep_every_steps=20)) == [10, 30]
+    assert retired_steps([10], recipe(keep_last_checkpoints=1)) == []
