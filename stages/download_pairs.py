@@ -90,7 +90,7 @@ def check_network(ended: Sequence[FetchedPicture | Reason]) -> None:
 
 def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
     """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
-    rows = read_rows(table, source_name(recipe.split), ordinals_of(part))
+    rows = read_rows(table, source_name("urls", recipe.split), ordinals_of(part))
     asked = [row.address.url for row in rows if row.address is not None]
     num_refused = len(rows) - len(asked)
     fetched, sink = fetch(asked, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))

@@ -21,9 +21,9 @@ Split: TypeAlias = Literal["train", "heldout"]
 """What is learned from, and what is only ever asked about."""
 
 
-def source_name(split: Split) -> str:
-    """The name that sample ids are hashed with."""
-    return f"toy_world/{split}"
+def source_name(table: str, split: Split) -> str:
+    """The name that the sample ids of a table's rows are hashed with."""
+    return f"toy_world/{table}/{split}"
 
 
 def url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
@@ -33,6 +33,36 @@ def url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None =
     if split == "heldout":
         return tables.heldout_url_table(origin, start, stop)
     return tables.url_table(origin, start, stop)
+
+
+def document_table(origin: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Rows of the text-only corpus: id, text."""
+    from stages.toy_world import tables
+
+    return tables.document_table(origin)[start:stop]
+
+
+def conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Conversations: id, images (URLs), messages (role, content), and of questions their kind and answer."""
+    import pyarrow as pa
+
+    from stages.toy_world import records, tables
+
+    table = tables.conversation_table(origin)
+    if split == "train":
+        return table[start:stop]
+    questions = [
+        {
+            "id": question.id,
+            "images": [question.url],
+            "messages": [*question.messages, {"role": "assistant", "content": question.answer}],
+            "kind": question.kind,
+            "answer": question.answer,
+        }
+        for question in records.heldout_questions(origin)
+    ]
+    further = [pa.field("kind", pa.string()), pa.field("answer", pa.string())]
+    return pa.Table.from_pylist(questions[start:stop], schema=pa.schema([*table.schema, *further]))
 
 
 @contextmanager

@@ -1,0 +1,195 @@
+"""Read conversations about pictures, and without any; find their pictures among those that were kept.
+
+Reads  a table        Parquet with `id`, `images` (URLs), `messages` (role, content) and, of questions, `kind` and
+                      `answer`, from the recipe's origin
+       KeptPairs or RawPairs, `pictures`: where a URL has become a sample id
+Makes  Conversations  parts: conversations.parquet, a row for each conversation
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import Field
+
+from neo_model.conversation import IMAGE_PLACEHOLDER
+from stages.clean_text import TextEncodingError, clean_text
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.kinds import Conversations, KeptPairs, RawPairs
+from stages.origin import Split, conversation_table, source_name
+from stages.pairs import PairReader
+from stages.slices import Fields, ordinals_of, sample_id, slice_rows
+from stages.step import stage
+from stages.tables import ItemReason, Verdict, balance_of, sample_id_type, verdict_columns, write_table
+from stages.toy_world.world import ToyWorld
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONVERSATIONS_FILE = "conversations.parquet"
+
+
+class ReadConversationsRecipe(Recipe):
+    origin: ToyWorld
+    """Whose conversations."""
+    split: Split = "train"
+    """Conversations to learn from, or held-out questions whose last turn is the truth."""
+    num_conversations_per_part: int = Field(default=6000, ge=1, le=1_000_000)
+    """Rows of the table in one part."""
+    max_conversation_chars: int = Field(default=200_000, ge=1)
+    """Length of all messages together, in characters."""
+    max_images: int = Field(default=64, ge=0)
+    """Pictures in one conversation."""
+
+
+class ConversationReason(ItemReason):
+    """Why a conversation was not kept: a closed list."""
+
+    REPEATED_ROW = "repeated_row"
+    """The same conversation, id included, stands earlier in the table."""
+    ENCODING = "encoding"
+    """A message is not valid UTF-8."""
+    ROLES = "roles"
+    """Not user and assistant in turn, after at most one system message and up to an assistant's."""
+    MESSAGE_EMPTY = "message_empty"
+    """Nothing is said in a message; a placeholder alone says nothing."""
+    PLACEHOLDERS = "placeholders"
+    """Not as many places for pictures, all in the user's messages, as there are pictures."""
+    TOO_LONG = "too_long"
+    TOO_MANY_IMAGES = "too_many_images"
+    IMAGE_MISSING = "image_missing"
+    """A picture was not downloaded, or not kept."""
+    SCHEMA = "schema", Verdict.FAILED
+    """The id, a message, or something in them is null."""
+
+
+FindImage: TypeAlias = Callable[[str], bytes | None]
+"""URL to sample id, or None where no kept picture has it."""
+Row: TypeAlias = dict[str, Any]
+"""One row of the table, all text as bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What became of one row. Text that could not be read is absent."""
+
+    reason: ConversationReason | None
+    messages: tuple[dict[str, str], ...] = ()
+    """Cleaned."""
+    image_ids: tuple[bytes, ...] = ()
+    """Sample ids of the pictures, in order; only of a conversation that is kept."""
+    kind: str | None = None
+    answer: str | None = None
+
+
+def read_conversation(
+    row: Row, recipe: ReadConversationsRecipe, find_image: FindImage, *, is_repeat: bool = False
+) -> Conversation:
+    """Clean and judge one row, and find its pictures."""
+    if not is_whole(row):
+        return Conversation(ConversationReason.SCHEMA)
+    try:
+        messages = tuple({name: clean_text(text) for name, text in message.items()} for message in row["messages"])
+        urls = [url.decode() for url in row["images"] or ()]
+        kind, answer = (None if row.get(name) is None else clean_text(row[name]) for name in ("kind", "answer"))
+    except (TextEncodingError, UnicodeDecodeError):
+        return Conversation(ConversationReason.ENCODING)
+    image_ids = [find_image(url) for url in urls]
+    reason = trouble(messages, len(urls), recipe)
+    if reason is None and is_repeat:
+        reason = ConversationReason.REPEATED_ROW
+    if reason is None and None in image_ids:
+        reason = ConversationReason.IMAGE_MISSING
+    kept_ids = () if reason else tuple(image_id for image_id in image_ids if image_id is not None)
+    return Conversation(reason, messages, kept_ids, kind, answer)
+
+
+def is_whole(row: Row) -> bool:
+    """Whether nothing is null that must be text."""
+    messages = row["messages"]
+    if row["id"] is None or messages is None or None in messages or None in (row["images"] or ()):
+        return False
+    return all(text is not None for message in messages for text in message.values())
+
+
+def trouble(
+    messages: Sequence[dict[str, str]], num_images: int, recipe: ReadConversationsRecipe
+) -> ConversationReason | None:
+    """What is wrong with cleaned messages about so many pictures, or None."""
+    turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
+    if not turns or [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
+        return ConversationReason.ROLES
+    if not all(message["content"].replace(IMAGE_PLACEHOLDER, "").strip() for message in messages):
+        return ConversationReason.MESSAGE_EMPTY
+    if sum(len(message["content"]) for message in messages) > recipe.max_conversation_chars:
+        return ConversationReason.TOO_LONG
+    if num_images > recipe.max_images:
+        return ConversationReason.TOO_MANY_IMAGES
+    places: Counter[str] = Counter()
+    for message in messages:
+        places[message["role"]] += message["content"].count(IMAGE_PLACEHOLDER)
+    if places.total() != num_images or places["user"] != num_images:
+        return ConversationReason.PLACEHOLDERS
+    return None
+
+
+def read_rows(table: pa.Table) -> list[Row]:
+    """The rows with all text as bytes, because text in Parquet need not be UTF-8. Raises `StageError`."""
+    import pyarrow as pa
+
+    message = pa.struct([("role", pa.binary()), ("content", pa.binary())])
+    kinds = {"id": pa.binary(), "images": pa.list_(pa.binary()), "messages": pa.list_(message)}
+    kinds |= {name: pa.binary() for name in ("kind", "answer") if name in table.column_names}
+    try:
+        rows: list[Row] = table.select(list(kinds)).cast(pa.schema(kinds)).to_pylist()
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise StageError(f"the table of conversations has {table.schema.names}, not what is needed: {error}") from error
+    return rows
+
+
+def naming_fields(row: Row) -> Fields:
+    """What a row's sample id is made of: its id, its pictures and its messages."""
+    images, messages = row["images"] or [], row["messages"] or []
+    spoken = [text for message in messages for text in (message or {}).values()]
+    return [row["id"], str(len(images)).encode(), *images, *spoken]
+
+
+def conversation_table_of(
+    rows: Sequence[Row], part: Part, recipe: ReadConversationsRecipe, find_image: FindImage
+) -> pa.Table:
+    """The conversation table of one slice."""
+    import pyarrow as pa
+
+    ordinals, source = ordinals_of(part), source_name("conversations", recipe.split)
+    read = [read_conversation(row, recipe, find_image, is_repeat=number in ordinals) for number, row in enumerate(rows)]
+    ids = [sample_id(source, naming_fields(row), ordinals.get(number, 0)) for number, row in enumerate(rows)]
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    return pa.table(
+        {
+            "sample_id": pa.array(ids, sample_id_type()),
+            "image_ids": pa.array([conversation.image_ids for conversation in read], pa.list_(sample_id_type())),
+            "messages": pa.array([conversation.messages for conversation in read], pa.list_(message)),
+            "kind": pa.array([conversation.kind for conversation in read], pa.string()),
+            "answer": pa.array([conversation.answer for conversation in read], pa.string()),
+            **verdict_columns([conversation.reason for conversation in read]),
+        }
+    )
+
+
+def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs) -> None:
+    """Read one slice of the table."""
+    rows = read_rows(conversation_table(recipe.origin, recipe.split, part.task["start"], part.task["stop"]))
+    table = conversation_table_of(rows, part, recipe, PairReader(pictures).sample_id_of)
+    write_table(table, draft.path(CONVERSATIONS_FILE))
+    draft.count(balance_of(table))
+
+
+@stage(number=1, recipe=ReadConversationsRecipe, makes=Conversations)
+def read_conversations(recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs, *, ctx: StageContext) -> None:
+    rows = read_rows(conversation_table(recipe.origin, recipe.split))
+    parts = slice_rows(map(naming_fields, rows), recipe.num_conversations_per_part)
+    ctx.spread(partial(read_part, recipe=recipe, pictures=pictures), over=parts, phase="read")

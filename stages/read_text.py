@@ -1,0 +1,110 @@
+"""Read a text-only corpus.
+
+Reads  a table        Parquet with `id` and `text`, from the recipe's origin
+Makes  TextDocuments  parts: documents.parquet, a row for each document, its text cleaned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stages.clean_text import TextEncodingError, clean_text
+from stages.contract import Part, PartDraft, Recipe, StageContext
+from stages.kinds import TextDocuments
+from stages.origin import document_table, source_name
+from stages.slices import Fields, ordinals_of, sample_id, slice_rows
+from stages.step import stage
+from stages.tables import (
+    ItemReason,
+    Verdict,
+    balance_of,
+    sample_id_type,
+    text_column,
+    verdict_columns,
+    write_table,
+)
+from stages.toy_world.world import ToyWorld
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DOCUMENTS_FILE = "documents.parquet"
+
+
+class ReadTextRecipe(Recipe):
+    origin: ToyWorld
+    """Whose corpus."""
+    num_documents_per_part: int = Field(default=5000, ge=1, le=1_000_000)
+    """Rows of the corpus in one part."""
+    max_document_chars: int = Field(default=1_000_000, ge=1)
+    """Length of a cleaned document, in characters."""
+
+
+class TextReason(ItemReason):
+    """Why a document was not kept: a closed list."""
+
+    REPEATED_ROW = "repeated_row"
+    """The same id and text stand earlier in the corpus."""
+    ENCODING = "encoding"
+    """Not valid UTF-8."""
+    EMPTY = "empty"
+    """Nothing that a reader would see."""
+    TOO_LONG = "too_long"
+    SCHEMA = "schema", Verdict.FAILED
+    """Id or text is null."""
+
+
+def read_document(fields: Fields, recipe: ReadTextRecipe, *, is_repeat: bool) -> tuple[str | None, TextReason | None]:
+    """The cleaned text of a document where it can be had, and why it is not kept, or None."""
+    name, text = fields
+    if name is None or text is None:
+        return None, TextReason.SCHEMA
+    try:
+        cleaned = clean_text(text)
+    except TextEncodingError:
+        return None, TextReason.ENCODING
+    if not cleaned:
+        return cleaned, TextReason.EMPTY
+    if len(cleaned) > recipe.max_document_chars:
+        return None, TextReason.TOO_LONG
+    return cleaned, TextReason.REPEATED_ROW if is_repeat else None
+
+
+def read_documents(table: pa.Table, part: Part, recipe: ReadTextRecipe) -> pa.Table:
+    """The document table of one slice of the corpus."""
+    import pyarrow as pa
+
+    ordinals, source = ordinals_of(part), source_name("documents", "train")
+    rows = list(naming_fields(table))
+    read = [read_document(fields, recipe, is_repeat=row in ordinals) for row, fields in enumerate(rows)]
+    ids = [sample_id(source, fields, ordinals.get(row, 0)) for row, fields in enumerate(rows)]
+    return pa.table(
+        {
+            "sample_id": pa.array(ids, sample_id_type()),
+            "text": pa.array([text for text, _ in read], pa.string()),
+            **verdict_columns([reason for _, reason in read]),
+        }
+    )
+
+
+def naming_fields(table: pa.Table) -> Iterator[Fields]:
+    """Id and text of each row: what its sample id is made of. Raises `StageError` where they are no text."""
+    return zip(*(text_column(table, name, "corpus") for name in ("id", "text")), strict=True)
+
+
+def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
+    """Read one slice of the corpus."""
+    table = document_table(recipe.origin, part.task["start"], part.task["stop"])
+    documents = read_documents(table, part, recipe)
+    write_table(documents, draft.path(DOCUMENTS_FILE))
+    draft.count(balance_of(documents))
+
+
+@stage(number=1, recipe=ReadTextRecipe, makes=TextDocuments)
+def read_text(recipe: ReadTextRecipe, *, ctx: StageContext) -> None:
+    parts = slice_rows(naming_fields(document_table(recipe.origin)), recipe.num_documents_per_part)
+    ctx.spread(partial(read_part, recipe=recipe), over=parts, phase="read")
