@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.kinds import KeptPairs, RawPairs
 from stages.store import StoreError
-from stages.tables import SAMPLE_ID_BYTES, Verdict
+from stages.tables import SAMPLE_ID_BYTES, Verdict, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ class PairReader:
         samples = self._samples(part)
         if not isinstance(self.pairs, RawPairs):
             samples = samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
-            judged = _parquet(self.pairs.read(self.pairs.part(part).file(VERDICTS_FILE)))
+            judged = read_table(self.pairs.read(self.pairs.part(part).file(VERDICTS_FILE)))
             if judged["sample_id"] != samples["sample_id"]:
                 raise StoreError(f"{self.pairs!r}: part {part} judges other samples than {self._raw!r} kept there")
             samples = samples.set_column(samples.column_names.index("verdict"), "verdict", judged["verdict"])
@@ -127,7 +127,7 @@ class PairReader:
         return samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
 
     def _samples(self, part: str) -> pa.Table:
-        return _parquet(self._raw.read(self._raw.part(part).file(SAMPLES_FILE)))
+        return read_table(self._raw.read(self._raw.part(part).file(SAMPLES_FILE)))
 
     def _find(self, sample_id: bytes) -> tuple[str, int] | None:
         """Part and row of `table(part)` that hold a sample."""
@@ -159,13 +159,6 @@ class PairReader:
             for url, sample_id in zip(table["url"].to_pylist(), table["sample_id"].to_pylist(), strict=True):
                 found.setdefault(url, sample_id)
         return found
-
-
-def _parquet(data: bytes) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pq.read_table(pa.BufferReader(data))
 
 
 def _pair(row: dict[str, Any], part: str) -> Pair:

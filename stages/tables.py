@@ -94,6 +94,14 @@ def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
     return texts
 
 
+def read_table(data: bytes) -> pa.Table:
+    """A table from the bytes of its Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(data))
+
+
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet whose bytes follow from the rows alone (and the version of pyarrow, which manifests record)."""
     import pyarrow.parquet as pq
