@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from stages.contract import InterruptedRunError, StageError, SupersededError
 
 KINDS: tuple[type[StageError], ...] = (InterruptedRunError, SupersededError, StageError)
-"""From the most particular: what a failure is raised again as."""
+"""What a failure is raised again as, the most particular first."""
 
 
-class RemoteTraceback(Exception):
+class RemoteTracebackError(Exception):
     """The traceback of another process, shown as the cause of the error that came of it."""
 
     def __str__(self) -> str:
@@ -25,10 +25,9 @@ class RemoteTraceback(Exception):
 class Failure:
     """An exception of another process."""
 
-    kind: int
-    """Index into `KINDS`."""
+    kind: type[StageError]
     message: str
-    """What the stage itself said, or where, the exception's name and its text."""
+    """What the stage itself said; of any other exception where it happened, its name and its text."""
     details: str
     """The traceback there."""
 
@@ -37,12 +36,11 @@ class Failure:
         """Describe `error`, met in `where` (`step 'pairs': part write/00001`)."""
         details = "".join(traceback.format_exception(error))
         if isinstance(error, StageError):
-            kind = next(index for index, known in enumerate(KINDS) if isinstance(error, known))
-            return cls(kind, str(error), details)
-        return cls(KINDS.index(StageError), f"{where} failed: {type(error).__name__}: {error}", details)
+            return cls(next(kind for kind in KINDS if isinstance(error, kind)), str(error), details)
+        return cls(StageError, f"{where} failed: {type(error).__name__}: {error}", details)
 
     def error(self) -> StageError:
         """The error to raise here; its cause shows the traceback of the other process."""
-        error = KINDS[self.kind](self.message)
-        error.__cause__ = RemoteTraceback(self.details)
+        error = self.kind(self.message)
+        error.__cause__ = RemoteTracebackError(self.details)
         return error

@@ -23,6 +23,17 @@ Channel: TypeAlias = "Queue[Event | Failure]"
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
+@dataclass(frozen=True)
+class _Errand:
+    """What travels to the process of a rank."""
+
+    making: Making
+    layout: GangLayout
+    rank_main: Callable[[Rank], None]
+    channel: Channel
+    meeting_point: str
+
+
 @dataclass
 class LocalContext(GatheringContext):
     """Does all of a step's work on this machine."""
@@ -38,12 +49,8 @@ class LocalContext(GatheringContext):
 
         channel: Channel = get_context("spawn").Queue()
         failures: list[Failure] = []
-        group = spawn(
-            _enter_rank,
-            args=(self.making, self.layout, _free_port(), rank_main, channel),
-            nprocs=self.layout.num_ranks,
-            join=False,
-        )
+        errand = _Errand(self.making, self.layout, rank_main, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
+        group = spawn(_enter_rank, args=(errand,), nprocs=self.layout.num_ranks, join=False)
         assert group is not None
         try:
             while not group.join(timeout=SECONDS_BETWEEN_LOOKS):
@@ -74,31 +81,30 @@ def local_context(making: Making, post: Post, layout: GangLayout | None = None) 
         yield LocalContext(making=making, scratch=scratch, post=post, layout=layout or GangLayout())
 
 
-def _enter_rank(
-    rank: int, making: Making, layout: GangLayout, port: int, rank_main: Callable[[Rank], None], channel: Channel
-) -> None:
+def _enter_rank(rank: int, errand: _Errand) -> None:
     import torch.distributed as dist
 
+    making, layout, num_ranks = errand.making, errand.layout, errand.layout.num_ranks
     try:
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=layout.num_ranks)
+        dist.init_process_group("gloo", init_method=errand.meeting_point, rank=rank, world_size=num_ranks)
         with scratch_folder(f"{making.step}-rank{rank}") as scratch:
-            rank_main(
+            errand.rank_main(
                 GangRank(
                     making=making,
                     layout=layout,
                     rank=rank,
-                    world_size=layout.num_ranks,
+                    world_size=num_ranks,
                     device="cpu",
                     scratch=scratch,
-                    post=channel.put,
+                    post=errand.channel.put,
                     stop_asked=_never,
                 )
             )
         dist.destroy_process_group()
     except Exception as error:
-        channel.put(Failure.of(error, f"step {making.step!r}: rank {rank} of {layout.num_ranks}"))
-        channel.close()
-        channel.join_thread()
+        errand.channel.put(Failure.of(error, f"step {making.step!r}: rank {rank} of {num_ranks}"))
+        errand.channel.close()
+        errand.channel.join_thread()
         raise
 
 

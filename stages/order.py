@@ -29,7 +29,7 @@ from stages.artifact import (
 from stages.contract import Recipe, StageContext, StageError
 from stages.events import Post, StepEnded, StepStarted
 from stages.making import Making
-from stages.step import Stage
+from stages.step import USER_FILE_PREFIX, Stage
 from stages.store import Store
 
 PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
@@ -50,6 +50,12 @@ class StepOrder:
     run: str
     attempt: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def user_modules(self) -> set[str]:
+        """Names of the modules of a user's own file that this order leans on: other machines do not have them."""
+        names = {self.stage.function.__module__, type(self.recipe).__module__, self.stage.makes.__module__}
+        return {name for name in names if name.startswith(USER_FILE_PREFIX)}
 
     @property
     def making(self) -> Making:

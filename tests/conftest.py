@@ -2,11 +2,29 @@
 
 import ast
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster.site import Site, load_site
+
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def plain_site() -> Site:
+    """The embedded site; nothing is started."""
+    return load_site("embedded")
+
+
+@pytest.fixture(scope="session")
+def ray_site(plain_site: Site) -> Iterator[Site]:
+    """The embedded site with its Ray up, once for all tests that need one."""
+    from cluster.session import ray_session
+
+    with ray_session(plain_site):
+        yield plain_site
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

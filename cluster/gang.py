@@ -1,0 +1,143 @@
+"""A gang of ranks as Ray Train workers, started anew where a machine dies.
+
+Ray Train brings the processes up, forms the process group and notices deaths. It keeps no state for us: no reports, no
+checkpoints, no restarts of its own. A new group finds the last committed checkpoint in the store.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayError
+
+from cluster.board import BoardPost, StopWatch, deliver
+from cluster.failure import Failure
+from cluster.rank import GangRank
+from cluster.site import GangResources
+from stages.contract import Rank, StageError
+from stages.making import Making, scratch_folder
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+RESTARTS_AFTER_DEATHS = 2
+"""How often a gang is started again because a rank's process or machine died."""
+RESTARTS_WHILE_STARTING = 2
+"""How often Ray Train itself starts a group again whose processes died before any rank began."""
+SIGNS_OF_A_LOST_PEER = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL error")
+"""In the text of the plain RuntimeError that a collective raises."""
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """What travels to each rank."""
+
+    making: Making
+    resources: GangResources
+    rank_main: Callable[[Rank], None]
+    board: ActorHandle
+    gang: str
+    """Name of this try on the board, and of the group in Ray Train."""
+
+
+class RankFailedError(Exception):
+    """Ends a rank whose failure is on the board already."""
+
+
+def run_gang(making: Making, rank_main: Callable[[Rank], None], resources: GangResources, board: ActorHandle) -> None:
+    """Run `rank_main` in every rank; returns when all have.
+
+    Raises the failure that came first, with its own kind, and `StageError` once ranks have died too often.
+    """
+    for _ in range(1 + RESTARTS_AFTER_DEATHS):
+        gang = f"{making.step}-{making.attempt}-{uuid.uuid4().hex[:8]}".replace("/", "-")
+        death = _run_once(_Errand(making, resources, rank_main, board, gang))
+        if death is None:
+            return
+        failures: list[Failure] = ray.get(board.failures.remote(gang))
+        if failures:
+            raise failures[0].error()
+    raise StageError(
+        f"step {making.step!r}: its ranks died {1 + RESTARTS_AFTER_DEATHS} times; the machines lack memory or fail, or "
+        "a library the ranks call crashes. What was committed is kept: run the same command again to continue from it"
+    ) from death
+
+
+def _run_once(errand: _Errand) -> Exception | None:
+    """Bring up one group and wait for its end; returns what ended it early, or None."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    wanted = errand.resources
+    per_rank: dict[str, float] = {"CPU": wanted.cpus, "GPU": wanted.gpus, "memory": wanted.memory_bytes or 0}
+    with tempfile.TemporaryDirectory(prefix="neo-gang-") as folder:
+        trainer = TorchTrainer(
+            _enter_rank,
+            train_loop_config={"errand": errand},
+            scaling_config=ScalingConfig(
+                num_workers=wanted.num_ranks,
+                use_gpu=wanted.gpus > 0,
+                resources_per_worker={name: amount for name, amount in per_rank.items() if amount},
+            ),
+            run_config=RunConfig(
+                name=errand.gang,
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=RESTARTS_WHILE_STARTING),
+            ),
+        )
+        ended_by: Exception | None = None
+        try:
+            trainer.fit()
+        except (TrainingFailedError, RayError) as death:
+            ended_by = death
+        return ended_by
+
+
+def _enter_rank(config: dict[str, Any]) -> None:
+    """The training function of Ray Train: one rank, inside its process group."""
+    import torch
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    errand: _Errand = config["errand"]
+    making, board = errand.making, errand.board
+    rank, world_size = get_context().get_world_rank(), get_context().get_world_size()
+    torch.set_num_threads(max(1, int(errand.resources.cpus)))
+    try:
+        with scratch_folder(f"{making.step}-rank{rank}") as scratch:
+            errand.rank_main(
+                GangRank(
+                    making=making,
+                    layout=errand.resources.layout,
+                    rank=rank,
+                    world_size=world_size,
+                    device=str(get_device()),
+                    scratch=scratch,
+                    post=BoardPost(board),
+                    stop_asked=StopWatch(board),
+                )
+            )
+    except Exception as error:
+        if _is_lost_peer(error):
+            raise
+        failure = Failure.of(error, f"step {making.step!r}: rank {rank} of {world_size}")
+        # Pinned before this rank lets go of its peers, so that what they meet then comes second.
+        ray.get(board.pin_failure.remote(errand.gang, failure))
+        raise RankFailedError(failure.message) from None
+    finally:
+        deliver(board)
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    """Whether a rank failed only because another let go of it: by an error of its own, which is known, or by death."""
+    from torch.distributed import DistError
+
+    said = str(error)
+    return isinstance(error, DistError) or (
+        isinstance(error, RuntimeError) and any(sign in said for sign in SIGNS_OF_A_LOST_PEER)
+    )
