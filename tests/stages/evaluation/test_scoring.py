@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.scoring import (
+from stages.evaluation.scoring import (
     Z_95,
     Scored,
     chance,

@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from stages.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, Card, contact_sheet
-from stages.scoring import Scored, metrics
+from stages.evaluation.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, Card, contact_sheet
+from stages.evaluation.scoring import Scored, metrics
 
 
 def jpeg(width_px: int, height_px: int, colour: str) -> bytes:

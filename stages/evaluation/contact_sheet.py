@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stages.scoring import kinds_of
+from stages.evaluation.scoring import kinds_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ class Card:
 
 
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
-    """The sheet as PNG. `numbers` are those of `stages.scoring.metrics`."""
+    """The sheet as PNG. `numbers` are those of `stages.evaluation.scoring.metrics`."""
     from PIL import Image, ImageDraw
 
     head_px = 150 + BAR_ROW_PX * len(kinds_of(numbers))

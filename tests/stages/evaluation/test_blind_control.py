@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.blind_control import Asked, exchange_images
+from stages.evaluation.blind_control import Asked, exchange_images
 
 IDS = st.integers(0, 30).map(lambda number: number.to_bytes(16, "big"))
 QUESTIONS = st.lists(

@@ -1,0 +1,96 @@
+"""Questions to be answered: conversations whose last assistant turn, or `answer`, is the truth.
+
+Owns what is asked, what would be right, and which conversations are no question at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neo_model.conversation import IMAGE_PLACEHOLDER
+from stages.artifact import Artifact
+from stages.evaluation.blind_control import Asked
+from stages.evaluation.scoring import is_metric_name, normalised
+from stages.kinds import Conversations, KeptPairs, RawPairs
+from stages.pairs import PairReader
+from stages.read_conversations import CONVERSATIONS_FILE
+from stages.tables import ItemReason, Verdict, read_table
+
+PLAIN_KIND = "plain"
+"""The kind of questions that name none."""
+
+
+class QuestionTrouble(ItemReason):
+    """Why a question was not asked: a closed list, for answer tables."""
+
+    NO_TRUTH = "no_truth", Verdict.FAILED
+    """Neither `answer` nor a last assistant turn says what would be right."""
+    NO_QUESTION = "no_question", Verdict.FAILED
+    """There is no turn of the user before the answer."""
+    KIND_IS_NO_NAME = "kind_is_no_name", Verdict.FAILED
+    """The kind cannot be part of a metric's name."""
+    IMAGE_NOT_KEPT = "image_not_kept", Verdict.FAILED
+    """An image is not among the pairs that the questions lean on."""
+    IMAGE_UNUSABLE = "image_unusable", Verdict.FAILED
+    """An image cannot be decoded, or is too long and thin."""
+    UNRENDERABLE = "unrenderable", Verdict.FAILED
+    """Placeholders and images differ in number, or a turn is no turn."""
+    TOO_LONG = "too_long", Verdict.FAILED
+    """The prompt has more tokens than the recipe allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Asked):
+    """One question: the turns up to where the answer is expected, and the truth."""
+
+    messages: tuple[dict[str, str], ...]
+    truth: str
+
+    @property
+    def wording(self) -> str:
+        """The last turn of the user, without places for images."""
+        asked = ["", *(message["content"] or "" for message in self.messages if message["role"] == "user")]
+        return " ".join(asked[-1].replace(IMAGE_PLACEHOLDER, " ").split())
+
+    @property
+    def trouble(self) -> QuestionTrouble | None:
+        """Why this cannot be asked, as far as the record alone says, or None."""
+        if not is_metric_name(self.kind):
+            return QuestionTrouble.KIND_IS_NO_NAME
+        if not normalised(self.truth):
+            return QuestionTrouble.NO_TRUTH
+        return None if self.wording else QuestionTrouble.NO_QUESTION
+
+
+def read_questions(conversations: Conversations) -> list[Question]:
+    """All kept conversations as questions, in table order."""
+    found: list[Question] = []
+    for part in conversations.parts:
+        table = read_table(conversations.read(part.file(CONVERSATIONS_FILE)))
+        found += [as_question(row) for row in table.to_pylist() if row["verdict"] == Verdict.KEPT]
+    return found
+
+
+def as_question(row: dict[str, Any]) -> Question:
+    """Split a conversation at its last assistant turn: what comes before is asked, and nothing after it is read."""
+    messages: Sequence[dict[str, str]] = row["messages"] or []
+    turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    end = turns[-1] if turns else len(messages)
+    spoken = (messages[end]["content"] or "") if turns else ""
+    return Question(
+        sample_id=row["sample_id"],
+        image_ids=tuple(row["image_ids"] or ()),
+        kind=row["kind"] or PLAIN_KIND,
+        messages=tuple(messages[:end]),
+        truth=spoken if row["answer"] is None else row["answer"],
+    )
+
+
+def pictures_of(conversations: Conversations) -> PairReader:
+    """The image-text pairs that the conversations' image ids are about."""
+    kind = conversations.input("pictures", Artifact).manifest.kind
+    if kind == KeptPairs.kind:
+        return PairReader(conversations.input("pictures", KeptPairs))
+    return PairReader(conversations.input("pictures", RawPairs))

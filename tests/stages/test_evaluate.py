@@ -1,0 +1,122 @@
+"""Evaluating a checkpoint that has learned: what it sees it answers, what it cannot see it guesses, none vanishes."""
+
+import io
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from stages.contract import StageError
+from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, EvaluateRecipe, evaluate
+from stages.evaluation.scoring import wilson_interval
+from stages.kinds import Evaluation
+from stages.tables import read_table
+
+RECIPE = EvaluateRecipe(max_new_tokens=8, max_prompt_tokens=120, num_questions_per_part=30)
+
+
+@pytest.fixture(scope="module")
+def evaluation(colour_world: Any) -> Evaluation:
+    step = evaluate.bind("evaluate", RECIPE, colour_world.checkpoint, colour_world.questions)
+    return colour_world.open(step)
+
+
+@pytest.fixture(scope="module")
+def answers(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return read_table(evaluation.read(evaluation.part("00000", "evaluate").file(ANSWERS_FILE))).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def numbers(evaluation: Evaluation) -> dict[str, float]:
+    return json.loads(evaluation.read(evaluation.part("00000", "evaluate").file(METRICS_FILE)))
+
+
+def test_what_was_learned_is_answered_and_with_other_images_it_is_not(numbers: dict[str, float]) -> None:
+    assert numbers["accuracy_colour"] >= 0.9
+    assert numbers["accuracy_turn"] >= 0.9
+    assert numbers["accuracy_blind_colour"] <= 0.6
+    assert numbers["accuracy_blind_turn"] <= 0.8
+
+
+def test_every_number_can_be_counted_again_from_the_answers(
+    numbers: dict[str, float], answers: list[dict[str, Any]]
+) -> None:
+    asked = [row for row in answers if row["verdict"] == "kept"]
+    right = Counter(row["kind"] for row in asked if row["correct"])
+    blind = Counter(row["kind"] for row in asked if row["blind_correct"])
+    for kind in ("colour", "turn"):
+        num_asked = sum(row["kind"] == kind for row in asked)
+        assert numbers[f"accuracy_{kind}"] == right[kind] / num_asked
+        num_blind = sum(row["kind"] == kind and row["blind_answer"] is not None for row in asked)
+        assert num_asked - 2 <= num_blind <= num_asked, "only those that would get a broken image are left out"
+        assert numbers[f"accuracy_blind_{kind}"] == blind[kind] / num_blind
+        low, high = wilson_interval(right[kind], num_asked)
+        assert (numbers[f"accuracy_{kind}_low"], numbers[f"accuracy_{kind}_high"]) == (low, high)
+    assert numbers["accuracy"] == right.total() / len(asked)
+    assert numbers["num_questions"] == len(answers)
+
+
+def test_a_blind_question_is_answered_from_the_image_it_was_given(answers: list[dict[str, Any]]) -> None:
+    truths = {(row["kind"], *row["image_ids"]): row["truth"] for row in answers}
+    blind = [row for row in answers if row["blind_answer"] is not None]
+    assert all(not set(row["blind_image_ids"]) & set(row["image_ids"]) for row in blind)
+    seen = sum(row["blind_answer"] == truths[row["kind"], *row["blind_image_ids"]] for row in blind)
+    assert seen / len(blind) >= 0.9, "the exchanged image decides the answer, so it was really shown"
+
+
+def test_a_broken_question_fails_with_its_reason_and_stays_in_the_table(
+    evaluation: Evaluation, colour_world: Any, answers: list[dict[str, Any]]
+) -> None:
+    reasons = {row["question"]: row["reason"] for row in answers if row["verdict"] == "failed"}
+    assert reasons["What colour is it now?"] == "kind_is_no_name"
+    assert reasons["Which of and this?"] == "unrenderable"
+    assert [row["reason"] for row in answers if row["image_urls"] == [None]] == ["image_not_kept"]
+    items = evaluation.manifest.items
+    assert items.failed == {
+        "image_not_kept": 1,
+        "image_unusable": 1,
+        "kind_is_no_name": 1,
+        "too_long": 1,
+        "unrenderable": 1,
+    }
+    assert items.total == len(answers) == colour_world.open(colour_world.questions).manifest.items.kept
+    assert all(row["correct"] is None and row["blind_answer"] is None for row in answers if row["verdict"] == "failed")
+
+
+def test_a_question_without_an_image_is_asked_and_has_no_blind_control(
+    answers: list[dict[str, Any]], numbers: dict[str, float]
+) -> None:
+    (row,) = [row for row in answers if row["kind"] == "word"]
+    assert row["verdict"] == "kept"
+    assert row["blind_answer"] is None
+    assert "accuracy_word" in numbers
+    assert "accuracy_blind_word" not in numbers
+
+
+def test_the_size_of_parts_changes_no_answer(colour_world: Any, answers: list[dict[str, Any]]) -> None:
+    recipe = RECIPE.model_copy(update={"num_questions_per_part": 1000})
+    step = evaluate.bind("evaluate", recipe, colour_world.checkpoint, colour_world.questions)
+    whole = colour_world.open(step)
+    assert len(whole.phase("answer")) == 1
+    again = read_table(whole.read(whole.part("00000", "evaluate").file(ANSWERS_FILE))).to_pylist()
+    assert again == answers
+
+
+def test_the_contact_sheet_is_a_picture_and_the_metrics_are_facts(
+    evaluation: Evaluation, numbers: dict[str, float]
+) -> None:
+    record = evaluation.part("00000", "evaluate")
+    assert Image.open(io.BytesIO(evaluation.read(record.file(CONTACT_SHEET_FILE)))).format == "PNG"
+    assert record.facts["metrics"] == numbers
+
+
+def test_nothing_to_ask_is_refused(colour_world: Any) -> None:
+    empty = type(colour_world.pictures.recipe)(num_pictures=0)
+    pictures = colour_world.pictures.stage.bind("pictures", empty)
+    questions = colour_world.questions.stage.bind("questions", type(colour_world.questions.recipe)(), pictures)
+    for step in (pictures, questions):
+        colour_world.make(step)
+    with pytest.raises(StageError, match="holds no conversation to ask"):
+        colour_world.make(evaluate.bind("evaluate", RECIPE, colour_world.checkpoint, questions))

@@ -1,0 +1,155 @@
+"""Stages and steps: what may be bound to what, what takes part in identity, and in which order a graph is walked."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from stages.artifact import Artifact
+from stages.contract import Recipe, StageContext
+from stages.step import BindError, Stage, Step, load_stage, stage
+
+
+class Eggs(Artifact):
+    """Eggs."""
+
+
+class GoldenEggs(Eggs):
+    """Eggs of gold, good for all that eggs are good for."""
+
+
+class Flour(Artifact):
+    """Flour."""
+
+
+class Dough(Artifact):
+    """Dough."""
+
+
+class ShopRecipe(Recipe):
+    amount: int = 1
+
+
+class MixRecipe(Recipe):
+    num_minutes: int = 3
+
+
+@stage(number=1, recipe=ShopRecipe, makes=Eggs)
+def buy_eggs(recipe: ShopRecipe, *, ctx: StageContext) -> None: ...
+
+
+@stage(number=1, recipe=ShopRecipe, makes=GoldenEggs)
+def find_golden_eggs(recipe: ShopRecipe, *, ctx: StageContext) -> None: ...
+
+
+@stage(number=3, recipe=ShopRecipe, makes=Flour, accepts=(2,))
+def grind_flour(recipe: ShopRecipe, *, ctx: StageContext) -> None: ...
+
+
+@stage(number=1, recipe=MixRecipe, makes=Dough)
+def knead(recipe: MixRecipe, base: Eggs | Flour, *, ctx: StageContext) -> None: ...
+
+
+@stage(number=1, recipe=MixRecipe, makes=Dough)
+def blend(recipe: MixRecipe, sources: Mapping[str, Eggs | Flour], *, ctx: StageContext) -> None: ...
+
+
+@stage(number=1, recipe=MixRecipe, makes=Dough)
+def layer(recipe: MixRecipe, sheets: Sequence[Dough], top: Eggs, *, ctx: StageContext) -> None: ...
+
+
+EGGS = buy_eggs.bind("eggs", ShopRecipe())
+FLOUR = grind_flour.bind("flour", ShopRecipe())
+
+
+def test_a_stage_knows_its_inputs_from_the_annotations_of_its_function() -> None:
+    assert [(slot.name, slot.kinds, slot.shape) for slot in layer.slots] == [
+        ("sheets", (Dough,), "sequence"),
+        ("top", (Eggs,), "one"),
+    ]
+    assert [(slot.name, slot.kinds, slot.shape) for slot in blend.slots] == [("sources", (Eggs, Flour), "mapping")]
+    assert (grind_flour.name, grind_flour.number, grind_flour.accepts) == ("grind_flour", 3, (2,))
+
+
+def test_edges_are_named_after_the_input_and_the_key_or_place_in_it() -> None:
+    blended = blend.bind("blended", MixRecipe(), {"white": FLOUR, "egg": EGGS})
+    kneaded = knead.bind("kneaded", MixRecipe(), FLOUR)
+    layered = layer.bind("layered", MixRecipe(), [blended, kneaded], EGGS)
+    assert list(blended.edges) == ["sources.egg", "sources.white"]
+    assert layered.edges == {"sheets.0": blended, "sheets.1": kneaded, "top": EGGS}
+
+
+def test_a_kind_that_extends_another_may_take_its_place() -> None:
+    gold = find_golden_eggs.bind("gold", ShopRecipe())
+    assert knead.bind("dough", MixRecipe(), gold).edges == {"base": gold}
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        (lambda: knead.bind("d", MixRecipe(), knead.bind("k", MixRecipe(), EGGS)), "takes Eggs or Flour, but step 'k'"),
+        (lambda: knead.bind("d", MixRecipe()), "knead reads base: Eggs or Flour; got 0 inputs"),
+        (lambda: knead.bind("d", ShopRecipe(), EGGS), "knead takes a MixRecipe, got ShopRecipe"),
+        (lambda: knead.bind("d", MixRecipe(), {"a": EGGS}), "input 'base' takes the step of Eggs or Flour, got {"),
+        (lambda: blend.bind("d", MixRecipe(), EGGS), "input 'sources' takes a dictionary of Eggs or Flour, got"),
+        (lambda: blend.bind("d", MixRecipe(), {"a": "eggs"}), "input 'sources.a' takes the step of"),
+        (lambda: layer.bind("d", MixRecipe(), {"a": EGGS}, EGGS), "input 'sheets' takes a list of Dough, got"),
+        (lambda: layer.bind("d", MixRecipe(), [EGGS], EGGS), "input 'sheets.0' takes a list of Dough, but step 'eggs'"),
+    ],
+)
+def test_a_wrong_binding_names_step_input_and_what_was_expected(bind: object, message: str) -> None:
+    with pytest.raises(BindError, match="^step 'd': ") as caught:
+        bind()  # type: ignore[operator]
+    assert message in str(caught.value)
+
+
+def test_identity_is_stage_number_recipe_and_inputs_but_no_name() -> None:
+    dough = knead.bind("dough", MixRecipe(), EGGS)
+    assert knead.bind("called otherwise", MixRecipe(), EGGS).fingerprint == dough.fingerprint
+    assert knead.bind("dough", MixRecipe(num_minutes=4), EGGS).fingerprint != dough.fingerprint
+    more_eggs = buy_eggs.bind("eggs", ShopRecipe(amount=2))
+    assert knead.bind("dough", MixRecipe(), more_eggs).fingerprint != dough.fingerprint
+    assert FLOUR.fingerprint_under(3) == FLOUR.fingerprint != FLOUR.fingerprint_under(2)
+
+
+def test_a_mapping_has_no_order_and_a_sequence_has_one() -> None:
+    one, other = knead.bind("a", MixRecipe(), EGGS), knead.bind("b", MixRecipe(), FLOUR)
+    assert (
+        blend.bind("m", MixRecipe(), {"x": EGGS, "y": FLOUR}).fingerprint
+        == blend.bind("m", MixRecipe(), {"y": FLOUR, "x": EGGS}).fingerprint
+    )
+    assert (
+        layer.bind("l", MixRecipe(), [one, other], EGGS).fingerprint
+        != layer.bind("l", MixRecipe(), [other, one], EGGS).fingerprint
+    )
+
+
+def test_a_graph_is_walked_inputs_first_and_each_step_once() -> None:
+    left, right = knead.bind("left", MixRecipe(), EGGS), knead.bind("right", MixRecipe(), FLOUR)
+    top = layer.bind("top", MixRecipe(), [left, right], EGGS)
+    assert [step.name for step in top.walk()] == ["eggs", "left", "flour", "right", "top"]
+
+
+def test_many_inputs_of_one_sequence_are_arranged_by_number() -> None:
+    sheets = [object() for _ in range(12)]
+    named = {f"sheets.{number}": sheet for number, sheet in enumerate(sheets)}
+    shuffled = dict(sorted(named.items())) | {"top": "eggs"}
+    assert layer.arrange(shuffled) == [sheets, "eggs"]  # type: ignore[arg-type]
+    assert blend.arrange({"sources.b": 1, "sources.a": 2}) == [{"b": 1, "a": 2}]  # type: ignore[dict-item]
+
+
+def test_a_stage_travels_by_name_and_a_step_with_it() -> None:
+    from stages.evaluate import evaluate
+
+    assert pickle.loads(pickle.dumps(evaluate)) is evaluate  # noqa: S301
+    assert load_stage("stages.evaluate:evaluate") is evaluate
+    with pytest.raises(BindError, match="expected module:function"):
+        load_stage("stages.evaluate:no_such_function")
+
+
+def test_a_step_is_inert() -> None:
+    def explode(recipe: ShopRecipe, *, ctx: StageContext) -> None:
+        raise AssertionError("binding runs nothing")
+
+    exploding: Stage[Eggs] = stage(number=1, recipe=ShopRecipe, makes=Eggs)(explode)
+    assert isinstance(exploding.bind("boom", ShopRecipe()), Step)
