@@ -115,7 +115,8 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     ]
     answering = partial(answer_part, recipe=recipe, checkpoint=checkpoint, questions=questions)
     records = ctx.spread(answering, over=over, phase="answer")
-    whole = Part(name="00000", task={"title": f"{checkpoint!r} asked {questions!r}"}, num_items=num_questions)
+    title = f"{checkpoint.manifest.stage}/{checkpoint.short} asked {questions.manifest.stage}/{questions.short}"
+    whole = Part(name="00000", task={"title": title}, num_items=num_questions)
     gathering = partial(evaluate_part, recipe=recipe, answered_parts=records, questions=questions)
     (record,) = ctx.spread(gathering, over=[whole], phase="evaluate")
     ctx.report(record.facts["metrics"])

@@ -1,0 +1,88 @@
+"""Make a checkpoint ready to leave the system: the released folder, a model card, and where it came from.
+
+Reads  Checkpoint
+Makes  ExportedCheckpoint   one part: `model/` in the released layout, with `README.md` and `lineage.json`
+
+Nothing is converted: the weights are read, written anew and read back, and must be the same to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stages.ancestry import ancestry
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
+from stages.making import sha256_of
+from stages.model_card import lineage_document, model_card
+from stages.step import stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CARD_FILE = "README.md"
+LINEAGE_FILE = "lineage.json"
+
+
+class ExportRecipe(Recipe):
+    """What the exported checkpoint is called."""
+
+    title: str = Field(default="NEO", min_length=1)
+    """Headline of the model card."""
+
+
+def differences(written: Mapping[str, Tensor], read_back: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that are not the same to the bit in both, or are in one only."""
+    import torch
+
+    def same(name: str) -> bool:
+        one, other = written.get(name), read_back.get(name)
+        if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
+
+    return sorted(name for name in written.keys() | read_back.keys() if not same(name))
+
+
+def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
+    """Raise `StageError` unless the files of the checkpoint are those that were committed."""
+    damaged = [
+        entry.name
+        for entry in checkpoint.model_files
+        if sha256_of(folder / entry.name.removeprefix(MODEL_PREFIX)) != entry.sha256
+    ]
+    if damaged:
+        raise StageError(f"{checkpoint!r} is damaged in {damaged}; `neo audit {checkpoint.short}` names all such files")
+
+
+def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:
+    """Write the folder, and compare what can be read from it with what was trained."""
+    from neo_model.released import load_model, read_config, read_sidecars, read_tensors, write_released
+
+    chain = ancestry(checkpoint)
+    source = checkpoint.place(draft.scratch / "checkpoint")
+    check_folder(source, checkpoint)
+    config, tensors = read_config(source), read_tensors(source)
+    folder = draft.path(MODEL_PREFIX + CARD_FILE).parent
+    write_released(folder, config, tensors, read_sidecars(source))
+    different = differences(tensors, load_model(folder).state_dict())
+    if different:
+        raise StageError(f"{checkpoint!r}: {len(different)} tensors are not read back as written: {different[:4]}")
+    num_parameters = sum(tensor.numel() for tensor in tensors.values())
+    card = model_card(recipe.title, config, num_parameters, chain)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    lineage = json.dumps(lineage_document(chain), indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / LINEAGE_FILE).write_text(lineage + "\n", encoding="utf-8")
+    draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(chain))
+
+
+@stage(number=1, recipe=ExportRecipe, makes=ExportedCheckpoint)
+def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
+    work = partial(export_part, recipe=recipe, checkpoint=checkpoint)
+    ctx.spread(work, over=[Part(name="00000")], phase="export")

@@ -1,0 +1,114 @@
+"""An exported checkpoint stands on its own: it loads as its card says, holds the same weights and tells its origin."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.contract import StageError
+from stages.export import CARD_FILE, LINEAGE_FILE, ExportRecipe, differences, export
+from stages.kinds import ExportedCheckpoint
+from stages.model_card import drawn_by_source
+from stages.pairs import PairReader
+from stages.store import Store
+
+RECIPE = ExportRecipe(title="NEO of three colours")
+
+
+@pytest.fixture(scope="module")
+def exported(colour_world: Any) -> ExportedCheckpoint:
+    return colour_world.open(export.bind("export", RECIPE, colour_world.checkpoint))
+
+
+@pytest.fixture
+def folder(exported: ExportedCheckpoint, tmp_path: Path) -> Path:
+    return exported.place(tmp_path / "exported")
+
+
+def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        CARD_FILE,
+        LINEAGE_FILE,
+    }
+
+
+def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: Any, tmp_path: Path) -> None:
+    from neo_model.released import read_config, read_tensors
+
+    source = colour_world.open(colour_world.checkpoint).place(tmp_path / "source")
+    assert differences(read_tensors(source), read_tensors(folder)) == []
+    assert read_config(source) == read_config(folder)
+
+
+def test_the_card_says_truly_how_to_load_it(folder: Path, colour_world: Any) -> None:
+    reader = PairReader(colour_world.open(colour_world.pictures))
+    pair = next(iter(reader))
+    (folder / "picture.jpg").write_bytes(reader.image_of(pair))
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / CARD_FILE).read_text(), re.DOTALL)
+    code = code.replace("What do you see?", "What colour is it?")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == pair.caption, done.stderr
+
+
+def test_card_and_lineage_name_every_artifact_behind_it(folder: Path, exported: ExportedCheckpoint) -> None:
+    card, lineage = (folder / CARD_FILE).read_text(), json.loads((folder / LINEAGE_FILE).read_text())
+    (read,) = exported.manifest.inputs.values()
+    assert card.startswith("---\nlibrary_name: neo-pipelines\n")
+    assert "# NEO of three colours" in card
+    assert lineage["checkpoint"] == read.fingerprint
+    assert [(each["stage"], each["content"]) for each in lineage["artifacts"]] == [("learn", read.content)]
+    for each in lineage["artifacts"]:
+        assert each["fingerprint"][:12] in card
+        assert json.dumps(each["recipe"], indent=2, sort_keys=True) in card
+
+
+def test_two_exports_are_equal_to_the_byte(exported: ExportedCheckpoint, colour_world: Any, tmp_path: Path) -> None:
+    shutil.copytree(colour_world.store.folder, tmp_path / "other")
+    (tmp_path / "other" / exported.folder / "manifest.json").unlink()
+    shutil.rmtree(tmp_path / "other" / exported.folder)
+    other = replace(colour_world, store=Store(tmp_path / "other"))
+    again = other.make(export.bind("called otherwise", RECIPE, colour_world.checkpoint))
+    assert again.content == exported.manifest.content
+
+
+def test_a_flipped_bit_in_the_checkpoint_is_not_exported(colour_world: Any, tmp_path: Path) -> None:
+    shutil.copytree(colour_world.store.folder, tmp_path / "other")
+    other = replace(colour_world, store=Store(tmp_path / "other"))
+    weights = next(e for e in other.open(other.checkpoint).model_files if e.name.endswith(".safetensors"))
+    path = tmp_path / "other" / weights.key
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StageError, match=r"damaged in \['model/model.safetensors'\]"):
+        other.make(export.bind("export", ExportRecipe(title="damaged"), other.checkpoint))
+
+
+def test_tensors_differ_in_one_bit_in_type_in_shape_or_in_name() -> None:
+    import torch
+
+    one = {"a": torch.tensor([0.0, 1.0]), "b": torch.zeros(2), "c": torch.zeros(2, 3), "d": torch.zeros(1)}
+    other = {"a": torch.tensor([-0.0, 1.0]), "b": torch.zeros(2).double(), "c": torch.zeros(3, 2), "e": torch.zeros(1)}
+    assert differences(one, one) == []
+    assert differences(one, other) == ["a", "b", "c", "d", "e"]
+
+
+def test_a_draw_is_summed_by_source(exported: ExportedCheckpoint) -> None:
+    plain = exported.manifest
+    facts = [
+        {"source": "text", "num_drawn": 3},
+        {"source": "pairs", "num_drawn": 4},
+        {"source": "text", "num_drawn": 5},
+    ]
+    parts = tuple(plain.parts[0].model_copy(update={"part": str(n), "facts": fact}) for n, fact in enumerate(facts))
+    assert drawn_by_source(plain.model_copy(update={"kind": "Draw", "parts": parts})) == {"pairs": 4, "text": 8}
+    assert drawn_by_source(plain) == {}
