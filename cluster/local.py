@@ -21,6 +21,8 @@ Channel: TypeAlias = "Queue[Event | Failure]"
 """What a rank sends to the process that started it."""
 
 SECONDS_BETWEEN_LOOKS = 0.05
+START_METHOD = "forkserver"
+"""Ranks are forked from a server that has run nothing; what it preloads (torch takes seconds), they need not import."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class LocalContext(GatheringContext):
 
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
-        from torch.multiprocessing.spawn import spawn
+        from torch.multiprocessing.spawn import start_processes
 
-        channel: Channel = get_context("spawn").Queue()
+        channel: Channel = get_context(START_METHOD).Queue()
         failures: list[Failure] = []
         errand = _Errand(self.making, self.layout, rank_main, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
-        group = spawn(_enter_rank, args=(errand,), nprocs=self.layout.num_ranks, join=False)
+        group = start_processes(
+            _enter_rank, args=(errand,), nprocs=self.layout.num_ranks, join=False, start_method=START_METHOD
+        )
         assert group is not None
         try:
             while not group.join(timeout=SECONDS_BETWEEN_LOOKS):

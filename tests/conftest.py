@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,12 @@ import pytest
 from cluster.site import Site, load_site
 
 ROOT = Path(__file__).parents[1]
+
+SLOW_TO_IMPORT = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
+"""What the server that ranks of local gangs are forked from imports, once for all tests."""
+
+os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+multiprocessing.set_forkserver_preload(SLOW_TO_IMPORT)
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,7 @@ def spans(num_steps: int, until_steps: Sequence[int]) -> tuple[Span, ...]:
     (Span(rows=0, first_step=0, until_step=60), Span(rows=1, first_step=60, until_step=100))
     """
     edges = [0, *until_steps, num_steps]
-    return tuple(
-        Span(rows, first, until) for rows, (first, until) in enumerate(zip(edges[:-1], edges[1:], strict=True))
-    )
+    return tuple(Span(rows, first, until) for rows, (first, until) in enumerate(pairwise(edges)))
 
 
 def span_of_step(step: int, among: Sequence[Span]) -> Span:
