@@ -12,6 +12,10 @@ import pytest
 from cluster.site import Site, load_site
 
 ROOT = Path(__file__).parents[1]
+PRELOADED = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
+
+os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+multiprocessing.set_forkserver_preload(PRELOADED)
 
 SLOW_TO_IMPORT = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
 """What the server that ranks of local gangs are forked from imports, once for all tests."""
