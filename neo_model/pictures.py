@@ -146,14 +146,20 @@ def to_uint8_patches(image: Image, min_pixels_px: int, max_pixels_px: int) -> tu
 
     Four times smaller than floats; the model normalises them on its device.
     """
+    fitted_w, fitted_h = fit_size(image.width, image.height, min_pixels_px, max_pixels_px)
+    grid = fitted_h // PATCH_PX, fitted_w // PATCH_PX
+    return patches_on_grid(image, grid), grid
+
+
+def patches_on_grid(image: Image, grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """Patches [grid_h * grid_w, 768] uint8 of a picture resized (bicubic) to a grid that was chosen before."""
     import numpy as np
     from PIL.Image import Resampling
 
-    fitted = fit_size(image.width, image.height, min_pixels_px, max_pixels_px)
-    pixels = np.asarray(image.resize(fitted, Resampling.BICUBIC), dtype=np.uint8)
-    grid_h, grid_w = fitted[1] // PATCH_PX, fitted[0] // PATCH_PX
+    grid_h, grid_w = grid
+    pixels = np.asarray(image.resize((grid_w * PATCH_PX, grid_h * PATCH_PX), Resampling.BICUBIC), dtype=np.uint8)
     cells = pixels.reshape(grid_h, PATCH_PX, grid_w, PATCH_PX, 3).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(cells).reshape(-1, PATCH_VALUES), (grid_h, grid_w)
+    return np.ascontiguousarray(cells).reshape(-1, PATCH_VALUES)
 
 
 def to_patches(image: Image, min_pixels_px: int, max_pixels_px: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
