@@ -14,10 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stages.download.address import SocketAddress, WebAddress
 from stages.download.reasons import Reason, RowError
+
+if TYPE_CHECKING:
+    from httptools import HttpResponseParser
 
 RECEIVE_BYTES: Final = 256 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -55,30 +58,38 @@ class Answer:
 
 @dataclass(slots=True)
 class _Collector:
-    """What the parser calls back; it never raises, because the parser would hide the error."""
+    """What the parser calls back; it never raises, because the parser would hide the error.
+
+    Informational answers (1xx) before the real one are forgotten, and whatever comes after it is not looked at: it
+    may or may not have arrived yet.
+    """
 
     headers: Message = field(default_factory=Message)
     chunks: list[bytes] = field(default_factory=list)
     num_body_bytes: int = 0
+    status: int = 0
     has_headers: bool = False
     is_complete: bool = False
-
-    def on_message_begin(self) -> None:
-        """An informational answer (1xx) came before: forget it."""
-        self.headers, self.has_headers, self.is_complete = Message(), False, False
+    parser: HttpResponseParser | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1")] = value.decode("latin-1")
+        if not self.is_complete:
+            self.headers[name.decode("latin-1")] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self.has_headers = True
+        if not self.is_complete and self.parser is not None:
+            self.status, self.has_headers = self.parser.get_status_code(), True
 
     def on_body(self, data: bytes) -> None:
-        self.chunks.append(data)
-        self.num_body_bytes += len(data)
+        if not self.is_complete:
+            self.chunks.append(data)
+            self.num_body_bytes += len(data)
 
     def on_message_complete(self) -> None:
-        self.is_complete = True
+        if self.status >= 200:
+            self.is_complete = True
+        else:
+            self.headers, self.has_headers = Message(), False
 
     @property
     def ends_with_connection(self) -> bool:
@@ -100,7 +111,7 @@ def exchange(
         connection = _connect(address, places, deadline)
         with connection:
             connection.sendall(_request(address, headers))
-            status, collector = _receive(connection, deadline, max_body_bytes)
+            collector = _receive(connection, deadline, max_body_bytes)
     except TimeoutError as error:
         raise RowError(Reason.TIMEOUT) from error
     except ssl.SSLError as error:
@@ -108,7 +119,7 @@ def exchange(
     except OSError as error:
         raise RowError(Reason.CONNECT_ERROR) from error
     body = _unpacked(b"".join(collector.chunks), collector.headers, max_body_bytes)
-    return Answer(status, collector.headers, body)
+    return Answer(collector.status, collector.headers, body)
 
 
 def _connect(address: WebAddress, places: Iterable[SocketAddress], deadline: Deadline) -> socket.socket:
@@ -142,14 +153,14 @@ def _request(address: WebAddress, headers: Iterable[tuple[str, str]]) -> bytes:
     return "\r\n".join(lines).encode("ascii")
 
 
-def _receive(connection: socket.socket, deadline: Deadline, max_body_bytes: int) -> tuple[int, _Collector]:
+def _receive(connection: socket.socket, deadline: Deadline, max_body_bytes: int) -> _Collector:
     """Read until the message is complete; everything counts, chunk headers and padding too."""
     from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
     collector = _Collector()
-    parser = HttpResponseParser(collector)
+    collector.parser = parser = HttpResponseParser(collector)
     num_wire_bytes = 0
-    while not (collector.is_complete and parser.get_status_code() >= 200):
+    while not collector.is_complete:
         connection.settimeout(deadline.remaining_seconds())
         data = connection.recv(RECEIVE_BYTES)
         if not data:
@@ -163,7 +174,7 @@ def _receive(connection: socket.socket, deadline: Deadline, max_body_bytes: int)
             if not collector.is_complete:
                 raise RowError(Reason.BAD_RESPONSE) from error
         _check_sizes(collector, num_wire_bytes, max_body_bytes)
-    return parser.get_status_code(), collector
+    return collector
 
 
 def _check_sizes(collector: _Collector, num_wire_bytes: int, max_body_bytes: int) -> None:
@@ -171,7 +182,8 @@ def _check_sizes(collector: _Collector, num_wire_bytes: int, max_body_bytes: int
     announced_bytes = int(announced) if announced.isdecimal() and collector.has_headers else 0
     if not collector.has_headers and num_wire_bytes > MAX_HEAD_BYTES:
         raise RowError(Reason.BAD_RESPONSE)
-    if max(announced_bytes, num_wire_bytes - MAX_HEAD_BYTES, collector.num_body_bytes) > max_body_bytes:
+    num_open_bytes = 0 if collector.is_complete else num_wire_bytes - MAX_HEAD_BYTES
+    if max(announced_bytes, num_open_bytes, collector.num_body_bytes) > max_body_bytes:
         raise RowError(Reason.TOO_LARGE)
 
 

@@ -166,6 +166,7 @@ def _read_scan(found: PlainJpeg, content: bytes) -> None:
         _check_progression(first, last, approximation, num_components)
     else:
         _need((first, last, approximation) == (0, 63, 0))
+        _need(found.num_scans == 1 and num_components == found.num_components)
     uses_dc, uses_ac = first == 0 and approximation < 16, last > 0
     for tables in chosen.values():
         _need(not uses_dc or (0, tables >> 4) in found.huffman_tables)

@@ -7,6 +7,7 @@ line; sizes are read before anything is decoded.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, Literal, TypeAlias
@@ -53,11 +54,12 @@ class PictureJudge:
 
     def __call__(self, data: bytes) -> HeldPicture:
         """The picture as it is to be kept. Raises `RowError`."""
-        try:
-            held = self._plain(data) or self._decoded(data)
-        except PictureError as error:
-            raise RowError(_reason_of(error.reason, data)) from error
-        return self._resized(held)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow only warns of what is refused here, and of oddities in EXIF
+            try:
+                return self._resized(self._plain(data) or self._decoded(data))
+            except PictureError as error:
+                raise RowError(_reason_of(error.reason, data)) from error
 
     def _plain(self, data: bytes) -> HeldPicture | None:
         """An ordinary JPEG as it is, or None where only decoding can tell."""

@@ -1,0 +1,179 @@
+"""What may be asked for is listed; everything else is refused, at the start and at every hop."""
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.download.address import Resolver, is_public, parse_address
+from stages.download.reasons import Reason, RowError
+
+
+def reason_of(url: str) -> Reason | None:
+    try:
+        parse_address(url)
+    except RowError as error:
+        return error.reason
+    return None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.org/a.jpg",
+        "data:image/png;base64,AAAA",
+        "gopher://example.org",
+        "jar:http://example.org!/a",
+        "javascript:alert(1)",
+        "example.org/a.jpg",
+        "//example.org/a.jpg",
+        "",
+    ],
+)
+def test_only_the_web_is_asked(url: str) -> None:
+    assert reason_of(url) is Reason.URL_SCHEME
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@example.org/a.jpg",
+        "http://example.org/a\r\nHost: evil",
+        "http://example.org/a\x00b",
+        "http://example.org:0/",
+        "http://example.org:99999/",
+        "http://example.org:port/",
+        "http:///a.jpg",
+        "http://exa mple.org/",
+        "http://[::1/",
+        "http://a..b/",
+        "http://[fe80::1%25eth0]/",
+        "http://" + "ä" * 80 + ".org/",
+        "http://example.org/" + "a" * 8192,
+        "http://example.org/\ud800",
+    ],
+)
+def test_a_url_that_could_be_read_in_two_ways_is_refused(url: str) -> None:
+    assert reason_of(url) is Reason.URL_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("HTTP://Example.ORG", "http://example.org/"),
+        ("http://example.org:80/a b.jpg?q=ü#part", "http://example.org/a%20b.jpg?q=%C3%BC"),
+        ("https://example.org:8443/%e4.jpg", "https://example.org:8443/%e4.jpg"),
+        ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        (" http://example.org/a ", "http://example.org/a"),
+        ("http://[2606:4700::1111]/a", "http://[2606:4700::1111]/a"),
+    ],
+)
+def test_a_url_is_normalised_to_ascii(url: str, normal: str) -> None:
+    assert parse_address(url).url == normal
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_either_an_address_in_ascii_without_white_space_or_refused(text: str) -> None:
+    for url in (text, f"http://{text}", f"http://example.org/{text}"):
+        if reason_of(url) is None:
+            spelled = parse_address(url).url
+            assert spelled.isascii() and spelled.isprintable() and " " not in spelled
+            assert parse_address(spelled) == parse_address(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1",
+        "239.1.1.1", "240.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.0.8", "192.88.99.1",
+        "::1", "::", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "::8.8.8.8",
+        "2002:a00:1::", "64:ff9b::a00:1", "64:ff9b:1::1", "2001:0:1::1", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_not_on_the_public_internet_is_refused(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700::1111"])
+def test_an_address_on_the_public_internet_is_allowed(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "0"])
+def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
+    with pytest.raises(RowError) as caught:
+        Resolver({}).places(parse_address(f"http://{host}/"), 5)
+    assert caught.value.reason is Reason.URL_FORBIDDEN_ADDRESS
+
+
+def resolving_to(monkeypatch: pytest.MonkeyPatch, *answers: str | Exception) -> None:
+    def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_a_name_with_one_private_answer_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving_to(monkeypatch, "93.184.215.14", "10.0.0.1")
+    with pytest.raises(RowError) as caught:
+        Resolver({}).places(parse_address("http://example.org/"), 5)
+    assert caught.value.reason is Reason.URL_FORBIDDEN_ADDRESS
+
+
+def test_a_name_is_resolved_once_and_cannot_change_its_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver({})
+    resolving_to(monkeypatch, "93.184.215.14")
+    assert resolver.places(parse_address("http://example.org/"), 5) == (("93.184.215.14", 80),)
+    resolving_to(monkeypatch, "127.0.0.1")
+    assert resolver.places(parse_address("http://example.org/again"), 5) == (("93.184.215.14", 80),)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), Reason.HOST_UNKNOWN),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), Reason.DNS_ERROR),
+    ],
+)
+def test_an_unknown_name_and_a_silent_resolver_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: Reason
+) -> None:
+    resolving_to(monkeypatch, error)
+    with pytest.raises(RowError) as caught:
+        Resolver({}).places(parse_address("http://example.org/"), 5)
+    assert caught.value.reason is reason
+
+
+def test_a_route_holds_for_its_own_host_over_http_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver({"toy.invalid": ("127.0.0.1", 8080)})
+    assert resolver.places(parse_address("http://toy.invalid/a"), 5) == (("127.0.0.1", 8080),)
+    resolving_to(monkeypatch, socket.gaierror(socket.EAI_NONAME, "unknown"))
+    for url in ("https://toy.invalid/a", "http://toy.invalid.example.org/a"):
+        with pytest.raises(RowError):
+            resolver.places(parse_address(url), 5)
+
+
+@pytest.mark.parametrize(
+    ("start", "location"),
+    [
+        ("http://example.org/a", "file:///etc/passwd"),
+        ("http://example.org/a", "http://user@example.org/"),
+        ("http://example.org/a", "data:image/png,"),
+        ("https://example.org/a", "http://example.org/a"),
+        ("http://example.org/a", "http://[::1"),
+    ],
+)
+def test_a_hop_that_would_be_refused_at_the_start_is_refused(start: str, location: str) -> None:
+    with pytest.raises(RowError) as caught:
+        parse_address(start).follow(location)
+    assert caught.value.reason is Reason.REDIRECT_FORBIDDEN
+
+
+def test_a_hop_may_be_relative() -> None:
+    start = parse_address("http://example.org/a/b.jpg?x=1")
+    assert start.follow("../c.jpg").url == "http://example.org/c.jpg"
+    assert start.follow("https://example.net/d").url == "https://example.net/d"

@@ -1,0 +1,309 @@
+"""Every row ends with exactly one reason of the closed list, whatever the web does, and within its deadline."""
+
+import gzip
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from stages.contract import Part
+from stages.download import fetching
+from stages.download.address import parse_address
+from stages.download.exchange import Deadline, exchange
+from stages.download.fetching import FetchedPicture, FetchRule, fetch
+from stages.download.picture_judge import PictureJudge, PictureRule
+from stages.download.reasons import Reason, RowError
+from stages.download.url_rows import read_rows
+from stages.slices import ordinals_of
+
+MAX_IMAGE_BYTES = 200_000
+RULE = FetchRule(
+    deadline_seconds=2.0,
+    num_tries=1,
+    max_image_bytes=MAX_IMAGE_BYTES,
+    picture=PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", resize_px=1024, jpeg_quality=95),
+)
+
+
+@pytest.fixture
+def fetch_one(web: Any, tmp_path: Path) -> Callable[..., FetchedPicture | Reason]:
+    def ask(url: str, *, num_tries: int = 1) -> FetchedPicture | Reason:
+        rule = FetchRule(**{**vars(RULE), "num_tries": num_tries})
+        scratch = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
+        scratch.mkdir()
+        (ended,), _ = fetch([url], web.routes, rule, scratch, lambda _: None)
+        return ended
+
+    return ask
+
+
+def drip(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while not web.closing.wait(0.1):
+        connection.sendall(b"x")
+
+
+def drip_headers(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while not web.closing.wait(0.1):
+        connection.sendall(b"X-Slow: yes\r\n")
+
+
+def stay_silent(_: socket.socket, web: Any) -> None:
+    web.closing.wait(30)
+
+
+def send_without_end(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not web.closing.is_set():
+        connection.sendall(bytes(65536))
+
+
+def send_chunks_without_end(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while not web.closing.is_set():
+        connection.sendall(b"1\r\nx\r\n" * 8192)
+
+
+def send_headers_without_end(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while not web.closing.is_set():
+        connection.sendall(b"X-Header: " + b"x" * 8192 + b"\r\n")
+
+
+def send_one_header_without_end(connection: socket.socket, web: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Header: ")
+    while not web.closing.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+SCRIPTS = {
+    Reason.TIMEOUT: (drip, drip_headers, stay_silent),
+    Reason.TOO_LARGE: (send_without_end, send_chunks_without_end),
+    Reason.BAD_RESPONSE: (send_headers_without_end, send_one_header_without_end),
+}
+
+
+@pytest.mark.parametrize(("reason", "script"), [(reason, one) for reason, all_ in SCRIPTS.items() for one in all_])
+def test_an_answer_without_end_ends_at_the_deadline_or_the_cap(
+    web: Any, fetch_one: Any, reason: Reason, script: Any
+) -> None:
+    url = web.does("/endless", script)
+    fetch_one(web.says("/warm", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    started = time.monotonic()
+    assert fetch_one(url) is reason
+    assert time.monotonic() - started < RULE.deadline_seconds + 1.5
+
+
+BOMB = zlib.compress(bytes(50_000_000), 9)
+ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
+    (Reason.CUT_SHORT, lambda answer, photo: answer(photo, length=len(photo) + 1)),
+    (Reason.CUT_SHORT, lambda answer, photo: answer(gzip.compress(photo)[:-20], "Content-Encoding: gzip")),
+    (Reason.CUT_SHORT, lambda answer, photo: b"HTTP/1.1 200 OK\r\nContent-Le"),
+    (Reason.TRUNCATED, lambda answer, photo: answer(photo, length=len(photo) - 100)),
+    (Reason.TRUNCATED, lambda answer, photo: answer(photo[: len(photo) // 2])),
+    (Reason.BAD_RESPONSE, lambda answer, photo: b"SSH-2.0-OpenSSH_9.2\r\n"),
+    (Reason.BAD_RESPONSE, lambda answer, photo: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(photo, "Content-Encoding: br")),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(photo, "Content-Encoding: gzip")),
+    (Reason.TOO_LARGE, lambda answer, photo: answer(photo, length=MAX_IMAGE_BYTES + 1)),
+    (Reason.TOO_LARGE, lambda answer, photo: answer(BOMB, "Content-Encoding: deflate")),
+    (Reason.REDIRECT_FORBIDDEN, lambda answer, photo: redirect(answer, "http://169.254.169.254/latest/meta-data/")),
+    (Reason.REDIRECT_FORBIDDEN, lambda answer, photo: redirect(answer, "http://localhost/")),
+    (Reason.REDIRECT_FORBIDDEN, lambda answer, photo: redirect(answer, "file:///etc/hostname")),
+    (Reason.REDIRECT_LOOP, lambda answer, photo: redirect(answer, "/answer")),
+    (Reason.REDIRECT_LOOP, lambda answer, photo: answer(b"", status="302 Found")),
+    (Reason.NOT_FOUND, lambda answer, photo: answer(photo, status="404 Not Found")),
+    (Reason.NOT_FOUND, lambda answer, photo: answer(b"", status="410 Gone")),
+    (Reason.REFUSED, lambda answer, photo: answer(b"", status="403 Forbidden")),
+    (Reason.RATE_LIMITED, lambda answer, photo: answer(b"", status="429 Too Many Requests")),
+    (Reason.SERVER_ERROR, lambda answer, photo: answer(b"", status="503 Service Unavailable")),
+    (Reason.HTTP_STATUS, lambda answer, photo: answer(photo, status="206 Partial Content")),
+    (Reason.EMPTY_BODY, lambda answer, photo: answer(b"", "Content-Type: image/jpeg")),
+    (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: noai")),
+    (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: neo-pipelines: noimageai, nofollow")),
+    (Reason.NOT_IMAGE, lambda answer, photo: answer(b"<!doctype html><p>Sign in", "Content-Type: image/jpeg")),
+    (Reason.NOT_IMAGE, lambda answer, photo: answer(b"\x00")),
+    (Reason.UNDECODABLE, lambda answer, photo: answer(with_broken_tables(photo))),
+    (Reason.UNSUPPORTED_FORMAT, lambda answer, photo: answer(b"<?xml version='1.0'?>\n<svg xmlns=''></svg>")),
+    (Reason.UNSUPPORTED_FORMAT, lambda answer, photo: answer(b"%PDF-1.7\n")),
+    (Reason.UNSUPPORTED_FORMAT, lambda answer, photo: answer(b"\0\0\0\x18ftypheic\0\0\0\0")),
+]  # fmt: skip
+
+
+def with_broken_tables(jpeg: bytes) -> bytes:
+    start = jpeg.index(b"\xff\xc4") + 5
+    return jpeg[:start] + b"\xff" * 16 + jpeg[start + 16 :]
+
+
+def redirect(answer: Callable[..., bytes], location: str) -> bytes:
+    return answer(b"", f"Location: {location}", status="302 Found")
+
+
+@pytest.mark.parametrize(("reason", "make"), ANSWERS, ids=[f"{n}-{r.value}" for n, (r, _) in enumerate(ANSWERS)])
+def test_a_bad_answer_ends_with_its_reason(
+    web: Any, fetch_one: Any, http_answer: Any, photo: bytes, reason: Reason, make: Callable[..., bytes]
+) -> None:
+    assert fetch_one(web.says("/answer", make(http_answer, photo))) is reason
+
+
+PICTURES: list[tuple[Reason, Callable[..., bytes]]] = [
+    (Reason.ANIMATED, lambda encode: encode(frame(), "GIF", save_all=True, append_images=[frame("white")])),
+    (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (1001, 1000)), "PNG")),
+    (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (30_000, 30_000)), "PNG")),
+    (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("L", (1001, 1000)), "JPEG")),
+    (Reason.TRUNCATED, lambda encode: encode(frame(), "PNG")[:-40]),
+]
+
+
+def frame(colour: str = "black") -> Image.Image:
+    return Image.effect_noise((64, 64), 90).convert("RGB") if colour == "black" else Image.new("RGB", (64, 64), colour)
+
+
+@pytest.mark.parametrize(("reason", "make"), PICTURES)
+def test_a_bad_picture_ends_with_its_reason(
+    web: Any, fetch_one: Any, http_answer: Any, picture: Any, reason: Reason, make: Callable[..., bytes]
+) -> None:
+    assert fetch_one(web.says("/picture", http_answer(make(picture)))) is reason
+
+
+GOOD: list[Callable[[bytes], bytes]] = [
+    lambda photo: b"HTTP/1.0 200 OK\r\n\r\n" + photo,
+    lambda photo: b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + photo,
+    lambda photo: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(photo),
+    lambda photo: (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX-Robots-Tag: otherbot: noai\r\n\r\n" + gzip.compress(photo)
+    ),
+]
+
+
+def chunked(body: bytes) -> bytes:
+    pieces = [body[start : start + 700] for start in range(0, len(body), 700)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("make", GOOD)
+def test_every_way_to_send_a_body_is_understood(
+    web: Any, fetch_one: Any, photo: bytes, make: Callable[[bytes], bytes]
+) -> None:
+    ended = fetch_one(web.says("/photo", make(photo)))
+    assert (ended.size_bytes, ended.width_px, ended.height_px, ended.sent_as) == (len(photo), 96, 64, "JPEG RGB")
+
+
+def test_redirects_are_followed_five_times(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
+    for hop in range(1, 7):
+        web.says(f"/{hop}", redirect(http_answer, f"/{hop - 1}"))
+    web.says("/0", http_answer(photo))
+    assert fetch_one("http://bad.invalid/5").width_px == 96
+    assert fetch_one("http://bad.invalid/6") is Reason.REDIRECT_LOOP
+
+
+def test_another_try_is_made_where_it_may_help_and_not_before_the_server_likes(
+    web: Any, fetch_one: Any, http_answer: Any, photo: bytes
+) -> None:
+    busy, whole = http_answer(b"", "Retry-After: 1", status="503 Busy"), http_answer(photo)
+
+    def busy_once(connection: socket.socket, web: Any) -> None:
+        connection.sendall(busy if web.asked["/busy"] == 1 else whole)
+
+    url = web.does("/busy", busy_once)
+    missing = web.says("/missing", http_answer(b"", status="404 Not Found"))
+    started = time.monotonic()
+    assert fetch_one(url, num_tries=2).width_px == 96
+    assert time.monotonic() - started >= 1.0
+    assert fetch_one(missing, num_tries=2) is Reason.NOT_FOUND
+    assert web.asked == {"/busy": 2, "/missing": 1}
+
+
+def test_the_request_keeps_the_host_and_says_who_asks(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
+    fetch_one(web.says("/photo", http_answer(photo)))
+    lines = web.requests["/photo"].split(b"\r\n")
+    assert lines[:2] == [b"GET /photo HTTP/1.1", b"Host: bad.invalid"]
+    assert any(line.startswith(b"User-agent:") and b"neo-pipelines" in line for line in lines)
+    assert b"Accept-Encoding: identity" in lines
+
+
+def test_a_closed_port_is_a_connect_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        routes = {"gone.invalid": closed.getsockname()}
+    (ended,), _ = fetch(["http://gone.invalid/"], routes, RULE, tmp_path, lambda _: None)
+    assert ended is Reason.CONNECT_ERROR
+
+
+def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:
+    web.does("/", lambda connection, _: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    with pytest.raises(RowError) as caught:
+        places = [("127.0.0.1", web.port)]
+        exchange(parse_address("https://bad.invalid/"), places, [], Deadline.after(5), MAX_IMAGE_BYTES)
+    assert caught.value.reason is Reason.TLS_ERROR
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+def test_an_error_of_our_own_costs_one_row_and_is_told(
+    web: Any, http_answer: Any, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(self: PictureJudge, data: bytes) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(PictureJudge, "__call__", stumble)
+    urls = [web.says("/photo", http_answer(photo)), web.says("/missing", http_answer(b"", status="404 Not Found"))]
+    ended, sink = fetch(urls, web.routes, RULE, tmp_path, lambda _: None)
+    assert ended == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
+    assert sink.remarks == ["RuntimeError: nobody foresaw this"]
+
+
+def test_a_row_that_img2dataset_says_nothing_about_is_noticed(
+    web: Any, http_answer: Any, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(fetching.Sink, "_hold", lose)
+    ended, _ = fetch([web.says("/photo", http_answer(photo))], web.routes, RULE, tmp_path, lambda _: None)
+    assert ended == [Reason.UNEXPLAINED]
+
+
+def test_pictures_wait_on_scratch_in_any_order(web: Any, http_answer: Any, picture: Any, tmp_path: Path) -> None:
+    bodies = [picture(Image.effect_noise((40 + n, 40), 50).convert("RGB")) for n in range(60)]
+    urls = [web.says(f"/{n}", http_answer(body)) for n, body in enumerate(bodies)]
+    counted: list[int] = []
+    ended, sink = fetch(urls, web.routes, RULE, tmp_path, counted.append)
+    spool = sink.spool.read_bytes()
+    assert [spool[item.offset : item.offset + item.size_bytes] for item in ended] == bodies
+    assert counted == list(range(1, 61))
+
+
+ROWS = [
+    (Reason.SCHEMA, None, b"a caption"),
+    (Reason.SCHEMA, b"http://bad.invalid/a", None),
+    (Reason.CAPTION_ENCODING, b"http://bad.invalid/a", b"caf\xe9"),
+    (Reason.URL_MALFORMED, b"http://bad.invalid/\xff", b"a caption"),
+    (Reason.URL_SCHEME, b"file:///etc/passwd", b"a caption"),
+    (Reason.REPEATED_ROW, b"http://bad.invalid/b", b"a caption"),
+    (None, b"http://bad.invalid/b", b"another caption"),
+]
+
+
+def test_some_rows_are_not_even_asked_for() -> None:
+    columns = {"url": [row[1] for row in ROWS], "caption": [row[2] for row in ROWS]}
+    table = pa.table({name: pa.array(texts, pa.binary()).view(pa.string()) for name, texts in columns.items()})
+    part = Part(name="a", task={"start": 0, "stop": len(ROWS), "repeats": {"5": 1}})
+    rows = read_rows(table, "a source", ordinals_of(part))
+    assert [row.refusal for row in rows] == [row[0] for row in ROWS]
+    assert len({row.sample_id for row in rows}) == len(ROWS)
+    assert [row.address is None for row in rows] == [row[0] is not None for row in ROWS]
+
+
+def test_every_reason_is_reached_by_a_test() -> None:
+    """The lists above, and those that have tests of their own here and in test_address.py."""
+    reached = {reason for reason, *_ in [*ANSWERS, *PICTURES, *ROWS]} | set(SCRIPTS)
+    reached |= {Reason.CONNECT_ERROR, Reason.TLS_ERROR, Reason.UNEXPLAINED}
+    reached |= {Reason.URL_FORBIDDEN_ADDRESS, Reason.HOST_UNKNOWN, Reason.DNS_ERROR}
+    assert reached - {None} == set(Reason)
