@@ -27,6 +27,8 @@ class GangRank:
     post: Post
     stop_asked: Callable[[], bool]
     """Asked on rank 0 only, at every step: it must not wait."""
+    next_checkpoint: int = 0
+    """Number of the checkpoint that is committed next: one after the last that this rank went on from or committed."""
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
@@ -41,13 +43,24 @@ class GangRank:
         return bool(said.item())
 
     def latest(self) -> PartRecord | None:
-        return self.making.latest_checkpoint()
+        found = self.making.latest_checkpoint()
+        self.next_checkpoint = 0 if found is None else int(found.part) + 1
+        return found
 
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         self.making.fetch(record, folder, prefix)
 
     def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
-        return self.making.commit_checkpoint(folder, {**facts, "step": step}, self.rank, exchange, self.post)
+        asked = {**facts, "step": step}
+        record = self.making.commit_checkpoint(folder, asked, self.next_checkpoint, self.rank, exchange, self.post)
+        self.next_checkpoint += 1
+        return record
+
+    def standing(self) -> list[PartRecord]:
+        return self.making.standing_checkpoints()
+
+    def delete(self, record: PartRecord) -> None:
+        self.making.delete_checkpoint(record)
 
 
 def exchange(value: Any) -> list[Any]:

@@ -123,9 +123,15 @@ class Rank(Protocol):
     def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
         """Commit a checkpoint: all files under `folder` of all ranks, as one record. Collective.
 
-        Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has
-        committed this step already.
+        Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has gone on
+        from the same checkpoint and committed first.
         """
+
+    def standing(self) -> list[PartRecord]:
+        """The committed checkpoints whose files are still there, in order."""
+
+    def delete(self, record: PartRecord) -> None:
+        """Delete the files of a committed checkpoint that is not the last. Its record stays. On one rank only."""
 
 
 class StageContext(Protocol):

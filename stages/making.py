@@ -109,19 +109,33 @@ class Making:
                 return record
         return None
 
+    def standing_checkpoints(self) -> list[PartRecord]:
+        """The committed checkpoints whose files were not deleted since, in order."""
+        return [record for record in self.checkpoints() if self.store.size_bytes(self._deleted_key(record)) is None]
+
+    def delete_checkpoint(self, record: PartRecord) -> None:
+        """Delete the files of a checkpoint. Its record stays; beside it stands, from before the first deletion on,
+        that it is not to be read any more."""
+        self.store.create_json(self._deleted_key(record), {"attempt": self.attempt})
+        for entry in record.files:
+            self.store.delete(entry.key)
+
     def commit_checkpoint(
         self,
         folder: Path,
         facts: Mapping[str, Any],
+        number: int,
         rank: int,
         exchange: Callable[[Any], list[Any]],
         post: Post,
     ) -> PartRecord:
-        """Commit what all ranks hold under their `folder` as one checkpoint. Collective.
+        """Commit what all ranks hold under their `folder` as checkpoint `number`. Collective.
 
-        `exchange` gathers one value from every rank, in rank order, on every rank. `facts["step"]` is the step.
+        `number` is one more than that of the checkpoint which training went on from, so that an attempt that was
+        overtaken loses. `exchange` gathers one value from every rank, in rank order, on every rank. `facts["step"]` is
+        the step.
         """
-        step, number = int(facts["step"]), self.num_checkpoints()
+        step = int(facts["step"])
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         place = _place_of_one_try(f"step-{step:08d}")
         mine = [self._upload(path, path.relative_to(folder).as_posix(), place) for path in paths]
@@ -171,6 +185,9 @@ class Making:
 
     def _checkpoint_key(self, number: int) -> str:
         return self._record_key(STEPS_PHASE, _numbered(number))
+
+    def _deleted_key(self, record: PartRecord) -> str:
+        return f"{self._record_key(STEPS_PHASE, record.part)}.deleted"
 
     def _reporter(self, phase: str, part: Part, post: Post) -> Callable[[int], None]:
         last_seconds = 0.0
