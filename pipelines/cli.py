@@ -1,0 +1,57 @@
+"""`neo`: the command line. Owns which commands there are and how errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pipelines.commands.answer import complain
+from pipelines.commands.audit import audit
+from pipelines.commands.list import list_
+from pipelines.commands.plan import plan
+from pipelines.commands.run import run
+from pipelines.commands.show import show
+from pipelines.commands.trace import trace
+from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from stages.store import StoreError
+
+EPILOG = (
+    "Exit codes: 0 done or nothing to do, 1 a step failed (run again goes on), 2 bad command or recipe, "
+    "3 refused before start, 4 resume refused, 5 superseded, 75 interrupted (run again goes on)."
+)
+
+app = typer.Typer(
+    name="neo",
+    help="Train native vision-language models: plan a pipeline, run it, go on after anything, and trace what it made.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("plan")(plan)
+app.command("run")(run)
+app.command("show")(show)
+app.command("trace")(trace)
+app.command("audit")(audit)
+app.command("list")(list_)
+
+
+def main() -> None:
+    """The entry point of `neo`."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except CommandError as error:
+        sys.exit(complain(error, as_json=as_json))
+    except StoreError as error:
+        sys.exit(complain(RefusedError(str(error), then="neo audit REF"), as_json=as_json))
+    except KeyboardInterrupt:
+        stopped = BadCommandError("stopped by Ctrl-C", then="neo list")
+        complain(stopped, as_json=as_json)
+        sys.exit(int(ExitCode.INTERRUPTED))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What every command shares: its options, how it says its answer, and the last line that says what to do next."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, NoReturn, TypeAlias
+
+import typer
+from rich.text import Text
+
+from cluster.site import Site, SiteError, load_site
+from pipelines.display import clean, open_console
+from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from stages.store import Store, StoreError
+
+RecipeArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe (see `neo list`), or path/to/file.py:function.")
+]
+RefArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="A run, a name such as tiny/evaluate, or 4 or more digits of a fingerprint."),
+]
+SiteOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--site", envvar="NEO_SITE", metavar="SITE", help="A site by name, or a .toml file."),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STEP.FIELD=VALUE", help="Set a field of a step's recipe; may be repeated."),
+]
+UntilOption: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="STEP", help="This step and what it needs, nothing after it.")
+]
+OnlyOption: TypeAlias = Annotated[
+    str | None, typer.Option("--only", metavar="STEP", help="This step alone; what it reads must be committed.")
+]
+UseOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--use", metavar="STEP=FINGERPRINT", help="Take a committed artifact for a step; may be repeated."),
+]
+
+
+class Answer:
+    """The answer of one command: lines for a person, or one document for a machine."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self.console = open_console(stderr=as_json)
+
+    def say(self, *things: Any) -> None:
+        """Show lines or tables to a person. With `--json`, nothing."""
+        if not self._as_json:
+            for thing in things:
+                self.console.print(Text(clean(thing)) if isinstance(thing, str) else thing)
+
+    def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
+        """The last line, or the document; then the command is over."""
+        if self._as_json:
+            document = {**document, "exit_code": int(code), "next": then}
+            typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            self.say(next_line(then))
+        raise typer.Exit(int(code))
+
+
+def complain(error: CommandError, *, as_json: bool) -> int:
+    """Say an error the way answers are said; returns its exit code."""
+    if as_json:
+        document = {"error": str(error), "exit_code": int(error.code), "next": error.then}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        console = open_console(stderr=True)
+        console.print(Text(f"neo: {clean(str(error))}", style="red"), soft_wrap=True)
+        console.print(Text(next_line(error.then)), soft_wrap=True)
+    return int(error.code)
+
+
+def next_line(then: str) -> str:
+    return f"Next: {then}"
+
+
+def find_site(name: str) -> Site:
+    """The site of a name or file. Raises `BadCommandError` if there is none such."""
+    try:
+        return load_site(name or None)
+    except SiteError as error:
+        raise BadCommandError(str(error), then="neo --help") from error
+
+
+def open_store(site: Site) -> Store:
+    """The site's store, opened for writing. Raises `RefusedError` if it takes nothing."""
+    store = Store(site.store)
+    try:
+        store.open()
+    except (StoreError, OSError) as error:
+        raise RefusedError(f"the store {site.store} cannot be used: {error}", then=f"ls -ld {site.store}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("obstore"):
+            raise
+        raise RefusedError(
+            f"the store {site.store} takes nothing: {str(error).partition(chr(10))[0]}", then="neo --help"
+        ) from error
+    return store
+
+
+def existing_store(site: Site) -> Store:
+    """The site's store for reading. Raises `RefusedError` if nothing was ever made there."""
+    store = Store(site.store)
+    if store.folder is not None and not (store.folder / "store.json").is_file():
+        raise RefusedError(f"there is nothing yet in the store {site.store}", then="neo list")
+    return store

@@ -1,0 +1,39 @@
+"""From what was typed to a plan: recipe, settings, selection, and what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.catalog import find_pipeline
+from pipelines.exits import BadCommandError
+from pipelines.overrides import apply_settings, known_step, read_uses
+from pipelines.plan import Plan, decide
+from pipelines.refs import find_manifest
+from pipelines.request import Selection, freeze
+from stages.store import Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments that `neo plan` and `neo run` share."""
+
+    recipe: str
+    settings: Sequence[str] = ()
+    until: str | None = None
+    only: str | None = None
+    uses: Sequence[str] = ()
+
+
+def planned(asked: Asked, store: Store) -> Plan:
+    """The plan of what was asked, as things stand. Raises `CommandError` for what makes no sense."""
+    if asked.until and asked.only:
+        raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.recipe}")
+    pipeline = apply_settings(find_pipeline(asked.recipe), asked.settings)
+    for option, step in (("--until", asked.until), ("--only", asked.only)):
+        if step is not None:
+            known_step(pipeline, step, f"{option} {step}")
+    uses: Mapping[str, str] = read_uses(pipeline, asked.uses)
+    manifests = {step: find_manifest(store, fingerprint) for step, fingerprint in uses.items()}
+    selection = Selection(until=asked.until, only=asked.only, uses=manifests)
+    return decide(freeze(pipeline, store, selection, tuple(asked.settings)), store)

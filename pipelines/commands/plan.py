@@ -1,0 +1,112 @@
+"""`neo plan`: what a run would do, step by step, and why. Uses no machine and writes nothing."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    OnlyOption,
+    RecipeArgument,
+    SetOption,
+    SiteOption,
+    UntilOption,
+    UseOption,
+    find_site,
+)
+from pipelines.commands.asking import Asked, planned
+from pipelines.lanes import lanes
+from pipelines.plan import Decision, Plan
+from stages.fingerprint import SHOWN_DIGITS
+from stages.store import Store
+
+ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"}
+
+
+def plan(
+    recipe: RecipeArgument,
+    *,
+    settings: SetOption = None,
+    until: UntilOption = None,
+    only: OnlyOption = None,
+    uses: UseOption = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Draw which step reads which.")] = False,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run would make, reuse or continue, and why. Changes nothing."""
+    asked = Asked(recipe, settings or (), until, only, uses or ())
+    answer = Answer(as_json=as_json)
+    found = planned(asked, Store(find_site(site).store))
+    answer.say(plan_table(found, graph=graph), in_words(found))
+    answer.end(plan_document(found), then=run_command(asked))
+
+
+def run_command(asked: Asked) -> str:
+    """The command that carries out what was asked."""
+    words = ["neo", "run", asked.recipe]
+    for option, values in (("--set", asked.settings), ("--use", asked.uses)):
+        words += [word for value in values for word in (option, value)]
+    for option, step in (("--until", asked.until), ("--only", asked.only)):
+        words += [option, step] if step else []
+    return shlex.join(words)
+
+
+def plan_table(plan: Plan, *, graph: bool) -> Table:
+    """A row for each step: what is to be done and why, and with `graph` the edges."""
+    edges = {step.name: sorted({item.step for item in step.inputs.values()}) for step in plan.request.steps}
+    drawn = lanes(edges)
+    table = Table(box=None, pad_edge=False)
+    for heading in [*([""] if graph else []), "step", "stage", "artifact", "plan", "why"]:
+        table.add_column(heading, no_wrap=heading != "why", overflow="fold")
+    for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
+        why = Text(decision.reason)
+        for change in decision.changes:
+            why.append(f"\n{change}", style="cyan")
+        table.add_row(
+            *([drawn[step.name]] if graph else []),
+            step.name,
+            step.stage,
+            step.fingerprint[:SHOWN_DIGITS],
+            Text(decision.action, ACTION_STYLES[decision.action]),
+            why,
+        )
+    return table
+
+
+def in_words(plan: Plan) -> str:
+    """How much there is to do, in a sentence."""
+    numbers = {action: sum(d.action == action for d in plan.decisions) for action in ("make", "continue", "reuse")}
+    if not plan.to_make:
+        return f"Nothing to make: all {numbers['reuse']} steps of {plan.request.pipeline} are committed."
+    said = ", ".join(f"{number} to {action}" for action, number in numbers.items() if number)
+    return f"{plan.request.pipeline}: {said} (run {plan.request.run})"
+
+
+def plan_document(plan: Plan) -> dict[str, object]:
+    """The plan for machines."""
+    return {
+        "run": plan.request.run,
+        "pipeline": plan.request.pipeline,
+        "settings": list(plan.request.settings),
+        "steps": [
+            {
+                "name": step.name,
+                "stage": step.stage,
+                "fingerprint": step.fingerprint,
+                "reads": {name: item.step for name, item in step.inputs.items()},
+                **_decided(decision),
+            }
+            for step, decision in zip(plan.request.steps, plan.decisions, strict=True)
+        ],
+    }
+
+
+def _decided(decision: Decision) -> dict[str, object]:
+    return decision.model_dump(mode="json", exclude={"step"})

@@ -1,0 +1,77 @@
+"""`neo run`: plan, make what is to be made, and say what came of it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from cluster.site import Site
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    OnlyOption,
+    RecipeArgument,
+    SetOption,
+    SiteOption,
+    UntilOption,
+    UseOption,
+    find_site,
+    open_store,
+)
+from pipelines.commands.asking import Asked, planned
+from pipelines.commands.plan import in_words, plan_document, plan_table, run_command
+from pipelines.courier import settle
+from pipelines.display import Display
+from pipelines.exits import ExitCode
+from pipelines.plan import Plan
+from pipelines.report import look_closer, report, result_document
+from pipelines.run import RunGraph, carry_out, point_name
+from stages.store import Store
+
+
+def run(
+    recipe: RecipeArgument,
+    *,
+    settings: SetOption = None,
+    until: UntilOption = None,
+    only: OnlyOption = None,
+    uses: UseOption = None,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make what is not committed yet, continuing whatever was begun. Nothing to make starts no machine.
+
+    Ctrl-C asks the run to stop at its next commit; a second one within 3 s stops it at once. Run it again to go on.
+    """
+    asked = Asked(recipe, settings or (), until, only, uses or ())
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    store = open_store(place)
+    plan = planned(asked, store)
+    if not plan.to_make:
+        _nothing_to_make(plan, place, answer)
+    answer.say(plan_table(plan, graph=False), in_words(plan), "")
+    result = carry_out(plan, place, lambda board: Display(answer.console, board), machines())
+    answer.say(*report(plan, result, place))
+    then = (
+        look_closer(plan)
+        if result.code == ExitCode.DONE
+        else f"{run_command(asked)}   (goes on from what is committed)"
+    )
+    answer.end(result_document(plan, result), then=then, code=result.code)
+
+
+def machines() -> RunGraph:
+    """What carries out the graph. Imported late: Ray takes seconds, and is not needed where nothing is to be made."""
+    from cluster.graph import run_graph
+
+    return run_graph
+
+
+def _nothing_to_make(plan: Plan, site: Site, answer: Answer) -> NoReturn:
+    """Say so. Names move here too, since another recipe may have moved them away; what died untold is told."""
+    store = Store(site.store)
+    for step in plan.request.steps:
+        point_name(store, plan.request, step.name, plan.request.run)
+    settle(store, site.mlflow)
+    answer.say(plan_table(plan, graph=False), in_words(plan))
+    answer.end(plan_document(plan), then=look_closer(plan))

@@ -1,0 +1,147 @@
+"""`neo show`: what a run or an artifact is: steps and their state, or recipe, inputs, balance and metrics."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.changes import flat_fields
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    RefArgument,
+    SiteOption,
+    existing_store,
+    find_site,
+)
+from pipelines.courier import settle
+from pipelines.display import STYLES, clean
+from pipelines.lineage import describe_counts, size_bytes, step_name
+from pipelines.pages import evaluation_metrics, funnel, pictures
+from pipelines.plan import Decision, Plan, decide
+from pipelines.refs import resolve
+from pipelines.report import accuracy_table
+from pipelines.runs import Run
+from stages.artifact import Artifact
+from stages.fingerprint import SHOWN_DIGITS
+
+STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}
+
+
+def show(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+    """Show a run (its steps and attempts) or an artifact (recipe, inputs, balance, metrics)."""
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    store = existing_store(place)
+    settle(store, place.mlflow)
+    found = resolve(store, ref)
+    if found.run is not None:
+        _show_run(found.run, answer)
+    if found.artifact is not None:
+        _show_artifact(found.artifact, answer)
+
+
+def _show_run(run: Run, answer: Answer) -> None:
+    plan = decide(run.request, run.store)
+    attempts = [(record, run.end(record.number)) for record in run.attempts()]
+    answer.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
+    answer.say(*(f"  --set {setting}" for setting in run.request.settings))
+    for record, end in attempts:
+        ended = f"{end.outcome} {end.reason}".strip() if end else "under way"
+        answer.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
+    answer.say("", _steps_table(plan, run))
+    document = {
+        "run": run.name,
+        "pipeline": run.request.pipeline,
+        "state": run.state(),
+        "settings": list(run.request.settings),
+        "attempts": [
+            {
+                **record.model_dump(mode="json", exclude={"decisions"}),
+                "end": end.model_dump(mode="json") if end else None,
+            }
+            for record, end in attempts
+        ],
+        "steps": [
+            {"name": step.name, "stage": step.stage, "fingerprint": step.fingerprint, **_state(decision)}
+            for step, decision in zip(plan.request.steps, plan.decisions, strict=True)
+        ],
+    }
+    target = f"{run.request.pipeline}/{run.request.targets[0]}"
+    then = f"neo run {run.request.request}" if plan.to_make else f"neo show {target}"
+    answer.end(document, then=then)
+
+
+def _steps_table(plan: Plan, run: Run) -> Table:
+    table = Table("step", "state", "artifact", "holds", box=None, pad_edge=False)
+    for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
+        found = Artifact(run.store, manifest) if (manifest := plan.manifests.get(step.name)) else None
+        holds = describe_counts(found.manifest) if found else decision.reason
+        state = STATE_OF[decision.action]
+        style = "green" if state == "committed" else "yellow"
+        table.add_row(step.name, Text(state, style), f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}", clean(holds))
+    return table
+
+
+def _state(decision: Decision) -> dict[str, object]:
+    return {"state": STATE_OF[decision.action], "reason": decision.reason, "at_step": decision.at_step}
+
+
+def _show_artifact(artifact: Artifact, answer: Answer) -> None:
+    manifest = artifact.manifest
+    metrics = evaluation_metrics(artifact)
+    made_by = f"made by {manifest.provenance.get('attempt', '?')} as step {step_name(manifest)}"
+    answer.say(f"{manifest.kind} {manifest.stage}/{artifact.short}, {describe_counts(manifest)}, {made_by}")
+    answer.say(f"  fingerprint {manifest.fingerprint}", f"  content     {manifest.content}")
+    answer.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
+    answer.say(_fields_table(artifact))
+    answer.say(*_funnel(artifact))
+    if metrics:
+        answer.say("", accuracy_table(metrics) if "accuracy" in metrics else _numbers_table(metrics))
+    answer.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(manifest)))
+    document = {
+        "ref": f"{manifest.stage}/{artifact.short}",
+        "kind": manifest.kind,
+        "stage": manifest.stage,
+        "number": manifest.number,
+        "fingerprint": manifest.fingerprint,
+        "content": manifest.content,
+        "recipe": manifest.recipe,
+        "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
+        "items": funnel(manifest),
+        "num_parts": len(manifest.parts),
+        "size_bytes": size_bytes(manifest),
+        "versions": manifest.versions,
+        "provenance": manifest.provenance,
+        "metrics": metrics,
+        "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(manifest)],
+    }
+    answer.end(document, then=f"neo trace {artifact.short}")
+
+
+def _fields_table(artifact: Artifact) -> Table:
+    table = Table("recipe and inputs", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, value in flat_fields(artifact.manifest.recipe):
+        table.add_row(name, clean(value))
+    for name, item in artifact.manifest.inputs.items():
+        table.add_row(Text(name, "cyan"), f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}")
+    return table
+
+
+def _funnel(artifact: Artifact) -> list[Table]:
+    items = artifact.manifest.items
+    if not items.dropped and not items.failed:
+        return []
+    table = Table("items", "verdict", "reason", box=None, pad_edge=False)
+    table.add_row(f"{items.kept:,}", Text("kept", STYLES["committed"]), "")
+    for verdict, reasons in (("dropped", items.dropped), ("failed", items.failed)):
+        for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
+            table.add_row(f"{number:,}", verdict, clean(reason))
+    return [table]
+
+
+def _numbers_table(metrics: dict[str, float]) -> Table:
+    table = Table("metric", "value", box=None, pad_edge=False)
+    for name, number in metrics.items():
+        table.add_row(clean(name), f"{number:.6g}")
+    return table

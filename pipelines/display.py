@@ -1,0 +1,123 @@
+"""The run on a screen: one line for each step, redrawn in place on a terminal, a plain line now and then elsewhere.
+
+Owns the console, and the rule that foreign text never reaches it with control characters or markup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.scoreboard import Scoreboard, StepState, clock_time
+from stages.events import Event, StepEnded, StepStarted
+
+SECONDS_BETWEEN_LINES = 30.0
+REDRAWS_PER_SECOND = 4
+PLAIN_WIDTH = 160
+"""Columns where nobody looks at a terminal: wide enough that tables are not broken."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+STYLES = {
+    "waiting": "dim",
+    "running": "bold cyan",
+    "committed": "green",
+    "reused": "green dim",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "superseded": "yellow",
+}
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A console that fits where it writes; no colour where it is not wanted, wide where it is a file or a pipe."""
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def clean(text: str) -> str:
+    """Text of foreign origin without terminal escapes and other control characters."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Display:
+    """Shows a scoreboard. `take` is called with every event, from any thread, and does not wait."""
+
+    def __init__(self, console: Console, board: Scoreboard) -> None:
+        self.console = console
+        self._board = board
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def take(self, event: Event) -> None:
+        with self._lock:
+            self._board.take(event)
+        if not self.console.is_terminal and isinstance(event, StepStarted | StepEnded):
+            self._say(self._board.steps[event.step])
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Show while the run goes on."""
+        if self.console.is_terminal:
+            with Live(
+                console=self.console, get_renderable=self._table, refresh_per_second=REDRAWS_PER_SECOND, transient=True
+            ):
+                yield
+            return
+        thread = threading.Thread(target=self._say_now_and_then, name="display", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the table."""
+        self.console.print(Text(clean(text)))
+
+    def _say_now_and_then(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LINES):
+            with self._lock:
+                running = [state for state in self._board.steps.values() if state.status == "running"]
+            for state in running:
+                self._say(state)
+
+    def _say(self, state: StepState) -> None:
+        with self._lock:
+            words, elapsed = self._board.line(state), clock_time(self._board.elapsed_seconds(state))
+        stamp = time.strftime("%H:%M:%S")
+        self.console.print(Text(f"{stamp}  {state.name}  {state.status}  {elapsed}  {clean(words)}"))
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2), expand=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=16)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        with self._lock:
+            for state in self._board.steps.values():
+                elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
+                words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
+                table.add_row(
+                    state.name, Text(state.status, STYLES.get(state.status, "")), _bar(state), elapsed, clean(words)
+                )
+        return table
+
+
+def _bar(state: StepState) -> ProgressBar | Text:
+    share = state.share_done()
+    if share is None:
+        return Text("") if state.status != "running" else ProgressBar(total=None, width=16, pulse=True)
+    return ProgressBar(total=1.0, completed=share, width=16)

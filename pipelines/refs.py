@@ -1,0 +1,94 @@
+"""References as people type them: a run, a name such as `tiny/evaluate`, or the beginning of a fingerprint."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipelines.exits import BadCommandError
+from pipelines.progress_made import progress_made
+from pipelines.runs import Run
+from stages.artifact import Artifact, Manifest, artifact_folder, read_manifest
+from stages.fingerprint import SHOWN_DIGITS
+from stages.store import Store
+
+FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")
+MAX_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reference names: a run, or a committed artifact."""
+
+    run: Run | None = None
+    artifact: Artifact | None = None
+
+
+def resolve(store: Store, ref: str) -> Found:
+    """What `ref` names. Raises `BadCommandError` if that is nothing, or several things, which it lists."""
+    if store.read(f"runs/{ref}/plan.json") is not None:
+        return Found(run=Run(store, ref))
+    named = store.ref(ref)
+    if named is not None and "run" in named and "fingerprint" not in named:
+        return Found(run=Run(store, named["run"]))
+    if named is not None:
+        return Found(artifact=_opened(store, named["stage"], named["fingerprint"], ref))
+    manifest = find_manifest(store, ref)
+    return Found(artifact=Artifact(store, manifest))
+
+
+def resolve_artifact(store: Store, ref: str) -> Artifact:
+    """The artifact that `ref` names; of a run, what its last target made."""
+    found = resolve(store, ref)
+    if found.artifact is not None:
+        return found.artifact
+    assert found.run is not None
+    request = found.run.request
+    target = request.step(request.targets[0])
+    return _opened(store, target.stage, target.fingerprint, ref)
+
+
+def find_manifest(store: Store, ref: str) -> Manifest:
+    """The manifest of the one artifact whose fingerprint begins so; `stage/` may stand before it."""
+    stage_wanted, _, start = ref.rpartition("/")
+    candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
+    manifests = [manifest for stage, name in candidates if (manifest := _committed(store, stage, name, start))]
+    if len(manifests) == 1:
+        return manifests[0]
+    if manifests:
+        listed = ", ".join(f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}" for item in manifests[:MAX_CANDIDATES])
+        raise BadCommandError(f"{ref!r} is the beginning of several: {listed}; type more of it", then="neo list")
+    if candidates:
+        stage, name = candidates[0]
+        raise BadCommandError(_not_committed(store, stage, name, ref), then="neo list")
+    raise BadCommandError(
+        f"nothing in {store.url} is called {ref!r}; a reference is a run, a name such as tiny/evaluate, "
+        "or 4 or more digits of a fingerprint",
+        then="neo list",
+    )
+
+
+def _candidates(store: Store, start: str, stage_wanted: str) -> list[tuple[str, str]]:
+    stages = [stage for stage in store.folders("artifacts/") if stage_wanted in ("", stage)]
+    shown = start[:SHOWN_DIGITS]
+    return [
+        (stage, name) for stage in stages for name in store.folders(f"artifacts/{stage}/") if name.startswith(shown)
+    ]
+
+
+def _committed(store: Store, stage: str, name: str, start: str) -> Manifest | None:
+    manifest = read_manifest(store, stage, name)
+    return manifest if manifest is not None and manifest.fingerprint.startswith(start) else None
+
+
+def _opened(store: Store, stage: str, fingerprint: str, ref: str) -> Artifact:
+    manifest = read_manifest(store, stage, fingerprint)
+    if manifest is None:
+        raise BadCommandError(_not_committed(store, stage, fingerprint, ref), then="neo list")
+    return Artifact(store, manifest)
+
+
+def _not_committed(store: Store, stage: str, fingerprint: str, ref: str) -> str:
+    progress = progress_made(store, stage, fingerprint)
+    so_far = progress.describe() if progress.started else "nothing recorded"
+    return f"{ref!r} ({artifact_folder(stage, fingerprint)}) is not committed: {so_far}"

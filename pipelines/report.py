@@ -1,0 +1,188 @@
+"""What a person reads when a run is over: steps, times, artifacts, accuracy, pictures, and where to look further."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.display import STYLES, clean
+from pipelines.exits import ExitCode
+from pipelines.lineage import describe_counts, lineage_of
+from pipelines.pages import evaluation_metrics, lineage_picture, pictures
+from pipelines.plan import Plan
+from pipelines.run import RunResult, log_key
+from pipelines.scoreboard import clock_time
+from pipelines.tracking import sqlite_path
+from stages.artifact import Artifact, read_manifest
+from stages.fingerprint import SHOWN_DIGITS
+from stages.store import Store
+
+if TYPE_CHECKING:
+    from cluster.site import Site
+
+
+def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
+    """The lines and tables of the end of a run."""
+    artifacts = committed(plan, result.run.store)
+    yield steps_table(plan, result, artifacts)
+    yield f"{result.run.name}, attempt {result.attempt}: {WORDS[result.code]} after {clock_time(result.seconds)}"
+    if result.failure:
+        yield f"What went wrong: {result.failure}"
+    for step, ending in result.endings.items():
+        if ending.ending in ("failed", "superseded"):
+            yield f"{step}: {ending.reason}"
+        if ending.details:
+            yield f"  traceback: {_place(result.run.store, log_key(result.run, result.attempt, step))}"
+    for step, artifact in artifacts.items():
+        yield from _accuracy(step, artifact)
+    yield from _pictures(plan, result, artifacts)
+    yield f"MLflow: {mlflow_command(site.mlflow)}"
+    if result.num_undelivered:
+        why = f" ({result.tracker_problem})" if result.tracker_problem else ""
+        yield (
+            f"MLflow at {masked(site.mlflow)} has not taken everything{why}: {result.num_undelivered} messages wait "
+            "in the store and go out with the next command."
+        )
+    if result.code == ExitCode.DONE:
+        yield from _try_next(plan)
+
+
+WORDS = {
+    ExitCode.DONE: "done",
+    ExitCode.STEP_FAILED: "failed; what was committed stays",
+    ExitCode.SUPERSEDED: "superseded: another attempt made it meanwhile, this one changed nothing",
+    ExitCode.INTERRUPTED: "stopped; what was committed stays",
+}
+
+
+def committed(plan: Plan, store: Store) -> dict[str, Artifact]:
+    """The artifacts of a plan's steps, as far as they are committed."""
+    manifests = ((step.name, read_manifest(store, step.stage, step.fingerprint)) for step in plan.request.steps)
+    return {name: Artifact(store, manifest) for name, manifest in manifests if manifest is not None}
+
+
+def steps_table(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "ended", "time", "artifact", "holds"):
+        table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
+    for step in plan.request.steps:
+        ending = result.endings.get(step.name)
+        ended = ending.ending.replace("_", " ") if ending else "not started"
+        state = result.board.steps[step.name]
+        artifact = artifacts.get(step.name)
+        table.add_row(
+            step.name,
+            Text(ended, STYLES.get(ended, "dim")),
+            clock_time(state.seconds) if state.seconds else "",
+            f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}",
+            clean(describe_counts(artifact.manifest)) if artifact else "",
+        )
+    return table
+
+
+def _accuracy(step: str, artifact: Artifact) -> Iterator[Any]:
+    metrics = evaluation_metrics(artifact)
+    if metrics:
+        yield ""
+        yield f"{step}: held-out accuracy, beside the same with the images exchanged (blind)"
+        yield accuracy_table(metrics)
+
+
+def accuracy_table(metrics: dict[str, float]) -> Table:
+    """Accuracy of all questions and of each kind, beside the blind control; other metrics as they are."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("questions", "accuracy", "95% interval", "blind"):
+        table.add_column(heading, justify="left" if heading == "questions" else "right")
+    bounds = {"accuracy_low", "accuracy_high"}
+    shown = [key for key in metrics if key.startswith("accuracy") and not key.startswith("accuracy_blind")]
+    for key in sorted(set(shown) - bounds):
+        kind = key.removeprefix("accuracy").removeprefix("_")
+        blind = metrics.get(f"accuracy_blind_{kind}" if kind else "accuracy_blind")
+        table.add_row(
+            kind or "all",
+            f"{metrics[key]:.3f}",
+            f"{metrics['accuracy_low']:.3f} to {metrics['accuracy_high']:.3f}"
+            if not kind and bounds <= set(metrics)
+            else "",
+            "" if blind is None else f"{blind:.3f}",
+        )
+    return table
+
+
+def _pictures(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> Iterator[str]:
+    store = result.run.store
+    places = [_place(store, entry.key) for artifact in artifacts.values() for entry in pictures(artifact.manifest)]
+    target = artifacts.get(plan.request.targets[0])
+    if target is not None:
+        key = f"{result.run.folder}/lineage.png"
+        with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
+            store.upload(lineage_picture(lineage_of(target), Path(folder) / "lineage.png"), key)
+        places.append(_place(store, key))
+    if places:
+        yield ""
+        yield "Pictures:"
+        yield from (f"  {place}" for place in places)
+
+
+def mlflow_command(uri: str) -> str:
+    """What to type, or where to go, to see the pages."""
+    if sqlite_path(uri) is None:
+        return f"open {masked(uri)}"
+    program = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
+    return f"{program} ui --backend-store-uri {uri} --port 5000, then open http://127.0.0.1:5000"
+
+
+def masked(uri: str) -> str:
+    """An address without the name and password it may hold."""
+    head, separator, tail = uri.partition("://")
+    return f"{head}{separator}{tail.rpartition('@')[2]}" if separator and "@" in tail.partition("/")[0] else uri
+
+
+def look_closer(plan: Plan) -> str:
+    """The command that shows what the run was for."""
+    return f"neo show {plan.request.pipeline}/{plan.request.targets[0]}"
+
+
+def _try_next(plan: Plan) -> Iterator[str]:
+    name = f"{plan.request.pipeline}/{plan.request.targets[0]}"
+    yield ""
+    yield "Try next:"
+    yield f"  neo trace {name:<24} everything it was made of, back to the URL tables"
+    yield f"  neo audit {name:<24} hash and count the whole chain again"
+    yield "  neo trace --url URL               where one image went"
+
+
+def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
+    """The end of a run for machines."""
+    artifacts = committed(plan, result.run.store)
+    return {
+        "run": result.run.name,
+        "attempt": result.attempt,
+        "seconds": round(result.seconds, 3),
+        "failure": result.failure,
+        "steps": {
+            step.name: {
+                "ended": result.endings[step.name].ending if step.name in result.endings else "not_started",
+                "reason": result.endings[step.name].reason if step.name in result.endings else "",
+                "seconds": round(result.board.steps[step.name].seconds, 3),
+                "stage": step.stage,
+                "fingerprint": step.fingerprint,
+                "content": artifacts[step.name].manifest.content if step.name in artifacts else None,
+                "items": artifacts[step.name].manifest.items.model_dump() if step.name in artifacts else None,
+            }
+            for step in plan.request.steps
+        },
+        "metrics": {step: metrics for step, item in artifacts.items() if (metrics := evaluation_metrics(item))},
+        "num_undelivered": result.num_undelivered,
+    }
+
+
+def _place(store: Store, key: str) -> str:
+    return str(store.folder / key) if store.folder else f"{store.url}/{key}"

@@ -1,0 +1,222 @@
+"""Carrying out a plan: the attempt, the names it moves, what it tells the tracker, and how it ends.
+
+Owns the order of things: the plan is frozen and the attempt is on record before a machine is used; a name moves once
+its artifact is committed; the attempt's end is on record before the command ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pipelines.courier import Courier, reconcile
+from pipelines.display import Display
+from pipelines.exits import ExitCode
+from pipelines.outbox import EventWriter, Message, Outbox
+from pipelines.plan import Plan
+from pipelines.request import FrozenStep, Request
+from pipelines.runs import AttemptOutcome, Run, open_run
+from pipelines.scoreboard import Scoreboard
+from pipelines.stopping import stop_on_signals
+from stages.artifact import artifact_folder, read_manifest
+from stages.events import Event, StepEnded
+from stages.order import StepOrder
+from stages.store import Store
+
+if TYPE_CHECKING:
+    from cluster.backend import StepOutcome
+    from cluster.site import Site
+
+RunGraph: TypeAlias = Callable[
+    [Mapping[str, StepOrder], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],
+    "Mapping[str, StepOutcome]",
+]
+"""What carries out orders on machines: `cluster.graph.run_graph`, or something like it."""
+
+
+@dataclass(frozen=True)
+class StepEnding:
+    """How one step ended, in words."""
+
+    ending: str
+    reason: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How an attempt of a run ended."""
+
+    run: Run
+    attempt: int
+    code: ExitCode
+    endings: dict[str, StepEnding]
+    board: Scoreboard
+    seconds: float
+    num_undelivered: int = 0
+    """Messages that wait for a tracker."""
+    tracker_problem: str = ""
+    failure: str = ""
+    """What went wrong beside the steps."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What is at hand while an attempt goes on."""
+
+    plan: Plan
+    run: Run
+    number: int
+    site: Site
+    screen: Display
+    post: Callable[[Event], None]
+
+
+def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], run_graph: RunGraph) -> RunResult:
+    """Make what is to be made. Never raises for what a stage does wrong; says how each step ended."""
+    started = time.monotonic()
+    store = Store(site.store)
+    left_behind = reconcile(store)
+    run = open_run(store, plan.request)
+    number = run.begin_attempt(plan, site.name)
+    point_at_run(run)
+    outbox = Outbox(store, run.name)
+    outbox.append(Message(kind="attempt_started", attempt=number))
+    board = Scoreboard({step.name: _num_steps(step) for step in plan.request.steps})
+    writer = EventWriter(outbox, number)
+    courier = Courier(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
+    screen = display(board)
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, StepEnded) and event.outcome in ("committed", "reused"):
+            point_name(store, plan.request, event.step, run.name)
+        screen.take(event)
+        writer.post(event)
+
+    outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, on_event), run_graph)
+    writer.close()
+    reason = failure or next((ending.reason for ending in endings.values() if ending.ending == "failed"), "")
+    outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason))
+    run.end_attempt(number, outcome, reason)
+    _keep_logs(run, number, endings)
+    return RunResult(
+        run=run,
+        attempt=number,
+        code=EXIT_CODES[outcome],
+        endings=endings,
+        board=board,
+        seconds=time.monotonic() - started,
+        num_undelivered=courier.close(),
+        tracker_problem=courier.problem,
+        failure=failure,
+    )
+
+
+EXIT_CODES: dict[AttemptOutcome, ExitCode] = {
+    "done": ExitCode.DONE,
+    "failed": ExitCode.STEP_FAILED,
+    "superseded": ExitCode.SUPERSEDED,
+    "interrupted": ExitCode.INTERRUPTED,
+}
+
+
+def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[str, StepEnding], str]:
+    """The attempt itself: its outcome, how each step ended, and what went wrong beside the steps."""
+    plan, store = attempt.plan, attempt.run.store
+    endings: dict[str, StepEnding] = {}
+    try:
+        for decision in plan.decisions:
+            if decision.action == "reuse":
+                items = _items(store, plan.request.step(decision.step))
+                attempt.post(StepEnded(step=decision.step, outcome="reused", items=items))
+                endings[decision.step] = StepEnding("reused")
+        orders = orders_of(plan, store, attempt.run.name, attempt.number)
+        edges = {name: sorted({item.step for item in plan.request.step(name).inputs.values()}) for name in orders}
+        with stop_on_signals(attempt.screen.note) as stop, attempt.screen.watching():
+            outcomes = run_graph(orders, edges, attempt.site, attempt.post, stop)
+    except KeyboardInterrupt:
+        return "interrupted", endings, "stopped at once by a second Ctrl-C"
+    except Exception as error:
+        return "failed", endings, f"{type(error).__name__}: {error}"
+    endings |= {step: StepEnding(item.ending, item.reason, item.details) for step, item in outcomes.items()}
+    return _overall({ending.ending for ending in endings.values()}), endings, ""
+
+
+def _overall(endings: set[str]) -> AttemptOutcome:
+    if endings <= {"committed", "reused"}:
+        return "done"
+    if "failed" in endings:
+        return "failed"
+    return "superseded" if "superseded" in endings else "interrupted"
+
+
+def orders_of(plan: Plan, store: Store, run: str, attempt: int) -> dict[str, StepOrder]:
+    """What is to be made, as orders that travel; inputs first."""
+    request, orders = plan.request, {}
+    for name in plan.to_make:
+        step = request.step(name)
+        stage, recipe = request.thawed(name)
+        orders[name] = StepOrder(
+            step=name,
+            stage=stage,
+            recipe=recipe,
+            fingerprint=step.fingerprint,
+            inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
+            store=store,
+            run=run,
+            attempt=f"{run}-{attempt}",
+            provenance=_provenance(request, name),
+        )
+    return orders
+
+
+def point_name(store: Store, request: Request, name: str, run: str) -> None:
+    """Point `pipeline/step` at what is committed, unless it points there already."""
+    step = request.step(name)
+    ref = f"{request.pipeline}/{name}"
+    current = store.ref(ref)
+    if current is None or current["fingerprint"] != step.fingerprint:
+        data = store.read(f"{artifact_folder(step.stage, step.fingerprint)}/manifest.json") or b""
+        sha256 = hashlib.sha256(data).hexdigest()
+        pointed = {"stage": step.stage, "fingerprint": step.fingerprint, "manifest_sha256": sha256, "run": run}
+        store.set_ref(ref, pointed)
+
+
+def point_at_run(run: Run) -> None:
+    """Let the pipeline's name mean this run, unless it does already."""
+    current = run.store.ref(run.request.pipeline)
+    if current is None or current["run"] != run.name:
+        run.store.set_ref(run.request.pipeline, {"run": run.name})
+
+
+def log_key(run: Run, attempt: int, step: str) -> str:
+    """Where the traceback of a step's failure is kept."""
+    return f"{run.folder}/logs/{attempt}/{step}.txt"
+
+
+def _keep_logs(run: Run, attempt: int, endings: Mapping[str, StepEnding]) -> None:
+    for step, ending in endings.items():
+        if ending.details:
+            run.store.create(log_key(run, attempt, step), ending.details.encode())
+
+
+def _provenance(request: Request, step: str) -> dict[str, Any]:
+    """Who asked: for people, never hashed."""
+    file = {"user_file_sha256": request.user_file.sha256} if request.user_file else {}
+    return {"pipeline": request.pipeline, "step": step, **file}
+
+
+def _items(store: Store, step: FrozenStep) -> Any:
+    manifest = read_manifest(store, step.stage, step.fingerprint)
+    assert manifest is not None, "a reused step is committed"
+    return manifest.items
+
+
+def _num_steps(step: FrozenStep) -> int | None:
+    """Optimizer steps in all, where the recipe has such a field."""
+    found = step.recipe.get("num_steps")
+    return found if isinstance(found, int) else None

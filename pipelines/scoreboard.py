@@ -1,0 +1,159 @@
+"""How the steps of a run stand, kept up to date by events: what a person watching wants to know.
+
+Pure state and words for it; `display.py` puts them on a screen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stages.artifact import ItemBalance
+from stages.events import (
+    CheckpointCommitted,
+    Event,
+    NumbersReported,
+    PartProgress,
+    PartRecorded,
+    PhaseOpened,
+    StepEnded,
+    StepStarted,
+)
+
+SHOWN_NUMBERS = ("loss", "accuracy")
+"""Numbers worth a place on the line, in this order; all of them are on the MLflow page."""
+
+
+@dataclass
+class StepState:
+    """One step, as far as events have told."""
+
+    name: str
+    num_steps: int | None = None
+    """Optimizer steps in all, for training."""
+    status: str = "waiting"
+    started_seconds: float | None = None
+    seconds: float = 0.0
+    phase: str = ""
+    num_parts: int = 0
+    num_recorded: int = 0
+    items: ItemBalance = field(default_factory=ItemBalance)
+    under_way: dict[str, int] = field(default_factory=dict)
+    """Part to the items it has brought through so far."""
+    at_step: int | None = None
+    first_step: int = 0
+    committed_step: int | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    _items_before: int = 0
+    _phase_began_seconds: float = 0.0
+
+    @property
+    def num_items(self) -> int:
+        """Items through: those of recorded parts and those of parts under way."""
+        return self.items.total + sum(self.under_way.values())
+
+    def share_done(self) -> float | None:
+        """From 0 to 1, where it can be told."""
+        if self.status in ("committed", "reused"):
+            return 1.0
+        if self.at_step is not None and self.num_steps:
+            return min(1.0, self.at_step / self.num_steps)
+        return self.num_recorded / self.num_parts if self.num_parts else None
+
+    def rate(self, now_seconds: float) -> tuple[float, str] | None:
+        """How fast it goes, and in what: steps or items a second since the phase began."""
+        elapsed_seconds = now_seconds - self._phase_began_seconds
+        if self.status != "running" or elapsed_seconds <= 0:
+            return None
+        if self.at_step is not None:
+            return (self.at_step - self.first_step) / elapsed_seconds, "steps"
+        num_done = self.num_items - self._items_before
+        return (num_done / elapsed_seconds, "items") if num_done > 0 else None
+
+    def open_phase(self, event: PhaseOpened, now_seconds: float) -> None:
+        self.phase, self.num_parts, self.num_recorded = event.phase, event.num_parts, event.num_recorded
+        self.items, self.under_way = event.items, {}
+        self._items_before, self._phase_began_seconds = event.items.total, now_seconds
+
+    def take_numbers(self, event: NumbersReported, now_seconds: float) -> None:
+        self.numbers |= event.numbers
+        if event.at_step is not None:
+            if self.at_step is None:
+                self.first_step, self._phase_began_seconds = event.at_step, now_seconds
+            self.at_step = event.at_step
+
+
+class Scoreboard:
+    """All steps of a run, in the order of its plan."""
+
+    def __init__(self, steps: Mapping[str, int | None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`steps` has the names and, for training, the optimizer steps in all."""
+        self._clock = clock
+        self.steps = {name: StepState(name, num_steps) for name, num_steps in steps.items()}
+
+    def take(self, event: Event) -> None:
+        """Bring one step up to date."""
+        state, now_seconds = self.steps[event.step], self._clock()
+        match event:
+            case StepStarted():
+                state.status, state.started_seconds = "running", now_seconds
+            case PhaseOpened():
+                state.open_phase(event, now_seconds)
+            case PartProgress():
+                state.under_way[event.part] = event.num_done
+            case PartRecorded():
+                state.under_way.pop(event.part, None)
+                state.num_recorded += 1
+                state.items = state.items + event.items
+            case NumbersReported():
+                state.take_numbers(event, now_seconds)
+            case CheckpointCommitted():
+                state.committed_step = event.at_step
+            case StepEnded():
+                state.status, state.reason = event.outcome, event.reason
+                state.seconds = event.seconds
+                state.items = event.items if event.items.total else state.items
+
+    def elapsed_seconds(self, state: StepState) -> float:
+        """Seconds a step has run, or ran."""
+        running = state.status == "running" and state.started_seconds is not None
+        return self._clock() - (state.started_seconds or 0.0) if running else state.seconds
+
+    def line(self, state: StepState) -> str:
+        """What happens in one step, in words: phase, parts, rate, balance."""
+        said = [words for words in (_progress(state), self._rate(state), _balance(state), _numbers(state)) if words]
+        return ", ".join(said) or state.reason.partition("\n")[0]
+
+    def _rate(self, state: StepState) -> str:
+        rate = state.rate(self._clock())
+        return f"{rate[0]:,.3g} {rate[1]}/s" if rate else ""
+
+
+def _progress(state: StepState) -> str:
+    if state.status in ("committed", "reused"):
+        return ""
+    if state.at_step is not None:
+        total = f" of {state.num_steps:,}" if state.num_steps else ""
+        return f"step {state.at_step:,}{total}"
+    return f"{state.phase} {state.num_recorded:,}/{state.num_parts:,} parts" if state.phase else ""
+
+
+def _balance(state: StepState) -> str:
+    if not state.items.total:
+        return ""
+    balance = f"{state.items.kept:,} kept"
+    balance += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
+    return balance + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
+
+
+def _numbers(state: StepState) -> str:
+    return ", ".join(f"{name} {state.numbers[name]:.4g}" for name in SHOWN_NUMBERS if name in state.numbers)
+
+
+def clock_time(seconds: float) -> str:
+    """`4:07` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,40 @@
+"""Ctrl-C: the first asks the run to stop at its next commit, a second soon after stops it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SECOND_PRESS_SECONDS = 3.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_on_signals(say: Callable[[str], None]) -> Iterator[threading.Event]:
+    """A flag that is set by Ctrl-C and by SIGTERM; `say` tells the person. Raises KeyboardInterrupt at the second."""
+    stop = threading.Event()
+    last_seconds = float("-inf")
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        nonlocal last_seconds
+        now_seconds = time.monotonic()
+        if number == signal.SIGINT and now_seconds - last_seconds < SECOND_PRESS_SECONDS:
+            raise KeyboardInterrupt
+        last_seconds = now_seconds
+        stop.set()
+        hint = f"; Ctrl-C again within {SECOND_PRESS_SECONDS:.0f} s stops at once" if number == signal.SIGINT else ""
+        say(f"Stopping at the next commit{hint}. Nothing that is committed is lost.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,375 @@
+"""The run in MLflow: one experiment for each pipeline, one page for each run, one below it for each step.
+
+The only importer of mlflow. Everything here may be done twice: pages are found by the tag `neo.page` before they are
+made, so that a message whose answer was lost, or a rebuild into an empty server, ends in the same pages.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import pages
+from pipelines.lineage import lineage_of
+from pipelines.outbox import Message
+from pipelines.request import FrozenStep, Request
+from pipelines.runs import Run
+from stages.artifact import Artifact, Manifest, artifact_folder, read_manifest
+from stages.events import CheckpointCommitted, Event, NumbersReported, StepEnded, StepStarted
+from stages.fingerprint import SHOWN_DIGITS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+"""To be in the environment first: no request takes long, since a message that failed is delivered again later."""
+MAX_METRICS_PER_CALL = 1000
+MAX_PER_CALL = 100
+RUN_STATUS = {
+    "done": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "superseded": "KILLED",
+    "killed": "KILLED",
+}
+STEP_STATUS = {
+    "committed": "FINISHED",
+    "reused": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "superseded": "KILLED",
+}
+
+
+class Tracker:
+    """A tracking server, or a SQLite file, that takes messages."""
+
+    def __init__(self, uri: str) -> None:
+        """Connects; makes a SQLite file where there is none. Takes seconds: mlflow is imported here."""
+        import mlflow
+
+        self.uri = uri
+        with _one_process_at_a_time(uri):
+            mlflow.set_tracking_uri(uri)
+            self._client: MlflowClient = mlflow.MlflowClient(uri, registry_uri=uri)
+            self._client.search_experiments(max_results=1)
+        self._experiments: dict[str, str] = {}
+        self._pages: dict[str, str] = {}
+
+    def deliver(self, run: Run, message: Message) -> None:
+        """Put what a message says on the pages of its run. Raises whatever MLflow raises; may be done again."""
+        page = RunPages(self._client, run, self.experiment(run.request.pipeline), self._pages)
+        match message.kind:
+            case "attempt_started":
+                page.begin(message)
+            case "events":
+                page.take(message)
+            case "attempt_ended":
+                page.end(message)
+
+    def experiment(self, name: str) -> str:
+        """The id of a pipeline's experiment; made, or brought back if it was deleted."""
+        if name not in self._experiments:
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                self._experiments[name] = self._client.create_experiment(name, artifact_location=self._location(name))
+            else:
+                if found.lifecycle_stage == "deleted":
+                    self._client.restore_experiment(found.experiment_id)
+                self._experiments[name] = found.experiment_id
+        return self._experiments[name]
+
+    def _location(self, experiment: str) -> str | None:
+        """Where pages keep their files: beside a SQLite file; a server decides for itself."""
+        path = sqlite_path(self.uri)
+        return None if path is None else (path.parent / "mlflow-files" / experiment).as_uri()
+
+
+class RunPages:
+    """The pages of one run: its own and those of its steps."""
+
+    def __init__(self, client: MlflowClient, run: Run, experiment: str, known: dict[str, str]) -> None:
+        self._client = client
+        self._run = run
+        self._experiment = experiment
+        self._known = known
+
+    @property
+    def request(self) -> Request:
+        return self._run.request
+
+    def begin(self, message: Message) -> None:
+        """An attempt began: the run's page exists and says that it runs."""
+        page = self._page("", message.at_seconds)
+        self._client.update_run(page, status="RUNNING")
+        self._tag(page, {"neo.attempt": str(message.attempt), "neo.outcome": "running"})
+        self._tag(page, {"mlflow.note.content": self._run_note("running")})
+
+    def take(self, message: Message) -> None:
+        """What happened, in order; the numbers of one step go out together."""
+        numbers: dict[str, list[NumbersReported]] = {}
+        for event in message.events:
+            if isinstance(event, NumbersReported):
+                numbers.setdefault(event.step, []).append(event)
+        for step, reports in numbers.items():
+            self._log_numbers(self._page(step, reports[0].at_seconds), reports)
+        for step, odd in message.oddities.items():
+            self._tag(self._page(step, message.at_seconds), {f"neo.not_finite.{name}": at for name, at in odd.items()})
+        for event in message.events:
+            self._take_event(event, message.attempt)
+
+    def end(self, message: Message) -> None:
+        """An attempt ended: no page of the run says any longer that it runs."""
+        status = RUN_STATUS[message.outcome]
+        for step in self.request.steps:
+            found = self._find(f"{self.request.run}/{step.name}")
+            if found is None:
+                continue
+            if self._client.get_run(found).info.status == "RUNNING":
+                self._client.set_terminated(found, status, _milliseconds(message.at_seconds))
+                self._tag(found, {"neo.outcome": message.outcome})
+            manifest = self._manifest(step)
+            if manifest is not None:
+                note = pages.step_note(self.request, step, manifest, self._link)
+                self._tag(found, {"mlflow.note.content": note})
+        page = self._page("", message.at_seconds)
+        self._tag(page, {"neo.outcome": message.outcome, "neo.reason": message.reason})
+        self._tag(page, {"mlflow.note.content": self._run_note(message.outcome)})
+        self._client.set_terminated(page, status, _milliseconds(message.at_seconds))
+
+    def _take_event(self, event: Event, attempt: int) -> None:
+        match event:
+            case StepStarted():
+                page = self._page(event.step, event.at_seconds)
+                self._client.update_run(page, status="RUNNING")
+                self._tag(page, {"neo.outcome": "running", "neo.attempt": str(attempt)})
+            case CheckpointCommitted():
+                self._tag(self._page(event.step, event.at_seconds), {"neo.checkpoint_step": str(event.at_step)})
+            case StepEnded():
+                self._end_step(event)
+            case _:
+                pass
+
+    def _end_step(self, event: StepEnded) -> None:
+        page = self._page(event.step, event.at_seconds)
+        self._tag(page, {"neo.outcome": event.outcome, "neo.reason": event.reason})
+        step = self.request.step(event.step)
+        manifest = self._manifest(step)
+        if event.outcome in ("committed", "reused") and manifest is not None:
+            self._describe(page, step, manifest, event.at_seconds)
+        self._client.set_terminated(page, STEP_STATUS[event.outcome], _milliseconds(event.at_seconds))
+
+    def _describe(self, page: str, step: FrozenStep, manifest: Manifest, at_seconds: float) -> None:
+        """Everything that a committed artifact says, onto the page of its step."""
+        artifact = Artifact(self._run.store, manifest)
+        self._tag(page, {**pages.step_tags(manifest), "neo.folder": f"{self._run.store.url}/{artifact.folder}"})
+        self._tag(page, {"mlflow.note.content": pages.step_note(self.request, step, manifest, self._link)})
+        self._log_parameters(page, pages.parameters(manifest.recipe))
+        evaluated = pages.evaluation_metrics(artifact)
+        self._log_metrics(page, {**pages.counts(manifest), **evaluated}, at_seconds)
+        self._log_metrics(self._page("", at_seconds), evaluated, at_seconds)
+        self._log_inputs(page, manifest)
+        self._log_output(page, step, artifact)
+        self._log_files(page, artifact)
+
+    def _log_inputs(self, page: str, manifest: Manifest) -> None:
+        """Data that was read, as data sets; models that were read, as the logged models they are."""
+        from mlflow.entities import LoggedModelInput
+
+        for name, item in manifest.inputs.items():
+            parent = read_manifest(self._run.store, item.stage, item.fingerprint)
+            if parent is None:
+                continue
+            model = self._logged_model(parent.fingerprint) if pages.is_model(parent) else None
+            if model is not None:
+                self._client.log_inputs(page, models=[LoggedModelInput(model)])
+            else:
+                self._client.log_inputs(page, datasets=[self._dataset(parent, f"read as {name}")])
+
+    def _log_output(self, page: str, step: FrozenStep, artifact: Artifact) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        if pages.is_model(artifact.manifest):
+            model = self._logged_model(artifact.fingerprint) or self._new_model(page, step, artifact)
+            self._client.log_outputs(page, [LoggedModelOutput(model, 0)])
+        else:
+            self._client.log_inputs(page, datasets=[self._dataset(artifact.manifest, "made")])
+
+    def _dataset(self, manifest: Manifest, context: str) -> Any:
+        """The same data set at both ends, so that MLflow can join the page that made it to those that read it."""
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        place = f"{self._run.store.url}/{artifact_folder(manifest.stage, manifest.fingerprint)}"
+        dataset = Dataset(
+            name=f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
+            digest=manifest.content[: pages.DIGEST_CHARACTERS],
+            source_type="neo",
+            source=json.dumps({"uri": place}),
+            profile=json.dumps({**pages.counts(manifest), "kind": manifest.kind}),
+        )
+        return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+    def _logged_model(self, fingerprint: str) -> str | None:
+        found = self._client.search_logged_models(
+            [self._experiment], filter_string=f"tags.`neo.fingerprint` = '{fingerprint}'", max_results=1
+        )
+        return str(found[0].model_id) if found else None
+
+    def _new_model(self, page: str, step: FrozenStep, artifact: Artifact) -> str:
+        """Log the model, by reference to the store, and register it as a version of `<pipeline>-<step>`."""
+        tags = {**pages.step_tags(artifact.manifest), "neo.folder": f"{self._run.store.url}/{artifact.folder}"}
+        model = self._client.create_logged_model(
+            self._experiment,
+            name=f"{self.request.pipeline}-{step.name}",
+            source_run_id=page,
+            tags=tags,
+            params=pages.parameters(artifact.manifest.recipe),
+            model_type=artifact.manifest.kind,
+        )
+        name = str(model.name)
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            self._client.create_registered_model(name, tags={"neo.pipeline": self.request.pipeline})
+        with _files({"manifest.json": artifact.manifest.model_dump_json(indent=2)}) as folder:
+            self._client.log_model_artifacts(model.model_id, str(folder))
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.create_model_version(
+            name, f"models:/{model.model_id}", run_id=page, tags=tags, model_id=model.model_id
+        )
+        return str(model.model_id)
+
+    def _log_files(self, page: str, artifact: Artifact) -> None:
+        """Manifest, funnel, a hundred rows of the sample table, the artifact's pictures and that of its lineage."""
+        import json
+
+        texts = {
+            "manifest.json": artifact.manifest.model_dump_json(indent=2),
+            "funnel.json": json.dumps(pages.funnel(artifact.manifest), indent=2),
+            "samples.csv": pages.sample_rows(artifact),
+        }
+        with _files({name: text for name, text in texts.items() if text}) as folder:
+            pages.lineage_picture(lineage_of(artifact), folder / "lineage.png")
+            for entry in pages.pictures(artifact.manifest):
+                (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
+            self._client.log_artifacts(page, str(folder))
+
+    def _log_numbers(self, page: str, reports: Sequence[NumbersReported]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, number, _milliseconds(report.at_seconds), report.at_step or 0)
+            for report in reports
+            for name, number in report.numbers.items()
+        ]
+        for first in range(0, len(metrics), MAX_METRICS_PER_CALL):
+            self._client.log_batch(page, metrics=metrics[first : first + MAX_METRICS_PER_CALL])
+
+    def _log_metrics(self, page: str, numbers: Mapping[str, float], at_seconds: float) -> None:
+        """Numbers that stand for the whole artifact."""
+        from mlflow.entities import Metric
+
+        at = _milliseconds(at_seconds)
+        self._client.log_batch(page, metrics=[Metric(name, number, at, 0) for name, number in numbers.items()])
+
+    def _log_parameters(self, page: str, parameters: Mapping[str, str]) -> None:
+        """MLflow lets no parameter change, and `--use` may bind another artifact to a page: only new ones are set."""
+        from mlflow.entities import Param
+
+        known = self._client.get_run(page).data.params
+        new = [Param(name, value) for name, value in parameters.items() if name not in known]
+        for first in range(0, len(new), MAX_PER_CALL):
+            self._client.log_batch(page, params=new[first : first + MAX_PER_CALL])
+
+    def _tag(self, page: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(page, tags=[RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()])
+
+    def _page(self, step: str, at_seconds: float) -> str:
+        """The id of the run's page (`step` '') or of a step's; made where it is missing."""
+        key = f"{self.request.run}/{step}" if step else self.request.run
+        found = self._find(key)
+        if found is not None:
+            return found
+        tags = {"neo.page": key, "neo.run": self.request.run, "neo.pipeline": self.request.pipeline}
+        if step:
+            tags |= {"neo.step": step, "mlflow.parentRunId": self._page("", at_seconds)}
+            tags |= {"neo.fingerprint": self.request.step(step).fingerprint}
+        self._client.create_run(
+            self._experiment,
+            start_time=_milliseconds(at_seconds),
+            tags=tags,
+            run_name=step or self.request.run,
+        )
+        return str(self._find(key))
+
+    def _find(self, key: str) -> str | None:
+        """The page of that key. Of several, made by two commands at once, the oldest stays and the others go."""
+        if key not in self._known:
+            found = self._client.search_runs(
+                [self._experiment],
+                filter_string=f"tags.`neo.page` = '{key}'",
+                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            )
+            for duplicate in found[1:]:
+                self._client.set_tag(duplicate.info.run_id, "neo.duplicate_of", found[0].info.run_id)
+                self._client.delete_run(duplicate.info.run_id)
+            if not found:
+                return None
+            self._known[key] = found[0].info.run_id
+        return self._known[key]
+
+    def _link(self, step: str) -> str:
+        found = self._find(f"{self.request.run}/{step}")
+        return f"[{step}](#/experiments/{self._experiment}/runs/{found})" if found else step
+
+    def _run_note(self, outcome: str) -> str:
+        return pages.run_note(self.request, outcome, f"neo run {self.request.request}", self._link)
+
+    def _manifest(self, step: FrozenStep) -> Manifest | None:
+        return read_manifest(self._run.store, step.stage, step.fingerprint)
+
+
+MAX_TAG_CHARACTERS = 7900
+"""MLflow cuts tags at 8,000."""
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite tracker, or None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+@contextmanager
+def _one_process_at_a_time(uri: str) -> Iterator[None]:
+    """A fresh SQLite file that several processes open at once fails in all but one of them."""
+    path = sqlite_path(uri)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _files(texts: Mapping[str, str]) -> Iterator[Path]:
+    """A folder with these files, for the time of an upload."""
+    with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+        for name, text in texts.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        yield Path(folder)
