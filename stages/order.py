@@ -74,20 +74,46 @@ class RecordingContext(StageContext, Protocol):
 
 
 def carry_out(order: StepOrder, open_context: OpenContext, post: Post) -> Manifest:
-    """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one."""
+    """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one.
+
+    What was made, or begun, of other content than the inputs hold now is moved aside and made again.
+    """
+    artifacts = _open_inputs(order)
+    inputs = describe_inputs(artifacts)
     committed = read_manifest(order.store, order.stage.name, order.fingerprint)
-    if committed is not None:
+    if committed is not None and committed.inputs == inputs:
         post(StepEnded(step=order.step, outcome="reused", items=committed.items))
         return committed
     post(StepStarted(step=order.step))
     started = time.monotonic()
-    artifacts = _open_inputs(order)
+    _settle_inputs(order, inputs)
     with open_context(order.making, post) as context:
         order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
         records = tuple(context.records)
-    manifest = _commit(order, fold(order, describe_inputs(artifacts), records))
+    manifest = _commit(order, fold(order, inputs, records))
     post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
     return manifest
+
+
+def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
+    """Note what everything recorded from now on is made of; move aside what was made of something else.
+
+    Records lie under the fingerprint, which stays the same when a lost input is made again and comes out different.
+    """
+    folder = artifact_folder(order.stage.name, order.fingerprint)
+    noted = {name: item.model_dump() for name, item in inputs.items()}
+    key = f"{folder}/inputs.json"
+    if order.store.create_json(key, noted) or order.store.read_json(key) == noted:
+        return
+    # The note goes last: killed before that, the next attempt finds it and goes on moving.
+    outdated = [*order.store.keys(f"{folder}/records/"), *order.store.keys(f"{folder}/phases/")]
+    for outdated_key in [*outdated, f"{folder}/manifest.json", key]:
+        if outdated_key.endswith(".json") and order.store.size_bytes(outdated_key) is not None:
+            order.store.set_aside(outdated_key, "outdated")
+    if not order.store.create_json(key, noted) and order.store.read_json(key) != noted:
+        raise StageError(
+            f"step {order.step!r}: another attempt makes {folder} of other inputs at this moment; run it again later"
+        )
 
 
 def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:

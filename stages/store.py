@@ -162,15 +162,15 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._engine, key)
 
-    def set_aside(self, key: str) -> str:
-        """Move a torn record out of the way, so that what it stood for is made again; returns the new key."""
+    def set_aside(self, key: str, why: str = "torn") -> str:
+        """Move a record out of the way, so that what it stood for is made again; returns the new key."""
         import obstore
 
         number = 0
-        while self.size_bytes(f"{key}.torn-{number}") is not None:
+        while self.size_bytes(f"{key}.{why}-{number}") is not None:
             number += 1
-        obstore.rename(self._engine, key, f"{key}.torn-{number}")
-        return f"{key}.torn-{number}"
+        obstore.rename(self._engine, key, f"{key}.{why}-{number}")
+        return f"{key}.{why}-{number}"
 
     def set_ref(self, name: str, value: dict[str, Any]) -> int:
         """Point a human name at `value`; returns the number of this version. The highest number wins."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact
+from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_manifest
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
 from stages.order import StepOrder, carry_out
 from stages.step import BindError, stage
@@ -178,3 +178,23 @@ def test_bind_names_the_step_the_input_and_what_was_expected() -> None:
         measure_words.bind("x", LengthsRecipe())
     with pytest.raises(BindError, match="takes a LengthsRecipe"):
         measure_words.bind("x", WordsRecipe(words=()), words)
+
+
+def test_what_was_made_of_other_content_is_moved_aside_and_made_again(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    words = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    lengths = measure_words.bind("lengths", LengthsRecipe(), words)
+    make(words, store)
+    before, _ = make(lengths, store)
+    folder = store.folder / "artifacts" / "make_words" / words.fingerprint[:12]
+    manifest = read_manifest(store, "make_words", words.fingerprint)
+    changed = manifest.model_copy(update={"content": "0" * 64})
+    (folder / "manifest.json").write_text(changed.model_dump_json())
+    after, events = make(lengths, store, "run-2")
+    assert after.inputs["words"].content == "0" * 64 != before.inputs["words"].content
+    assert [event.outcome for event in events if event.event == "ended"] == ["committed"]
+    assert {part.made_by["attempt"] for part in after.parts} == {"run-2"}
+    made = store.folder / "artifacts" / "measure_words" / lengths.fingerprint[:12]
+    assert (made / "manifest.json.outdated-0").is_file()
+    _, events = make(lengths, store, "run-3")
+    assert [event.outcome for event in events if event.event == "ended"] == ["reused"]
