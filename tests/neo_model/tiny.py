@@ -18,8 +18,9 @@ CONTEXT, START, END = 90, 91, 92
 
 def tiny_config(**changes: object) -> NeoConfig:
     fields: dict[str, object] = {
-        "hidden": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "ffn": 48, "vocab_size": 96, "num_prebuffer_layers": 1,
-        "num_layers": 3, "image_context_id": CONTEXT, "image_start_id": START, "image_end_id": END, "patch_hidden": 24,
+        "hidden": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "ffn": 48, "vocab_size": 96,
+        "num_prebuffer_layers": 1, "num_layers": 3,
+        "image_context_id": CONTEXT, "image_start_id": START, "image_end_id": END, "patch_hidden": 24,
     }  # fmt: skip
     return NeoConfig(**(fields | changes))  # type: ignore[arg-type]
 

@@ -1,0 +1,63 @@
+"""The chunked weighted loss is the plain one: value and gradients, whatever the weights and the chunks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from neo_model import loss as loss_module
+from neo_model.loss import cross_entropies, weighted_loss_sum
+
+
+def problem(num_positions: int, vocab_size: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(num_positions, 12, generator=generator).requires_grad_()
+    head = torch.randn(vocab_size, 12, generator=generator).requires_grad_()
+    targets = torch.randint(0, vocab_size, (num_positions,), generator=generator)
+    return hidden, head, targets, torch.rand(num_positions, generator=generator) * 3
+
+
+def plain(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return (F.cross_entropy(F.linear(hidden, head), targets, reduction="none") * weights).sum()
+
+
+@given(
+    num_positions=st.integers(0, 40), vocab_size=st.integers(2, 60), chunk=st.integers(1, 300),
+    outer=st.floats(-3, 3), seed=st.integers(0, 999),
+)  # fmt: skip
+@settings(deadline=None)
+def test_like_the_plain_loss(num_positions: int, vocab_size: int, chunk: int, outer: float, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_module, "CHUNK_LOGITS", chunk)
+        hidden, head, targets, weights = problem(num_positions, vocab_size, seed)
+        ours = weighted_loss_sum(hidden, head, targets, weights)
+        gradients = torch.autograd.grad(ours * outer, (hidden, head))
+    expected = plain(hidden, head, targets, weights)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip(gradients, torch.autograd.grad(expected * outer, (hidden, head)), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient_and_hidden_states_do() -> None:
+    hidden, head, targets, weights = problem(9, 20, 0)
+    weighted_loss_sum(hidden, head.detach(), targets, weights).backward()
+    expected = torch.autograd.grad(plain(hidden, head, targets, weights), hidden)[0]
+    torch.testing.assert_close(hidden.grad, expected)
+
+
+def test_without_gradients_none_are_made() -> None:
+    hidden, head, targets, weights = problem(9, 20, 0)
+    with torch.no_grad():
+        assert not weighted_loss_sum(hidden, head, targets, weights).requires_grad
+
+
+def test_one_entropy_for_each_position() -> None:
+    hidden, head, targets, _ = problem(30, 20, 1)
+    torch.testing.assert_close(
+        cross_entropies(hidden, head, targets), F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
+    )
+    assert cross_entropies(hidden[:0], head, targets[:0]).shape == (0,)

@@ -1,0 +1,125 @@
+"""Released folders: round trips to the byte, one error for all faults, nothing that runs code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from neo_model.model import NeoModel
+from neo_model.released import (
+    ReleasedFolderError,
+    load_model,
+    read_config,
+    read_sidecars,
+    read_tensors,
+    write_released,
+)
+from neo_model.tensor_report import TensorMismatchError
+from tests.neo_model.tiny import lively_model, row, tiny_config
+
+SIDECARS = {"tokenizer.json": b'{"a": 1}', "generation_config.json": b"{}"}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    folder = tmp_path / "written"
+    write_released(folder, tiny_config(), lively_model(tiny_config()).state_dict(), SIDECARS, max_shard_bytes=60_000)
+    return folder
+
+
+def test_a_round_trip_changes_no_byte(written: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    write_released(again, read_config(written), read_tensors(written), read_sidecars(written), max_shard_bytes=60_000)
+    assert files_of(again) == files_of(written)
+    assert len(list(written.glob("*.safetensors"))) > 2
+
+
+def test_the_index_names_every_tensor_and_their_size(written: Path) -> None:
+    index = json.loads((written / "model.safetensors.index.json").read_text())
+    tensors = lively_model(tiny_config()).state_dict()
+    assert set(index["weight_map"]) == set(tensors)
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_loaded_model_computes_the_same(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = lively_model(tiny_config(tied=True)).to(dtype)
+    write_released(tmp_path, model.config, model.state_dict(), {})
+    loaded = load_model(tmp_path)
+    batch = row([3, (4, 4), 5]).to("cpu", dtype)
+    assert torch.equal(loaded(batch).loss, model(batch).loss)
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert load_model(tmp_path, dtype=torch.bfloat16).language_model.model.norm.weight.dtype == torch.bfloat16
+
+
+def test_a_foreign_config_is_kept_as_it_is(written: Path, tmp_path: Path) -> None:
+    config = json.loads((written / "config.json").read_text()) | {"torch_dtype": "bfloat16", "template": "neo1_0"}
+    config["vision_config"]["downsample_ratio"] = [0.5]
+    (written / "config.json").write_text(json.dumps(config))
+    again = tmp_path / "again"
+    write_released(again, read_config(written), read_tensors(written), read_sidecars(written))
+    assert (again / "config.json").read_bytes() == (written / "config.json").read_bytes()
+    other = tmp_path / "other"
+    resized = read_config(written).with_pixels(min_pixels_px=1024, max_pixels_px=4096)
+    write_released(other, resized, read_tensors(written), read_sidecars(written))
+    assert read_config(other) == resized
+
+
+def test_all_faults_are_in_one_error(tmp_path: Path) -> None:
+    tensors = dict(NeoModel(tiny_config()).state_dict())
+    tensors["language_model.model.norm.weight"] = torch.ones(3)
+    tensors["language_model.model.surprise"] = torch.ones(1)
+    del tensors["language_model.lm_head.weight"]
+    with pytest.raises(TensorMismatchError) as caught:
+        write_released(tmp_path / "new", tiny_config(), tensors, {})
+    for word in (
+        "1 missing: language_model.lm_head.weight",
+        "1 unknown: language_model.model.surprise",
+        "norm.weight is (3,)",
+    ):
+        assert word in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_pickles_are_refused_unopened(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(tiny_config().to_released()))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(ReleasedFolderError, match=r"pytorch_model\.bin: pickles can run code .* weights_only"):
+        load_model(tmp_path)
+
+
+def test_damage_is_named(written: Path) -> None:
+    shard = sorted(written.glob("*.safetensors"))[1]
+    content = shard.read_bytes()
+    shard.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ReleasedFolderError, match=f"{shard.name} is damaged"):
+        read_tensors(written)
+    shard.unlink()
+    with pytest.raises(ReleasedFolderError, match=f"{shard.name} is missing"):
+        read_tensors(written)
+
+
+@pytest.mark.parametrize("target", ["../elsewhere.safetensors", "/etc/passwd", "model.bin"])
+def test_an_index_reaches_nothing_outside_its_folder(written: Path, target: str) -> None:
+    file = written / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    index["weight_map"]["language_model.lm_head.weight"] = target
+    file.write_text(json.dumps(index))
+    with pytest.raises(ReleasedFolderError, match="which is no shard beside it"):
+        read_tensors(written)
+
+
+def test_an_index_that_lies_is_noticed(written: Path) -> None:
+    file = written / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    del index["weight_map"]["language_model.lm_head.weight"]
+    file.write_text(json.dumps(index))
+    with pytest.raises(ReleasedFolderError, match="disagree on language_model.lm_head.weight"):
+        read_tensors(written)
