@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stages.shuffle import Whole
 
 DRAW_FILE = "draw.parquet"
+DRAW_PHASE = "draw"
 NOT_DRAWN = "not_drawn"
 """The reason of samples that the draw had no place for."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -163,7 +164,7 @@ def draw_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], allot
     write_table(pa.table(columns), draft.path(DRAW_FILE))
     num_not_drawn = table.num_rows - int((repetitions == 0).sum())
     draft.count(ItemBalance(kept=len(samples), dropped={NOT_DRAWN: num_not_drawn} if num_not_drawn else {}))
-    draft.fact(source=source, num_drawn=len(samples), num_samples=table.num_rows)
+    draft.fact(source=source, part=part.task["part"], num_drawn=len(samples), num_samples=table.num_rows)
 
 
 @stage(number=1, recipe=MixRecipe, makes=Draw)
@@ -183,7 +184,7 @@ def mix_samples(
         mean_tokens = {name: tokens[name] / num_kept[name] for name in sources}
     allotment = allot(recipe, num_kept, mean_tokens)
     ctx.report(allotment.numbers())
-    ctx.spread(partial(draw_part, sources=opened, allotment=allotment, seed=recipe.seed), over=parts, phase="draw")
+    ctx.spread(partial(draw_part, sources=opened, allotment=allotment, seed=recipe.seed), over=parts, phase=DRAW_PHASE)
 
 
 def _parts(sources: Mapping[str, Source]) -> list[Part]:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.kinds import KeptPairs, RawPairs
 from stages.store import StoreError
@@ -44,6 +44,21 @@ class Pair:
     part: str
     position: int
     """Row of `verdicts.parquet` (KeptPairs) or `samples.parquet` (RawPairs) in that part."""
+
+
+class PlacedImage(Protocol):
+    """What is needed to read an image, and to know it: the part of a `Pair` that `image_of` asks for."""
+
+    @property
+    def sample_id(self) -> bytes: ...
+    @property
+    def sha256(self) -> bytes: ...
+    @property
+    def part(self) -> str: ...
+    @property
+    def image_offset(self) -> int: ...
+    @property
+    def image_size_bytes(self) -> int: ...
 
 
 class PairReader:
@@ -93,13 +108,13 @@ class PairReader:
         """The encoded image of this sample id: one range read, its digest checked."""
         return self.image_of(self.pair(sample_id))
 
-    def image_of(self, pair: Pair) -> bytes:
+    def image_of(self, pair: PlacedImage) -> bytes:
         """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
-        entry = self._raw.part(pair.part).file(TAR_FILE)
-        data = self._raw.store.read_range(entry.key, pair.image_offset, pair.image_size_bytes)
+        key = self._tar_keys[pair.part]
+        data = self._raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
         if hashlib.sha256(data).digest() != pair.sha256:
             raise StoreError(
-                f"{entry.key} is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is "
+                f"{key} is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is "
                 f"not the one that was downloaded; `neo audit {self._raw.short}` names all such files"
             )
         return data
@@ -107,6 +122,10 @@ class PairReader:
     def sample_id_of(self, url: str) -> bytes | None:
         """The sample id of the first kept pair with this URL, or None."""
         return self._sample_ids_by_url.get(url)
+
+    @cached_property
+    def _tar_keys(self) -> dict[str, str]:
+        return {record.part: record.file(TAR_FILE).key for record in self._raw.parts}
 
     @cached_property
     def _raw(self) -> RawPairs:
@@ -134,8 +153,9 @@ class PairReader:
         import numpy as np
 
         ids, order, first_rows = self._index
-        at = int(np.searchsorted(ids, np.bytes_(sample_id), sorter=order))
-        if at == len(ids) or ids[order[at]] != np.bytes_(sample_id):
+        wanted = np.array(sample_id, dtype=ids.dtype)
+        at = int(np.searchsorted(ids, wanted, sorter=order))
+        if at == len(ids) or ids[order[at]] != wanted:
             return None
         row = int(order[at])
         number = int(np.searchsorted(first_rows, row, side="right")) - 1

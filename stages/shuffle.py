@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,12 +78,12 @@ class Shuffle:
         return [int.from_bytes(digest[:8]) for digest in digests]
 
 
-def scatter(numbers: Whole, key: str) -> NDArray[np.uint64]:
+def scatter(numbers: NDArray[np.integer[Any]], key: str) -> NDArray[np.uint64]:
     """A pseudo-random 64-bit value for each number, the same on every machine: for ordering small groups."""
     return _mixed(numbers, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
 
 
-def _mixed(numbers: NDArray[np.uint64] | Whole, key: int) -> NDArray[np.uint64]:
+def _mixed(numbers: NDArray[np.integer[Any]], key: int) -> NDArray[np.uint64]:
     """A keyed hash of each number: the 64-bit finalizer of MurmurHash3 around the key."""
     import numpy as np
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifact import Artifact
-from stages.kinds import Conversations, KeptPairs, RawPairs, TextDocuments
+from stages.kinds import Conversations, Draw, KeptPairs, RawPairs, TextDocuments
 from stages.pairs import Pair, PairReader
 from stages.read_conversations import CONVERSATIONS_FILE
 from stages.read_text import DOCUMENTS_FILE
@@ -192,6 +192,13 @@ def open_source(artifact: SourceArtifact) -> Source:
     if isinstance(artifact, TextDocuments):
         return TextSource(artifact)
     return ConversationSource(artifact)
+
+
+def drawn_source(draw: Draw, name: str) -> Source:
+    """A source of a draw, by its name in the mixture."""
+    found = draw.input(f"sources.{name}", Artifact)
+    kinds: dict[str, type[SourceArtifact]] = {kind.kind: kind for kind in (KeptPairs, TextDocuments, Conversations)}
+    return open_source(kinds[found.manifest.kind](found.store, found.manifest))
 
 
 def pictures_of(conversations: Conversations) -> PairReader:

@@ -94,12 +94,12 @@ def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
     return texts
 
 
-def read_table(data: bytes) -> pa.Table:
-    """A table from the bytes of its Parquet file."""
+def read_table(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table from the bytes of its Parquet file; these columns, or all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(data))
+    return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
 
 
 def write_table(table: pa.Table, path: Path) -> None:

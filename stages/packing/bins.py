@@ -1,8 +1,8 @@
 """Plan which documents share a row, so that rows are full and no document is lost or cut.
 
-Owns the packing, on lengths alone; `stages/certificate.py` says how good it is. Lengths are counted, not listed: rows
-that are filled alike are one bundle, so a plan costs what the number of distinct lengths costs, and ten million
-documents take seconds.
+Owns the packing, on lengths alone; `certificate.py` says how good it is. Lengths are counted, not listed: rows that are
+filled alike are one bundle, so a plan costs what the number of distinct lengths costs, and ten million documents take
+seconds.
 
 The rule goes through lengths from long to short. A document closes a row that has exactly its length left; else it
 closes one together with a shorter document that fills the rest exactly; else it opens one of the rows that any
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stages.certificate import CHUNK, length_counts, lower_bound_rows
+from stages.packing.certificate import CHUNK, length_counts, lower_bound_rows
 from stages.shuffle import Shuffle
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.certificate import certify, length_counts, lower_bound_rows
-from stages.packing import WINDOWS_TOGETHER, RowPlan, plan_rows
+from stages.packing.bins import WINDOWS_TOGETHER, RowPlan, plan_rows
+from stages.packing.certificate import certify, length_counts, lower_bound_rows
 
 
 def check(plan: RowPlan, lengths: list[int], row_tokens: int) -> None:

@@ -1,0 +1,97 @@
+"""Pack the samples of a draw into rows: sequences of bounded length that training reads one by one.
+
+Reads  Draw      what to pack and in which order, and the sources it was drawn from
+       BaseLlm   its tokenizer
+Makes  Rows      three phases, the last of which is what others read
+
+    measure/<part>   measured.parquet, a row for each drawing with its verdict and length; documents.bin and
+                     documents.parquet, what was tokenised (stages/packing/documents.py). A part for each of the draw
+    plan/plan        for each part to be written {part}.parquet, the documents of its rows in order, and
+                     {part}.unfit.parquet, drawings that are in no row and that it accounts for; facts: the certificate
+    write/<part>     rows.tar (stages/packing/row_layout.py), index.parquet, a row for each packed row and where it
+                     lies, and samples.parquet, a row for each drawing that the part accounts for, with its verdict
+
+Lengths come from the sizes in sample tables and from tokenised text: no image is decoded, and its bytes are copied.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from stages.contract import Part, PartRecord, Recipe, StageContext
+from stages.kinds import BaseLlm, Draw, Rows
+from stages.mix_samples import DRAW_PHASE
+from stages.packing.fitting import Limits
+from stages.packing.measuring import measure_part
+from stages.packing.planning import part_name, plan_part
+from stages.packing.writing import write_part
+from stages.rows import ROWS_PHASE
+from stages.step import stage
+
+
+class PackRowsRecipe(Recipe):
+    max_row_tokens: int = Field(default=16_384, ge=2)
+    """Length of a row, in tokens."""
+    max_sample_tokens: int | None = Field(default=None, ge=2)
+    """Longest document, in tokens; None allows a whole row. Longer ones are cut, given smaller pictures, or dropped."""
+    min_pixels_px: int = Field(default=65_536, ge=1)
+    """Smallest picture after resizing, in pixels."""
+    max_pixels_px: int = Field(default=4_194_304, ge=1)
+    """Largest picture after resizing, in pixels."""
+    window_documents: int | None = Field(default=None, ge=1)
+    """Consecutive documents of the draw that are packed together; None packs the whole at once."""
+    num_rows_per_part: int = Field(default=512, ge=1)
+    """Rows in one tar: what is written again when a worker dies."""
+    seed: int = 0
+    """Names the order of rows, and of documents in a row."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_pixels_px > self.max_pixels_px:
+            raise ValueError(f"min_pixels_px {self.min_pixels_px} is above max_pixels_px {self.max_pixels_px}")
+        if self.max_sample_tokens is not None and self.max_sample_tokens > self.max_row_tokens:
+            raise ValueError(f"max_sample_tokens {self.max_sample_tokens} is above a row of {self.max_row_tokens}")
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """What each document is held to."""
+        return Limits(
+            max_tokens=self.max_sample_tokens or self.max_row_tokens,
+            min_pixels_px=self.min_pixels_px,
+            max_pixels_px=self.max_pixels_px,
+        )
+
+
+@stage(number=1, recipe=PackRowsRecipe, makes=Rows)
+def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
+    over = [
+        Part(
+            name=record.part,
+            task={name: record.facts[name] for name in ("source", "part")},
+            num_items=record.items.kept,
+        )
+        for record in draw.phase(DRAW_PHASE)
+    ]
+    measured = ctx.spread(partial(measure_part, draw=draw, llm=llm, limits=recipe.limits), over=over, phase="measure")
+    task = {
+        "key": f"{recipe.seed}/rows",
+        "row_tokens": recipe.max_row_tokens,
+        "window_documents": recipe.window_documents,
+        "num_rows_per_part": recipe.num_rows_per_part,
+    }
+    planning = partial(plan_part, store=draw.store, measured=measured)
+    (plan,) = ctx.spread(planning, over=[Part(name="plan", task=task)], phase="plan")
+    ctx.report({name: plan.facts[name] for name in ("num_rows", "lower_bound_rows", "gap", "fill", "num_tokens")})
+    ctx.spread(partial(write_part, draw=draw, plan=plan, measured=measured), over=_written(plan), phase=ROWS_PHASE)
+
+
+def _written(plan: PartRecord) -> list[Part]:
+    """The parts that the plan made tables for; each knows how many drawings it accounts for."""
+    return [
+        Part(name=part_name(number), num_items=num_samples)
+        for number, num_samples in enumerate(plan.facts["num_samples_of_parts"])
+    ]

@@ -1,0 +1,152 @@
+"""First phase of packing: every drawn sample as tokens, or why it cannot be packed.
+
+Goes through the parts of a draw, so each table of a source is read once and in order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from stages.contract import Part, PartDraft
+from stages.kinds import MODEL_PREFIX, BaseLlm, Draw
+from stages.mix_samples import DRAW_FILE, DRAW_PHASE
+from stages.packing.documents import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
+from stages.packing.fitting import Fitted, Limits, UnfitError, UnfitReason, fit
+from stages.sources import Sample, drawn_source
+from stages.store import Store, StoreError
+from stages.tables import balance_of, read_table, sample_id_type, verdict_columns, write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from tokenizers import Tokenizer
+
+MEASURED_FILE = "measured.parquet"
+TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One time that a sample was drawn."""
+
+    repetition: int
+    place: int
+
+
+def measure_part(part: Part, draft: PartDraft, draw: Draw, llm: BaseLlm, limits: Limits) -> None:
+    """Tokenise the samples of one part of the draw."""
+    drawings = _drawings(draw, part.name)
+    tokenizer = tokenizer_of(llm)
+    with draft.path(RECORDS_FILE).open("wb") as file:
+        measured = _Measured(part.task["source"], file)
+        for sample in drawn_source(draw, part.task["source"]).samples(part.task["part"]):
+            for_sample = drawings.pop(sample.sample_id, None)
+            if for_sample is not None:
+                try:
+                    measured.add(sample, for_sample, fit(sample, tokenizer, limits))
+                except UnfitError as error:
+                    measured.refuse(sample, for_sample, error.reason)
+            draft.progress(len(measured.samples))
+    if drawings:
+        raise StoreError(f"{draw!r} draws {len(drawings)} samples of part {part.name} that its source does not hold")
+    table = measured.table()
+    write_table(table, draft.path(MEASURED_FILE))
+    write_table(documents_table(measured.documents), draft.path(DOCUMENTS_FILE))
+    draft.count(balance_of(table))
+    draft.fact(**measured.facts(limits))
+
+
+def tokenizer_of(llm: BaseLlm) -> Tokenizer:
+    """The tokenizer of a language model, with NEO's tokens; kept for the next part in this process."""
+    entry = next((entry for entry in llm.model_files if entry.name == TOKENIZER_FILE), None)
+    if entry is None:
+        raise StoreError(f"{llm!r} holds no {TOKENIZER_FILE}: save its tokenizer in the fast form and make it again")
+    return _tokenizer(llm.store.url, entry.key)
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(store_url: str, key: str) -> Tokenizer:
+    from neo_model.conversation import load_tokenizer
+
+    with TemporaryDirectory(prefix="neo-tokenizer-") as folder:
+        data = Store(store_url).read(key)
+        if data is None:
+            raise StoreError(f"{key} is missing from {store_url}")
+        (Path(folder) / "tokenizer.json").write_bytes(data)
+        return load_tokenizer(Path(folder))
+
+
+def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
+    """The drawings of each sample of one part of the draw."""
+    table = read_table(draw.read(draw.part(part, DRAW_PHASE).file(DRAW_FILE)), ["sample_id", "repetition", "place"])
+    found: dict[bytes, list[Drawing]] = defaultdict(list)
+    for row in table.to_pylist():
+        found[row["sample_id"]].append(Drawing(row["repetition"], row["place"]))
+    return found
+
+
+@dataclass
+class _Measured:
+    """What has been measured of one part."""
+
+    source: str
+    file: BinaryIO
+    """Takes the records of documents."""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    reasons: list[UnfitReason | None] = field(default_factory=list)
+
+    def add(self, sample: Sample, drawings: list[Drawing], fitted: Fitted) -> None:
+        pictures = list(map(PlacedPicture.of, sample.pictures, fitted.grids))
+        for piece, encoded in enumerate(fitted.documents):
+            offset = self.file.tell()
+            size_bytes = self.file.write(to_record(sample.sample_id, self.source, encoded, pictures))
+            place = {"num_tokens": len(encoded.token_ids), "offset": offset, "size_bytes": size_bytes, "piece": piece}
+            self.documents += [{"place": one.place, "repetition": one.repetition, **place} for one in drawings]
+        num_tokens = sum(len(encoded.token_ids) for encoded in fitted.documents)
+        measures = {"num_tokens": num_tokens, "max_pixels_px": fitted.max_pixels_px if pictures else None}
+        self._list(sample, drawings, None, {**measures, "num_documents": len(fitted.documents)})
+
+    def refuse(self, sample: Sample, drawings: list[Drawing], reason: UnfitReason) -> None:
+        self._list(sample, drawings, reason, {"num_documents": 0})
+
+    def _list(
+        self, sample: Sample, drawings: list[Drawing], reason: UnfitReason | None, measures: dict[str, Any]
+    ) -> None:
+        for one in drawings:
+            self.samples.append(
+                {"sample_id": sample.sample_id, "repetition": one.repetition, "place": one.place, **measures}
+            )
+            self.reasons.append(reason)
+
+    def table(self) -> pa.Table:
+        """A row for each drawing."""
+        import pyarrow as pa
+
+        kinds = [
+            ("sample_id", sample_id_type()),
+            ("repetition", pa.int32()),
+            ("place", pa.int64()),
+            ("num_tokens", pa.int64()),
+            ("num_documents", pa.int32()),
+            ("max_pixels_px", pa.int64()),
+        ]
+        table = pa.Table.from_pylist(self.samples, schema=pa.schema(kinds))
+        for name, column in verdict_columns(self.reasons).items():
+            table = table.append_column(name, column)
+        return table
+
+    def facts(self, limits: Limits) -> dict[str, Any]:
+        """Counts over all drawings."""
+        caps = [sample.get("max_pixels_px") for sample in self.samples]
+        return {
+            "source": self.source,
+            "num_documents": len(self.documents),
+            "num_tokens": sum(document["num_tokens"] for document in self.documents),
+            "num_with_smaller_pictures": sum(cap is not None and cap < limits.max_pixels_px for cap in caps),
+            "num_cut_texts": sum(sample["num_documents"] > 1 for sample in self.samples),
+        }

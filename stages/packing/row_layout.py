@@ -1,0 +1,170 @@
+"""One packed row as bytes: the members of its WebDataset sample, and back.
+
+    {row}.00000.jpg ...      the encoded pictures, in the order of their places in the tokens, as they were downloaded
+    {row}.json               the documents (sample id, source, repetition, piece, tokens, pictures) and picture grids
+    {row}.mask.npy           bool [L], whether the loss asks for the token
+    {row}.tokens.npy         int32 [L], token ids of all documents end to end
+
+`{row}` is the number of the row, nine digits. Nothing else is accepted when a row is read, and no pickle ever.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from stages.tar_writer import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KEY_DIGITS = 9
+MAX_PICTURES = 99_999
+"""Pictures in one row: what five digits can number."""
+PICTURE_MEMBER = re.compile(r"[0-9]{5}\.(jpg|png|webp|gif|bmp|tiff|bin)")
+TOKENS, SUPERVISED, FACTS = "tokens.npy", "mask.npy", "json"
+MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
+
+
+class RowLayoutError(ValueError):
+    """Bytes that are not the members of one row; the message names the member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One packed sequence of L tokens from D documents with P pictures."""
+
+    number: int
+    token_ids: NDArray[np.int32]
+    """[L], a picture being `<img>`, one `<IMG_CONTEXT>` for each of its tokens, `</img>`."""
+    supervised: NDArray[np.bool_]
+    """[L], whether the loss asks for this token, given all before it in its document."""
+    document_offsets: NDArray[np.int32]
+    """[D + 1], where each document begins, and L."""
+    image_grids: NDArray[np.int32]
+    """[P, 2], (height, width) that each picture is resized to, in patches of 16 px."""
+    images: list[bytes]
+    """The encoded pictures."""
+    sample_ids: list[bytes]
+    """Of each document."""
+    sources: list[str]
+    """Of each document."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentFacts:
+    """What a row says of one of its documents."""
+
+    sample_id: bytes
+    source: str
+    repetition: int
+    """How often this sample was drawn before."""
+    piece: int
+    """Which piece of a text that was too long for a row; 0 for what is whole."""
+    num_tokens: int
+    num_pictures: int
+
+
+def row_key(number: int) -> str:
+    """The key of a row's sample in its tar."""
+    return f"{number:0{KEY_DIGITS}d}"
+
+
+def row_members(
+    token_ids: NDArray[np.int32],
+    supervised: NDArray[np.bool_],
+    documents: Sequence[DocumentFacts],
+    grids: Sequence[tuple[int, int]],
+    images: Sequence[bytes],
+) -> dict[str, bytes]:
+    """The members of a row by their endings."""
+    facts = {
+        "documents": [{**vars(document), "sample_id": document.sample_id.hex()} for document in documents],
+        "image_grids": [list(grid) for grid in grids],
+    }
+    members = {f"{number:05d}.{_ending(image)}": image for number, image in enumerate(images)}
+    members[FACTS] = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+    members[SUPERVISED], members[TOKENS] = _npy(supervised), _npy(token_ids)
+    return members
+
+
+def parse_row(number: int, data: bytes) -> Row:
+    """The row in this piece of a tar. Raises `RowLayoutError` where it is not exactly the members of that row."""
+    import numpy as np
+
+    members = dict(_members(row_key(number), data))
+    try:
+        facts = json.loads(members.pop(FACTS))
+        token_ids, supervised = _array(members.pop(TOKENS), "<i4"), _array(members.pop(SUPERVISED), "|b1")
+    except KeyError as missing:
+        raise RowLayoutError(f"row {number} has no member {missing}") from None
+    lengths = [document["num_tokens"] for document in facts["documents"]]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    num_pictures = sum(document["num_pictures"] for document in facts["documents"])
+    if not (
+        offsets[-1] == len(token_ids) == len(supervised) and num_pictures == len(members) == len(facts["image_grids"])
+    ):
+        raise RowLayoutError(
+            f"row {number} says {offsets[-1]} tokens and {num_pictures} pictures, and holds {len(token_ids)} tokens, "
+            f"{len(supervised)} marks, {len(members)} pictures and {len(facts['image_grids'])} grids"
+        )
+    return Row(
+        number=number,
+        token_ids=token_ids,
+        supervised=supervised,
+        document_offsets=offsets,
+        image_grids=np.array(facts["image_grids"], np.int32).reshape(-1, 2),
+        images=list(members.values()),
+        sample_ids=[bytes.fromhex(document["sample_id"]) for document in facts["documents"]],
+        sources=[document["source"] for document in facts["documents"]],
+    )
+
+
+def _members(key: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Ending and bytes of each member of a piece of a tar, in order."""
+    start = 0
+    while start < len(data):
+        header = data[start : start + BLOCK_BYTES]
+        name = header[:100].rstrip(b"\0").decode("ascii", "replace")
+        found, _, ending = name.partition(".")
+        wanted = ending in (TOKENS, SUPERVISED, FACTS) or PICTURE_MEMBER.fullmatch(ending)
+        if found != key or not wanted or header[156:157] != b"0":
+            raise RowLayoutError(f"{name!r} at byte {start} is no member of row {key}")
+        size_bytes = int(header[124:135], 8)
+        start += BLOCK_BYTES
+        yield ending, data[start : start + size_bytes]
+        start += size_bytes + -size_bytes % BLOCK_BYTES
+    if start != len(data):
+        raise RowLayoutError(f"row {key} ends {start - len(data)} bytes too early")
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    import numpy as np
+
+    file = BytesIO()
+    np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(data: bytes, dtype: str) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        array: NDArray[Any] = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
+    except ValueError as error:
+        raise RowLayoutError(f"an array does not parse: {error}") from error
+    if array.dtype.str != dtype or array.ndim != 1:
+        raise RowLayoutError(f"an array is {array.dtype.str} {array.shape}, expected {dtype} in one dimension")
+    return array
+
+
+def _ending(image: bytes) -> str:
+    """The usual ending of a picture's format, by its first bytes."""
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "webp"
+    return next((ending for magic, ending in MAGIC.items() if image.startswith(magic)), "bin")

@@ -1,0 +1,152 @@
+"""Read packed rows: any row by one range read, checked, at the same cost wherever it lies.
+
+Owns the way from a row's number to its bytes. A part knows from its record which rows it holds, and its index where
+they lie; indexes are read when they are first wanted. Reading from several threads is fine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from stages.artifact import PartRecord
+from stages.kinds import Rows
+from stages.packing.row_layout import Row, RowLayoutError, parse_row
+from stages.store import StoreError
+from stages.tables import read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+__all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedRowError", "Row", "RowReader"]
+
+ROWS_PHASE = "write"
+ROWS_FILE = "rows.tar"
+INDEX_FILE = "index.parquet"
+
+
+class DamagedRowError(StoreError):
+    """A row is not what was committed; the message names the shard, the row and what to do."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows of one part lie in its tar."""
+
+    offsets: NDArray[np.int64]
+    sizes_bytes: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+
+
+class RowReader:
+    """The rows of an artifact, by number. Pickles small: what it has read of indexes stays behind."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._places: dict[int, _Places] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RowReader, (self.rows,)
+
+    @property
+    def num_rows(self) -> int:
+        return self._first_rows[-1]
+
+    @property
+    def row_tokens(self) -> int:
+        """How many tokens a row can hold."""
+        return int(self.rows.manifest.recipe["max_row_tokens"])
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.read, range(self.num_rows))
+
+    def read(self, row: int) -> Row:
+        """One row: one range read, its digest checked.
+
+        Raises `IndexError` outside the rows, `DamagedRowError` where the bytes are not those that were committed.
+        """
+        import xxhash
+
+        part, number = self._find(row)
+        places = self._places_of(part)
+        offset, size_bytes = int(places.offsets[number]), int(places.sizes_bytes[number])
+        key = self._parts[part].file(ROWS_FILE).key
+        try:
+            data = self.rows.store.read_range(key, offset, size_bytes)
+        except (StoreError, FileNotFoundError) as error:
+            raise self._damaged(part, row, str(error)) from error
+        if xxhash.xxh3_64_intdigest(data) != int(places.digests[number]):
+            raise self._damaged(part, row, f"bytes {offset} to {offset + size_bytes} have another digest")
+        try:
+            return parse_row(row, data)
+        except RowLayoutError as error:
+            raise self._damaged(part, row, str(error)) from error
+
+    def index(self, *columns: str) -> pa.Table:
+        """Columns of the index over all rows, in order of the rows; all columns if none is named."""
+        import pyarrow as pa
+
+        wanted = list(columns) or None
+        return pa.concat_tables(read_table(self.rows.read(part.file(INDEX_FILE)), wanted) for part in self._parts)
+
+    def rows_of(self, sample_id: bytes) -> list[int]:
+        """The rows that hold a sample, or a piece of it."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        index = self.index("row", "sample_ids")
+        held = index["sample_ids"].combine_chunks()
+        hits = pc.equal(held.flatten(), pa.scalar(sample_id, held.type.value_type))
+        rows: list[int] = index["row"].take(pc.unique(pc.list_parent_indices(held).filter(hits))).to_pylist()
+        return rows
+
+    @cached_property
+    def _parts(self) -> tuple[PartRecord, ...]:
+        return self.rows.phase(ROWS_PHASE)
+
+    @cached_property
+    def _first_rows(self) -> list[int]:
+        """The first row of each part, and the number of all rows."""
+        return [*(int(part.facts["first_row"]) for part in self._parts), self._num_rows_of_last_part()]
+
+    def _num_rows_of_last_part(self) -> int:
+        last = self._parts[-1].facts
+        return int(last["first_row"]) + int(last["num_rows"])
+
+    def _find(self, row: int) -> tuple[int, int]:
+        """Number of the part that holds a row, and of the row in it."""
+        if not 0 <= row < self.num_rows:
+            raise IndexError(f"row {row} is outside 0..{self.num_rows - 1} of {self.rows!r}")
+        part = bisect_right(self._first_rows, row) - 1
+        return part, row - self._first_rows[part]
+
+    def _places_of(self, part: int) -> _Places:
+        found = self._places.get(part)
+        if found is None:
+            found = self._places[part] = self._read_places(part)
+        return found
+
+    def _read_places(self, part: int) -> _Places:
+        record = self._parts[part]
+        tar, size_bytes = record.file(ROWS_FILE), self.rows.store.size_bytes(record.file(ROWS_FILE).key)
+        if size_bytes != tar.size_bytes:
+            found = "missing" if size_bytes is None else f"{size_bytes} bytes"
+            raise self._damaged(part, self._first_rows[part], f"the tar is {found} of {tar.size_bytes} bytes")
+        table = read_table(self.rows.read(record.file(INDEX_FILE)), ["offset", "size_bytes", "digest"])
+        return _Places(
+            offsets=table["offset"].to_numpy(),
+            sizes_bytes=table["size_bytes"].to_numpy(),
+            digests=table["digest"].to_numpy(),
+        )
+
+    def _damaged(self, part: int, row: int, detail: str) -> DamagedRowError:
+        record = self._parts[part]
+        return DamagedRowError(
+            f"row {row} in {record.file(ROWS_FILE).key} (part {record.part} of {self.rows!r}) is damaged: {detail}; "
+            f"`neo audit {self.rows.short}` names all that is, and its parts can be made again from their inputs"
+        )
