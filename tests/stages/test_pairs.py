@@ -1,0 +1,78 @@
+"""Pairs are found by table, by name and by URL, and an image is read by one range that is checked."""
+
+import io
+import pickle
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from stages.artifact import open_artifact
+from stages.kinds import RawPairs
+from stages.pairs import TAR_FILE, PairReader
+from stages.store import Store, StoreError
+
+
+def test_kept_pairs_come_in_table_order_with_their_place(toy_pairs: Any) -> None:
+    reader = PairReader(toy_pairs.kept)
+    pairs = list(reader)
+    assert len(pairs) == reader.num_kept == toy_pairs.kept.manifest.items.kept
+    assert pairs == sorted(pairs, key=lambda pair: (pair.part, pair.position))
+    for pair in pairs[::7]:
+        verdicts = toy_pairs.kept.part(pair.part)
+        assert pair.position < verdicts.items.total
+        assert reader.pair(pair.sample_id) == pair
+
+
+def test_raw_pairs_hold_more_than_kept_pairs(toy_pairs: Any) -> None:
+    raw = {pair.sample_id: pair for pair in PairReader(toy_pairs.raw)}
+    kept = {pair.sample_id: pair for pair in PairReader(toy_pairs.kept)}
+    assert kept.keys() < raw.keys() and len(raw) == toy_pairs.raw.manifest.items.kept
+    assert all(kept[name].image_offset == raw[name].image_offset for name in kept)
+
+
+def test_an_image_is_the_one_that_was_downloaded(toy_pairs: Any) -> None:
+    reader = PairReader(toy_pairs.kept)
+    for pair in list(reader)[::20]:
+        data = reader.image(pair.sample_id)
+        assert len(data) == pair.image_size_bytes
+        assert Image.open(io.BytesIO(data)).format == "JPEG"
+        assert reader.sample_id_of(pair.url) is not None
+
+
+def test_a_url_that_was_not_kept_has_no_sample(toy_pairs: Any) -> None:
+    reader = PairReader(toy_pairs.kept)
+    dropped = {pair.url for pair in PairReader(toy_pairs.raw)} - {pair.url for pair in reader}
+    assert dropped
+    assert all(reader.sample_id_of(url) is None for url in dropped)
+    with pytest.raises(KeyError, match="no kept pair of KeptPairs"):
+        reader.pair(bytes(16))
+
+
+def test_the_first_of_two_pairs_with_one_url_is_found(toy_pairs: Any) -> None:
+    reader = PairReader(toy_pairs.raw)
+    first = next(iter(reader))
+    assert reader.sample_id_of(first.url) == first.sample_id
+
+
+def test_a_reader_travels_small(toy_pairs: Any) -> None:
+    reader = PairReader(toy_pairs.kept)
+    before = len(pickle.dumps(reader))
+    pairs = list(reader)
+    reader.pair(pairs[0].sample_id)
+    assert len(pickle.dumps(reader)) == before
+    assert list(pickle.loads(pickle.dumps(reader))) == pairs  # noqa: S301 - our own
+
+
+def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> None:
+    import shutil
+
+    shutil.copytree(toy_pairs.store.folder, tmp_path / "store")
+    raw = open_artifact(Store(tmp_path / "store"), "download_pairs", toy_pairs.raw.fingerprint, RawPairs)
+    pair = next(iter(PairReader(raw)))
+    path = raw.local_path(raw.part(pair.part).file(TAR_FILE))
+    damaged = bytearray(path.read_bytes())
+    damaged[pair.image_offset + 100] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError, match=f"pairs.tar is damaged at byte {pair.image_offset}: .*{pair.sample_id.hex()}"):
+        PairReader(raw).image(pair.sample_id)
