@@ -129,8 +129,8 @@ def step_note(request: Request, step: FrozenStep, manifest: Manifest, link: Call
         f"Read by: {', '.join(link(name) for name in readers) or 'nothing in this run'}.",
         "",
         *_reasons(manifest),
-        f"Every page that made or read it: search for `tags.\\`neo.fingerprint\\` = '{manifest.fingerprint}'`, "
-        "and for `neo.input.<name>` likewise.",
+        f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{manifest.fingerprint}' `` "
+        "and likewise for `neo.input.<name>`.",
         "",
         f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `neo run {request.request}` goes on.",
     ]

@@ -14,7 +14,7 @@ from pipelines.changes import Change, field_changes
 from pipelines.exits import RefusedError
 from pipelines.progress_made import Progress, progress_made
 from pipelines.request import FrozenStep, Request
-from stages.artifact import Manifest, read_manifest
+from stages.artifact import InputRecord, Manifest, artifact_folder, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
@@ -85,12 +85,11 @@ def _decision(
     if step.used:
         return Decision(step=step.name, action="reuse", reason="bound by --use")
     remade = sorted({source.step for source in step.inputs.values() if before[source.step].action != "reuse"})
+    if drifted := _drifted(step, _recorded_inputs(step, store, manifest), manifests):
+        return Decision(step=step.name, action="make", reason=f"{drifted} holds other content than it was made of")
+    if manifest is not None and not remade:
+        return Decision(step=step.name, action="reuse", reason="committed", num_parts=len(manifest.parts))
     if manifest is not None:
-        drifted = _drifted(step, manifest, manifests)
-        if drifted:
-            return Decision(step=step.name, action="make", reason=f"{drifted} holds other content than it was made of")
-        if not remade:
-            return Decision(step=step.name, action="reuse", reason="committed", num_parts=len(manifest.parts))
         return Decision(
             step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if that comes out the same"
         )
@@ -99,6 +98,14 @@ def _decision(
         return _continuation(step, progress)
     reason, changes = _why_made(step, request, store, remade)
     return Decision(step=step.name, action="make", reason=reason, changes=changes)
+
+
+def _recorded_inputs(step: FrozenStep, store: Store, manifest: Manifest | None) -> Mapping[str, InputRecord]:
+    """What an artifact was made of, or, if it is not committed, what its parts so far were made of."""
+    if manifest is not None:
+        return manifest.inputs
+    noted = store.read_json(f"{artifact_folder(step.stage, step.fingerprint)}/inputs.json") or {}
+    return {name: InputRecord.model_validate(item) for name, item in noted.items()}
 
 
 def _continuation(step: FrozenStep, progress: Progress) -> Decision:
@@ -112,12 +119,12 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
     )
 
 
-def _drifted(step: FrozenStep, manifest: Manifest, manifests: Mapping[str, Manifest | None]) -> str:
-    """Name of the first input whose content is no longer what this artifact was made of, or ''."""
-    for name, recorded in manifest.inputs.items():
+def _drifted(step: FrozenStep, recorded: Mapping[str, InputRecord], manifests: Mapping[str, Manifest | None]) -> str:
+    """Name of the first input whose content is no longer what was read of it, or ''."""
+    for name, item in recorded.items():
         source = step.inputs.get(name)
         held = manifests.get(source.step) if source else None
-        if held is not None and held.content != recorded.content:
+        if held is not None and held.content != item.content:
             return f"{name} ({held.stage}/{held.fingerprint[:SHOWN_DIGITS]})"
     return ""
 

@@ -144,7 +144,16 @@ class RunPages:
         page = self._page("", message.at_seconds)
         self._tag(page, {"neo.outcome": message.outcome, "neo.reason": message.reason})
         self._tag(page, {"mlflow.note.content": self._run_note(message.outcome)})
+        self._log_target(page)
         self._client.set_terminated(page, status, _milliseconds(message.at_seconds))
+
+    def _log_target(self, page: str) -> None:
+        """The lineage of what the run was for, onto the run's own page."""
+        manifest = self._manifest(self.request.step(self.request.targets[0]))
+        if manifest is not None:
+            with _files({}) as folder:
+                pages.lineage_picture(lineage_of(Artifact(self._run.store, manifest)), folder / "lineage.png")
+                self._client.log_artifacts(page, str(folder))
 
     def _take_event(self, event: Event, attempt: int) -> None:
         match event:
@@ -175,25 +184,29 @@ class RunPages:
         self._tag(page, {"mlflow.note.content": pages.step_note(self.request, step, manifest, self._link)})
         self._log_parameters(page, pages.parameters(manifest.recipe))
         evaluated = pages.evaluation_metrics(artifact)
-        self._log_metrics(page, {**pages.counts(manifest), **evaluated}, at_seconds)
+        self._log_metrics(page, pages.counts(manifest), at_seconds)
+        models = self._log_inputs(page, manifest)
+        self._log_metrics(page, evaluated, at_seconds, models[0] if models else None)
         self._log_metrics(self._page("", at_seconds), evaluated, at_seconds)
-        self._log_inputs(page, manifest)
         self._log_output(page, step, artifact)
         self._log_files(page, artifact)
 
-    def _log_inputs(self, page: str, manifest: Manifest) -> None:
-        """Data that was read, as data sets; models that were read, as the logged models they are."""
+    def _log_inputs(self, page: str, manifest: Manifest) -> list[str]:
+        """Data that was read, as data sets; models that were read, as the logged models they are: their ids."""
         from mlflow.entities import LoggedModelInput
 
+        models: list[str] = []
         for name, item in manifest.inputs.items():
             parent = read_manifest(self._run.store, item.stage, item.fingerprint)
             if parent is None:
                 continue
             model = self._logged_model(parent.fingerprint) if pages.is_model(parent) else None
             if model is not None:
+                models.append(model)
                 self._client.log_inputs(page, models=[LoggedModelInput(model)])
             else:
                 self._client.log_inputs(page, datasets=[self._dataset(parent, f"read as {name}")])
+        return models
 
     def _log_output(self, page: str, step: FrozenStep, artifact: Artifact) -> None:
         from mlflow.entities import LoggedModelOutput
@@ -274,12 +287,15 @@ class RunPages:
         for first in range(0, len(metrics), MAX_METRICS_PER_CALL):
             self._client.log_batch(page, metrics=metrics[first : first + MAX_METRICS_PER_CALL])
 
-    def _log_metrics(self, page: str, numbers: Mapping[str, float], at_seconds: float) -> None:
-        """Numbers that stand for the whole artifact."""
+    def _log_metrics(
+        self, page: str, numbers: Mapping[str, float], at_seconds: float, model: str | None = None
+    ) -> None:
+        """Numbers that stand for the whole artifact; of an evaluation, also for the model that was evaluated."""
         from mlflow.entities import Metric
 
         at = _milliseconds(at_seconds)
-        self._client.log_batch(page, metrics=[Metric(name, number, at, 0) for name, number in numbers.items()])
+        metrics = [Metric(name, number, at, 0, model_id=model, run_id=page) for name, number in numbers.items()]
+        self._client.log_batch(page, metrics=metrics)
 
     def _log_parameters(self, page: str, parameters: Mapping[str, str]) -> None:
         """MLflow lets no parameter change, and `--use` may bind another artifact to a page: only new ones are set."""
