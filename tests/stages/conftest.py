@@ -18,6 +18,7 @@ from stages.order import StepOrder, carry_out
 from stages.step import Step
 from stages.store import Store
 from stages.toy_world.world import ToyWorld
+from tests.stages.colour_world import ColourWorld, make_colour_world
 
 NUM_TOY_IMAGES = 260
 """One deck of pictures with all oddities, and some more."""
@@ -75,3 +76,8 @@ def toy_pairs(tmp_path_factory: pytest.TempPathFactory) -> ToyPairs:
     raw = carried_out(raw_step, store)
     carried_out(heldout_step, store)
     return ToyPairs(world, store, raw_step, raw, heldout_step, kept_step, carried_out(kept_step, store))
+
+
+@pytest.fixture(scope="session")
+def colour_world(tmp_path_factory: pytest.TempPathFactory) -> ColourWorld:
+    return make_colour_world(tmp_path_factory.mktemp("colour_world"))

@@ -8,10 +8,11 @@ import pytest
 from stages.ancestry import ancestry
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.store import StoreError
+from tests.stages.colour_world import ColourWorld
 
 
 @pytest.fixture
-def evaluation(colour_world: Any) -> Any:
+def evaluation(colour_world: ColourWorld) -> Any:
     recipe = EvaluateRecipe(max_new_tokens=4, num_cards=1)
     return colour_world.open(evaluate.bind("e", recipe, colour_world.checkpoint, colour_world.questions))
 
@@ -32,7 +33,9 @@ def test_inputs_come_before_what_reads_them_and_each_once(evaluation: Any) -> No
         (lambda manifest: None, "make_pictures/.*, which make_questions/.* read as 'pictures', is not in"),
     ],
 )
-def test_a_parent_that_changed_or_went_is_named(evaluation: Any, colour_world: Any, change: Any, message: str) -> None:
+def test_a_parent_that_changed_or_went_is_named(
+    evaluation: Any, colour_world: ColourWorld, change: Any, message: str
+) -> None:
     pictures = colour_world.open(colour_world.pictures)
     path = colour_world.store.folder / pictures.folder / "manifest.json"
     whole = path.read_text()

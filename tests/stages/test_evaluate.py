@@ -13,12 +13,13 @@ from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Eval
 from stages.evaluation.scoring import wilson_interval
 from stages.kinds import Evaluation
 from stages.tables import read_table
+from tests.stages.colour_world import ColourWorld
 
 RECIPE = EvaluateRecipe(max_new_tokens=8, max_prompt_tokens=120, num_questions_per_part=30)
 
 
 @pytest.fixture(scope="module")
-def evaluation(colour_world: Any) -> Evaluation:
+def evaluation(colour_world: ColourWorld) -> Evaluation:
     step = evaluate.bind("evaluate", RECIPE, colour_world.checkpoint, colour_world.questions)
     return colour_world.open(step)
 
@@ -67,7 +68,7 @@ def test_a_blind_question_is_answered_from_the_image_it_was_given(answers: list[
 
 
 def test_a_broken_question_fails_with_its_reason_and_stays_in_the_table(
-    evaluation: Evaluation, colour_world: Any, answers: list[dict[str, Any]]
+    evaluation: Evaluation, colour_world: ColourWorld, answers: list[dict[str, Any]]
 ) -> None:
     reasons = {row["question"]: row["reason"] for row in answers if row["verdict"] == "failed"}
     assert reasons["What colour is it now?"] == "kind_is_no_name"
@@ -95,7 +96,7 @@ def test_a_question_without_an_image_is_asked_and_has_no_blind_control(
     assert "accuracy_blind_word" not in numbers
 
 
-def test_the_size_of_parts_changes_no_answer(colour_world: Any, answers: list[dict[str, Any]]) -> None:
+def test_the_size_of_parts_changes_no_answer(colour_world: ColourWorld, answers: list[dict[str, Any]]) -> None:
     recipe = RECIPE.model_copy(update={"num_questions_per_part": 1000})
     step = evaluate.bind("evaluate", recipe, colour_world.checkpoint, colour_world.questions)
     whole = colour_world.open(step)
@@ -112,7 +113,7 @@ def test_the_contact_sheet_is_a_picture_and_the_metrics_are_facts(
     assert record.facts["metrics"] == numbers
 
 
-def test_nothing_to_ask_is_refused(colour_world: Any) -> None:
+def test_nothing_to_ask_is_refused(colour_world: ColourWorld) -> None:
     empty = type(colour_world.pictures.recipe)(num_pictures=0)
     pictures = colour_world.pictures.stage.bind("pictures", empty)
     questions = colour_world.questions.stage.bind("questions", type(colour_world.questions.recipe)(), pictures)

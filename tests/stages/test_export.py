@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,12 +16,13 @@ from stages.kinds import ExportedCheckpoint
 from stages.model_card import drawn_by_source
 from stages.pairs import PairReader
 from stages.store import Store
+from tests.stages.colour_world import ColourWorld
 
 RECIPE = ExportRecipe(title="NEO of three colours")
 
 
 @pytest.fixture(scope="module")
-def exported(colour_world: Any) -> ExportedCheckpoint:
+def exported(colour_world: ColourWorld) -> ExportedCheckpoint:
     return colour_world.open(export.bind("export", RECIPE, colour_world.checkpoint))
 
 
@@ -42,7 +42,7 @@ def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> No
     }
 
 
-def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: Any, tmp_path: Path) -> None:
+def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: ColourWorld, tmp_path: Path) -> None:
     from neo_model.released import read_config, read_tensors
 
     source = colour_world.open(colour_world.checkpoint).place(tmp_path / "source")
@@ -50,7 +50,7 @@ def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: Any
     assert read_config(source) == read_config(folder)
 
 
-def test_the_card_says_truly_how_to_load_it(folder: Path, colour_world: Any) -> None:
+def test_the_card_says_truly_how_to_load_it(folder: Path, colour_world: ColourWorld) -> None:
     reader = PairReader(colour_world.open(colour_world.pictures))
     pair = next(iter(reader))
     (folder / "picture.jpg").write_bytes(reader.image_of(pair))
@@ -72,7 +72,9 @@ def test_card_and_lineage_name_every_artifact_behind_it(folder: Path, exported: 
         assert json.dumps(each["recipe"], indent=2, sort_keys=True) in card
 
 
-def test_two_exports_are_equal_to_the_byte(exported: ExportedCheckpoint, colour_world: Any, tmp_path: Path) -> None:
+def test_two_exports_are_equal_to_the_byte(
+    exported: ExportedCheckpoint, colour_world: ColourWorld, tmp_path: Path
+) -> None:
     shutil.copytree(colour_world.store.folder, tmp_path / "other")
     (tmp_path / "other" / exported.folder / "manifest.json").unlink()
     shutil.rmtree(tmp_path / "other" / exported.folder)
@@ -81,7 +83,7 @@ def test_two_exports_are_equal_to_the_byte(exported: ExportedCheckpoint, colour_
     assert again.content == exported.manifest.content
 
 
-def test_a_flipped_bit_in_the_checkpoint_is_not_exported(colour_world: Any, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_checkpoint_is_not_exported(colour_world: ColourWorld, tmp_path: Path) -> None:
     shutil.copytree(colour_world.store.folder, tmp_path / "other")
     other = replace(colour_world, store=Store(tmp_path / "other"))
     weights = next(e for e in other.open(other.checkpoint).model_files if e.name.endswith(".safetensors"))
