@@ -5,6 +5,7 @@ document, both ways inside each image, nothing across documents.
 
     sdpa    documents of like length padded together, dense masks of document size; any device
     flash   two causal passes without any mask (`attention_flash`); CPU, and CUDA in half precision
+    flex    FlexAttention on a block mask built from intervals (`attention_flex`); CUDA
 
 L tokens, h query heads, g key-value heads, D value width, E = 2 D query-key width.
 """
@@ -28,6 +29,7 @@ class Backend(StrEnum):
 
     SDPA = "sdpa"
     FLASH = "flash"
+    FLEX = "flex"
 
 
 class BackendUnavailableError(RuntimeError):
@@ -37,7 +39,7 @@ class BackendUnavailableError(RuntimeError):
 def default_backend(device: torch.device, dtype: torch.dtype) -> Backend:
     """The fastest backend that runs on this device with this precision."""
     if device.type == "cuda":
-        return Backend.FLASH if dtype in {torch.bfloat16, torch.float16} else Backend.SDPA
+        return Backend.FLASH if dtype in {torch.bfloat16, torch.float16} else Backend.FLEX
     return Backend.FLASH if device.type == "cpu" else Backend.SDPA
 
 
@@ -56,3 +58,7 @@ def prepare(backend: Backend, batch: Batch) -> Attend:
             from neo_model.attention_flash import prepare_flash
 
             return prepare_flash(batch, device)
+        case Backend.FLEX:
+            from neo_model.attention_flex import prepare_flex
+
+            return prepare_flex(batch, device)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from neo_model.attention import Attend
 from neo_model.batch import Batch
 from neo_model.segments import Group, Segments
+from neo_model.visibility import visible_intervals
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class _MaskedGroup:
 def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
     """Masks and groups of this row's documents."""
     segments = Segments(np.diff(batch.documents.numpy()), device)
-    images = _image_numbers(batch).to(device)
-    masked = [_MaskedGroup(group, _mask(images, group)) for group in segments.groups]
+    ends = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, behind = (torch.from_numpy(part).to(device) for part in ends)
+    masked = [_MaskedGroup(group, _mask(first, behind, group)) for group in segments.groups]
     back = torch.argsort(torch.cat([entry.group.tokens for entry in masked]))
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -48,21 +50,9 @@ def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
     return attend
 
 
-def _image_numbers(batch: Batch) -> Tensor:
-    """[L] int64, 1 and up on the context tokens of each image, 0 on text."""
-    numbers = torch.zeros(batch.num_tokens, dtype=torch.int64)
-    for number, (start, end) in enumerate(batch.image_spans.tolist(), start=1):
-        numbers[start:end] = number
-    return numbers
-
-
-def _mask(images: Tensor, group: Group) -> Tensor:
-    """[B, 1, length, length]: key not after query, or both in one image; padding only ever sees itself and text."""
-    num_segments, length = group.size
-    causal = torch.ones(length, length, dtype=torch.bool, device=images.device).tril()
-    unit = images[group.rows].view(num_segments, 1, length)
-    real = torch.zeros(num_segments * length, dtype=torch.bool, device=images.device)
-    real[group.cells] = True
-    unit = unit * real.view(num_segments, 1, length)
-    same_image = (unit.transpose(1, 2) == unit) & (unit > 0)
-    return (causal | same_image).unsqueeze(1)
+def _mask(first: Tensor, behind: Tensor, group: Group) -> Tensor:
+    """[B, 1, length, length]; a padding key would lie behind its document, so nobody sees it."""
+    queries = group.rows.view(group.size)
+    keys = queries[:, :1] + torch.arange(group.size[1], device=queries.device)
+    visible = (first[queries][:, :, None] <= keys[:, None]) & (keys[:, None] < behind[queries][:, :, None])
+    return visible.unsqueeze(1)

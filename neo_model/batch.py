@@ -197,4 +197,5 @@ def _check_patches(grids: Sequence[tuple[int, int]], patches: Sequence[NDArray[A
         if image.shape != (grid[0] * grid[1], PATCH_VALUES):
             raise ValueError(f"image {number} has patches {image.shape} for a grid of {grid[0]} x {grid[1]}")
         if image.dtype != patches[0].dtype:
-            raise ValueError(f"image {number} has {image.dtype} patches beside {patches[0].dtype}: raw and normalised mixed")
+            first = patches[0].dtype
+            raise ValueError(f"image {number} has {image.dtype} patches beside {first}: raw and normalised mixed")
