@@ -65,6 +65,8 @@ class Checkpoints:
         facts = {"num_applied": self.engine.num_applied, "layout": layout, "frozen_digest": self.before.of_frozen}
         self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
         shutil.rmtree(folder)
+        if self.rank.rank == 0:
+            self._delete_old()
 
     def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
         """Commit the finished model after the last step. Rank 0 writes; the others help to gather."""
@@ -75,6 +77,11 @@ class Checkpoints:
         deque(parameters, maxlen=0)
         self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
         shutil.rmtree(folder)
+
+    def _delete_old(self) -> None:
+        standing = {int(record.facts["step"]): record for record in self.rank.standing()}
+        for step in retired_steps(sorted(standing), self.recipe):
+            self.rank.delete(standing[step])
 
     @property
     def _rows_facts(self) -> list[str]:

@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
-from neo_model.pictures import PictureError, open_picture, to_uint8_patches
+from neo_model.config import PATCH_PX
+from neo_model.pictures import PictureError, fit_size, open_picture, patches_on_grid
 from neo_model.positions import image_spans
 from stages.contract import Rank, StageError
 from stages.kinds import Rows
+from stages.rows import Row, RowReader
 from stages.training.order import Span, rows_of_step, span_of_step, spans
 from stages.training.recipe import TrainRecipe
 from stages.training.split import Split
-
-if TYPE_CHECKING:
-    from stages.rows import Row
 
 STEPS_AHEAD: Final = 2
 """Steps that are loaded before they are wanted."""
@@ -34,23 +33,11 @@ MAX_DECODED_PX: Final = 2**28
 """Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
 
 
-class ReadsRows(Protocol):
-    """What the loader asks of `stages.rows.RowReader`."""
-
-    @property
-    def num_rows(self) -> int: ...
-
-    @property
-    def row_tokens(self) -> int: ...
-
-    def read(self, row: int) -> Row: ...
-
-
 @dataclass(frozen=True)
 class Packed:
     """One Rows artifact as training reads it."""
 
-    reader: ReadsRows
+    reader: RowReader
     min_pixels_px: int
     """Range that its pictures are resized into, as it was when the rows were packed."""
     max_pixels_px: int
@@ -58,8 +45,6 @@ class Packed:
     @classmethod
     def of(cls, rows: Rows) -> Packed:
         """Open an artifact; its manifest says how its pictures were measured."""
-        from stages.rows import RowReader
-
         recipe = rows.manifest.recipe
         return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
 
@@ -212,18 +197,21 @@ class _Steps:
 
 def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """The patches of each picture of a row, on exactly the grid that its tokens were counted for."""
-    for number, (data, recorded) in enumerate(zip(row.images, row.image_grids, strict=True)):
+    for number, (data, recorded) in enumerate(zip(row.images, row.image_grids.tolist(), strict=True)):
+        grid_h, grid_w = recorded
         try:
             picture = open_picture(data, max_pixels_px=MAX_DECODED_PX)
-            patches, grid = to_uint8_patches(picture, packed.min_pixels_px, packed.max_pixels_px)
+            largest_w, largest_h = fit_size(picture.width, picture.height, packed.min_pixels_px, packed.max_pixels_px)
         except PictureError as error:
             raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
-        if grid != tuple(recorded):
+        # Packing makes a picture smaller where its sample would not fit a row otherwise, never larger.
+        if grid_h * PATCH_PX > largest_h or grid_w * PATCH_PX > largest_w:
             raise StageError(
-                f"picture {number} of {_described(row)} comes to {grid[0]} x {grid[1]} patches, "
-                f"{recorded[0]} x {recorded[1]} were counted when it was packed; pack the rows again"
+                f"picture {number} of {_described(row)} has {picture.width} x {picture.height} px and comes to at most "
+                f"{largest_h // PATCH_PX} x {largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it "
+                "was packed: pack the rows again"
             )
-        yield patches
+        yield patches_on_grid(picture, (grid_h, grid_w))
 
 
 def _described(row: Row) -> str:

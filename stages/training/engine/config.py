@@ -18,17 +18,17 @@ NEVER_STEPS: Final = 10**15
 def prepare_surroundings(device: str) -> None:
     """Say which accelerator is meant, and keep DeepSpeed from compiling and chatting. Before its first import.
 
-    On a CPU it would compile a shared-memory operator at the first process group (40 s, and an error without a
-    compiler) that training never calls.
+    On a CPU it would ask a compiler what it can build, and build a shared-memory operator at the first process group
+    (40 s, and an error without a compiler) that training never calls. It is told that it can build nothing.
     """
     os.environ.setdefault("LOCAL_RANK", device.partition(":")[2] or "0")
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     if device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
-        from deepspeed.ops import __compatible_ops__ as compatible_ops
+        import deepspeed.ops
 
-        compatible_ops["deepspeed_shm_comm"] = False
+        deepspeed.ops.__compatible_ops__ = {}
 
 
 def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str) -> dict[str, Any]:

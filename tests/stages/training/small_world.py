@@ -1,0 +1,232 @@
+"""A language model and packed rows that take a second to make, and training stages carried out on them."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cluster.local import LocalContext
+from stages.artifact import Manifest, open_artifact
+from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
+from stages.kinds import BaseLlm, Rows
+from stages.making import Making, scratch_folder
+from stages.order import StepOrder, carry_out
+from stages.step import Step, stage
+from stages.store import Store
+
+WORDS = ["a", "red", "green", "blue", "square", "disc", "on", "the", "left", "right", "of", "one", "two", "three"]
+HIDDEN = 32
+
+
+class LlmRecipe(Recipe):
+    seed: int = 0
+    hidden: int = HIDDEN
+    theta: float = 1e6
+
+
+class RowsRecipe(Recipe):
+    num_rows: int = 24
+    seed: int = 0
+    max_row_tokens: int = 64
+    min_pixels_px: int = 2048
+    max_pixels_px: int = 8192
+    broken_row: int | None = None
+    """A row whose picture does not decode."""
+    turned_row: int | None = None
+    """A row whose picture lies the other way than its tokens say."""
+
+
+@stage(number=1, recipe=LlmRecipe, makes=BaseLlm)
+def make_llm(recipe: LlmRecipe, *, ctx: StageContext) -> None:
+    ctx.spread(partial(write_llm, recipe=recipe), over=[Part(name="00000")], phase="train")
+
+
+@stage(number=1, recipe=RowsRecipe, makes=Rows)
+def make_rows(recipe: RowsRecipe, llm: BaseLlm, *, ctx: StageContext) -> None:
+    ctx.spread(partial(write_rows, recipe=recipe, llm=llm), over=[Part(name="00000")], phase="write")
+
+
+def write_llm(part: Part, draft: PartDraft, recipe: LlmRecipe) -> None:
+    """A random Qwen3 as a hub serves it, with a byte-level tokenizer."""
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from neo_model.config import NeoConfig
+    from neo_model.conversation import add_special_tokens
+    from neo_model.qwen3 import qwen3_shapes
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=290,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|endoftext|>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 20, trainer)
+    add_special_tokens(tokenizer)
+    tokenizer.save(str(draft.path("model/tokenizer.json")))
+    qwen3 = {
+        "model_type": "qwen3", "hidden_size": recipe.hidden, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "head_dim": 16, "intermediate_size": 56, "vocab_size": 320, "num_hidden_layers": 2, "rope_theta": recipe.theta,
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    draft.path("model/config.json").write_text(json.dumps(qwen3))
+    config = NeoConfig.from_qwen3(
+        qwen3, num_prebuffer_layers=1, image_start_id=1, image_context_id=2, image_end_id=3, patch_hidden=16
+    )
+    chance = torch.Generator().manual_seed(recipe.seed)
+    tensors = {
+        name: torch.ones(shape) if len(shape) == 1 else 0.1 * torch.randn(shape, generator=chance)
+        for name, shape in qwen3_shapes(config).items()
+    }
+    save_file(tensors, draft.path("model/model.safetensors"), {"format": "pt"})
+
+
+def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -> None:
+    """Rows of two or three documents; every third row has no picture."""
+    import pyarrow as pa
+    import xxhash
+    from tokenizers import Tokenizer
+
+    from stages.packing.row_layout import row_key, row_members
+    from stages.tables import sample_id_type, write_table
+    from stages.tar_writer import TarWriter
+
+    tokenizer = Tokenizer.from_file(str(llm.place(draft.scratch / "llm") / "tokenizer.json"))
+    ids = [tokenizer.token_to_id(token) for token in ("<img>", "<IMG_CONTEXT>", "</img>")]
+    index = []
+    tar_path = draft.path("rows.tar")
+    with TarWriter(tar_path) as tar:
+        for number in range(recipe.num_rows):
+            documents, tokens, supervised, grids, images = row_content(number, recipe, tokenizer, ids)
+            start = tar.size_bytes
+            tar.add(row_key(number), row_members(tokens, supervised, documents, grids, images))
+            index.append((number, start, tar.size_bytes - start, len(tokens), documents))
+    data = tar_path.read_bytes()
+    table = pa.table(
+        {
+            "row": pa.array([row for row, *_ in index], pa.int64()),
+            "offset": pa.array([start for _, start, *_ in index], pa.int64()),
+            "size_bytes": pa.array([size for _, _, size, *_ in index], pa.int64()),
+            "digest": pa.array(
+                [xxhash.xxh3_64_intdigest(data[start : start + size]) for _, start, size, *_ in index], pa.uint64()
+            ),
+            "num_tokens": pa.array([num for *_, num, _ in index], pa.int32()),
+            "sample_ids": pa.array(
+                [[one.sample_id for one in documents] for *_, documents in index], pa.list_(sample_id_type())
+            ),
+            "sources": [[one.source for one in documents] for *_, documents in index],
+        }
+    )
+    write_table(table, draft.path("index.parquet"))
+    draft.fact(first_row=0, num_rows=recipe.num_rows)
+
+
+def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]):
+    from stages.packing.row_layout import DocumentFacts
+
+    rng = np.random.default_rng((recipe.seed, number))
+    documents, tokens, supervised, grids, images = [], [], [], [], []
+    for place in range(int(rng.integers(2, 4))):
+        picture = number % 3 != 0 and place == 0
+        text = tokenizer.encode(" ".join(rng.choice(WORDS, int(rng.integers(3, 8))))).ids[:12]
+        here = [ids[0], ids[1], ids[1], ids[2], *text] if picture else text
+        if picture:
+            grids.append((2, 4) if number == recipe.turned_row else (4, 2))
+            images.append(b"\xff\xd8\xffbroken" if number == recipe.broken_row else jpeg(rng))
+        documents.append(
+            DocumentFacts(
+                sample_id=bytes(rng.integers(0, 256, 16, dtype=np.uint8)),
+                source="pairs" if picture else "text",
+                repetition=0,
+                piece=0,
+                num_tokens=len(here),
+                num_pictures=int(picture),
+            )
+        )
+        tokens += here
+        supervised += [False] * (len(here) - len(text)) + [True] * len(text)
+    return documents, np.array(tokens, np.int32), np.array(supervised, bool), grids, images
+
+
+def jpeg(rng: np.random.Generator) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (32, 64), tuple(rng.integers(0, 256, 3).tolist())).save(file, "JPEG")
+    return file.getvalue()
+
+
+@dataclass
+class SmallWorld:
+    """Carries out steps in one store, each time as another attempt."""
+
+    store: Store
+    events: list[Event] = field(default_factory=list)
+    num_attempts: int = 0
+
+    def make(
+        self, step: Step[Any], layout: GangLayout | None = None, trouble: Callable[[Rank], None] | None = None
+    ) -> Manifest:
+        """Make a step and whatever it reads that is missing. `trouble` is done to each rank before it begins."""
+        for needed in step.walk()[:-1]:
+            self._carry_out(needed, GangLayout(), None)
+        return self._carry_out(step, layout or GangLayout(), trouble)
+
+    def open(self, step: Step[Any]) -> Any:
+        return open_artifact(self.store, step.stage.name, step.fingerprint, step.stage.makes)
+
+    def making(self, step: Step[Any]) -> Making:
+        """As the last attempt saw it."""
+        return self._order(step).making
+
+    def _carry_out(self, step: Step[Any], layout: GangLayout, trouble: Callable[[Rank], None] | None) -> Manifest:
+        self.num_attempts += 1
+        return carry_out(
+            self._order(step), partial(troubled_context, layout=layout, trouble=trouble), self.events.append
+        )
+
+    def _order(self, step: Step[Any]) -> StepOrder:
+        return StepOrder(
+            step=step.name,
+            stage=step.stage,
+            recipe=step.recipe,
+            fingerprint=step.fingerprint,
+            inputs={name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()},
+            store=self.store,
+            run="run",
+            attempt=f"run-{self.num_attempts}",
+        )
+
+
+class TroubledContext(LocalContext):
+    """A local context that does something to each rank before the stage's own function has it."""
+
+    trouble: Callable[[Rank], None] | None = None
+
+    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+        super().run_ranks(partial(enter_troubled, trouble=self.trouble, rank_main=rank_main))
+
+
+def enter_troubled(rank: Rank, trouble: Callable[[Rank], None] | None, rank_main: Callable[[Rank], None]) -> None:
+    if trouble is not None:
+        trouble(rank)
+    rank_main(rank)
+
+
+@contextmanager
+def troubled_context(
+    making: Making, post: Any, layout: GangLayout, trouble: Callable[[Rank], None] | None
+) -> Iterator[TroubledContext]:
+    with scratch_folder(making.step) as scratch:
+        context = TroubledContext(making=making, scratch=scratch, post=post, layout=layout)
+        context.trouble = trouble
+        yield context
