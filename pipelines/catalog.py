@@ -79,9 +79,9 @@ def find_pipeline(request: str) -> Pipeline:
 
 
 def suggestion(word: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """`; did you mean 'kept'?` if one of the known words is close, else nothing."""
+    """` (did you mean 'kept'?)` if one of the known words is close, else nothing."""
     close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def load_user_file(file: UserFile) -> ModuleType:

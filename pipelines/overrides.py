@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -135,10 +135,12 @@ def _read(text: str, wanted: Any, name: str) -> Any:
 
 
 def _type_name(wanted: Any) -> str:
-    schema = TypeAdapter(wanted).json_schema() if not isinstance(wanted, type) else None
-    if schema and "enum" in schema:
+    if isinstance(wanted, type) and not get_args(wanted):
+        return wanted.__name__
+    schema = TypeAdapter(wanted).json_schema()
+    if "enum" in schema:
         return "one of " + ", ".join(json.dumps(item) for item in schema["enum"])
-    return getattr(wanted, "__name__", str(wanted))
+    return str(wanted).replace("typing.", "")
 
 
 def _complaints(error: ValidationError, text: str) -> str:

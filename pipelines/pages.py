@@ -132,12 +132,12 @@ def step_note(request: Request, step: FrozenStep, manifest: Manifest, link: Call
         f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{manifest.fingerprint}' `` "
         "and likewise for `neo.input.<name>`.",
         "",
-        f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `neo run {request.request}` goes on.",
+        f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `{request.command}` goes on.",
     ]
     return "\n".join(lines)
 
 
-def run_note(request: Request, outcome: str, resume: str, link: Callable[[str], str]) -> str:
+def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
     """What a run's page says in words."""
     steps = [f"1. {link(step.name)}: {step.stage} `{step.fingerprint[:SHOWN_DIGITS]}`" for step in request.steps]
     settings = [f"- `--set {setting}`" for setting in request.settings]
@@ -149,7 +149,7 @@ def run_note(request: Request, outcome: str, resume: str, link: Callable[[str], 
             "Steps:",
             *steps,
             "",
-            f"`{resume}` goes on from what is committed; `neo show {request.run}` says how it stands.",
+            f"`{request.command}` goes on from what is committed; `neo show {request.run}` says how it stands.",
         ]
     )
 

@@ -68,7 +68,7 @@ def decide(request: Request, store: Store) -> Plan:
             target = request.targets[0]
             raise RefusedError(
                 f"--only {target}: it reads {', '.join(missing)}, not committed in {store.url}",
-                then=f"neo run {request.request} --until {target}",
+                then=request.model_copy(update={"only": None, "until": target}).command,
             )
     found = {name: manifest for name, manifest in manifests.items() if manifest is not None}
     return Plan(request=request, decisions=tuple(decisions.values()), manifests=found)

@@ -38,7 +38,7 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     for step, ending in result.endings.items():
         if ending.ending in ("failed", "superseded"):
             yield f"{step}: {ending.reason}"
-        if ending.details:
+        if ending.ending == "failed" and ending.details:
             yield f"  traceback: {_place(result.run.store, log_key(result.run, result.attempt, step))}"
     for step, artifact in artifacts.items():
         yield from _accuracy(step, artifact)

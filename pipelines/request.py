@@ -5,6 +5,7 @@ Owns the frozen form of a pipeline and its return to stages and recipes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,10 +57,12 @@ class Request(_Frozen):
     pipeline: str
     request: str
     settings: tuple[str, ...] = ()
+    until: str | None = None
+    """The step up to which was asked for; None for all."""
+    only: str | None = None
+    """The step that was asked for alone: everything it reads must be committed."""
     targets: tuple[str, ...]
     """The steps that were asked for; the others are there because these read them."""
-    only: bool = False
-    """Make the targets alone; everything they read must be committed."""
     steps: tuple[FrozenStep, ...]
     """Inputs before what reads them."""
     user_file: UserFile | None = None
@@ -68,8 +71,18 @@ class Request(_Frozen):
     def run(self) -> str:
         """The run's name: the same for the same steps and targets, whoever asks and whenever."""
         steps = {step.name: step.fingerprint for step in self.steps}
-        asked = {"pipeline": self.pipeline, "steps": steps, "targets": list(self.targets), "only": self.only}
+        asked = {"pipeline": self.pipeline, "steps": steps, "targets": list(self.targets), "only": bool(self.only)}
         return f"{self.pipeline}-{digest(asked)[:RUN_DIGITS]}"
+
+    @property
+    def command(self) -> str:
+        """What to type to carry this out, or to go on with it."""
+        words = ["neo", "run", self.request]
+        words += [word for setting in self.settings for word in ("--set", setting)]
+        words += ["--until", self.until] if self.until else []
+        words += ["--only", self.only] if self.only else []
+        uses = [f"{step.name}={step.fingerprint[:SHOWN_DIGITS]}" for step in self.steps if step.used]
+        return shlex.join([*words, *(word for use in uses for word in ("--use", use))])
 
     def step(self, name: str) -> FrozenStep:
         return next(step for step in self.steps if step.name == name)
@@ -109,8 +122,9 @@ def freeze(pipeline: Pipeline, store: Store, selection: Selection, settings: tup
         pipeline=pipeline.name,
         request=pipeline.request,
         settings=settings,
+        until=selection.until,
+        only=selection.only,
         targets=targets,
-        only=selection.only is not None,
         steps=tuple(frozen.values()),
         user_file=pipeline.user_file,
     )

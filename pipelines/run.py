@@ -128,16 +128,21 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
     """The attempt itself: its outcome, how each step ended, and what went wrong beside the steps."""
     plan, store = attempt.plan, attempt.run.store
     endings: dict[str, StepEnding] = {}
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, StepEnded):
+            endings[event.step] = StepEnding(event.outcome, event.reason)
+        attempt.post(event)
+
     try:
         for decision in plan.decisions:
             if decision.action == "reuse":
                 items = _items(store, plan.request.step(decision.step))
-                attempt.post(StepEnded(step=decision.step, outcome="reused", items=items))
-                endings[decision.step] = StepEnding("reused")
+                on_event(StepEnded(step=decision.step, outcome="reused", items=items))
         orders = orders_of(plan, store, attempt.run.name, attempt.number)
         edges = {name: sorted({item.step for item in plan.request.step(name).inputs.values()}) for name in orders}
         with stop_on_signals(attempt.screen.note) as stop, attempt.screen.watching():
-            outcomes = run_graph(orders, edges, attempt.site, attempt.post, stop)
+            outcomes = run_graph(orders, edges, attempt.site, on_event, stop)
     except KeyboardInterrupt:
         return "interrupted", endings, "stopped at once by a second Ctrl-C"
     except Exception as error:

@@ -350,7 +350,7 @@ class RunPages:
         return f"[{step}](#/experiments/{self._experiment}/runs/{found})" if found else step
 
     def _run_note(self, outcome: str) -> str:
-        return pages.run_note(self.request, outcome, f"neo run {self.request.request}", self._link)
+        return pages.run_note(self.request, outcome, self._link)
 
     def _manifest(self, step: FrozenStep) -> Manifest | None:
         return read_manifest(self._run.store, step.stage, step.fingerprint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -45,17 +44,7 @@ def plan(
     answer = Answer(as_json=as_json)
     found = planned(asked, Store(find_site(site).store))
     answer.say(plan_table(found, graph=graph), in_words(found))
-    answer.end(plan_document(found), then=run_command(asked))
-
-
-def run_command(asked: Asked) -> str:
-    """The command that carries out what was asked."""
-    words = ["neo", "run", asked.recipe]
-    for option, values in (("--set", asked.settings), ("--use", asked.uses)):
-        words += [word for value in values for word in (option, value)]
-    for option, step in (("--until", asked.until), ("--only", asked.only)):
-        words += [option, step] if step else []
-    return shlex.join(words)
+    answer.end(plan_document(found), then=found.request.command)
 
 
 def plan_table(plan: Plan, *, graph: bool) -> Table:

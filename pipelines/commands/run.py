@@ -18,7 +18,7 @@ from pipelines.commands.answer import (
     open_store,
 )
 from pipelines.commands.asking import Asked, planned
-from pipelines.commands.plan import in_words, plan_document, plan_table, run_command
+from pipelines.commands.plan import in_words, plan_document, plan_table
 from pipelines.courier import settle
 from pipelines.display import Display
 from pipelines.exits import ExitCode
@@ -52,11 +52,7 @@ def run(
     answer.say(plan_table(plan, graph=False), in_words(plan), "")
     result = carry_out(plan, place, lambda board: Display(answer.console, board), machines())
     answer.say(*report(plan, result, place))
-    then = (
-        look_closer(plan)
-        if result.code == ExitCode.DONE
-        else f"{run_command(asked)}   (goes on from what is committed)"
-    )
+    then = look_closer(plan) if result.code == ExitCode.DONE else plan.request.command
     answer.end(result_document(plan, result), then=then, code=result.code)
 
 

@@ -68,7 +68,7 @@ def _show_run(run: Run, answer: Answer) -> None:
         ],
     }
     target = f"{run.request.pipeline}/{run.request.targets[0]}"
-    then = f"neo run {run.request.request}" if plan.to_make else f"neo show {target}"
+    then = run.request.command if plan.to_make else f"neo show {target}"
     answer.end(document, then=then)
 
 
