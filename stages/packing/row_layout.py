@@ -95,14 +95,26 @@ def row_members(
 
 def parse_row(number: int, data: bytes) -> Row:
     """The row in this piece of a tar. Raises `RowLayoutError` where it is not exactly the members of that row."""
-    import numpy as np
-
-    members = dict(_members(row_key(number), data))
     try:
-        facts = json.loads(members.pop(FACTS))
-        token_ids, supervised = _array(members.pop(TOKENS), "<i4"), _array(members.pop(SUPERVISED), "|b1")
+        return _parsed(number, data)
+    except RowLayoutError:
+        raise
     except KeyError as missing:
         raise RowLayoutError(f"row {number} has no member {missing}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RowLayoutError(f"row {number} does not parse: {error}") from error
+
+
+def _parsed(number: int, data: bytes) -> Row:
+    import numpy as np
+
+    members: dict[str, bytes] = {}
+    for ending, member in _members(row_key(number), data):
+        if ending in members:
+            raise RowLayoutError(f"row {number} has two members {ending!r}")
+        members[ending] = member
+    facts = json.loads(members.pop(FACTS))
+    token_ids, supervised = _array(members.pop(TOKENS), "<i4"), _array(members.pop(SUPERVISED), "|b1")
     lengths = [document["num_tokens"] for document in facts["documents"]]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     num_pictures = sum(document["num_pictures"] for document in facts["documents"])
@@ -154,10 +166,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 def _array(data: bytes, dtype: str) -> NDArray[Any]:
     import numpy as np
 
-    try:
-        array: NDArray[Any] = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
-    except ValueError as error:
-        raise RowLayoutError(f"an array does not parse: {error}") from error
+    array: NDArray[Any] = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
     if array.dtype.str != dtype or array.ndim != 1:
         raise RowLayoutError(f"an array is {array.dtype.str} {array.shape}, expected {dtype} in one dimension")
     return array

@@ -3,14 +3,15 @@ conversations, and a language model folder that holds a tokenizer."""
 
 import hashlib
 import random
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from cluster.local import local_context
-from stages.artifact import AnyArtifact, open_artifact
-from stages.contract import Part, PartDraft, Recipe, StageContext
+from stages.artifact import AnyArtifact, Manifest, open_artifact
+from stages.contract import Event, Part, PartDraft, Recipe, StageContext
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.kinds import BaseLlm, Conversations, KeptPairs, RawPairs, TextDocuments
 from stages.order import StepOrder, carry_out
@@ -157,13 +158,40 @@ CHATS = make_chats.bind("chats", ChatsRecipe(), KEPT)
 LLM = make_llm.bind("llm", TokenizerRecipe())
 
 
-def make(step: Step[AnyArtifact], store: Store, attempt: str = "run-1") -> AnyArtifact:
+class StoppedError(Exception):
+    """The test's own way of dying."""
+
+
+def order_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepOrder:
+    return StepOrder(
+        step=step.name,
+        stage=step.stage,
+        recipe=step.recipe,
+        fingerprint=step.fingerprint,
+        inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
+        store=store,
+        run="run",
+        attempt=attempt,
+    )
+
+
+def run(order: StepOrder, stop_after_parts: int | None = None) -> Manifest | None:
+    """Carry out one step; None where it is stopped after so many recorded parts."""
+    num_recorded = 0
+
+    def post(event: Event) -> None:
+        nonlocal num_recorded
+        num_recorded += event.event == "part"
+        if num_recorded == stop_after_parts:
+            raise StoppedError
+
+    with suppress(StoppedError):
+        return carry_out(order, local_context, post)
+    return None
+
+
+def make(step: Step[AnyArtifact], store: Store) -> AnyArtifact:
     """Make a step and all it reads, and open what it made."""
     for one in step.walk():
-        inputs = {name: (made.stage.name, made.fingerprint) for name, made in one.edges.items()}
-        order = StepOrder(
-            step=one.name, stage=one.stage, recipe=one.recipe, fingerprint=one.fingerprint, inputs=inputs,
-            store=store, run="run", attempt=attempt,
-        )  # fmt: skip
-        carry_out(order, local_context, lambda event: None)
+        run(order_of(one, store, "run-1"))
     return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)
