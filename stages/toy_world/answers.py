@@ -1,0 +1,127 @@
+"""What the toy web answers for a path: pictures, mostly, and what the web answers instead.
+
+An answer is a pure function of the path, which holds the seed. Opens no socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from stages.toy_world import draw
+from stages.toy_world.addresses import Address, address_of
+from stages.toy_world.chance import generator
+from stages.toy_world.oddities import Oddity, oddity, original_number
+from stages.toy_world.scene import Scene, scene
+
+REDIRECT_STATUSES = (301, 302, 307, 308)
+FORBIDDEN_PLACES = (
+    "http://169.254.169.254/latest/meta-data/",
+    "file:///etc/hostname",
+    "http://[::1]/admin",
+    "http://10.0.0.1/router.jpg",
+)
+STALL_SECONDS = 60.0
+SECONDS_PER_DRIPPED_BYTE = 0.25
+ENDLESS_PIECE = bytes(1 << 20)
+NUM_ENDLESS_PIECES = 4096
+SIGN_IN_PAGE = b"<!doctype html><title>Sign in</title><p>This picture is for members.</p>\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, as plain values."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "image/jpeg"),)
+    body: bytes = b""
+    delay_seconds: float = 0.0
+    """Silence before the first byte."""
+    seconds_per_byte: float = 0.0
+    """Silence before each byte of the body."""
+    num_bodies: int = 1
+    """How often the body is sent, end to end."""
+
+
+NOT_FOUND = Answer(status=404, headers=(("Content-Type", "text/plain"),), body=b"not found\n")
+UNAVAILABLE = Answer(
+    status=503, headers=(("Content-Type", "text/plain"), ("Retry-After", "1")), body=b"try again later\n"
+)
+
+
+def answer(path: str) -> Answer:
+    """What the server answers for a path; 404 for one that names nothing here."""
+    address = address_of(path)
+    if address is None:
+        return NOT_FOUND
+    match address.area:
+        case "train":
+            return TREATMENTS[oddity(address.seed, address.number)](address)
+        case "circle":
+            return _redirect(302, replace(address, area="train").url)
+        case "moved" | "heldout":
+            return _drawn(draw.jpeg, address)
+
+
+def scene_at(address: Address) -> Scene:
+    """The scene of the picture at an address, however the server treats it."""
+    return scene(address.seed, "heldout" if address.area == "heldout" else "train", address.number)
+
+
+def _drawn(encoded: Callable[[Scene], bytes], address: Address) -> Answer:
+    return Answer(body=encoded(scene_at(address)))
+
+
+def _redirect(status: int, target: str) -> Answer:
+    return Answer(status=status, headers=(("Location", target),))
+
+
+def _moved(address: Address) -> Answer:
+    status = REDIRECT_STATUSES[address.number % len(REDIRECT_STATUSES)]
+    return _redirect(status, replace(address, area="moved").url)
+
+
+def _trespassing(address: Address) -> Answer:
+    return _redirect(302, FORBIDDEN_PLACES[address.number % len(FORBIDDEN_PLACES)])
+
+
+def _truncated(address: Address) -> Answer:
+    whole = draw.jpeg(scene_at(address))
+    return Answer(body=whole[: len(whole) // 2])
+
+
+def _copy(address: Address) -> Answer:
+    return _drawn(draw.jpeg, replace(address, number=original_number(address.seed, address.number)))
+
+
+def _slow(address: Address) -> Answer:
+    delay_seconds = generator(address.seed, "delay", address.number).uniform(0.3, 1.0)
+    return replace(_drawn(draw.jpeg, address), delay_seconds=delay_seconds)
+
+
+TREATMENTS: dict[Oddity, Callable[[Address], Answer]] = {
+    Oddity.PLAIN: lambda address: _drawn(draw.jpeg, address),
+    Oddity.MISSING: lambda _: NOT_FOUND,
+    Oddity.MOVED: _moved,
+    Oddity.CIRCLING: lambda address: _redirect(302, replace(address, area="circle").url),
+    Oddity.TRESPASSING: _trespassing,
+    Oddity.TRUNCATED: _truncated,
+    Oddity.PAGE: lambda _: Answer(body=SIGN_IN_PAGE),
+    Oddity.DOT: lambda _: Answer(body=draw.plain_jpeg(1, 1)),
+    Oddity.SLIVER: lambda _: Answer(body=draw.plain_jpeg(6000, 20)),
+    Oddity.ANIMATED: lambda address: _drawn(draw.animated_gif, address),
+    Oddity.COPY: _copy,
+    Oddity.CMYK: lambda address: _drawn(draw.cmyk_jpeg, address),
+    Oddity.TURNED: lambda address: _drawn(draw.turned_jpeg, address),
+    Oddity.TRANSPARENT: lambda address: _drawn(draw.alpha_png, address),
+    Oddity.SLOW: _slow,
+    Oddity.STALLED: lambda address: replace(_drawn(draw.jpeg, address), delay_seconds=STALL_SECONDS),
+    Oddity.DRIPPING: lambda address: replace(_drawn(draw.jpeg, address), seconds_per_byte=SECONDS_PER_DRIPPED_BYTE),
+    Oddity.ENDLESS: lambda _: Answer(body=ENDLESS_PIECE, num_bodies=NUM_ENDLESS_PIECES),
+    Oddity.BOMB: lambda _: Answer(body=draw.bomb_png(12_000, 10_000)),
+    Oddity.UNAVAILABLE: lambda _: UNAVAILABLE,
+    Oddity.EMPTY: lambda _: Answer(),
+    Oddity.OPTED_OUT: lambda address: replace(
+        _drawn(draw.jpeg, address), headers=(("Content-Type", "image/jpeg"), ("X-Robots-Tag", "noai"))
+    ),
+}

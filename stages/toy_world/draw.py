@@ -1,0 +1,131 @@
+"""Draw a scene: Pillow shapes and type, encoded as the web encodes pictures. Pure: equal scenes give equal bytes."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.toy_world.scene import Box, Scene
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw as Canvas
+    from PIL.ImageFont import FreeTypeFont
+
+RGB = tuple[int, int, int]
+
+COLOUR_RGB: dict[str, RGB] = {
+    "red": (215, 25, 25),
+    "green": (25, 165, 45),
+    "blue": (30, 60, 225),
+    "yellow": (240, 215, 20),
+    "black": (20, 20, 20),
+}
+TYPE_RGB: RGB = (70, 50, 80)
+TYPE_PX = 46
+TYPE_STROKE_PX = 1
+"""Added to each side of a stroke: bold."""
+ORIENTATION_TAG = 0x0112
+
+
+def picture(scene: Scene) -> Image.Image:
+    """The scene in RGB, `height_px` by `width_px`."""
+    image = Image.new("RGB", (scene.width_px, scene.height_px), scene.tint)
+    _draw_on(ImageDraw.Draw(image), scene)
+    return image
+
+
+def jpeg(scene: Scene) -> bytes:
+    """The scene as an ordinary JPEG."""
+    return _encoded(picture(scene), "JPEG", quality=scene.quality)
+
+
+def cmyk_jpeg(scene: Scene) -> bytes:
+    """The scene as a JPEG of four inks, as print shops leave on the web."""
+    return _encoded(picture(scene).convert("CMYK"), "JPEG", quality=scene.quality)
+
+
+def turned_jpeg(scene: Scene) -> bytes:
+    """The scene stored on its side, with the EXIF orientation that sets it upright."""
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = 6
+    return _encoded(picture(scene).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=scene.quality, exif=exif)
+
+
+def alpha_png(scene: Scene) -> bytes:
+    """The scene as a PNG on a transparent ground."""
+    image = Image.new("RGBA", (scene.width_px, scene.height_px), (0, 0, 0, 0))
+    _draw_on(ImageDraw.Draw(image), scene)
+    return _encoded(image, "PNG")
+
+
+def animated_gif(scene: Scene) -> bytes:
+    """The scene and its mirror image, alternating."""
+    image = picture(scene)
+    mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return _encoded(image, "GIF", save_all=True, append_images=[mirrored], duration=500, loop=0)
+
+
+def plain_jpeg(width_px: int, height_px: int) -> bytes:
+    """An empty picture of any size: tracking pixels and slivers."""
+    return _encoded(Image.new("RGB", (width_px, height_px), "white"), "JPEG")
+
+
+def bomb_png(width_px: int, height_px: int) -> bytes:
+    """A few kilobytes that unfold to a huge picture."""
+    return _encoded(Image.new("1", (width_px, height_px)), "PNG")
+
+
+def _encoded(image: Image.Image, encoding: str, **options: object) -> bytes:
+    body = io.BytesIO()
+    image.save(body, encoding, **options)
+    return body.getvalue()
+
+
+def _draw_on(canvas: Canvas, scene: Scene) -> None:
+    fill = _shaded(COLOUR_RGB[scene.colour], scene.shade)
+    for box in scene.shape_boxes:
+        _draw_shape(canvas, scene.shape, box, fill)
+    canvas.text(
+        scene.word_centre,
+        scene.word,
+        font=_font(),
+        fill=_shaded(TYPE_RGB, scene.shade),
+        anchor="mm",
+        stroke_width=TYPE_STROKE_PX,
+    )
+
+
+def _draw_shape(canvas: Canvas, shape: str, box: Box, fill: RGB) -> None:
+    left, top, right, bottom = box
+    third = (right - left) // 3
+    match shape:
+        case "circle":
+            canvas.ellipse(box, fill=fill)
+        case "square":
+            canvas.rectangle(box, fill=fill)
+        case "triangle":
+            canvas.polygon([((left + right) / 2, top), (right, bottom), (left, bottom)], fill=fill)
+        case "cross":
+            canvas.rectangle((left + third, top, right - third, bottom), fill=fill)
+            canvas.rectangle((left, top + third, right, bottom - third), fill=fill)
+        case "ring":
+            canvas.ellipse(box, outline=fill, width=max(4, third // 2))
+        case _:
+            raise ValueError(f"no way to draw the shape {shape!r}; teach draw.py how")
+
+
+def _shaded(colour: RGB, shade: int) -> RGB:
+    red, green, blue = (min(255, max(0, channel + shade)) for channel in colour)
+    return red, green, blue
+
+
+@lru_cache(maxsize=1)
+def _font() -> FreeTypeFont:
+    """The typeface that Pillow brings along."""
+    font = ImageFont.load_default(TYPE_PX)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("this Pillow was built without FreeType; install the wheel from PyPI (pip install pillow)")
+    return font

@@ -1,0 +1,168 @@
+"""What a toy picture shows: a pure function of (seed, name), drawn elsewhere.
+
+One to three shapes of one colour stand in a band along one side of the picture; the rest holds a short word in large
+type. A scene is a combination of five attributes, and one combination in five (a Latin slice: the attribute indices
+sum to the seed modulo 5) is shown in held-out pictures only. Each answer is equally frequent over the slice, so
+guessing scores exactly `chance(kind)`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Literal, TypeAlias
+
+from stages.toy_world.chance import generator
+
+Kind: TypeAlias = Literal["colour", "shape", "position", "count", "word"]
+Split: TypeAlias = Literal["train", "heldout", "told"]
+"""`told` scenes are described in the text-only corpus and never drawn."""
+Point: TypeAlias = tuple[int, int]
+Box: TypeAlias = tuple[int, int, int, int]
+
+KINDS: tuple[Kind, ...] = ("colour", "shape", "position", "count", "word")
+ANSWERS: dict[Kind, tuple[str, ...]] = {
+    "colour": ("red", "green", "blue", "yellow", "black"),
+    "shape": ("circle", "square", "triangle", "cross", "ring"),
+    "position": ("left", "right", "top", "bottom"),
+    "count": ("one", "two", "three"),
+    "word": ("sun", "fly", "key", "dog", "box"),
+}
+"""The possible answers to each kind of question."""
+
+SIZES_PX = (
+    (160, 160), (160, 160), (192, 160), (192, 160), (160, 192), (160, 192),
+    (224, 160), (160, 224), (192, 192), (152, 168),
+)  # fmt: skip
+"""Widths and heights, 25 to 36 visual tokens of 32 x 32 px; the last is resized before it is cut into patches."""
+BAND_PX = 64
+"""Breadth of the band in which the shapes stand."""
+SIDES_PX = (36, 42)
+"""Smallest and largest shape; a fifth of the short side of the largest picture and more."""
+MAX_JITTER_PX = 2
+"""How far anything is moved from its place, each way."""
+NUM_PLACES = 3
+"""Places for shapes along the band, some of which are taken."""
+
+NUM_LATIN_CLASSES = 5
+NUM_HELDOUT_COMBINATIONS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One picture: the five attributes that are asked about, and where everything stands, in pixels."""
+
+    colour: str
+    shape: str
+    position: str
+    count: str
+    word: str
+    width_px: int
+    height_px: int
+    shape_boxes: tuple[Box, ...]
+    """Left, top, right, bottom of each shape."""
+    word_centre: Point
+    """The middle of the word."""
+    tint: tuple[int, int, int]
+    """Background, light."""
+    shade: int
+    """Added to the channels of the colour and of the type."""
+    quality: int
+    """Of the JPEG."""
+
+    def answer(self, kind: Kind) -> str:
+        """The right answer to a question of this kind."""
+        return str(getattr(self, kind))
+
+
+def chance(kind: Kind) -> float:
+    """Expected accuracy of guessing, over the held-out pictures."""
+    return 1 / len(ANSWERS[kind])
+
+
+def scene(seed: int, split: Split, number: int) -> Scene:
+    """The scene of picture `number`. A held-out combination of attributes is never in a training picture."""
+    rng = generator(seed, "scene", split, number)
+    if split == "heldout":
+        order = _heldout_order(seed)
+        combination = order[number % len(order)]
+    else:
+        combination = _train_combination(seed, rng)
+    return _placed(combination, rng)
+
+
+def is_heldout(seed: int, combination: tuple[str, ...]) -> bool:
+    """Whether this combination of attributes, in the order of `KINDS`, is kept out of training."""
+    indices = (ANSWERS[kind].index(answer) for kind, answer in zip(KINDS, combination, strict=True))
+    return sum(indices) % NUM_LATIN_CLASSES == seed % NUM_LATIN_CLASSES
+
+
+def _train_combination(seed: int, rng: random.Random) -> tuple[str, ...]:
+    while True:
+        combination = tuple(rng.choice(ANSWERS[kind]) for kind in KINDS)
+        if not is_heldout(seed, combination):
+            return combination
+
+
+@lru_cache(maxsize=8)
+def _heldout_order(seed: int) -> tuple[tuple[str, ...], ...]:
+    combinations = [c for c in product(*(ANSWERS[kind] for kind in KINDS)) if is_heldout(seed, c)]
+    generator(seed, "heldout order").shuffle(combinations)
+    return tuple(combinations)
+
+
+def _placed(combination: tuple[str, ...], rng: random.Random) -> Scene:
+    colour, shape, position, count, word = combination
+    width_px, height_px = rng.choice(SIZES_PX)
+    places = rng.sample(range(NUM_PLACES), ANSWERS["count"].index(count) + 1)
+    centres = [_centre(position, place, width_px, height_px) for place in sorted(places)]
+    return Scene(
+        colour=colour,
+        shape=shape,
+        position=position,
+        count=count,
+        word=word,
+        width_px=width_px,
+        height_px=height_px,
+        shape_boxes=tuple(_box_around(centre, rng) for centre in centres),
+        word_centre=_jittered(_word_centre(position, width_px, height_px), rng),
+        tint=(rng.randint(225, 255), rng.randint(225, 255), rng.randint(225, 255)),
+        shade=rng.randint(-15, 15),
+        quality=rng.randint(85, 95),
+    )
+
+
+def _centre(position: str, place: int, width_px: int, height_px: int) -> Point:
+    """The middle of one place in the band."""
+    long_px = height_px if position in {"left", "right"} else width_px
+    pitch_px = 64 if long_px >= 3 * 64 else 48
+    along = long_px // 2 + (place - 1) * pitch_px
+    middle = BAND_PX // 2
+    return {
+        "left": (middle, along),
+        "right": (width_px - middle, along),
+        "top": (along, middle),
+        "bottom": (along, height_px - middle),
+    }[position]
+
+
+def _word_centre(position: str, width_px: int, height_px: int) -> Point:
+    """The middle of what the band leaves."""
+    beyond = {"left": (BAND_PX, 0), "right": (-BAND_PX, 0), "top": (0, BAND_PX), "bottom": (0, -BAND_PX)}[position]
+    return (width_px + beyond[0]) // 2, (height_px + beyond[1]) // 2
+
+
+def _box_around(centre: Point, rng: random.Random) -> Box:
+    side = rng.randint(*SIDES_PX)
+    x, y = _jittered(centre, rng)
+    left, top = x - side // 2, y - side // 2
+    return left, top, left + side, top + side
+
+
+def _jittered(point: Point, rng: random.Random) -> Point:
+    return (
+        point[0] + rng.randint(-MAX_JITTER_PX, MAX_JITTER_PX),
+        point[1] + rng.randint(-MAX_JITTER_PX, MAX_JITTER_PX),
+    )
