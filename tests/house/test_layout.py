@@ -64,12 +64,9 @@ def test_an_init_file_holds_no_logic(trees: dict[Path, ast.Module]) -> None:
     assert not busy
 
 
-def test_every_test_has_a_file_that_it_mirrors() -> None:
-    """tests/<floor>/test_<file>.py is about <floor>/<file>.py or the room <floor>/<file>/."""
-    orphans = []
-    for floor in FLOORS:
-        for test in (ROOT / "tests" / floor).rglob("test_*.py"):
-            mirrored = ROOT / floor / test.parent.relative_to(ROOT / "tests" / floor) / test.stem.removeprefix("test_")
-            if not (mirrored.with_suffix(".py").is_file() or mirrored.is_dir()):
-                orphans.append(str(test.relative_to(ROOT)))
-    assert not orphans
+@pytest.mark.parametrize("readme", sorted(ROOT.glob("*/README.md")), ids=lambda path: path.parent.name)
+def test_the_readme_of_a_floor_names_what_is_on_it(readme: Path) -> None:
+    text, floor = readme.read_text(), readme.parent
+    files = {path.name for path in floor.glob("*.py") if path.name != "__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in floor.glob("*/__init__.py")}
+    assert sorted(name for name in files | rooms if name not in text) == []
