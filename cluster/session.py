@@ -1,29 +1,29 @@
 """The Ray of a run: started on this machine for its time, or a running cluster that is joined.
 
 A local Ray is private: a folder, a token and an address of its own, so that it neither joins nor disturbs another. It
-ends with the process that started it, however that ends, and what a killed one left in the temporary folder is swept
-away by the next.
+ends with the process that started it, however that ends, and leaves neither processes nor files.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import logging
 import os
 import secrets
-import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import ray
 
 from cluster.site import Site
 
+REAPER = Path(__file__).with_name("reaper.py")
 LONGEST_FOLDER_CHARS = 12
 """Ray puts some 90 characters of its own behind it, and the path of a Unix socket has at most 107."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
@@ -60,10 +60,10 @@ def ray_session(site: Site) -> Iterator[None]:
 
 @contextmanager
 def _local_ray(site: Site) -> Iterator[None]:
-    with ExitStack() as stack:
-        home = stack.enter_context(_private_folder("neo-ray-", _short_folder()))
-        scratch = stack.enter_context(_private_folder("neo-scratch-", Path(tempfile.gettempdir())))
-        private = {"RAY_TMPDIR": str(home), "TMPDIR": str(scratch), "RAY_AUTH_TOKEN": _token()}
+    home = tempfile.mkdtemp(prefix="neo-ray-", dir=_short_folder())
+    scratch = tempfile.mkdtemp(prefix="neo-scratch-")
+    private = {"RAY_TMPDIR": home, "TMPDIR": scratch, "RAY_AUTH_TOKEN": _token()}
+    with _reaped(home, scratch):
         with _environment({**SETTINGS, **private}), _kept_sigterm_handler():
             ray.init(
                 address="local",
@@ -73,7 +73,19 @@ def _local_ray(site: Site) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        stack.callback(ray.shutdown)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _reaped(home: str, scratch: str) -> Iterator[None]:
+    """Afterwards, or once this process is killed, no process of the Ray in `home` lives and both folders are gone."""
+    reaper = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(REAPER), home, home, scratch], stdin=subprocess.PIPE, start_new_session=True
+    )
+    with reaper:  # its end closes the pipe and waits
         yield
 
 
@@ -83,39 +95,9 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-@contextmanager
-def _private_folder(prefix: str, parent: Path) -> Iterator[Path]:
-    """A folder that is held by a lock and removed at the end; those whose holder was killed are removed first."""
-    for left in parent.glob(f"{prefix}*"):
-        with _lock(left) as is_ours:
-            if is_ours:
-                shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    with _lock(folder):
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock, or find that a living process does. The kernel lets go of it with its process."""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        yield False
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(handle)
-
-
-def _short_folder() -> Path:
-    usual = Path(tempfile.gettempdir())
-    return usual if len(str(usual)) <= LONGEST_FOLDER_CHARS else Path("/tmp")
+def _short_folder() -> str:
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= LONGEST_FOLDER_CHARS else "/tmp"
 
 
 @contextmanager

@@ -70,6 +70,16 @@ def count(recipe: CountRecipe, *, ctx: StageContext) -> None:
     ctx.spread(partial(count_part, recipe=recipe), over=parts, phase="write")
 
 
+@stage(number=1, recipe=CountRecipe, makes=Numbers)
+def deadly(recipe: CountRecipe, *, ctx: StageContext) -> None:
+    """Make the parts, then end the process that waits for them, before anything is committed."""
+    write_down(recipe.diary, "begun-step")
+    parts = [Part(name="000", task={"first": 0})]
+    ctx.spread(partial(count_part, recipe=recipe), over=parts, phase="write")
+    if times(Path(recipe.diary), "begun-step") <= recipe.num_deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def add_up_part(part: Part, draft: PartDraft, left: Numbers, right: Numbers, recipe: SumRecipe) -> None:
     write_down(recipe.diary, "added")
     numbers = [int(line) for source in (left, right) for line in lines_of(source)]
