@@ -96,23 +96,16 @@ def _accuracy(step: str, artifact: Artifact) -> Iterator[Any]:
 
 
 def accuracy_table(metrics: dict[str, float]) -> Table:
-    """Accuracy of all questions and of each kind, beside the blind control; other metrics as they are."""
+    """Accuracy of all questions and of each kind with its interval, beside the blind control and guessing."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("questions", "accuracy", "95% interval", "blind"):
+    for heading in ("questions", "accuracy", "95% interval", "blind", "guessing"):
         table.add_column(heading, justify="left" if heading == "questions" else "right")
-    bounds = {"accuracy_low", "accuracy_high"}
-    shown = [key for key in metrics if key.startswith("accuracy") and not key.startswith("accuracy_blind")]
-    for key in sorted(set(shown) - bounds):
-        kind = key.removeprefix("accuracy").removeprefix("_")
-        blind = metrics.get(f"accuracy_blind_{kind}" if kind else "accuracy_blind")
-        table.add_row(
-            kind or "all",
-            f"{metrics[key]:.3f}",
-            f"{metrics['accuracy_low']:.3f} to {metrics['accuracy_high']:.3f}"
-            if not kind and bounds <= set(metrics)
-            else "",
-            "" if blind is None else f"{blind:.3f}",
-        )
+    for key in sorted(key for key in metrics if f"{key}_low" in metrics):
+        kind = key.removeprefix("accuracy")
+        interval = f"{metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f}"
+        beside = [metrics.get(f"accuracy_blind{kind}"), metrics.get(f"chance{kind}")]
+        numbers = ["" if number is None else f"{number:.3f}" for number in beside]
+        table.add_row(kind.removeprefix("_") or "all", f"{metrics[key]:.3f}", interval, *numbers)
     return table
 
 
