@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from stages.download.address import Routes
 
-MAX_SHARE_UNREACHABLE = 0.5
-MIN_ASKED_TO_JUDGE_NETWORK = 20
+MAX_SHARE_UNREACHABLE = 0.8
+MIN_HOSTS_TO_JUDGE_NETWORK = 20
 UNREACHABLE = frozenset({Reason.DNS_ERROR, Reason.CONNECT_ERROR})
 
 
@@ -78,23 +78,29 @@ class DownloadPairsRecipe(Recipe):
         )
 
 
-def check_network(ended: Sequence[FetchedPicture | Reason]) -> None:
-    """Raise `StageError` where it is our network that fails: a part must not record its URLs as lost for that."""
-    num_unreachable = sum(outcome in UNREACHABLE for outcome in ended)
-    if len(ended) >= MIN_ASKED_TO_JUDGE_NETWORK and num_unreachable > MAX_SHARE_UNREACHABLE * len(ended):
+def check_network(hosts: Sequence[str], ended: Sequence[FetchedPicture | Reason]) -> None:
+    """Raise `StageError` where it is our network that fails: a part must not record its URLs as lost for that.
+
+    `hosts` and `ended` are about the same URLs. Hosts are counted, because one dead host may fill a whole part.
+    """
+    answered = {host for host, outcome in zip(hosts, ended, strict=True) if outcome not in UNREACHABLE}
+    num_hosts = len(set(hosts))
+    num_silent = num_hosts - len(answered)
+    if num_hosts >= MIN_HOSTS_TO_JUDGE_NETWORK and num_silent > MAX_SHARE_UNREACHABLE * num_hosts:
         raise StageError(
-            f"{num_unreachable} of {len(ended)} URLs could not be reached at all, so the network of this machine is "
-            "taken to be down and nothing was recorded; check it, then run the command again"
+            f"{num_silent} of {num_hosts} hosts could not be reached at all, so the network of this machine is taken "
+            "to be down and nothing was recorded; check it, then run the command again"
         )
 
 
 def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
     """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
     rows = read_rows(table, source_name("urls", recipe.split), ordinals_of(part))
-    asked = [row.address.url for row in rows if row.address is not None]
+    asked = [row.address for row in rows if row.address is not None]
     num_refused = len(rows) - len(asked)
-    fetched, sink = fetch(asked, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))
-    check_network(fetched)
+    urls, hosts = [address.url for address in asked], [address.host for address in asked]
+    fetched, sink = fetch(urls, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))
+    check_network(hosts, fetched)
     coming = iter(fetched)
     endings = [next(coming) if row.refusal is None else row.refusal for row in rows]
     write_part(rows, endings, table, draft, spool=sink.spool, first_row=part.task["start"])

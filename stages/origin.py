@@ -39,18 +39,17 @@ def document_table(origin: ToyWorld, start: int = 0, stop: int | None = None) ->
     """Rows of the text-only corpus: id, text."""
     from stages.toy_world import tables
 
-    return tables.document_table(origin)[start:stop]
+    return tables.document_table(origin, start, stop)
 
 
 def conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Conversations: id, images (URLs), messages (role, content), and of questions their kind and answer."""
+    """Conversations: id, images (URLs), messages (role, content); of held-out questions their kind and answer too."""
     import pyarrow as pa
 
     from stages.toy_world import records, tables
 
-    table = tables.conversation_table(origin)
     if split == "train":
-        return table[start:stop]
+        return tables.conversation_table(origin, start, stop)
     questions = [
         {
             "id": question.id,
@@ -59,10 +58,9 @@ def conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int
             "kind": question.kind,
             "answer": question.answer,
         }
-        for question in records.heldout_questions(origin)
+        for question in records.heldout_questions(origin, start, stop)
     ]
-    further = [pa.field("kind", pa.string()), pa.field("answer", pa.string())]
-    return pa.Table.from_pylist(questions[start:stop], schema=pa.schema([*table.schema, *further]))
+    return pa.Table.from_pylist(questions)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from stages.download.reasons import Reason, RowError
 if TYPE_CHECKING:
     from httptools import HttpResponseParser
 
-RECEIVE_BYTES: Final = 256 * 1024
+RECEIVE_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 _UNPACK_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
@@ -74,7 +74,7 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.is_complete:
-            self.headers[name.decode("latin-1")] = value.decode("latin-1")
+            self.headers[name.decode("latin-1")] = _decoded(value)
 
     def on_headers_complete(self) -> None:
         if not self.is_complete and self.parser is not None:
@@ -185,6 +185,14 @@ def _check_sizes(collector: _Collector, num_wire_bytes: int, max_body_bytes: int
     num_open_bytes = 0 if collector.is_complete else num_wire_bytes - MAX_HEAD_BYTES
     if max(announced_bytes, num_open_bytes, collector.num_body_bytes) > max_body_bytes:
         raise RowError(Reason.TOO_LARGE)
+
+
+def _decoded(value: bytes) -> str:
+    """A header's value: UTF-8 as servers send it, else Latin-1 as the standard says."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _unpacked(body: bytes, headers: Message, max_body_bytes: int) -> bytes:

@@ -21,12 +21,13 @@ from stages.download.opener import GuardedOpener, Patience, installed
 from stages.download.picture_judge import HeldPicture, PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 
-NUM_THREADS: Final = 24
+NUM_THREADS: Final = 16
 USER_AGENT_TOKEN: Final = "neo-pipelines"
-OPT_OUT_DIRECTIVES: Final = ("noai", "noimageai", "noindex", "noimageindex")
+OPT_OUT_DIRECTIVES: Final = ("noai", "noimageai", "noindex", "noimageindex", "none")
 OPT_OUT_TEXT: Final = "Use of image disallowed by X-Robots-Tag directive"
 """What img2dataset 1.47 says of such a picture."""
 MAX_REMARKS: Final = 5
+SPOOL_BUFFER_BYTES: Final = 1024 * 1024
 
 JudgedPicture = tuple[HeldPicture | None, int | None, int | None, None, None, str | None]
 """What img2dataset expects of a resizer: picture, its width and height, those before resizing, an error."""
@@ -56,7 +57,7 @@ class FetchedPicture:
 
 @dataclass
 class Sink:
-    """Takes pictures and errors in the order in which they happen to end; each row once."""
+    """Takes pictures and errors in the order in which they happen to end; each row once. Close it to read the spool."""
 
     spool: Path
     """Holds the pictures end to end, so that memory does not grow with the part."""
@@ -65,10 +66,12 @@ class Sink:
     remarks: list[str] = field(default_factory=list)
     """The first few errors that nobody foresaw."""
 
+    def __post_init__(self) -> None:
+        self._file = self.spool.open("wb", buffering=SPOOL_BUFFER_BYTES)
+        self._num_bytes = 0
+
     def __call__(self, *_: object) -> Sink:
         """img2dataset makes its writer itself: it gets this one."""
-        self._file = self.spool.open("wb")
-        self._num_bytes = 0
         return self
 
     def write(self, picture: HeldPicture | None, key: str, _caption: str | None, meta: dict[str, Any]) -> None:
@@ -108,11 +111,11 @@ def fetch(
 ) -> tuple[list[FetchedPicture | Reason], Sink]:
     """Ask for every URL; returns how each ended, in order, and the sink that holds the pictures."""
     sink = Sink(spool=scratch / "spool", report=report)
-    sink.spool.touch()
     if urls:
         opener = GuardedOpener(routes, Patience(num_tries=rule.num_tries, max_body_bytes=rule.max_image_bytes))
         with installed(opener):
             _download(urls, _judged(PictureJudge(rule.picture), sink), sink, rule.deadline_seconds, scratch)
+    sink.close()
     return [sink.outcomes.get(number, Reason.UNEXPLAINED) for number in range(len(urls))], sink
 
 

@@ -177,11 +177,15 @@ carry_out(order, partial(local_context, layout=GangLayout()), lambda _: None)
 
 
 def test_a_network_that_is_down_loses_no_url() -> None:
-    down = [Reason.DNS_ERROR] * 12 + [Reason.CONNECT_ERROR] * 4 + [Reason.NOT_FOUND] * 14
-    with pytest.raises(StageError, match="16 of 30 URLs could not be reached at all"):
-        check_network(down)
-    check_network(down[1:] + [Reason.NOT_FOUND] * 2)
-    check_network([Reason.DNS_ERROR] * 19)
+    hosts = [f"host{number}" for number in range(30)]
+    down = [Reason.DNS_ERROR] * 15 + [Reason.CONNECT_ERROR] * 10 + [Reason.NOT_FOUND] * 5
+    with pytest.raises(StageError, match="25 of 30 hosts could not be reached at all"):
+        check_network(hosts, down)
+    check_network(hosts, [*down[1:], Reason.NOT_FOUND])
+
+
+def test_one_dead_host_is_no_dead_network() -> None:
+    check_network(["dead"] * 500, [Reason.CONNECT_ERROR] * 500)
 
 
 def test_a_table_of_wrong_columns_is_refused_with_its_name(tmp_path: Path) -> None:

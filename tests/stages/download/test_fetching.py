@@ -128,6 +128,7 @@ ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.HTTP_STATUS, lambda answer, photo: answer(photo, status="206 Partial Content")),
     (Reason.EMPTY_BODY, lambda answer, photo: answer(b"", "Content-Type: image/jpeg")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: noai")),
+    (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: otherbot: all", "x-robots-tag: none")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: neo-pipelines: noimageai, nofollow")),
     (Reason.NOT_IMAGE, lambda answer, photo: answer(b"<!doctype html><p>Sign in", "Content-Type: image/jpeg")),
     (Reason.NOT_IMAGE, lambda answer, photo: answer(b"\x00")),
@@ -203,6 +204,12 @@ def test_redirects_are_followed_five_times(web: Any, fetch_one: Any, http_answer
     web.says("/0", http_answer(photo))
     assert fetch_one("http://bad.invalid/5").width_px == 96
     assert fetch_one("http://bad.invalid/6") is Reason.REDIRECT_LOOP
+
+
+def test_a_location_may_be_spelled_in_utf_8(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
+    web.says("/caf%C3%A9", http_answer(photo))
+    web.says("/old", "HTTP/1.1 302 Found\r\nLocation: /café\r\nContent-Length: 0\r\n\r\n".encode())
+    assert fetch_one("http://bad.invalid/old").width_px == 96
 
 
 def test_another_try_is_made_where_it_may_help_and_not_before_the_server_likes(
