@@ -141,4 +141,5 @@ def _card(answer: Answer, pictures: PairReader) -> Card:
         truth=answer.truth,
         correct=bool(answer.correct),
         blind_answer=answer.blind_answer,
+        blind_images=tuple(pictures.image(image_id) for image_id in answer.blind_image_ids),
     )

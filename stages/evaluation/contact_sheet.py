@@ -28,6 +28,7 @@ NUM_COLUMNS = 5
 CARD_TEXT_PX = 132
 """Height of the text under a card's image."""
 BAR_ROW_PX = 34
+THUMBNAIL_PX = 42
 MAX_SHOWN_PX = 100_000_000
 """Pixels of the largest image that is decoded to be shown."""
 
@@ -47,7 +48,9 @@ class Card:
     truth: str
     correct: bool
     blind_answer: str | None
-    """What was answered to the same words with another image, or None where that was not asked."""
+    """What was answered to the same words with other images, or None where that was not asked."""
+    blind_images: tuple[bytes, ...] = ()
+    """Those other images, encoded."""
 
 
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
@@ -91,7 +94,7 @@ def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> Non
     _draw_line(canvas, (left, top + 70), pieces)
     asked = f"{numbers['num_questions']:,.0f} held-out questions"
     failed = f", {numbers['num_failed']:,.0f} could not be asked" if numbers["num_failed"] else ""
-    note = f"{asked}{failed}; the cards are taken by their sample ids, not chosen"
+    note = f"{asked}{failed}; the cards are taken by sample id, not chosen; small: the image exchanged for it"
     canvas.text((left, top + 86), note, font=_font(16), fill=FAINT, anchor="lt")
 
 
@@ -145,20 +148,21 @@ def _draw_card(sheet: Image, card: Card, box: Box) -> None:
     if not card.correct:
         canvas.text((x, foot), _shortened(f"truth: {card.truth}", 16, 140), font=_font(16), fill=INK, anchor="ls")
     elif card.blind_answer is not None:
-        said = _shortened(f"exchanged: {card.blind_answer}", 14, 140)
-        canvas.text((x, foot), said, font=_font(14), fill=FAINT, anchor="ls")
+        _paste_images(sheet, card.blind_images, (x, foot - 26, x + THUMBNAIL_PX, foot + 10), margin_px=0)
+        said = _shortened(f"then {card.blind_answer}", 14, 110)
+        canvas.text((x + THUMBNAIL_PX + 10, foot), said, font=_font(14), fill=FAINT, anchor="ls")
     canvas.text((right - 14, foot), _shortened(card.kind, 14, 80), font=_font(14), fill=FAINT, anchor="rs")
 
 
-def _paste_images(sheet: Image, images: Sequence[bytes], box: Box) -> None:
-    """The images of a question side by side, each whole."""
+def _paste_images(sheet: Image, images: Sequence[bytes], box: Box, margin_px: int = 8) -> None:
+    """Images side by side in a box, each whole."""
     from neo_model.pictures import open_picture
 
     left, top, right, bottom = box
     width_px = (right - left) // max(1, len(images))
     for number, data in enumerate(images):
         image = open_picture(data, max_pixels_px=MAX_SHOWN_PX)
-        scale = min((width_px - 16) / image.width, (bottom - top - 16) / image.height)
+        scale = min((width_px - 2 * margin_px) / image.width, (bottom - top - 2 * margin_px) / image.height)
         shown = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
         x = left + number * width_px + (width_px - shown.width) // 2
         sheet.paste(shown, (x, top + (bottom - top - shown.height) // 2))
