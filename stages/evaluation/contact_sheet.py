@@ -180,7 +180,7 @@ def _draw_mark(canvas: Canvas, corner: tuple[int, int], correct: bool) -> None:
 
 def _wrapped(text: str, size_px: int, room_px: int, num_lines: int) -> Iterator[str]:
     """At most `num_lines` lines of at most `room_px`, the last one shortened."""
-    words = text.split()
+    words = text[: num_lines * room_px].split()
     for line_number in range(num_lines):
         count = len(words)
         while line_number < num_lines - 1 and count > 1 and _font(size_px).getlength(" ".join(words[:count])) > room_px:
@@ -191,8 +191,9 @@ def _wrapped(text: str, size_px: int, room_px: int, num_lines: int) -> Iterator[
 
 
 def _shortened(text: str, size_px: int, room_px: int) -> str:
-    if _font(size_px).getlength(text) <= room_px:
+    if len(text) <= room_px and _font(size_px).getlength(text) <= room_px:
         return text
+    text = text[:room_px]  # no letter is narrower than a pixel, and texts may be very long
     while text and _font(size_px).getlength(text + "...") > room_px:
         text = text[:-1]
     return text + "..."

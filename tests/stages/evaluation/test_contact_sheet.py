@@ -58,7 +58,7 @@ def test_the_sheet_grows_by_rows() -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        {"question": "why " * 200, "answer": "because " * 100, "truth": "x" * 500, "correct": False},
+        {"question": "why " * 10_000, "answer": "because " * 10_000, "truth": "x" * 10_000, "correct": False},
         {"question": "", "answer": "", "blind_answer": None},
         {"images": ()},
         {"images": (jpeg(600, 20, "red"), jpeg(20, 600, "green"), jpeg(1, 1, "blue"))},
