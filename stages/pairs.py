@@ -111,11 +111,11 @@ class PairReader:
     def image_of(self, pair: PlacedImage) -> bytes:
         """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
         key = self._tar_keys[pair.part]
-        data = self._raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+        data = self.raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
         if hashlib.sha256(data).digest() != pair.sha256:
             raise StoreError(
                 f"{key} is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is "
-                f"not the one that was downloaded; `neo audit {self._raw.short}` names all such files"
+                f"not the one that was downloaded; `neo audit {self.raw.short}` names all such files"
             )
         return data
 
@@ -125,10 +125,11 @@ class PairReader:
 
     @cached_property
     def _tar_keys(self) -> dict[str, str]:
-        return {record.part: record.file(TAR_FILE).key for record in self._raw.parts}
+        return {record.part: record.file(TAR_FILE).key for record in self.raw.parts}
 
     @cached_property
-    def _raw(self) -> RawPairs:
+    def raw(self) -> RawPairs:
+        """The pairs that hold the bytes."""
         return self.pairs if isinstance(self.pairs, RawPairs) else self.pairs.input("raw", RawPairs)
 
     def _read_table(self, part: str) -> pa.Table:
@@ -140,13 +141,13 @@ class PairReader:
             samples = samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
             judged = read_table(self.pairs.read(self.pairs.part(part).file(VERDICTS_FILE)))
             if judged["sample_id"] != samples["sample_id"]:
-                raise StoreError(f"{self.pairs!r}: part {part} judges other samples than {self._raw!r} kept there")
+                raise StoreError(f"{self.pairs!r}: part {part} judges other samples than {self.raw!r} kept there")
             samples = samples.set_column(samples.column_names.index("verdict"), "verdict", judged["verdict"])
         samples = samples.append_column("position", pa.array(range(samples.num_rows), pa.int32()))
         return samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
 
     def _samples(self, part: str) -> pa.Table:
-        return read_table(self._raw.read(self._raw.part(part).file(SAMPLES_FILE)))
+        return read_table(self.raw.read(self.raw.part(part).file(SAMPLES_FILE)))
 
     def _find(self, sample_id: bytes) -> tuple[str, int] | None:
         """Part and row of `table(part)` that hold a sample."""

@@ -44,7 +44,7 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 
-    @property
+    @cached_property
     def folder(self) -> Path | None:
         """The local folder that holds the objects, or None for an object store."""
         return None if "://" in self.url else Path(self.url)
@@ -107,16 +107,27 @@ class Store:
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
+        data = self._local_range(key, start, length) if self.folder else self._remote_range(key, start, length)
+        if len(data) != length:
+            raise StoreError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
+        return data
+
+    def _local_range(self, key: str, start: int, length: int) -> bytes:
+        """A range of a local file without the engine, which takes ten times as long over small ones."""
+        handle = os.open(f"{self.url}/{key}", os.O_RDONLY)
+        try:
+            return os.pread(handle, length, start)
+        finally:
+            os.close(handle)
+
+    def _remote_range(self, key: str, start: int, length: int) -> bytes:
         import obstore
         from obstore.exceptions import GenericError
 
         try:
-            data = bytes(obstore.get_range(self._engine, key, start=start, length=length))
+            return bytes(obstore.get_range(self._engine, key, start=start, length=length))
         except GenericError as error:
             raise StoreError(f"{key}: bytes {start} to {start + length} cannot be read: {error}") from error
-        if len(data) != length:
-            raise StoreError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
-        return data
 
     def size_bytes(self, key: str) -> int | None:
         """The object's size, or None if there is none."""

@@ -6,7 +6,6 @@ copied as they are.
 
 from __future__ import annotations
 
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,6 +68,10 @@ class Pantry:
             pictures={name: reader for name, reader in readers.items() if reader is not None},
         )
 
+    def fetch_all(self, rows: Iterable[list[dict[str, Any]]]) -> Iterator[Ingredients]:
+        """All that goes into each row, in order; from an object store some rows ahead, as answers take their time."""
+        return map(self.fetch, rows) if self.store.folder else ahead(self.fetch, rows, NUM_READERS)
+
     def fetch(self, planned: Sequence[Mapping[str, Any]]) -> Ingredients:
         """Read everything that goes into one row."""
         documents = [
@@ -105,7 +108,7 @@ def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measu
     places: list[dict[str, Any]] = []
     written: list[DocumentFacts] = []
     with TarWriter(draft.path(ROWS_FILE)) as tar:
-        for ingredients in ahead(pantry.fetch, rows, NUM_READERS):
+        for ingredients in pantry.fetch_all(rows):
             places.append(_write_row(tar, ingredients))
             written += ingredients.facts
             draft.progress(len(written))
@@ -163,10 +166,10 @@ def _add_digests(places: list[dict[str, Any]], tar: Path) -> None:
     """Digest each row as it lies in the tar."""
     import xxhash
 
-    with tar.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with tar.open("rb") as file:
         for place in places:
-            piece = data[place["offset"] : place["offset"] + place["size_bytes"]]
-            place["digest"] = xxhash.xxh3_64_intdigest(piece)
+            file.seek(place["offset"])
+            place["digest"] = xxhash.xxh3_64_intdigest(file.read(place["size_bytes"]))
 
 
 def _index_table(places: list[dict[str, Any]]) -> pa.Table:
