@@ -7,12 +7,21 @@ against its manifest, a manifest against its fingerprint and against what its re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.lineage import Lineage, Node, last_phase
-from stages.artifact import STEPS_PHASE, Artifact, FileEntry, ItemBalance, Manifest, PartRecord, content_digest
+from stages.artifact import (
+    STEPS_PHASE,
+    Artifact,
+    FileEntry,
+    InputRecord,
+    ItemBalance,
+    Manifest,
+    PartRecord,
+    content_digest,
+)
 from stages.artifact import artifact_folder as folder_of
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store, StoreError
@@ -49,14 +58,15 @@ def audit(store: Store, lineage: Lineage, progress: Callable[[Node], None]) -> R
     findings: list[Finding] = []
     entries: list[FileEntry] = []
     num_items = 0
+    noted = noted_sha256s(store)
     for node in lineage.nodes:
         progress(node)
+        key = f"{folder_of(node.stage, node.fingerprint)}/manifest.json"
         if node.manifest is None:
-            findings.append(Finding(artifact=node.short, key=_manifest_key(node), said=node.complaint))
+            findings.append(Finding(artifact=node.short, key=key, said=node.complaint))
             continue
-        findings += [
-            Finding(artifact=node.short, key=key, said=said) for key, said in _check(store, node.manifest, lineage)
-        ]
+        complaints = [*_check_manifest(store, key, node, noted), *_check(store, key, node.manifest, lineage)]
+        findings += [Finding(artifact=node.short, key=where, said=said) for where, said in complaints]
         entries += [entry for part in node.manifest.parts for entry in part.files]
         num_items += node.manifest.items.total
     return Report(
@@ -68,25 +78,37 @@ def audit(store: Store, lineage: Lineage, progress: Callable[[Node], None]) -> R
     )
 
 
-def _check(store: Store, manifest: Manifest, lineage: Lineage) -> Iterator[tuple[str, str]]:
+def noted_sha256s(store: Store) -> dict[str, str]:
+    """Fingerprint to the sha256 of its manifest's bytes, as noted whenever a name was pointed at it."""
+    refs = (store.read_json(key) for key in store.keys("refs/") if key.endswith(".json"))
+    return {ref["fingerprint"]: ref["manifest_sha256"] for ref in refs if "manifest_sha256" in ref}
+
+
+def _check_manifest(store: Store, key: str, node: Node, noted: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Its bytes must be those that a name was pointed at."""
+    wanted = noted.get(node.fingerprint)
+    found = hashlib.sha256(store.read(key) or b"").hexdigest()
+    if wanted not in (None, found):
+        yield (
+            key,
+            f"was changed: its sha256 begins {found[:SHOWN_DIGITS]}, it was noted as {str(wanted)[:SHOWN_DIGITS]}",
+        )
+
+
+def _check(store: Store, key: str, manifest: Manifest, lineage: Lineage) -> Iterator[tuple[str, str]]:
     """Key and complaint for everything that is wrong with one artifact."""
-    key = f"{folder_of(manifest.stage, manifest.fingerprint)}/manifest.json"
-    if (noted := _noted_sha256(store, manifest)) not in (None, hashlib.sha256(store.read(key) or b"").hexdigest()):
-        yield key, f"is not the manifest that its name was given to, whose sha256 began {str(noted)[:SHOWN_DIGITS]}"
     if content_digest(manifest.parts) != manifest.content:
-        yield key, "the digest of its parts is not the content digest it states; it was edited"
+        yield key, "the digest of its parts is not the content digest it states"
     if sum((part.items for part in last_phase(manifest)), ItemBalance()) != manifest.items:
-        yield key, "the items of its parts do not add up to the balance it states; it was edited"
+        yield key, "the items of its parts do not add up to the balance it states"
+    note = f"{folder_of(manifest.stage, manifest.fingerprint)}/inputs.json"
+    if store.read(note) is not None and _note(store, note) != manifest.inputs:
+        yield note, "says that it was made of other inputs than the manifest says"
     for name, item in manifest.inputs.items():
         parent = lineage.by_fingerprint[item.fingerprint].manifest
         if parent is not None and parent.content != item.content:
-            yield (
-                key,
-                (
-                    f"read {name!r} ({parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]}) with the content "
-                    f"{item.content[:SHOWN_DIGITS]}, which now holds {parent.content[:SHOWN_DIGITS]}"
-                ),
-            )
+            read = f"{parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]}, read as {name!r}"
+            yield key, f"{read} with {item.content[:SHOWN_DIGITS]}, holds {parent.content[:SHOWN_DIGITS]} now"
     for part in manifest.parts:
         yield from _check_record(store, manifest, part)
         damaged = list(_check_files(store, part))
@@ -95,15 +117,11 @@ def _check(store: Store, manifest: Manifest, lineage: Lineage) -> Iterator[tuple
             yield from _check_items(Artifact(store, manifest), part)
 
 
-def _noted_sha256(store: Store, manifest: Manifest) -> str | None:
-    """sha256 of the manifest's bytes as it was noted when `pipeline/step` was pointed at it; None if it never was."""
-    name = f"{manifest.provenance.get('pipeline')}/{manifest.provenance.get('step')}"
-    number = 0
-    while (ref := store.read_json(f"refs/{name}/{number}.json")) is not None:
-        if ref.get("fingerprint") == manifest.fingerprint:
-            return str(ref["manifest_sha256"])
-        number += 1
-    return None
+def _note(store: Store, key: str) -> dict[str, InputRecord] | None:
+    try:
+        return {name: InputRecord.model_validate(item) for name, item in store.read_json(key).items()}
+    except (StoreError, ValueError, AttributeError):
+        return None
 
 
 def _check_record(store: Store, manifest: Manifest, part: PartRecord) -> Iterator[tuple[str, str]]:
@@ -163,7 +181,3 @@ def _counted(artifact: Artifact, entry: FileEntry) -> ItemBalance | None:
 
 def _balance(items: ItemBalance) -> str:
     return f"{items.kept} kept, {items.num_dropped} dropped, {items.num_failed} failed"
-
-
-def _manifest_key(node: Node) -> str:
-    return f"{folder_of(node.stage, node.fingerprint)}/manifest.json"

@@ -46,11 +46,21 @@ def main() -> None:
     except CommandError as error:
         sys.exit(complain(error, as_json=as_json))
     except StoreError as error:
-        sys.exit(complain(RefusedError(str(error), then="neo audit REF"), as_json=as_json))
+        sys.exit(complain(RefusedError(str(error), then="neo audit REF   (names what is damaged)"), as_json=as_json))
+    except Exception as error:
+        if not comes_from_the_machine(error):
+            raise
+        said = f"the store cannot be used: {str(error).partition(chr(10))[0]}"
+        sys.exit(complain(RefusedError(said, then="neo list --site SITE   (another one)"), as_json=as_json))
     except KeyboardInterrupt:
         stopped = BadCommandError("stopped by Ctrl-C", then="neo list")
         complain(stopped, as_json=as_json)
         sys.exit(int(ExitCode.INTERRUPTED))
+
+
+def comes_from_the_machine(error: Exception) -> bool:
+    """Whether a file system or an object store refused: nothing that a traceback would help with."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("obstore")
 
 
 if __name__ == "__main__":

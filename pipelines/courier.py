@@ -7,8 +7,10 @@ What it could not deliver waits in the store for the next command.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import AttemptOutcome, Run, all_runs
@@ -21,6 +23,9 @@ SECONDS_BETWEEN_ROUNDS = 2.0
 MAX_SECONDS_BETWEEN_TRIES = 60.0
 PATIENCE_SECONDS = 60.0
 """How long the end of a command waits for a tracker that answers."""
+MAX_PROBLEM_CHARACTERS = 120
+KNOCK_SECONDS = 2.0
+PORTS = {"http": 80, "https": 443}
 
 
 class Courier:
@@ -55,7 +60,7 @@ class Courier:
                 self._deliver_all()
                 self._problem, wait_seconds = "", SECONDS_BETWEEN_ROUNDS
             except Exception as error:
-                self._problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+                self._problem = f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS]
                 wait_seconds = min(2 * wait_seconds, MAX_SECONDS_BETWEEN_TRIES)
             if closing:
                 return
@@ -66,9 +71,17 @@ class Courier:
             outbox = Outbox(run.store, run.name)
             for key in outbox.pending():
                 if self._tracker is None:
+                    knock(self._uri)
                     self._tracker = Tracker(self._uri)
                 self._tracker.deliver(run, outbox.read(key))
                 outbox.mark_sent(key)
+
+
+def knock(uri: str) -> None:
+    """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
+    place = urlsplit(uri)
+    if place.hostname and place.scheme in PORTS:
+        socket.create_connection((place.hostname, place.port or PORTS[place.scheme]), KNOCK_SECONDS).close()
 
 
 def reconcile(store: Store) -> list[Run]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from stages.artifact import STEPS_PHASE, Artifact, Manifest, PartRecord, artifact_folder, read_manifest
+from stages.artifact import STEPS_PHASE, Manifest, PartRecord, artifact_folder, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store, StoreError
 
@@ -64,10 +64,10 @@ class Lineage:
         return tuple(node for node in self.nodes if node.manifest is None)
 
 
-def lineage_of(artifact: Artifact) -> Lineage:
+def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
     """The whole lineage of an artifact. What is missing from the store is a node without a manifest."""
     found: dict[str, Node] = {}
-    _visit(artifact.store, artifact.manifest.stage, artifact.fingerprint, found)
+    _visit(store, stage, fingerprint, found)
     return Lineage(tuple(found.values()))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.changes import Change, field_changes
 from pipelines.exits import RefusedError
@@ -16,7 +16,7 @@ from pipelines.progress_made import Progress, progress_made
 from pipelines.request import FrozenStep, Request
 from stages.artifact import InputRecord, Manifest, artifact_folder, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store
+from stages.store import Store, StoreError
 
 Action = Literal["make", "continue", "reuse"]
 
@@ -60,7 +60,7 @@ def decide(request: Request, store: Store) -> Plan:
     decisions: dict[str, Decision] = {}
     manifests: dict[str, Manifest | None] = {}
     for step in request.steps:
-        manifests[step.name] = read_manifest(store, step.stage, step.fingerprint)
+        manifests[step.name] = _readable(store, step)
         decisions[step.name] = _decision(step, request, store, manifests, decisions)
     if request.only:
         missing = [name for name in decisions if name not in request.targets and manifests[name] is None]
@@ -98,6 +98,14 @@ def _decision(
         return _continuation(step, progress)
     reason, changes = _why_made(step, request, store, remade)
     return Decision(step=step.name, action="make", reason=reason, changes=changes)
+
+
+def _readable(store: Store, step: FrozenStep) -> Manifest | None:
+    """The manifest, or None: also where it is torn, since it is then moved aside and folded again from its records."""
+    try:
+        return read_manifest(store, step.stage, step.fingerprint)
+    except (StoreError, ValidationError):
+        return None
 
 
 def _recorded_inputs(step: FrozenStep, store: Store, manifest: Manifest | None) -> Mapping[str, InputRecord]:

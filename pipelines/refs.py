@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipelines.catalog import NAME_PATTERN
 from pipelines.exits import BadCommandError
 from pipelines.progress_made import progress_made
 from pipelines.runs import Run
@@ -26,6 +27,8 @@ class Found:
 
 def resolve(store: Store, ref: str) -> Found:
     """What `ref` names. Raises `BadCommandError` if that is nothing, or several things, which it lists."""
+    if not is_well_formed(ref):
+        raise _nothing(store, ref)
     if store.read(f"runs/{ref}/plan.json") is not None:
         return Found(run=Run(store, ref))
     named = store.ref(ref)
@@ -37,15 +40,21 @@ def resolve(store: Store, ref: str) -> Found:
     return Found(artifact=Artifact(store, manifest))
 
 
-def resolve_artifact(store: Store, ref: str) -> Artifact:
-    """The artifact that `ref` names; of a run, what its last target made."""
+def resolve_place(store: Store, ref: str) -> tuple[str, str]:
+    """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
+    named = store.ref(ref) if is_well_formed(ref) else None
+    if named is not None and "fingerprint" in named:
+        return named["stage"], named["fingerprint"]
     found = resolve(store, ref)
-    if found.artifact is not None:
-        return found.artifact
-    assert found.run is not None
-    request = found.run.request
-    target = request.step(request.targets[0])
-    return _opened(store, target.stage, target.fingerprint, ref)
+    if found.run is not None:
+        target = found.run.request.step(found.run.request.targets[0])
+        return target.stage, target.fingerprint
+    assert found.artifact is not None
+    return found.artifact.manifest.stage, found.artifact.fingerprint
+
+
+def is_well_formed(ref: str) -> bool:
+    return all(NAME_PATTERN.fullmatch(part) for part in ref.split("/"))
 
 
 def find_manifest(store: Store, ref: str) -> Manifest:
@@ -61,7 +70,11 @@ def find_manifest(store: Store, ref: str) -> Manifest:
     if candidates:
         stage, name = candidates[0]
         raise BadCommandError(_not_committed(store, stage, name, ref), then="neo list")
-    raise BadCommandError(
+    raise _nothing(store, ref)
+
+
+def _nothing(store: Store, ref: str) -> BadCommandError:
+    return BadCommandError(
         f"nothing in {store.url} is called {ref!r}; a reference is a run, a name such as tiny/evaluate, "
         "or 4 or more digits of a fingerprint",
         then="neo list",

@@ -116,7 +116,12 @@ def _pictures(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> 
     if target is not None:
         key = f"{result.run.folder}/lineage.png"
         with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
-            store.upload(lineage_picture(lineage_of(target), Path(folder) / "lineage.png"), key)
+            store.upload(
+                lineage_picture(
+                    lineage_of(store, target.manifest.stage, target.fingerprint), Path(folder) / "lineage.png"
+                ),
+                key,
+            )
         places.append(_place(store, key))
     if places:
         yield ""

@@ -149,10 +149,11 @@ class RunPages:
 
     def _log_target(self, page: str) -> None:
         """The lineage of what the run was for, onto the run's own page."""
-        manifest = self._manifest(self.request.step(self.request.targets[0]))
-        if manifest is not None:
+        target = self.request.step(self.request.targets[0])
+        if self._manifest(target) is not None:
             with _files({}) as folder:
-                pages.lineage_picture(lineage_of(Artifact(self._run.store, manifest)), folder / "lineage.png")
+                lineage = lineage_of(self._run.store, target.stage, target.fingerprint)
+                pages.lineage_picture(lineage, folder / "lineage.png")
                 self._client.log_artifacts(page, str(folder))
 
     def _take_event(self, event: Event, attempt: int) -> None:
@@ -271,7 +272,9 @@ class RunPages:
             "samples.csv": pages.sample_rows(artifact),
         }
         with _files({name: text for name, text in texts.items() if text}) as folder:
-            pages.lineage_picture(lineage_of(artifact), folder / "lineage.png")
+            pages.lineage_picture(
+                lineage_of(artifact.store, artifact.manifest.stage, artifact.fingerprint), folder / "lineage.png"
+            )
             for entry in pages.pictures(artifact.manifest):
                 (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
             self._client.log_artifacts(page, str(folder))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeAlias
 
+from pydantic import ValidationError
+
 from stages.artifact import (
     Artifact,
     InputRecord,
@@ -30,7 +32,7 @@ from stages.contract import Recipe, StageContext, StageError
 from stages.events import Post, StepEnded, StepStarted
 from stages.making import Making
 from stages.step import USER_FILE_PREFIX, Stage
-from stages.store import Store
+from stages.store import Store, StoreError
 
 PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
 """Packages whose version can touch bytes; recorded in every manifest."""
@@ -80,7 +82,7 @@ def carry_out(order: StepOrder, open_context: OpenContext, post: Post) -> Manife
     """
     artifacts = _open_inputs(order)
     inputs = describe_inputs(artifacts)
-    committed = read_manifest(order.store, order.stage.name, order.fingerprint)
+    committed = _committed(order)
     if committed is not None and committed.inputs == inputs:
         post(StepEnded(step=order.step, outcome="reused", items=committed.items))
         return committed
@@ -93,6 +95,15 @@ def carry_out(order: StepOrder, open_context: OpenContext, post: Post) -> Manife
     manifest = _commit(order, fold(order, inputs, records))
     post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
     return manifest
+
+
+def _committed(order: StepOrder) -> Manifest | None:
+    """The manifest, or None. One that does not parse is moved aside; the records it was folded from are still there."""
+    try:
+        return read_manifest(order.store, order.stage.name, order.fingerprint)
+    except (StoreError, ValidationError):
+        order.store.set_aside(f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json")
+        return None
 
 
 def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from cluster.site import Site, SiteError, load_site
 from pipelines.display import clean, open_console
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from stages.store import Store, StoreError
+from stages.store import Store
 
 RecipeArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe (see `neo list`), or path/to/file.py:function.")
@@ -90,18 +90,9 @@ def find_site(name: str) -> Site:
 
 
 def open_store(site: Site) -> Store:
-    """The site's store, opened for writing. Raises `RefusedError` if it takes nothing."""
+    """The site's store, opened for writing. Raises `RefusedError` on a foreign layout."""
     store = Store(site.store)
-    try:
-        store.open()
-    except (StoreError, OSError) as error:
-        raise RefusedError(f"the store {site.store} cannot be used: {error}", then=f"ls -ld {site.store}") from error
-    except Exception as error:
-        if not type(error).__module__.startswith("obstore"):
-            raise
-        raise RefusedError(
-            f"the store {site.store} takes nothing: {str(error).partition(chr(10))[0]}", then="neo --help"
-        ) from error
+    store.open()
     return store
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from pipelines.audit import Finding
 from pipelines.audit import audit as look_at_everything
 from pipelines.commands.answer import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
 from pipelines.courier import settle
-from pipelines.display import clean
 from pipelines.exits import ExitCode
 from pipelines.lineage import Node, lineage_of, size_bytes
-from pipelines.refs import resolve_artifact
+from pipelines.refs import resolve_place
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
@@ -27,7 +24,7 @@ def audit(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = Fals
     place = find_site(site)
     store = existing_store(place)
     settle(store, place.mlflow)
-    lineage = lineage_of(resolve_artifact(store, ref))
+    lineage = lineage_of(store, *resolve_place(store, ref))
 
     def progress(node: Node) -> None:
         answer.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
@@ -41,14 +38,12 @@ def audit(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = Fals
     if not found.findings:
         answer.say("Everything is as it was committed.")
         answer.end(found.model_dump(), then=f"neo show {lineage.target.fingerprint[:SHOWN_DIGITS]}")
-    answer.say(f"{len(found.findings)} things are not as they were committed:", _findings_table(store, found.findings))
+    answer.say(f"{len(found.findings)} things are not as they were committed:")
+    answer.say(*(_in_words(store, finding) for finding in found.findings))
     answer.say("", WHAT_TO_DO)
     answer.end(found.model_dump(), then=f"neo audit {ref}   (once the files are back)", code=ExitCode.STEP_FAILED)
 
 
-def _findings_table(store: Store, findings: tuple[Finding, ...]) -> Table:
-    table = Table("artifact", "file", "what is wrong", box=None, pad_edge=False)
-    for finding in findings:
-        place = str(store.folder / finding.key) if store.folder else f"{store.url}/{finding.key}"
-        table.add_row(finding.artifact, place, clean(finding.said))
-    return table
+def _in_words(store: Store, finding: Finding) -> str:
+    place = str(store.folder / finding.key) if store.folder else f"{store.url}/{finding.key}"
+    return f"  {place}\n    {finding.artifact}: {finding.said}"

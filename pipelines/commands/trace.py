@@ -14,7 +14,7 @@ from pipelines.display import clean
 from pipelines.exits import BadCommandError
 from pipelines.lanes import lanes
 from pipelines.lineage import Lineage, Node, describe_counts, lineage_of, size_bytes
-from pipelines.refs import resolve_artifact
+from pipelines.refs import resolve_place
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
@@ -45,7 +45,7 @@ def trace(
 
 
 def _backward(store: Store, ref: str, picture: Path | None, answer: Answer) -> None:
-    lineage = lineage_of(resolve_artifact(store, ref))
+    lineage = lineage_of(store, *resolve_place(store, ref))
     target = lineage.target
     answer.say(lineage_table(lineage), "")
     answer.say(f"{target.step} leans on {len(lineage.nodes) - 1} artifacts. Data came in at:")

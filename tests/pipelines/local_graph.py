@@ -1,10 +1,9 @@
 """A run's graph carried out in this process, one step after the other, without Ray: what `run_graph` promises, small.
 
-Run as a program it is `neo` on that backend: `python local_graph.py run file.py:function ...`.
+As a program it is `neo` on that backend, the driver that tests kill: python -m tests.pipelines.local_graph run ...
 """
 
 import functools
-import sys
 from dataclasses import dataclass
 
 from cluster.local import local_context
@@ -25,9 +24,10 @@ def run_graph_locally(orders, edges, site, on_event, stop):
     """As `cluster.graph.run_graph`."""
     outcomes = {}
     for step, order in orders.items():
-        unmade = [name for name in edges[step] if name in outcomes and outcomes[name].ending not in ("committed", "reused")]
+        unmade = [name for name in edges[step] if name in outcomes and not is_committed(outcomes[name])]
         if unmade or stop.is_set():
-            outcomes[step] = Outcome(step, "not_started", f"it reads {unmade[0]!r}" if unmade else "asked to stop")
+            why = f"it reads {unmade[0]!r}, which is not committed" if unmade else "the run was asked to stop"
+            outcomes[step] = Outcome(step, "not_started", why)
             continue
         try:
             layout = GangLayout(num_ranks=1, zero_stage=0)
@@ -36,9 +36,13 @@ def run_graph_locally(orders, edges, site, on_event, stop):
             outcomes[step] = Outcome(step, "committed" if ours else "reused")
         except Exception as error:
             kinds = {InterruptedRunError: "interrupted", SupersededError: "superseded"}
-            outcomes[step] = Outcome(step, kinds.get(type(error), "failed"), str(error), details=f"traceback of {error}")
+            outcomes[step] = Outcome(step, kinds.get(type(error), "failed"), str(error), f"traceback: {error!r}")
             on_event(StepEnded(step=step, outcome=outcomes[step].ending, reason=str(error)))
     return outcomes
+
+
+def is_committed(outcome: Outcome) -> bool:
+    return outcome.ending in ("committed", "reused")
 
 
 if __name__ == "__main__":
@@ -46,4 +50,4 @@ if __name__ == "__main__":
     from pipelines.cli import main
 
     pipelines.commands.run.machines = lambda: run_graph_locally
-    sys.exit(main())
+    main()

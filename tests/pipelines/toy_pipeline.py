@@ -1,6 +1,6 @@
 """Pipelines of toy stages: a user's own file, as the command line takes it."""
 
-from toy_stages import (
+from tests.pipelines.neo_toys import (
     DrawRecipe,
     FetchRecipe,
     JudgeRecipe,
@@ -8,6 +8,8 @@ from toy_stages import (
     PackRecipe,
     ScoreRecipe,
     TrainRecipe,
+    break_toys,
+    copy_weights,
     draw_toys,
     fetch_toys,
     judge_toys,
@@ -33,10 +35,22 @@ def whole():
     return score_toy.bind("evaluate", ScoreRecipe(), weights)
 
 
+def scored():
+    """An evaluation of weights that need no gang."""
+    llm = toy_llm.bind("llm", LlmRecipe())
+    return score_toy.bind("evaluate", ScoreRecipe(), copy_weights.bind("weights", LlmRecipe(), llm))
+
+
 def broken():
     """Its training fails at step 3."""
     llm = toy_llm.bind("llm", LlmRecipe())
     return train_toy.bind("weights", TrainRecipe(fail_at_step=3), [data()], llm)
+
+
+def broken_data():
+    """Its second step fails, whatever it is given."""
+    kept = break_toys.bind("kept", JudgeRecipe(), fetch_toys.bind("pairs", FetchRecipe()))
+    return draw_toys.bind("mix", DrawRecipe(), kept)
 
 
 def misbound():

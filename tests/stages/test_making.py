@@ -125,6 +125,17 @@ def test_a_torn_record_is_moved_aside_and_its_part_made_again(tmp_path: Path, ca
     assert (folder / "records" / "write" / "00000.json.torn-0").is_file()
 
 
+def test_a_torn_manifest_is_moved_aside_and_folded_again(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue")))
+    whole, _ = make(step, store)
+    folder = store.folder / "artifacts" / "make_words" / step.fingerprint[:12]
+    (folder / "manifest.json").write_text('{"kind": "Wor')
+    again, _ = make(step, store, "run-2")
+    assert again.content == whole.content and again.parts == whole.parts
+    assert (folder / "manifest.json.torn-0").is_file()
+
+
 def test_the_balance_of_a_part_must_account_for_every_item(tmp_path: Path, calls: Path) -> None:
     def lose_one(part: Part, draft: PartDraft) -> None:
         draft.count(ItemBalance(kept=4))

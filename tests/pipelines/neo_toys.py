@@ -150,6 +150,11 @@ def judge_toys(recipe: JudgeRecipe, raw: RawPairs, *, ctx: StageContext) -> None
     ctx.spread(partial(judge_part, raw=raw, min_width_px=recipe.min_width_px), over=over, phase="judge")
 
 
+@stage(number=1, recipe=JudgeRecipe, makes=KeptPairs)
+def break_toys(recipe: JudgeRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
+    raise ValueError("the toy broke on purpose")
+
+
 def draw_part(part: Part, draft: PartDraft, kept: KeptPairs, num_repetitions: int) -> None:
     import pyarrow as pa
 
@@ -199,6 +204,16 @@ def write_llm(part: Part, draft: PartDraft, width: int) -> None:
 @stage(number=1, recipe=LlmRecipe, makes=BaseLlm)
 def toy_llm(recipe: LlmRecipe, *, ctx: StageContext) -> None:
     ctx.spread(partial(write_llm, width=recipe.width), over=[Part(name="model")], phase="write")
+
+
+def copy_part(part: Part, draft: PartDraft, llm: BaseLlm) -> None:
+    llm.place(draft.path("model/config.json").parent)
+    draft.count(ItemBalance())
+
+
+@stage(number=1, recipe=LlmRecipe, makes=Checkpoint)
+def copy_weights(recipe: LlmRecipe, llm: BaseLlm, *, ctx: StageContext) -> None:
+    ctx.spread(partial(copy_part, llm=llm), over=[Part(name="model")], phase="write")
 
 
 def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
