@@ -83,9 +83,13 @@ class PartRecord(_Record):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the content digest is computed from: names and bytes, no times and no places."""
+        """What the content digest is computed from: names and bytes, no times and no places.
+
+        The number of a checkpoint is left out, because it counts interruptions; its step is among the facts.
+        """
         files = {entry.name: [entry.size_bytes, entry.sha256] for entry in self.files}
-        return {"phase": self.phase, "part": self.part, "files": files, "facts": self.facts}
+        part = "" if self.phase == STEPS_PHASE else self.part
+        return {"phase": self.phase, "part": part, "files": files, "facts": self.facts}
 
 
 class InputRecord(_Record):

@@ -204,8 +204,10 @@ def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.u
             largest_w, largest_h = fit_size(picture.width, picture.height, packed.min_pixels_px, packed.max_pixels_px)
         except PictureError as error:
             raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
-        # Packing gives a picture fewer tokens where its sample would not fit a row otherwise, never more.
-        if grid_h * PATCH_PX * grid_w * PATCH_PX > largest_h * largest_w:
+        # Packing gives a picture fewer tokens where its sample would not fit a row otherwise; never more, nor turned.
+        is_larger = grid_h * PATCH_PX * grid_w * PATCH_PX > largest_h * largest_w
+        is_turned = (grid_h - grid_w) * (picture.height - picture.width) < 0
+        if is_larger or is_turned:
             raise StageError(
                 f"picture {number} of {_described(row)} has {picture.width} x {picture.height} px and comes to at most "
                 f"{largest_h // PATCH_PX} x {largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ class SmallWorld:
     """Carries out steps in one store, each time as another attempt."""
 
     store: Store
+    scratch: Path
     events: list[Event] = field(default_factory=list)
     num_attempts: int = 0
 
@@ -183,6 +185,10 @@ class SmallWorld:
 
     def open(self, step: Step[Any]) -> Any:
         return open_artifact(self.store, step.stage.name, step.fingerprint, step.stage.makes)
+
+    @classmethod
+    def at(cls, folder: Path) -> "SmallWorld":
+        return cls(Store(folder / "store"), folder / "scratch")
 
     def making(self, step: Step[Any]) -> Making:
         """As the last attempt saw it."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout
-from stages.store import Store
+from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
@@ -30,13 +29,17 @@ def two_ranks(zero_stage: int = 2) -> GangLayout:
     return GangLayout(num_ranks=2, zero_stage=zero_stage, micro_rows=2)
 
 
-def training(name: str = "prebuffer", rows=ROWS, **changes):
-    return train_prebuffer.bind(name, RECIPE.model_copy(update=changes), [rows], LLM)
+def training(rows=ROWS, **changes):
+    return train_prebuffer.bind("prebuffer", RECIPE.model_copy(update=changes), [rows], LLM)
+
+
+def committed_steps(world: SmallWorld, step) -> list[int]:
+    return [record.facts["step"] for record in world.making(step).checkpoints()]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> SmallWorld:
-    return SmallWorld(Store(tmp_path / "store"))
+    return SmallWorld.at(tmp_path)
 
 
 def split_everything(rank) -> None:
@@ -62,12 +65,172 @@ def die_after(rank, step: int) -> None:
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_a_killed_run_ends_as_one_that_was_not(zero_stage: int, tmp_path: Path) -> None:
-    straight, killed = SmallWorld(Store(tmp_path / "straight")), SmallWorld(Store(tmp_path / "killed"))
+    straight, killed = SmallWorld.at(tmp_path / "straight"), SmallWorld.at(tmp_path / "killed")
     whole = straight.make(training(), two_ranks(zero_stage), trouble=split_everything)
-    with pytest.raises(Exception, match="SIGKILL|Connection|peer"):
+    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
         killed.make(training(), two_ranks(zero_stage), trouble=partial(die_after, step=4))
-    assert [record.facts["step"] for record in killed.making(training()).checkpoints()] == [2, 4]
+    assert committed_steps(killed, training()) == [2, 4]
     again = killed.make(training(), two_ranks(zero_stage), trouble=split_everything)
     assert again.content == whole.content
-    assert [record.facts["step"] for record in killed.making(training()).checkpoints()] == [2, 4, 6]
-    assert again.parts[-1].facts["unmoved"] == []
+    assert committed_steps(killed, training()) == [2, 4, 6]
+
+
+def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
+    from safetensors.torch import load_file
+
+    from neo_model.partition import prebuffer_keys
+    from stages.train_prebuffer import untrained_model
+    from stages.training.weights import weight_digests
+
+    step = training()
+    facts = world.make(step, two_ranks()).parts[-1].facts
+    model = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE)
+    trainable = frozenset(name for name, one in model.named_parameters() if one.requires_grad)
+    before = weight_digests(model.named_parameters(), trainable)
+    assert trainable == prebuffer_keys(model.config)
+    assert facts["frozen_digest"] == before.of_frozen
+    assert facts["num_trained_tensors"] == len(trainable)
+    assert facts["unmoved"] == []
+    folder = world.open(step).place(world.scratch / "buffer")
+    trained = load_file(folder / "prebuffer.safetensors")
+    assert set(trained) == trainable
+    assert not any(trained[name].equal(one) for name, one in model.named_parameters() if name in trainable)
+
+
+def ask_to_stop(rank) -> None:
+    rank.stop_asked = lambda: True
+
+
+def test_a_run_that_is_asked_to_stop_commits_first_and_goes_on_there(world: SmallWorld, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError, match="stopped after step 1 of 6"):
+        world.make(training(), two_ranks(), trouble=ask_to_stop)
+    assert committed_steps(world, training()) == [1]
+    stopped = world.make(training(), two_ranks())
+    assert committed_steps(world, training()) == [1, 2, 4, 6]
+    assert stopped.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
+
+
+def be_overtaken(rank, step: int) -> None:
+    """Another attempt commits `step` just before this one does."""
+    from dataclasses import replace
+
+    commit = rank.commit
+
+    def overtaken(folder, at_step, facts):
+        if at_step == step:
+            other = replace(rank, making=replace(rank.making, attempt="other-1"))
+            other.commit(folder, at_step, facts)
+        return commit(folder, at_step, facts)
+
+    rank.commit = overtaken
+
+
+def test_an_attempt_that_was_overtaken_changes_nothing(world: SmallWorld) -> None:
+    with pytest.raises(SupersededError, match="committed by other-1"):
+        world.make(training(), two_ranks(), trouble=partial(be_overtaken, step=4))
+    assert [record.made_by["attempt"][:5] for record in world.making(training()).checkpoints()] == ["run-3", "other"]
+
+
+def poison(rank, step: int) -> None:
+    """Rank 1 finds a value that is no number among the pixels of its second micro-batch."""
+    from dataclasses import replace
+
+    from stages.training.loader import StepLoader
+
+    load = StepLoader.load
+
+    def poisoned(loader, at_step):
+        loaded = load(loader, at_step)
+        if at_step == step and rank.rank == 1:
+            patches = loaded[1].batch.patches.float()
+            patches[0] = float("nan")
+            loaded[1] = replace(loaded[1], batch=replace(loaded[1].batch, patches=patches))
+        return loaded
+
+    StepLoader.load = poisoned
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_applied_and_names_the_rows(world: SmallWorld) -> None:
+    from stages.rows import RowReader
+    from stages.training.order import rows_of_step
+
+    with pytest.raises(StageError) as caught:
+        world.make(training(), two_ranks(), trouble=partial(poison, step=4))
+    rows = rows_of_step(4, num_rows=24, rows_per_step=8, seed=0)[6:]
+    samples = [one.hex() for row in rows for one in RowReader(world.open(ROWS)).read(row).sample_ids]
+    text = str(caught.value)
+    assert "rank 1: step 5: the loss is not finite" in text and "rank 0" not in text
+    assert f"row {rows[0]}, row {rows[1]}, samples {', '.join(samples)};" in text
+    assert committed_steps(world, training()) == [2, 4]
+
+
+def test_a_gradient_that_is_not_finite_names_the_step(world: SmallWorld) -> None:
+    with pytest.raises(StageError, match="step 2: the (loss|gradient) is not finite .* row [0-9]+"):
+        world.make(training(peak_learning_rate=1e30, num_warmup_steps=0), two_ranks(3))
+    assert committed_steps(world, training(peak_learning_rate=1e30, num_warmup_steps=0)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"turned_row": 13},
+            r"picture 0 of row 13 \(samples [0-9a-f, ]+\) has 32 x 64 px .* 4 x 2 patches; 2 x 4 were",
+        ),
+        ({"broken_row": 13}, r"picture 0 of row 13 \(samples [0-9a-f, ]+\) does not decode: "),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named_on_every_rank(changes: dict, message: str, world: SmallWorld) -> None:
+    rows = make_rows.bind("rows", RowsRecipe(**changes), LLM)
+    with pytest.raises(StageError, match=f"rank [01]: step [1-3] could not be loaded: StageError: {message}"):
+        world.make(training(rows), two_ranks())
+
+
+def test_a_layout_that_cannot_carry_the_steps_is_refused(world: SmallWorld) -> None:
+    with pytest.raises(StageError, match="rows_per_step = 8 .* 2 ranks x 3 rows in a forward pass = 6"):
+        world.make(training(), GangLayout(num_ranks=2, micro_rows=3))
+
+
+def change_rows(rank) -> None:
+    """As if the rows had been made again, with another content, since the last checkpoint."""
+    from stages.training.checkpoint import Checkpoints
+
+    Checkpoints._rows_facts = property(lambda self: ["0" * 64])
+
+
+def test_training_goes_on_with_the_same_rows_only(world: SmallWorld) -> None:
+    with pytest.raises(InterruptedRunError):
+        world.make(training(), two_ranks(), trouble=ask_to_stop)
+    with pytest.raises(StageError, match="checkpoint at step 1 was trained on other rows"):
+        world.make(training(), two_ranks(), trouble=change_rows)
+
+
+def test_a_damaged_checkpoint_is_refused_on_every_rank(world: SmallWorld) -> None:
+    with pytest.raises(InterruptedRunError):
+        world.make(training(), two_ranks(), trouble=ask_to_stop)
+    record = world.making(training()).latest_checkpoint()
+    path = world.store.folder / next(one.key for one in record.files if "rank_1_" in one.name)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(StageError, match="checkpoint at step 1 cannot be read: .* is damaged"):
+        world.make(training(), two_ranks())
+
+
+def test_old_checkpoints_go_and_their_records_stay(world: SmallWorld) -> None:
+    world.make(training(checkpoint_every_steps=1, keep_last_checkpoints=1, keep_every_steps=3), two_ranks(1))
+    making = world.making(training(checkpoint_every_steps=1, keep_last_checkpoints=1, keep_every_steps=3))
+    assert [record.facts["step"] for record in making.checkpoints()] == [1, 2, 3, 4, 5, 6]
+    assert [record.facts["step"] for record in making.standing_checkpoints()] == [3, 5, 6]
+    gone = [entry.key for record in making.checkpoints()[:2] for entry in record.files]
+    assert gone and not [key for key in gone if world.store.size_bytes(key) is not None]
+
+
+def test_people_can_watch(world: SmallWorld) -> None:
+    world.make(training(num_steps=11, checkpoint_every_steps=50), two_ranks())
+    seen = [event for event in world.events if event.event == "numbers"]
+    assert [event.at_step for event in seen] == [10, 11]
+    assert 0 < seen[0].numbers["fill"] < 1
+    for name in ("loss", "gradient_norm", "learning_rate", "tokens_per_second"):
+        assert seen[0].numbers[name] > 0
+    assert 0 <= seen[0].numbers["data_wait"] <= 1
