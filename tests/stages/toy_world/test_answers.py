@@ -1,0 +1,148 @@
+"""Answers: each path always gets the same one, and each oddity is one a downloader can tell."""
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from neo_model.pictures import PictureError, PictureTrouble, open_picture, picture_facts
+from stages.toy_world import draw
+from stages.toy_world.addresses import Address, address_of
+from stages.toy_world.answers import FORBIDDEN_PLACES, Answer, answer
+from stages.toy_world.oddities import HARMLESS, NUM_PER_DECK, Oddity, oddity, original_number
+from stages.toy_world.scene import scene
+
+SEED = 7
+
+
+def first(odd: Oddity) -> Address:
+    """The first picture that is treated so."""
+    return next(Address(SEED, "train", n) for n in range(NUM_PER_DECK) if oddity(SEED, n) is odd)
+
+
+def treated(odd: Oddity) -> Answer:
+    return answer(first(odd).path)
+
+
+def location(given: Answer) -> str:
+    return dict(given.headers)["Location"]
+
+
+@pytest.fixture(autouse=True)
+def bombs_are_expected() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("odd", Oddity)
+def test_an_answer_depends_on_the_path_alone(odd: Oddity) -> None:
+    assert treated(odd) == treated(odd)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/7/train/1.jpg", "/7/train/000001.png", "/7/elsewhere/000001.jpg", "/7/train/0000001.jpg", "/../etc/hosts"],
+)
+def test_what_names_nothing_is_not_found(path: str) -> None:
+    assert address_of(path) is None
+    assert answer(path).status == 404
+
+
+def test_an_address_and_its_path_are_one() -> None:
+    address = Address(7, "train", 1_234_567)
+    assert address_of(address.path) == address
+    assert Address(7, "heldout", 12).url == "http://toy.invalid/7/heldout/000012.jpg"
+
+
+@pytest.mark.parametrize("odd", sorted(HARMLESS - {Oddity.MOVED, Oddity.TRANSPARENT, Oddity.COPY}))
+def test_harmless_oddities_still_show_the_scene(odd: Oddity) -> None:
+    address = first(odd)
+    shown = scene(SEED, "train", address.number)
+    image = open_picture(treated(odd).body, max_pixels_px=10**6)
+    assert image.size == (shown.width_px, shown.height_px)
+    wanted = draw.picture(shown).tobytes()
+    difference = sum(abs(a - b) for a, b in zip(image.tobytes(), wanted, strict=True)) / len(wanted)
+    assert difference < 3
+
+
+def test_a_moved_picture_is_found_at_the_end_of_its_redirect() -> None:
+    given = treated(Oddity.MOVED)
+    assert given.status in {301, 302, 307, 308}
+    target = location(given).removeprefix("http://toy.invalid")
+    assert answer(target).body == draw.jpeg(scene(SEED, "train", first(Oddity.MOVED).number))
+
+
+def test_circling_redirects_never_end() -> None:
+    path = first(Oddity.CIRCLING).path
+    seen = [path]
+    for _ in range(4):
+        given = answer(seen[-1])
+        assert given.status == 302
+        seen.append(location(given).removeprefix("http://toy.invalid"))
+    assert seen[0] == seen[2] == seen[4]
+    assert seen[1] == seen[3] != seen[0]
+
+
+def test_trespassing_redirects_lead_outside() -> None:
+    numbers = [n for n in range(4000) if oddity(SEED, n) is Oddity.TRESPASSING]
+    targets = {location(answer(Address(SEED, "train", n).path)) for n in numbers}
+    assert targets == set(FORBIDDEN_PLACES)
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (Oddity.TRUNCATED, PictureTrouble.TRUNCATED),
+        (Oddity.PAGE, PictureTrouble.NOT_IMAGE),
+        (Oddity.EMPTY, PictureTrouble.NOT_IMAGE),
+        (Oddity.BOMB, PictureTrouble.TOO_MANY_PIXELS),
+    ],
+)
+def test_broken_pictures_are_told_by_their_bytes(odd: Oddity, reason: PictureTrouble) -> None:
+    given = treated(odd)
+    assert given.status == 200
+    assert dict(given.headers)["Content-Type"] == "image/jpeg"
+    with pytest.raises(PictureError) as trouble:
+        open_picture(given.body, max_pixels_px=64_000_000)
+    assert trouble.value.reason is reason
+
+
+def test_sizes_that_no_picture_should_have() -> None:
+    assert (picture_facts(treated(Oddity.DOT).body).width_px, picture_facts(treated(Oddity.DOT).body).height_px) == (
+        1,
+        1,
+    )
+    sliver = picture_facts(treated(Oddity.SLIVER).body)
+    assert (sliver.width_px, sliver.height_px) == (6000, 20)
+    assert picture_facts(treated(Oddity.ANIMATED).body).num_frames == 2
+
+
+def test_a_copy_has_the_bytes_of_its_original() -> None:
+    copy = first(Oddity.COPY)
+    original = Address(SEED, "train", original_number(SEED, copy.number))
+    assert answer(copy.path).body == answer(original.path).body
+
+
+def test_slow_answers_are_few_and_short_and_the_others_exceed_any_deadline() -> None:
+    delays = [answer(Address(SEED, "train", n).path).delay_seconds for n in range(NUM_PER_DECK)]
+    slow = sorted(delay for delay in delays if delay)
+    assert len(slow) == 5
+    assert 0.3 <= slow[0] <= slow[3] <= 1.0
+    assert slow[4] >= 30
+    dripping = treated(Oddity.DRIPPING)
+    assert len(dripping.body) * dripping.seconds_per_byte > 60
+    endless = treated(Oddity.ENDLESS)
+    assert len(endless.body) * endless.num_bodies > 10**9
+
+
+def test_statuses_and_headers() -> None:
+    assert treated(Oddity.MISSING).status == 404
+    assert treated(Oddity.UNAVAILABLE).status == 503
+    assert dict(treated(Oddity.OPTED_OUT).headers)["X-Robots-Tag"] == "noai"
+
+
+def test_held_out_pictures_are_plain() -> None:
+    for number in range(300):
+        given = answer(Address(SEED, "heldout", number).path)
+        assert given == Answer(body=draw.jpeg(scene(SEED, "heldout", number)))
