@@ -18,6 +18,7 @@ from typing import Final
 
 import torch
 
+from neo_model.attention import Backend
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract import InterruptedRunError, Rank, StageError
@@ -39,6 +40,8 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
     Goes on from the last committed checkpoint. Raises `InterruptedRunError` after a commit where the run was asked
     to stop, `StageError` where a loss or gradient is not finite, before that step is applied.
     """
+    model.backend = Backend(rank.layout.attention)
+    model.activation_checkpointing = rank.layout.activation_checkpointing
     loader = StepLoader.of(recipe, rows, rank, model.config.image_context_id)
     trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
