@@ -3,9 +3,12 @@
     python reaper.py HOME FOLDER...
 
 It waits until its standard input closes, which the kernel does when the driver dies. Then it kills every process that
-has `RAY_TMPDIR=HOME` in its environment, which all of that Ray's processes and theirs inherit, and removes the folders.
+has a file below HOME open for writing, but a living driver and its children, and removes the folders. All of that
+Ray's processes write logs there, and what they start inherits theirs; environments tell less, since a process that
+gives itself a title overwrites its own.
+
 Ray's own means are too slow (its agents stay for a minute after a `kill -9`) or cost too much (its subreaper makes
-every worker ignore SIGCHLD, and then no subprocess has an exit status). Imports only what starts in an instant.
+every worker ignore SIGCHLD, and then no subprocess has an exit status).
 """
 
 from __future__ import annotations
@@ -17,27 +20,38 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 MOST_ROUNDS = 100
 SECONDS_BETWEEN_ROUNDS = 0.1
 
 
-def processes_of(home: str) -> list[int]:
-    """The living processes of the Ray whose private folder is `home`."""
-    mark = f"RAY_TMPDIR={home}\0".encode()
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208, pathlib takes longer to import than all the rest
-        if name.isdigit():
-            with suppress(OSError), open(f"/proc/{name}/environ", "rb") as environment:  # noqa: PTH123
-                if mark in environment.read():
-                    found.append(int(name))
-    return found
+def writers_below(folder: str, driver: int) -> list[int]:
+    """The living processes that have a file below `folder` open for writing, without the driver and its children."""
+    processes = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [int(process.name) for process in processes if _is_left_over(process, folder, driver)]
 
 
-def clear_up(home: str, folders: Sequence[str]) -> None:
+def _is_left_over(process: Path, folder: str, driver: int) -> bool:
+    with suppress(OSError):  # it ended, or is another user's
+        parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        if driver not in (int(process.name), parent):
+            return any(_is_written(handle, folder, process) for handle in (process / "fd").iterdir())
+    return False
+
+
+def _is_written(handle: Path, folder: str, process: Path) -> bool:
+    if not str(handle.readlink()).startswith(f"{folder}/"):
+        return False
+    facts = (process / "fdinfo" / handle.name).read_text(encoding="ascii").splitlines()
+    flags = next(line.split()[1] for line in facts if line.startswith("flags:"))
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def clear_up(home: str, folders: Sequence[str], driver: int) -> None:
     """Kill until nobody is left to kill, since a dying parent may still have started a child; then remove."""
     for _ in range(MOST_ROUNDS):
-        left = processes_of(home)
+        left = writers_below(home, driver)
         if not left:
             break
         for process in left:
@@ -49,5 +63,6 @@ def clear_up(home: str, folders: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    started_by = os.getppid()
     sys.stdin.buffer.read()
-    clear_up(sys.argv[1], sys.argv[2:])
+    clear_up(sys.argv[1], sys.argv[2:], started_by)

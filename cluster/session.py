@@ -76,7 +76,7 @@ def _local_ray(site: Site) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            ray.shutdown(wait_for_processes=True)
 
 
 @contextmanager
