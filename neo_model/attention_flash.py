@@ -79,7 +79,9 @@ class TwoPassAttention(torch.autograd.Function):
         scale, padded = width**-0.5, F.pad(v, (0, q.shape[-1] - width))
         out, lse = passes.kernel.forward(q, k, padded, passes.documents, scale)
         if passes.images is not None:
-            later = passes.kernel.forward(q[passes.queries], k[passes.keys], padded[passes.keys], passes.images, scale)
+            queries = _rows(q, at=passes.queries)
+            keys, values = (_rows(x, at=passes.keys) for x in (k, padded))
+            later = passes.kernel.forward(queries, keys, values, passes.images, scale)
             out, lse = _merge(out, lse, *later, at=passes.queries)
         out = out[..., :width].contiguous()
         ctx.save_for_backward(q, k, v, out, lse)
@@ -95,8 +97,8 @@ class TwoPassAttention(torch.autograd.Function):
         dq, dk, dv = passes.kernel.backward(grad_out, Attended(q, k, v, out, lse), passes.documents, scale)
         if passes.images is not None:
             at, of = passes.queries, passes.keys
-            attended = Attended(q[at], k[of], v[of], out[at], lse[at])
-            later = passes.kernel.backward(grad_out[at], attended, passes.images, scale)
+            attended = Attended(*(_rows(x, at=rows) for x, rows in ((q, at), (k, of), (v, of), (out, at), (lse, at))))
+            later = passes.kernel.backward(_rows(grad_out, at=at), attended, passes.images, scale)
             for total, rows, part in zip((dq, dk, dv), (at, of, of), later, strict=True):
                 total.index_add_(0, rows, part)
         return dq, dk, dv[..., :width], None
@@ -104,8 +106,12 @@ class TwoPassAttention(torch.autograd.Function):
 
 def _merge(out: Tensor, lse: Tensor, later: Tensor, later_lse: Tensor, *, at: Tensor) -> tuple[Tensor, Tensor]:
     """Fold outputs over later keys into the rows `at`: softmax over both sets of keys. Unique rows; in place."""
-    earlier, earlier_lse = out[at], lse[at]
+    earlier, earlier_lse = _rows(out, at=at), _rows(lse, at=at)
     merged_lse = torch.logaddexp(earlier_lse, later_lse)
     share = torch.exp(later_lse - merged_lse).unsqueeze(-1)
     merged = torch.lerp(earlier.float(), later.float(), share)
     return out.index_copy_(0, at, merged.to(out.dtype)), lse.index_copy_(0, at, merged_lse)
+
+
+def _rows(x: Tensor, *, at: Tensor) -> Tensor:
+    return x.index_select(0, at)

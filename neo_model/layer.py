@@ -30,7 +30,9 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=INIT_STD)
+        """Nothing on the meta device, where drawing numbers would only import torch's compiler."""
+        if not self.weight.is_meta:
+            nn.init.normal_(self.weight, std=INIT_STD)
 
 
 class RMSNorm(nn.Module):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK_LOGITS: Final = 2**25
-"""Logits that exist at once, 128 MiB in fp32."""
+CHUNK_LOGITS: Final = 2**24
+"""Logits that exist at once, 64 MiB in fp32; at least 128 positions go together whatever the vocabulary."""
 
 
 class LossSum(NamedTuple):
@@ -53,17 +53,15 @@ class _WeightedLossSum(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for begin in range(0, hidden.shape[0], _chunk_size(head)):
             chunk = slice(begin, begin + _chunk_size(head))
-            logits = F.linear(hidden[chunk], head).float()
-            loss += F.cross_entropy(logits, targets[chunk], reduction="none") @ weights[chunk]
+            entropies, slopes = _entropies_and_slopes(F.linear(hidden[chunk], head), targets[chunk])
+            loss += entropies @ weights[chunk]
             if grad_hidden is None and grad_head is None:
                 continue
-            slopes = torch.softmax(logits, dim=-1, out=logits)
-            slopes.scatter_add_(1, targets[chunk, None], torch.full_like(targets[chunk, None], -1, dtype=slopes.dtype))
             slopes = slopes.mul_(weights[chunk, None]).to(hidden.dtype)
             if grad_hidden is not None:
                 torch.mm(slopes, head, out=grad_hidden[chunk])
             if grad_head is not None:
-                grad_head += slopes.T @ hidden[chunk]
+                _add_product(grad_head, slopes.T, hidden[chunk])
         ctx.grads, ctx.head_dtype = (grad_hidden, grad_head), head.dtype
         return loss
 
@@ -77,5 +75,25 @@ class _WeightedLossSum(torch.autograd.Function):
         return grad_hidden, grad_head, None, None
 
 
+def _entropies_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy [n] and its slope [n, V] for logits [n, V], in fp32; uses up fp32 logits."""
+    values = logits.float()
+    largest = values.amax(dim=1, keepdim=True)
+    wanted = values.gather(1, targets[:, None]) - largest
+    shares = values.sub_(largest).exp_()
+    total = shares.sum(dim=1, keepdim=True)
+    slopes = shares.div_(total)
+    slopes.scatter_add_(1, targets[:, None], torch.full_like(wanted, -1.0))
+    return (total.log() - wanted).squeeze(1), slopes
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, accumulated in fp32."""
+    if right.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
 def _chunk_size(head: Tensor) -> int:
-    return max(1, CHUNK_LOGITS // head.shape[0])
+    return max(128, CHUNK_LOGITS // head.shape[0])

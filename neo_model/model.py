@@ -188,7 +188,7 @@ class NeoModel(nn.Module):
     def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """States [S, H], targets [S] and weights [S] where the loss asks."""
         index = batch.supervised_index
-        return self.final_states(batch)[index], batch.targets[index], batch.weights[index]
+        return self.final_states(batch).index_select(0, index), batch.targets[index], batch.weights[index]
 
 
 def _rows_of_table(weight: Tensor, ids: Tensor) -> Tensor:

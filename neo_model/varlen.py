@@ -64,8 +64,8 @@ class CpuKernel:
             group_out, group_lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 *(_padded(x, group) for x in (q, k, v)), 0.0, True, scale=scale
             )
-            out[group.tokens] = _ragged(group_out, group)
-            lse[group.tokens] = _ragged(group_lse.unsqueeze(-1), group).squeeze(-1)
+            out.index_copy_(0, group.tokens, _ragged(group_out, group))
+            lse.index_copy_(0, group.tokens, _ragged(group_lse.unsqueeze(-1), group).squeeze(-1))
         return out, lse
 
     def backward(
@@ -74,14 +74,14 @@ class CpuKernel:
         grads = tuple(torch.empty_like(x) for x in attended[:3])
         for group in segments.groups:
             group_grad = torch.zeros(group.rows.shape[0], *grad.shape[1:], dtype=grad.dtype)
-            group_grad[group.cells] = grad[group.tokens]
+            group_grad.index_copy_(0, group.cells, grad.index_select(0, group.tokens))
             group_grad = group_grad.view(*group.size, *grad.shape[1:]).transpose(1, 2)
             group_lse = _padded(attended.lse.unsqueeze(-1), group).squeeze(-1)
             parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 group_grad, *(_padded(x, group) for x in attended[:4]), group_lse, 0.0, True, scale=scale
             )
             for total, part in zip(grads, parts, strict=True):
-                total[group.tokens] = _ragged(part, group)
+                total.index_copy_(0, group.tokens, _ragged(part, group))
         dq, dk, dv = grads
         return dq, dk, dv
 
@@ -111,12 +111,12 @@ class CudaKernel:
 
 def _padded(x: Tensor, group: Group) -> Tensor:
     """[T, heads, width] -> [B, heads, length, width]."""
-    return x[group.rows].view(*group.size, *x.shape[1:]).transpose(1, 2)
+    return x.index_select(0, group.rows).view(*group.size, *x.shape[1:]).transpose(1, 2)
 
 
 def _ragged(x: Tensor, group: Group) -> Tensor:
     """[B, heads, length, width] -> [t, heads, width]."""
-    return x.transpose(1, 2).flatten(0, 1)[group.cells]
+    return x.transpose(1, 2).flatten(0, 1).index_select(0, group.cells)
 
 
 def _require_half(q: Tensor) -> None:
