@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 MAX_SCANS: Final = 32
@@ -17,7 +18,7 @@ MAX_SCANS: Final = 32
 MAX_BLOCKS_IN_MCU: Final = 10
 MAX_SIDE_PX: Final = 65_500
 """Of libjpeg; the format says 65,535."""
-_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _IGNORED = frozenset({0xFE, *range(0xE0, 0xF0)})
 """Comments and application segments."""
 
@@ -87,7 +88,7 @@ def _read_segment(found: PlainJpeg, marker: int, data: bytes, position: int) -> 
         case Marker.BASELINE | Marker.EXTENDED | Marker.PROGRESSIVE:
             _read_frame(found, marker, content)
         case Marker.DHT:
-            _read_huffman_tables(found, content)
+            found.huffman_tables |= _read_huffman_tables(content)
         case Marker.DQT:
             _read_quantisation_tables(found, content)
         case Marker.DRI:
@@ -96,7 +97,7 @@ def _read_segment(found: PlainJpeg, marker: int, data: bytes, position: int) -> 
             _read_scan(found, content)
             following = _MARKER_AFTER_SCAN.search(data, end)
             _need(following is not None)
-            return following.end() - 2 if following else end
+            return following.start() if following else end
         case _:
             _need(marker in _IGNORED)
             found.has_exif |= marker == Marker.EXIF and content.startswith(b"Exif\0")
@@ -127,7 +128,10 @@ def _read_quantisation_tables(found: PlainJpeg, content: bytes) -> None:
         content = content[size_bytes:]
 
 
-def _read_huffman_tables(found: PlainJpeg, content: bytes) -> None:
+@lru_cache(maxsize=64)
+def _read_huffman_tables(content: bytes) -> frozenset[tuple[int, int]]:
+    """The tables that a segment defines. Most pictures hold the same ones: those that the standard proposes."""
+    tables: set[tuple[int, int]] = set()
     while content:
         _need(len(content) >= 17)
         kind, table = content[0] >> 4, content[0] & 15
@@ -136,8 +140,9 @@ def _read_huffman_tables(found: PlainJpeg, content: bytes) -> None:
         _need(kind < 2 and table < 4 and len(symbols) == sum(counts) <= 256)
         _need(kind == 1 or max(symbols, default=0) < 16)
         _need(_codes_fit(counts))
-        found.huffman_tables.add((kind, table))
+        tables.add((kind, table))
         content = content[17 + len(symbols) :]
+    return frozenset(tables)
 
 
 def _codes_fit(counts: bytes) -> bool:
