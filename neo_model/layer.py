@@ -80,8 +80,8 @@ class Attention(nn.Module):
         self.q_proj_hw.weight.copy_(hw_queries_from_t(self.q_proj.weight, self._width))
         self.k_proj_hw.weight.zero_()
 
-    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend) -> Tensor:
-        """hidden [L, H] -> [L, H]."""
+    def queries_keys_values(self, hidden: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Normed hidden [L, H] -> q [L, h, 2 D], k [L, g, 2 D], v [L, g, D]."""
         q_t, k_t, v = (
             projection(hidden).unflatten(-1, (-1, self._width))
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -92,10 +92,7 @@ class Attention(nn.Module):
         )
         q_hw = torch.stack((self.q_norm_h(q_hw[..., 0, :]), self.q_norm_w(q_hw[..., 1, :])), dim=-2)
         k_hw = torch.stack((self.k_norm_h(k_hw[..., 0, :]), self.k_norm_w(k_hw[..., 1, :])), dim=-2)
-        q = rotate(self.q_norm(q_t), q_hw, turn)
-        k = rotate(self.k_norm(k_t), k_hw, turn)
-        attended: Tensor = self.o_proj(attend(q, k, v).flatten(1))
-        return attended
+        return rotate(self.q_norm(q_t), q_hw, turn), rotate(self.k_norm(k_t), k_hw, turn), v
 
 
 class FeedForward(nn.Module):
@@ -123,6 +120,15 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(self, hidden: Tensor, turn: Rotation, attend: Attend) -> Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), turn, attend)
+        q, k, v = self.before_attention(hidden, turn)
+        return self.after_attention(hidden, attend(q, k, v))
+
+    def before_attention(self, hidden: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden [L, H] -> q [L, h, 2 D], k [L, g, 2 D], v [L, g, D]."""
+        return self.self_attn.queries_keys_values(self.input_layernorm(hidden), turn)
+
+    def after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """Hidden [L, H] and attended values [L, h, D] -> hidden [L, H]."""
+        hidden = hidden + self.self_attn.o_proj(attended.flatten(1))
         fed: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return fed
