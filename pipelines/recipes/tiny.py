@@ -41,12 +41,12 @@ class Effort:
     prebuffer: int
     mid: int
     chat: int
-    checkpoint_every: int = 50
+    checkpoint_every: int = 100
 
 
 def tiny() -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     """Learn the toy world well enough to answer nine in ten questions about pictures never seen."""
-    return learn(ToyWorld(), Effort(base_llm=200, prebuffer=500, mid=250, chat=200))
+    return learn(ToyWorld(), Effort(base_llm=200, prebuffer=1000, mid=500, chat=200))
 
 
 def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
@@ -59,20 +59,21 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
 
     def rows(name: str, shares: dict[str, float], sources: Sources) -> Step[Rows]:
         draw = mix_samples.bind(f"{name}_mix", MixRecipe(shares=shares), sources)
-        recipe = PackRowsRecipe(max_row_tokens=1024, min_pixels_px=MIN_PIXELS_PX, max_pixels_px=MAX_PIXELS_PX)
+        recipe = PackRowsRecipe(max_row_tokens=512, min_pixels_px=MIN_PIXELS_PX, max_pixels_px=MAX_PIXELS_PX)
         return pack_rows.bind(f"{name}_rows", recipe, draw, llm)
 
     pretrain_rows = rows("pretrain", {"pairs": 7, "text": 3}, {"pairs": kept, "text": text})
-    mid_rows = rows("mid", {"pairs": 3, "talks": 5, "text": 2}, {"pairs": kept, "talks": talks, "text": text})
+    mid_rows = rows("mid", {"pairs": 5, "talks": 3, "text": 2}, {"pairs": kept, "talks": talks, "text": text})
     chat_rows = rows("chat", {"talks": 1}, {"talks": talks})
 
     buffer_recipe = TrainPrebufferRecipe(
-        num_prebuffer_layers=2, patch_hidden=256, num_steps=effort.prebuffer, rows_per_step=4,
-        peak_learning_rate=3e-3, num_warmup_steps=30, precision="fp32", checkpoint_every_steps=effort.checkpoint_every,
+        num_prebuffer_layers=2, patch_hidden=256, num_steps=effort.prebuffer, rows_per_step=2,
+        peak_learning_rate=4e-3, num_warmup_steps=20, floor_ratio=0.1, betas=(0.9, 0.95), precision="fp32",
+        checkpoint_every_steps=effort.checkpoint_every,
     )  # fmt: skip
     buffer = train_prebuffer.bind("prebuffer", buffer_recipe, [pretrain_rows], llm)
     merged = merge_post_llm.bind("merged", MergeRecipe(), buffer, llm)
-    mid = tune_end_to_end.bind("mid", _tuning(effort.mid, 1e-3, effort), merged, [mid_rows])
+    mid = tune_end_to_end.bind("mid", _tuning(effort.mid, 2e-3, effort), merged, [mid_rows])
     chat = tune_end_to_end.bind("chat", _tuning(effort.chat, 8e-4, effort), mid, [chat_rows])
 
     unseen = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
@@ -83,6 +84,6 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
 
 def _tuning(num_steps: int, peak_learning_rate: float, effort: Effort) -> TuneRecipe:
     return TuneRecipe(
-        num_steps=num_steps, rows_per_step=4, peak_learning_rate=peak_learning_rate, num_warmup_steps=20,
-        precision="fp32", checkpoint_every_steps=effort.checkpoint_every,
+        num_steps=num_steps, rows_per_step=2, peak_learning_rate=peak_learning_rate, num_warmup_steps=20,
+        betas=(0.9, 0.95), precision="fp32", checkpoint_every_steps=effort.checkpoint_every,
     )  # fmt: skip

@@ -32,11 +32,12 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {
 }
 """The possible answers to each kind of question."""
 
-SIZES_PX = (
-    (160, 160), (160, 160), (192, 160), (192, 160), (160, 192), (160, 192),
-    (224, 160), (160, 224), (192, 192), (152, 168),
-)  # fmt: skip
-"""Widths and heights, 25 to 36 visual tokens of 32 x 32 px; the last is resized before it is cut into patches."""
+SIZES_PX = ((160, 160), (160, 160), (224, 160), (160, 224), (152, 168))
+"""Widths and heights, 25 to 35 visual tokens of 32 x 32 px; the last is resized before it is cut into patches.
+
+Odd multiples of 32, so that the word stands alike on the grid of tokens in all of them: a small model reads it after
+a fifth of the steps that it takes otherwise.
+"""
 BAND_PX = 64
 """Breadth of the band in which the shapes stand."""
 SIDES_PX = (36, 42)
