@@ -23,6 +23,7 @@ from stages.events import Event, StepEnded, StepStarted
 
 SECONDS_BETWEEN_LINES = 30.0
 REDRAWS_PER_SECOND = 4
+WIDE_COLUMNS, BAR_COLUMNS = 60, 16
 PLAIN_WIDTH = 160
 """Columns where nobody looks at a terminal: wide enough that tables are not broken."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -97,27 +98,33 @@ class Display:
         with self._lock:
             words, elapsed = self._board.line(state), clock_time(self._board.elapsed_seconds(state))
         stamp = time.strftime("%H:%M:%S")
-        self.console.print(Text(f"{stamp}  {state.name}  {state.status}  {elapsed}  {clean(words)}"))
+        said = f"{stamp}  {state.name}  {state.status}  {elapsed}  {clean(words)}"
+        self.console.print(Text(said.rstrip()), soft_wrap=True)
 
     def _table(self) -> Table:
+        """A row for each step; name and status alone where there is no room for more."""
+        is_wide = self.console.width >= WIDE_COLUMNS
         table = Table.grid(padding=(0, 2), expand=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(width=16)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        if is_wide:
+            table.add_column(width=BAR_COLUMNS)
+            table.add_column(justify="right", no_wrap=True)
+            table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         with self._lock:
             for state in self._board.steps.values():
-                elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
-                words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
-                table.add_row(
-                    state.name, Text(state.status, STYLES.get(state.status, "")), _bar(state), elapsed, clean(words)
-                )
+                more = self._details(state) if is_wide else ()
+                table.add_row(state.name, Text(state.status, STYLES.get(state.status, "")), *more)
         return table
+
+    def _details(self, state: StepState) -> tuple[ProgressBar | Text, str, Text]:
+        elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
+        words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
+        return _bar(state), elapsed, Text(clean(words))
 
 
 def _bar(state: StepState) -> ProgressBar | Text:
     share = state.share_done()
     if share is None:
-        return Text("") if state.status != "running" else ProgressBar(total=None, width=16, pulse=True)
-    return ProgressBar(total=1.0, completed=share, width=16)
+        return Text("") if state.status != "running" else ProgressBar(total=None, width=BAR_COLUMNS, pulse=True)
+    return ProgressBar(total=1.0, completed=share, width=BAR_COLUMNS)

@@ -19,7 +19,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.artifact import ItemBalance
-from stages.events import Event, NumbersReported, PartProgress, PartRecorded, PhaseOpened, StepEnded
+from stages.events import (
+    CheckpointCommitted,
+    Event,
+    NumbersReported,
+    PartProgress,
+    PartRecorded,
+    PhaseOpened,
+    StepEnded,
+    StepStarted,
+)
 from stages.store import Store
 
 logger = logging.getLogger(__name__)
@@ -105,7 +114,7 @@ class EventWriter:
             waiting = self._keep(waiting)
 
     def _gather(self) -> Iterator[Event | None]:
-        """Events for one message: those of a few seconds, cut short where a step ends or none are to come."""
+        """Events for one message: those of a few seconds, cut short where people wait for it or none are to come."""
         deadline_seconds = time.monotonic() + SECONDS_BETWEEN_MESSAGES
         for _ in range(MAX_EVENTS_PER_MESSAGE):
             try:
@@ -113,7 +122,7 @@ class EventWriter:
             except queue.Empty:
                 return
             yield event
-            if event is None or isinstance(event, StepEnded):
+            if event is None or isinstance(event, StepStarted | CheckpointCommitted | StepEnded):
                 return
 
     def _keep(self, messages: list[Message]) -> list[Message]:

@@ -196,6 +196,7 @@ class RunPages:
         """Data that was read, as data sets; models that were read, as the logged models they are: their ids."""
         from mlflow.entities import LoggedModelInput
 
+        known = {model.model_id for model in self._client.get_run(page).inputs.model_inputs}
         models: list[str] = []
         for name, item in manifest.inputs.items():
             parent = read_manifest(self._run.store, item.stage, item.fingerprint)
@@ -204,7 +205,8 @@ class RunPages:
             model = self._logged_model(parent.fingerprint) if pages.is_model(parent) else None
             if model is not None:
                 models.append(model)
-                self._client.log_inputs(page, models=[LoggedModelInput(model)])
+                if model not in known:
+                    self._client.log_inputs(page, models=[LoggedModelInput(model)])
             else:
                 self._client.log_inputs(page, datasets=[self._dataset(parent, f"read as {name}")])
         return models
@@ -214,7 +216,8 @@ class RunPages:
 
         if pages.is_model(artifact.manifest):
             model = self._logged_model(artifact.fingerprint) or self._new_model(page, step, artifact)
-            self._client.log_outputs(page, [LoggedModelOutput(model, 0)])
+            if model not in {known.model_id for known in self._client.get_run(page).outputs.model_outputs}:
+                self._client.log_outputs(page, [LoggedModelOutput(model, 0)])
         else:
             self._client.log_inputs(page, datasets=[self._dataset(artifact.manifest, "made")])
 

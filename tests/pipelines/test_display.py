@@ -1,0 +1,118 @@
+"""What a person sees while a run goes on: progress, rate, what was kept, dropped and failed."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pipelines.display import Display, clean, open_console
+from pipelines.scoreboard import Scoreboard, clock_time
+from stages.artifact import ItemBalance
+from stages.events import (
+    NumbersReported,
+    PartProgress,
+    PartRecorded,
+    PhaseOpened,
+    StepEnded,
+    StepStarted,
+)
+
+
+class Clock:
+    now_seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.now_seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board(clock: Clock) -> Scoreboard:
+    return Scoreboard({"pairs": None, "mid": 40}, clock)
+
+
+def test_a_data_step_shows_parts_rate_and_balance(board: Scoreboard, clock: Clock) -> None:
+    board.take(StepStarted(step="pairs"))
+    before = ItemBalance(kept=1000)
+    board.take(PhaseOpened(step="pairs", phase="fetch", num_parts=4, num_recorded=1, items=before))
+    clock.now_seconds += 10
+    items = ItemBalance(kept=400, dropped={"tiny": 60}, failed={"gone": 40})
+    board.take(PartRecorded(step="pairs", phase="fetch", part="1", items=items))
+    board.take(PartProgress(step="pairs", phase="fetch", part="2", num_done=250))
+    state = board.steps["pairs"]
+    assert board.line(state) == "fetch 2/4 parts, 75 items/s, 1,400 kept, 60 dropped, 40 failed"
+    assert state.share_done() == 0.5
+    board.take(StepEnded(step="pairs", outcome="committed", items=items, seconds=12))
+    assert state.share_done() == 1.0 and board.elapsed_seconds(state) == 12
+
+
+def test_a_training_step_shows_step_rate_and_loss(board: Scoreboard, clock: Clock) -> None:
+    board.take(StepStarted(step="mid"))
+    board.take(NumbersReported(step="mid", numbers={"loss": 3.0}, at_step=10))
+    clock.now_seconds += 5
+    board.take(NumbersReported(step="mid", numbers={"loss": 0.25, "grad_norm": 2.0}, at_step=20))
+    state = board.steps["mid"]
+    assert board.line(state) == "step 20 of 40, 2 steps/s, loss 0.25"
+    assert state.share_done() == 0.5
+
+
+def test_a_failed_step_shows_the_first_line_of_why(board: Scoreboard) -> None:
+    board.take(StepEnded(step="mid", outcome="failed", reason="the loss is nan\nand more"))
+    assert board.line(board.steps["mid"]) == "the loss is nan"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(7.4, "0:07"), (247, "4:07"), (3723, "1:02:03")])
+def test_times_are_shown_as_clocks_do(seconds: float, shown: str) -> None:
+    assert clock_time(seconds) == shown
+
+
+def test_where_nobody_looks_a_plain_line_is_written_at_start_and_end(board: Scoreboard) -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=160), board)
+    with display.watching():
+        display.take(StepStarted(step="pairs"))
+        display.take(PartProgress(step="pairs", phase="fetch", part="1", num_done=3))
+        display.take(StepEnded(step="pairs", outcome="committed", items=ItemBalance(kept=3), seconds=61))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("pairs  running  0:00")
+    assert lines[1].endswith("pairs  committed  1:01  3 kept")
+
+
+def test_a_long_silence_is_broken_by_a_line(board: Scoreboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setattr("pipelines.display.SECONDS_BETWEEN_LINES", 0.05)
+    out = io.StringIO()
+    display = Display(Console(file=out, width=160), board)
+    with display.watching():
+        display.take(StepStarted(step="pairs"))
+        display.take(PhaseOpened(step="pairs", phase="fetch", num_parts=4, num_recorded=1))
+        deadline = time.monotonic() + 5
+        while "fetch 1/4 parts" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert "fetch 1/4 parts" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 200])
+def test_a_terminal_shows_a_line_for_each_step_whatever_its_width(board: Scoreboard, width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=30, force_terminal=True)
+    display = Display(console, board)
+    with display.watching():
+        display.take(StepStarted(step="pairs"))
+        display.take(PhaseOpened(step="pairs", phase="fetch", num_parts=4, num_recorded=1))
+    assert "pairs" in out.getvalue() and "mid" in out.getvalue()
+
+
+def test_foreign_text_loses_escapes_and_keeps_letters() -> None:
+    assert clean("a\x1b[31mb\r\u202ec\tä\n") == "a�[31mb��c\tä\n"
+
+
+def test_colour_is_not_forced_on_those_who_do_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert open_console().no_color
