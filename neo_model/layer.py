@@ -8,7 +8,8 @@ L tokens, h query heads, g key-value heads, D head width.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,22 @@ class FeedForward(nn.Module):
         return fed
 
 
+class Regions(NamedTuple):
+    """What lies around the attention of a layer, compiled; one compilation serves all layers and rows of a length."""
+
+    before: Callable[[Layer, Tensor, Rotation], tuple[Tensor, Tensor, Tensor]]
+    after: Callable[[Layer, Tensor, Tensor], Tensor]
+
+
+def compiled_regions(backend: str | Callable[..., object] = "inductor") -> Regions:
+    """Compile both regions for fixed lengths; rows must be padded to few lengths (`padding.pad`)."""
+    before, after = (
+        torch.compile(region, backend=backend, dynamic=False, fullgraph=True)
+        for region in (Layer.before_attention, Layer.after_attention)
+    )
+    return Regions(before, after)  # type: ignore[arg-type]
+
+
 class Layer(nn.Module):
     """Pre-norm residual layer, [L, H] -> [L, H]."""
 
@@ -119,9 +136,10 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden, config.rms_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend) -> Tensor:
-        q, k, v = self.before_attention(hidden, turn)
-        return self.after_attention(hidden, attend(q, k, v))
+    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend, regions: Regions | None = None) -> Tensor:
+        before, after = regions or (Layer.before_attention, Layer.after_attention)
+        q, k, v = before(self, hidden, turn)
+        return after(self, hidden, attend(q, k, v))
 
     def before_attention(self, hidden: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden [L, H] -> q [L, h, 2 D], k [L, g, 2 D], v [L, g, D]."""

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from neo_model.attention import Attend, Backend, default_backend, prepare
 from neo_model.batch import Batch
 from neo_model.config import NeoConfig
-from neo_model.layer import INIT_STD, Layer, Linear, RMSNorm
+from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm
 from neo_model.loss import LossSum, cross_entropies, weighted_loss_sum
 from neo_model.patch_embedding import FoldedConv, VisionModel
 from neo_model.rotary import Rotation, rotation
@@ -79,6 +79,8 @@ class NeoModel(nn.Module):
         self.config = config
         self.backend = backend
         self.activation_checkpointing = activation_checkpointing
+        self.regions: Regions | None = None
+        """Set to `layer.compiled_regions()` to run the layers compiled; not under ZeRO-3, whose hooks are Python."""
         self.vision_model = VisionModel(config)
         self.language_model = LanguageModel(config)
         if not self._table.weight.is_meta:
@@ -180,9 +182,9 @@ class NeoModel(nn.Module):
         """All layers, each with its own way to attend; the last norm is not applied."""
         for layer, attend in zip(self.layers, attends, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(layer, hidden, turn, attend, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, turn, attend, self.regions, use_reentrant=False)
             else:
-                hidden = layer(hidden, turn, attend)
+                hidden = layer(hidden, turn, attend, self.regions)
         return hidden
 
     def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
