@@ -7,11 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cluster.site import Site, load_site
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile("any_machine", deadline=None)
+hypothesis.settings.load_profile("any_machine")
 PRELOADED = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}

@@ -14,7 +14,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from stages.tar_writer import BLOCK_BYTES
@@ -28,6 +29,8 @@ MAX_PICTURES = 99_999
 """Pictures in one row: what five digits can number."""
 PICTURE_MEMBER = re.compile(r"[0-9]{5}\.(jpg|png|webp|gif|bmp|tiff|bin)")
 TOKENS, SUPERVISED, FACTS = "tokens.npy", "mask.npy", "json"
+ARRAYS = {TOKENS: "<i4", SUPERVISED: "|b1"}
+"""The arrays of a row and numpy's name of what they hold."""
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
 
 
@@ -114,22 +117,18 @@ def _parsed(number: int, data: bytes) -> Row:
             raise RowLayoutError(f"row {number} has two members {ending!r}")
         members[ending] = member
     facts = json.loads(members.pop(FACTS))
-    token_ids, supervised = _array(members.pop(TOKENS), "<i4"), _array(members.pop(SUPERVISED), "|b1")
-    lengths = [document["num_tokens"] for document in facts["documents"]]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    offsets = list(accumulate((document["num_tokens"] for document in facts["documents"]), initial=0))
+    token_ids, supervised = (_array(members.pop(name), kind, offsets[-1]) for name, kind in ARRAYS.items())
     num_pictures = sum(document["num_pictures"] for document in facts["documents"])
-    if not (
-        offsets[-1] == len(token_ids) == len(supervised) and num_pictures == len(members) == len(facts["image_grids"])
-    ):
+    if not num_pictures == len(members) == len(facts["image_grids"]):
         raise RowLayoutError(
-            f"row {number} says {offsets[-1]} tokens and {num_pictures} pictures, and holds {len(token_ids)} tokens, "
-            f"{len(supervised)} marks, {len(members)} pictures and {len(facts['image_grids'])} grids"
+            f"row {number} says {num_pictures} pictures, holds {len(members)} and sizes of {len(facts['image_grids'])}"
         )
     return Row(
         number=number,
         token_ids=token_ids,
         supervised=supervised,
-        document_offsets=offsets,
+        document_offsets=np.array(offsets, np.int32),
         image_grids=np.array(facts["image_grids"], np.int32).reshape(-1, 2),
         images=list(members.values()),
         sample_ids=[bytes.fromhex(document["sample_id"]) for document in facts["documents"]],
@@ -144,7 +143,7 @@ def _members(key: str, data: bytes) -> Iterator[tuple[str, bytes]]:
         header = data[start : start + BLOCK_BYTES]
         name = header[:100].rstrip(b"\0").decode("ascii", "replace")
         found, _, ending = name.partition(".")
-        wanted = ending in (TOKENS, SUPERVISED, FACTS) or PICTURE_MEMBER.fullmatch(ending)
+        wanted = ending in ARRAYS or ending == FACTS or PICTURE_MEMBER.fullmatch(ending)
         if found != key or not wanted or header[156:157] != b"0":
             raise RowLayoutError(f"{name!r} at byte {start} is no member of row {key}")
         size_bytes = int(header[124:135], 8)
@@ -156,20 +155,25 @@ def _members(key: str, data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _npy(array: NDArray[Any]) -> bytes:
+    return _npy_head(array.dtype.str, len(array)) + array.tobytes()
+
+
+def _array(data: bytes, kind: str, length: int) -> NDArray[Any]:
+    """The one array that may be here: anything but its exact header is refused, so that nothing is interpreted."""
     import numpy as np
 
-    file = BytesIO()
-    np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
-    return file.getvalue()
+    head, dtype = _npy_head(kind, length), np.dtype(kind)
+    if not data.startswith(head) or len(data) != len(head) + length * dtype.itemsize:
+        raise RowLayoutError(f"{len(data)} bytes that begin {data[:80]!r} are no array {kind} of {length}")
+    return np.frombuffer(data, dtype, length, len(head)).copy()
 
 
-def _array(data: bytes, dtype: str) -> NDArray[Any]:
-    import numpy as np
-
-    array: NDArray[Any] = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
-    if array.dtype.str != dtype or array.ndim != 1:
-        raise RowLayoutError(f"an array is {array.dtype.str} {array.shape}, expected {dtype} in one dimension")
-    return array
+@lru_cache(maxsize=4096)
+def _npy_head(kind: str, length: int) -> bytes:
+    """The header of an array of one dimension in numpy's format 1.0, padded to 64 bytes as numpy does."""
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({length},), }}"
+    padded = text + " " * (-(10 + len(text) + 1) % 64) + "\n"
+    return b"\x93NUMPY\x01\0" + len(padded).to_bytes(2, "little") + padded.encode()
 
 
 def _ending(image: bytes) -> str:
