@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_SHARE_UNREACHABLE = 0.8
 MIN_HOSTS_TO_JUDGE_NETWORK = 20
+MAX_SHARE_UNEXPLAINED = 0.05
+MIN_UNEXPLAINED = 5
 UNREACHABLE = frozenset({Reason.DNS_ERROR, Reason.CONNECT_ERROR})
 
 
@@ -78,18 +80,28 @@ class DownloadPairsRecipe(Recipe):
         )
 
 
-def check_network(hosts: Sequence[str], ended: Sequence[FetchedPicture | Reason]) -> None:
+def check_network(hosts: Sequence[str], endings: Sequence[FetchedPicture | Reason]) -> None:
     """Raise `StageError` where it is our network that fails: a part must not record its URLs as lost for that.
 
-    `hosts` and `ended` are about the same URLs. Hosts are counted, because one dead host may fill a whole part.
+    `hosts` and `endings` are about the same URLs. Hosts are counted, because one dead host may fill a whole part.
     """
-    answered = {host for host, outcome in zip(hosts, ended, strict=True) if outcome not in UNREACHABLE}
+    answered = {host for host, ending in zip(hosts, endings, strict=True) if ending not in UNREACHABLE}
     num_hosts = len(set(hosts))
     num_silent = num_hosts - len(answered)
     if num_hosts >= MIN_HOSTS_TO_JUDGE_NETWORK and num_silent > MAX_SHARE_UNREACHABLE * num_hosts:
         raise StageError(
             f"{num_silent} of {num_hosts} hosts could not be reached at all, so the network of this machine is taken "
             "to be down and nothing was recorded; check it, then run the command again"
+        )
+
+
+def check_downloader(endings: Sequence[FetchedPicture | Reason], remarks: Sequence[str]) -> None:
+    """Raise `StageError` where the downloader itself fails, and not at a rare picture only."""
+    num_unexplained = endings.count(Reason.UNEXPLAINED)
+    if num_unexplained > max(MIN_UNEXPLAINED, MAX_SHARE_UNEXPLAINED * len(endings)):
+        raise StageError(
+            f"{num_unexplained} of {len(endings)} URLs failed in the downloader itself, so nothing was recorded; "
+            f"it said: {'; '.join(remarks) or 'nothing'}"
         )
 
 
@@ -101,6 +113,7 @@ def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairs
     urls, hosts = [address.url for address in asked], [address.host for address in asked]
     fetched, sink = fetch(urls, routes, recipe.fetch_rule, draft.scratch, lambda n: draft.progress(num_refused + n))
     check_network(hosts, fetched)
+    check_downloader(fetched, sink.remarks)
     coming = iter(fetched)
     endings = [next(coming) if row.refusal is None else row.refusal for row in rows]
     write_part(rows, endings, table, draft, spool=sink.spool, first_row=part.task["start"])

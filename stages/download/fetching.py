@@ -65,6 +65,8 @@ class Sink:
     outcomes: dict[int, FetchedPicture | Reason] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     """The first few errors that nobody foresaw."""
+    failure: OSError | None = None
+    """Why pictures could not be written, where that was so: the disk is full, say."""
 
     def __post_init__(self) -> None:
         self._file = self.spool.open("wb", buffering=SPOOL_BUFFER_BYTES)
@@ -75,12 +77,19 @@ class Sink:
         return self
 
     def write(self, picture: HeldPicture | None, key: str, _caption: str | None, meta: dict[str, Any]) -> None:
-        number = int(key)
-        self.outcomes[number] = self._reason(meta["error_message"]) if picture is None else self._hold(picture)
+        try:
+            ending = self._reason(meta["error_message"]) if picture is None else self._hold(picture)
+        except OSError as error:  # img2dataset would print it and go on
+            self.failure = error
+            return
+        self.outcomes[int(key)] = ending
         self.report(len(self.outcomes))
 
     def close(self) -> None:
+        """Called by img2dataset, and once more by us, who listen. Raises `OSError` where writing has failed."""
         self._file.close()
+        if self.failure is not None:
+            raise self.failure
 
     def remark(self, text: str) -> None:
         if len(self.remarks) < MAX_REMARKS:
@@ -109,7 +118,10 @@ class Sink:
 def fetch(
     urls: Sequence[str], routes: Routes, rule: FetchRule, scratch: Path, report: Callable[[int], None]
 ) -> tuple[list[FetchedPicture | Reason], Sink]:
-    """Ask for every URL; returns how each ended, in order, and the sink that holds the pictures."""
+    """Ask for every URL; returns how each ended, in order, and the sink that holds the pictures.
+
+    Raises `OSError` where scratch cannot hold them.
+    """
     sink = Sink(spool=scratch / "spool", report=report)
     if urls:
         opener = GuardedOpener(routes, Patience(num_tries=rule.num_tries, max_body_bytes=rule.max_image_bytes))

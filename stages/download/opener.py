@@ -6,6 +6,7 @@ checked like the first; waits no longer than the deadline; and tries again where
 
 from __future__ import annotations
 
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ FIRST_WAIT_SECONDS: Final = 0.25
 MAX_WAIT_SECONDS: Final = 10.0
 """However long a server asks us to stay away."""
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_DOOR: Final = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +104,18 @@ class GuardedOpener(urllib.request.OpenerDirector):
 
 @contextmanager
 def installed(opener: GuardedOpener) -> Iterator[None]:
-    """Let `urllib.request.urlopen` use this opener, and the one that was there before afterwards."""
-    before = urllib.request._opener  # type: ignore[attr-defined]
-    urllib.request.install_opener(opener)
-    try:
-        yield
-    finally:
-        urllib.request._opener = before  # type: ignore[attr-defined]
-        opener.close()
+    """Let `urllib.request.urlopen` use this opener, and the one that was there before afterwards.
+
+    A process has one such opener, so a second part in the same process waits for the first.
+    """
+    with _DOOR:
+        before = urllib.request._opener  # type: ignore[attr-defined]
+        urllib.request.install_opener(opener)
+        try:
+            yield
+        finally:
+            urllib.request._opener = before  # type: ignore[attr-defined]
+            opener.close()
 
 
 def _accepted(answer: Answer) -> Answer:

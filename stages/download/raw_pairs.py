@@ -19,7 +19,7 @@ from stages.tar_writer import TarWriter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY_DIGITS = 9
+KEY_DIGITS = 10
 SHA256_BYTES = 32
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from stages.contract import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
-from stages.download_pairs import DownloadPairsRecipe, check_network, make_part
+from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
 from stages.kinds import RawPairs
 from stages.making import Draft
 from stages.pairs import SAMPLES_FILE, TAR_FILE
@@ -186,6 +186,12 @@ def test_a_network_that_is_down_loses_no_url() -> None:
 
 def test_one_dead_host_is_no_dead_network() -> None:
     check_network(["dead"] * 500, [Reason.CONNECT_ERROR] * 500)
+
+
+def test_a_downloader_that_fails_at_everything_records_nothing() -> None:
+    check_downloader([Reason.UNEXPLAINED] * 5 + [Reason.NOT_FOUND] * 20, ["KeyError: 'x'"])
+    with pytest.raises(StageError, match="6 of 26 URLs failed in the downloader itself.*KeyError: 'x'"):
+        check_downloader([Reason.UNEXPLAINED] * 6 + [Reason.NOT_FOUND] * 20, ["KeyError: 'x'"])
 
 
 def test_a_table_of_wrong_columns_is_refused_with_its_name(tmp_path: Path) -> None:
