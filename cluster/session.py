@@ -7,6 +7,7 @@ ends with the process that started it, however that ends, and leaves neither pro
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -39,6 +41,10 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Environment of every process of a run."""
+PACKAGES = ("neo_model", "stages", "cluster", "pipelines")
+"""What is sent along where a site has `code = "wheel"`; what they need, its image holds."""
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+"""What workers print stays in Ray's logs; what goes wrong comes back as failures of parts, ranks and steps."""
 
 
 @contextmanager
@@ -50,12 +56,20 @@ def ray_session(site: Site) -> Iterator[None]:
         with _local_ray(site):
             yield
     else:
-        with _environment(SETTINGS), _kept_sigterm_handler():
-            ray.init(address=site.ray.address, log_to_driver=False, runtime_env={"env_vars": SETTINGS})
+        with _kept_sigterm_handler():
+            ray.init(address=site.ray.address, runtime_env=_runtime_env(site), **QUIET)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _runtime_env(site: Site) -> dict[str, Any]:
+    """What the processes of a running cluster are given for this run."""
+    if site.code != "wheel":
+        return {"env_vars": SETTINGS}
+    folders = [str(Path(importlib.import_module(package).__path__[0])) for package in PACKAGES]
+    return {"env_vars": SETTINGS, "py_modules": folders}
 
 
 @contextmanager
@@ -70,8 +84,7 @@ def _local_ray(site: Site) -> Iterator[None]:
                 num_cpus=site.num_local_cpus(),
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
+                **QUIET,
             )
         try:
             yield

@@ -93,7 +93,8 @@ class Site(_Table):
     mlflow: str = ""
     """Tracking URI of MLflow; empty keeps a SQLite file in the store's folder."""
     code: Literal["local", "image", "wheel"] = "image"
-    """How our package gets to the machines: they see this folder, their image holds it, or a wheel is sent along."""
+    """How our package gets to the machines of a cluster: they see this folder, their image holds it, or it is sent
+    along with the run, what it depends on being in their image."""
     ray: RaySettings = RaySettings()
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
