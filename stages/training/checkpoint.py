@@ -1,9 +1,9 @@
 """Checkpoints of a training stage: what is committed at a step, and going on from it.
 
 Owns the facts that a checkpoint's record carries and the checks before one is loaded. A checkpoint holds what cannot
-be computed: the trained parameters and the optimizer's moments, in DeepSpeed's own files, each rank its share. Rows,
-learning rate and random numbers are functions of the step, frozen parameters are an input, so none of them is in it.
-The last checkpoint holds the model instead.
+be computed: the trained parameters and the optimizer's moments, each rank its share (`engine/shards.py`), for any
+layout to go on from. Rows, learning rate and random numbers are functions of the step, frozen parameters are an
+input, so none of them is in it. The last checkpoint holds the model instead.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stages.kinds import MODEL_PREFIX, Rows
 from stages.store import StoreError
 from stages.training.agreement import exchange
 from stages.training.engine.engine import Engine
+from stages.training.engine.shards import FOLDER, shard_name
 from stages.training.recipe import TrainRecipe, retired_steps
 from stages.training.weights import WeightDigests
 
@@ -61,8 +62,11 @@ class Checkpoints:
         """Commit the state after `step` steps, then delete the checkpoints that the recipe no longer keeps."""
         folder = self._folder(step)
         self.engine.save(folder)
-        layout = {"num_ranks": self.rank.world_size, "zero_stage": self.rank.layout.zero_stage}
-        facts = {"num_applied": self.engine.num_applied, "layout": layout, "frozen_digest": self.before.of_frozen}
+        facts = {
+            "num_applied": self.engine.num_applied,
+            "layout": self._layout,
+            "frozen_digest": self.before.of_frozen,
+        }
         self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
         shutil.rmtree(folder)
         if self.rank.rank == 0:
@@ -84,6 +88,11 @@ class Checkpoints:
             self.rank.delete(standing[step])
 
     @property
+    def _layout(self) -> dict[str, int]:
+        """What decides who holds which slice of the state."""
+        return {"num_ranks": self.rank.world_size, "zero_stage": self.rank.layout.zero_stage}
+
+    @property
     def _rows_facts(self) -> list[str]:
         """Content digests of the rows, in order: with the recipe they say what every step has seen."""
         return [rows.manifest.content for rows in self.rows]
@@ -94,25 +103,19 @@ class Checkpoints:
         return folder
 
     def _check(self, record: PartRecord) -> None:
-        facts, layout = record.facts, self.rank.layout
+        facts = record.facts
         where = f"checkpoint at step {facts['step']}"
         if facts["rows"] != self._rows_facts:
             raise StageError(f"{where} was trained on other rows ({facts['rows']}, now {self._rows_facts})")
         if facts["frozen_digest"] != self.before.of_frozen:
             raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
-        now = {"num_ranks": self.rank.world_size, "zero_stage": layout.zero_stage}
-        if facts["layout"] != now:
-            raise StageError(
-                f"{where} was written by {facts['layout']['num_ranks']} ranks with ZeRO {facts['layout']['zero_stage']}"
-                f", this site runs {now['num_ranks']} with ZeRO {now['zero_stage']}; continue with the former layout"
-            )
 
     def _fetch(self, record: PartRecord, folder: Path) -> None:
-        """Bring this rank's files, verified; raises on every rank if one is damaged on any."""
+        """Bring the files that this rank needs, verified; raises on every rank if one is damaged on any."""
+        alone = record.facts["layout"] == self._layout and self.rank.layout.zero_stage > 0
         trouble = ""
         try:
-            for prefix in self.engine.file_prefixes(self.rank.rank):
-                self.rank.fetch(record, folder, prefix)
+            self.rank.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
         except (StoreError, OSError) as error:
             trouble = str(error)
         found = [text for text in exchange(trouble) if text]

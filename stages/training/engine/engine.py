@@ -1,29 +1,30 @@
 """One rank's share of the network and its optimizer: DeepSpeed behind a few calls.
 
-Owns forward, backward and update under ZeRO 0 to 3, the rank's checkpoint files in DeepSpeed's own format, and the
-gathering of whole parameters. What is trained on, in which order and at which learning rate is the loop's.
+Owns forward, backward and update under ZeRO 0 to 3, saving and loading of the rank's share, and the gathering of
+whole parameters. What is trained on, in which order and at which learning rate is the loop's.
 
 All calls are collective: every rank makes the same ones in the same order.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from neo_model.batch import Batch
 from neo_model.layer import Layer
 from neo_model.loss import LossSum
-from stages.contract import GangLayout, StageError
+from stages.contract import GangLayout
 from stages.training.engine.config import deepspeed_config, prepare_surroundings
+from stages.training.engine.pieces import pieces, publish
+from stages.training.engine.shards import read_shards, shard_name, write_shard
 from stages.training.recipe import TrainRecipe
-
-TAG: Final = "engine"
-"""Folder of DeepSpeed's files inside a checkpoint."""
 
 
 class Engine:
@@ -38,6 +39,8 @@ class Engine:
         import deepspeed
         from deepspeed.utils import set_z3_leaf_modules
 
+        self.num_applied = 0
+        """Updates since the first, those before a restored checkpoint included."""
         self._names = [name for name, _ in model.named_parameters()]
         self._clip_norm = recipe.clip_norm
         self._zero_stage = layout.zero_stage
@@ -47,11 +50,6 @@ class Engine:
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=_adamw(model, recipe), config=config)
-
-    @property
-    def num_applied(self) -> int:
-        """Optimizer steps applied since the first, those before a restored checkpoint included."""
-        return int(self._engine.global_steps)
 
     def accumulate(self, batch: Batch, scale: float) -> LossSum:
         """Forward and backward of one micro-batch: adds the gradient of `scale` x its loss sum, averaged over ranks.
@@ -71,13 +69,13 @@ class Engine:
         """
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
+        norm = self._norm_without_zero() if self._zero_stage == 0 else math.nan
+        if self._zero_stage > 0 or math.isfinite(norm):
+            self._engine.step()
         if self._zero_stage > 0:
-            self._engine.step()
-            return float(self._engine.get_global_grad_norm())
-        norm = nn.utils.clip_grad_norm_(self._trainable(), self._clip_norm)
-        if norm.isfinite():
-            self._engine.step()
-        return float(norm)
+            norm = float(self._engine.get_global_grad_norm())
+        self.num_applied += math.isfinite(norm)
+        return norm
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Name and whole value of each parameter, one at a time: do not keep them. On every rank."""
@@ -88,24 +86,23 @@ class Engine:
                 yield name, parameter.detach()
 
     def save(self, folder: Path) -> None:
-        """Write this rank's files under `folder/engine`. Frozen parameters are left out: they are an input."""
-        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
-        for script in folder.glob("zero_to_*.py"):
-            script.unlink()
+        """Write this rank's share of the trained parameters and their moments. Frozen parameters are an input."""
+        held = pieces(self._engine, self._zero_stage) if self._zero_stage or dist.get_rank() == 0 else []
+        write_shard(folder / shard_name(dist.get_rank()), held)
 
     def load(self, folder: Path, num_applied: int) -> None:
-        """Read what `save` wrote for the same ranks and ZeRO stage. Raises `StageError` where it is not that step."""
-        path, _ = self._engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False)
-        if path is None or self.num_applied != num_applied:
-            found = "nothing" if path is None else f"step {self.num_applied}"
-            raise StageError(f"DeepSpeed restored {found} from {folder}, expected step {num_applied}")
+        """Go on from what `save` wrote, by any number of ranks under any ZeRO stage, after `num_applied` updates.
 
-    def file_prefixes(self, rank: int) -> tuple[str, ...]:
-        """What the names of the checkpoint files that one rank reads begin with."""
-        return (f"{TAG}/mp_rank_", f"{TAG}/zero_pp_rank_{rank}_", f"{TAG}/bf16_zero_pp_rank_{rank}_")
+        `folder` holds the files of all ranks that wrote; this rank's alone will do where the layout is the same.
+        """
+        read_shards(folder, pieces(self._engine, self._zero_stage))
+        publish(self._engine, self._zero_stage, num_applied)
+        self.num_applied = num_applied
 
-    def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self._engine.module.parameters() if parameter.requires_grad]
+    def _norm_without_zero(self) -> float:
+        """Clip the gradient, which without ZeRO every rank holds whole; returns the norm before."""
+        trainable = [parameter for parameter in self._engine.module.parameters() if parameter.requires_grad]
+        return float(nn.utils.clip_grad_norm_(trainable, self._clip_norm))
 
 
 def _adamw(model: nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:

@@ -110,6 +110,22 @@ def test_a_run_that_is_asked_to_stop_commits_first_and_goes_on_there(world: Smal
     assert stopped.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
 
 
+def test_another_layout_goes_on_from_the_same_checkpoint(world: SmallWorld, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    with pytest.raises(InterruptedRunError):
+        world.make(training(), two_ranks(2), trouble=ask_to_stop)
+    world.make(training(), GangLayout(num_ranks=1, zero_stage=3, micro_rows=4))
+    other = SmallWorld.at(tmp_path / "other")
+    other.make(training(), two_ranks(2))
+    moved, straight = (
+        load_file(one.open(training()).place(one.scratch / "buffer") / "prebuffer.safetensors")
+        for one in (world, other)
+    )
+    for name, value in straight.items():
+        assert (moved[name] - value).abs().max() < 2e-5, name
+
+
 def be_overtaken(rank, step: int) -> None:
     """Another attempt commits `step` just before this one does."""
     from dataclasses import replace
@@ -209,7 +225,7 @@ def test_a_damaged_checkpoint_is_refused_on_every_rank(world: SmallWorld) -> Non
     with pytest.raises(InterruptedRunError):
         world.make(training(), two_ranks(), trouble=ask_to_stop)
     record = world.making(training()).latest_checkpoint()
-    path = world.store.folder / next(one.key for one in record.files if "rank_1_" in one.name)
+    path = world.store.folder / next(one.key for one in record.files if "rank-00001" in one.name)
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
