@@ -76,6 +76,18 @@ def test_the_index_says_what_the_rows_hold(rows: Rows) -> None:
     assert reader.index("row", "num_tokens").column_names == ["row", "num_tokens"]
 
 
+def test_an_object_store_holds_and_gives_the_same_rows(committed: Rows, bucket: str) -> None:
+    remote = make(pack_rows.bind("rows", RECIPE, MIX, LLM), Store(bucket))
+    assert remote.manifest.content == committed.manifest.content
+    here, there = RowReader(committed), RowReader(remote)
+    for number in (0, here.num_rows - 1):
+        assert there.read(number).images == here.read(number).images
+    entry = remote.phase("write")[1].file(ROWS_FILE)
+    remote.store.delete(entry.key)
+    with pytest.raises(DamagedRowError, match="the tar is missing"):
+        there.read(5)
+
+
 def test_from_a_sample_to_its_rows_is_one_question(rows: Rows) -> None:
     reader = RowReader(rows)
     row = reader.read(5)

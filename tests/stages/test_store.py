@@ -1,9 +1,7 @@
 """The store on a local folder and on a real S3 server: exclusive creates, durable bytes, numbered refs."""
 
-import logging
 import os
 import pickle
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -16,33 +14,6 @@ from hypothesis import strategies as st
 from stages.store import UPLOAD_CHUNK_BYTES, Store, StoreError, first_missing
 
 NUM_WRITERS = 16
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """A loopback server that speaks S3; returns its address."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh bucket, and the environment in which it is found."""
-    import boto3
-
-    address = {"AWS_ENDPOINT_URL": s3_server, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
-    secrets = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "writer"}
-    for name, value in (address | secrets).items():
-        monkeypatch.setenv(name, value)
-    name = tmp_path.name.replace("_", "-").lower()
-    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=name)
-    return f"s3://{name}"
 
 
 @pytest.fixture(params=["folder", "s3"])
