@@ -33,11 +33,13 @@ class Conversations(Artifact):
 
 
 class Draw(Artifact):
-    """The list of samples that a training stage is to see: `draw.parquet`."""
+    """The samples that a training stage is to see: `draw.parquet`, a row for each drawing with its `place` in the
+    order of the whole."""
 
 
 class Rows(Artifact):
-    """Packed sequences: parts of phase `write` hold `rows.tar` and `index.parquet`."""
+    """Packed sequences: parts of phase `write` hold `rows.tar`, `index.parquet` and, with a verdict for each drawing,
+    `samples.parquet`."""
 
 
 class ModelFolder(Artifact):
