@@ -22,10 +22,10 @@ from stages.evaluation.answering import Examinee, load_examinee
 from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
 from stages.evaluation.blind_control import exchange_images
 from stages.evaluation.contact_sheet import Card, contact_sheet
-from stages.evaluation.questions import Question, pictures_of, read_questions
+from stages.evaluation.questions import Question, read_questions
 from stages.evaluation.scoring import metrics
 from stages.kinds import Checkpoint, Conversations, Evaluation
-from stages.pairs import PairReader
+from stages.pairs import PairReader, pictures_of
 from stages.step import stage
 from stages.tables import balance_of, read_table, write_table
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stages.kinds import KeptPairs, RawPairs
+from stages.artifact import Artifact
+from stages.kinds import Conversations, KeptPairs, RawPairs
 from stages.store import StoreError
 from stages.tables import SAMPLE_ID_BYTES, Verdict, read_table
 
@@ -180,6 +181,13 @@ class PairReader:
             for url, sample_id in zip(table["url"].to_pylist(), table["sample_id"].to_pylist(), strict=True):
                 found.setdefault(url, sample_id)
         return found
+
+
+def pictures_of(conversations: Conversations) -> PairReader:
+    """The pairs that the image ids of conversations are about."""
+    found = conversations.input("pictures", Artifact)
+    kind = KeptPairs if found.manifest.kind == KeptPairs.kind else RawPairs
+    return PairReader(kind(found.store, found.manifest))
 
 
 def _pair(row: dict[str, Any], part: str) -> Pair:

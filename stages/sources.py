@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifact import Artifact
-from stages.kinds import Conversations, Draw, KeptPairs, RawPairs, TextDocuments
-from stages.pairs import Pair, PairReader
+from stages.kinds import Conversations, Draw, KeptPairs, TextDocuments
+from stages.pairs import VERDICTS_FILE, Pair, PairReader, pictures_of
 from stages.read_conversations import CONVERSATIONS_FILE
 from stages.read_text import DOCUMENTS_FILE
 from stages.tables import Verdict, read_table
@@ -129,7 +129,7 @@ class PairSource:
 
     @property
     def num_kept(self) -> dict[str, int]:
-        return _num_kept(self.artifact)
+        return _num_kept(self.artifact, VERDICTS_FILE)
 
     @property
     def pictures(self) -> PairReader:
@@ -151,7 +151,7 @@ class TextSource:
 
     @property
     def num_kept(self) -> dict[str, int]:
-        return _num_kept(self.artifact)
+        return _num_kept(self.artifact, DOCUMENTS_FILE)
 
     def table(self, part: str) -> pa.Table:
         return _kept_rows(self.artifact, part, DOCUMENTS_FILE)
@@ -169,7 +169,7 @@ class ConversationSource:
 
     @property
     def num_kept(self) -> dict[str, int]:
-        return _num_kept(self.artifact)
+        return _num_kept(self.artifact, CONVERSATIONS_FILE)
 
     @property
     def pictures(self) -> PairReader:
@@ -201,15 +201,10 @@ def drawn_source(draw: Draw, name: str) -> Source:
     return open_source(kinds[found.manifest.kind](found.store, found.manifest))
 
 
-def pictures_of(conversations: Conversations) -> PairReader:
-    """The pairs that the image ids of conversations are about."""
-    found = conversations.input("pictures", Artifact)
-    kind = KeptPairs if found.manifest.kind == KeptPairs.kind else RawPairs
-    return PairReader(kind(found.store, found.manifest))
-
-
-def _num_kept(artifact: SourceArtifact) -> dict[str, int]:
-    return {record.part: record.items.kept for record in artifact.parts}
+def _num_kept(artifact: SourceArtifact, file_name: str) -> dict[str, int]:
+    """Kept samples of each part that has a sample table of this name: earlier phases have other files."""
+    with_table = (record for record in artifact.parts if any(entry.name == file_name for entry in record.files))
+    return {record.part: record.items.kept for record in with_table}
 
 
 def _kept_rows(artifact: SourceArtifact, part: str, file_name: str) -> pa.Table:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
-from stages.artifact import Artifact
 from stages.evaluation.blind_control import Asked
 from stages.evaluation.scoring import is_metric_name, normalised
-from stages.kinds import Conversations, KeptPairs, RawPairs
-from stages.pairs import PairReader
+from stages.kinds import Conversations
 from stages.read_conversations import CONVERSATIONS_FILE
 from stages.tables import ItemReason, Verdict, read_table
 
@@ -86,11 +84,3 @@ def as_question(row: dict[str, Any]) -> Question:
         messages=tuple(messages[:end]),
         truth=spoken if row["answer"] is None else row["answer"],
     )
-
-
-def pictures_of(conversations: Conversations) -> PairReader:
-    """The image-text pairs that the conversations' image ids are about."""
-    kind = conversations.input("pictures", Artifact).manifest.kind
-    if kind == KeptPairs.kind:
-        return PairReader(conversations.input("pictures", KeptPairs))
-    return PairReader(conversations.input("pictures", RawPairs))
