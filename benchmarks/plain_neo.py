@@ -20,7 +20,7 @@ Parameters = dict[str, Tensor]
 def plain_loss(parameters: Parameters, config: NeoConfig, batch: Batch) -> LossSum:
     """The weighted loss of a row."""
     losses = F.cross_entropy(plain_logits(parameters, config, batch), batch.targets, reduction="none")
-    return LossSum((losses * batch.weights).sum(), batch.weights.sum())
+    return LossSum((losses * batch.weights).sum(), batch.weights.sum(), losses.detach()[batch.supervised_index])
 
 
 def plain_logits(parameters: Parameters, config: NeoConfig, batch: Batch) -> Tensor:

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK_LOGITS: Final = 2**24
-"""Logits that exist at once, 64 MiB in fp32; at least 128 positions go together whatever the vocabulary."""
+CHUNK_LOGITS: Final = {"cpu": 2**23, "cuda": 2**28}
+"""Logits that exist at once, by kind of device: 32 MiB and 1 GiB in fp32."""
+MIN_CHUNK: Final = 64
+"""Positions that go together whatever the vocabulary: fewer make slow products."""
 
 
 class LossSum(NamedTuple):
@@ -25,12 +27,21 @@ class LossSum(NamedTuple):
     """Scalar fp32: sum of weight x cross-entropy."""
     weight: Tensor
     """Scalar fp32: sum of weights."""
+    entropies: Tensor
+    """[S] fp32 cross-entropy of each supervised position, without a gradient: for telling sources apart."""
+
+
+def weighted_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> LossSum:
+    """The loss of supervised positions: hidden [S, H], head [V, H], targets [S], weights [S]."""
+    if not torch.is_grad_enabled():
+        hidden, head = hidden.detach(), head.detach()
+    loss, entropies = _WeightedLossSum.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
+    return LossSum(loss, weights.sum(), entropies)
 
 
 def weighted_loss_sum(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum over S of weight x cross-entropy: hidden [S, H], head [V, H], targets [S], weights [S] -> scalar fp32."""
-    loss: Tensor = _WeightedLossSum.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
-    return loss
+    """Sum over S of weight x cross-entropy alone: scalar fp32."""
+    return weighted_loss(hidden, head, targets, weights).loss
 
 
 @torch.no_grad()
@@ -46,24 +57,18 @@ def cross_entropies(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
 
 class _WeightedLossSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
-        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        entropies = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         for begin in range(0, hidden.shape[0], _chunk_size(head)):
             chunk = slice(begin, begin + _chunk_size(head))
-            entropies, slopes = _entropies_and_slopes(F.linear(hidden[chunk], head), targets[chunk])
-            loss += entropies @ weights[chunk]
-            if grad_hidden is None and grad_head is None:
-                continue
-            slopes = slopes.mul_(weights[chunk, None]).to(hidden.dtype)
-            if grad_hidden is not None:
-                torch.mm(slopes, head, out=grad_hidden[chunk])
-            if grad_head is not None:
-                _add_product(grad_head, slopes.T, hidden[chunk])
+            parts = hidden[chunk], targets[chunk], weights[chunk]
+            entropies[chunk] = _add_chunk(*parts, head, None if grad_hidden is None else grad_hidden[chunk], grad_head)
         ctx.grads, ctx.head_dtype = (grad_hidden, grad_head), head.dtype
-        return loss
+        ctx.mark_non_differentiable(entropies)
+        return entropies @ weights, entropies
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -73,6 +78,20 @@ class _WeightedLossSum(torch.autograd.Function):
         if grad_head is not None:
             grad_head = grad_head.mul_(outer[0]).to(ctx.head_dtype)
         return grad_hidden, grad_head, None, None
+
+
+def _chunk_entropies(  # noqa: PLR0917
+    hidden: Tensor, targets: Tensor, weights: Tensor, head: Tensor, grad_hidden: Tensor | None, grad_head: Tensor | None
+) -> Tensor:
+    """Cross-entropies of a chunk; writes its part of `grad_hidden`, adds to `grad_head`. Its logits end with it."""
+    entropies, slopes = _entropies_and_slopes(F.linear(hidden, head), targets)
+    if grad_hidden is not None or grad_head is not None:
+        slopes = slopes.mul_(weights[:, None]).to(hidden.dtype)
+    if grad_hidden is not None:
+        torch.mm(slopes, head, out=grad_hidden)
+    if grad_head is not None:
+        _add_product(grad_head, slopes.T, hidden)
+    return entropies
 
 
 def _entropies_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,4 +115,4 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def _chunk_size(head: Tensor) -> int:
-    return max(128, CHUNK_LOGITS // head.shape[0])
+    return max(MIN_CHUNK, CHUNK_LOGITS.get(head.device.type, CHUNK_LOGITS["cpu"]) // head.shape[0])

@@ -13,7 +13,7 @@ L tokens, S supervised positions, V vocabulary rows, H hidden width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,11 @@ from neo_model.attention import Attend, Backend, default_backend, prepare
 from neo_model.batch import Batch
 from neo_model.config import NeoConfig
 from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm
-from neo_model.loss import LossSum, cross_entropies, weighted_loss_sum
+from neo_model.loss import LossSum, cross_entropies, weighted_loss
 from neo_model.patch_embedding import FoldedConv, VisionModel
 from neo_model.rotary import Rotation, rotation
+
+Made = TypeVar("Made", Tensor, LossSum)
 
 
 class VocabularyTable(nn.Module):
@@ -39,7 +41,7 @@ class VocabularyTable(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(config.vocab_size, config.hidden))
 
-    def forward(self, use: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def forward(self, use: Callable[..., Made], *inputs: Tensor) -> Made:
         """`use(weight, *inputs)`."""
         return use(self.weight, *inputs)
 
@@ -116,9 +118,8 @@ class NeoModel(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """Sum over supervised positions of weight x cross-entropy, and the sum of the weights, both fp32 scalars."""
-        states, targets, weights = self._supervised(batch)
-        loss = self._head(_loss_with_head, states, targets, weights)
-        return LossSum(loss, weights.sum())
+        loss: LossSum = self._head(_loss_with_head, *self._supervised(batch))
+        return loss
 
     def token_losses(self, batch: Batch) -> Tensor:
         """[S] fp32 unweighted cross-entropy at `batch.supervised_index`, without a gradient."""
@@ -201,9 +202,9 @@ def _linear_with_head(weight: Tensor, states: Tensor) -> Tensor:
     return F.linear(states, weight)
 
 
-def _loss_with_head(weight: Tensor, *inputs: Any) -> Tensor:
+def _loss_with_head(weight: Tensor, *inputs: Any) -> LossSum:
     states, targets, weights = inputs
-    return weighted_loss_sum(states, weight, targets, weights)
+    return weighted_loss(states, weight, targets, weights)
 
 
 def _losses_with_head(weight: Tensor, *inputs: Any) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neo_model import loss as loss_module
-from neo_model.loss import cross_entropies, weighted_loss_sum
+from neo_model.loss import cross_entropies, weighted_loss, weighted_loss_sum
 
 
 def problem(num_positions: int, vocab_size: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -56,8 +56,11 @@ def test_without_gradients_none_are_made() -> None:
 
 
 def test_one_entropy_for_each_position() -> None:
-    hidden, head, targets, _ = problem(30, 20, 1)
-    torch.testing.assert_close(
-        cross_entropies(hidden, head, targets), F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
-    )
+    hidden, head, targets, weights = problem(30, 20, 1)
+    expected = F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
+    torch.testing.assert_close(cross_entropies(hidden, head, targets), expected)
+    loss, weight, entropies = weighted_loss(hidden, head, targets, weights)
+    torch.testing.assert_close(entropies, expected.detach())
+    assert loss.requires_grad and not entropies.requires_grad
+    assert weight == weights.sum()
     assert cross_entropies(hidden[:0], head, targets[:0]).shape == (0,)

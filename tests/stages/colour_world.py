@@ -169,9 +169,9 @@ def write_checkpoint(part: Part, draft: PartDraft, recipe: LearnRecipe) -> None:
     for _ in range(recipe.num_steps):
         picked = chance.sample(documents, 24)
         batch = pack([d for d, _ in picked], [p for _, p in picked], image_context_id=config.image_context_id)
-        loss, weight = model(batch)
+        total = model(batch)
         optimizer.zero_grad()
-        (loss / weight).backward()
+        (total.loss / total.weight).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     folder = draft.path(MODEL_PREFIX + "config.json").parent
