@@ -35,27 +35,11 @@ def weighted_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
     """The loss of supervised positions: hidden [S, H], head [V, H], targets [S], weights [S]."""
     if not torch.is_grad_enabled():
         hidden, head = hidden.detach(), head.detach()
-    loss, entropies = _WeightedLossSum.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
+    loss, entropies = _WeightedLoss.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
     return LossSum(loss, weights.sum(), entropies)
 
 
-def weighted_loss_sum(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum over S of weight x cross-entropy alone: scalar fp32."""
-    return weighted_loss(hidden, head, targets, weights).loss
-
-
-@torch.no_grad()
-def cross_entropies(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """[S] fp32 cross-entropy of each position, without a gradient, a chunk of logits at a time."""
-    size = _chunk_size(head)
-    parts = [
-        F.cross_entropy(F.linear(states, head).float(), wanted, reduction="none")
-        for states, wanted in zip(hidden.split(size), targets.split(size), strict=True)
-    ]
-    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
-
-
-class _WeightedLossSum(torch.autograd.Function):
+class _WeightedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
@@ -65,7 +49,8 @@ class _WeightedLossSum(torch.autograd.Function):
         for begin in range(0, hidden.shape[0], _chunk_size(head)):
             chunk = slice(begin, begin + _chunk_size(head))
             parts = hidden[chunk], targets[chunk], weights[chunk]
-            entropies[chunk] = _add_chunk(*parts, head, None if grad_hidden is None else grad_hidden[chunk], grad_head)
+            into = None if grad_hidden is None else grad_hidden[chunk]
+            entropies[chunk] = _chunk_entropies(*parts, head, into, grad_head)
         ctx.grads, ctx.head_dtype = (grad_hidden, grad_head), head.dtype
         ctx.mark_non_differentiable(entropies)
         return entropies @ weights, entropies
