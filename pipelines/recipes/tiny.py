@@ -52,7 +52,7 @@ def tiny() -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
 def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     """The graph of `tiny` over any toy world, with any effort."""
     llm = train_toy_llm.bind("base_llm", ToyLlmRecipe(world=world, num_steps=effort.base_llm))
-    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(origin=world, deadline_seconds=2))
+    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(origin=world, deadline_seconds=6))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     text = read_text.bind("text", ReadTextRecipe(origin=world))
     talks = read_conversations.bind("talks", ReadConversationsRecipe(origin=world), kept)
