@@ -24,7 +24,7 @@ from neo_model.attention import Attend, Backend, default_backend, prepare
 from neo_model.batch import Batch
 from neo_model.config import NeoConfig
 from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm
-from neo_model.loss import LossSum, cross_entropies, weighted_loss
+from neo_model.loss import LossSum, weighted_loss
 from neo_model.patch_embedding import FoldedConv, VisionModel
 from neo_model.rotary import Rotation, rotation
 
@@ -121,12 +121,6 @@ class NeoModel(nn.Module):
         loss: LossSum = self._head(_loss_with_head, *self._supervised(batch))
         return loss
 
-    def token_losses(self, batch: Batch) -> Tensor:
-        """[S] fp32 unweighted cross-entropy at `batch.supervised_index`, without a gradient."""
-        states, targets, _ = self._supervised(batch)
-        losses: Tensor = self._head(_losses_with_head, states, targets)
-        return losses
-
     def logits(self, batch: Batch) -> Tensor:
         """[L, V] at every position: for tests and short rows only."""
         return self.head_logits(self.final_states(batch))
@@ -205,8 +199,3 @@ def _linear_with_head(weight: Tensor, states: Tensor) -> Tensor:
 def _loss_with_head(weight: Tensor, *inputs: Any) -> LossSum:
     states, targets, weights = inputs
     return weighted_loss(states, weight, targets, weights)
-
-
-def _losses_with_head(weight: Tensor, *inputs: Any) -> Tensor:
-    states, targets = inputs
-    return cross_entropies(states, weight, targets)

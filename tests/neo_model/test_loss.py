@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neo_model import loss as loss_module
-from neo_model.loss import cross_entropies, weighted_loss, weighted_loss_sum
+from neo_model.loss import weighted_loss
 
 
 def problem(num_positions: int, vocab_size: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,7 +34,7 @@ def test_like_the_plain_loss(num_positions: int, vocab_size: int, chunk: int, ou
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss_module, "_chunk_size", lambda _: chunk)
         hidden, head, targets, weights = problem(num_positions, vocab_size, seed)
-        ours = weighted_loss_sum(hidden, head, targets, weights)
+        ours = weighted_loss(hidden, head, targets, weights).loss
         gradients = torch.autograd.grad(ours * outer, (hidden, head))
     expected = plain(hidden, head, targets, weights)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
@@ -44,23 +44,29 @@ def test_like_the_plain_loss(num_positions: int, vocab_size: int, chunk: int, ou
 
 def test_a_frozen_head_gets_no_gradient_and_hidden_states_do() -> None:
     hidden, head, targets, weights = problem(9, 20, 0)
-    weighted_loss_sum(hidden, head.detach(), targets, weights).backward()
+    weighted_loss(hidden, head.detach(), targets, weights).loss.backward()
     expected = torch.autograd.grad(plain(hidden, head, targets, weights), hidden)[0]
     torch.testing.assert_close(hidden.grad, expected)
 
 
-def test_without_gradients_none_are_made() -> None:
+def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluation costs one product a chunk, not three."""
     hidden, head, targets, weights = problem(9, 20, 0)
+    expected = weighted_loss(hidden, head, targets, weights).loss
+    monkeypatch.delattr(loss_module, "_add_product")
+    monkeypatch.delattr(torch, "mm")
     with torch.no_grad():
-        assert not weighted_loss_sum(hidden, head, targets, weights).requires_grad
+        found = weighted_loss(hidden, head, targets, weights).loss
+    assert not found.requires_grad
+    assert torch.equal(found, expected)
 
 
 def test_one_entropy_for_each_position() -> None:
     hidden, head, targets, weights = problem(30, 20, 1)
-    expected = F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
-    torch.testing.assert_close(cross_entropies(hidden, head, targets), expected)
     loss, weight, entropies = weighted_loss(hidden, head, targets, weights)
+    expected = F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
     torch.testing.assert_close(entropies, expected.detach())
-    assert loss.requires_grad and not entropies.requires_grad
+    assert loss.requires_grad
+    assert not entropies.requires_grad
     assert weight == weights.sum()
-    assert cross_entropies(hidden[:0], head, targets[:0]).shape == (0,)
+    assert weighted_loss(hidden[:0], head, targets[:0], weights[:0]).entropies.shape == (0,)
