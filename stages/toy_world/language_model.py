@@ -80,7 +80,7 @@ def train_language_model(
             loss = model(input_ids=token_ids, labels=labels, use_cache=False).loss
             if not torch.isfinite(loss):
                 raise StageError(
-                    f"loss {loss.item()} at step {step} of the toy language model; lower its learning rate"
+                    f"the toy language model's loss is {loss.item()} at step {step}; lower peak_learning_rate"
                 )
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
