@@ -85,8 +85,15 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
     }
     planning = partial(plan_part, store=draw.store, measured=measured)
     (plan,) = ctx.spread(planning, over=[Part(name="plan", task=task)], phase="plan")
-    ctx.report({name: plan.facts[name] for name in ("num_rows", "lower_bound_rows", "gap", "fill", "num_tokens")})
+    ctx.report(_numbers(plan))
     ctx.spread(partial(write_part, draw=draw, plan=plan, measured=measured), over=_written(plan), phase=ROWS_PHASE)
+
+
+def _numbers(plan: PartRecord) -> dict[str, float]:
+    """The certificate and what is packed of each source, for people to watch."""
+    certificate = ("num_rows", "lower_bound_rows", "gap", "fill", "num_documents", "num_tokens")
+    packed = {f"{what}_{name}": num for name, counts in plan.facts["packed"].items() for what, num in counts.items()}
+    return {name: plan.facts[name] for name in certificate} | packed
 
 
 def _written(plan: PartRecord) -> list[Part]:

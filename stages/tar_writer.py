@@ -8,7 +8,7 @@ whose members are apart, both without a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -30,9 +30,13 @@ _TEMPLATE_SUM = sum(_TEMPLATE)
 
 
 class TarWriter:
-    """Appends samples to a new tar. Use as a context manager: leaving it writes the end of the archive."""
+    """Appends samples to a new tar. Use as a context manager: leaving it writes the end of the archive.
 
-    def __init__(self, path: Path) -> None:
+    `watch` is given all bytes of the samples as they are written, headers and padding included: to digest them.
+    """
+
+    def __init__(self, path: Path, watch: Callable[[bytes], object] = len) -> None:
+        self._watch = watch
         self._file = path.open("xb", buffering=WRITE_BUFFER_BYTES)
         self._offset_bytes = 0
         self._last_key = ""
@@ -65,10 +69,10 @@ class TarWriter:
     def _append(self, name: str, data: bytes) -> int:
         if not ENDING_PATTERN.fullmatch(name.partition(".")[2]) or len(data) > MAX_MEMBER_BYTES:
             raise ValueError(f"tar member {name!r} of {len(data)} bytes cannot be written; see stages/tar_writer.py")
-        self._file.write(_header(name.encode(), len(data)))
-        self._file.write(data)
         padding_bytes = -len(data) % BLOCK_BYTES
-        self._file.write(bytes(padding_bytes))
+        for piece in (_header(name.encode(), len(data)), data, bytes(padding_bytes)):
+            self._file.write(piece)
+            self._watch(piece)
         start = self._offset_bytes + BLOCK_BYTES
         self._offset_bytes = start + len(data) + padding_bytes
         return start

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.contract import Part, PartDraft, PartRecord
@@ -102,17 +101,20 @@ class Pantry:
 
 def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measured: Sequence[PartRecord]) -> None:
     """Write the rows of one part."""
+    import xxhash
+
     planned = read_table(read_file(draw.store, plan, planned_file(part.name))).to_pylist()
     rows = [list(group) for _, group in groupby(planned, key=lambda row: int(row["row"]))]
     pantry = Pantry.of(draw, measured)
     places: list[dict[str, Any]] = []
     written: list[DocumentFacts] = []
-    with TarWriter(draft.path(ROWS_FILE)) as tar:
+    digest = xxhash.xxh3_64()
+    with TarWriter(draft.path(ROWS_FILE), watch=digest.update) as tar:
         for ingredients in pantry.fetch_all(rows):
-            places.append(_write_row(tar, ingredients))
+            digest.reset()
+            places.append({**_write_row(tar, ingredients), "digest": digest.intdigest()})
             written += ingredients.facts
             draft.progress(len(written))
-    _add_digests(places, draft.path(ROWS_FILE))
     write_table(_index_table(places), draft.path(INDEX_FILE))
     unfit = read_table(read_file(draw.store, plan, unfit_file(part.name))).to_pylist()
     samples = _samples_table(written, unfit)
@@ -160,16 +162,6 @@ def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
         "sample_ids": [facts.sample_id for facts in row.facts],
         "sources": [facts.source for facts in row.facts],
     }
-
-
-def _add_digests(places: list[dict[str, Any]], tar: Path) -> None:
-    """Digest each row as it lies in the tar."""
-    import xxhash
-
-    with tar.open("rb") as file:
-        for place in places:
-            file.seek(place["offset"])
-            place["digest"] = xxhash.xxh3_64_intdigest(file.read(place["size_bytes"]))
 
 
 def _index_table(places: list[dict[str, Any]]) -> pa.Table:

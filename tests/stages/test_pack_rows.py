@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from cluster.local import local_context
 from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifact import ItemBalance
-from stages.contract import StageError
+from stages.contract import Event, StageError
 from stages.kinds import Draw, RawPairs, Rows
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
+from stages.order import carry_out
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.measuring import MEASURED_FILE, tokenizer_of
 from stages.packing.writing import SAMPLES_FILE
@@ -100,6 +102,22 @@ def test_the_plan_certifies_itself(packed: Rows) -> None:
     assert max(lengths) <= 512
     per_source = Counter(source for row in RowReader(packed) for source in row.sources)
     assert {name: counts["documents"] for name, counts in facts["packed"].items()} == per_source
+
+
+def test_the_certificate_and_the_sources_are_reported(tmp_path: Path) -> None:
+    store, numbers = Store(tmp_path / "store"), {}
+
+    def post(event: Event) -> None:
+        if event.event == "numbers":
+            numbers.update(event.numbers)
+
+    make(MIX, store)
+    make(LLM, store)
+    rows = carry_out(order_of(bind(SMALL), store, "run-1"), local_context, post)
+    facts = next(part for part in rows.parts if part.phase == "plan").facts
+    assert numbers["num_rows"] == facts["num_rows"] and numbers["gap"] == facts["gap"]
+    assert numbers["samples_pairs"] == facts["packed"]["pairs"]["samples"]
+    assert sum(numbers[f"tokens_{source}"] for source in facts["packed"]) == numbers["num_tokens"]
 
 
 def test_rows_and_tars_follow_the_recipe(packed: Rows) -> None:
