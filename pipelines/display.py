@@ -63,7 +63,7 @@ class Display:
     def take(self, event: Event) -> None:
         with self._lock:
             self._board.take(event)
-        if not self.console.is_terminal and isinstance(event, StepStarted | StepEnded):
+        if not self.console.is_terminal and _is_news(event):
             self._say(self._board.steps[event.step])
 
     @contextmanager
@@ -121,6 +121,11 @@ class Display:
         elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
         words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
         return _bar(state), elapsed, Text(clean(words))
+
+
+def _is_news(event: Event) -> bool:
+    """Whether an event deserves a line at once: a step begins or ends. That one is reused, the plan has said."""
+    return isinstance(event, StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")
 
 
 def _bar(state: StepState) -> ProgressBar | Text:

@@ -104,7 +104,7 @@ def describe_counts(manifest: Manifest) -> str:
     items = manifest.items
     said = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
     if items.total:
-        said.append(f"{items.total:,} items")
+        said.append(f"{items.total:,} item{'' if items.total == 1 else 's'}")
         said.append(f"{items.kept:,} kept")
         said += [f"{items.num_dropped:,} dropped"] if items.num_dropped else []
         said += [f"{items.num_failed:,} failed"] if items.num_failed else []

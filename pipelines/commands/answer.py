@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
@@ -58,7 +61,7 @@ class Answer:
     def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
         """The last line, or the document; then the command is over."""
         if self._as_json:
-            document = {**document, "exit_code": int(code), "next": then}
+            document = {**document, "exit_code": int(code), "next": on_same_site(then)}
             typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         else:
             self.say(next_line(then))
@@ -68,7 +71,7 @@ class Answer:
 def complain(error: CommandError, *, as_json: bool) -> int:
     """Say an error the way answers are said; returns its exit code."""
     if as_json:
-        document = {"error": str(error), "exit_code": int(error.code), "next": error.then}
+        document = {"error": str(error), "exit_code": int(error.code), "next": on_same_site(error.then)}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         console = open_console(stderr=True)
@@ -78,7 +81,18 @@ def complain(error: CommandError, *, as_json: bool) -> int:
 
 
 def next_line(then: str) -> str:
-    return f"Next: {then}"
+    return f"Next: {on_same_site(then)}"
+
+
+def on_same_site(then: str) -> str:
+    """A command, to be typed for the same site as the one that was just typed."""
+    words = sys.argv[1:]
+    sites = [after for word, after in pairwise(words) if word == "--site"]
+    sites += [word.removeprefix("--site=") for word in words if word.startswith("--site=")]
+    command, gap, remark = then.partition("   ")
+    if not sites or not command.startswith("neo ") or "--help" in command or "--site" in command:
+        return then
+    return f"{command} --site {shlex.quote(sites[-1])}{gap}{remark}"
 
 
 def find_site(name: str) -> Site:

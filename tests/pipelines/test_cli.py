@@ -117,3 +117,10 @@ def test_a_narrow_terminal_and_a_plain_locale_are_no_reason_to_fail(site: NeoSit
     assert process.returncode == 0, process.stderr
     assert "Next: neo run" in process.stdout
     assert json.dumps(process.stdout)
+
+
+def test_the_next_command_is_for_the_same_site(site: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert site.neo("list").last_line == f"Next: neo plan tiny --site {site.file}"
+    assert site.type_(["list", f"--site={site.file}"]).last_line == f"Next: neo plan tiny --site {site.file}"
+    monkeypatch.setenv("NEO_SITE", str(site.file))
+    assert site.type_(["list"]).last_line == "Next: neo plan tiny"

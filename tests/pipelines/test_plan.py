@@ -87,7 +87,7 @@ def test_until_leaves_out_what_comes_after(site: NeoSite) -> None:
 def test_only_needs_what_it_reads(site: NeoSite) -> None:
     refused = site.neo("plan", DATA, "--only", "kept", "--set", "kept.min_width_px=16")
     assert refused.code == 3 and "it reads pairs, not committed" in refused.err
-    assert refused.last_line == f"Next: neo run {DATA} --set kept.min_width_px=16 --until kept"
+    assert refused.last_line == f"Next: neo run {DATA} --set kept.min_width_px=16 --until kept --site {site.file}"
     site.neo("run", DATA, "--until", "pairs")
     assert decisions(site, "--only", "kept")["kept"] == ("make", "never made")
 
@@ -149,7 +149,7 @@ def test_a_recipe_that_json_does_not_carry_is_refused(site: NeoSite) -> None:
 def test_the_graph_is_drawn_with_every_edge(site: NeoSite) -> None:
     said = site.neo("plan", f"{TOYS}:whole", "--graph")
     assert "●─╯  weights" in said.out
-    assert said.last_line == f"Next: neo run {TOYS}:whole"
+    assert said.last_line == f"Next: neo run {TOYS}:whole --site {site.file}"
 
 
 def test_a_gangs_progress_is_its_last_checkpoint(site: NeoSite) -> None:

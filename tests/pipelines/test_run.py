@@ -29,7 +29,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
 def test_a_run_makes_everything_once_and_then_nothing(site: NeoSite, executions: Executions) -> None:
     said = site.neo("run", DATA)
     assert said.code == 0
-    assert said.last_line == "Next: neo show data/rows"
+    assert said.last_line == f"Next: neo show data/rows --site {site.file}"
     again = site.neo("run", DATA)
     assert again.code == 0 and "Nothing to make: all 4 steps of data are committed." in again.out
     assert len(executions()) == len(set(executions())) == 6
@@ -63,7 +63,7 @@ def test_the_end_of_a_run_says_what_was_made_and_where(site: NeoSite, executions
     document = said.json
     assert document["steps"]["evaluate"]["ended"] == "committed"
     assert document["metrics"]["evaluate"]["accuracy_blind_shape"] == 0.3
-    assert document["next"] == "neo show scored/evaluate"
+    assert document["next"] == f"neo show scored/evaluate --site {site.file}"
     told = site.neo("run", f"{TOYS}:scored", "--set", 'evaluate.kinds=["word"]').out
     assert "held-out accuracy" in told and "0.930 to 0.970" in told
     assert "contact_sheet.png" in told and "lineage.png" in told and "MLflow:" in told
