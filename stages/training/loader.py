@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -69,6 +69,11 @@ class MicroBatch:
     def weight(self) -> float:
         """Sum of the loss weights."""
         return float(self.batch.weights.double().sum())
+
+    def without_pixels(self) -> MicroBatch:
+        """The same with its pictures gone, which are most of its memory."""
+        patches = self.batch.patches
+        return replace(self, batch=replace(self.batch, patches=patches.new_empty(0, patches.shape[1])))
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,7 @@ class Loop:
     engine: Engine
     loader: StepLoader
     loaded: Iterator[list[MicroBatch]]
-    meter: Meter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.meter = Meter(self.rank.device)
+    meter: Meter = field(default_factory=Meter)
 
     def take(self, step: int) -> bool:
         """Do one optimizer step; returns whether the run was asked to stop after it."""
@@ -116,7 +113,7 @@ class Loop:
         sums = []
         for micro_batch in micro_batches:
             sums.append(self.engine.accumulate(micro_batch.batch, self.rank.world_size / weight))
-            self.meter.add_loss(sums[-1].loss, weight)
+            self.meter.saw(micro_batch, sums[-1], weight)
         norm = self.engine.apply(learning_rate(step, self.recipe))
         if not math.isfinite(norm):
             _raise_not_finite(step, norm, micro_batches, sums)

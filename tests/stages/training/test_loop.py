@@ -247,6 +247,6 @@ def test_people_can_watch(world: SmallWorld) -> None:
     seen = [event for event in world.events if event.event == "numbers"]
     assert [event.at_step for event in seen] == [10, 11]
     assert 0 < seen[0].numbers["fill"] < 1
-    for name in ("loss", "gradient_norm", "learning_rate", "tokens_per_second"):
+    for name in ("loss", "loss/pairs", "loss/text", "gradient_norm", "learning_rate", "tokens_per_second"):
         assert seen[0].numbers[name] > 0
     assert 0 <= seen[0].numbers["data_wait"] <= 1
