@@ -98,7 +98,7 @@ def toy_pairs(tmp_path_factory: pytest.TempPathFactory) -> ToyPairs:
         num_train_images=NUM_TOY_IMAGES, num_heldout_images=20, num_documents=50, num_text_conversations=40
     )
     raw_step = download_pairs.bind(
-        "pairs", DownloadPairsRecipe(origin=world, num_urls_per_part=100, deadline_seconds=6, num_tries=1)
+        "pairs", DownloadPairsRecipe(origin=world, num_urls_per_part=40, deadline_seconds=6, num_tries=1)
     )
     heldout_step = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
     kept_step = filter_pairs.bind("kept", FilterPairsRecipe(), raw_step)

@@ -160,7 +160,7 @@ def test_a_bad_answer_ends_with_its_reason(
 PICTURES: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.ANIMATED, lambda encode: encode(frame(), "GIF", save_all=True, append_images=[frame("white")])),
     (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (1001, 1000)), "PNG")),
-    (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (30_000, 30_000)), "PNG")),
+    (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (14_000, 14_000)), "PNG")),
     (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("L", (1001, 1000)), "JPEG")),
     (Reason.TRUNCATED, lambda encode: encode(frame(), "PNG")[:-40]),
 ]
