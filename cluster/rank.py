@@ -52,7 +52,9 @@ class GangRank:
 
     def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
         asked = {**facts, "step": step}
-        record = self.making.commit_checkpoint(folder, asked, self.next_checkpoint, self.rank, exchange, self.post)
+        record = self.making.commit_checkpoint(
+            folder, asked, number=self.next_checkpoint, rank=self.rank, exchange=exchange, post=self.post
+        )
         self.next_checkpoint += 1
         return record
 

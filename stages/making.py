@@ -124,6 +124,7 @@ class Making:
         self,
         folder: Path,
         facts: Mapping[str, Any],
+        *,
         number: int,
         rank: int,
         exchange: Callable[[Any], list[Any]],

@@ -16,11 +16,6 @@ ROOT = Path(__file__).parents[1]
 
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
-PRELOADED = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
-
-os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
-multiprocessing.set_forkserver_preload(PRELOADED)
-
 SLOW_TO_IMPORT = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
 """What the server that ranks of local gangs are forked from imports, once for all tests."""
 
