@@ -34,7 +34,8 @@ class GatheringContext(ABC):
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
         found = self.making.open_phase(phase, over, self.post)
-        made = self.make_parts(work, [part for part in over if found[part.name] is None], phase)
+        missing = [part for part in over if found[part.name] is None]
+        made = self.make_parts(work, missing, phase) if missing else {}
         records = tuple(found[part.name] or made[part.name] for part in over)
         self.records.extend(records)
         return records

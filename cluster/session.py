@@ -43,13 +43,18 @@ SETTINGS = {
 """Environment of every process of a run."""
 PACKAGES = ("neo_model", "stages", "cluster", "pipelines")
 """What is sent along where a site has `code = "wheel"`; what they need, its image holds."""
-QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-"""What workers print stays in Ray's logs; what goes wrong comes back as failures of parts, ranks and steps."""
+
+
+class SessionError(RuntimeError):
+    """Ray could not be started or joined; the message says where and what to do. Nothing was begun."""
 
 
 @contextmanager
 def ray_session(site: Site) -> Iterator[None]:
-    """Ray, connected in this process. A session that this process has open already is used and left open."""
+    """Ray, connected in this process. A session that this process has open already is used and left open.
+
+    Raises `SessionError` where there is no Ray to be had.
+    """
     if ray.is_initialized():
         yield
     elif site.is_embedded:
@@ -57,11 +62,23 @@ def ray_session(site: Site) -> Iterator[None]:
             yield
     else:
         with _kept_sigterm_handler():
-            ray.init(address=site.ray.address, runtime_env=_runtime_env(site), **QUIET)
+            _connect(site, runtime_env=_runtime_env(site))
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _connect(site: Site, **settings: Any) -> None:
+    try:
+        ray.init(address=site.ray.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except Exception as error:
+        hint = (
+            "the machine may be too busy or short of memory; run the same command again"
+            if site.is_embedded
+            else "see that the cluster is up and its address is right, or name another site with --site"
+        )
+        raise SessionError(f"site {site.name!r}: no Ray at {site.ray.address!r}: {error}; {hint}") from error
 
 
 def _runtime_env(site: Site) -> dict[str, Any]:
@@ -84,12 +101,11 @@ def _local_ray(site: Site) -> Iterator[None]:
     }
     with _reaped(home, scratch):
         with _environment({**SETTINGS, **private}), _kept_sigterm_handler():
-            ray.init(
-                address="local",
+            _connect(
+                site,
                 num_cpus=site.num_local_cpus(),
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
-                **QUIET,
             )
         try:
             yield

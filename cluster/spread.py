@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ray
@@ -50,8 +51,16 @@ class _Errand:
         return f"step {self.making.step!r}: part {self.phase}/{part.name}"
 
 
-def make_part(errand: _Errand, part: Part, board: ActorHandle) -> Outcome:
-    """Make one part in a Ray worker."""
+@lru_cache(maxsize=1)
+def _unpacked(errand_ref: Any) -> _Errand:
+    """The errand, unpacked once in each worker: it may hold artifacts with the manifests of many thousand parts."""
+    errand: _Errand = ray.get(errand_ref)
+    return errand
+
+
+def make_part(packed: list[Any], part: Part, board: ActorHandle) -> Outcome:
+    """Make one part in a Ray worker. `packed` holds the reference to the errand, which Ray then does not unpack."""
+    errand = _unpacked(packed[0])
     if not ray.get(board.goes_on.remote(errand.key)):
         return None
     try:
@@ -69,7 +78,7 @@ class Spread:
         self, making: Making, work: PartWork, phase: str, resources: PartResources, board: ActorHandle
     ) -> None:
         self._errand = _Errand(making, phase, work)
-        self._errand_ref = ray.put(self._errand)
+        self._packed = [ray.put(self._errand)]
         self._resources = resources
         self._task = ray.remote(
             max_retries=0,
@@ -112,7 +121,7 @@ class Spread:
         while waiting and len(self._in_flight) < bound:
             part = waiting.popleft()
             named = self._task.options(name=self._errand.name(part))
-            self._in_flight[named.remote(self._errand_ref, part, self._board)] = part
+            self._in_flight[named.remote(self._packed, part, self._board)] = part
 
     def _take_back(self, ref: Any, waiting: deque[Part]) -> None:
         part = self._in_flight.pop(ref)
