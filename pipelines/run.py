@@ -128,6 +128,7 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
     """The attempt itself: its outcome, how each step ended, and what went wrong beside the steps."""
     plan, store = attempt.plan, attempt.run.store
     endings: dict[str, StepEnding] = {}
+    stop = threading.Event()
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepEnded):
@@ -141,12 +142,12 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
                 on_event(StepEnded(step=decision.step, outcome="reused", items=items))
         orders = orders_of(plan, store, attempt.run.name, attempt.number)
         edges = {name: sorted({item.step for item in plan.request.step(name).inputs.values()}) for name in orders}
-        with stop_on_signals(attempt.screen.note) as stop, attempt.screen.watching():
+        with stop_on_signals(stop, attempt.screen.note), attempt.screen.watching():
             outcomes = run_graph(orders, edges, attempt.site, on_event, stop)
     except KeyboardInterrupt:
         return "interrupted", endings, "stopped at once by a second Ctrl-C"
-    except Exception as error:
-        return "failed", endings, f"{type(error).__name__}: {error}"
+    except Exception as error:  # after a signal to the whole process group, Ray may have died of it as well
+        return "interrupted" if stop.is_set() else "failed", endings, f"{type(error).__name__}: {error}"
     endings |= {step: StepEnding(item.ending, item.reason, item.details) for step, item in outcomes.items()}
     return _overall({ending.ending for ending in endings.values()}), endings, ""
 

@@ -14,9 +14,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_on_signals(say: Callable[[str], None]) -> Iterator[threading.Event]:
-    """A flag that is set by Ctrl-C and by SIGTERM; `say` tells the person. Raises KeyboardInterrupt at the second."""
-    stop = threading.Event()
+def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `stop`; `say` tells the person. Raises KeyboardInterrupt at the second Ctrl-C."""
     last_seconds = float("-inf")
 
     def ask(number: int, _frame: FrameType | None) -> None:
@@ -30,11 +29,11 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[threading.Event]:
         say(f"Stopping at the next commit{hint}. Nothing that is committed is lost.")
 
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -156,6 +156,18 @@ def test_a_second_ctrl_c_stops_at_once(site: NeoSite) -> None:
     assert "stopped at once by a second Ctrl-C" in out
 
 
+def test_what_dies_of_the_signal_that_stops_the_run_is_no_failure(site: NeoSite, monkeypatch) -> None:
+    def die_with_ray(orders, edges, site, on_event, stop):
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        raise RuntimeError("the raylet is gone")
+
+    monkeypatch.setattr("pipelines.commands.run.machines", lambda: die_with_ray)
+    said = site.neo("run", DATA)
+    assert said.code == 75 and "the raylet is gone" in said.out
+    assert the_run(site).state() == "interrupted"
+
+
 def test_two_runs_at_once_both_end_well(site: NeoSite, executions: Executions) -> None:
     drivers = [site.start("run", DATA) for _ in range(2)]
     assert [driver.communicate(timeout=120) and driver.returncode for driver in drivers] == [0, 0]
