@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from neo_model.conversation import SPECIAL_TOKENS, add_special_tokens
 from neo_model.model import NeoModel
 from neo_model.released import (
     ReleasedFolderError,
@@ -15,6 +16,7 @@ from neo_model.released import (
     read_config,
     read_sidecars,
     read_tensors,
+    tokenizer_sidecars,
     write_released,
 )
 from neo_model.tensor_report import TensorMismatchError
@@ -123,3 +125,26 @@ def test_an_index_that_lies_is_noticed(written: Path) -> None:
     file.write_text(json.dumps(index))
     with pytest.raises(ReleasedFolderError, match="disagree on language_model.lm_head.weight"):
         read_tensors(written)
+
+
+def test_transformers_reads_the_tokenizer_that_is_written(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoTokenizer
+
+    alphabet = {char: number for number, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    add_special_tokens(tokenizer)
+    config = tiny_config(vocab_size=300)
+    write_released(tmp_path, config, NeoModel(config).state_dict(), tokenizer_sidecars(tokenizer))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    text = "<|im_start|>user\n<img><IMG_CONTEXT></img>Hi!<|im_end|>\n"
+    assert [theirs.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS] == [
+        tokenizer.token_to_id(token) for token in SPECIAL_TOKENS
+    ]
+    tokenizer.encode_special_tokens = False
+    assert theirs(text)["input_ids"] == tokenizer.encode(text).ids
+    assert theirs.eos_token == "<|im_end|>"
+    assert read_sidecars(tmp_path)["tokenizer.json"] == (tmp_path / "tokenizer.json").read_bytes()
