@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.lineage import all_manifests, step_name
+from pipelines.lineage import step_name
 from stages.artifact import Artifact, Manifest
 from stages.store import Store
 from stages.training.order import spans, steps_of_row
@@ -53,11 +53,11 @@ class Held:
         return bool(self.sample_ids or self.rows or self.seen_by)
 
 
-def trace_url(store: Store, url: str) -> list[Sighting]:
-    """Everything in the store that the URL went into, inputs before what reads them; empty if no table has it."""
+def trace_url(store: Store, url: str, among: Iterable[Manifest]) -> list[Sighting]:
+    """What the URL went into among these artifacts, inputs before what reads them; empty if no table has it."""
     sightings: list[Sighting] = []
     held: dict[str, Held] = {}
-    for manifest in _ordered(all_manifests(store)):
+    for manifest in _ordered(among):
         artifact = Artifact(store, manifest)
         inputs = {name: held[item.fingerprint] for name, item in manifest.inputs.items() if item.fingerprint in held}
         if manifest.kind == "RawPairs":

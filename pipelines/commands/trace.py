@@ -13,7 +13,7 @@ from pipelines.courier import settle
 from pipelines.display import clean
 from pipelines.exits import BadCommandError
 from pipelines.lanes import lanes
-from pipelines.lineage import Lineage, Node, describe_counts, lineage_of, size_bytes
+from pipelines.lineage import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
 from pipelines.refs import resolve_place
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
@@ -21,10 +21,13 @@ from stages.store import Store
 
 def trace(
     ref: Annotated[
-        str | None, typer.Argument(metavar="[REF]", help="What to trace backward: a run, a name or a fingerprint.")
+        str | None, typer.Argument(metavar="[REF]", help="What to trace: a run, a name or a fingerprint.")
     ] = None,
     *,
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Trace one URL forward instead.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Trace one URL forward; with REF, only on the way to REF."),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the lineage of REF as well.")
     ] = None,
@@ -32,20 +35,20 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Say what an artifact was made of, down to the URL tables; or with --url, what one URL went into."""
-    if (ref is None) == (url is None):
-        raise BadCommandError("name either a REF or --url URL", then="neo trace --help")
+    if ref is None and url is None:
+        raise BadCommandError("name a REF, or --url URL, or both", then="neo trace --help")
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
     settle(store, place.mlflow)
+    lineage = lineage_of(store, *resolve_place(store, ref)) if ref is not None else None
     if url is not None:
-        _forward(store, url, answer)
-    if ref is not None:
-        _backward(store, ref, picture, answer)
+        _forward(store, url, lineage, answer)
+    if lineage is not None:
+        _backward(lineage, picture, answer)
 
 
-def _backward(store: Store, ref: str, picture: Path | None, answer: Answer) -> None:
-    lineage = lineage_of(store, *resolve_place(store, ref))
+def _backward(lineage: Lineage, picture: Path | None, answer: Answer) -> None:
     target = lineage.target
     answer.say(lineage_table(lineage), "")
     answer.say(f"{target.step} leans on {len(lineage.nodes) - 1} artifacts. Data came in at:")
@@ -78,8 +81,8 @@ def lineage_table(lineage: Lineage) -> Table:
 def _source(node: Node) -> str:
     if node.manifest is None:
         return f"{node.short}: missing"
-    items = node.manifest.items
-    entered = f"a table of {items.total:,} rows" if items.total else "its recipe alone"
+    has_table = any(entry.name.endswith(".parquet") for part in node.manifest.parts for entry in part.files)
+    entered = f"a table of {node.manifest.items.total:,} rows" if has_table else "its recipe alone"
     return f"{node.step} ({node.short}): {entered}; {describe_counts(node.manifest)}"
 
 
@@ -99,12 +102,14 @@ def _node_document(node: Node) -> dict[str, object]:
     }
 
 
-def _forward(store: Store, url: str, answer: Answer) -> None:
+def _forward(store: Store, url: str, lineage: Lineage | None, answer: Answer) -> None:
     from pipelines.forward import trace_url
 
-    sightings = trace_url(store, url)
+    on_the_way = (node.manifest for node in lineage.nodes if node.manifest) if lineage else all_manifests(store)
+    sightings = trace_url(store, url, on_the_way)
     if not sightings:
-        raise BadCommandError(f"no URL table in {store.url} has {url}", then="neo list")
+        where = f"behind {lineage.target.short}" if lineage else f"in {store.url}"
+        raise BadCommandError(f"no URL table {where} has {url}", then="neo list")
     table = Table("step", "artifact", "kind", "what became of it", box=None, pad_edge=False)
     for sighting in sightings:
         place = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"

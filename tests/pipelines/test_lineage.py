@@ -61,6 +61,17 @@ def test_forward_a_url_is_followed_to_its_end(made: NeoSite, number: int, expect
     assert all(said in sighting["said"] for sighting, said in zip(sightings, expected.values(), strict=True))
 
 
+def test_with_a_reference_a_url_is_followed_on_the_way_to_it_alone(made: NeoSite) -> None:
+    made.neo("run", DATA, "--set", "mix.num_repetitions=2")
+
+    def drawn(*words: str) -> list[str]:
+        sightings = made.neo("trace", *words, "--url", url_of(5), "--json").json["sightings"]
+        return [sighting["said"] for sighting in sightings if sighting["step"] == "mix"]
+
+    assert sorted(drawn()) == ["drawn 1 time from pairs", "drawn 2 times from pairs"]
+    assert drawn("data/rows") == ["drawn 2 times from pairs"]
+
+
 def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None:
     said = made.neo("trace", "--url", "http://toy.invalid/none.jpg")
     assert said.code == 2 and "no URL table" in said.err
