@@ -11,10 +11,10 @@ export DS_BUILD_OPS := 0
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
+# torch first and by its exact version: a range may fetch gigabytes of CUDA onto a machine without a GPU.
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	# torch first and by its exact version: a range may fetch gigabytes of CUDA onto a machine without a GPU.
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
