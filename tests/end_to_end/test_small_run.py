@@ -6,6 +6,7 @@ packing and of training, and must come to the same end.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def test_every_step_is_made_and_every_item_accounted_for(undisturbed: Home) -> None:
     plan = undisturbed.ask("plan", RECIPE, *SETTINGS)
-    assert {step["step"] for step in plan["steps"]} == STEPS
+    assert {step["name"] for step in plan["steps"]} == STEPS
     assert {step["action"] for step in plan["steps"]} == {"reuse"}
     pairs = undisturbed.ask("show", "small/pairs")["items"]
     assert pairs["entered"] == 240
@@ -96,7 +97,7 @@ def test_every_step_is_made_and_every_item_accounted_for(undisturbed: Home) -> N
 def test_a_second_run_makes_nothing_and_starts_no_ray(undisturbed: Home) -> None:
     before = undisturbed.records()
     output = undisturbed.run()
-    assert "nothing to make" in output
+    assert "Nothing to make" in output
     assert undisturbed.records() == before
 
 
@@ -111,21 +112,31 @@ def test_the_evaluation_has_the_promised_metrics(undisturbed: Home) -> None:
 
 def test_a_changed_filter_remakes_what_depends_on_it_and_nothing_before(undisturbed: Home) -> None:
     plan = undisturbed.ask("plan", RECIPE, *SETTINGS, "--set", "kept.min_side_px=100")
-    actions = {step["step"]: step["action"] for step in plan["steps"]}
+    actions = {step["name"]: step["action"] for step in plan["steps"]}
     untouched = {"pairs", "text", "base_llm", "heldout_pairs", "questions"}
     assert {step for step, action in actions.items() if action == "reuse"} == untouched
-    reasons = {step["step"]: step["why"] for step in plan["steps"]}
-    assert "min_side_px" in reasons["kept"]
-    assert "64" in reasons["kept"]
-    assert "100" in reasons["kept"]
+    changes = {step["name"]: step["changes"] for step in plan["steps"]}
+    assert changes["kept"] == [{"field": "min_side_px", "before": "64", "after": "100"}]
 
 
 def test_only_what_should_train_has_moved(undisturbed: Home) -> None:
+    from safetensors.numpy import load_file
+
     [folder] = undisturbed.store.glob("artifacts/train_prebuffer/*")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    facts = manifest["parts"][-1]["facts"]
-    assert facts["frozen_before"] == facts["frozen_after"]
-    assert facts["num_moved"] == facts["num_trainable"] > 0
+    facts = json.loads((folder / "manifest.json").read_text())["parts"][-1]["facts"]
+    assert facts["unmoved"] == []
+    assert facts["num_trained_tensors"] > 0
+    [before] = undisturbed.store.glob("artifacts/train_toy_llm/*/attempts/*/*/*/model/model.safetensors")
+    [after] = undisturbed.store.glob("artifacts/merge_post_llm/*/attempts/*/*/*/model/*.safetensors")
+    merged = load_file(after)
+    for name, frozen in load_file(before).items():
+        assert (merged[_key_in_neo(name)] == frozen).all(), name
+
+
+def _key_in_neo(name: str) -> str:
+    """Where a tensor of the language model stands behind a pre-Buffer of two layers."""
+    shifted = re.sub(r"layers\.(\d+)", lambda found: f"layers.{int(found[1]) + 2}", name)
+    return f"language_model.{shifted}"
 
 
 def test_a_url_is_followed_forward_and_a_refused_one_has_its_reason(undisturbed: Home) -> None:
@@ -136,11 +147,14 @@ def test_a_url_is_followed_forward_and_a_refused_one_has_its_reason(undisturbed:
         for path in sorted(undisturbed.store.glob("artifacts/download_pairs/*/attempts/*/*/*/samples.parquet"))
         for row in pq.read_table(path, columns=["url", "verdict", "reason"]).to_pylist()
     ]
-    kept = next(row["url"] for row in rows if row["verdict"] == "kept")
-    failed = next(row for row in rows if row["reason"] == "not_found")
-    output = undisturbed.neo("trace", "--url", kept)
-    assert {"prebuffer", "chat", "evaluate", "export"} <= {line.split(" ", 1)[0] for line in output.splitlines()}
-    assert "not_found" in undisturbed.neo("trace", "--url", failed["url"])
+    kept = [row["url"] for row in rows if row["verdict"] == "kept"]
+    traces = (undisturbed.neo("trace", "--url", url) for url in kept)
+    trace = next(trace for trace in traces if re.search(r"^chat .* took it", trace, re.MULTILINE))
+    assert {"pairs", "kept", "talks", "chat_mix", "chat_rows", "evaluate", "export"} <= {
+        line.split(" ", 1)[0] for line in trace.splitlines()
+    }
+    missing = next(row["url"] for row in rows if row["reason"] == "not_found")
+    assert "failed (not_found)" in undisturbed.neo("trace", "--url", missing)
 
 
 def test_the_chain_is_whole_until_a_bit_is_flipped(undisturbed: Home) -> None:
@@ -160,7 +174,7 @@ def test_killed_in_download_packing_and_training_it_comes_to_the_same_end(undist
     seen = home.kill_once(lambda: bool(home.records("download_pairs")))
     seen |= home.kill_once(lambda: bool(home.records("pack_rows", "measure")))
     seen |= home.kill_once(lambda: bool(home.records("train_prebuffer", "steps")))
-    plan = {step["step"]: step["action"] for step in home.ask("plan", RECIPE, *SETTINGS)["steps"]}
+    plan = {step["name"]: step["action"] for step in home.ask("plan", RECIPE, *SETTINGS)["steps"]}
     assert plan["prebuffer"] == "continue"
     home.run()
     ended = home.records()
