@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Environment of every process of a run."""
+SECONDS_TO_ANSWER = 10.0
 PACKAGES = ("neo_model", "stages", "cluster", "pipelines")
 """What is sent along where a site has `code = "wheel"`; what they need, its image holds."""
 
@@ -70,7 +72,9 @@ def ray_session(site: Site) -> Iterator[None]:
 
 
 def _connect(site: Site, **settings: Any) -> None:
+    """Connect to Ray, or start it, so that it prints nothing: deaths come back as outcomes."""
     try:
+        _look_for(site.ray.address)
         ray.init(address=site.ray.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:
         hint = (
@@ -79,6 +83,15 @@ def _connect(site: Site, **settings: Any) -> None:
             else "see that the cluster is up and its address is right, or name another site with --site"
         )
         raise SessionError(f"site {site.name!r}: no Ray at {site.ray.address!r}: {error}; {hint}") from error
+    # `log_to_driver` leaves out what raylets say of workers that died; Ray's debugger silences them so.
+    ray._private.worker._worker_logs_enabled = False
+
+
+def _look_for(address: str) -> None:
+    """Raise OSError soon where nobody listens at `host:port`; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _runtime_env(site: Site) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""Ray for a run: one for the process that asks first, silent, and refused soon where there is none."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from cluster.session import SessionError, ray_session
+from cluster.site import RaySettings, Site
+
+
+def test_a_session_is_private_and_leaves_the_drivers_environment_as_it_was(ray_site: Site) -> None:
+    @ray.remote(num_cpus=1)
+    def surroundings() -> dict[str, str]:
+        return dict(os.environ)
+
+    found = ray.get(surroundings.remote())
+    assert Path(found["RAY_TMPDIR"]).name.startswith("neo-ray-")
+    assert Path(found["TMPDIR"]).name.startswith("neo-scratch-")
+    assert len(found["RAY_AUTH_TOKEN"]) == 64
+    assert not {"RAY_TMPDIR", "RAY_AUTH_TOKEN", "RAY_TRAIN_METRICS_ENABLED"} & set(os.environ)
+
+
+def test_a_session_within_a_session_is_the_same_and_stays_open(ray_site: Site) -> None:
+    node = ray.get_runtime_context().get_node_id()
+    with ray_session(ray_site):
+        assert ray.get_runtime_context().get_node_id() == node
+    assert ray.is_initialized()
+
+
+def test_the_death_of_a_worker_prints_nothing(ray_site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    @ray.remote(max_retries=0)
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(die.remote())
+    time.sleep(1)  # what a raylet has to say takes a while to arrive
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cluster_that_does_not_answer_is_refused_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    site = Site(name="away", store="s", ray=RaySettings(address=address))
+    with pytest.raises(SessionError, match=rf"site 'away': no Ray at '{address}'.*refused.*--site"):
+        with ray_session(site):
+            pass
