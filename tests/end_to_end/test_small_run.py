@@ -23,7 +23,8 @@ STEPS = {
     "pairs", "kept", "text", "talks", "base_llm", "pretrain_mix", "pretrain_rows", "prebuffer", "merged", "mid_mix",
     "mid_rows", "mid", "chat_mix", "chat_rows", "chat", "heldout_pairs", "questions", "evaluate", "export",
 }  # fmt: skip
-WAIT_SECONDS = 240
+WAIT_SECONDS = 600
+pytestmark = pytest.mark.timeout(3 * WAIT_SECONDS)
 
 
 class Home:
