@@ -185,7 +185,7 @@ def _from_processes(
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=STEPS_AHEAD,
-        multiprocessing_context="spawn",
+        multiprocessing_context="forkserver",
     )
     return iter(loader)
 

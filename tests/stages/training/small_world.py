@@ -21,12 +21,15 @@ from stages.step import Step, stage
 from stages.store import Store
 
 WORDS = ["a", "red", "green", "blue", "square", "disc", "on", "the", "left", "right", "of", "one", "two", "three"]
-HIDDEN = 32
 
 
 class LlmRecipe(Recipe):
     seed: int = 0
-    hidden: int = HIDDEN
+    hidden: int = 32
+    num_layers: int = 2
+    num_heads: int = 2
+    head_dim: int = 16
+    ffn: int = 56
     theta: float = 1e6
 
 
@@ -34,6 +37,12 @@ class RowsRecipe(Recipe):
     num_rows: int = 24
     seed: int = 0
     max_row_tokens: int = 64
+    num_documents: tuple[int, int] = (2, 3)
+    """Fewest and most documents of a row; in two rows of three, two thirds of them begin with a picture."""
+    num_words: tuple[int, int] = (3, 7)
+    """Fewest and most words of a document."""
+    picture_px: tuple[int, int] = (32, 64)
+    """Width and height."""
     min_pixels_px: int = 2048
     max_pixels_px: int = 8192
     broken_row: int | None = None
@@ -75,8 +84,9 @@ def write_llm(part: Part, draft: PartDraft, recipe: LlmRecipe) -> None:
     add_special_tokens(tokenizer)
     tokenizer.save(str(draft.path("model/tokenizer.json")))
     qwen3 = {
-        "model_type": "qwen3", "hidden_size": recipe.hidden, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "head_dim": 16, "intermediate_size": 56, "vocab_size": 320, "num_hidden_layers": 2, "rope_theta": recipe.theta,
+        "model_type": "qwen3", "hidden_size": recipe.hidden, "num_attention_heads": recipe.num_heads,
+        "num_key_value_heads": recipe.num_heads // 2, "head_dim": recipe.head_dim, "intermediate_size": recipe.ffn,
+        "vocab_size": 320, "num_hidden_layers": recipe.num_layers, "rope_theta": recipe.theta,
         "tie_word_embeddings": True,
     }  # fmt: skip
     draft.path("model/config.json").write_text(json.dumps(qwen3))
@@ -92,7 +102,7 @@ def write_llm(part: Part, draft: PartDraft, recipe: LlmRecipe) -> None:
 
 
 def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -> None:
-    """Rows of two or three documents; every third row has no picture."""
+    """Rows of small documents; every third row has no picture."""
     import pyarrow as pa
     import xxhash
     from tokenizers import Tokenizer
@@ -136,13 +146,16 @@ def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[i
 
     rng = np.random.default_rng((recipe.seed, number))
     documents, tokens, supervised, grids, images = [], [], [], [], []
-    for place in range(int(rng.integers(2, 4))):
-        picture = number % 3 != 0 and place == 0
-        text = tokenizer.encode(" ".join(rng.choice(WORDS, int(rng.integers(3, 8))))).ids[:12]
-        here = [ids[0], ids[1], ids[1], ids[2], *text] if picture else text
+    num_documents = int(rng.integers(recipe.num_documents[0], recipe.num_documents[1] + 1))
+    grid = recipe.picture_px[1] // 16, recipe.picture_px[0] // 16
+    for place in range(num_documents):
+        picture = number % 3 != 0 and place < max(1, num_documents * 2 // 3)
+        num_words = int(rng.integers(recipe.num_words[0], recipe.num_words[1] + 1))
+        text = tokenizer.encode(" ".join(rng.choice(WORDS, num_words))).ids
+        here = [ids[0], *[ids[1]] * (grid[0] * grid[1] // 4), ids[2], *text] if picture else text
         if picture:
-            grids.append((2, 4) if number == recipe.turned_row else (4, 2))
-            images.append(b"\xff\xd8\xffbroken" if number == recipe.broken_row else jpeg(rng))
+            grids.append(grid[::-1] if number == recipe.turned_row else grid)
+            images.append(b"\xff\xd8\xffbroken" if number == recipe.broken_row else jpeg(rng, recipe.picture_px))
         documents.append(
             DocumentFacts(
                 sample_id=bytes(rng.integers(0, 256, 16, dtype=np.uint8)),
@@ -158,11 +171,11 @@ def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[i
     return documents, np.array(tokens, np.int32), np.array(supervised, bool), grids, images
 
 
-def jpeg(rng: np.random.Generator) -> bytes:
+def jpeg(rng: np.random.Generator, size_px: tuple[int, int]) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.new("RGB", (32, 64), tuple(rng.integers(0, 256, 3).tolist())).save(file, "JPEG")
+    Image.new("RGB", size_px, tuple(rng.integers(0, 256, 3).tolist())).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -182,6 +195,12 @@ class SmallWorld:
         for needed in step.walk()[:-1]:
             self._carry_out(needed, GangLayout(), None)
         return self._carry_out(step, layout or GangLayout(), trouble)
+
+    def run_gang(self, rank_main: Callable[[Rank], None], layout: GangLayout) -> None:
+        """A gang that makes nothing but what `rank_main` does."""
+        making = Making(store=self.store, folder="artifacts/nothing/0", step="nothing", attempt="run-1")
+        with troubled_context(making, self.events.append, layout, None) as context:
+            context.run_ranks(rank_main)
 
     def open(self, step: Step[Any]) -> Any:
         return open_artifact(self.store, step.stage.name, step.fingerprint, step.stage.makes)
