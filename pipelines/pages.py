@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.drawing import draw_graph
-from pipelines.lineage import Lineage, Node, describe_counts, last_phase, size_bytes
+from pipelines.lineage import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes
 from pipelines.request import FrozenStep, Request
-from stages.artifact import Artifact, FileEntry, Manifest
+from stages.artifact import Artifact, FileEntry, Manifest, artifact_folder
 from stages.fingerprint import SHOWN_DIGITS
 from stages.kinds import MODEL_PREFIX
+from stages.store import Store
 
 DIGEST_CHARACTERS = 32
 """A data set's digest on a page may have 36 characters at most."""
@@ -60,10 +61,9 @@ def parameters(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def counts(manifest: Manifest) -> dict[str, float]:
     """What an artifact amounts to, as numbers for a page."""
     items = manifest.items
+    balance = {"items_kept": items.kept, "items_dropped": items.num_dropped, "items_failed": items.num_failed}
     return {
-        "items_kept": items.kept,
-        "items_dropped": items.num_dropped,
-        "items_failed": items.num_failed,
+        **(balance if items.total else {}),
         "num_parts": len(last_phase(manifest)),
         "size_bytes": size_bytes(manifest),
     }
@@ -92,6 +92,33 @@ def find_file(manifest: Manifest, name: str) -> FileEntry | None:
     """The first file of that name, whatever its part and folder."""
     entries = (entry for part in manifest.parts for entry in part.files)
     return next((entry for entry in entries if Path(entry.name).name == name), None)
+
+
+def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
+    """An artifact as a data set of a page, the same for whoever made it and whoever reads it."""
+    return {
+        "name": f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
+        "digest": manifest.content[:DIGEST_CHARACTERS],
+        "source_type": "neo",
+        "source": json.dumps({"uri": f"{store.url}/{artifact_folder(manifest.stage, manifest.fingerprint)}"}),
+        "profile": json.dumps({**counts(manifest), "kind": manifest.kind}),
+    }
+
+
+def write_files(artifact: Artifact, folder: Path) -> None:
+    """Manifest, funnel, a hundred rows of the sample table, the artifact's pictures and that of its lineage."""
+    manifest = artifact.manifest
+    texts = {
+        "manifest.json": manifest.model_dump_json(indent=2),
+        "funnel.json": json.dumps(funnel(manifest), indent=2),
+        "samples.csv": sample_rows(artifact),
+    }
+    for name, text in texts.items():
+        if text:
+            (folder / name).write_text(text, encoding="utf-8")
+    for entry in pictures(manifest):
+        (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
+    lineage_picture(lineage_of(artifact.store, manifest.stage, manifest.fingerprint), folder / "lineage.png")
 
 
 def sample_rows(artifact: Artifact) -> str:

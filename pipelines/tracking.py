@@ -18,9 +18,8 @@ from pipelines.lineage import lineage_of
 from pipelines.outbox import Message
 from pipelines.request import FrozenStep, Request
 from pipelines.runs import Run
-from stages.artifact import Artifact, Manifest, artifact_folder, read_manifest
+from stages.artifact import Artifact, Manifest, read_manifest
 from stages.events import CheckpointCommitted, Event, NumbersReported, StepEnded, StepStarted
-from stages.fingerprint import SHOWN_DIGITS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,8 +31,12 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 """To be in the environment first: no request takes long, since a message that failed is delivered again later."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets the pages open on runs and models, not on traces of language models."""
 MAX_METRICS_PER_CALL = 1000
 MAX_PER_CALL = 100
+MAX_TAG_CHARACTERS = 7900
+"""MLflow cuts tags at 8,000."""
 RUN_STATUS = {
     "done": "FINISHED",
     "failed": "FAILED",
@@ -81,7 +84,9 @@ class Tracker:
         if name not in self._experiments:
             found = self._client.get_experiment_by_name(name)
             if found is None:
-                self._experiments[name] = self._client.create_experiment(name, artifact_location=self._location(name))
+                self._experiments[name] = self._client.create_experiment(
+                    name, artifact_location=self._location(name), tags=EXPERIMENT_TAGS
+                )
             else:
                 if found.lifecycle_stage == "deleted":
                     self._client.restore_experiment(found.experiment_id)
@@ -142,7 +147,7 @@ class RunPages:
                 note = pages.step_note(self.request, step, manifest, self._link)
                 self._tag(found, {"mlflow.note.content": note})
         page = self._page("", message.at_seconds)
-        self._tag(page, {"neo.outcome": message.outcome, "neo.reason": message.reason})
+        self._say_outcome(page, message.outcome, message.reason)
         self._tag(page, {"mlflow.note.content": self._run_note(message.outcome)})
         self._log_target(page)
         self._client.set_terminated(page, status, _milliseconds(message.at_seconds))
@@ -151,10 +156,10 @@ class RunPages:
         """The lineage of what the run was for, onto the run's own page."""
         target = self.request.step(self.request.targets[0])
         if self._manifest(target) is not None:
-            with _files({}) as folder:
+            with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
                 lineage = lineage_of(self._run.store, target.stage, target.fingerprint)
-                pages.lineage_picture(lineage, folder / "lineage.png")
-                self._client.log_artifacts(page, str(folder))
+                pages.lineage_picture(lineage, Path(folder) / "lineage.png")
+                self._client.log_artifacts(page, folder)
 
     def _take_event(self, event: Event, attempt: int) -> None:
         match event:
@@ -171,7 +176,7 @@ class RunPages:
 
     def _end_step(self, event: StepEnded) -> None:
         page = self._page(event.step, event.at_seconds)
-        self._tag(page, {"neo.outcome": event.outcome, "neo.reason": event.reason})
+        self._say_outcome(page, event.outcome, event.reason)
         step = self.request.step(event.step)
         manifest = self._manifest(step)
         if event.outcome in ("committed", "reused") and manifest is not None:
@@ -223,18 +228,9 @@ class RunPages:
 
     def _dataset(self, manifest: Manifest, context: str) -> Any:
         """The same data set at both ends, so that MLflow can join the page that made it to those that read it."""
-        import json
-
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        place = f"{self._run.store.url}/{artifact_folder(manifest.stage, manifest.fingerprint)}"
-        dataset = Dataset(
-            name=f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
-            digest=manifest.content[: pages.DIGEST_CHARACTERS],
-            source_type="neo",
-            source=json.dumps({"uri": place}),
-            profile=json.dumps({**pages.counts(manifest), "kind": manifest.kind}),
-        )
+        dataset = Dataset(**pages.dataset(manifest, self._run.store))
         return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
     def _logged_model(self, fingerprint: str) -> str | None:
@@ -257,8 +253,9 @@ class RunPages:
         name = str(model.name)
         if not self._client.search_registered_models(f"name = '{name}'"):
             self._client.create_registered_model(name, tags={"neo.pipeline": self.request.pipeline})
-        with _files({"manifest.json": artifact.manifest.model_dump_json(indent=2)}) as folder:
-            self._client.log_model_artifacts(model.model_id, str(folder))
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+            (Path(folder) / "manifest.json").write_text(artifact.manifest.model_dump_json(indent=2), encoding="utf-8")
+            self._client.log_model_artifacts(model.model_id, folder)
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.create_model_version(
             name, f"models:/{model.model_id}", run_id=page, tags=tags, model_id=model.model_id
@@ -266,21 +263,9 @@ class RunPages:
         return str(model.model_id)
 
     def _log_files(self, page: str, artifact: Artifact) -> None:
-        """Manifest, funnel, a hundred rows of the sample table, the artifact's pictures and that of its lineage."""
-        import json
-
-        texts = {
-            "manifest.json": artifact.manifest.model_dump_json(indent=2),
-            "funnel.json": json.dumps(pages.funnel(artifact.manifest), indent=2),
-            "samples.csv": pages.sample_rows(artifact),
-        }
-        with _files({name: text for name, text in texts.items() if text}) as folder:
-            pages.lineage_picture(
-                lineage_of(artifact.store, artifact.manifest.stage, artifact.fingerprint), folder / "lineage.png"
-            )
-            for entry in pages.pictures(artifact.manifest):
-                (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
-            self._client.log_artifacts(page, str(folder))
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+            pages.write_files(artifact, Path(folder))
+            self._client.log_artifacts(page, folder)
 
     def _log_numbers(self, page: str, reports: Sequence[NumbersReported]) -> None:
         from mlflow.entities import Metric
@@ -316,6 +301,12 @@ class RunPages:
         from mlflow.entities import RunTag
 
         self._client.log_batch(page, tags=[RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()])
+
+    def _say_outcome(self, page: str, outcome: str, reason: str) -> None:
+        """How it ended, and why if there is a why; what an earlier attempt said is gone."""
+        self._tag(page, {"neo.outcome": outcome} | ({"neo.reason": reason} if reason else {}))
+        if not reason and "neo.reason" in self._client.get_run(page).data.tags:
+            self._client.delete_tag(page, "neo.reason")
 
     def _page(self, step: str, at_seconds: float) -> str:
         """The id of the run's page (`step` '') or of a step's; made where it is missing."""
@@ -362,10 +353,6 @@ class RunPages:
         return read_manifest(self._run.store, step.stage, step.fingerprint)
 
 
-MAX_TAG_CHARACTERS = 7900
-"""MLflow cuts tags at 8,000."""
-
-
 def sqlite_path(uri: str) -> Path | None:
     """The file of a SQLite tracker, or None for a server."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -386,12 +373,3 @@ def _one_process_at_a_time(uri: str) -> Iterator[None]:
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def _files(texts: Mapping[str, str]) -> Iterator[Path]:
-    """A folder with these files, for the time of an upload."""
-    with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
-        for name, text in texts.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        yield Path(folder)

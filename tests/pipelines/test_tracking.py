@@ -163,8 +163,7 @@ def test_knocking_tells_at_once_that_nobody_is_there() -> None:
 
 
 def test_a_killed_run_does_not_stay_running(tracked: NeoSite) -> None:
-    slow = ("--set", "pairs.pause_seconds=4")
-    driver = tracked.start("run", DATA, *slow)
+    driver = tracked.start("run", DATA, TOY_STUCK_FROM_PART="1")
     wait_until(lambda: is_running(tracked))
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
@@ -173,7 +172,7 @@ def test_a_killed_run_does_not_stay_running(tracked: NeoSite) -> None:
     assert "killed" in tracked.neo("show", run.name).out
     pages = runs_of(tracked, "data")
     assert {page.info.status for page in pages.values()} == {"KILLED"}
-    assert tracked.neo("run", DATA, *slow).code == 0
+    assert tracked.neo("run", DATA).code == 0
     pages = runs_of(tracked, "data")
     assert {page.info.status for page in pages.values()} == {"FINISHED"}
     assert pages[run.name].data.tags["neo.attempt"] == "2"
