@@ -1,13 +1,15 @@
 """Causal attention over ragged segments, with its log-sum-exp: one kernel for each kind of device.
 
-Owns the calls into torch's fused attention kernels, which expose the log-sum-exp and a backward that takes one from
-outside; the public functions do neither. Queries, keys and values have one width E.
+Owns the calls into fused attention kernels, torch's and those of the flash-attn package, below their public functions,
+which neither give the log-sum-exp nor a backward that takes one from outside. Queries, keys and values have one
+width E.
 
 T tokens in S segments, h query heads, g key-value heads.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 import torch
@@ -51,7 +53,7 @@ def kernel_for(device: torch.device) -> VarlenKernel:
     if device.type == "cpu":
         return CpuKernel()
     if device.type == "cuda":
-        return CudaKernel()
+        return FlashAttnKernel() if find_spec("flash_attn") else TorchCudaKernel()
     raise BackendUnavailableError(f"flash: no ragged kernel for {device.type}; use sdpa")
 
 
@@ -86,8 +88,40 @@ class CpuKernel:
         return dq, dk, dv
 
 
-class CudaKernel:
-    """torch's own build of FlashAttention-2, ragged; half precision, heads up to 256 wide."""
+class FlashAttnKernel:
+    """The flash-attn package, version 2: half precision, heads up to 256 wide, deterministic where torch is to be."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> tuple[Tensor, Tensor]:
+        from flash_attn.flash_attn_interface import _flash_attn_varlen_forward
+
+        _require_half(q)
+        ends = (segments.starts, segments.starts, segments.longest, segments.longest)
+        out, lse, *_ = _flash_attn_varlen_forward(q, k, v, *ends, dropout_p=0.0, softmax_scale=scale, causal=True)
+        return out, lse.transpose(0, 1)
+
+    def backward(
+        self, grad: Tensor, attended: Attended, segments: Segments, scale: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from flash_attn.flash_attn_interface import _flash_attn_varlen_backward
+
+        dq, dk, dv = (torch.empty_like(x) for x in attended[:3])
+        _flash_attn_varlen_backward(
+            *(grad, *attended[:4], attended.lse.transpose(0, 1).contiguous(), dq, dk, dv),
+            *(segments.starts, segments.starts, segments.longest, segments.longest),
+            dropout_p=0.0,
+            softmax_scale=scale,
+            causal=True,
+            window_size_left=-1,
+            window_size_right=-1,
+            softcap=0.0,
+            alibi_slopes=None,
+            deterministic=torch.are_deterministic_algorithms_enabled(),
+        )
+        return dq, dk, dv
+
+
+class TorchCudaKernel:
+    """torch's own build of the same kernels, for a machine without the package."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> tuple[Tensor, Tensor]:
         _require_half(q)
