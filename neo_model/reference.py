@@ -26,6 +26,7 @@ from neo_model.attention import Backend
 from neo_model.batch import IGNORED, Batch, assemble, ensure_image
 from neo_model.config import PATCH_PX, PATCH_VALUES, NeoConfig
 from neo_model.model import NeoModel
+from neo_model.partition import parameter_shapes
 from neo_model.positions import image_spans
 from neo_model.qwen3 import PREFIX, from_qwen3
 from neo_model.released import read_config, read_config_json, read_tensors
@@ -59,7 +60,7 @@ class Difference:
 
 def check(folder: Path, backend: Backend | None = None) -> Iterator[Difference]:
     """Differences of every case and conversion in `folder`, or of the one that it is."""
-    cases = sorted(found.parent for found in folder.rglob("meta.json"))
+    cases = sorted(found.parent for found in folder.resolve().rglob("meta.json"))
     if not cases:
         raise FileNotFoundError(f"{folder} holds no meta.json, so no recorded case: name a golden folder")
     for case in cases:
@@ -73,7 +74,9 @@ def check_case(folder: Path, backend: Backend | None = None) -> Iterator[Differe
     meta = json.loads((folder / "meta.json").read_bytes())
     config = read_config(folder)
     model = NeoModel(config, backend=backend)
-    model.load_state_dict(read_tensors(folder.parent / meta["weights_from"]))
+    tensors = read_tensors(folder.parent / meta.get("weights_from", folder.name))
+    check_tensors(tensors, parameter_shapes(config), what=str(folder))
+    model.load_state_dict(tensors)
     inputs, outputs = load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
     for form in ("pixel_values", "image"):
         batch = read_batch(inputs, config, form=form)
@@ -151,9 +154,13 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--backend", type=Backend, choices=list(Backend), help="default: the fastest here")
     options = parser.parse_args(arguments)
     first_out: Difference | None = None
-    for difference in check(options.folder, options.backend):
-        sys.stdout.write(f"{difference}\n")
-        first_out = first_out or (None if difference.within else difference)
+    try:
+        for difference in check(options.folder, options.backend):
+            sys.stdout.write(f"{difference}\n")
+            first_out = first_out or (None if difference.within else difference)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     verdict = "all within fp32 rounding" if first_out is None else f"first to differ: {first_out.name}"
     sys.stdout.write(f"{verdict}\n")
     return 0 if first_out is None else 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neo_model import model, patch_embedding, reference, rotary
@@ -42,9 +43,20 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert "first to differ: tied_small" in capsys.readouterr().out
 
 
-def test_an_empty_folder_is_no_success(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"meta\.json"):
-        reference.main(["check", str(tmp_path)])
+def test_a_folder_may_be_named_from_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN / "tied_small_textonly")
+    assert reference.main(["check", "."]) == 0
+
+
+def test_what_cannot_be_compared_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reference.main(["check", str(tmp_path)]) == 1
+    assert "meta.json" in capsys.readouterr().err
+    shutil.copytree(GOLDEN / "tied_small", tmp_path / "tied_small")
+    tensors = load_file(tmp_path / "tied_small" / "model.safetensors")
+    del tensors["language_model.model.norm.weight"]
+    save_file(tensors, tmp_path / "tied_small" / "model.safetensors")
+    assert reference.main(["check", str(tmp_path)]) == 1
+    assert "1 missing: language_model.model.norm.weight" in capsys.readouterr().err
 
 
 def _changed_bases(factor: float, name: str) -> Callable[..., object]:
