@@ -17,6 +17,7 @@ from pipelines.runs import AttemptOutcome, Run, all_runs
 from pipelines.tracking import ENVIRONMENT, Tracker
 from stages.artifact import read_manifest
 from stages.events import StepEnded
+from stages.faults import fault_point
 from stages.store import Store
 
 SECONDS_BETWEEN_ROUNDS = 2.0
@@ -73,7 +74,9 @@ class Courier:
                 if self._tracker is None:
                     knock(self._uri)
                     self._tracker = Tracker(self._uri)
-                self._tracker.deliver(run, outbox.read(key))
+                message = outbox.read(key)
+                with fault_point("tracker.op_sent", key):
+                    self._tracker.deliver(run, message)
                 outbox.mark_sent(key)
 
 

@@ -29,6 +29,7 @@ from stages.events import (
     StepEnded,
     StepStarted,
 )
+from stages.faults import fault_point
 from stages.store import Store
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,9 @@ class Outbox:
         """Keep a message durably, after all that are there; returns its key."""
         number = len(self._keys(".json"))
         value = message.model_dump(mode="json")
-        while not self.store.create_json(key := f"{self.folder}/{number:08d}.json", value):
-            number += 1
+        with fault_point("outbox.appended"):
+            while not self.store.create_json(key := f"{self.folder}/{number:08d}.json", value):
+                number += 1
         return key
 
     def pending(self) -> list[str]:
@@ -76,7 +78,8 @@ class Outbox:
         return Message.model_validate(self.store.read_json(key))
 
     def mark_sent(self, key: str) -> None:
-        self.store.create(f"{key}.sent", b"")
+        with fault_point("outbox.marked_sent", key):
+            self.store.create(f"{key}.sent", b"")
 
     def _keys(self, ending: str) -> list[str]:
         return [key for key in self.store.keys(f"{self.folder}/") if key.endswith(ending)]

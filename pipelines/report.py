@@ -21,6 +21,7 @@ from pipelines.run import RunResult, log_key
 from pipelines.scoreboard import clock_time
 from pipelines.tracking import sqlite_path
 from stages.artifact import Artifact, read_manifest
+from stages.faults import fault_point
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
@@ -115,13 +116,11 @@ def _pictures(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> 
     target = artifacts.get(plan.request.targets[0])
     if target is not None:
         key = f"{result.run.folder}/lineage.png"
+        lineage = lineage_of(store, target.manifest.stage, target.fingerprint)
         with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
-            store.upload(
-                lineage_picture(
-                    lineage_of(store, target.manifest.stage, target.fingerprint), Path(folder) / "lineage.png"
-                ),
-                key,
-            )
+            drawn = lineage_picture(lineage, Path(folder) / "lineage.png")
+            with fault_point("picture.kept", key):
+                store.upload(drawn, key)
         places.append(_place(store, key))
     if places:
         yield ""

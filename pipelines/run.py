@@ -24,6 +24,7 @@ from pipelines.scoreboard import Scoreboard
 from pipelines.stopping import stop_on_signals
 from stages.artifact import artifact_folder, read_manifest
 from stages.events import Event, StepEnded
+from stages.faults import fault_point
 from stages.order import StepOrder
 from stages.store import Store
 
@@ -189,14 +190,16 @@ def point_name(store: Store, request: Request, name: str, run: str) -> None:
         data = store.read(f"{artifact_folder(step.stage, step.fingerprint)}/manifest.json") or b""
         sha256 = hashlib.sha256(data).hexdigest()
         pointed = {"stage": step.stage, "fingerprint": step.fingerprint, "manifest_sha256": sha256, "run": run}
-        store.set_ref(ref, pointed)
+        with fault_point("ref.set", ref):
+            store.set_ref(ref, pointed)
 
 
 def point_at_run(run: Run) -> None:
     """Let the pipeline's name mean this run, unless it does already."""
     current = run.store.ref(run.request.pipeline)
     if current is None or current["run"] != run.name:
-        run.store.set_ref(run.request.pipeline, {"run": run.name})
+        with fault_point("ref.set", run.request.pipeline):
+            run.store.set_ref(run.request.pipeline, {"run": run.name})
 
 
 def log_key(run: Run, attempt: int, step: str) -> str:
@@ -207,7 +210,8 @@ def log_key(run: Run, attempt: int, step: str) -> str:
 def _keep_logs(run: Run, attempt: int, endings: Mapping[str, StepEnding]) -> None:
     for step, ending in endings.items():
         if ending.details:
-            run.store.create(log_key(run, attempt, step), ending.details.encode())
+            with fault_point("log.kept"):
+                run.store.create(log_key(run, attempt, step), ending.details.encode())
 
 
 def _provenance(request: Request, step: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.plan import Decision, Plan
 from pipelines.request import Request
+from stages.faults import fault_point
 from stages.store import Store
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]
@@ -91,14 +92,17 @@ class Run:
         number = 1 + sum(1 for _ in self.attempts())
         while True:
             record = AttemptRecord(number=number, site=site, decisions=plan.decisions, **_this_process())
-            if self.store.create_json(f"{self.folder}/attempts/{number}.json", record.model_dump(mode="json")):
+            with fault_point("attempt.begun"):
+                ours = self.store.create_json(f"{self.folder}/attempts/{number}.json", record.model_dump(mode="json"))
+            if ours:
                 return number
             number += 1
 
     def end_attempt(self, number: int, outcome: AttemptOutcome, reason: str = "") -> bool:
         """Say how an attempt ended. True if this call said it first."""
         end = AttemptEnd(outcome=outcome, reason=reason)
-        return self.store.create_json(f"{self.folder}/attempts/{number}.ended.json", end.model_dump(mode="json"))
+        with fault_point("attempt.ended"):
+            return self.store.create_json(f"{self.folder}/attempts/{number}.ended.json", end.model_dump(mode="json"))
 
     def dead_attempts(self) -> list[int]:
         """Numbers of the attempts of which nobody said that they ended, though their process is gone."""
@@ -120,7 +124,8 @@ class Run:
 def open_run(store: Store, request: Request) -> Run:
     """The run of a request: frozen now, or found as it was frozen before."""
     run = Run(store, request.run)
-    store.create_json(f"{run.folder}/plan.json", request.model_dump(mode="json"))
+    with fault_point("run.frozen"):
+        store.create_json(f"{run.folder}/plan.json", request.model_dump(mode="json"))
     return run
 
 

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
+from stages.faults import fault_point
 from stages.store import Store, StoreError, first_missing
 
 SECONDS_BETWEEN_PROGRESS = 0.5
@@ -49,7 +50,9 @@ class Making:
         """
         listed = [part.model_dump() for part in parts]
         key = f"{self.folder}/phases/{phase}/parts.json"
-        if not self.store.create_json(key, listed) and self.store.read_json(key) != listed:
+        with fault_point("phase.listed", key):
+            ours = self.store.create_json(key, listed)
+        if not ours and self.store.read_json(key) != listed:
             raise StageError(
                 f"step {self.step!r}: the parts of phase {phase!r} are not those listed in {key}; "
                 "the stage's code changed without raising its number, or its parts depend on chance"
@@ -67,7 +70,8 @@ class Making:
             raw = self.store.read_json(key)
             return None if raw is None else PartRecord.model_validate(raw)
         except (StoreError, ValidationError):
-            self.store.set_aside(key)
+            with fault_point("record.set_aside", key):
+                self.store.set_aside(key)
             return None
 
     def make_part(self, work: PartWork, phase: str, part: Part, post: Post) -> PartRecord:
@@ -75,10 +79,11 @@ class Making:
         with scratch_folder(f"{self.step}-{part.name}") as scratch:
             draft = Draft(scratch=scratch, report=self._reporter(phase, part, post))
             started = time.monotonic()
-            work(part, draft)
+            with fault_point("part.files_written", self._record_key(phase, part.name)):
+                work(part, draft)
             _check_balance(self.step, phase, part, draft.items)
             place = _place_of_one_try(f"{phase}/{part.name}")
-            files = [self._upload(path, name, place) for name, path in draft.files()]
+            files = [self._upload(path, name, place, "part.uploaded") for name, path in draft.files()]
             made_by = {"attempt": self.attempt, "host": socket.gethostname(), **draft.notes}
             record = PartRecord(
                 phase=phase,
@@ -88,7 +93,7 @@ class Making:
                 facts=draft.facts,
                 made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
             )
-        winner = self._create_record(self._record_key(phase, part.name), record)
+        winner = self._create_record(self._record_key(phase, part.name), record, "part.recorded")
         post(PartRecorded(step=self.step, phase=phase, part=part.name, items=winner.items))
         return winner
 
@@ -116,9 +121,12 @@ class Making:
     def delete_checkpoint(self, record: PartRecord) -> None:
         """Delete the files of a checkpoint. Its record stays; beside it stands, from before the first deletion on,
         that it is not to be read any more."""
-        self.store.create_json(self._deleted_key(record), {"attempt": self.attempt})
+        key = self._deleted_key(record)
+        with fault_point("checkpoint.retired", key):
+            self.store.create_json(key, {"attempt": self.attempt})
         for entry in record.files:
-            self.store.delete(entry.key)
+            with fault_point("checkpoint.deleted", entry.key):
+                self.store.delete(entry.key)
 
     def commit_checkpoint(
         self,
@@ -139,8 +147,10 @@ class Making:
         step = int(facts["step"])
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         place = _place_of_one_try(f"step-{step:08d}")
-        mine = [self._upload(path, path.relative_to(folder).as_posix(), place) for path in paths]
-        everyone: list[list[FileEntry]] = exchange(mine)
+        named = [(path, path.relative_to(folder).as_posix()) for path in paths]
+        mine = [self._upload(path, name, place, "checkpoint.uploaded") for path, name in named]
+        with fault_point("checkpoint.gathered", place):
+            everyone: list[list[FileEntry]] = exchange(mine)
         files = tuple(sorted((entry for entries in everyone for entry in entries), key=lambda entry: entry.name))
         record = PartRecord(
             phase=STEPS_PHASE,
@@ -149,7 +159,8 @@ class Making:
             facts=dict(facts),
             made_by={"attempt": self.attempt, "num_ranks": len(everyone)},
         )
-        ours = self._create_record(self._checkpoint_key(number), record) if rank == 0 else None
+        key = self._checkpoint_key(number)
+        ours = self._create_record(key, record, "checkpoint.recorded") if rank == 0 else None
         winner: PartRecord = exchange(ours)[0]
         if winner.made_by["attempt"] != self.attempt or winner.content != record.content:
             raise SupersededError(
@@ -171,13 +182,16 @@ class Making:
                     raise StoreError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
         shutil.rmtree(folder / ".fetched", ignore_errors=True)
 
-    def _upload(self, path: Path, name: str, place: str) -> FileEntry:
+    def _upload(self, path: Path, name: str, place: str, point: str) -> FileEntry:
         key = f"{self.folder}/attempts/{self.attempt}/{place}/{name}"
-        self.store.upload(path, key)
+        with fault_point(point, key):
+            self.store.upload(path, key)
         return FileEntry(name=name, key=key, size_bytes=path.stat().st_size, sha256=sha256_of(path))
 
-    def _create_record(self, key: str, record: PartRecord) -> PartRecord:
-        if self.store.create_json(key, record.model_dump()):
+    def _create_record(self, key: str, record: PartRecord, point: str) -> PartRecord:
+        with fault_point(point, key):
+            ours = self.store.create_json(key, record.model_dump())
+        if ours:
             return record
         return PartRecord.model_validate(self.store.read_json(key))
 

@@ -30,6 +30,7 @@ from stages.artifact import (
 )
 from stages.contract import Recipe, StageContext, StageError
 from stages.events import Post, StepEnded, StepStarted
+from stages.faults import fault_point
 from stages.making import Making
 from stages.step import USER_FILE_PREFIX, Stage
 from stages.store import Store, StoreError
@@ -102,7 +103,9 @@ def _committed(order: StepOrder) -> Manifest | None:
     try:
         return read_manifest(order.store, order.stage.name, order.fingerprint)
     except (StoreError, ValidationError):
-        order.store.set_aside(f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json")
+        key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
+        with fault_point("record.set_aside", key):
+            order.store.set_aside(key)
         return None
 
 
@@ -114,17 +117,25 @@ def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
     folder = artifact_folder(order.stage.name, order.fingerprint)
     noted = {name: item.model_dump() for name, item in inputs.items()}
     key = f"{folder}/inputs.json"
-    if order.store.create_json(key, noted) or order.store.read_json(key) == noted:
+    if _note_inputs(order, key, noted):
         return
     # The note goes last: killed before that, the next attempt finds it and goes on moving.
     outdated = [*order.store.keys(f"{folder}/records/"), *order.store.keys(f"{folder}/phases/")]
     for outdated_key in [*outdated, f"{folder}/manifest.json", key]:
         if outdated_key.endswith(".json") and order.store.size_bytes(outdated_key) is not None:
-            order.store.set_aside(outdated_key, "outdated")
-    if not order.store.create_json(key, noted) and order.store.read_json(key) != noted:
+            with fault_point("record.set_aside", outdated_key):
+                order.store.set_aside(outdated_key, "outdated")
+    if not _note_inputs(order, key, noted):
         raise StageError(
             f"step {order.step!r}: another attempt makes {folder} of other inputs at this moment; run it again later"
         )
+
+
+def _note_inputs(order: StepOrder, key: str, noted: Mapping[str, Any]) -> bool:
+    """Whether the note says this now, written by this call or before."""
+    with fault_point("inputs.noted", key):
+        ours = order.store.create_json(key, noted)
+    return ours or order.store.read_json(key) == noted
 
 
 def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
@@ -176,7 +187,9 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
 
 def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
     key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
-    if order.store.create_json(key, manifest.model_dump(mode="json")):
+    with fault_point("artifact.manifest_created", key):
+        ours = order.store.create_json(key, manifest.model_dump(mode="json"))
+    if ours:
         return manifest
     winner = read_manifest(order.store, order.stage.name, order.fingerprint)
     if winner is None:

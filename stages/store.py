@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from stages.faults import fault_point
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
@@ -197,7 +199,8 @@ class Store:
 
     def open(self) -> dict[str, Any]:
         """Create or read `store.json`, the store's identity card. Raises `StoreError` on a foreign layout."""
-        self.create_json("store.json", {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION})
+        with fault_point("store.carded"):
+            self.create_json("store.json", {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION})
         card = cast("dict[str, Any]", self.read_json("store.json"))
         if card.get("layout") != LAYOUT_VERSION:
             raise StoreError(f"{self.url} has layout {card.get('layout')!r}; this version reads {LAYOUT_VERSION}")

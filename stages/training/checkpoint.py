@@ -20,6 +20,7 @@ from torch import Tensor
 from neo_model.config import NeoConfig
 from stages.artifact import PartRecord
 from stages.contract import Rank, StageError
+from stages.faults import fault_point
 from stages.kinds import MODEL_PREFIX, Rows
 from stages.store import StoreError
 from stages.training.agreement import exchange
@@ -61,7 +62,8 @@ class Checkpoints:
     def commit(self, step: int) -> None:
         """Commit the state after `step` steps, then delete the checkpoints that the recipe no longer keeps."""
         folder = self._folder(step)
-        self.engine.save(folder)
+        with fault_point("checkpoint.files_written"):
+            self.engine.save(folder)
         facts = {
             "num_applied": self.engine.num_applied,
             "layout": self._layout,
@@ -76,9 +78,10 @@ class Checkpoints:
         """Commit the finished model after the last step. Rank 0 writes; the others help to gather."""
         folder = self._folder(step)
         parameters = self.engine.parameters()
-        if self.rank.rank == 0:
-            write_model(folder / MODEL_PREFIX, parameters, config)
-        deque(parameters, maxlen=0)
+        with fault_point("checkpoint.files_written"):
+            if self.rank.rank == 0:
+                write_model(folder / MODEL_PREFIX, parameters, config)
+            deque(parameters, maxlen=0)
         self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
         shutil.rmtree(folder)
 

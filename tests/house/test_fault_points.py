@@ -1,0 +1,109 @@
+"""Every commit stands inside a fault point, and every fault point stands where this page says.
+
+Read from the sources: what writes to the store in a way that others can see, moves or deletes, can be made to fail.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.faults import POINTS
+
+ROOT = Path(__file__).parents[2]
+FLOORS = ("stages", "cluster", "pipelines")
+FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+
+COMMITS = {"create", "create_json", "set_ref", "set_aside", "upload", "delete"}
+"""Methods of a store that change what it holds."""
+STORE_ROOMS = ("stages/store",)
+"""What these files are called begins so: there the methods are made of each other."""
+
+PLACES = {
+    "store.carded": {"stages/store.py:open"},
+    "run.frozen": {"pipelines/runs.py:open_run"},
+    "attempt.begun": {"pipelines/runs.py:begin_attempt"},
+    "attempt.ended": {"pipelines/runs.py:end_attempt"},
+    "log.kept": {"pipelines/run.py:_keep_logs"},
+    "picture.kept": {"pipelines/report.py:_pictures"},
+    "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
+    "inputs.noted": {"stages/order.py:_note_inputs"},
+    "phase.listed": {"stages/making.py:open_phase"},
+    "part.files_written": {"stages/making.py:make_part"},
+    "part.uploaded": {"stages/making.py:make_part"},
+    "part.recorded": {"stages/making.py:make_part"},
+    "record.set_aside": {
+        "stages/making.py:record",
+        "stages/order.py:_committed",
+        "stages/order.py:_settle_inputs",
+    },
+    "artifact.manifest_created": {"stages/order.py:_commit"},
+    "checkpoint.files_written": {
+        "stages/training/checkpoint.py:commit",
+        "stages/training/checkpoint.py:commit_model",
+    },
+    "checkpoint.uploaded": {"stages/making.py:commit_checkpoint"},
+    "checkpoint.gathered": {"stages/making.py:commit_checkpoint"},
+    "checkpoint.recorded": {"stages/making.py:commit_checkpoint"},
+    "checkpoint.retired": {"stages/making.py:delete_checkpoint"},
+    "checkpoint.deleted": {"stages/making.py:delete_checkpoint"},
+    "outbox.appended": {"pipelines/outbox.py:append"},
+    "outbox.marked_sent": {"pipelines/outbox.py:mark_sent"},
+    "tracker.op_sent": {"pipelines/courier.py:_deliver_all"},
+}
+"""Point to the functions in which it stands, or from which its name is handed to the one that commits."""
+PROMISED = {"cancel.asked", "job.submitted", "claim.taken"}
+"""Names that wait for the code that will stand at them."""
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if not name_of(p).startswith(STORE_ROOMS)], ids=name_of)
+def test_a_commit_stands_inside_a_fault_point(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    guarded = {id(inner) for node in ast.walk(tree) if is_guard(node) for inner in ast.walk(node)}
+    bare = [node.lineno for node in ast.walk(tree) if is_commit(node) and id(node) not in guarded]
+    assert not bare, f"put what {name_of(path)} commits on lines {bare} inside `with fault_point(...)`"
+
+
+def test_each_fault_point_stands_where_it_is_expected() -> None:
+    found: dict[str, set[str]] = {}
+    for path in FILES:
+        for function in functions(ast.parse(path.read_text())):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Constant) and node.value in POINTS:
+                    found.setdefault(node.value, set()).add(f"{name_of(path)}:{function.name}")
+    assert found == PLACES
+    assert set(POINTS) == PLACES.keys() | PROMISED
+
+
+def test_what_counts_as_a_commit_is_seen() -> None:
+    """The reading of the sources itself: a call is seen through any name of a store, and a guard covers its body."""
+    bare = ast.parse("order.store.create_json(key, 1)\nself.store.delete(key)\nqueue.create(1)\nself.create(key, b'')")
+    assert [is_commit(node) for node in ast.walk(bare) if isinstance(node, ast.Call)] == [True, True, False, False]
+    guard = ast.parse("with open(x), fault_point('ref.set'):\n    pass").body[0]
+    assert is_guard(guard)
+    assert not is_guard(ast.parse("with open(x):\n    pass").body[0])
+
+
+def is_commit(node: ast.AST) -> bool:
+    """Whether a node is a call such as `run.store.create(...)`."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in COMMITS):
+        return False
+    holder = node.func.value
+    last = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
+    return last.lstrip("_") == "store"
+
+
+def is_guard(node: ast.AST) -> bool:
+    return isinstance(node, ast.With) and any(
+        isinstance(item.context_expr, ast.Call) and getattr(item.context_expr.func, "id", "") == "fault_point"
+        for item in node.items
+    )
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
