@@ -18,6 +18,7 @@ from pipelines.tracking import ENVIRONMENT, Tracker
 from stages.artifact import read_manifest
 from stages.events import StepEnded
 from stages.faults import fault_point
+from stages.liveness import Observer
 from stages.store import Store
 
 SECONDS_BETWEEN_ROUNDS = 2.0
@@ -88,14 +89,22 @@ def knock(uri: str) -> None:
 
 
 def reconcile(store: Store) -> list[Run]:
-    """Say how each attempt ended whose process is gone; returns the runs whose messages wait for the tracker."""
+    """Say how each attempt ended that is known to be dead; returns the runs whose messages wait for the tracker."""
     waiting: list[Run] = []
     for run in all_runs(store):
-        for number in run.dead_attempts():
-            _bury(run, number)
-        if not run.is_alive() and Outbox(store, run.name).pending():
+        is_over = bury_dead(run, Observer(store))
+        if is_over and Outbox(store, run.name).pending():
             waiting.append(run)
     return waiting
+
+
+def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:
+    """Say of each dead attempt of a run how it ended. True if none is left that may be at work, beside `but`."""
+    observations = [found for found in run.under_way(observer) if found.record.number != but]
+    dead = [observation for observation in observations if observation.life == "dead"]
+    for observation in dead:
+        _bury(run, observation.record.number, observation.why_dead)
+    return len(dead) == len(observations)
 
 
 def settle(store: Store, uri: str) -> None:
@@ -105,7 +114,7 @@ def settle(store: Store, uri: str) -> None:
         Courier(uri, waiting).close()
 
 
-def _bury(run: Run, number: int) -> None:
+def _bury(run: Run, number: int, why: str) -> None:
     """A dead attempt was killed, or it had made everything and died before it could say so."""
     manifests = {step.name: read_manifest(run.store, step.stage, step.fingerprint) for step in run.request.steps}
     attempt = f"{run.name}-{number}"
@@ -118,5 +127,5 @@ def _bury(run: Run, number: int) -> None:
     if untold:
         outbox.append(Message(kind="events", attempt=number, events=tuple(untold)))
     outcome: AttemptOutcome = "done" if all(manifests.values()) else "killed"
-    outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason="its process is gone"))
-    run.end_attempt(number, outcome, "its process is gone")
+    outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=why))
+    run.end_attempt(number, outcome, why)

@@ -18,6 +18,7 @@ from pipelines.display import Display
 from pipelines.exits import ExitCode
 from pipelines.outbox import EventWriter, Message, Outbox
 from pipelines.plan import Plan
+from pipelines.pulse import Pulse
 from pipelines.request import FrozenStep, Request
 from pipelines.runs import AttemptOutcome, Run, open_run
 from pipelines.scoreboard import Scoreboard
@@ -75,6 +76,8 @@ class _Attempt:
     site: Site
     screen: Display
     post: Callable[[Event], None]
+    stop: threading.Event
+    """Set where the attempt is to stop at its next commit."""
 
 
 def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], run_graph: RunGraph) -> RunResult:
@@ -91,6 +94,7 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
     writer = EventWriter(outbox, number)
     courier = Courier(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
     screen = display(board)
+    pulse = Pulse(run, number, screen.note)
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepEnded) and event.outcome in ("committed", "reused"):
@@ -98,7 +102,10 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
         screen.take(event)
         writer.post(event)
 
-    outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, on_event), run_graph)
+    outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, on_event, pulse.stop), run_graph)
+    if pulse.superseded and outcome == "interrupted":
+        outcome, failure = "superseded", pulse.superseded
+    pulse.end()
     writer.close()
     reason = failure or next((ending.reason for ending in endings.values() if ending.ending == "failed"), "")
     outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason))
@@ -127,9 +134,8 @@ EXIT_CODES: dict[AttemptOutcome, ExitCode] = {
 
 def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[str, StepEnding], str]:
     """The attempt itself: its outcome, how each step ended, and what went wrong beside the steps."""
-    plan, store = attempt.plan, attempt.run.store
+    plan, store, stop = attempt.plan, attempt.run.store, attempt.stop
     endings: dict[str, StepEnding] = {}
-    stop = threading.Event()
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepEnded):

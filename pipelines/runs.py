@@ -1,44 +1,40 @@
-"""Runs in the store: the frozen plan, numbered attempts, and how each attempt ended.
+"""Runs in the store: the frozen plan, numbered attempts, requests to stop one, and how each ended.
 
-Owns `runs/<run>/plan.json` and `runs/<run>/attempts/`. A run is named after what it asks for, so asking again for the
-same is the same run, and going on after a death is its next attempt. An attempt without an end whose process is gone
-has died; whoever notices first says so.
+Owns `runs/<run>/plan.json`, `runs/<run>/attempts/` and `runs/<run>/cancel/`. A run is named after what it asks for, so
+asking again for the same is the same run, and going on after a death is its next attempt. An attempt whose end nobody
+has said is under way, dead, or out of contact; whoever first knows it dead says so.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.plan import Decision, Plan
 from pipelines.request import Request
 from stages.faults import fault_point
-from stages.store import Store
+from stages.liveness import Life, Observer, ProcessMark, lost_after_seconds
+from stages.store import Store, first_missing
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]
 """`killed`: the process vanished without saying anything."""
-START_TOLERANCE_SECONDS = 1.0
+RunState = Literal["planned", "running", "unknown", "done", "failed", "interrupted", "superseded", "killed"]
+"""`unknown`: out of contact, neither known to be at work nor known to be dead."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AttemptRecord(_Record):
+class AttemptRecord(ProcessMark):
     """An attempt, written when it begins."""
 
     number: int
-    host: str
-    process_id: int
-    process_started_seconds: float
-    """Unix time, which tells a process from a later one with the same number."""
     at_seconds: float = Field(default_factory=time.time)
     site: str = ""
     decisions: tuple[Decision, ...] = ()
@@ -50,6 +46,26 @@ class AttemptEnd(_Record):
     outcome: AttemptOutcome
     at_seconds: float = Field(default_factory=time.time)
     reason: str = ""
+
+
+class StopRequest(ProcessMark):
+    """Somebody asks an attempt to stop at its next commit."""
+
+    at_seconds: float = Field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an observer knows of an attempt whose end nobody has said."""
+
+    record: AttemptRecord
+    life: Life
+    beat_age_seconds: float | None
+    """Since its counter was last seen to move, on the observer's clock; None if it was never seen to."""
+
+    @property
+    def why_dead(self) -> str:
+        return "its process is gone" if self.record.is_gone else f"no sign of life for {lost_after_seconds():g} s"
 
 
 @dataclass(frozen=True)
@@ -72,13 +88,17 @@ class Run:
         return Request.model_validate(raw)
 
     def attempt(self, number: int) -> AttemptRecord | None:
-        raw = self.store.read_json(f"{self.folder}/attempts/{number}.json")
+        raw = self.store.read_json(self._attempt_key(number))
         return None if raw is None else AttemptRecord.model_validate(raw)
 
     def end(self, number: int) -> AttemptEnd | None:
         """How an attempt ended, or None while nobody has said so."""
         raw = self.store.read_json(f"{self.folder}/attempts/{number}.ended.json")
         return None if raw is None else AttemptEnd.model_validate(raw)
+
+    @property
+    def num_attempts(self) -> int:
+        return first_missing(lambda index: self.store.size_bytes(self._attempt_key(index + 1)) is not None)
 
     def attempts(self) -> Iterator[AttemptRecord]:
         """The attempts in order, numbered from 1."""
@@ -89,11 +109,11 @@ class Run:
 
     def begin_attempt(self, plan: Plan, site: str) -> int:
         """Take the next attempt number; returns it. Two commands at once take two numbers."""
-        number = 1 + sum(1 for _ in self.attempts())
+        number = self.num_attempts + 1
         while True:
-            record = AttemptRecord(number=number, site=site, decisions=plan.decisions, **_this_process())
+            record = AttemptRecord(number=number, site=site, decisions=plan.decisions, **ProcessMark.here())
             with fault_point("attempt.begun"):
-                ours = self.store.create_json(f"{self.folder}/attempts/{number}.json", record.model_dump(mode="json"))
+                ours = self.store.create_json(self._attempt_key(number), record.model_dump(mode="json"))
             if ours:
                 return number
             number += 1
@@ -104,21 +124,48 @@ class Run:
         with fault_point("attempt.ended"):
             return self.store.create_json(f"{self.folder}/attempts/{number}.ended.json", end.model_dump(mode="json"))
 
-    def dead_attempts(self) -> list[int]:
-        """Numbers of the attempts of which nobody said that they ended, though their process is gone."""
-        return [record.number for record in self.attempts() if not alive(record) and self.end(record.number) is None]
+    def beat_key(self, number: int) -> str:
+        """Where an attempt's driver raises its counter."""
+        return f"{self.folder}/attempts/{number}.beat"
 
-    def is_alive(self) -> bool:
-        """Whether an attempt is under way."""
-        return any(alive(record) and self.end(record.number) is None for record in self.attempts())
+    def ask_stop(self, number: int) -> bool:
+        """Ask an attempt to stop at its next commit. True if this call asked first; asking again changes nothing."""
+        request = StopRequest(**ProcessMark.here())
+        with fault_point("cancel.asked"):
+            return self.store.create_json(self._cancel_key(number), request.model_dump(mode="json"))
 
-    def state(self) -> str:
-        """`running`, or the outcome of the last attempt, or `planned`."""
-        last = max((record.number for record in self.attempts()), default=0)
+    def stop_asked(self, number: int) -> bool:
+        """Whether somebody asked an attempt to stop."""
+        return self.store.size_bytes(self._cancel_key(number)) is not None
+
+    def under_way(self, observer: Observer | None = None) -> list[Observation]:
+        """The attempts whose end nobody has said, in order, dead or not, as far as the observer can tell.
+
+        An observer that was not there before has looked once: of other machines' attempts it knows nothing yet.
+        """
+        watching = observer or Observer(self.store)
+        return [self._observed(record, watching) for record in self.attempts() if self.end(record.number) is None]
+
+    def state(self, observer: Observer | None = None) -> RunState:
+        """How the run stands: at work if any attempt is, else as its last attempt ended."""
+        lives = {observation.life for observation in self.under_way(observer)}
+        if lives - {"dead"}:
+            return "running" if "alive" in lives else "unknown"
+        last = self.num_attempts
         if last == 0:
             return "planned"
         end = self.end(last)
-        return "running" if end is None else end.outcome
+        return "killed" if end is None else end.outcome
+
+    def _observed(self, record: AttemptRecord, observer: Observer) -> Observation:
+        sighting = observer.look(self.beat_key(record.number))
+        return Observation(record, sighting.life_of(record), sighting.age_seconds)
+
+    def _attempt_key(self, number: int) -> str:
+        return f"{self.folder}/attempts/{number}.json"
+
+    def _cancel_key(self, number: int) -> str:
+        return f"{self.folder}/cancel/{number}.json"
 
 
 def open_run(store: Store, request: Request) -> Run:
@@ -132,30 +179,3 @@ def open_run(store: Store, request: Request) -> Run:
 def all_runs(store: Store) -> list[Run]:
     """Every run in the store, by name. For showing and for clearing up after dead drivers."""
     return [Run(store, name) for name in store.folders("runs/")]
-
-
-def alive(attempt: AttemptRecord) -> bool:
-    """Whether an attempt's process may still be at work; of another machine's processes nothing is known, so yes."""
-    if attempt.host != socket.gethostname():
-        return True
-    started = _started_seconds(attempt.process_id)
-    return started is not None and abs(started - attempt.process_started_seconds) <= START_TOLERANCE_SECONDS
-
-
-def _this_process() -> dict[str, Any]:
-    process_id = os.getpid()
-    return {
-        "host": socket.gethostname(),
-        "process_id": process_id,
-        "process_started_seconds": _started_seconds(process_id) or 0.0,
-    }
-
-
-def _started_seconds(process_id: int) -> float | None:
-    import psutil
-
-    try:
-        process = psutil.Process(process_id)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.NoSuchProcess:
-        return None

@@ -43,7 +43,7 @@ def _store_contents(site: Site) -> tuple[list[tuple[str, str, str]], list[tuple[
     store = Store(site.store)
     if store.folder is not None and not store.folder.is_dir():
         return [], []
-    runs = [(run.name, run.state(), str(sum(1 for _ in run.attempts()))) for run in all_runs(store)]
+    runs: list[tuple[str, str, str]] = [(run.name, run.state(), str(run.num_attempts)) for run in all_runs(store)]
     names = [
         (f"{pipeline}/{step}", f"{ref['stage']}/{ref['fingerprint'][:SHOWN_DIGITS]}")
         for pipeline in store.folders("refs/")

@@ -25,6 +25,7 @@ PLACES = {
     "run.frozen": {"pipelines/runs.py:open_run"},
     "attempt.begun": {"pipelines/runs.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs.py:end_attempt"},
+    "cancel.asked": {"pipelines/runs.py:ask_stop"},
     "log.kept": {"pipelines/run.py:_keep_logs"},
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
@@ -53,7 +54,7 @@ PLACES = {
     "tracker.op_sent": {"pipelines/courier.py:_deliver_all"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""
-PROMISED = {"cancel.asked", "job.submitted", "claim.taken"}
+PROMISED = {"job.submitted", "claim.taken"}
 """Names that wait for the code that will stand at them."""
 
 
