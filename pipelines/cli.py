@@ -9,7 +9,9 @@ import typer
 from pipelines.commands.answer import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.list import list_
+from pipelines.commands.logs import logs
 from pipelines.commands.plan import plan
+from pipelines.commands.resume import resume
 from pipelines.commands.run import run
 from pipelines.commands.show import show
 from pipelines.commands.trace import trace
@@ -32,6 +34,8 @@ app = typer.Typer(
 )
 app.command("plan")(plan)
 app.command("run")(run)
+app.command("resume")(resume)
+app.command("logs")(logs)
 app.command("show")(show)
 app.command("trace")(trace)
 app.command("audit")(audit)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,10 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.lines import PlainLines
 from pipelines.scoreboard import Scoreboard, StepState, clock_time
-from stages.events import Event, StepEnded, StepStarted
+from stages.events import Event
 
-SECONDS_BETWEEN_LINES = 30.0
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
 PLAIN_WIDTH = 160
@@ -57,14 +55,12 @@ class Display:
     def __init__(self, console: Console, board: Scoreboard) -> None:
         self.console = console
         self._board = board
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._lines = PlainLines(board, self._print)
 
     def take(self, event: Event) -> None:
-        with self._lock:
-            self._board.take(event)
-        if not self.console.is_terminal and _is_news(event):
-            self._say(self._board.steps[event.step])
+        self._board.take(event)
+        if not self.console.is_terminal:
+            self._lines.take(event)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -75,31 +71,15 @@ class Display:
             ):
                 yield
             return
-        thread = threading.Thread(target=self._say_now_and_then, name="display", daemon=True)
-        thread.start()
-        try:
+        with self._lines.now_and_then():
             yield
-        finally:
-            self._ended.set()
-            thread.join()
 
     def note(self, text: str) -> None:
         """A line of its own, above the table."""
         self.console.print(Text(clean(text)))
 
-    def _say_now_and_then(self) -> None:
-        while not self._ended.wait(SECONDS_BETWEEN_LINES):
-            with self._lock:
-                running = [state for state in self._board.steps.values() if state.status == "running"]
-            for state in running:
-                self._say(state)
-
-    def _say(self, state: StepState) -> None:
-        with self._lock:
-            words, elapsed = self._board.line(state), clock_time(self._board.elapsed_seconds(state))
-        stamp = time.strftime("%H:%M:%S")
-        said = f"{stamp}  {state.name}  {state.status}  {elapsed}  {clean(words)}"
-        self.console.print(Text(said.rstrip()), soft_wrap=True)
+    def _print(self, line: str) -> None:
+        self.console.print(Text(clean(line)), soft_wrap=True)
 
     def _table(self) -> Table:
         """A row for each step; name and status alone where there is no room for more."""
@@ -111,7 +91,7 @@ class Display:
             table.add_column(width=BAR_COLUMNS)
             table.add_column(justify="right", no_wrap=True)
             table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        with self._lock:
+        with self._board.lock:
             for state in self._board.steps.values():
                 more = self._details(state) if is_wide else ()
                 table.add_row(state.name, Text(state.status, STYLES.get(state.status, "")), *more)
@@ -121,11 +101,6 @@ class Display:
         elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
         words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
         return _bar(state), elapsed, Text(clean(words))
-
-
-def _is_news(event: Event) -> bool:
-    """Whether an event deserves a line at once: a step begins or ends. That one is reused, the plan has said."""
-    return isinstance(event, StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")
 
 
 def _bar(state: StepState) -> ProgressBar | Text:

@@ -30,7 +30,7 @@ from stages.events import (
     StepStarted,
 )
 from stages.faults import fault_point
-from stages.store import Store
+from stages.store import Store, first_missing
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Outbox:
         number = len(self._keys(".json"))
         value = message.model_dump(mode="json")
         with fault_point("outbox.appended"):
-            while not self.store.create_json(key := f"{self.folder}/{number:08d}.json", value):
+            while not self.store.create_json(key := self._key(number), value):
                 number += 1
         return key
 
@@ -77,9 +77,20 @@ class Outbox:
     def read(self, key: str) -> Message:
         return Message.model_validate(self.store.read_json(key))
 
+    def num_messages(self) -> int:
+        """How many messages there are. Each has a known key, so that none needs to be listed."""
+        return first_missing(lambda number: self.store.size_bytes(self._key(number)) is not None)
+
+    def message(self, number: int) -> Message | None:
+        raw = self.store.read_json(self._key(number))
+        return None if raw is None else Message.model_validate(raw)
+
     def mark_sent(self, key: str) -> None:
         with fault_point("outbox.marked_sent", key):
             self.store.create(f"{key}.sent", b"")
+
+    def _key(self, number: int) -> str:
+        return f"{self.folder}/{number:08d}.json"
 
     def _keys(self, ending: str) -> list[str]:
         return [key for key in self.store.keys(f"{self.folder}/") if key.endswith(ending)]

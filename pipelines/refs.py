@@ -40,6 +40,14 @@ def resolve(store: Store, ref: str) -> Found:
     return Found(artifact=Artifact(store, manifest))
 
 
+def find_run(store: Store, ref: str) -> Run:
+    """The run that `ref` names. Raises `BadCommandError` if it names nothing, or an artifact."""
+    found = resolve(store, ref)
+    if found.run is None:
+        raise BadCommandError(f"{ref!r} is an artifact, not a run", then="neo list")
+    return found.run
+
+
 def resolve_place(store: Store, ref: str) -> tuple[str, str]:
     """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
     named = store.ref(ref) if is_well_formed(ref) else None

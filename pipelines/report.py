@@ -14,10 +14,11 @@ from rich.text import Text
 
 from pipelines.display import STYLES, clean
 from pipelines.exits import ExitCode
+from pipelines.journal import log_key
 from pipelines.lineage import describe_counts, lineage_of
 from pipelines.pages import evaluation_metrics, lineage_picture, pictures
 from pipelines.plan import Plan
-from pipelines.run import RunResult, log_key
+from pipelines.run import RunResult
 from pipelines.scoreboard import clock_time
 from pipelines.tracking import sqlite_path
 from stages.artifact import Artifact, read_manifest

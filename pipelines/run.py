@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pipelines.courier import Courier, reconcile
 from pipelines.display import Display
 from pipelines.exits import ExitCode
+from pipelines.journal import Journal
 from pipelines.outbox import EventWriter, Message, Outbox
 from pipelines.plan import Plan
 from pipelines.pulse import Pulse
@@ -75,6 +76,8 @@ class _Attempt:
     number: int
     site: Site
     screen: Display
+    say: Callable[[str], None]
+    """To who is watching, and to who reads later."""
     post: Callable[[Event], None]
     stop: threading.Event
     """Set where the attempt is to stop at its next commit."""
@@ -92,25 +95,34 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
     outbox.append(Message(kind="attempt_started", attempt=number))
     board = Scoreboard({step.name: _num_steps(step) for step in plan.request.steps})
     writer = EventWriter(outbox, number)
+    journal = Journal(run, number, board)
     courier = Courier(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
     screen = display(board)
-    pulse = Pulse(run, number, screen.note)
+
+    def say(text: str) -> None:
+        screen.note(text)
+        journal.note(text)
+
+    pulse = Pulse(run, number, say)
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepEnded) and event.outcome in ("committed", "reused"):
             point_name(store, plan.request, event.step, run.name)
         screen.take(event)
+        journal.take(event)
         writer.post(event)
 
-    outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, on_event, pulse.stop), run_graph)
-    if pulse.superseded and outcome == "interrupted":
-        outcome, failure = "superseded", pulse.superseded
-    pulse.end()
+    journal.note(f"attempt {number} begins on site {site.name!r}: {', '.join(plan.to_make)} to make")
+    with journal.kept():
+        outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, say, on_event, pulse.stop), run_graph)
+        if pulse.superseded and outcome == "interrupted":
+            outcome, failure = "superseded", pulse.superseded
+        pulse.end()
+        reason = failure or next((ending.reason for ending in endings.values() if ending.ending == "failed"), "")
+        _close_journal(journal, f"attempt {number}: {outcome} {reason}".rstrip(), endings)
     writer.close()
-    reason = failure or next((ending.reason for ending in endings.values() if ending.ending == "failed"), "")
     outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason))
     run.end_attempt(number, outcome, reason)
-    _keep_logs(run, number, endings)
     return RunResult(
         run=run,
         attempt=number,
@@ -122,6 +134,13 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
         tracker_problem=courier.problem,
         failure=failure,
     )
+
+
+def _close_journal(journal: Journal, last_words: str, endings: Mapping[str, StepEnding]) -> None:
+    for step, ending in endings.items():
+        if ending.details:
+            journal.keep_traceback(step, ending.details)
+    journal.note(last_words)
 
 
 EXIT_CODES: dict[AttemptOutcome, ExitCode] = {
@@ -149,7 +168,7 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
                 on_event(StepEnded(step=decision.step, outcome="reused", items=items))
         orders = orders_of(plan, store, attempt.run.name, attempt.number)
         edges = {name: sorted({item.step for item in plan.request.step(name).inputs.values()}) for name in orders}
-        with stop_on_signals(stop, attempt.screen.note), attempt.screen.watching():
+        with stop_on_signals(stop, attempt.say), attempt.screen.watching():
             outcomes = run_graph(orders, edges, attempt.site, on_event, stop)
     except KeyboardInterrupt:
         return "interrupted", endings, "stopped at once by a second Ctrl-C"
@@ -206,18 +225,6 @@ def point_at_run(run: Run) -> None:
     if current is None or current["run"] != run.name:
         with fault_point("ref.set", run.request.pipeline):
             run.store.set_ref(run.request.pipeline, {"run": run.name})
-
-
-def log_key(run: Run, attempt: int, step: str) -> str:
-    """Where the traceback of a step's failure is kept."""
-    return f"{run.folder}/logs/{attempt}/{step}.txt"
-
-
-def _keep_logs(run: Run, attempt: int, endings: Mapping[str, StepEnding]) -> None:
-    for step, ending in endings.items():
-        if ending.details:
-            with fault_point("log.kept"):
-                run.store.create(log_key(run, attempt, step), ending.details.encode())
 
 
 def _provenance(request: Request, step: str) -> dict[str, Any]:

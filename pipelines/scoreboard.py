@@ -5,6 +5,7 @@ Pure state and words for it; `display.py` puts them on a screen.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,10 +92,16 @@ class Scoreboard:
     def __init__(self, steps: Mapping[str, int | None], clock: Callable[[], float] = time.monotonic) -> None:
         """`steps` has the names and, for training, the optimizer steps in all."""
         self._clock = clock
+        self.lock = threading.RLock()
+        """Held by who takes an event, and by who reads a step in another thread."""
         self.steps = {name: StepState(name, num_steps) for name, num_steps in steps.items()}
 
     def take(self, event: Event) -> None:
         """Bring one step up to date."""
+        with self.lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         state, now_seconds = self.steps[event.step], self._clock()
         match event:
             case StepStarted():

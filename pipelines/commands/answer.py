@@ -23,6 +23,9 @@ RefArgument: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="REF", help="A run, a name such as tiny/evaluate, or 4 or more digits of a fingerprint."),
 ]
+RunArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run, or its pipeline's name: the run that name means now.")
+]
 SiteOption: TypeAlias = Annotated[
     str,
     typer.Option("--site", envvar="NEO_SITE", metavar="SITE", help="A site by name, or a .toml file."),

@@ -10,13 +10,13 @@ from pipelines.exits import BadCommandError
 from pipelines.overrides import apply_settings, known_step, read_uses
 from pipelines.plan import Plan, decide
 from pipelines.refs import find_manifest
-from pipelines.request import Selection, freeze
+from pipelines.request import Request, Selection, freeze
 from stages.store import Store
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The arguments that `neo plan` and `neo run` share."""
+    """The arguments that `neo plan`, `neo run` and `neo submit` share."""
 
     recipe: str
     settings: Sequence[str] = ()
@@ -24,9 +24,26 @@ class Asked:
     only: str | None = None
     uses: Sequence[str] = ()
 
+    @classmethod
+    def as_before(cls, request: Request) -> Asked:
+        """What was asked when a request was frozen, to be asked of the recipe as it is now."""
+        file, function = request.user_file, request.request.rpartition(":")[2]
+        return cls(
+            recipe=f"{file.path}:{function}" if file else request.request,
+            settings=request.settings,
+            until=request.until,
+            only=request.only,
+            uses=[f"{step.name}={step.fingerprint}" for step in request.steps if step.used],
+        )
+
 
 def planned(asked: Asked, store: Store) -> Plan:
     """The plan of what was asked, as things stand. Raises `CommandError` for what makes no sense."""
+    return decide(requested(asked, store), store)
+
+
+def requested(asked: Asked, store: Store) -> Request:
+    """What was asked, frozen. Raises `CommandError` for what makes no sense."""
     if asked.until and asked.only:
         raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.recipe}")
     pipeline = apply_settings(find_pipeline(asked.recipe), asked.settings)
@@ -36,4 +53,4 @@ def planned(asked: Asked, store: Store) -> Plan:
     uses: Mapping[str, str] = read_uses(pipeline, asked.uses)
     manifests = {step: find_manifest(store, fingerprint) for step, fingerprint in uses.items()}
     selection = Selection(until=asked.until, only=asked.only, uses=manifests)
-    return decide(freeze(pipeline, store, selection, tuple(asked.settings)), store)
+    return freeze(pipeline, store, selection, tuple(asked.settings))

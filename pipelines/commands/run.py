@@ -48,11 +48,16 @@ def run(
     store = open_store(place)
     plan = planned(asked, store)
     if not plan.to_make:
-        _nothing_to_make(plan, place, answer)
+        nothing_to_make(plan, place, answer)
     answer.say(plan_table(plan, graph=False), in_words(plan), "")
-    result = carry_out(plan, place, lambda board: Display(answer.console, board), machines())
-    answer.say(*report(plan, result, place))
-    then = look_closer(plan) if result.code == ExitCode.DONE else plan.request.command
+    carry_on(plan, place, answer, again=plan.request.command)
+
+
+def carry_on(plan: Plan, site: Site, answer: Answer, again: str) -> NoReturn:
+    """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
+    result = carry_out(plan, site, lambda board: Display(answer.console, board), machines())
+    answer.say(*report(plan, result, site))
+    then = look_closer(plan) if result.code == ExitCode.DONE else again
     answer.end(result_document(plan, result), then=then, code=result.code)
 
 
@@ -63,7 +68,7 @@ def machines() -> RunGraph:
     return run_graph
 
 
-def _nothing_to_make(plan: Plan, site: Site, answer: Answer) -> NoReturn:
+def nothing_to_make(plan: Plan, site: Site, answer: Answer) -> NoReturn:
     """Say so. Names move here too, since another recipe may have moved them away; what died untold is told."""
     store = Store(site.store)
     for step in plan.request.steps:

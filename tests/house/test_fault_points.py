@@ -26,7 +26,7 @@ PLACES = {
     "attempt.begun": {"pipelines/runs.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs.py:end_attempt"},
     "cancel.asked": {"pipelines/runs.py:ask_stop"},
-    "log.kept": {"pipelines/run.py:_keep_logs"},
+    "log.kept": {"pipelines/journal.py:_write", "pipelines/journal.py:keep_traceback"},
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
     "inputs.noted": {"stages/order.py:_note_inputs"},

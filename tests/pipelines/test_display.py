@@ -86,7 +86,7 @@ def test_where_nobody_looks_a_plain_line_is_written_at_start_and_end(board: Scor
 def test_a_long_silence_is_broken_by_a_line(board: Scoreboard, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    monkeypatch.setattr("pipelines.display.SECONDS_BETWEEN_LINES", 0.05)
+    monkeypatch.setattr("pipelines.lines.SECONDS_BETWEEN_LINES", 0.05)
     out = io.StringIO()
     display = Display(Console(file=out, width=160), board)
     with display.watching():

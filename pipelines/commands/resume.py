@@ -1,0 +1,82 @@
+"""`neo resume`: a new attempt of a run's frozen plan, whatever became of the ones before."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.commands.asking import Asked, requested
+from pipelines.commands.plan import in_words, plan_table
+from pipelines.commands.run import carry_on, nothing_to_make
+from pipelines.courier import settle
+from pipelines.exits import CommandError, ResumeRefusedError
+from pipelines.plan import Plan, decide
+from pipelines.refs import find_run
+from pipelines.resuming import check_thaws, lost_in_flight, newest_unfinished, settled_state
+from pipelines.runs import Run
+
+RunToResume: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run, or its pipeline's name; without it, the newest that is not done."),
+]
+
+
+def resume(run: RunToResume = None, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+    """Go on with a run: the plan that was frozen when it was first asked for, not the recipe as it is now.
+
+    Finished parts are not made again, training continues from its last committed checkpoint.
+    """
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    store = existing_store(place)
+    settle(store, place.mlflow)
+    found = find_run(store, run) if run else newest_unfinished(store)
+    if found is None:
+        answer.say(f"Nothing to resume: every run in {store.url} is done.")
+        answer.end({"run": None}, then="neo list")
+    plan = decide(found.request, store)
+    if not plan.to_make:
+        nothing_to_make(plan, place, answer)
+    _refuse_if_alive(found, answer)
+    check_thaws(plan)
+    answer.say(plan_table(plan, graph=False), in_words(plan))
+    answer.say(*_what_was_lost(found, plan), *_what_differs(found), "")
+    carry_on(plan, place, answer, again=f"neo resume {found.name}")
+
+
+def _refuse_if_alive(run: Run, answer: Answer) -> None:
+    """Two attempts at once would do no harm, and no good either."""
+    if settled_state(run, answer.say) == "running":
+        last = list(run.attempts())[-1]
+        raise ResumeRefusedError(
+            f"run {run.name} is under way: attempt {last.number} on {last.host}, process {last.process_id}",
+            then=f"neo status {run.name} --watch   (or neo cancel {run.name}, and resume it then)",
+        )
+
+
+def _what_was_lost(run: Run, plan: Plan) -> list[str]:
+    attempts = list(run.attempts())
+    if not attempts:
+        return []
+    number = attempts[-1].number
+    end = run.end(number)
+    ended = f"{end.outcome}{f', {end.reason}' if end.reason else ''}" if end else "no word of its end"
+    lost = lost_in_flight(run, plan, number)
+    said = [f"  {step}: {words}" for step, words in lost.items()]
+    return [f"Attempt {number} ended: {ended}. Lost in flight: {'' if lost else 'nothing known'}".rstrip(), *said]
+
+
+def _what_differs(run: Run) -> list[str]:
+    """A note if the recipe, asked today, is another run."""
+    try:
+        today = requested(Asked.as_before(run.request), run.store)
+    except CommandError as error:
+        return [f"Note: the recipe cannot be read any more ({error}); this run needs it not."]
+    if today.run == run.name:
+        return []
+    return [
+        f"Note: {run.request.request} has changed since; this run goes on as it was frozen. "
+        f"What the recipe says now is run {today.run}: {today.command}"
+    ]
