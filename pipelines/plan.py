@@ -16,7 +16,8 @@ from pipelines.progress_made import Progress, progress_made
 from pipelines.request import FrozenStep, Request
 from stages.artifact import InputRecord, Manifest, artifact_folder, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store, StoreError
+from stages.store import Store
+from stages.store_errors import TornRecordError
 
 Action = Literal["make", "continue", "reuse"]
 
@@ -104,7 +105,7 @@ def _readable(store: Store, step: FrozenStep) -> Manifest | None:
     """The manifest, or None: also where it is torn, since it is then moved aside and folded again from its records."""
     try:
         return read_manifest(store, step.stage, step.fingerprint)
-    except (StoreError, ValidationError):
+    except (TornRecordError, ValidationError):
         return None
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.artifact import STEPS_PHASE, artifact_folder
-from stages.store import Store, StoreError
+from stages.store import Store
+from stages.store_errors import TornRecordError
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _phases(store: Store, folder: str) -> list[str]:
 def _num_listed(store: Store, folder: str, phase: str) -> int:
     try:
         return len(store.read_json(f"{folder}/phases/{phase}/parts.json") or ())
-    except StoreError:
+    except TornRecordError:
         return 0
 
 
@@ -63,7 +64,7 @@ def _last_step(store: Store, folder: str, num_checkpoints: int) -> int | None:
     for number in reversed(range(num_checkpoints)):
         try:
             record = store.read_json(f"{folder}/records/{STEPS_PHASE}/{number:06d}.json")
-        except StoreError:
+        except TornRecordError:
             continue
         if record is not None:
             return int(record["facts"]["step"])

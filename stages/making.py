@@ -26,6 +26,7 @@ from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
 from stages.faults import fault_point
 from stages.store import Store, StoreError, first_missing
+from stages.store_errors import TornRecordError, local_disk_errors
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 
@@ -69,7 +70,7 @@ class Making:
         try:
             raw = self.store.read_json(key)
             return None if raw is None else PartRecord.model_validate(raw)
-        except (StoreError, ValidationError):
+        except (TornRecordError, ValidationError):
             with fault_point("record.set_aside", key):
                 self.store.set_aside(key)
             return None
@@ -79,7 +80,11 @@ class Making:
         with scratch_folder(f"{self.step}-{part.name}") as scratch:
             draft = Draft(scratch=scratch, report=self._reporter(phase, part, post))
             started = time.monotonic()
-            with fault_point("part.files_written", self._record_key(phase, part.name)):
+            doing = f"write the files of part {phase}/{part.name}"
+            with (
+                local_disk_errors(scratch, doing),
+                fault_point("part.files_written", self._record_key(phase, part.name)),
+            ):
                 work(part, draft)
             _check_balance(self.step, phase, part, draft.items)
             place = _place_of_one_try(f"{phase}/{part.name}")

@@ -33,7 +33,8 @@ from stages.events import Post, StepEnded, StepStarted
 from stages.faults import fault_point
 from stages.making import Making
 from stages.step import USER_FILE_PREFIX, Stage
-from stages.store import Store, StoreError
+from stages.store import Store
+from stages.store_errors import TornRecordError
 
 PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
 """Packages whose version can touch bytes; recorded in every manifest."""
@@ -102,7 +103,7 @@ def _committed(order: StepOrder) -> Manifest | None:
     """The manifest, or None. One that does not parse is moved aside; the records it was folded from are still there."""
     try:
         return read_manifest(order.store, order.stage.name, order.fingerprint)
-    except (StoreError, ValidationError):
+    except (TornRecordError, ValidationError):
         key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
         with fault_point("record.set_aside", key):
             order.store.set_aside(key)

@@ -2,7 +2,9 @@
 
 Owns every key that is written and every durable byte. Data goes to private keys first; one exclusive create of a
 small record then makes it visible. Nothing is decided by listing. The same calls serve a local folder and object
-stores (`s3://`, `gs://`, `az://`), with obstore as the engine.
+stores (`s3://`, `gs://`, `az://`), with obstore as the engine; it takes credentials and addresses from the environment
+(`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, ...). Left to others: who won a create whose answer was lost
+(`store_creates.py`), what a store can do (`store_probe.py`), errors in words (`store_errors.py`).
 """
 
 from __future__ import annotations
@@ -12,21 +14,33 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from stages.faults import fault_point
+from stages.store_creates import create_after_a_look, create_exclusively
+from stages.store_errors import StoreError, TornRecordError, local_disk_errors, store_errors
+from stages.store_probe import ProbeResult, probe
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, RetryConfig
 
-LAYOUT_VERSION = 1
-UPLOAD_CHUNK_BYTES = 16 * 1024 * 1024
+__all__ = ["LAYOUT_VERSION", "Store", "StoreError", "first_missing"]
 
-
-class StoreError(RuntimeError):
-    """The store refused or lost something; the message names the key and what to do."""
+LAYOUT_VERSION = 2
+CARD = "store.json"
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Of an upload or a download in one request, each with its own time and retries."""
+RETRIES: RetryConfig = {
+    "max_retries": 10,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
+    "retry_timeout": timedelta(minutes=3),
+}
+"""Of server errors, lost connections and silence, by the engine, with jitter: about a minute and a half in all."""
 
 
 class Store:
@@ -56,20 +70,30 @@ class Store:
         from obstore.store import LocalStore, from_url
 
         if self.folder is None:
-            return from_url(self.url)
+            return from_url(self.url, retry_config=RETRIES)
         return cast("ObjectStore", LocalStore(str(self.folder), mkdir=True))
 
     def create(self, key: str, data: bytes) -> bool:
         """Create an object exclusively and durably. True if this call made it, False if the key existed already."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        if self._heeds_conditions:
+            return self.create_conditionally(key, data)
+        with self._doing(f"create {key}"):
+            return create_after_a_look(self._engine, key, data)
 
-        try:
-            obstore.put(self._engine, key, data, mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            return False
-        self._make_durable(key)
-        return True
+    def create_conditionally(self, key: str, data: bytes) -> bool:
+        """`create` by the store's own conditional write, whatever its card says of it: this is what a probe tries."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with self._doing(f"create {key}"):
+            if self.folder is None:
+                return create_exclusively(self._engine, key, data)
+            try:
+                obstore.put(self._engine, key, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            self._make_durable(key)
+            return True
 
     def create_json(self, key: str, value: object) -> bool:
         """`create` with a value as readable JSON: sorted keys, two spaces."""
@@ -86,8 +110,9 @@ class Store:
         """Copy a local file to a private key, durably, and check that all of it arrived."""
         import obstore
 
-        obstore.put(self._engine, key, path, chunk_size=UPLOAD_CHUNK_BYTES)
-        self._make_durable(key)
+        with self._doing(f"upload {key}"):
+            obstore.put(self._engine, key, path, chunk_size=CHUNK_BYTES)
+            self._make_durable(key)
         size_bytes, expected_bytes = self.size_bytes(key), path.stat().st_size
         if size_bytes != expected_bytes:
             raise StoreError(
@@ -98,20 +123,22 @@ class Store:
         """The whole object, or None if there is none."""
         import obstore
 
-        try:
+        with suppress(FileNotFoundError), self._doing(f"read {key}"):
             return bytes(obstore.get(self._engine, key).bytes())
-        except FileNotFoundError:
-            return None
+        return None
 
     def read_json(self, key: str) -> Any:
-        """The object parsed as JSON, or None if there is none. Raises `StoreError` when it does not parse."""
+        """The object parsed as JSON, or None if there is none. Raises `TornRecordError` when it does not parse."""
         data = self.read(key)
         if data is None:
             return None
         try:
             return json.loads(data)
         except ValueError as error:
-            raise StoreError(f"{self.url}/{key} does not parse as JSON ({error}); it is torn or was edited") from error
+            if len(data) != self.size_bytes(key):
+                raise StoreError(f"{self.url}/{key} was cut short on its way; run the command again") from error
+            said = f"{self.url}/{key} does not parse as JSON ({error}); it is torn or was edited"
+            raise TornRecordError(said) from error
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
@@ -130,21 +157,17 @@ class Store:
 
     def _remote_range(self, key: str, start: int, length: int) -> bytes:
         import obstore
-        from obstore.exceptions import GenericError
 
-        try:
+        with self._doing(f"read bytes {start} to {start + length} of {key}"):
             return bytes(obstore.get_range(self._engine, key, start=start, length=length))
-        except GenericError as error:
-            raise StoreError(f"{key}: bytes {start} to {start + length} cannot be read: {error}") from error
 
     def size_bytes(self, key: str) -> int | None:
         """The object's size, or None if there is none."""
         import obstore
 
-        try:
+        with suppress(FileNotFoundError), self._doing(f"look at {key}"):
             return int(obstore.head(self._engine, key)["size"])
-        except FileNotFoundError:
-            return None
+        return None
 
     def local_path(self, key: str, cache: Path) -> Path:
         """A local file with the object's bytes: the object itself in a local folder, else a copy under `cache`."""
@@ -162,23 +185,23 @@ class Store:
         """All keys under a folder, in order. For showing and clearing up; never for deciding what is committed."""
         import obstore
 
-        found = [item["path"] for batch in obstore.list(self._engine, prefix) for item in batch]
+        with self._doing(f"list {prefix}"):
+            found = [item["path"] for batch in obstore.list(self._engine, prefix) for item in batch]
         return iter(sorted(found))
 
     def folders(self, prefix: str) -> list[str]:
         """The names directly under a folder, in order. For showing, like `keys`."""
         import obstore
 
-        listing = obstore.list_with_delimiter(self._engine, prefix)
+        with self._doing(f"list {prefix}"):
+            listing = obstore.list_with_delimiter(self._engine, prefix)
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in listing["common_prefixes"])
 
     def delete(self, key: str) -> None:
         """Remove an object that no record names. Removing what is not there is no error."""
-        import contextlib
-
         import obstore
 
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._doing(f"delete {key}"):
             obstore.delete(self._engine, key)
 
     def set_aside(self, key: str, why: str = "torn") -> str:
@@ -188,7 +211,9 @@ class Store:
         number = 0
         while self.size_bytes(f"{key}.{why}-{number}") is not None:
             number += 1
-        obstore.rename(self._engine, key, f"{key}.{why}-{number}")
+        # Another attempt may have moved it meanwhile: then it is out of the way as well.
+        with suppress(FileNotFoundError), self._doing(f"move {key} aside"):
+            obstore.rename(self._engine, key, f"{key}.{why}-{number}")
         return f"{key}.{why}-{number}"
 
     def set_ref(self, name: str, value: dict[str, Any]) -> int:
@@ -203,27 +228,56 @@ class Store:
         number = self._last_ref(name)
         return None if number < 0 else cast("dict[str, Any]", self.read_json(f"refs/{name}/{number}.json"))
 
-    def open(self) -> dict[str, Any]:
-        """Create or read `store.json`, the store's identity card. Raises `StoreError` on a foreign layout."""
-        with fault_point("store.carded"):
-            self.create_json("store.json", {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION})
-        card = cast("dict[str, Any]", self.read_json("store.json"))
+    def open(self, *, single_writer: bool = False) -> dict[str, Any]:
+        """Read `store.json`, the store's identity card; made, after a probe of what the store can do, where there is
+        none. Raises `StoreError` on a foreign layout, and where exclusive creates do not work, unless the site says
+        that never more than one command at a time writes there.
+        """
+        card = self.read_json(CARD) or self._make_card()
         if card.get("layout") != LAYOUT_VERSION:
-            raise StoreError(f"{self.url} has layout {card.get('layout')!r}; this version reads {LAYOUT_VERSION}")
-        return card
+            raise StoreError(
+                f"{self.url} has layout {card.get('layout')!r}; this version reads {LAYOUT_VERSION}: use another "
+                "store, or the version that made this one"
+            )
+        found = ProbeResult(**card["probe"])
+        if found.problem and not (found.reads_back and single_writer):
+            raise StoreError(f"the store {self.url} cannot be used: {found.problem}")
+        return cast("dict[str, Any]", card)
+
+    def _make_card(self) -> Any:
+        found = probe(self)
+        with fault_point("store.carded"):
+            self.create_json(CARD, {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION, "probe": asdict(found)})
+        return self.read_json(CARD)
+
+    @cached_property
+    def _heeds_conditions(self) -> bool:
+        """Whether exclusive creates work here, as the card says; a store without one is taken to be whole."""
+        card = self.read_json(CARD)
+        return card is None or bool(card.get("probe", {}).get("exclusive_creates", True))
+
+    def _doing(self, what: str) -> AbstractContextManager[None]:
+        return store_errors(self.url, what)
 
     def _last_ref(self, name: str) -> int:
         return first_missing(lambda number: self.size_bytes(f"refs/{name}/{number}.json") is not None) - 1
 
     def _download(self, key: str, target: Path) -> None:
-        import obstore
-
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-        with draft.open("wb") as file:
-            for chunk in obstore.get(self._engine, key):
-                file.write(chunk)
-        draft.replace(target)
+        try:
+            with local_disk_errors(target.parent, f"copy {key} there"), draft.open("wb") as file:
+                file.writelines(self._chunks(key))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        size_bytes = self.size_bytes(key)
+        if size_bytes is None:
+            raise FileNotFoundError(f"{key} is missing from the store {self.url}")
+        for start in range(0, size_bytes, CHUNK_BYTES):
+            yield self.read_range(key, start, min(CHUNK_BYTES, size_bytes - start))
 
     def _make_durable(self, key: str) -> None:
         """fsync the file and every folder up to the root: the engine does not, and a power cut would undo a commit."""

@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 
 from cluster.site import Site, load_site
+from tests import s3_server as s3
+from tests.fault_proxy import FaultProxy, fault_proxy
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +38,29 @@ def ray_site(plain_site: Site) -> Iterator[Site]:
 
     with ray_session(plain_site):
         yield plain_site
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A loopback server that speaks S3, in a process of its own; its address."""
+    with s3.s3_server(tmp_path_factory.mktemp("s3") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, and the environment in which it is found."""
+    for name, value in s3.environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    return s3.make_bucket(s3_server, tmp_path.name.replace("_", "-").lower())
+
+
+@pytest.fixture
+def proxy(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """What stands between a store and the server of `bucket`, and fails as it is asked to."""
+    with fault_proxy(s3_server) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
+        yield between
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,10 +1,8 @@
-"""What tests of stages share: an S3 server, carrying out a step on this machine, a small toy world downloaded once."""
+"""What tests of stages share: carrying out a step on this machine, a small toy world downloaded once."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,33 +22,6 @@ from tests.stages.colour_world import ColourWorld, make_colour_world
 
 NUM_TOY_IMAGES = 260
 """One deck of pictures with all oddities, and some more."""
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """A loopback server that speaks S3; returns its address."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh bucket, and the environment in which it is found."""
-    import boto3
-
-    address = {"AWS_ENDPOINT_URL": s3_server, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
-    secrets = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "writer"}
-    for name, value in (address | secrets).items():
-        monkeypatch.setenv(name, value)
-    name = tmp_path.name.replace("_", "-").lower()
-    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=name)
-    return f"s3://{name}"
 
 
 def carried_out(step: Step[Any], store: Store, attempt: str = "run-1", events: list[Event] | None = None) -> Any:

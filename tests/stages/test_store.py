@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.store import UPLOAD_CHUNK_BYTES, Store, StoreError, first_missing
+from stages.store import CHUNK_BYTES, Store, StoreError, first_missing
 
 NUM_WRITERS = 16
 
@@ -71,10 +71,10 @@ def test_a_record_set_aside_leaves_its_key_free(store: Store) -> None:
 
 def test_an_upload_of_several_chunks_arrives_whole(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "pairs.tar"
-    source.write_bytes(os.urandom(1024) * (UPLOAD_CHUNK_BYTES // 1024 + 512))
+    source.write_bytes(os.urandom(1024) * (CHUNK_BYTES // 1024 + 512))
     store.upload(source, "attempts/run-1/pairs.tar")
-    assert store.size_bytes("attempts/run-1/pairs.tar") == source.stat().st_size > UPLOAD_CHUNK_BYTES
-    start = UPLOAD_CHUNK_BYTES - 10
+    assert store.size_bytes("attempts/run-1/pairs.tar") == source.stat().st_size > CHUNK_BYTES
+    start = CHUNK_BYTES - 10
     expected = source.read_bytes()[start : start + 20]
     assert store.read_range("attempts/run-1/pairs.tar", start, 20) == expected
     assert store.read("attempts/run-1/pairs.tar") == source.read_bytes()
@@ -161,7 +161,7 @@ def test_opening_makes_one_identity_and_refuses_a_foreign_layout(store: Store) -
     assert store.open() == Store(store.url).open()
     store.delete("store.json")
     store.create_json("store.json", {"uuid": "u", "layout": 99})
-    with pytest.raises(StoreError, match="layout 99; this version reads 1"):
+    with pytest.raises(StoreError, match="layout 99; this version reads 2"):
         store.open()
 
 

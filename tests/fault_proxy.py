@@ -1,0 +1,168 @@
+"""A proxy in front of an S3 server that answers what a bad day answers: errors, lost answers, cut bodies.
+
+Faults are asked for by method and the end of the key, and happen a stated number of times. Everything else passes.
+"""
+
+import enum
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+ALWAYS = 1_000_000
+TO_THE_NEXT_ONLY = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+CONDITIONS = {"if-none-match", "if-match"}
+
+
+class Fault(enum.Enum):
+    """What happens to a request."""
+
+    FORBIDDEN = 403
+    """Refused: the credentials are good for nothing any more."""
+    CONFLICT = 409
+    """Refused: another conditional request to this key is under way. Nothing was written."""
+    EXISTS = 412
+    """Refused by its condition, whatever the server would say."""
+    BROKEN = 500
+    SLOW_DOWN = 503
+    BROKEN_AFTER = "500 after it was applied"
+    DROPPED = "no answer, and nothing was applied"
+    DROPPED_AFTER = "no answer, though it was applied"
+    CUT = "the body ends before the length that was announced"
+    SHORTENED = "half of the body, announced as if it were all"
+    UNCONDITIONAL = "the condition is not heard: an old server"
+
+
+CODES = {
+    Fault.FORBIDDEN: "AccessDenied",
+    Fault.CONFLICT: "ConditionalRequestConflict",
+    Fault.EXISTS: "PreconditionFailed",
+    Fault.BROKEN: "InternalError",
+    Fault.SLOW_DOWN: "SlowDown",
+    Fault.BROKEN_AFTER: "InternalError",
+}
+
+
+@dataclass
+class Rule:
+    fault: Fault
+    method: str
+    key_end: str
+    times: int
+    num_hits: int = 0
+
+
+@dataclass
+class FaultProxy:
+    """The proxy under way. `address` is what a store is given instead of the server's."""
+
+    address: str
+    rules: list[Rule] = field(default_factory=list)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    """Method and path of every request, in order."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, fault: Fault, method: str = "", key_end: str = "", times: int = 1) -> Rule:
+        """Let `fault` happen to the next `times` requests of this method whose key ends so; '' means any."""
+        rule = Rule(fault, method, key_end, times)
+        with self.lock:
+            self.rules.append(rule)
+        return rule
+
+    def take(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            self.seen.append((method, path))
+            for rule in self.rules:
+                if rule.num_hits < rule.times and rule.method in ("", method) and path.endswith(rule.key_end):
+                    rule.num_hits += 1
+                    return rule.fault
+        return None
+
+    def num_seen(self, method: str, key_end: str) -> int:
+        with self.lock:
+            return sum(1 for seen, path in self.seen if seen == method and path.endswith(key_end))
+
+
+@contextmanager
+def fault_proxy(server: str) -> Iterator[FaultProxy]:
+    """A proxy in front of the S3 server at this address."""
+    place = urlsplit(server)
+    assert place.hostname is not None
+    host, port = place.hostname, place.port or 80
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            fault = proxy.take(self.command, unquote(urlsplit(self.path).path))
+            if fault is Fault.DROPPED:
+                self.hang_up()
+            elif fault is not None and isinstance(fault.value, int):
+                self.answer_error(fault, fault.value)
+            else:
+                self.pass_on(fault, body)
+
+        def pass_on(self, fault: Fault | None, body: bytes) -> None:
+            dropped = TO_THE_NEXT_ONLY | (CONDITIONS if fault is Fault.UNCONDITIONAL else set())
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            onward = http.client.HTTPConnection(host, port, timeout=30)
+            try:
+                onward.request(self.command, self.path, body, headers)
+                answer = onward.getresponse()
+                data = answer.read()
+            finally:
+                onward.close()
+            if fault is Fault.DROPPED_AFTER:
+                self.hang_up()
+            elif fault is Fault.BROKEN_AFTER:
+                self.answer_error(fault, 500)
+            else:
+                self.answer(answer, data, fault)
+
+        def answer(self, answer: http.client.HTTPResponse, data: bytes, fault: Fault | None) -> None:
+            sent = data[: len(data) // 2] if fault in (Fault.CUT, Fault.SHORTENED) else data
+            announced = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in TO_THE_NEXT_ONLY:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(sent)) if fault is Fault.SHORTENED else announced)
+            self.end_headers()
+            self.wfile.write(sent)
+            if fault is Fault.CUT:
+                self.wfile.flush()
+                self.hang_up()
+
+        def answer_error(self, fault: Fault, status: int) -> None:
+            text = f"<?xml version='1.0'?><Error><Code>{CODES[fault]}</Code><Message>asked for</Message></Error>"
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(text.encode())
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+            self.connection.shutdown(2)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    for method in ("GET", "PUT", "HEAD", "POST", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler.handle_any)
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener.daemon_threads = True
+    proxy = FaultProxy(address=f"http://127.0.0.1:{listener.server_address[1]}")
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
