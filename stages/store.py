@@ -104,7 +104,8 @@ class Store:
         """Put an object in the place of an older one, whole. For counters that show life; it decides nothing."""
         import obstore
 
-        obstore.put(self._engine, key, data)
+        with self._doing(f"write {key}"):
+            obstore.put(self._engine, key, data)
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a local file to a private key, durably, and check that all of it arrived."""

@@ -21,7 +21,7 @@ STORE_ROOMS = ("stages/store",)
 """What these files are called begins so: there the methods are made of each other."""
 
 PLACES = {
-    "store.carded": {"stages/store.py:open"},
+    "store.carded": {"stages/store.py:_make_card"},
     "run.frozen": {"pipelines/runs.py:open_run"},
     "attempt.begun": {"pipelines/runs.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs.py:end_attempt"},
