@@ -53,12 +53,40 @@ def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> Non
     """Evaluation costs one product a chunk, not three."""
     hidden, head, targets, weights = problem(9, 20, 0)
     expected = weighted_loss(hidden, head, targets, weights).loss
+    products: list[torch.Size] = []
+    product = torch.mm
+
+    def counted(left: Tensor, right: Tensor, *, out: Tensor) -> Tensor:
+        products.append(out.shape)
+        return product(left, right, out=out)
+
     monkeypatch.delattr(loss_module, "_add_product")
-    monkeypatch.delattr(torch, "mm")
+    monkeypatch.setattr(torch, "mm", counted)
     with torch.no_grad():
         found = weighted_loss(hidden, head, targets, weights).loss
+    assert products == [(20, 9)]
     assert not found.requires_grad
     assert torch.equal(found, expected)
+
+
+def test_bfloat16_stays_within_its_own_rounding() -> None:
+    full = problem(30, 40, 2)
+    half = [x.detach().bfloat16().requires_grad_() for x in full[:2]]
+    found = weighted_loss(*half, *full[2:]).loss
+    expected = plain(*(x.float() for x in half), *full[2:])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=0, rtol=0.01)
+    for mine, theirs in zip(torch.autograd.grad(found, half), torch.autograd.grad(expected, half), strict=True):
+        assert mine.dtype == torch.bfloat16
+        assert (mine - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_extreme_logits_stay_finite() -> None:
+    hidden, head, targets, weights = problem(9, 20, 0)
+    hidden, head = (300 * hidden).detach().requires_grad_(), head
+    ours, expected = weighted_loss(hidden, head, targets, weights).loss, plain(hidden, head, targets, weights)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours, hidden)[0], torch.autograd.grad(expected, hidden)[0])
 
 
 def test_one_entropy_for_each_position() -> None:
