@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 CHUNK_LOGITS: Final = {"cpu": 2**23, "cuda": 2**28}
 """Logits that exist at once, by kind of device: 32 MiB and 1 GiB in fp32."""

@@ -83,7 +83,7 @@ def test_bfloat16_stays_within_its_own_rounding() -> None:
 
 def test_extreme_logits_stay_finite() -> None:
     hidden, head, targets, weights = problem(9, 20, 0)
-    hidden, head = (300 * hidden).detach().requires_grad_(), head
+    hidden = (300 * hidden).detach().requires_grad_()
     ours, expected = weighted_loss(hidden, head, targets, weights).loss, plain(hidden, head, targets, weights)
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(torch.autograd.grad(ours, hidden)[0], torch.autograd.grad(expected, hidden)[0])
