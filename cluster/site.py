@@ -90,6 +90,9 @@ class Site(_Table):
     store: str
     """A folder (absolute, or under `$NEO_HOME`, else under the current folder), or `s3://bucket/prefix`, `gs://`,
     `az://`."""
+    single_writer: bool = False
+    """Never more than one command at a time writes to this store. Only to be said of a store that heeds no conditional
+    writes, which is refused otherwise; nothing checks it."""
     mlflow: str = ""
     """Tracking URI of MLflow; empty keeps a SQLite file in the store's folder."""
     code: Literal["local", "image", "wheel"] = "image"

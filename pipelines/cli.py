@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import typer
@@ -16,7 +17,7 @@ from pipelines.commands.run import run
 from pipelines.commands.show import show
 from pipelines.commands.trace import trace
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from stages.store import StoreError
+from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError
 
 EPILOG = (
     "Exit codes: 0 done or nothing to do, 1 a step failed (run again goes on), 2 bad command or recipe, "
@@ -50,7 +51,7 @@ def main() -> None:
     except CommandError as error:
         sys.exit(complain(error, as_json=as_json))
     except StoreError as error:
-        sys.exit(complain(RefusedError(str(error), then="neo audit REF   (names what is damaged)"), as_json=as_json))
+        sys.exit(complain(RefusedError(str(error), then=goes_on_after(error)), as_json=as_json))
     except Exception as error:
         if not comes_from_the_machine(error):
             raise
@@ -60,6 +61,13 @@ def main() -> None:
         stopped = BadCommandError("stopped by Ctrl-C", then="neo list")
         complain(stopped, as_json=as_json)
         sys.exit(int(ExitCode.INTERRUPTED))
+
+
+def goes_on_after(error: StoreError) -> str:
+    """The same command where the store or a disk was in the way; else the one that names what is damaged."""
+    if isinstance(error, DiskFullError | StoreDeniedError | StoreUnavailableError):
+        return f"{shlex.join(['neo', *sys.argv[1:]])}   (once that is mended)"
+    return "neo audit REF   (names what is damaged)"
 
 
 def comes_from_the_machine(error: Exception) -> bool:

@@ -29,10 +29,11 @@ from stages.store_probe import ProbeResult, probe
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
-__all__ = ["LAYOUT_VERSION", "Store", "StoreError", "first_missing"]
+__all__ = ["CARD", "LAYOUT_VERSION", "Store", "StoreError", "first_missing"]
 
 LAYOUT_VERSION = 2
 CARD = "store.json"
+"""Key of the store's identity card."""
 CHUNK_BYTES = 16 * 1024 * 1024
 """Of an upload or a download in one request, each with its own time and retries."""
 RETRIES: RetryConfig = {
@@ -75,7 +76,7 @@ class Store:
 
     def create(self, key: str, data: bytes) -> bool:
         """Create an object exclusively and durably. True if this call made it, False if the key existed already."""
-        if self._heeds_conditions:
+        if self.heeds_conditions:
             return self.create_conditionally(key, data)
         with self._doing(f"create {key}"):
             return create_after_a_look(self._engine, key, data)
@@ -97,8 +98,7 @@ class Store:
 
     def create_json(self, key: str, value: object) -> bool:
         """`create` with a value as readable JSON: sorted keys, two spaces."""
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return self.create(key, text.encode() + b"\n")
+        return self.create(key, _readable_json(value))
 
     def overwrite(self, key: str, data: bytes) -> None:
         """Put an object in the place of an older one, whole. For counters that show life; it decides nothing."""
@@ -247,12 +247,13 @@ class Store:
 
     def _make_card(self) -> Any:
         found = probe(self)
+        card = {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION, "probe": asdict(found)}
         with fault_point("store.carded"):
-            self.create_json(CARD, {"uuid": str(uuid.uuid4()), "layout": LAYOUT_VERSION, "probe": asdict(found)})
+            self.create_conditionally(CARD, _readable_json(card))
         return self.read_json(CARD)
 
     @cached_property
-    def _heeds_conditions(self) -> bool:
+    def heeds_conditions(self) -> bool:
         """Whether exclusive creates work here, as the card says; a store without one is taken to be whole."""
         card = self.read_json(CARD)
         return card is None or bool(card.get("probe", {}).get("exclusive_creates", True))
@@ -293,6 +294,10 @@ class Store:
                 os.close(handle)
             if place == self.folder:
                 break
+
+
+def _readable_json(value: object) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def first_missing(exists: Callable[[int], bool]) -> int:

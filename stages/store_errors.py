@@ -42,6 +42,10 @@ class StoreDeniedError(StoreError):
     """The store does not let us, now. Trying again does not help until somebody has given permission."""
 
 
+class StoreUnavailableError(StoreError):
+    """The store failed, or was not reached, for longer than the engine tries again."""
+
+
 def is_full(error: BaseException) -> bool:
     """Whether an error of whatever library means that a disk, or a quota on it, is full."""
     return (isinstance(error, OSError) and error.errno in FULL) or any(sign in str(error) for sign in SIGNS_OF_FULL)
@@ -99,7 +103,7 @@ def _in_words(error: Exception, url: str, doing: str) -> StoreError:
             f"the store {url} does not permit to {doing} ({said}). What is committed is whole; get valid credentials "
             "or permissions, then run the command again"
         )
-    return StoreError(f"the store {url} failed to {doing} ({said}); run the command again once it answers")
+    return StoreUnavailableError(f"the store {url} failed to {doing} ({said}); run the command again once it answers")
 
 
 def _is_denied(error: Exception) -> bool:

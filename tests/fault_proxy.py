@@ -6,7 +6,7 @@ Faults are asked for by method and the end of the key, and happen a stated numbe
 import enum
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +63,8 @@ class FaultProxy:
     rules: list[Rule] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request, in order."""
+    watch: Callable[[str, str], None] | None = None
+    """Hears of each request before it is looked at; may ask for more."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, fault: Fault, method: str = "", key_end: str = "", times: int = 1) -> Rule:
@@ -73,6 +75,8 @@ class FaultProxy:
         return rule
 
     def take(self, method: str, path: str) -> Fault | None:
+        if self.watch is not None:
+            self.watch(method, path)
         with self.lock:
             self.seen.append((method, path))
             for rule in self.rules:
@@ -95,6 +99,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

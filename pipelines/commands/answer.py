@@ -14,7 +14,7 @@ from rich.text import Text
 from cluster.site import Site, SiteError, load_site
 from pipelines.display import clean, open_console
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from stages.store import Store
+from stages.store import CARD, Store
 
 RecipeArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe (see `neo list`), or path/to/file.py:function.")
@@ -107,15 +107,22 @@ def find_site(name: str) -> Site:
 
 
 def open_store(site: Site) -> Store:
-    """The site's store, opened for writing. Raises `RefusedError` on a foreign layout."""
+    """The site's store, opened for writing. Raises `StoreError` on a foreign layout, and on a store that lets writers
+    overwrite each other, unless the site says that there is one at a time: then every command says so."""
     store = Store(site.store)
-    store.open()
+    store.open(single_writer=site.single_writer)
+    if not store.heeds_conditions:
+        said = (
+            f"WARNING: {site.store} heeds no conditional writes, and the site says that one command at a time writes "
+            "there. A second one would destroy what the first has recorded, and nothing would notice."
+        )
+        open_console(stderr=True).print(Text(said, style="bold red"), soft_wrap=True)
     return store
 
 
 def existing_store(site: Site) -> Store:
     """The site's store for reading. Raises `RefusedError` if nothing was ever made there."""
     store = Store(site.store)
-    if store.folder is not None and not (store.folder / "store.json").is_file():
+    if not (store.folder / CARD).is_file() if store.folder else store.read(CARD) is None:
         raise RefusedError(f"there is nothing yet in the store {site.store}", then="neo list")
     return store
