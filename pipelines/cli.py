@@ -15,6 +15,7 @@ from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
 from pipelines.commands.run import run
 from pipelines.commands.show import show
+from pipelines.commands.status import status
 from pipelines.commands.trace import trace
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("plan")(plan)
 app.command("run")(run)
 app.command("resume")(resume)
+app.command("status")(status)
 app.command("logs")(logs)
 app.command("show")(show)
 app.command("trace")(trace)

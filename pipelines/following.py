@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeGuard
 
-from pipelines.outbox import Message, Outbox
+from pipelines.outbox import Message, Outbox, read_tally
 from pipelines.runs import Run
 from stages.events import CheckpointCommitted, Event, NumbersReported, PhaseOpened, StepStarted
 
@@ -37,8 +37,8 @@ def is_training(event: Event) -> TypeGuard[NumbersReported]:
 
 
 def is_count(event: Event) -> TypeGuard[NumbersReported]:
-    """Whether it tells how many parts of a phase are recorded: the driver sums up their records as numbers."""
-    return isinstance(event, NumbersReported) and any(name.endswith("/parts") for name in event.numbers)
+    """Whether it tells how many parts of a phase are recorded."""
+    return isinstance(event, NumbersReported) and read_tally(event) is not None
 
 
 def is_commit(event: Event) -> bool:

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_MESSAGES = 5.0
 MAX_EVENTS_PER_MESSAGE = 2000
+VERDICTS = ("kept", "dropped", "failed")
 
 
 class Message(BaseModel):
@@ -182,6 +183,19 @@ class Tally:
             )
             for (step, phase), (num_recorded, items) in changed
         ]
+
+
+def read_tally(event: NumbersReported) -> tuple[str, int, ItemBalance] | None:
+    """Phase, parts recorded and items so far, if that is what these numbers are; reasons are not among them."""
+    name = next((name for name in event.numbers if name.endswith("/parts")), None)
+    if name is None:
+        return None
+    phase = name.removesuffix("/parts")
+    kept, dropped, failed = (int(event.numbers.get(f"{phase}/{verdict}", 0)) for verdict in VERDICTS)
+    items = ItemBalance(
+        kept=kept, dropped={"any": dropped} if dropped else {}, failed={"any": failed} if failed else {}
+    )
+    return phase, int(event.numbers[name]), items
 
 
 def as_message(events: list[Event], attempt: int, tally: Tally) -> Message:

@@ -50,6 +50,12 @@ class FrozenStep(_Frozen):
     used: bool = False
     """Bound by `--use` to a committed artifact."""
 
+    @property
+    def num_steps(self) -> int | None:
+        """Optimizer steps in all, where the recipe has such a field."""
+        found = self.recipe.get("num_steps")
+        return found if isinstance(found, int) else None
+
 
 class Request(_Frozen):
     """A frozen pipeline: what a run is. Two equal requests are one run."""

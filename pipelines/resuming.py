@@ -25,10 +25,10 @@ from stages.step import BindError
 from stages.store import Store
 
 
-def newest_unfinished(store: Store) -> Run | None:
-    """The run that was last begun among those that are not done, or None."""
-    unfinished = [(_begun_at_seconds(run), run.name) for run in all_runs(store) if run.state() != "done"]
-    return Run(store, max(unfinished)[1]) if unfinished else None
+def newest(store: Store, *, unfinished: bool = False) -> Run | None:
+    """The run that was last begun, among those that are not done if only these are asked for; None without any."""
+    runs = [run for run in all_runs(store) if not unfinished or run.state() != "done"]
+    return max(runs, key=_begun_at_seconds, default=None)
 
 
 def settled_state(run: Run, say: Callable[[str], None]) -> RunState:
@@ -103,4 +103,5 @@ def _lost(decision: Decision, events: list[Event]) -> str:
 
 
 def _begun_at_seconds(run: Run) -> float:
-    return max((record.at_seconds for record in run.attempts()), default=0.0)
+    last = run.attempt(run.num_attempts)
+    return last.at_seconds if last else 0.0

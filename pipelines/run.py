@@ -93,7 +93,7 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
     point_at_run(run)
     outbox = Outbox(store, run.name)
     outbox.append(Message(kind="attempt_started", attempt=number))
-    board = Scoreboard({step.name: _num_steps(step) for step in plan.request.steps})
+    board = Scoreboard({step.name: step.num_steps for step in plan.request.steps})
     writer = EventWriter(outbox, number)
     journal = Journal(run, number, board)
     courier = Courier(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
@@ -237,9 +237,3 @@ def _items(store: Store, step: FrozenStep) -> Any:
     manifest = read_manifest(store, step.stage, step.fingerprint)
     assert manifest is not None, "a reused step is committed"
     return manifest.items
-
-
-def _num_steps(step: FrozenStep) -> int | None:
-    """Optimizer steps in all, where the recipe has such a field."""
-    found = step.recipe.get("num_steps")
-    return found if isinstance(found, int) else None

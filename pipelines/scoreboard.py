@@ -45,9 +45,12 @@ class StepState:
     at_step: int | None = None
     first_step: int = 0
     committed_step: int | None = None
+    committed_at_seconds: float | None = None
+    """When something of it was last committed."""
     numbers: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     _items_before: int = 0
+    _recorded_before: int = 0
     _phase_began_seconds: float = 0.0
 
     @property
@@ -73,10 +76,21 @@ class StepState:
         num_done = self.num_items - self._items_before
         return (num_done / elapsed_seconds, "items") if num_done > 0 else None
 
+    def seconds_left(self, now_seconds: float) -> float | None:
+        """Until its phase, or its training, is through at the rate so far; None where that cannot be told."""
+        elapsed_seconds = now_seconds - self._phase_began_seconds
+        if self.at_step is not None:
+            num_done, num_left = self.at_step - self.first_step, (self.num_steps or 0) - self.at_step
+        else:
+            num_done, num_left = self.num_recorded - self._recorded_before, self.num_parts - self.num_recorded
+        is_known = self.status == "running" and num_done > 0 and num_left >= 0
+        return num_left * elapsed_seconds / num_done if is_known else None
+
     def open_phase(self, event: PhaseOpened, now_seconds: float) -> None:
         self.phase, self.num_parts, self.num_recorded = event.phase, event.num_parts, event.num_recorded
         self.items, self.under_way = event.items, {}
-        self._items_before, self._phase_began_seconds = event.items.total, now_seconds
+        self._items_before, self._recorded_before = event.items.total, event.num_recorded
+        self._phase_began_seconds = now_seconds
 
     def take_numbers(self, event: NumbersReported, now_seconds: float) -> None:
         self.numbers |= event.numbers
@@ -84,6 +98,11 @@ class StepState:
             if self.at_step is None:
                 self.first_step, self._phase_began_seconds = event.at_step, now_seconds
             self.at_step = event.at_step
+
+    def pause(self) -> None:
+        """Nobody is at it any more: it goes on, if ever, from what is committed."""
+        self.status = "interrupted" if self.status == "running" else self.status
+        self.at_step, self.under_way = None, {}
 
 
 class Scoreboard:
@@ -114,10 +133,11 @@ class Scoreboard:
                 state.under_way.pop(event.part, None)
                 state.num_recorded += 1
                 state.items = state.items + event.items
+                state.committed_at_seconds = now_seconds
             case NumbersReported():
                 state.take_numbers(event, now_seconds)
             case CheckpointCommitted():
-                state.committed_step = event.at_step
+                state.committed_step, state.committed_at_seconds = event.at_step, now_seconds
             case StepEnded():
                 state.status, state.reason = event.outcome, event.reason
                 state.seconds = event.seconds
@@ -128,31 +148,43 @@ class Scoreboard:
         running = state.status == "running" and state.started_seconds is not None
         return self._clock() - (state.started_seconds or 0.0) if running else state.seconds
 
+    def seconds_left(self, state: StepState) -> float | None:
+        """Until a step's phase or training is through; None where that cannot be told."""
+        return state.seconds_left(self._clock())
+
+    def commit_age_seconds(self, state: StepState) -> float | None:
+        """Since something of a step was last committed; None where that is not known."""
+        return None if state.committed_at_seconds is None else self._clock() - state.committed_at_seconds
+
     def line(self, state: StepState) -> str:
         """What happens in one step, in words: phase, parts, rate, balance."""
-        said = [words for words in (_progress(state), self._rate(state), _balance(state), _numbers(state)) if words]
+        said = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
         return ", ".join(said) or state.reason.partition("\n")[0]
 
-    def _rate(self, state: StepState) -> str:
+    def rate(self, state: StepState) -> str:
+        """How fast a step goes, in words, or ''."""
         rate = state.rate(self._clock())
         return f"{rate[0]:,.3g} {rate[1]}/s" if rate else ""
 
 
-def _progress(state: StepState) -> str:
+def progress(state: StepState) -> str:
+    """How far a step is, in parts or in optimizer steps."""
     if state.status in ("committed", "reused"):
         return ""
-    if state.at_step is not None:
+    at_step = state.committed_step if state.at_step is None else state.at_step
+    if at_step is not None:
         total = f" of {state.num_steps:,}" if state.num_steps else ""
-        return f"step {state.at_step:,}{total}"
-    return f"{state.phase} {state.num_recorded:,}/{state.num_parts:,} parts" if state.phase else ""
+        return f"step {at_step:,}{total}"
+    return f"{state.phase} {state.num_recorded:,}/{state.num_parts:,} parts".lstrip() if state.num_parts else ""
 
 
-def _balance(state: StepState) -> str:
+def balance(state: StepState) -> str:
+    """How its items ended so far."""
     if not state.items.total:
         return ""
-    balance = f"{state.items.kept:,} kept"
-    balance += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
-    return balance + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
+    said = f"{state.items.kept:,} kept"
+    said += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
+    return said + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
 
 
 def _numbers(state: StepState) -> str:

@@ -26,6 +26,10 @@ RefArgument: TypeAlias = Annotated[
 RunArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN", help="A run, or its pipeline's name: the run that name means now.")
 ]
+RunToPick: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run, or its pipeline's name; without it, the newest that fits."),
+]
 SiteOption: TypeAlias = Annotated[
     str,
     typer.Option("--site", envvar="NEO_SITE", metavar="SITE", help="A site by name, or a .toml file."),

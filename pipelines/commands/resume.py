@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
-
-import typer
-
-from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.commands.answer import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
 from pipelines.commands.asking import Asked, requested
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
@@ -14,16 +10,11 @@ from pipelines.courier import settle
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.plan import Plan, decide
 from pipelines.refs import find_run
-from pipelines.resuming import check_thaws, lost_in_flight, newest_unfinished, settled_state
+from pipelines.resuming import check_thaws, lost_in_flight, newest, settled_state
 from pipelines.runs import Run
 
-RunToResume: TypeAlias = Annotated[
-    str | None,
-    typer.Argument(metavar="[RUN]", help="A run, or its pipeline's name; without it, the newest that is not done."),
-]
 
-
-def resume(run: RunToResume = None, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+def resume(run: RunToPick = None, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
     """Go on with a run: the plan that was frozen when it was first asked for, not the recipe as it is now.
 
     Finished parts are not made again, training continues from its last committed checkpoint.
@@ -32,7 +23,7 @@ def resume(run: RunToResume = None, *, site: SiteOption = "", as_json: JsonOptio
     place = find_site(site)
     store = existing_store(place)
     settle(store, place.mlflow)
-    found = find_run(store, run) if run else newest_unfinished(store)
+    found = find_run(store, run) if run else newest(store, unfinished=True)
     if found is None:
         answer.say(f"Nothing to resume: every run in {store.url} is done.")
         answer.end({"run": None}, then="neo list")

@@ -1,0 +1,152 @@
+"""How a run stands, read from the store by anybody who wonders: what is committed, what moves, and whether it lives.
+
+What is committed comes from the records, how fast it goes from the events that the driver left, and whether somebody
+is at work from heartbeats. Clocks of two machines meet here, in what is shown and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipelines.following import Feed, is_count
+from pipelines.outbox import Message, read_tally
+from pipelines.plan import Plan, decide
+from pipelines.runs import Run, RunState
+from pipelines.scoreboard import Scoreboard
+from stages.artifact import artifact_folder
+from stages.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted
+from stages.liveness import Observer, beat_seconds
+
+NUM_BEATS_TO_WATCH = 3
+"""How long a first look at another machine's driver takes, in beats."""
+OVER = ("committed", "reused")
+
+
+@dataclass
+class EventClock:
+    """The time of the event that is being taken; between events, the time now."""
+
+    at_seconds: float | None = None
+
+    def __call__(self) -> float:
+        return time.time() if self.at_seconds is None else self.at_seconds
+
+
+@dataclass
+class Standing:
+    """One run, kept up to date by `refresh`."""
+
+    run: Run
+    state: RunState = "planned"
+    attempt: int = 0
+    """The last attempt; 0 where there was none."""
+    board: Scoreboard = field(init=False)
+    made_by: dict[str, str] = field(init=False)
+    """Step to the attempt that committed it, or that is at it."""
+
+    def __post_init__(self) -> None:
+        self.clock = EventClock()
+        self.observer = Observer(self.run.store)
+        self.plan: Plan = decide(self.run.request, self.run.store)
+        self.board = Scoreboard({step.name: step.num_steps for step in self.run.request.steps}, self.clock)
+        self.made_by = {step: str(made.provenance.get("attempt", "")) for step, made in self.plan.manifests.items()}
+        self.listeners: list[Callable[[Event], None]] = []
+        """Told of every event once the board knows of it."""
+        self._feed = Feed(self.run)
+        self._heard_beginning = 0
+        self._seed()
+        self.refresh()
+        if not self.is_over and self._heard_beginning != self.attempt:
+            self._start_what_is_ready()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is at work, as far as is known."""
+        return self.state not in ("running", "unknown")
+
+    @property
+    def beat_age_seconds(self) -> float | None:
+        """Since the last attempt's counter was last seen to move; None where it was not, or nobody is at work."""
+        found = [one.beat_age_seconds for one in self.run.under_way(self.observer) if one.record.number == self.attempt]
+        return found[0] if found else None
+
+    def refresh(self) -> None:
+        """Take what happened since the last call."""
+        self.state, self.attempt = self.run.state(self.observer), self.run.num_attempts
+        for message in self._feed.read():
+            self._take(message)
+        if self.is_over:
+            self._nobody_works()
+
+    def watch_for_a_beat(self) -> None:
+        """Where the driver is on another machine, look long enough to see it move if it does."""
+        for _ in range(NUM_BEATS_TO_WATCH):
+            if self.state == "unknown":
+                time.sleep(beat_seconds())
+                self.refresh()
+
+    def _seed(self) -> None:
+        """What the records say, before any event."""
+        for decision in self.plan.decisions:
+            state = self.board.steps[decision.step]
+            if decision.action == "reuse":
+                items = self.plan.manifests[decision.step].items
+                self.board.take(StepEnded(step=decision.step, outcome="committed", items=items))
+            state.num_parts, state.num_recorded = decision.num_parts, decision.num_recorded
+            state.committed_step = decision.at_step
+
+    def _take(self, message: Message) -> None:
+        if message.kind == "attempt_started":
+            self._nobody_works()
+            self._heard_beginning = message.attempt
+        for event in sorted(message.events, key=_place_in_message):
+            if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
+                self.clock.at_seconds = event.at_seconds
+                self._take_event(event)
+                for listener in self.listeners:
+                    listener(event)
+                self.made_by[event.step] = f"{self.run.name}-{message.attempt}"
+        self.clock.at_seconds = None
+
+    def _take_event(self, event: Event) -> None:
+        """A step of which anything is heard runs, even if its beginning lies too far back to be read."""
+        state = self.board.steps[event.step]
+        if state.status != "running" and not isinstance(event, StepEnded | StepStarted):
+            self.board.take(StepStarted(step=event.step))
+        tally = read_tally(event) if isinstance(event, NumbersReported) else None
+        if tally is None:
+            self.board.take(event)
+            return
+        phase, num_recorded, items = tally
+        if state.phase != phase:
+            num_parts = self._num_listed(event.step, phase)
+            self.board.take(
+                PhaseOpened(step=event.step, phase=phase, num_parts=num_parts, num_recorded=num_recorded, items=items)
+            )
+        state.num_recorded, state.items, state.committed_at_seconds = num_recorded, items, event.at_seconds
+
+    def _num_listed(self, step: str, phase: str) -> int:
+        frozen = self.run.request.step(step)
+        folder = artifact_folder(frozen.stage, frozen.fingerprint)
+        return len(self.run.store.read_json(f"{folder}/phases/{phase}/parts.json") or ())
+
+    def _start_what_is_ready(self) -> None:
+        """Of a step that has been silent for long, no event is near enough: where its inputs are there, it runs."""
+        for step in self.run.request.steps:
+            inputs = {self.board.steps[source.step].status for source in step.inputs.values()}
+            if self.board.steps[step.name].status == "waiting" and inputs <= set(OVER):
+                self.board.take(StepStarted(step=step.name))
+
+    def _nobody_works(self) -> None:
+        """What no attempt is at any more waits for the next one."""
+        for state in self.board.steps.values():
+            state.pause()
+
+
+def _place_in_message(event: Event) -> int:
+    """A message has its counts first; they hold after the phases that it opens, and before the steps that it ends."""
+    if isinstance(event, StepEnded):
+        return 2
+    return int(is_count(event))
