@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cluster.board import BoardPost, deliver
+from cluster.board import BoardPost, StopWatch, deliver
 from cluster.context import GatheringContext
 from cluster.failure import Failure
 from cluster.gang import run_gang
@@ -75,7 +75,8 @@ def carry_out_step(order: StepOrder, resources: Resources, *inputs: StepOutcome,
         for found in inputs:
             if not found.is_committed:
                 raise StageError(f"step {order.step!r}: its input {found.step!r} is {found.ending}, not committed")
-        manifest = carry_out(order, partial(_ray_context, resources=resources, board=board), BoardPost(board))
+        open_context = partial(_ray_context, resources=resources, board=board)
+        manifest = carry_out(order, open_context, BoardPost(board), StopWatch(board))
         ending: Ending = "committed" if manifest.provenance["attempt"] == order.attempt else "reused"
         return StepOutcome(order.step, ending, fingerprint=manifest.fingerprint)
     except Exception as error:

@@ -99,7 +99,8 @@ class Display:
 
     def _details(self, state: StepState) -> tuple[ProgressBar | Text, str, Text]:
         elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
-        words = self._board.line(state) if state.status not in ("waiting", "reused") else ""
+        is_shown = state.status not in ("waiting", "reused") or state.waits_for
+        words = self._board.line(state) if is_shown else ""
         return _bar(state), elapsed, Text(clean(words))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.scoreboard import Scoreboard, StepState, clock_time
-from stages.events import Event, StepEnded, StepStarted
+from stages.events import Event, StepEnded, StepStarted, StepWaiting
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -41,8 +41,9 @@ class PlainLines:
     def _break_silence(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LINES):
             with self._board.lock:
-                running = [self._line(state) for state in self._board.steps.values() if state.status == "running"]
-            for line in running:
+                busy = [state for state in self._board.steps.values() if state.status == "running" or state.waits_for]
+                lines = [self._line(state) for state in busy]
+            for line in lines:
                 self._say(line)
 
     def _line(self, state: StepState) -> str:
@@ -57,5 +58,5 @@ def stamped(text: str) -> str:
 
 
 def _is_news(event: Event) -> bool:
-    """Whether an event deserves a line at once: a step begins or ends. That one is reused, the plan has said."""
-    return isinstance(event, StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")
+    """Whether an event deserves a line at once: a step begins, ends or waits. That one is reused, the plan has said."""
+    return isinstance(event, StepWaiting | StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")

@@ -118,7 +118,7 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
         if pulse.superseded and outcome == "interrupted":
             outcome, failure = "superseded", pulse.superseded
         pulse.end()
-        reason = failure or next((ending.reason for ending in endings.values() if ending.ending == "failed"), "")
+        reason = failure or next((ending.reason for ending in endings.values() if ending.ending in ENDED_EARLY), "")
         _close_journal(journal, f"attempt {number}: {outcome} {reason}".rstrip(), endings)
     writer.close()
     outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason))
@@ -143,6 +143,8 @@ def _close_journal(journal: Journal, last_words: str, endings: Mapping[str, Step
     journal.note(last_words)
 
 
+ENDED_EARLY = ("failed", "superseded")
+"""Endings of a step whose reason is that of the attempt."""
 EXIT_CODES: dict[AttemptOutcome, ExitCode] = {
     "done": ExitCode.DONE,
     "failed": ExitCode.STEP_FAILED,

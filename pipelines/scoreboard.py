@@ -20,6 +20,7 @@ from stages.events import (
     PhaseOpened,
     StepEnded,
     StepStarted,
+    StepWaiting,
 )
 
 SHOWN_NUMBERS = ("loss", "accuracy")
@@ -49,6 +50,8 @@ class StepState:
     """When something of it was last committed."""
     numbers: dict[str, float] = field(default_factory=dict)
     reason: str = ""
+    waits_for: str = ""
+    """Who makes the same artifact now, while the step waits for it."""
     _items_before: int = 0
     _recorded_before: int = 0
     _phase_began_seconds: float = 0.0
@@ -123,8 +126,10 @@ class Scoreboard:
     def _take(self, event: Event) -> None:
         state, now_seconds = self.steps[event.step], self._clock()
         match event:
+            case StepWaiting():
+                state.waits_for = f"{event.holder} on {event.host}"
             case StepStarted():
-                state.status, state.started_seconds = "running", now_seconds
+                state.status, state.started_seconds, state.waits_for = "running", now_seconds, ""
             case PhaseOpened():
                 state.open_phase(event, now_seconds)
             case PartProgress():
@@ -139,7 +144,7 @@ class Scoreboard:
             case CheckpointCommitted():
                 state.committed_step, state.committed_at_seconds = event.at_step, now_seconds
             case StepEnded():
-                state.status, state.reason = event.outcome, event.reason
+                state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
                 state.seconds = event.seconds
                 state.items = event.items if event.items.total else state.items
 
@@ -158,6 +163,8 @@ class Scoreboard:
 
     def line(self, state: StepState) -> str:
         """What happens in one step, in words: phase, parts, rate, balance."""
+        if state.waits_for:
+            return f"waits for {state.waits_for}"
         said = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
         return ", ".join(said) or state.reason.partition("\n")[0]
 

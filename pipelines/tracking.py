@@ -133,7 +133,9 @@ class RunPages:
             self._take_event(event, message.attempt)
 
     def end(self, message: Message) -> None:
-        """An attempt ended: no page of the run says any longer that it runs."""
+        """An attempt ended: no page of the run says any longer that it runs, unless a later attempt is at work."""
+        if self._is_overtaken("", message.attempt):
+            return
         status = RUN_STATUS[message.outcome]
         for step in self.request.steps:
             found = self._find(f"{self.request.run}/{step.name}")
@@ -151,6 +153,11 @@ class RunPages:
         self._tag(page, {"mlflow.note.content": self._run_note(message.outcome)})
         self._log_target(page)
         self._client.set_terminated(page, status, _milliseconds(message.at_seconds))
+
+    def _is_overtaken(self, step: str, attempt: int) -> bool:
+        """Whether a page belongs to a later attempt, so that the end of this one says nothing about it."""
+        page = self._find(f"{self.request.run}/{step}" if step else self.request.run)
+        return page is not None and int(self._client.get_run(page).data.tags.get("neo.attempt", 0)) > attempt
 
     def _log_target(self, page: str) -> None:
         """The lineage of what the run was for, onto the run's own page."""
@@ -170,7 +177,9 @@ class RunPages:
             case CheckpointCommitted():
                 self._tag(self._page(event.step, event.at_seconds), {"neo.checkpoint_step": str(event.at_step)})
             case StepEnded():
-                self._end_step(event)
+                is_made = event.outcome in ("committed", "reused")
+                if is_made or not self._is_overtaken(event.step, attempt):
+                    self._end_step(event)
             case _:
                 pass
 

@@ -23,6 +23,15 @@ class _Event(BaseModel):
     """Unix time, for showing only."""
 
 
+class StepWaiting(_Event):
+    """Another attempt makes the same artifact now; the step waits for it."""
+
+    event: Literal["waiting"] = "waiting"
+    holder: str
+    """Such as `attempt 2 of run tiny-8a1b2c3d`."""
+    host: str
+
+
 class StepStarted(_Event):
     event: Literal["started"] = "started"
 
@@ -80,7 +89,14 @@ class StepEnded(_Event):
 
 
 Event: TypeAlias = Annotated[
-    StepStarted | PhaseOpened | PartProgress | PartRecorded | NumbersReported | CheckpointCommitted | StepEnded,
+    StepWaiting
+    | StepStarted
+    | PhaseOpened
+    | PartProgress
+    | PartRecorded
+    | NumbersReported
+    | CheckpointCommitted
+    | StepEnded,
     Field(discriminator="event"),
 ]
 Post: TypeAlias = Callable[[Event], None]

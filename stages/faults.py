@@ -42,6 +42,7 @@ POINTS: Final = frozenset(
         "picture.kept",
         "ref.set",
         "claim.taken",
+        "claim.released",
         "inputs.noted",
         "phase.listed",
         "part.files_written",

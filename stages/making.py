@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
+from stages.claims import Claim, superseded
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
 from stages.faults import fault_point
@@ -42,6 +43,8 @@ class Making:
     """Name of the step in its pipeline, for events."""
     attempt: str
     """Run and attempt number: names the private place for data that no record names yet."""
+    claim: Claim | None = None
+    """Under which it is made: asked before each commit. None where nobody else can make it."""
 
     def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> dict[str, PartRecord | None]:
         """List the parts of a phase, create-exclusively; returns the record of each, None where it is to be made.
@@ -98,9 +101,15 @@ class Making:
                 facts=draft.facts,
                 made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
             )
+        self.check_claim()
         winner = self._create_record(self._record_key(phase, part.name), record, "part.recorded")
         post(PartRecorded(step=self.step, phase=phase, part=part.name, items=winner.items))
         return winner
+
+    def check_claim(self) -> None:
+        """Raises `SupersededError` where another attempt took over the making of this artifact."""
+        if self.claim is not None:
+            self.claim.check(self.step)
 
     def num_checkpoints(self) -> int:
         """How many checkpoints are committed. Each has a known key, so nothing depends on listing."""
@@ -126,6 +135,7 @@ class Making:
     def delete_checkpoint(self, record: PartRecord) -> None:
         """Delete the files of a checkpoint. Its record stays; beside it stands, from before the first deletion on,
         that it is not to be read any more."""
+        self.check_claim()
         key = self._deleted_key(record)
         with fault_point("checkpoint.retired", key):
             self.store.create_json(key, {"attempt": self.attempt})
@@ -165,6 +175,9 @@ class Making:
             made_by={"attempt": self.attempt, "num_ranks": len(everyone)},
         )
         key = self._checkpoint_key(number)
+        successor: str = exchange(self.claim.superseded_by() if rank == 0 and self.claim else "")[0]
+        if successor:
+            raise SupersededError(superseded(self.step, successor))
         ours = self._create_record(key, record, "checkpoint.recorded") if rank == 0 else None
         winner: PartRecord = exchange(ours)[0]
         if winner.made_by["attempt"] != self.attempt or winner.content != record.content:

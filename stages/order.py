@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeAlias
 
@@ -28,6 +28,7 @@ from stages.artifact import (
     open_artifact,
     read_manifest,
 )
+from stages.claims import Claimant
 from stages.contract import Recipe, StageContext, StageError
 from stages.events import Post, StepEnded, StepStarted
 from stages.faults import fault_point
@@ -62,9 +63,17 @@ class StepOrder:
         return {name for name in names if name.startswith(USER_FILE_PREFIX)}
 
     @property
+    def folder(self) -> str:
+        """The artifact's key prefix."""
+        return artifact_folder(self.stage.name, self.fingerprint)
+
+    @property
     def making(self) -> Making:
-        folder = artifact_folder(self.stage.name, self.fingerprint)
-        return Making(store=self.store, folder=folder, step=self.step, attempt=self.attempt)
+        return Making(store=self.store, folder=self.folder, step=self.step, attempt=self.attempt)
+
+    @property
+    def claimant(self) -> Claimant:
+        return Claimant(self.store, self.folder, step=self.step, run=self.run, attempt=self.attempt)
 
 
 OpenContext: TypeAlias = Callable[[Making, Post], AbstractContextManager["RecordingContext"]]
@@ -77,37 +86,47 @@ class RecordingContext(StageContext, Protocol):
     records: list[PartRecord]
 
 
-def carry_out(order: StepOrder, open_context: OpenContext, post: Post) -> Manifest:
+def carry_out(
+    order: StepOrder, open_context: OpenContext, post: Post, stop_asked: Callable[[], bool] = lambda: False
+) -> Manifest:
     """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one.
 
-    What was made, or begun, of other content than the inputs hold now is moved aside and made again.
+    Waits while another attempt makes it, until `stop_asked`. What was made, or begun, of other content than the inputs
+    hold now is moved aside and made again.
     """
     artifacts = _open_inputs(order)
     inputs = describe_inputs(artifacts)
-    committed = _committed(order)
-    if committed is not None and committed.inputs == inputs:
-        post(StepEnded(step=order.step, outcome="reused", items=committed.items))
-        return committed
-    post(StepStarted(step=order.step))
-    started = time.monotonic()
-    _settle_inputs(order, inputs)
-    with open_context(order.making, post) as context:
-        order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
-        records = tuple(context.records)
-    manifest = _commit(order, fold(order, inputs, records))
-    post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
-    return manifest
+    with order.claimant.claim(post, stop_asked, is_made=lambda: _committed(order, inputs) is not None) as claim:
+        committed = _committed(order, inputs)
+        if committed is not None:
+            post(StepEnded(step=order.step, outcome="reused", items=committed.items))
+            return committed
+        post(StepStarted(step=order.step))
+        started = time.monotonic()
+        _settle_inputs(order, inputs)
+        making = replace(order.making, claim=claim)
+        with open_context(making, post) as context:
+            order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
+            records = tuple(context.records)
+        making.check_claim()
+        manifest = _commit(order, fold(order, inputs, records))
+        post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
+        return manifest
 
 
-def _committed(order: StepOrder) -> Manifest | None:
-    """The manifest, or None. One that does not parse is moved aside; the records it was folded from are still there."""
+def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest | None:
+    """The manifest over these inputs, or None.
+
+    One that does not parse is moved aside; the records it was folded from are still there.
+    """
     try:
-        return read_manifest(order.store, order.stage.name, order.fingerprint)
+        manifest = read_manifest(order.store, order.stage.name, order.fingerprint)
     except (TornRecordError, ValidationError):
-        key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
+        key = f"{order.folder}/manifest.json"
         with fault_point("record.set_aside", key):
             order.store.set_aside(key)
         return None
+    return manifest if manifest is not None and manifest.inputs == inputs else None
 
 
 def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
@@ -115,20 +134,19 @@ def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
 
     Records lie under the fingerprint, which stays the same when a lost input is made again and comes out different.
     """
-    folder = artifact_folder(order.stage.name, order.fingerprint)
     noted = {name: item.model_dump() for name, item in inputs.items()}
-    key = f"{folder}/inputs.json"
+    key = f"{order.folder}/inputs.json"
     if _note_inputs(order, key, noted):
         return
     # The note goes last: killed before that, the next attempt finds it and goes on moving.
-    outdated = [*order.store.keys(f"{folder}/records/"), *order.store.keys(f"{folder}/phases/")]
-    for outdated_key in [*outdated, f"{folder}/manifest.json", key]:
+    outdated = [*order.store.keys(f"{order.folder}/records/"), *order.store.keys(f"{order.folder}/phases/")]
+    for outdated_key in [*outdated, f"{order.folder}/manifest.json", key]:
         if outdated_key.endswith(".json") and order.store.size_bytes(outdated_key) is not None:
             with fault_point("record.set_aside", outdated_key):
                 order.store.set_aside(outdated_key, "outdated")
     if not _note_inputs(order, key, noted):
         raise StageError(
-            f"step {order.step!r}: another attempt makes {folder} of other inputs at this moment; run it again later"
+            f"step {order.step!r}: another attempt makes {order.folder} of other inputs now; run it again later"
         )
 
 
@@ -187,7 +205,7 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
 
 
 def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
-    key = f"{artifact_folder(order.stage.name, order.fingerprint)}/manifest.json"
+    key = f"{order.folder}/manifest.json"
     with fault_point("artifact.manifest_created", key):
         ours = order.store.create_json(key, manifest.model_dump(mode="json"))
     if ours:

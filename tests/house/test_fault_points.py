@@ -26,6 +26,8 @@ PLACES = {
     "attempt.begun": {"pipelines/runs.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs.py:end_attempt"},
     "cancel.asked": {"pipelines/runs.py:ask_stop"},
+    "claim.taken": {"stages/claims.py:_take"},
+    "claim.released": {"stages/claims.py:_release"},
     "log.kept": {"pipelines/journal.py:_write", "pipelines/journal.py:keep_traceback"},
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
@@ -54,7 +56,7 @@ PLACES = {
     "tracker.op_sent": {"pipelines/courier.py:_deliver_all"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""
-PROMISED = {"job.submitted", "claim.taken"}
+PROMISED = {"job.submitted"}
 """Names that wait for the code that will stand at them."""
 
 

@@ -60,7 +60,7 @@ class NeoSite:
         return self.type_([*words, "--site", str(self.file)])
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """Type a command in a process of its own, without Ray."""
+        """Type a command in a process group of its own, as a terminal does, without Ray."""
         return subprocess.Popen(
             [sys.executable, "-m", "tests.pipelines.local_graph", *words, "--site", str(self.file)],
             cwd=ROOT,
@@ -68,6 +68,7 @@ class NeoSite:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def artifact_folder(self, step: str, pipeline: str = "data") -> Path:

@@ -31,7 +31,7 @@ def run_graph_locally(orders, edges, site, on_event, stop):
             continue
         try:
             layout = GangLayout(num_ranks=1, zero_stage=0)
-            manifest = carry_out(order, functools.partial(local_context, layout=layout), on_event)
+            manifest = carry_out(order, functools.partial(local_context, layout=layout), on_event, stop.is_set)
             ours = manifest.provenance["attempt"] == order.attempt
             outcomes[step] = Outcome(step, "committed" if ours else "reused")
         except Exception as error:

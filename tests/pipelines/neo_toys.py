@@ -80,7 +80,7 @@ def fetch_part(part: Part, draft: PartDraft, pause_seconds: float) -> None:
 
     count_execution(draft, f"fetch/{part.name}")
     if int(part.name) >= int(os.environ.get("TOY_STUCK_FROM_PART", "999")):
-        time.sleep(600)  # until somebody kills the driver
+        time.sleep(float(os.environ.get("TOY_STUCK_SECONDS", "600")))  # by default until somebody kills the driver
     time.sleep(pause_seconds)
     rows = []
     for done, number in enumerate(part.task["numbers"]):

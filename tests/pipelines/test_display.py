@@ -15,6 +15,7 @@ from stages.events import (
     PhaseOpened,
     StepEnded,
     StepStarted,
+    StepWaiting,
 )
 
 
@@ -68,6 +69,15 @@ def test_a_failed_step_shows_the_first_line_of_why(board: Scoreboard) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(7.4, "0:07"), (247, "4:07"), (3723, "1:02:03")])
 def test_times_are_shown_as_clocks_do(seconds: float, shown: str) -> None:
     assert clock_time(seconds) == shown
+
+
+def test_a_step_that_waits_for_another_run_says_for_which(board: Scoreboard) -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=160), board)
+    display.take(StepWaiting(step="mid", holder="attempt 2 of run tiny-1a2b3c4d", host="node-7"))
+    assert out.getvalue().endswith("mid  waiting  0:00  waits for attempt 2 of run tiny-1a2b3c4d on node-7\n")
+    board.take(StepStarted(step="mid"))
+    assert "waits" not in board.line(board.steps["mid"])
 
 
 def test_where_nobody_looks_a_plain_line_is_written_at_start_and_end(board: Scoreboard) -> None:

@@ -173,6 +173,7 @@ def test_two_runs_at_once_both_end_well(site: NeoSite, executions: Executions) -
     run = the_run(site)
     assert sorted(record.number for record in run.attempts()) in ([1], [1, 2])
     assert {run.end(record.number).outcome for record in run.attempts()} == {"done"}
+    assert len(executions()) == len(set(executions())) == 6
     assert site.neo("audit", "data/rows").code == 0
 
 

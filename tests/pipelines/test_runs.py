@@ -102,7 +102,7 @@ def test_reconciling_leaves_alone_what_may_be_alive(run: Run) -> None:
 
 
 def test_a_run_that_is_asked_to_stop_stops_at_its_next_commit_with_75(site: NeoSite) -> None:
-    slow = ("--set", "pairs.pause_seconds=2")
+    slow = ("--set", "pairs.pause_seconds=1")
     driver = site.start("run", DATA, *slow)
     wait_until(lambda: bool(list(site.folder.glob("store/runs/*/attempts/1.beat"))))
     run = the_run(site)
@@ -116,7 +116,7 @@ def test_a_run_that_is_asked_to_stop_stops_at_its_next_commit_with_75(site: NeoS
 
 
 def test_an_attempt_that_was_taken_for_dead_stops_and_says_so(site: NeoSite) -> None:
-    driver = site.start("run", DATA, "--set", "pairs.pause_seconds=2")
+    driver = site.start("run", DATA, "--set", "pairs.pause_seconds=1")
     wait_until(lambda: bool(list(site.folder.glob("store/runs/*/attempts/1.beat"))))
     run = the_run(site)
     run.end_attempt(1, "killed", "no sign of life for 60 s")

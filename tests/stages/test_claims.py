@@ -1,0 +1,151 @@
+"""Claims: one makes, others wait and say so, take over from the dead, and whoever was overtaken stops."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.claims import Claim, Claimant, ClaimRecord
+from stages.contract import InterruptedRunError, SupersededError
+from stages.events import Event
+from stages.liveness import LOST_AFTER_VARIABLE, ProcessMark
+from stages.store import Store
+
+FOLDER = "artifacts/toy/0123456789ab"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(tmp_path / "store" if request.param == "folder" else request.getfixturevalue("bucket") + "/team")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that stands still for so long is lost, and everybody beats and looks ten times in it."""
+    monkeypatch.setenv(LOST_AFTER_VARIABLE, "1")
+
+
+def claimant(store: Store, attempt: str) -> Claimant:
+    return Claimant(store, FOLDER, step="pairs", run=attempt.rpartition("-")[0], attempt=attempt)
+
+
+def never() -> bool:
+    return False
+
+
+def left_by(store: Store, attempt: str, **mark: object) -> None:
+    """A claim of somebody who neither beats nor released it."""
+    record = ClaimRecord(run=attempt.rpartition("-")[0], attempt=attempt, **ProcessMark.here() | mark)
+    assert store.create_json(f"{FOLDER}/claims/0.json", record.model_dump(mode="json"))
+
+
+def record(store: Store, number: int) -> ClaimRecord:
+    return ClaimRecord.model_validate(store.read_json(f"{FOLDER}/claims/{number}.json"))
+
+
+def taken(store: Store, attempt: str) -> Claim:
+    """Claim and release; raises where it took longer than a moment."""
+    started = time.monotonic()
+    with claimant(store, attempt).claim(print, never, never) as claim:
+        assert claim is not None
+    assert time.monotonic() - started < 0.9
+    return claim
+
+
+def test_a_claim_is_released_however_the_step_ends_and_the_next_begins_at_once(store: Store) -> None:
+    with pytest.raises(ValueError, match="the stage broke"), claimant(store, "a-1").claim(print, never, never):
+        raise ValueError("the stage broke")
+    assert taken(store, "b-1").number == 1
+    assert taken(store, "b-2").number == 2
+    assert record(store, 2).took_over == ""
+
+
+def test_one_of_many_holds_it_at_a_time_and_nobody_is_left_out(store: Store) -> None:
+    inside: list[str] = []
+    most: list[int] = []
+
+    def work(attempt: str) -> None:
+        with claimant(store, attempt).claim(lambda event: None, never, never):
+            inside.append(attempt)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.remove(attempt)
+
+    threads = [threading.Thread(target=work, args=(f"run{number}-1",)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 5
+
+
+def test_whoever_waits_says_for_whom_once_and_ends_when_it_is_made(store: Store) -> None:
+    events: list[Event] = []
+    looks = iter([False, False, False, True])
+    with claimant(store, "first-7").claim(print, never, never):
+        waiting = claimant(store, "second-1").claim(events.append, never, lambda: next(looks))
+        with waiting as claim:
+            assert claim is None
+    assert [(event.event, event.holder) for event in events] == [("waiting", "attempt 7 of run first")]
+    assert store.read(f"{FOLDER}/claims/1.json") is None
+
+
+def test_a_request_to_stop_ends_the_wait(store: Store) -> None:
+    with claimant(store, "first-1").claim(print, never, never):
+        with pytest.raises(InterruptedRunError, match="stopped while it waited for attempt 1 of run first"):
+            with claimant(store, "second-1").claim(lambda event: None, lambda: True, never):
+                pass
+
+
+def test_a_holder_that_beats_is_waited_for_however_long(store: Store) -> None:
+    order: list[str] = []
+
+    def wait() -> None:
+        with claimant(store, "second-1").claim(lambda event: None, never, never):
+            order.append("second")
+
+    with claimant(store, "first-1").claim(print, never, never):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(2.5)  # more than twice of what a dead one is waited for
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ({"process_started_ticks": 1}, "the process of attempt 1 of run dead is gone"),
+        ({"machine": "another"}, "attempt 1 of run dead gave no sign of life for 1 s"),
+    ],
+    ids=["gone", "silent"],
+)
+def test_a_dead_holders_claim_is_taken_over(store: Store, mark: dict[str, object], why: str) -> None:
+    left_by(store, "dead-1", **mark)
+    started = time.monotonic()
+    with claimant(store, "heir-1").claim(lambda event: None, never, never) as claim:
+        waited_seconds = time.monotonic() - started
+    assert claim is not None and claim.number == 1
+    assert record(store, 1).took_over == why
+    assert waited_seconds < 0.9 if "gone" in why else 1 <= waited_seconds < 10
+
+
+def test_an_attempt_whose_own_process_died_begins_its_step_again_at_once(store: Store) -> None:
+    left_by(store, "run-3", machine="another")
+    assert taken(store, "run-3").number == 1
+
+
+def test_whoever_was_overtaken_learns_it_at_its_next_commit(store: Store) -> None:
+    left_by(store, "slow-1", machine="another")
+    claim = Claim(store, FOLDER, 0)
+    claim.check("pairs")
+    with claimant(store, "slow-2").claim(lambda event: None, never, never):
+        with pytest.raises(SupersededError, match="step 'pairs': superseded by attempt 2 of run slow;"):
+            claim.check("pairs")
+
+
+def test_a_torn_claim_keeps_nobody_waiting(store: Store) -> None:
+    store.create(f"{FOLDER}/claims/0.json", b'{"host": "fa')
+    assert taken(store, "run-1").number == 1
