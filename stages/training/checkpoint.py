@@ -26,6 +26,7 @@ from stages.store import StoreError
 from stages.training.agreement import exchange
 from stages.training.engine.engine import Engine
 from stages.training.engine.shards import FOLDER, shard_name
+from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, retired_steps
 from stages.training.weights import WeightDigests
 
@@ -43,11 +44,13 @@ class Checkpoints:
     rows: Sequence[Rows]
     before: WeightDigests
     """The weights that training started from."""
+    probe: Probe
 
     def restore(self) -> int:
         """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
 
-        Raises `StageError` where the checkpoint was trained on other rows or from other weights.
+        Raises `StageError` where the checkpoint was trained on other rows or from other weights, or does not compute
+        what it did.
         """
         record = self.rank.latest()
         if record is None:
@@ -57,6 +60,7 @@ class Checkpoints:
         self._fetch(record, folder)
         self.engine.load(folder, record.facts["num_applied"])
         shutil.rmtree(folder)
+        self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
         return int(record.facts["step"])
 
     def commit(self, step: int) -> None:
@@ -68,6 +72,7 @@ class Checkpoints:
             "num_applied": self.engine.num_applied,
             "layout": self._layout,
             "frozen_digest": self.before.of_frozen,
+            "probe_loss": self.probe.loss(),
         }
         self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
         shutil.rmtree(folder)

@@ -105,6 +105,12 @@ class StepLoader:
         """How many tokens a row of this step can hold."""
         return self.packed[span_of_step(step, self.spans).rows].reader.row_tokens
 
+    def probe(self) -> Batch:
+        """The first row of the first step, whatever the rank: what a loaded checkpoint is tried on."""
+        first = self.packed[0]
+        rows = rows_of_step(0, num_rows=first.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
+        return self._micro_batch(first, rows[:1]).batch
+
     def load(self, step: int) -> list[MicroBatch]:
         """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
         span = span_of_step(step, self.spans)

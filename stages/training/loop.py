@@ -28,6 +28,7 @@ from stages.training.checkpoint import Checkpoints, WriteModel
 from stages.training.engine.engine import Engine
 from stages.training.loader import MicroBatch, StepLoader, ahead
 from stages.training.meter import Meter
+from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.weights import weight_digests
 
@@ -46,7 +47,7 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
     trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
-    checkpoints = Checkpoints(rank, recipe, engine, rows, before)
+    checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader))
     steps = range(checkpoints.restore(), recipe.num_steps)
     with ahead(loader.load, steps, rank.layout.num_loader_workers) as loaded:
         loop = Loop(rank, recipe, engine, loader, loaded)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from stages.contract import Recipe, StageError
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
 
 
 class TrainRecipe(Recipe):
@@ -43,7 +45,7 @@ class TrainRecipe(Recipe):
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest global gradient norm; a longer gradient is scaled down to it."""
 
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     """What the network computes in; with bf16 the optimizer keeps fp32 masters."""
     loss_weighting: Literal["token", "sample", "square"] = "square"
     """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""

@@ -29,6 +29,12 @@ def test_weights_of_a_document_with_four_supervised_tokens(weighting: str, weigh
     assert batch.weights.tolist() == [weight] * 4 + [0.0, 1.0, 0.0]
 
 
+def test_only_tokens_that_are_asked_for_share_the_weight() -> None:
+    """The first token of a document follows nothing, so a mark on it adds none."""
+    batch = pack([text([1, 2, 3], [True, True, True])], [], image_context_id=CONTEXT, weighting=Weighting.SAMPLE)
+    assert batch.weights.tolist() == [0.5, 0.5, 0.0]
+
+
 def test_a_document_without_supervision_weighs_nothing() -> None:
     batch = pack([text([1, 2], [False, False])], [], image_context_id=CONTEXT)
     assert batch.weights.sum() == 0

@@ -62,6 +62,14 @@ class Engine:
             self._engine.step()
         return LossSum(*(value.detach() for value in sums))
 
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> LossSum:
+        """Forward of one micro-batch; changes nothing."""
+        self._engine.eval()
+        sums: LossSum = self._engine(batch.to(self._device, self._dtype))
+        self._engine.train()
+        return sums
+
     def apply(self, learning_rate: float) -> float:
         """Clip the accumulated gradient and update the parameters; returns the norm before clipping.
 

@@ -221,6 +221,29 @@ def test_training_goes_on_with_the_same_rows_only(world: SmallWorld) -> None:
         world.make(training(), two_ranks(), trouble=change_rows)
 
 
+def load_another_model(rank) -> None:
+    """As if a checkpoint's bytes were read rightly and understood wrongly."""
+    from stages.training.engine.engine import Engine
+
+    load = Engine.load
+
+    def misunderstood(engine, folder, num_applied):
+        load(engine, folder, num_applied)
+        for name, value in engine.parameters():
+            if name.endswith("layers.0.mlp.down_proj.weight"):
+                value.neg_()
+
+    Engine.load = misunderstood
+
+
+def test_a_checkpoint_that_computes_something_else_is_refused(world: SmallWorld) -> None:
+    with pytest.raises(InterruptedRunError):
+        world.make(training(), two_ranks(), trouble=ask_to_stop)
+    with pytest.raises(StageError, match=r"checkpoint at step 1 .* probe row was [0-9.]+ .* is [0-9.]+ now"):
+        world.make(training(), two_ranks(), trouble=load_another_model)
+    assert committed_steps(world, training()) == [1]
+
+
 def test_a_damaged_checkpoint_is_refused_on_every_rank(world: SmallWorld) -> None:
     with pytest.raises(InterruptedRunError):
         world.make(training(), two_ranks(), trouble=ask_to_stop)
