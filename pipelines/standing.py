@@ -16,7 +16,7 @@ from pipelines.plan import Plan, decide
 from pipelines.runs import Run, RunState
 from pipelines.scoreboard import Scoreboard
 from stages.artifact import artifact_folder
-from stages.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted
+from stages.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 from stages.liveness import Observer, beat_seconds
 
 NUM_BEATS_TO_WATCH = 3
@@ -113,7 +113,7 @@ class Standing:
     def _take_event(self, event: Event) -> None:
         """A step of which anything is heard runs, even if its beginning lies too far back to be read."""
         state = self.board.steps[event.step]
-        if state.status != "running" and not isinstance(event, StepEnded | StepStarted):
+        if state.status != "running" and not isinstance(event, StepEnded | StepStarted | StepWaiting):
             self.board.take(StepStarted(step=event.step))
         tally = read_tally(event) if isinstance(event, NumbersReported) else None
         if tally is None:
