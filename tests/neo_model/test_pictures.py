@@ -121,6 +121,17 @@ def test_patches_are_row_major_and_channels_first() -> None:
         assert np.array_equal(patch.reshape(3, 16, 16), pixels[top : top + 16, left : left + 16].transpose(2, 0, 1))
 
 
+def test_resizing_is_bicubic() -> None:
+    """A cubic kernel overshoots on both sides of an edge; nearest, box and linear ones do not."""
+    pixels = np.full((32, 32, 3), 64, np.uint8)
+    pixels[:, 16:] = 192
+    patches, grid = to_uint8_patches(Image.fromarray(pixels), 4096, LIMIT)
+    assert grid == (4, 4)
+    line = patches.reshape(4, 4, 3, 16, 16)[0, :, 0, 0].ravel()
+    assert (line.min(), line.max()) == (55, 201)
+    assert line[:16].tolist() == [64] * 16
+
+
 def test_normalisation_is_imagenets() -> None:
     image = Image.new("RGB", (32, 32), (255, 0, 128))
     patches, _ = to_patches(image, 1024, LIMIT)
