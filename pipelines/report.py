@@ -25,6 +25,7 @@ from stages.artifact import Artifact, read_manifest
 from stages.faults import fault_point
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
+from stages.store_errors import DiskFullError
 
 if TYPE_CHECKING:
     from cluster.site import Site
@@ -40,8 +41,9 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     for step, ending in result.endings.items():
         if ending.ending in ("failed", "superseded"):
             yield f"{step}: {ending.reason}"
-        if ending.ending == "failed" and ending.details:
-            yield f"  traceback: {_place(result.run.store, log_key(result.run, result.attempt, step))}"
+        kept = log_key(result.run, result.attempt, step)
+        if ending.ending == "failed" and result.run.store.size_bytes(kept) is not None:
+            yield f"  traceback: {_place(result.run.store, kept)}"
     for step, artifact in artifacts.items():
         yield from _accuracy(step, artifact)
     yield from _pictures(plan, result, artifacts)
@@ -120,9 +122,12 @@ def _pictures(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> 
         lineage = lineage_of(store, target.manifest.stage, target.fingerprint)
         with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
             drawn = lineage_picture(lineage, Path(folder) / "lineage.png")
-            with fault_point("picture.kept", key):
-                store.upload(drawn, key)
-        places.append(_place(store, key))
+            try:
+                with fault_point("picture.kept", key):
+                    store.upload(drawn, key)
+                places.append(_place(store, key))
+            except DiskFullError as error:
+                yield f"No picture of the lineage: {error}"
     if places:
         yield ""
         yield "Pictures:"

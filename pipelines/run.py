@@ -21,14 +21,14 @@ from pipelines.outbox import EventWriter, Message, Outbox
 from pipelines.plan import Plan
 from pipelines.pulse import Pulse
 from pipelines.request import FrozenStep, Request
-from pipelines.runs import AttemptOutcome, Run, open_run
+from pipelines.runs import AttemptEnd, AttemptOutcome, Run, open_run
 from pipelines.scoreboard import Scoreboard
 from pipelines.stopping import stop_on_signals
 from stages.artifact import artifact_folder, read_manifest
 from stages.events import Event, StepEnded
 from stages.faults import fault_point
 from stages.order import StepOrder
-from stages.store import Store
+from stages.store import Store, StoreError
 
 if TYPE_CHECKING:
     from cluster.backend import StepOutcome
@@ -119,10 +119,10 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
             outcome, failure = "superseded", pulse.superseded
         pulse.end()
         reason = failure or next((ending.reason for ending in endings.values() if ending.ending in ENDED_EARLY), "")
-        _close_journal(journal, f"attempt {number}: {outcome} {reason}".rstrip(), endings)
+        journal.note(f"attempt {number}: {outcome} {reason}".rstrip())
     writer.close()
-    outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason))
-    run.end_attempt(number, outcome, reason)
+    if unsaid := _put_on_record(run, number, AttemptEnd(outcome=outcome, reason=reason), endings, journal):
+        outcome, failure = "failed", failure or unsaid
     return RunResult(
         run=run,
         attempt=number,
@@ -136,11 +136,19 @@ def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], 
     )
 
 
-def _close_journal(journal: Journal, last_words: str, endings: Mapping[str, StepEnding]) -> None:
-    for step, ending in endings.items():
-        if ending.details:
-            journal.keep_traceback(step, ending.details)
-    journal.note(last_words)
+def _put_on_record(run: Run, number: int, end: AttemptEnd, endings: Mapping[str, StepEnding], journal: Journal) -> str:
+    """How the attempt ended, for good. Returns why the store did not take it, or '': then the next command finds an
+    attempt whose process is gone, and says so."""
+    try:
+        for step, ending in endings.items():
+            if ending.details:
+                journal.keep_traceback(step, ending.details)
+        message = Message(kind="attempt_ended", attempt=number, outcome=end.outcome, reason=end.reason)
+        Outbox(run.store, run.name).append(message)
+        run.end_attempt(number, end.outcome, end.reason)
+    except StoreError as error:
+        return f"how this attempt ended is not on record: {error}"
+    return ""
 
 
 ENDED_EARLY = ("failed", "superseded")

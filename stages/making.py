@@ -83,11 +83,7 @@ class Making:
         with scratch_folder(f"{self.step}-{part.name}") as scratch:
             draft = Draft(scratch=scratch, report=self._reporter(phase, part, post))
             started = time.monotonic()
-            doing = f"write the files of part {phase}/{part.name}"
-            with (
-                local_disk_errors(scratch, doing),
-                fault_point("part.files_written", self._record_key(phase, part.name)),
-            ):
+            with fault_point("part.files_written", self._record_key(phase, part.name)):
                 work(part, draft)
             _check_balance(self.step, phase, part, draft.items)
             place = _place_of_one_try(f"{phase}/{part.name}")
@@ -290,12 +286,13 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def scratch_folder(label: str) -> Iterator[Path]:
-    """A private local folder that is removed afterwards, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix=f"neo-{label}-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """A private local folder that is removed afterwards, whatever happens. Where its disk is full, says so."""
+    with local_disk_errors(Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix=f"neo-{label}-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _numbered(number: int) -> str:

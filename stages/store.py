@@ -268,7 +268,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
         try:
-            with local_disk_errors(target.parent, f"copy {key} there"), draft.open("wb") as file:
+            with local_disk_errors(target.parent), draft.open("wb") as file:
                 file.writelines(self._chunks(key))
             draft.replace(target)
         finally:

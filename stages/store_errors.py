@@ -55,11 +55,12 @@ def space_left(path: Path) -> str:
     """How full the disk under `path` is, in words; `path` itself need not exist."""
     place = next(parent for parent in (path, *path.parents) if parent.exists())
     usage = shutil.disk_usage(place)
-    return f"{usage.free / 1e9:.2f} of {usage.total / 1e9:.2f} GB free"
+    unit, name = (1e9, "GB") if usage.total >= 1e9 else (1e6, "MB")
+    return f"{usage.free / unit:.2f} of {usage.total / unit:.2f} {name} free"
 
 
 @contextmanager
-def local_disk_errors(folder: Path, doing: str) -> Iterator[None]:
+def local_disk_errors(folder: Path) -> Iterator[None]:
     """Where the local disk under `folder` is full, say so: libraries name no path, and some not even the trouble."""
     try:
         yield
@@ -69,9 +70,8 @@ def local_disk_errors(folder: Path, doing: str) -> Iterator[None]:
         if not is_full(error):
             raise
         raise DiskFullError(
-            f"the local disk under {folder} is full ({space_left(folder)}): could not {doing}. What is committed is "
-            "whole, nothing is half visible; make room there, or let TMPDIR name a larger disk, then run the command "
-            "again"
+            f"the local disk under {folder} is full ({space_left(folder)}; {_in_one_line(error)}). What is committed "
+            "is whole; make room there, or let TMPDIR name a larger disk, then run the command again"
         ) from error
 
 
@@ -91,7 +91,7 @@ def store_errors(url: str, doing: str) -> Iterator[None]:
 def _in_words(error: Exception, url: str, doing: str) -> StoreError:
     from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-    said = re.split(r"\n|: *<\?xml", str(error), maxsplit=1)[0]
+    said = _in_one_line(error)
     if is_full(error):
         room = "" if "://" in url else f" ({space_left(Path(url))})"
         return DiskFullError(
@@ -104,6 +104,10 @@ def _in_words(error: Exception, url: str, doing: str) -> StoreError:
             "or permissions, then run the command again"
         )
     return StoreUnavailableError(f"the store {url} failed to {doing} ({said}); run the command again once it answers")
+
+
+def _in_one_line(error: BaseException) -> str:
+    return re.split(r"\n|: *<\?xml", str(error), maxsplit=1)[0]
 
 
 def _is_denied(error: Exception) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from cluster.site import Site, load_site
 from tests import s3_server as s3
 from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.small_disk import SmallDisk, small_disk
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +62,16 @@ def proxy(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     with fault_proxy(s3_server) as between:
         monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
         yield between
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of a megabyte. Skips where none can be mounted."""
+    try:
+        with small_disk(tmp_path / "disk") as mounted:
+            yield mounted
+    except PermissionError as error:
+        pytest.skip(str(error))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
