@@ -54,11 +54,8 @@ def main() -> None:
         sys.exit(complain(error, as_json=as_json))
     except StoreError as error:
         sys.exit(complain(RefusedError(str(error), then=goes_on_after(error)), as_json=as_json))
-    except Exception as error:
-        if not comes_from_the_machine(error):
-            raise
-        said = f"the store cannot be used: {str(error).partition(chr(10))[0]}"
-        sys.exit(complain(RefusedError(said, then="neo list --site SITE   (another one)"), as_json=as_json))
+    except OSError as error:  # of this machine: nothing that a traceback would help with
+        sys.exit(complain(RefusedError(str(error), then=f"{typed()}   (once that is mended)"), as_json=as_json))
     except KeyboardInterrupt:
         stopped = BadCommandError("stopped by Ctrl-C", then="neo list")
         complain(stopped, as_json=as_json)
@@ -68,13 +65,13 @@ def main() -> None:
 def goes_on_after(error: StoreError) -> str:
     """The same command where the store or a disk was in the way; else the one that names what is damaged."""
     if isinstance(error, DiskFullError | StoreDeniedError | StoreUnavailableError):
-        return f"{shlex.join(['neo', *sys.argv[1:]])}   (once that is mended)"
+        return f"{typed()}   (once that is mended)"
     return "neo audit REF   (names what is damaged)"
 
 
-def comes_from_the_machine(error: Exception) -> bool:
-    """Whether a file system or an object store refused: nothing that a traceback would help with."""
-    return isinstance(error, OSError) or type(error).__module__.startswith("obstore")
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["neo", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -103,7 +103,10 @@ def _in_words(error: Exception, url: str, doing: str) -> StoreError:
             f"the store {url} does not permit to {doing} ({said}). What is committed is whole; get valid credentials "
             "or permissions, then run the command again"
         )
-    return StoreUnavailableError(f"the store {url} failed to {doing} ({said}); run the command again once it answers")
+    return StoreUnavailableError(
+        f"the store {url} cannot be used now: it failed to {doing} ({said}). What is committed is whole; run the "
+        "command again once that is mended"
+    )
 
 
 def _in_one_line(error: BaseException) -> str:

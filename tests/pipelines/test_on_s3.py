@@ -76,7 +76,7 @@ def test_permission_lost_in_the_middle_stops_the_run_and_giving_it_back_goes_on(
     proxy.watch = expire
     said = remote.neo("run", DATA)
     assert said.code in (1, 3)
-    assert "does not permit to create" in said.out + said.err
+    assert "does not permit to" in said.out + said.err
     assert "get valid credentials or permissions" in said.out + said.err
     assert f"neo run {DATA}" in said.last_line
     assert expired.num_hits < 20, "no storm of tries"

@@ -181,7 +181,7 @@ def test_a_store_that_takes_nothing_is_refused_before_anything_starts(site: NeoS
     (tmp_path / "blocked").write_text("a file, no folder")
     site.file.write_text(f'store = "{tmp_path}/blocked/store"\nmlflow = "http://127.0.0.1:9"\n')
     said = site.neo("run", DATA)
-    assert said.code == 3 and "cannot be used" in said.err
+    assert said.code == 3 and "cannot be used" in said.err and "Not a directory" in said.err
 
 
 @pytest.mark.parametrize("words", [("show", "data"), ("trace", "data"), ("audit", "data"), ("trace", "--url", "x")])
