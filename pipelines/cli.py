@@ -11,6 +11,7 @@ from pipelines.commands.answer import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
+from pipelines.commands.mirror import mirror_
 from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
 from pipelines.commands.run import run
@@ -43,6 +44,7 @@ app.command("show")(show)
 app.command("trace")(trace)
 app.command("audit")(audit)
 app.command("list")(list_)
+app.command("mirror")(mirror_)
 
 
 def main() -> None:

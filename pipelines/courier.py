@@ -6,10 +6,11 @@ What it could not deliver waits in the store for the next command.
 
 from __future__ import annotations
 
+import heapq
 import os
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from pipelines.outbox import Message, Outbox
@@ -36,7 +37,7 @@ class Courier:
     def __init__(self, uri: str, runs: Iterable[Run]) -> None:
         os.environ.update(ENVIRONMENT)
         self._uri = uri
-        self._runs = list(runs)
+        self._outboxes = [(run, Outbox(run.store, run.name)) for run in runs]
         self._tracker: Tracker | None = None
         self._problem = ""
         self._closing = threading.Event()
@@ -48,11 +49,11 @@ class Courier:
         """Why the tracker took no message lately, or ''."""
         return self._problem
 
-    def close(self, patience_seconds: float = PATIENCE_SECONDS) -> int:
+    def close(self) -> int:
         """Deliver what is left, as long as the tracker answers; returns how many messages wait for the next command."""
         self._closing.set()
-        self._thread.join(patience_seconds)
-        return sum(len(Outbox(run.store, run.name).pending()) for run in self._runs)
+        self._thread.join(PATIENCE_SECONDS)
+        return sum(outbox.num_pending() for _, outbox in self._outboxes)
 
     def _work(self) -> None:
         wait_seconds = SECONDS_BETWEEN_ROUNDS
@@ -62,23 +63,60 @@ class Courier:
                 self._deliver_all()
                 self._problem, wait_seconds = "", SECONDS_BETWEEN_ROUNDS
             except Exception as error:
-                self._problem = f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS]
+                self._problem = _in_short(error)
                 wait_seconds = min(2 * wait_seconds, MAX_SECONDS_BETWEEN_TRIES)
             if closing:
                 return
             self._closing.wait(wait_seconds)
 
     def _deliver_all(self) -> None:
-        for run in self._runs:
-            outbox = Outbox(run.store, run.name)
+        for run, outbox in self._outboxes:
             for key in outbox.pending():
                 if self._tracker is None:
                     knock(self._uri)
                     self._tracker = Tracker(self._uri)
-                message = outbox.read(key)
-                with fault_point("tracker.op_sent", key):
-                    self._tracker.deliver(run, message)
-                outbox.mark_sent(key)
+                _tell(self._tracker, run, outbox, key)
+
+
+class UntoldError(RuntimeError):
+    """The tracker did not take a message; the message says why, in one line."""
+
+
+def mirror(uri: str, runs: Iterable[Run]) -> int:
+    """Tell a tracker everything about these runs once more, in the order in which it happened over all of them.
+
+    An empty tracker has the same pages afterwards as the one that heard it at the time; one that has them keeps them
+    as they are. Returns the number of messages. Raises `UntoldError` where the tracker takes one not.
+    """
+    os.environ.update(ENVIRONMENT)
+    num_told = 0
+    try:
+        knock(uri)
+        tracker = Tracker(uri)
+        for _, run, outbox, key in heapq.merge(*map(_history, runs), key=lambda told: told[0]):
+            _tell(tracker, run, outbox, key)
+            num_told += 1
+    except Exception as error:
+        raise UntoldError(f"after {num_told} messages: {_in_short(error)}") from error
+    return num_told
+
+
+def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
+    """The messages of one run, each with the time at which it was kept."""
+    outbox = Outbox(run.store, run.name)
+    return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
+
+
+def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> None:
+    """Deliver one message, then mark it: killed in between, it is delivered again, which changes nothing."""
+    message = outbox.read(key)
+    with fault_point("tracker.op_sent", key):
+        tracker.deliver(run, message)
+    outbox.mark_sent(key)
+
+
+def _in_short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS]
 
 
 def knock(uri: str) -> None:
@@ -93,7 +131,7 @@ def reconcile(store: Store) -> list[Run]:
     waiting: list[Run] = []
     for run in all_runs(store):
         is_over = bury_dead(run, Observer(store))
-        if is_over and Outbox(store, run.name).pending():
+        if is_over and Outbox(store, run.name).num_pending():
             waiting.append(run)
     return waiting
 

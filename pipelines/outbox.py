@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count, takewhile
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,32 +56,48 @@ class Message(BaseModel):
 
 
 class Outbox:
-    """The messages of one run."""
+    """The messages of one run: numbered from 0 without a gap, and taken by the tracker in that order.
+
+    Counts by known keys, and from where it counted last, so that a run of months costs no more than a short one.
+    """
 
     def __init__(self, store: Store, run: str) -> None:
         self.store = store
         self.folder = f"runs/{run}/outbox"
+        self._num_kept = 0
+        self._num_sent = 0
 
     def append(self, message: Message) -> str:
         """Keep a message durably, after all that are there; returns its key."""
-        number = len(self._keys(".json"))
+        number = self._num_kept or self.num_messages()
         value = message.model_dump(mode="json")
         with fault_point("outbox.appended"):
             while not self.store.create_json(key := self._key(number), value):
                 number += 1
+        self._num_kept = number + 1
         return key
 
-    def pending(self) -> list[str]:
+    def kept(self, first: int = 0) -> Iterator[str]:
+        """Keys of the messages from number `first` on, in order; those appended meanwhile come too."""
+        keys = map(self._key, count(first))
+        return takewhile(lambda key: self.store.size_bytes(key) is not None, keys)
+
+    def pending(self) -> Iterator[str]:
         """Keys of the messages that no tracker has taken, in order."""
-        sent = set(self._keys(".sent"))
-        return [key for key in self._keys(".json") if f"{key}.sent" not in sent]
+        self._num_sent = self._count(".sent", self._num_sent)
+        return self.kept(self._num_sent)
+
+    def num_pending(self) -> int:
+        """How many messages no tracker has taken."""
+        num_sent = self._count(".sent", self._num_sent)
+        return self._count(known=num_sent) - num_sent
 
     def read(self, key: str) -> Message:
         return Message.model_validate(self.store.read_json(key))
 
     def num_messages(self) -> int:
         """How many messages there are. Each has a known key, so that none needs to be listed."""
-        return first_missing(lambda number: self.store.size_bytes(self._key(number)) is not None)
+        return self._count(known=self._num_kept)
 
     def message(self, number: int) -> Message | None:
         raw = self.store.read_json(self._key(number))
@@ -93,8 +110,11 @@ class Outbox:
     def _key(self, number: int) -> str:
         return f"{self.folder}/{number:08d}.json"
 
-    def _keys(self, ending: str) -> list[str]:
-        return [key for key in self.store.keys(f"{self.folder}/") if key.endswith(ending)]
+    def _count(self, ending: str = "", known: int = 0) -> int:
+        """How many messages there are, or marks with this ending, where `known` of them are known to be there."""
+        return known + first_missing(
+            lambda number: self.store.size_bytes(self._key(known + number) + ending) is not None
+        )
 
 
 class EventWriter:

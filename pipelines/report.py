@@ -20,7 +20,7 @@ from pipelines.pages import evaluation_metrics, lineage_picture, pictures
 from pipelines.plan import Plan
 from pipelines.run import RunResult
 from pipelines.scoreboard import clock_time
-from pipelines.tracking import sqlite_path
+from pipelines.sqlite_tracker import sqlite_path
 from stages.artifact import Artifact, read_manifest
 from stages.faults import fault_point
 from stages.fingerprint import SHOWN_DIGITS

@@ -1,23 +1,25 @@
 """The run in MLflow: one experiment for each pipeline, one page for each run, one below it for each step.
 
 The only importer of mlflow. Everything here may be done twice: pages are found by the tag `neo.page` before they are
-made, so that a message whose answer was lost, or a rebuild into an empty server, ends in the same pages.
+made, so that a message whose answer was lost, or a rebuild into an empty server, ends in the same pages. What goes onto
+one page goes in few calls, since a slow server takes seconds for each.
 """
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import pages
 from pipelines.lineage import lineage_of
 from pipelines.outbox import Message
 from pipelines.request import FrozenStep, Request
 from pipelines.runs import Run
+from pipelines.sqlite_tracker import one_process_at_a_time, sqlite_path
 from stages.artifact import Artifact, Manifest, read_manifest
 from stages.events import CheckpointCommitted, Event, NumbersReported, StepEnded, StepStarted
 
@@ -28,15 +30,18 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-"""To be in the environment first: no request takes long, since a message that failed is delivered again later."""
+"""To be in the environment first: no request takes long, and none that may have been applied is sent again unseen.
+A message that failed is delivered again later, and then looks for what is there."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open on runs and models, not on traces of language models."""
-MAX_METRICS_PER_CALL = 1000
-MAX_PER_CALL = 100
+MAX_METRICS_PER_CALL = 800
+MAX_PARAMETERS_PER_CALL = MAX_TAGS_PER_CALL = 100
+"""MLflow takes 1,000 things a call, of which 100 parameters and 100 tags."""
 MAX_TAG_CHARACTERS = 7900
 """MLflow cuts tags at 8,000."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 RUN_STATUS = {
     "done": "FINISHED",
     "failed": "FAILED",
@@ -61,7 +66,7 @@ class Tracker:
         import mlflow
 
         self.uri = uri
-        with _one_process_at_a_time(uri):
+        with one_process_at_a_time(uri):
             mlflow.set_tracking_uri(uri)
             self._client: MlflowClient = mlflow.MlflowClient(uri, registry_uri=uri)
             self._client.search_experiments(max_results=1)
@@ -116,8 +121,8 @@ class RunPages:
         """An attempt began: the run's page exists and says that it runs."""
         page = self._page("", message.at_seconds)
         self._client.update_run(page, status="RUNNING")
-        self._tag(page, {"neo.attempt": str(message.attempt), "neo.outcome": "running"})
-        self._tag(page, {"mlflow.note.content": self._run_note("running")})
+        tags = {"neo.attempt": str(message.attempt), "neo.outcome": "running"}
+        self._log(page, tags=tags | {"mlflow.note.content": self._run_note("running")})
 
     def take(self, message: Message) -> None:
         """What happened, in order; the numbers of one step go out together."""
@@ -126,9 +131,12 @@ class RunPages:
             if isinstance(event, NumbersReported):
                 numbers.setdefault(event.step, []).append(event)
         for step, reports in numbers.items():
-            self._log_numbers(self._page(step, reports[0].at_seconds), reports)
+            self._log(
+                self._page(step, reports[0].at_seconds), metrics=[one for report in reports for one in _metrics(report)]
+            )
         for step, odd in message.oddities.items():
-            self._tag(self._page(step, message.at_seconds), {f"neo.not_finite.{name}": at for name, at in odd.items()})
+            tags = {f"neo.not_finite.{name}": at for name, at in odd.items()}
+            self._log(self._page(step, message.at_seconds), tags=tags)
         for event in message.events:
             self._take_event(event, message.attempt)
 
@@ -141,16 +149,18 @@ class RunPages:
             found = self._find(f"{self.request.run}/{step.name}")
             if found is None:
                 continue
+            tags: dict[str, str] = {}
             if self._client.get_run(found).info.status == "RUNNING":
                 self._client.set_terminated(found, status, _milliseconds(message.at_seconds))
-                self._tag(found, {"neo.outcome": message.outcome})
+                tags["neo.outcome"] = message.outcome
             manifest = self._manifest(step)
             if manifest is not None:
-                note = pages.step_note(self.request, step, manifest, self._link)
-                self._tag(found, {"mlflow.note.content": note})
+                tags["mlflow.note.content"] = pages.step_note(self.request, step, manifest, self._link)
+            self._log(found, tags=tags)
         page = self._page("", message.at_seconds)
-        self._say_outcome(page, message.outcome, message.reason)
-        self._tag(page, {"mlflow.note.content": self._run_note(message.outcome)})
+        self._say_outcome(
+            page, message.outcome, message.reason, {"mlflow.note.content": self._run_note(message.outcome)}
+        )
         self._log_target(page)
         self._client.set_terminated(page, status, _milliseconds(message.at_seconds))
 
@@ -173,9 +183,10 @@ class RunPages:
             case StepStarted():
                 page = self._page(event.step, event.at_seconds)
                 self._client.update_run(page, status="RUNNING")
-                self._tag(page, {"neo.outcome": "running", "neo.attempt": str(attempt)})
+                self._log(page, tags={"neo.outcome": "running", "neo.attempt": str(attempt)})
             case CheckpointCommitted():
-                self._tag(self._page(event.step, event.at_seconds), {"neo.checkpoint_step": str(event.at_step)})
+                tags = {"neo.checkpoint_step": str(event.at_step)}
+                self._log(self._page(event.step, event.at_seconds), tags=tags)
             case StepEnded():
                 is_made = event.outcome in ("committed", "reused")
                 if is_made or not self._is_overtaken(event.step, attempt):
@@ -185,32 +196,46 @@ class RunPages:
 
     def _end_step(self, event: StepEnded) -> None:
         page = self._page(event.step, event.at_seconds)
-        self._say_outcome(page, event.outcome, event.reason)
         step = self.request.step(event.step)
         manifest = self._manifest(step)
         if event.outcome in ("committed", "reused") and manifest is not None:
             self._describe(page, step, manifest, event.at_seconds)
+        self._say_outcome(page, event.outcome, event.reason)
         self._client.set_terminated(page, STEP_STATUS[event.outcome], _milliseconds(event.at_seconds))
 
     def _describe(self, page: str, step: FrozenStep, manifest: Manifest, at_seconds: float) -> None:
-        """Everything that a committed artifact says, onto the page of its step."""
-        artifact = Artifact(self._run.store, manifest)
-        self._tag(page, {**pages.step_tags(manifest), "neo.folder": f"{self._run.store.url}/{artifact.folder}"})
-        self._tag(page, {"mlflow.note.content": pages.step_note(self.request, step, manifest, self._link)})
-        self._log_parameters(page, pages.parameters(manifest.recipe))
-        evaluated = pages.evaluation_metrics(artifact)
-        self._log_metrics(page, pages.counts(manifest), at_seconds)
-        models = self._log_inputs(page, manifest)
-        self._log_metrics(page, evaluated, at_seconds, models[0] if models else None)
-        self._log_metrics(self._page("", at_seconds), evaluated, at_seconds)
-        self._log_output(page, step, artifact)
-        self._log_files(page, artifact)
+        """Everything that a committed artifact says, onto the page of its step.
 
-    def _log_inputs(self, page: str, manifest: Manifest) -> list[str]:
-        """Data that was read, as data sets; models that were read, as the logged models they are: their ids."""
+        MLflow lets no parameter change, and `--use` may bind another artifact to a page: only new ones are set.
+        """
+        artifact = Artifact(self._run.store, manifest)
+        known = self._client.get_run(page)
+        read = self._log_inputs(page, manifest, known)
+        made_of = read[0] if read else None
+        evaluated = pages.evaluation_metrics(artifact)
+        numbers = NumbersReported(step=step.name, numbers=pages.counts(manifest), at_seconds=at_seconds)
+        results = NumbersReported(step=step.name, numbers=evaluated, at_seconds=at_seconds)
+        note = pages.step_note(self.request, step, manifest, self._link)
+        recipe = pages.parameters(manifest.recipe)
+        self._log(
+            page,
+            tags={**pages.step_tags(manifest), "neo.folder": self._place(artifact), "mlflow.note.content": note},
+            parameters={name: value for name, value in recipe.items() if name not in known.data.params},
+            metrics=[*_metrics(numbers), *_metrics(results, made_of, page)],
+        )
+        if evaluated:
+            self._log(self._page("", at_seconds), metrics=_metrics(results))
+        if pages.is_model(manifest):
+            self._log_model(page, step, artifact, known)
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+            pages.write_files(artifact, Path(folder))
+            self._client.log_artifacts(page, folder)
+
+    def _log_inputs(self, page: str, manifest: Manifest, known: Any) -> list[str]:
+        """Data that was read or made, as data sets; models that were read, as the logged models they are: their ids."""
         from mlflow.entities import LoggedModelInput
 
-        known = {model.model_id for model in self._client.get_run(page).inputs.model_inputs}
+        datasets = [] if pages.is_model(manifest) else [self._dataset(manifest, "made")]
         models: list[str] = []
         for name, item in manifest.inputs.items():
             parent = read_manifest(self._run.store, item.stage, item.fingerprint)
@@ -218,22 +243,14 @@ class RunPages:
                 continue
             model = self._logged_model(parent.fingerprint) if pages.is_model(parent) else None
             if model is not None:
-                models.append(model)
-                if model not in known:
-                    self._client.log_inputs(page, models=[LoggedModelInput(model)])
+                models.append(str(model.model_id))
             else:
-                self._client.log_inputs(page, datasets=[self._dataset(parent, f"read as {name}")])
+                datasets.append(self._dataset(parent, f"read as {name}"))
+        there = {model.model_id for model in known.inputs.model_inputs}
+        new = [LoggedModelInput(model) for model in dict.fromkeys(models) if model not in there]
+        if datasets or new:
+            self._client.log_inputs(page, datasets=datasets, models=new)
         return models
-
-    def _log_output(self, page: str, step: FrozenStep, artifact: Artifact) -> None:
-        from mlflow.entities import LoggedModelOutput
-
-        if pages.is_model(artifact.manifest):
-            model = self._logged_model(artifact.fingerprint) or self._new_model(page, step, artifact)
-            if model not in {known.model_id for known in self._client.get_run(page).outputs.model_outputs}:
-                self._client.log_outputs(page, [LoggedModelOutput(model, 0)])
-        else:
-            self._client.log_inputs(page, datasets=[self._dataset(artifact.manifest, "made")])
 
     def _dataset(self, manifest: Manifest, context: str) -> Any:
         """The same data set at both ends, so that MLflow can join the page that made it to those that read it."""
@@ -242,16 +259,12 @@ class RunPages:
         dataset = Dataset(**pages.dataset(manifest, self._run.store))
         return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
-    def _logged_model(self, fingerprint: str) -> str | None:
-        found = self._client.search_logged_models(
-            [self._experiment], filter_string=f"tags.`neo.fingerprint` = '{fingerprint}'", max_results=1
-        )
-        return str(found[0].model_id) if found else None
+    def _log_model(self, page: str, step: FrozenStep, artifact: Artifact, known: Any) -> None:
+        """Log the model, by reference to the store, as what the page made."""
+        from mlflow.entities import LoggedModelOutput
 
-    def _new_model(self, page: str, step: FrozenStep, artifact: Artifact) -> str:
-        """Log the model, by reference to the store, and register it as a version of `<pipeline>-<step>`."""
-        tags = {**pages.step_tags(artifact.manifest), "neo.folder": f"{self._run.store.url}/{artifact.folder}"}
-        model = self._client.create_logged_model(
+        tags = {**pages.step_tags(artifact.manifest), "neo.folder": self._place(artifact)}
+        model = self._logged_model(artifact.fingerprint) or self._client.create_logged_model(
             self._experiment,
             name=f"{self.request.pipeline}-{step.name}",
             source_run_id=page,
@@ -259,61 +272,61 @@ class RunPages:
             params=pages.parameters(artifact.manifest.recipe),
             model_type=artifact.manifest.kind,
         )
+        if model.status != "READY":
+            self._register(model, artifact.manifest, tags)
+        if model.model_id not in {output.model_id for output in known.outputs.model_outputs}:
+            self._client.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
+
+    def _register(self, model: Any, manifest: Manifest, tags: dict[str, str]) -> None:
+        """Its manifest, and a version of `<pipeline>-<step>`. READY is said last: what is not, was left half told."""
         name = str(model.name)
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+            (Path(folder) / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+            self._client.log_model_artifacts(model.model_id, folder)
         if not self._client.search_registered_models(f"name = '{name}'"):
             self._client.create_registered_model(name, tags={"neo.pipeline": self.request.pipeline})
-        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
-            (Path(folder) / "manifest.json").write_text(artifact.manifest.model_dump_json(indent=2), encoding="utf-8")
-            self._client.log_model_artifacts(model.model_id, folder)
+        source = f"models:/{model.model_id}"
+        if source not in {version.source for version in self._client.search_model_versions(f"name = '{name}'")}:
+            self._client.create_model_version(
+                name, source, model.source_run_id, tags, model_id=model.model_id, await_creation_for=0
+            )
         self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.create_model_version(
-            name, f"models:/{model.model_id}", run_id=page, tags=tags, model_id=model.model_id
+
+    def _logged_model(self, fingerprint: str) -> Any:
+        """The model of an artifact, or None. Of several, made by two commands at once, the oldest counts."""
+        found = self._client.search_logged_models(
+            [self._experiment],
+            filter_string=f"tags.`neo.fingerprint` = '{fingerprint}'",
+            order_by=[{"field_name": "creation_timestamp", "ascending": True}],
+            max_results=1,
         )
-        return str(model.model_id)
+        return found[0] if found else None
 
-    def _log_files(self, page: str, artifact: Artifact) -> None:
-        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
-            pages.write_files(artifact, Path(folder))
-            self._client.log_artifacts(page, folder)
+    def _place(self, artifact: Artifact) -> str:
+        return f"{self._run.store.url}/{artifact.folder}"
 
-    def _log_numbers(self, page: str, reports: Sequence[NumbersReported]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [
-            Metric(name, number, _milliseconds(report.at_seconds), report.at_step or 0)
-            for report in reports
-            for name, number in report.numbers.items()
-        ]
-        for first in range(0, len(metrics), MAX_METRICS_PER_CALL):
-            self._client.log_batch(page, metrics=metrics[first : first + MAX_METRICS_PER_CALL])
-
-    def _log_metrics(
-        self, page: str, numbers: Mapping[str, float], at_seconds: float, model: str | None = None
+    def _log(
+        self,
+        page: str,
+        *,
+        tags: Mapping[str, str] = NOTHING,
+        parameters: Mapping[str, str] = NOTHING,
+        metrics: Sequence[Any] = (),
     ) -> None:
-        """Numbers that stand for the whole artifact; of an evaluation, also for the model that was evaluated."""
-        from mlflow.entities import Metric
+        """Put all this onto a page in as few calls as MLflow's limits allow; nothing costs none."""
+        from mlflow.entities import Param, RunTag
 
-        at = _milliseconds(at_seconds)
-        metrics = [Metric(name, number, at, 0, model_id=model, run_id=page) for name, number in numbers.items()]
-        self._client.log_batch(page, metrics=metrics)
+        some_metrics = _batches(metrics, MAX_METRICS_PER_CALL)
+        some_params = _batches([Param(*item) for item in parameters.items()], MAX_PARAMETERS_PER_CALL)
+        some_tags = _batches(
+            [RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()], MAX_TAGS_PER_CALL
+        )
+        for now in zip_longest(some_metrics, some_params, some_tags, fillvalue=()):
+            self._client.log_batch(page, *now)
 
-    def _log_parameters(self, page: str, parameters: Mapping[str, str]) -> None:
-        """MLflow lets no parameter change, and `--use` may bind another artifact to a page: only new ones are set."""
-        from mlflow.entities import Param
-
-        known = self._client.get_run(page).data.params
-        new = [Param(name, value) for name, value in parameters.items() if name not in known]
-        for first in range(0, len(new), MAX_PER_CALL):
-            self._client.log_batch(page, params=new[first : first + MAX_PER_CALL])
-
-    def _tag(self, page: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(page, tags=[RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()])
-
-    def _say_outcome(self, page: str, outcome: str, reason: str) -> None:
+    def _say_outcome(self, page: str, outcome: str, reason: str, tags: Mapping[str, str] = NOTHING) -> None:
         """How it ended, and why if there is a why; what an earlier attempt said is gone."""
-        self._tag(page, {"neo.outcome": outcome} | ({"neo.reason": reason} if reason else {}))
+        self._log(page, tags={**tags, "neo.outcome": outcome} | ({"neo.reason": reason} if reason else {}))
         if not reason and "neo.reason" in self._client.get_run(page).data.tags:
             self._client.delete_tag(page, "neo.reason")
 
@@ -362,23 +375,17 @@ class RunPages:
         return read_manifest(self._run.store, step.stage, step.fingerprint)
 
 
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite tracker, or None for a server."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+def _metrics(report: NumbersReported, model: str | None = None, page: str | None = None) -> list[Any]:
+    """Numbers as MLflow keeps them; of an evaluation, also for the model that was evaluated."""
+    from mlflow.entities import Metric
+
+    at, step = _milliseconds(report.at_seconds), report.at_step or 0
+    return [Metric(name, number, at, step, model_id=model, run_id=page) for name, number in report.numbers.items()]
+
+
+def _batches(things: Sequence[Any], most: int) -> list[Sequence[Any]]:
+    return [things[first : first + most] for first in range(0, len(things), most)]
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-@contextmanager
-def _one_process_at_a_time(uri: str) -> Iterator[None]:
-    """A fresh SQLite file that several processes open at once fails in all but one of them."""
-    path = sqlite_path(uri)
-    if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -2,14 +2,17 @@
 
 import math
 import threading
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipelines.outbox import EventWriter, Message, Outbox, Tally, as_message
+from pipelines.outbox import MAX_EVENTS_PER_MESSAGE, EventWriter, Message, Outbox, Tally, as_message
 from stages.artifact import ItemBalance
 from stages.events import NumbersReported, PartProgress, PartRecorded, PhaseOpened, StepEnded, StepStarted
 from stages.store import Store
+from tests.pipelines.test_run import wait_until
 
 
 @pytest.fixture
@@ -19,9 +22,9 @@ def outbox(tmp_path: Path) -> Outbox:
 
 def test_messages_wait_in_order_until_they_are_marked(outbox: Outbox) -> None:
     keys = [outbox.append(Message(kind="events", attempt=number)) for number in range(12)]
-    assert outbox.pending() == keys
+    assert list(outbox.pending()) == keys
     outbox.mark_sent(keys[0])
-    assert outbox.pending() == keys[1:]
+    assert list(outbox.pending()) == keys[1:]
     assert [outbox.read(key).attempt for key in keys] == list(range(12))
 
 
@@ -80,3 +83,47 @@ def test_what_is_not_finite_is_told_in_words() -> None:
     assert message.events[0].numbers == {"rate": 0.1}
     assert message.oddities == {"mid": {"loss": "nan at step 7", "grad": "inf at step 7"}}
     assert Message.model_validate_json(message.model_dump_json()) == message
+
+
+class CountingStore(Store):
+    """Counts how often it is asked."""
+
+    num_questions = 0
+
+    def size_bytes(self, key: str) -> int | None:
+        self.num_questions += 1
+        return super().size_bytes(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        raise AssertionError(f"{prefix} was listed")
+
+
+def test_a_long_outbox_costs_no_more_than_a_short_one(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path)
+    outbox = Outbox(store, "run")
+    for number in range(300):
+        outbox.append(Message(kind="events", attempt=number))
+    assert store.num_questions < 10
+    for key in outbox.pending():
+        outbox.mark_sent(key)
+    store.num_questions = 0
+    outbox.append(Message(kind="events", attempt=300))
+    (last,) = outbox.pending()
+    assert outbox.read(last).attempt == 300
+    assert outbox.num_pending() == 1
+    assert store.num_questions < 50
+
+
+def test_what_waits_for_the_tracker_waits_in_the_store_and_not_in_memory(outbox: Outbox) -> None:
+    writer = EventWriter(outbox, attempt=1)
+    traced_bytes = []
+    tracemalloc.start()
+    for round_ in range(1, 9):
+        for number in range(MAX_EVENTS_PER_MESSAGE - 1):
+            writer.post(NumbersReported(step="mid", numbers={"loss": 1.5, "rate": 0.1}, at_step=number))
+        writer.post(StepStarted(step="mid"))
+        wait_until(lambda: outbox.num_messages() == round_)  # noqa: B023
+        traced_bytes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    writer.close()
+    assert traced_bytes[-1] < traced_bytes[1] + 200_000, traced_bytes

@@ -1,0 +1,49 @@
+"""`neo mirror`: the pages of MLflow, made again from the store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.courier import UntoldError, mirror, reconcile
+from pipelines.exits import BadCommandError, RefusedError
+from pipelines.refs import resolve
+from pipelines.report import masked
+from pipelines.runs import Run, all_runs
+from stages.store import Store
+
+RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="This run alone; all without it.")]
+
+
+def mirror_(*, run: RunOption = "", site: SiteOption = "", as_json: JsonOption = False) -> None:
+    """Make the pages of MLflow again from the store, in an empty server or one that lost some.
+
+    Pages that are there stay as they are. Nothing is lost with a server but the ids and times it gave.
+    """
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    store = existing_store(place)
+    reconcile(store)
+    runs = _runs(store, run)
+    try:
+        num_messages = mirror(place.mlflow, runs)
+    except UntoldError as error:
+        said = (
+            f"MLflow at {masked(place.mlflow)} did not take everything: {error}; nothing is lost, the store has it all"
+        )
+        raise RefusedError(said, then="neo mirror" + (f" --run {run}" if run else "")) from error
+    answer.say(f"MLflow at {masked(place.mlflow)} shows {len(runs)} runs again, of {num_messages} messages.")
+    document = {"runs": [one.name for one in runs], "num_messages": num_messages, "mlflow": masked(place.mlflow)}
+    answer.end(document, then=f"neo show {runs[-1].name}" if runs else "neo list")
+
+
+def _runs(store: Store, wanted: str) -> list[Run]:
+    """The run that is meant, or all. Raises `CommandError` for a name that is none of a run."""
+    if not wanted:
+        return all_runs(store)
+    found = resolve(store, wanted).run
+    if found is None:
+        raise BadCommandError(f"--run {wanted} is an artifact, no run", then="neo list")
+    return [found]
