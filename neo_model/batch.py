@@ -159,8 +159,8 @@ def assemble(
 def ensure_image(batch: Batch) -> Batch:
     """Append a zero picture of 2 x 2 patches where a batch has none, so that every rank touches the patch embedding.
 
-    It has no context token: the model adds its visual token to the hidden states times zero, which gives the patch
-    embedding a gradient of exactly zero and changes nothing else. ZeRO needs it: ranks must reduce the same tensors.
+    It has no context token: its visual token goes nowhere, which gives the patch embedding a gradient of exactly zero
+    and changes nothing else. ZeRO needs it: ranks must reduce the same tensors.
     """
     if batch.patches.shape[0] > 0:
         return batch

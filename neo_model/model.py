@@ -153,9 +153,7 @@ class NeoModel(nn.Module):
         if batch.patches.shape[0] == 0:
             return hidden
         tokens = self.image_tokens(batch)
-        num_placed = batch.context_index.shape[0]
-        hidden = hidden.index_copy(0, batch.context_index, tokens[:num_placed])
-        return hidden + 0.0 * tokens[num_placed:].sum()
+        return hidden.index_copy(0, batch.context_index, tokens[: batch.context_index.shape[0]])
 
     def embed_words(self, token_ids: Tensor) -> Tensor:
         """[n] ids -> [n, H]."""
