@@ -38,9 +38,13 @@ REPORT_EVERY_STEPS: Final = 10
 def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel, write_model: WriteModel) -> None:
     """Train the parameters of `model` that ask for a gradient, and commit the result with `write_model`.
 
-    Goes on from the last committed checkpoint. Raises `InterruptedRunError` after a commit where the run was asked
-    to stop, `StageError` where a loss or gradient is not finite, before that step is applied.
+    Goes on from the last committed checkpoint; where that is the finished model, nothing is left to do. Raises
+    `InterruptedRunError` after a commit where the run was asked to stop, `StageError` where a loss or gradient is not
+    finite, before that step is applied.
     """
+    latest = rank.latest()
+    if latest is not None and latest.facts["step"] == recipe.num_steps:
+        return
     model.backend = Backend(rank.layout.attention)
     model.activation_checkpointing = rank.layout.activation_checkpointing
     loader = StepLoader.of(recipe, rows, rank, model.config.image_context_id)
