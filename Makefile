@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 # Importing DeepSpeed compiles nothing, and no process guesses at an accelerator that is not there.
 export DS_BUILD_OPS := 0
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test test-kill lint format clean help
 
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 # torch first and by its exact version: a range may fetch gigabytes of CUDA onto a machine without a GPU.
 $(VENV)/ready: pyproject.toml
@@ -26,6 +26,9 @@ test: $(VENV)/ready ## Install, then run the tests
 	$(BIN)/python -m pytest
 	@echo
 	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
+
+test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (25 minutes)
+	$(BIN)/python -m pytest tests/kill -m ""
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	$(BIN)/ruff check .

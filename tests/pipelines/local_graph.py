@@ -20,7 +20,10 @@ class Outcome:
     details: str = ""
 
 
-def run_graph_locally(orders, edges, site, on_event, stop):
+ONE_RANK = functools.partial(local_context, layout=GangLayout(num_ranks=1, zero_stage=0))
+
+
+def run_graph_locally(orders, edges, site, on_event, stop, open_context=ONE_RANK):
     """As `cluster.graph.run_graph`."""
     outcomes = {}
     for step, order in orders.items():
@@ -30,8 +33,7 @@ def run_graph_locally(orders, edges, site, on_event, stop):
             outcomes[step] = Outcome(step, "not_started", why)
             continue
         try:
-            layout = GangLayout(num_ranks=1, zero_stage=0)
-            manifest = carry_out(order, functools.partial(local_context, layout=layout), on_event, stop.is_set)
+            manifest = carry_out(order, open_context, on_event, stop.is_set)
             ours = manifest.provenance["attempt"] == order.attempt
             outcomes[step] = Outcome(step, "committed" if ours else "reused")
         except Exception as error:

@@ -1,0 +1,136 @@
+"""A folder with a store of its own, in which commands are typed that may die at a fault point."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stages.artifact import Manifest
+from tests.kill.driver import Said, neo
+from tests.kill.small import WORDS
+
+NOBODY = "http://127.0.0.1:9"
+"""A tracker that does not answer: cases that are not about tracking need none."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Which edges of fault points one command passed, and with what: `part.recorded:after`, then a key or nothing."""
+
+    passed: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> "Trace":
+        lines = (line for path in sorted(folder.glob("*.txt")) for line in path.read_text().splitlines())
+        return cls(tuple((line.partition(" ")[0], line.partition(" ")[2]) for line in lines))
+
+    def __add__(self, other: "Trace") -> "Trace":
+        return Trace(self.passed + other.passed)
+
+    def times(self, edge: str, within: str = "") -> Counter[str]:
+        """How often an edge was passed with each key under a folder."""
+        return Counter(about for passed, about in self.passed if passed == edge and within in about)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command that was typed: what it said, and what it passed."""
+
+    said: Said
+    trace: Trace
+
+
+@dataclass
+class Home:
+    """Typing here keeps the trace of every command."""
+
+    folder: Path
+    mlflow: str = NOBODY
+    commands: list[Typed] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def trace(self) -> Trace:
+        """Of all commands, in order."""
+        return sum((typed.trace for typed in self.commands), Trace())
+
+    def neo(self, *words: str, fault: str = "") -> Said:
+        """Type a command; `fault` is what `NEO_FAULT` asks for."""
+        number = len(self.commands)
+        trace = self.folder / "traces" / str(number)
+        trace.mkdir(parents=True)
+        (self.folder / "site.toml").write_text(f'store = "{self.store}"\nmlflow = "{self.mlflow}"\n')
+        environment = {"NEO_FAULT_TRACE": str(trace), **({"NEO_FAULT": fault} if fault else {})}
+        said = neo([*words, "--site", str(self.folder / "site.toml")], environment, self.folder / f"said-{number}.txt")
+        self.commands.append(Typed(said, Trace.read(trace)))
+        return said
+
+    def run(self, *words: str, fault: str = "") -> Said:
+        """Type `neo run` of the small recipe."""
+        return self.neo("run", *WORDS, *words, fault=fault)
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Step to manifest of what is committed, as the manifests themselves tell it."""
+        found = (
+            Manifest.model_validate_json(path.read_bytes()) for path in self.store.glob("artifacts/*/*/manifest.json")
+        )
+        return {manifest.provenance["step"]: manifest for manifest in found}
+
+    def runs(self) -> list[Path]:
+        return sorted(self.store.glob("runs/*"))
+
+    def committed(self) -> dict[str, bytes]:
+        """Every object that makes something true, by its key."""
+        kinds = ("records/**/*.json", "manifest.json", "inputs.json", "phases/*/parts.json")
+        paths = [path for kind in kinds for path in self.store.glob(f"artifacts/*/*/{kind}")]
+        paths += [*self.store.glob("runs/*/plan.json"), *self.store.glob("runs/*/attempts/*.json")]
+        paths += [*self.store.glob("runs/*/outbox/*.json"), *self.store.glob("refs/**/*.json")]
+        return {path.relative_to(self.store).as_posix(): path.read_bytes() for path in paths}
+
+
+@dataclass
+class Golden(Home):
+    """A home whose run nothing disturbed."""
+
+    @cached_property
+    def made(self) -> dict[str, Manifest]:
+        return self.manifests()
+
+    def folder_of(self, step: str) -> str:
+        """Where the artifact of a step lies, as a key."""
+        manifest = self.made[step]
+        return f"artifacts/{manifest.stage}/{manifest.fingerprint[:12]}"
+
+    def num_passes(self, edge: str, step: str) -> int:
+        """How often the run passed an edge while it made one step: it makes one after the other."""
+        folder, passed = self.folder_of(step), self.trace.passed
+        first = passed.index(("inputs.noted:before", f"{folder}/inputs.json"))
+        last = passed.index(("artifact.manifest_created:after", f"{folder}/manifest.json"))
+        return sum(found == edge for found, _ in passed[first : last + 1])
+
+    def lend(self, step: str, home: Home) -> None:
+        """Copy what a step reads, and what that was made of, into another store: the steps before it are committed."""
+        by_folder = {self.folder_of(name): name for name in self.made}
+        for item in self.made[step].inputs.values():
+            source = f"artifacts/{item.stage}/{item.fingerprint[:12]}"
+            if not (home.store / source).exists():
+                shutil.copytree(self.store / source, home.store / source)
+                self.lend(by_folder[source], home)
+
+
+def comparable(manifest: Manifest) -> dict[str, Any]:
+    """What two runs that made the same must agree on: all but who made it, when and in which private place."""
+    raw = json.loads(manifest.model_dump_json(exclude={"provenance"}))
+    for part in raw["parts"]:
+        del part["made_by"]
+        if part["phase"] == "steps":
+            del part["part"]
+        for entry in part["files"]:
+            del entry["key"]
+    return raw

@@ -1,0 +1,24 @@
+"""The undisturbed run itself: it passes every point there is, and holds what every other run is held to."""
+
+from stages.faults import POINTS
+from tests.kill.home import Golden
+from tests.kill.invariants import hold_at_the_end
+
+PASSED_BY_OTHERS = {
+    "cancel.asked": "`neo cancel` asks",
+    "job.submitted": "`neo submit` submits",
+    "record.set_aside": "only what is torn or outdated is set aside",
+}
+"""Points that a run which nothing disturbs does not come by, and why."""
+
+
+def test_every_point_is_passed_before_and_after(golden: Golden) -> None:
+    passed = {edge for edge, _ in golden.trace.passed}
+    expected = {f"{point}:{edge}" for point in POINTS - PASSED_BY_OTHERS.keys() for edge in ("before", "after")}
+    assert passed == expected
+
+
+def test_the_invariants_hold_without_a_death(golden: Golden) -> None:
+    committed = golden.committed()
+    for step in golden.made:
+        hold_at_the_end(golden, step, committed, golden)
