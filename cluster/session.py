@@ -7,7 +7,6 @@ ends with the process that started it, however that ends, and leaves neither pro
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 import os
 import secrets
@@ -25,6 +24,7 @@ from typing import Any
 import ray
 
 from cluster.site import Site
+from cluster.versions import package_folders
 
 REAPER = Path(__file__).with_name("reaper.py")
 LONGEST_FOLDER_CHARS = 12
@@ -43,8 +43,6 @@ SETTINGS = {
 }
 """Environment of every process of a run."""
 SECONDS_TO_ANSWER = 10.0
-PACKAGES = ("neo_model", "stages", "cluster", "pipelines")
-"""What is sent along where a site has `code = "wheel"`; what they need, its image holds."""
 
 
 class SessionError(RuntimeError):
@@ -98,8 +96,7 @@ def _runtime_env(site: Site) -> dict[str, Any]:
     """What the processes of a running cluster are given for this run."""
     if site.code != "wheel":
         return {"env_vars": SETTINGS}
-    folders = [str(Path(importlib.import_module(package).__path__[0])) for package in PACKAGES]
-    return {"env_vars": SETTINGS, "py_modules": folders}
+    return {"env_vars": SETTINGS, "py_modules": package_folders()}
 
 
 @contextmanager

@@ -36,6 +36,9 @@ class RaySettings(_Table):
 
     address: str = LOCAL_ADDRESS
     """`local` starts Ray on this machine; anything else is the address of a running cluster (`auto`, `host:6379`)."""
+    jobs: str = ""
+    """Where `neo submit` sends runs: the cluster's dashboard (`http://head:8265`); empty asks the cluster at `address`.
+    """
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs that a local Ray hands out; None counts those of this machine."""
 
@@ -98,6 +101,9 @@ class Site(_Table):
     code: Literal["local", "image", "wheel"] = "image"
     """How our package gets to the machines of a cluster: they see this folder, their image holds it, or it is sent
     along with the run, what it depends on being in their image."""
+    secrets: tuple[str, ...] = ()
+    """Names of environment variables that the cluster's machines must have, such as the store's key: a run is refused
+    where one is missing. Names alone are ever sent."""
     ray: RaySettings = RaySettings()
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
@@ -110,6 +116,12 @@ class Site(_Table):
     def is_embedded(self) -> bool:
         """Whether Ray lives and dies with the run."""
         return self.ray.address == LOCAL_ADDRESS
+
+    def seen_from_inside(self) -> Site:
+        """This site for a driver that is a job of its cluster: Ray is there, and the code came with the job."""
+        return self.model_copy(
+            update={"ray": self.ray.model_copy(update={"address": "auto", "jobs": ""}), "code": "image"}
+        )
 
     def resources(self, *, stage: str, step: str) -> Resources:
         """What one step may use."""

@@ -9,6 +9,7 @@ import typer
 
 from pipelines.commands.answer import complain
 from pipelines.commands.audit import audit
+from pipelines.commands.cancel import cancel
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
 from pipelines.commands.mirror import mirror_
@@ -17,6 +18,7 @@ from pipelines.commands.resume import resume
 from pipelines.commands.run import run
 from pipelines.commands.show import show
 from pipelines.commands.status import status
+from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError
@@ -37,8 +39,10 @@ app = typer.Typer(
 )
 app.command("plan")(plan)
 app.command("run")(run)
+app.command("submit")(submit)
 app.command("resume")(resume)
 app.command("status")(status)
+app.command("cancel")(cancel)
 app.command("logs")(logs)
 app.command("show")(show)
 app.command("trace")(trace)

@@ -31,6 +31,12 @@ def newest(store: Store, *, unfinished: bool = False) -> Run | None:
     return max(runs, key=_begun_at_seconds, default=None)
 
 
+def go_on(run: Run) -> str:
+    """The command that goes on with a run, where it was before."""
+    last = run.attempt(run.num_attempts)
+    return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
+
+
 def settled_state(run: Run, say: Callable[[str], None]) -> RunState:
     """How a run stands, once that is known: an attempt out of contact is watched until it moves or counts as dead."""
     observer = Observer(run.store)

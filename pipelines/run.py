@@ -83,13 +83,18 @@ class _Attempt:
     """Set where the attempt is to stop at its next commit."""
 
 
-def carry_out(plan: Plan, site: Site, display: Callable[[Scoreboard], Display], run_graph: RunGraph) -> RunResult:
-    """Make what is to be made. Never raises for what a stage does wrong; says how each step ended."""
+def carry_out(
+    plan: Plan, site: Site, display: Callable[[Scoreboard], Display], run_graph: RunGraph, job: str = ""
+) -> RunResult:
+    """Make what is to be made. Never raises for what a stage does wrong; says how each step ended.
+
+    `job` is the Ray job that this process is, if it was submitted.
+    """
     started = time.monotonic()
     store = Store(site.store)
     left_behind = reconcile(store)
     run = open_run(store, plan.request)
-    number = run.begin_attempt(plan, site.name)
+    number = run.begin_attempt(plan, site.name, job)
     point_at_run(run)
     outbox = Outbox(store, run.name)
     outbox.append(Message(kind="attempt_started", attempt=number))
@@ -141,7 +146,7 @@ def _put_on_record(run: Run, number: int, end: AttemptEnd, endings: Mapping[str,
     attempt whose process is gone, and says so."""
     try:
         for step, ending in endings.items():
-            if ending.details:
+            if ending.details and ending.ending == "failed":
                 journal.keep_traceback(step, ending.details)
         message = Message(kind="attempt_ended", attempt=number, outcome=end.outcome, reason=end.reason)
         Outbox(run.store, run.name).append(message)
@@ -181,7 +186,7 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
         with stop_on_signals(stop, attempt.say), attempt.screen.watching():
             outcomes = run_graph(orders, edges, attempt.site, on_event, stop)
     except KeyboardInterrupt:
-        return "interrupted", endings, "stopped at once by a second Ctrl-C"
+        return "interrupted", endings, "stopped at once, being asked twice"
     except Exception as error:  # after a signal to the whole process group, Ray may have died of it as well
         return "interrupted" if stop.is_set() else "failed", endings, f"{type(error).__name__}: {error}"
     endings |= {step: StepEnding(item.ending, item.reason, item.details) for step, item in outcomes.items()}

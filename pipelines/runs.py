@@ -37,6 +37,8 @@ class AttemptRecord(ProcessMark):
     number: int
     at_seconds: float = Field(default_factory=time.time)
     site: str = ""
+    job: str = ""
+    """The Ray job that carries it, if it was submitted."""
     decisions: tuple[Decision, ...] = ()
 
 
@@ -107,11 +109,11 @@ class Run:
             yield record
             number += 1
 
-    def begin_attempt(self, plan: Plan, site: str) -> int:
+    def begin_attempt(self, plan: Plan, site: str, job: str = "") -> int:
         """Take the next attempt number; returns it. Two commands at once take two numbers."""
         number = self.num_attempts + 1
         while True:
-            record = AttemptRecord(number=number, site=site, decisions=plan.decisions, **ProcessMark.here())
+            record = AttemptRecord(number=number, site=site, job=job, decisions=plan.decisions, **ProcessMark.here())
             with fault_point("attempt.begun"):
                 ours = self.store.create_json(self._attempt_key(number), record.model_dump(mode="json"))
             if ours:

@@ -1,4 +1,5 @@
-"""Ctrl-C: the first asks the run to stop at its next commit, a second soon after stops it at once."""
+"""Signals: the first asks the run to stop at its next commit; a second Ctrl-C soon after stops it at once, and so does
+SIGTERM once somebody else has asked, since whoever sends it then has waited long enough."""
 
 from __future__ import annotations
 
@@ -15,13 +16,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop`; `say` tells the person. Raises KeyboardInterrupt at the second Ctrl-C."""
+    """Ctrl-C and SIGTERM set `stop`; `say` tells the person. Raises KeyboardInterrupt where it is to stop at once."""
     last_seconds = float("-inf")
 
     def ask(number: int, _frame: FrameType | None) -> None:
         nonlocal last_seconds
         now_seconds = time.monotonic()
         if number == signal.SIGINT and now_seconds - last_seconds < SECOND_PRESS_SECONDS:
+            raise KeyboardInterrupt
+        if number == signal.SIGTERM and stop.is_set() and last_seconds == float("-inf"):
             raise KeyboardInterrupt
         last_seconds = now_seconds
         stop.set()

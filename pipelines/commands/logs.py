@@ -13,6 +13,7 @@ from pipelines.display import clean
 from pipelines.exits import BadCommandError
 from pipelines.journal import read_journal, read_traceback
 from pipelines.refs import find_run
+from pipelines.resuming import go_on
 from pipelines.runs import AttemptRecord, Run
 
 StepArgument = Annotated[
@@ -53,7 +54,7 @@ def logs(
         "tracebacks": tracebacks,
         "lines": lines,
     }
-    then = f"neo resume {found.name}" if end and end.outcome != "done" else f"neo status {found.name}"
+    then = go_on(found) if end and end.outcome != "done" else f"neo status {found.name}"
     answer.end(document, then=then)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from pipelines.exits import BadCommandError
 from pipelines.lines import PlainLines
 from pipelines.refs import find_run
 from pipelines.report import look_closer
-from pipelines.resuming import newest
+from pipelines.resuming import go_on, newest
 from pipelines.scoreboard import StepState, balance, clock_time, progress
 from pipelines.standing import Standing
 
@@ -41,21 +42,21 @@ def status(
     standing.watch_for_a_beat()
     if watch and not standing.is_over:
         watch_run(standing, answer)
-    answer.say(headline(standing), _table(standing))
+    answer.say(headline(standing), steps_table(standing))
     answer.end(document(standing), then=_next(standing))
 
 
-def watch_run(standing: Standing, answer: Answer) -> None:
-    """Show a run until it is over. Ctrl-C ends the watching, not the run."""
+def watch_run(standing: Standing, answer: Answer, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Show a run until it is over, calling `meanwhile` at each look. Ctrl-C ends the watching, not the run."""
     try:
         if answer.console.is_terminal:
             with Live(console=answer.console, get_renderable=lambda: _screen(standing), transient=True):
-                _until_over(standing)
+                _until_over(standing, meanwhile)
         else:
             lines = PlainLines(standing.board, answer.say)
             standing.listeners.append(lines.take)
             with lines.now_and_then():
-                _until_over(standing)
+                _until_over(standing, meanwhile)
     except KeyboardInterrupt:
         answer.say("Not watching any more; the run goes on.")
 
@@ -116,10 +117,11 @@ def _step_document(standing: Standing, state: StepState) -> dict[str, Any]:
 
 
 def _screen(standing: Standing) -> Group:
-    return Group(headline(standing), _table(standing), Text("Ctrl-C stops watching, not the run.", "dim"))
+    return Group(headline(standing), steps_table(standing), Text("Ctrl-C stops watching, not the run.", "dim"))
 
 
-def _table(standing: Standing) -> Table:
+def steps_table(standing: Standing) -> Table:
+    """A row for each step."""
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "state", "done", "rate", "ends in", "last commit", "attempt"):
         is_number = heading in ("rate", "ends in", "last commit")
@@ -145,14 +147,15 @@ def _row(standing: Standing, state: StepState) -> tuple[str | Text, ...]:
     )
 
 
-def _until_over(standing: Standing) -> None:
+def _until_over(standing: Standing, meanwhile: Callable[[], None]) -> None:
     while not standing.is_over:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         standing.refresh()
+        meanwhile()
 
 
 def _next(standing: Standing) -> str:
     name = standing.run.name
     if standing.state == "done":
         return look_closer(standing.plan)
-    return f"neo resume {name}" if standing.is_over else f"neo status {name} --watch   (or neo cancel {name})"
+    return go_on(standing.run) if standing.is_over else f"neo status {name} --watch   (or neo cancel {name})"

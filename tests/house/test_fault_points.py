@@ -28,6 +28,9 @@ PLACES = {
     "cancel.asked": {"pipelines/runs.py:ask_stop"},
     "claim.taken": {"stages/claims.py:_take"},
     "claim.released": {"stages/claims.py:_release"},
+    "submission.recorded": {"pipelines/submissions.py:begin"},
+    "job.submitted": {"pipelines/commands/submit.py:_submit"},
+    "submission.ended": {"pipelines/submissions.py:end_without_attempt"},
     "log.kept": {"pipelines/journal.py:_write", "pipelines/journal.py:keep_traceback"},
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
@@ -56,8 +59,6 @@ PLACES = {
     "tracker.op_sent": {"pipelines/courier.py:_deliver_all"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""
-PROMISED = {"job.submitted"}
-"""Names that wait for the code that will stand at them."""
 
 
 def name_of(path: Path) -> str:
@@ -80,7 +81,7 @@ def test_each_fault_point_stands_where_it_is_expected() -> None:
                 if isinstance(node, ast.Constant) and node.value in POINTS:
                     found.setdefault(node.value, set()).add(f"{name_of(path)}:{function.name}")
     assert found == PLACES
-    assert set(POINTS) == PLACES.keys() | PROMISED
+    assert set(POINTS) == PLACES.keys()
 
 
 def test_what_counts_as_a_commit_is_seen() -> None:

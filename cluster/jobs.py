@@ -1,0 +1,141 @@
+"""Ray Jobs: the driver of a run as a process of the cluster, so that the machine where it was asked for may be closed.
+
+Owns what is told to a cluster's job server: the command, the environment and the code that go with it. A job is named
+by who submits it; Ray knows a name once, which makes submitting it twice harmless. Credentials are never sent.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from cluster.site import Site
+from cluster.versions import CODE_FOLDER, package_folders
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+JobState = Literal["waiting", "running", "ended", "absent"]
+STOP_GRACE_SECONDS = 120
+"""From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
+ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+SECONDS_TO_ANSWER = 10.0
+PORTS = {"http": 80, "https": 443}
+
+
+class JobError(RuntimeError):
+    """The cluster's job server cannot be reached, or did not take a job; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The job server of a site's cluster."""
+
+    site: Site
+
+    @property
+    def address(self) -> str:
+        return self.site.ray.jobs or self.site.ray.address
+
+    def submit(self, job: str, module: str, arguments: Sequence[str]) -> bool:
+        """Start `python -m module arguments` on the cluster. False if there is, or was, a job of this name."""
+        command = f"exec {shlex.join([self._python, '-m', module, *arguments])}"
+        try:
+            self._client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
+        except RuntimeError as error:
+            if "already exists" in str(error):  # Ray says it as an internal error, HTTP 500
+                return False
+            raise self._failed(f"job {job} was not taken", error) from error
+        except Exception as error:
+            raise self._failed(f"job {job} was not taken", error) from error
+        return True
+
+    def state(self, job: str) -> JobState:
+        """How a job stands. Raises `JobError` where the server does not answer."""
+        status = self._details(job).get("status")
+        if status is None:
+            return "absent"
+        return {"PENDING": "waiting", "RUNNING": "running"}.get(str(status), "ended")  # type: ignore[return-value]
+
+    def last_words(self, job: str) -> str:
+        """What Ray says of how a job ended, with the end of what it printed."""
+        return str(self._details(job).get("message") or "")
+
+    def stop(self, job: str) -> bool:
+        """SIGTERM to a job, SIGKILL after a grace. False where it is not running."""
+        try:
+            return bool(self._client.stop_job(job))
+        except RuntimeError as error:
+            if "does not exist" in str(error):
+                return False
+            raise self._failed(f"job {job} could not be stopped", error) from error
+
+    @cached_property
+    def _client(self) -> JobSubmissionClient:
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            _look_for(self.address)
+            with _own_address(self.address):
+                return JobSubmissionClient(self.address)
+        except Exception as error:
+            raise self._failed("there is no job server", error) from error
+
+    def _details(self, job: str) -> dict[str, Any]:
+        try:
+            details = self._client.get_job_info(job)
+        except RuntimeError as error:
+            if "does not exist" in str(error) or "404" in str(error):
+                return {}
+            raise self._failed(f"nothing is known of job {job}", error) from error
+        except OSError as error:
+            raise self._failed(f"nothing is known of job {job}", error) from error
+        return {"status": details.status, "message": details.message}
+
+    @property
+    def _python(self) -> str:
+        """Where the cluster sees this folder it sees this Python too; an image has its own."""
+        return sys.executable if self.site.code == "local" else "python"
+
+    def _environment(self) -> dict[str, Any]:
+        variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_SECONDS)}
+        if self.site.code == "local":
+            variables["PYTHONPATH"] = str(CODE_FOLDER)
+        if self.site.code == "wheel":
+            return {"env_vars": variables, "py_modules": package_folders(), "excludes": ["__pycache__"]}
+        return {"env_vars": variables}
+
+    def _failed(self, what: str, error: Exception) -> JobError:
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        return JobError(
+            f"site {self.site.name!r}: {what} at {self.address!r}: {said}; see that the cluster and its dashboard are "
+            "up and that the site's [ray] jobs or address is right"
+        )
+
+
+def _look_for(address: str) -> None:
+    """Raise OSError soon where nobody listens; Ray itself would try for long."""
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    port = place.port or PORTS.get(place.scheme)
+    if place.hostname and port:
+        socket.create_connection((place.hostname, port), timeout=SECONDS_TO_ANSWER).close()
+
+
+@contextmanager
+def _own_address(address: str) -> Iterator[None]:
+    """Ray lets its variables outvote an address that was given; a site that names a cluster means that one."""
+    hidden = (
+        {} if address == "auto" else {name: os.environ.pop(name) for name in ADDRESS_VARIABLES if name in os.environ}
+    )
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -1,0 +1,104 @@
+"""`neo cancel`: ask a run to stop at its next commit, and stay until it has. What it leaves can be resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from cluster.jobs import JobError, Jobs
+from pipelines.commands.answer import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
+from pipelines.commands.status import document, headline, steps_table, watch_run
+from pipelines.courier import bury_dead, settle
+from pipelines.exits import ExitCode, RefusedError
+from pipelines.refs import find_run
+from pipelines.report import look_closer
+from pipelines.resuming import go_on
+from pipelines.runs import AttemptRecord
+from pipelines.standing import Standing
+from pipelines.submissions import Submission, Submissions
+
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and do not stay until it has stopped.")]
+GraceOption = Annotated[
+    float,
+    typer.Option("--grace", metavar="SECONDS", help="How long a submitted run may take before its Ray job is stopped."),
+]
+
+
+def cancel(
+    run: RunArgument,
+    *,
+    no_wait: NoWaitOption = False,
+    grace_seconds: GraceOption = 300.0,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a run at its next commit: parts under way end, training commits a checkpoint. Nothing committed is lost.
+
+    Asking again changes nothing. Of an attempt that is dead it is said at once that it was killed.
+    """
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    store = existing_store(place)
+    settle(store, place.mlflow)
+    standing = Standing(find_run(store, run))
+    asked = _ask(standing, answer)
+    queued = _take_back(standing, answer)
+    if not asked and not queued:
+        answer.say(f"Run {standing.run.name} is not under way, there is nothing to stop.")
+    elif not no_wait:
+        jobs = {record.job: Jobs(place) for record in asked if record.job}
+        watch_run(standing, answer, meanwhile=_stop_after(jobs, grace_seconds, answer))
+        bury_dead(standing.run, standing.observer)
+        standing.refresh()
+    answer.say(headline(standing), steps_table(standing))
+    waiting = f"neo status {standing.run.name} --watch"
+    over = look_closer(standing.plan) if standing.state == "done" else go_on(standing.run)
+    answer.end(document(standing), then=over if standing.is_over else waiting)
+
+
+def _ask(standing: Standing, answer: Answer) -> list[AttemptRecord]:
+    """Ask each attempt that is not known to be dead; returns them."""
+    found = [one.record for one in standing.run.under_way(standing.observer) if one.life != "dead"]
+    for record in found:
+        is_first = standing.run.ask_stop(record.number)
+        words = "Asked" if is_first else "Had already asked"
+        answer.say(f"{words} attempt {record.number} on {record.host} to stop at its next commit.")
+    return found
+
+
+def _take_back(standing: Standing, answer: Answer) -> Submission | None:
+    """Stop the Ray job of a submission that has not begun: there is nothing yet to commit. Returns it, if any."""
+    submissions = Submissions(standing.run)
+    waiting = submissions.waiting()
+    if waiting is None:
+        return None
+    try:
+        Jobs(waiting.place).stop(waiting.job)
+    except JobError as error:
+        raise RefusedError(str(error), then=f"neo cancel {standing.run.name}") from error
+    said = f"Ray job {waiting.job} was cancelled before it began"
+    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {standing.run.name}")
+    answer.say(f"{said}.")
+    return waiting
+
+
+def _stop_after(jobs: dict[str, Jobs], grace_seconds: float, answer: Answer) -> Callable[[], None]:
+    """What to do now and then while waiting: once the grace is over, stop the Ray jobs that have not ended."""
+    deadline_seconds = time.monotonic() + grace_seconds
+
+    def look() -> None:
+        if jobs and time.monotonic() >= deadline_seconds:
+            for job, server in jobs.items():
+                try:
+                    is_stopped = server.stop(job)
+                    answer.say(
+                        f"No answer for {grace_seconds:g} s: {'stopping' if is_stopped else 'no more'} Ray job {job}."
+                    )
+                except JobError as error:
+                    answer.say(f"Ray job {job} cannot be stopped: {error}")
+            jobs.clear()
+
+    return look

@@ -1,0 +1,174 @@
+"""`neo submit`: freeze a plan, hand it to the site's cluster as a Ray job, and let go, or stay and watch."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, NoReturn
+
+import typer
+
+from cluster.jobs import JobError, Jobs
+from cluster.site import Site
+from pipelines.catalog import recipes
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    OnlyOption,
+    SetOption,
+    SiteOption,
+    UntilOption,
+    UseOption,
+    find_site,
+    open_store,
+)
+from pipelines.commands.asking import Asked, planned
+from pipelines.commands.plan import in_words, plan_table
+from pipelines.commands.run import nothing_to_make
+from pipelines.commands.status import document, headline, steps_table, watch_run
+from pipelines.courier import settle
+from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.plan import Plan, decide
+from pipelines.report import look_closer, masked
+from pipelines.resuming import check_thaws, settled_state
+from pipelines.run import EXIT_CODES
+from pipelines.runs import Run, open_run
+from pipelines.standing import Standing
+from pipelines.submissions import Submission, SubmissionEnd, Submissions
+from stages.faults import fault_point
+from stages.store import Store
+
+BEGIN_SECONDS = 60.0
+"""How long the command waits for the driver to begin, or to refuse, before it lets go."""
+SECONDS_BETWEEN_LOOKS = 0.5
+SubmittedArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A shipped recipe, path/to/file.py:function, or a run by its full name."),
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Stay and show what happens; Ctrl-C lets go, the run goes on.")
+]
+
+
+def submit(
+    recipe: SubmittedArgument,
+    *,
+    settings: SetOption = None,
+    until: UntilOption = None,
+    only: OnlyOption = None,
+    uses: UseOption = None,
+    wait: WaitOption = False,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Hand a run to the site's cluster; this machine may then be closed. The same again attaches to what is under way.
+
+    A run by its full name goes on as it was frozen, like `neo resume`, but on the cluster.
+    """
+    answer = Answer(as_json=as_json)
+    place = find_site(site)
+    _check_submittable(place)
+    store = open_store(place)
+    settle(store, place.mlflow)
+    plan = _planned(Asked(recipe, settings or (), until, only, uses or ()), store)
+    if not plan.to_make:
+        nothing_to_make(plan, place, answer)
+    answer.say(plan_table(plan, graph=False), in_words(plan), "")
+    run = open_run(store, plan.request)
+    try:
+        submission = hand_over(run, place, answer)
+        end = _wait_for_begin(run, submission, place, answer) if submission else None
+    except JobError as error:
+        raise RefusedError(str(error), then=f"neo doctor --site {place.name}") from error
+    if end is not None:
+        _ended_at_once(end)
+    _let_go(run, submission, answer, wait=wait)
+
+
+def hand_over(run: Run, site: Site, answer: Answer) -> Submission | None:
+    """Submit the run, or find who is at it already; returns the last submission, None where there never was one."""
+    jobs, submissions = Jobs(site), Submissions(run)
+    while True:
+        if settled_state(run, answer.say) == "running":
+            answer.say(f"Run {run.name} is under way already: attached to attempt {run.num_attempts}.")
+            return submissions.last()
+        if (waiting := submissions.waiting()) is not None:
+            state = jobs.state(waiting.job)
+            if state == "absent":  # the command that took the number died before it could submit
+                _submit(jobs, run, waiting)
+            if state != "ended":
+                answer.say(f"Run {run.name} was submitted already: attached to Ray job {waiting.job}.")
+                return waiting
+        if (taken := submissions.begin(site)) is not None:
+            _submit(jobs, run, taken)
+            answer.say(f"Submitted as Ray job {taken.job}.")
+            return taken
+
+
+def _submit(jobs: Jobs, run: Run, submission: Submission) -> None:
+    with fault_point("job.submitted"):
+        jobs.submit(submission.job, "pipelines.driver", [run.store.url, run.name, str(submission.number)])
+
+
+def _wait_for_begin(run: Run, submission: Submission, site: Site, answer: Answer) -> SubmissionEnd | None:
+    """Wait until the driver has begun, or for a while. Returns how it ended if it did not begin."""
+    jobs, submissions = Jobs(site), Submissions(run)
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while submissions.waiting() == submission:
+        if jobs.state(submission.job) == "ended" and submissions.waiting() == submission:
+            said = f"Ray job {submission.job} ended before it began: {jobs.last_words(submission.job)}"
+            submissions.end_without_attempt(submission.number, ExitCode.REFUSED, said, f"neo submit {run.name}")
+        if time.monotonic() >= deadline:
+            answer.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")
+            break
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return submissions.end(submission.number)
+
+
+def _ended_at_once(end: SubmissionEnd) -> NoReturn:
+    """What the driver said instead of beginning, said here."""
+    if end.code == ExitCode.DONE:
+        raise typer.Exit(0)
+    error = CommandError(end.said, then=end.then)
+    error.code = end.code
+    raise error
+
+
+def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bool) -> NoReturn:
+    standing = Standing(run)
+    if wait:
+        watch_run(standing, answer)
+    answer.say(headline(standing))
+    told = {**document(standing), "job": submission.job if submission else ""}
+    if not wait or not standing.is_over:
+        answer.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
+    answer.say(steps_table(standing))
+    end = run.end(standing.attempt)
+    code = EXIT_CODES.get(end.outcome, ExitCode.STEP_FAILED) if end else ExitCode.STEP_FAILED
+    answer.end(told, then=look_closer(standing.plan) if code == ExitCode.DONE else f"neo logs {run.name}", code=code)
+
+
+def _planned(asked: Asked, store: Store) -> Plan:
+    """The plan of a recipe as it is now, or of a run as it was frozen."""
+    frozen = Run(store, asked.recipe)
+    if asked.recipe in recipes() or ":" in asked.recipe or "/" in asked.recipe:
+        return planned(asked, store)
+    if store.read(f"{frozen.folder}/plan.json") is None:
+        return planned(asked, store)
+    plan = decide(frozen.request, store)
+    check_thaws(plan)
+    return plan
+
+
+def _check_submittable(site: Site) -> None:
+    if site.is_embedded:
+        raise BadCommandError(
+            f"site {site.name!r} has no cluster to submit to: its Ray lives for one run on this machine. "
+            "Name a site with a cluster, or carry the run out here",
+            then="neo run RECIPE",
+        )
+    if masked(site.mlflow) != site.mlflow:
+        raise BadCommandError(
+            f"site {site.name!r}: its mlflow address holds a password, which would be written into the store; "
+            "give it as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the machines instead",
+            then="neo submit --help",
+        )

@@ -1,0 +1,80 @@
+"""The driver of a submitted run, a job of the cluster: python -m pipelines.driver STORE RUN SUBMISSION
+
+It reads the frozen plan and the submission, sees that it may carry them out, and then does what `neo resume` does. It
+refuses before anything starts, and says so in the store, where the command that submitted looks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cluster.versions import Versions
+from pipelines.commands.answer import Answer
+from pipelines.commands.plan import in_words, plan_table
+from pipelines.commands.run import machines
+from pipelines.display import Display
+from pipelines.exits import CommandError, ExitCode, RefusedError
+from pipelines.plan import Plan, decide
+from pipelines.report import report
+from pipelines.resuming import check_thaws
+from pipelines.run import carry_out
+from pipelines.runs import Run
+from pipelines.submissions import Submission, Submissions
+from stages.store import Store
+
+
+def drive(run: Run, number: int) -> ExitCode:
+    """Carry out a submission; returns how that ended."""
+    submissions = Submissions(run)
+    submission = submissions.read(number)
+    if submission is None:
+        raise RefusedError(f"run {run.name} has no submission {number} in {run.store.url}", then="neo list")
+    try:
+        plan = _checked(run, submission)
+    except CommandError as refusal:
+        submissions.end_without_attempt(number, refusal.code, str(refusal), refusal.then)
+        raise
+    answer = Answer(as_json=False)
+    answer.say(plan_table(plan, graph=False), in_words(plan))
+    if not plan.to_make:
+        submissions.end_without_attempt(number, ExitCode.DONE, in_words(plan), f"neo show {run.request.pipeline}")
+        return ExitCode.DONE
+    site = submission.place.seen_from_inside()
+    result = carry_out(plan, site, lambda board: Display(answer.console, board), machines(), job=submission.job)
+    answer.say(*report(plan, result, site))
+    return result.code
+
+
+def _checked(run: Run, submission: Submission) -> Plan:
+    """The plan as things stand. Raises `CommandError` where this is not the place to carry it out."""
+    if differences := Versions.here().differences(submission.versions):
+        raise RefusedError(
+            f"the cluster of site {submission.place.name!r} has other versions than the command that submitted: "
+            f"{'; '.join(differences)} ('here' is the cluster). Give both the same, or let the site send the code "
+            'along (code = "wheel")',
+            then=f"neo submit {run.name}",
+        )
+    if missing := [name for name in submission.place.secrets if name not in os.environ]:
+        raise RefusedError(
+            f"the machines of site {submission.place.name!r} lack the environment variables {', '.join(missing)}, "
+            "which it names as secrets; they belong into the machines' own environment",
+            then=f"neo submit {run.name}",
+        )
+    plan = decide(run.request, run.store)
+    check_thaws(plan)
+    return plan
+
+
+def main() -> int:
+    """The program."""
+    store, run, number = sys.argv[1:]
+    try:
+        return int(drive(Run(Store(store), run), int(number)))
+    except CommandError as refusal:
+        sys.stderr.write(f"neo: {refusal}\n")
+        return int(refusal.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
