@@ -105,7 +105,7 @@ class StepState:
     def pause(self) -> None:
         """Nobody is at it any more: it goes on, if ever, from what is committed."""
         self.status = "interrupted" if self.status == "running" else self.status
-        self.at_step, self.under_way = None, {}
+        self.at_step, self.under_way, self.waits_for = None, {}, ""
 
 
 class Scoreboard:
@@ -163,8 +163,6 @@ class Scoreboard:
 
     def line(self, state: StepState) -> str:
         """What happens in one step, in words: phase, parts, rate, balance."""
-        if state.waits_for:
-            return f"waits for {state.waits_for}"
         said = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
         return ", ".join(said) or state.reason.partition("\n")[0]
 
@@ -175,7 +173,9 @@ class Scoreboard:
 
 
 def progress(state: StepState) -> str:
-    """How far a step is, in parts or in optimizer steps."""
+    """How far a step is, in parts or in optimizer steps, or whom it waits for."""
+    if state.waits_for:
+        return f"waits for {state.waits_for}"
     if state.status in ("committed", "reused"):
         return ""
     at_step = state.committed_step if state.at_step is None else state.at_step
