@@ -62,8 +62,8 @@ class RayContext(GatheringContext):
     resources: Resources
     board: ActorHandle
 
-    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str) -> Mapping[str, PartRecord]:
-        return Spread(self.making, work, phase, self.resources.parts, self.board).make(parts)
+    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
+        Spread(self.making, work, phase, self.resources.parts, self.board).make(parts, keep)
 
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
         run_gang(self.making, rank_main, self.resources.gang, self.board)

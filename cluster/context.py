@@ -25,18 +25,19 @@ class GatheringContext(ABC):
     records: list[PartRecord] = field(default_factory=list, kw_only=True)
 
     @abstractmethod
-    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str) -> Mapping[str, PartRecord]:
-        """Make all these parts and return their records by name, or raise once none is under way."""
+    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
+        """Make all these parts, handing each record to `keep` as it comes, or raise once none is under way."""
 
     @abstractmethod
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
         """Run `rank_main` in each rank of a new group, or raise once none is running."""
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
-        found = self.making.open_phase(phase, over, self.post)
-        missing = [part for part in over if found[part.name] is None]
-        made = self.make_parts(work, missing, phase) if missing else {}
-        records = tuple(found[part.name] or made[part.name] for part in over)
+        recorded = self.making.open_phase(phase, over, self.post)
+        missing = [part for part in over if part.name not in recorded.found]
+        if missing:
+            self.make_parts(work, missing, phase, recorded.add)
+        records = tuple(recorded.found[part.name] for part in over)
         self.records.extend(records)
         return records
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -42,8 +42,9 @@ class LocalContext(GatheringContext):
 
     layout: GangLayout
 
-    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str) -> Mapping[str, PartRecord]:
-        return {part.name: self.making.make_part(work, phase, part, self.post) for part in parts}
+    def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
+        for part in parts:
+            keep(self.making.make_part(work, phase, part, self.post))
 
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""

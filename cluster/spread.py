@@ -7,7 +7,7 @@ that made the part, so whatever happens here afterwards, a recorded part stays r
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -91,10 +91,10 @@ class Spread:
         self._in_flight: dict[Any, Part] = {}
         self._deaths: Counter[str] = Counter()
         self._failure: Failure | None = None
-        self._made: dict[str, PartRecord] = {}
+        self._num_made = 0
 
-    def make(self, parts: Sequence[Part]) -> Mapping[str, PartRecord]:
-        """Make all parts and return their records by name.
+    def make(self, parts: Sequence[Part], keep: Callable[[PartRecord], None]) -> None:
+        """Make all parts, handing each record to `keep` as it comes.
 
         Where one fails, those under way are waited for and then `StageError` is raised with its name and cause;
         where the run is to stop, `InterruptedRunError`.
@@ -106,15 +106,17 @@ class Spread:
             if not self._in_flight:
                 break
             for ref in ray.wait(list(self._in_flight), timeout=SECONDS_BETWEEN_LOOKS)[0]:
-                self._take_back(ref, waiting)
+                record = self._take_back(ref, waiting)
+                if record is not None:
+                    self._num_made += 1
+                    keep(record)
         if self._failure is not None:
             raise self._failure.error()
-        if len(self._made) < len(parts):
+        if self._num_made < len(parts):
             raise InterruptedRunError(
-                f"step {self._errand.making.step!r}: stopped with {len(parts) - len(self._made)} of {len(parts)} parts "
+                f"step {self._errand.making.step!r}: stopped with {len(parts) - self._num_made} of {len(parts)} parts "
                 f"of phase {self._errand.phase!r} to go; those made are kept"
             )
-        return self._made
 
     def _hand_out(self, waiting: deque[Part]) -> None:
         bound = self._resources.max_parallel or _num_parts_at_once(self._resources) + NUM_PARTS_QUEUED_AHEAD
@@ -123,14 +125,15 @@ class Spread:
             named = self._task.options(name=self._errand.name(part))
             self._in_flight[named.remote(self._packed, part, self._board)] = part
 
-    def _take_back(self, ref: Any, waiting: deque[Part]) -> None:
+    def _take_back(self, ref: Any, waiting: deque[Part]) -> PartRecord | None:
         part = self._in_flight.pop(ref)
         outcome = self._outcome(ref, part, waiting)
         if isinstance(outcome, PartRecord):
-            self._made[part.name] = outcome
-        elif outcome is not None and self._failure is None:
+            return outcome
+        if outcome is not None and self._failure is None:
             self._failure = outcome
             self._board.abandon.remote(self._errand.key)
+        return None
 
     def _outcome(self, ref: Any, part: Part, waiting: deque[Part]) -> Outcome:
         name = self._errand.name(part)

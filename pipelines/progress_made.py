@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.artifact import STEPS_PHASE, artifact_folder
+from stages.phase_records import PhaseRecords, listed_parts
 from stages.store import Store
 from stages.store_errors import TornRecordError
 
@@ -39,31 +40,21 @@ class Progress:
 def progress_made(store: Store, stage: str, fingerprint: str) -> Progress:
     """Read the phases and records of an artifact under way."""
     folder = artifact_folder(stage, fingerprint)
-    recorded: dict[str, int] = {}
-    for key in store.keys(f"{folder}/records/"):
-        if key.endswith(".json"):
-            phase = key.removeprefix(f"{folder}/records/").partition("/")[0]
-            recorded[phase] = recorded.get(phase, 0) + 1
-    num_checkpoints = recorded.pop(STEPS_PHASE, 0)
-    phases = {phase: (recorded.get(phase, 0), _num_listed(store, folder, phase)) for phase in _phases(store, folder)}
-    return Progress(phases=phases, at_step=_last_step(store, folder, num_checkpoints))
+    phases = {phase: _phase_progress(store, folder, phase) for phase in store.folders(f"{folder}/phases/")}
+    return Progress(phases=phases, at_step=_last_step(store, folder))
 
 
-def _phases(store: Store, folder: str) -> list[str]:
-    return [name for name in store.folders(f"{folder}/phases/") if name != STEPS_PHASE]
+def _phase_progress(store: Store, folder: str, phase: str) -> tuple[int, int]:
+    """(parts recorded, parts listed)."""
+    names = listed_parts(store, folder, phase)
+    return PhaseRecords(store, folder, phase, names, may_write=lambda: False).num_recorded(), len(names)
 
 
-def _num_listed(store: Store, folder: str, phase: str) -> int:
-    try:
-        return len(store.read_json(f"{folder}/phases/{phase}/parts.json") or ())
-    except TornRecordError:
-        return 0
-
-
-def _last_step(store: Store, folder: str, num_checkpoints: int) -> int | None:
-    for number in reversed(range(num_checkpoints)):
+def _last_step(store: Store, folder: str) -> int | None:
+    keys = [key for key in store.keys(f"{folder}/records/{STEPS_PHASE}/") if key.endswith(".json")]
+    for key in reversed(keys):
         try:
-            record = store.read_json(f"{folder}/records/{STEPS_PHASE}/{number:06d}.json")
+            record = store.read_json(key)
         except TornRecordError:
             continue
         if record is not None:

@@ -5,16 +5,18 @@ Owns the shapes of records and manifests and the reading of artifacts. `stages/m
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.fingerprint import SHOWN_DIGITS, digest
+from stages.fingerprint import SHOWN_DIGITS, canonical_bytes
 from stages.store import Store, StoreError
 
 STEPS_PHASE = "steps"
@@ -45,11 +47,17 @@ class ItemBalance(_Record):
         return self.kept + self.num_dropped + self.num_failed
 
     def __add__(self, other: ItemBalance) -> ItemBalance:
-        return ItemBalance(
-            kept=self.kept + other.kept,
-            dropped=dict(sorted((Counter(self.dropped) + Counter(other.dropped)).items())),
-            failed=dict(sorted((Counter(self.failed) + Counter(other.failed)).items())),
-        )
+        return total((self, other))
+
+
+def total(balances: Iterable[ItemBalance]) -> ItemBalance:
+    """All of them together."""
+    kept, dropped, failed = 0, Counter[str](), Counter[str]()
+    for balance in balances:
+        kept += balance.kept
+        dropped.update(balance.dropped)
+        failed.update(balance.failed)
+    return ItemBalance(kept=kept, dropped=dict(sorted(dropped.items())), failed=dict(sorted(failed.items())))
 
 
 class FileEntry(_Record):
@@ -119,8 +127,13 @@ class Manifest(_Record):
 
 
 def content_digest(parts: tuple[PartRecord, ...]) -> str:
-    """sha256 over what the parts hold, 64 hex digits."""
-    return digest([part.content for part in parts], "parts")
+    """sha256 over what the parts hold, 64 hex digits: that of the canonical bytes of their list."""
+    spelled = hashlib.sha256(b"[")
+    for number, part in enumerate(parts):
+        spelled.update(b"," if number else b"")
+        spelled.update(canonical_bytes(part.content, f"part {part.phase}/{part.part}"))
+    spelled.update(b"]")
+    return spelled.hexdigest()
 
 
 def artifact_folder(stage: str, fingerprint: str) -> str:
@@ -208,10 +221,28 @@ class Artifact:
 AnyArtifact = TypeVar("AnyArtifact", bound=Artifact)
 
 
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The manifest as JSON with sorted keys, a line for each part: people read it, and parts may be many thousand."""
+    fields = manifest.model_dump(mode="json", exclude={"parts"})
+    spelled = {name: _spelled(value, indent=2).replace("\n", "\n  ") for name, value in fields.items()}
+    lines = (_spelled(part.model_dump(mode="json")) for part in manifest.parts)
+    spelled["parts"] = "[\n    {}\n  ]".format(",\n    ".join(lines))
+    return "{{\n{}\n}}\n".format(",\n".join(f'  "{name}": {spelled[name]}' for name in sorted(spelled))).encode()
+
+
+def _spelled(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
 def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
     """The manifest committed under a fingerprint, or None: then there is no such artifact."""
-    raw = store.read_json(f"{artifact_folder(stage, fingerprint)}/manifest.json")
-    return None if raw is None else Manifest.model_validate(raw)
+    key = f"{artifact_folder(stage, fingerprint)}/manifest.json"
+    data = store.read(key)
+    try:
+        return None if data is None else Manifest.model_validate_json(data)
+    except ValidationError:
+        store.read_json(key)  # raises where it does not even parse, and says why
+        raise
 
 
 def open_artifact(store: Store, stage: str, fingerprint: str, kind: type[AnyArtifact]) -> AnyArtifact:

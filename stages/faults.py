@@ -47,6 +47,7 @@ POINTS: Final = frozenset(
         "claim.released",
         "inputs.noted",
         "phase.listed",
+        "phase.gathered",
         "part.files_written",
         "part.uploaded",
         "part.recorded",

@@ -8,6 +8,7 @@ record, they are folded into the manifest. Any of it may be killed at any instan
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import socket
 import tempfile
@@ -19,15 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
+from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
 from stages.claims import Claim, superseded
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
 from stages.faults import fault_point
+from stages.phase_records import PhaseRecords, read_record, record_key
 from stages.store import Store, StoreError, first_missing
-from stages.store_errors import TornRecordError, local_disk_errors
+from stages.store_errors import local_disk_errors
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 
@@ -46,40 +46,40 @@ class Making:
     claim: Claim | None = None
     """Under which it is made: asked before each commit. None where nobody else can make it."""
 
-    def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> dict[str, PartRecord | None]:
-        """List the parts of a phase, create-exclusively; returns the record of each, None where it is to be made.
+    def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> PhaseRecords:
+        """List the parts of a phase, create-exclusively; returns what is recorded of them.
 
         Raises `StageError` if the list differs from the one committed before: parts are a pure function of the
         recipe and the inputs, so a difference is a fault of the stage.
         """
-        listed = [part.model_dump() for part in parts]
+        listed = _a_line_each(parts)
         key = f"{self.folder}/phases/{phase}/parts.json"
         with fault_point("phase.listed", key):
-            ours = self.store.create_json(key, listed)
-        if not ours and self.store.read_json(key) != listed:
+            is_new = self.store.create(key, listed)
+        if not is_new and self.store.read(key) != listed and self.store.read_json(key) != json.loads(listed):
             raise StageError(
                 f"step {self.step!r}: the parts of phase {phase!r} are not those listed in {key}; "
                 "the stage's code changed without raising its number, or its parts depend on chance"
             )
-        records = {part.name: self.record(phase, part.name) for part in parts}
-        done = [record for record in records.values() if record is not None]
-        items = sum((record.items for record in done), ItemBalance())
+        records = PhaseRecords(self.store, self.folder, phase, [part.name for part in parts], self._is_held)
+        if not is_new:
+            records.read()
+        done = records.found.values()
+        items = total(record.items for record in done)
         post(PhaseOpened(step=self.step, phase=phase, num_parts=len(parts), num_recorded=len(done), items=items))
         return records
 
     def record(self, phase: str, part: str) -> PartRecord | None:
         """The record of a part, or None. A record that does not parse is moved aside and its part made again."""
-        key = self._record_key(phase, part)
-        try:
-            raw = self.store.read_json(key)
-            return None if raw is None else PartRecord.model_validate(raw)
-        except (TornRecordError, ValidationError):
-            with fault_point("record.set_aside", key):
-                self.store.set_aside(key)
-            return None
+        return read_record(self.store, self._record_key(phase, part))
 
     def make_part(self, work: PartWork, phase: str, part: Part, post: Post) -> PartRecord:
-        """Do the work on one part and record it; returns the record that counts, ours or an earlier one."""
+        """Do the work on one part and record it, unless it is recorded; returns the record that counts."""
+        record = self.record(phase, part.name) or self._make_part(work, phase, part, post)
+        post(PartRecorded(step=self.step, phase=phase, part=part.name, items=record.items))
+        return record
+
+    def _make_part(self, work: PartWork, phase: str, part: Part, post: Post) -> PartRecord:
         with scratch_folder(f"{self.step}-{part.name}") as scratch:
             draft = Draft(scratch=scratch, report=self._reporter(phase, part, post))
             started = time.monotonic()
@@ -98,14 +98,15 @@ class Making:
                 made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
             )
         self.check_claim()
-        winner = self._create_record(self._record_key(phase, part.name), record, "part.recorded")
-        post(PartRecorded(step=self.step, phase=phase, part=part.name, items=winner.items))
-        return winner
+        return self._create_record(self._record_key(phase, part.name), record, "part.recorded")
 
     def check_claim(self) -> None:
         """Raises `SupersededError` where another attempt took over the making of this artifact."""
         if self.claim is not None:
             self.claim.check(self.step)
+
+    def _is_held(self) -> bool:
+        return self.claim is None or not self.claim.superseded_by()
 
     def num_checkpoints(self) -> int:
         """How many checkpoints are committed. Each has a known key, so nothing depends on listing."""
@@ -210,7 +211,7 @@ class Making:
         return PartRecord.model_validate(self.store.read_json(key))
 
     def _record_key(self, phase: str, part: str) -> str:
-        return f"{self.folder}/records/{phase}/{part}.json"
+        return record_key(self.folder, phase, part)
 
     def _checkpoint_key(self, number: int) -> str:
         return self._record_key(STEPS_PHASE, _numbered(number))
@@ -293,6 +294,12 @@ def scratch_folder(label: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _a_line_each(parts: Sequence[Part]) -> bytes:
+    """The list of parts as JSON that people can read, however many there are."""
+    lines = (json.dumps(part.model_dump(), sort_keys=True, ensure_ascii=False, allow_nan=False) for part in parts)
+    return "[\n{}\n]\n".format(",\n".join(lines)).encode()
 
 
 def _numbered(number: int) -> str:

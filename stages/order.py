@@ -19,14 +19,15 @@ from pydantic import ValidationError
 from stages.artifact import (
     Artifact,
     InputRecord,
-    ItemBalance,
     Manifest,
     PartRecord,
     artifact_folder,
     content_digest,
     describe_inputs,
+    manifest_bytes,
     open_artifact,
     read_manifest,
+    total,
 )
 from stages.claims import Claimant
 from stages.contract import Recipe, StageContext, StageError
@@ -170,7 +171,7 @@ def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[Par
         recipe=order.recipe.model_dump(mode="json"),
         inputs=dict(inputs),
         parts=records,
-        items=sum((record.items for record in records if record.phase == last_phase), ItemBalance()),
+        items=total(record.items for record in records if record.phase == last_phase),
         content=content_digest(records),
         versions=versions(),
         provenance={"run": order.run, "attempt": order.attempt, **order.provenance},
@@ -207,7 +208,7 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
 def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
     key = f"{order.folder}/manifest.json"
     with fault_point("artifact.manifest_created", key):
-        ours = order.store.create_json(key, manifest.model_dump(mode="json"))
+        ours = order.store.create(key, manifest_bytes(manifest))
     if ours:
         return manifest
     winner = read_manifest(order.store, order.stage.name, order.fingerprint)

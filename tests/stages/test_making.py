@@ -1,12 +1,13 @@
 """Parts, records, manifests: what is made once stays, and what no record names does not exist."""
 
+import json
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cluster.local import local_context
-from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_manifest
+from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_manifest, total
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
 from stages.order import StepOrder, carry_out
 from stages.step import BindError, stage
@@ -134,6 +135,26 @@ def test_a_torn_manifest_is_moved_aside_and_folded_again(tmp_path: Path, calls: 
     again, _ = make(step, store, "run-2")
     assert again.content == whole.content and again.parts == whole.parts
     assert (folder / "manifest.json.torn-0").is_file()
+
+
+def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_order(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("r\u00e9d\n", "blue", "green")))
+    manifest, _ = make(step, store)
+    data = store.read(f"artifacts/make_words/{step.fingerprint[:12]}/manifest.json")
+    assert list(json.loads(data)) == sorted(type(manifest).model_fields)
+    assert [json.loads(line.strip().rstrip(b",")) for line in data.splitlines() if b'"phase": "write"' in line] == [
+        part.model_dump(mode="json") for part in manifest.parts
+    ]
+    assert read_manifest(store, "make_words", step.fingerprint) == manifest
+
+
+def test_balances_are_added_reason_by_reason() -> None:
+    one = ItemBalance(kept=1, dropped={"tiny": 2}, failed={"gone": 1})
+    two = ItemBalance(kept=2, dropped={"dull": 1, "tiny": 1})
+    both = ItemBalance(kept=3, dropped={"dull": 1, "tiny": 3}, failed={"gone": 1})
+    assert total([one, two]) == one + two == both
+    assert total([]) == ItemBalance()
 
 
 def test_the_balance_of_a_part_must_account_for_every_item(tmp_path: Path, calls: Path) -> None:
