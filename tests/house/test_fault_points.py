@@ -58,7 +58,7 @@ PLACES = {
     "checkpoint.deleted": {"stages/making.py:delete_checkpoint"},
     "outbox.appended": {"pipelines/outbox.py:append"},
     "outbox.marked_sent": {"pipelines/outbox.py:mark_sent"},
-    "tracker.op_sent": {"pipelines/courier.py:_deliver_all"},
+    "tracker.op_sent": {"pipelines/courier.py:_tell"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""
 
