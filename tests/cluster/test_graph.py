@@ -207,7 +207,7 @@ def test_parts_under_way_stay_within_the_sites_bound(tmp_path: Path, diary: Path
     assert Run(site, tmp_path, [step]).carry_out()["slow"].ending == "committed"
     moments = [(int(path.suffix[1:]), 1 if path.name.startswith("begun") else -1) for path in diary.iterdir()]
     under_way = [sum(change for _, change in sorted(moments)[:count]) for count in range(1, len(moments) + 1)]
-    assert max(under_way) == 2
+    assert max(under_way) <= 2
 
 
 def test_a_killed_rank_is_replaced_from_the_last_checkpoint_and_a_failing_one_is_named(
