@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from neo_model.attention import Backend
+from neo_model.attention import Backend, BackendUnavailableError
 from neo_model.batch import IGNORED, Batch, assemble, ensure_image
 from neo_model.config import PATCH_PX, PATCH_VALUES, NeoConfig
 from neo_model.model import NeoModel
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         for difference in check(options.folder, options.backend):
             sys.stdout.write(f"{difference}\n")
             first_out = first_out or (None if difference.within else difference)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BackendUnavailableError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     verdict = "all within fp32 rounding" if first_out is None else f"first to differ: {first_out.name}"

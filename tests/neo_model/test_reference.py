@@ -57,6 +57,8 @@ def test_what_cannot_be_compared_is_no_success(tmp_path: Path, capsys: pytest.Ca
     save_file(tensors, tmp_path / "tied_small" / "model.safetensors")
     assert reference.main(["check", str(tmp_path)]) == 1
     assert "1 missing: language_model.model.norm.weight" in capsys.readouterr().err
+    assert reference.main(["check", str(GOLDEN / "tied_small"), "--backend", "flex"]) == 1
+    assert "flex: FlexAttention cannot be trained on cpu" in capsys.readouterr().err
 
 
 def _changed_bases(factor: float, name: str) -> Callable[..., object]:
