@@ -10,7 +10,7 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 JobState = Literal["waiting", "running", "ended", "absent"]
+STATES: Mapping[str, JobState] = {"PENDING": "waiting", "RUNNING": "running"}
+"""Of Ray's words; the others are ends."""
 STOP_GRACE_SECONDS = 120
 """From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -48,13 +50,12 @@ class Jobs:
     def submit(self, job: str, module: str, arguments: Sequence[str]) -> bool:
         """Start `python -m module arguments` on the cluster. False if there is, or was, a job of this name."""
         command = f"exec {shlex.join([self._python, '-m', module, *arguments])}"
+        client = self._client
         try:
-            self._client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
-        except RuntimeError as error:
+            client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
+        except Exception as error:
             if "already exists" in str(error):  # Ray says it as an internal error, HTTP 500
                 return False
-            raise self._failed(f"job {job} was not taken", error) from error
-        except Exception as error:
             raise self._failed(f"job {job} was not taken", error) from error
         return True
 
@@ -63,7 +64,7 @@ class Jobs:
         status = self._details(job).get("status")
         if status is None:
             return "absent"
-        return {"PENDING": "waiting", "RUNNING": "running"}.get(str(status), "ended")  # type: ignore[return-value]
+        return STATES.get(str(status), "ended")
 
     def last_words(self, job: str) -> str:
         """What Ray says of how a job ended, with the end of what it printed."""
@@ -71,12 +72,32 @@ class Jobs:
 
     def stop(self, job: str) -> bool:
         """SIGTERM to a job, SIGKILL after a grace. False where it is not running."""
+        client = self._client
         try:
-            return bool(self._client.stop_job(job))
-        except RuntimeError as error:
+            return bool(client.stop_job(job))
+        except Exception as error:
             if "does not exist" in str(error):
                 return False
             raise self._failed(f"job {job} could not be stopped", error) from error
+
+    def ray_version(self) -> str:
+        """Version of the cluster's Ray. Raises `JobError` where the server does not answer."""
+        client = self._client
+        try:
+            # `get_version` tells the version of the interface; the request that it makes tells Ray's as well.
+            return str(client._do_request("GET", "/api/version").json()["ray_version"])
+        except Exception as error:
+            raise self._failed("the job server did not say its version", error) from error
+
+    def is_open_to_all(self) -> bool:
+        """Whether the server answers those who show no token."""
+        from urllib.request import urlopen
+
+        try:
+            with urlopen(f"{self._client.get_address()}/api/jobs/", timeout=SECONDS_TO_ANSWER) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     @cached_property
     def _client(self) -> JobSubmissionClient:
@@ -90,13 +111,12 @@ class Jobs:
             raise self._failed("there is no job server", error) from error
 
     def _details(self, job: str) -> dict[str, Any]:
+        client = self._client
         try:
-            details = self._client.get_job_info(job)
-        except RuntimeError as error:
-            if "does not exist" in str(error) or "404" in str(error):
+            details = client.get_job_info(job)
+        except Exception as error:
+            if "does not exist" in str(error):
                 return {}
-            raise self._failed(f"nothing is known of job {job}", error) from error
-        except OSError as error:
             raise self._failed(f"nothing is known of job {job}", error) from error
         return {"status": details.status, "message": details.message}
 

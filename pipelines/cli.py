@@ -10,6 +10,7 @@ import typer
 from pipelines.commands.answer import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
+from pipelines.commands.doctor import doctor
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
 from pipelines.commands.mirror import mirror_
@@ -47,6 +48,7 @@ app.command("logs")(logs)
 app.command("show")(show)
 app.command("trace")(trace)
 app.command("audit")(audit)
+app.command("doctor")(doctor)
 app.command("list")(list_)
 app.command("mirror")(mirror_)
 

@@ -170,6 +170,12 @@ def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(clust
     assert cluster.run.end(1).reason == "stopped at once, being asked twice"
 
 
+def test_the_doctor_finds_a_cluster_that_wants_a_token(cluster: OnCluster) -> None:
+    document = cluster.neo("doctor", "--json").json
+    (found,) = (finding for finding in document["findings"] if finding["name"] == "ray")
+    assert found["verdict"] == "ok" and found["said"].endswith("with a token"), found
+
+
 def test_a_driver_with_other_versions_refuses_and_the_command_says_so(
     cluster: OnCluster, site: NeoSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
