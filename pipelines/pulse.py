@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipelines.courier import bury_dead
 from pipelines.runs import Run
 from stages.liveness import Heart, Observer
+from stages.store_errors import StoreError
 
 
 class Pulse:
@@ -29,24 +31,30 @@ class Pulse:
         self._others_may_live = number > 1
         self._heart = Heart(run.store, run.beat_key(number), self._listen)
 
-    def end(self) -> None:
-        """No beat comes after this."""
+    def end(self) -> str:
+        """No beat comes after this. Returns why the attempt is no longer the run's, or ''."""
         self._heart.stop()
+        with suppress(StoreError):
+            self._notice_burial()
+        return self.superseded
 
     def _listen(self) -> None:
         if not self.stop.is_set():
-            self._hear()
+            self._notice_burial()
+            if self.superseded:
+                self._stop(f"{self.superseded}. Stopping; what is committed stays.")
+            elif self._run.stop_asked(self._number):
+                self._stop("Asked to stop by `neo cancel`: stopping at the next commit; what is committed stays.")
         if self._others_may_live:
             self._others_may_live = not bury_dead(self._run, self._observer, but=self._number)
 
-    def _hear(self) -> None:
+    def _notice_burial(self) -> None:
+        """Others may have said how this attempt ended: killed, since they saw no sign of life."""
         if (end := self._run.end(self._number)) is not None:
+            later = self._run.num_attempts
             self.superseded = f"another command took this attempt for dead ({end.reason})"
-            if self._run.num_attempts > self._number:
-                self.superseded = f"superseded by attempt {self._run.num_attempts} of run {self._run.name}"
-            self._stop(f"{self.superseded}. Stopping; what is committed stays.")
-        elif self._run.stop_asked(self._number):
-            self._stop("Asked to stop by `neo cancel`: stopping at the next commit. Nothing that is committed is lost.")
+            if later > self._number:
+                self.superseded = f"superseded by attempt {later} of run {self._run.name}"
 
     def _stop(self, words: str) -> None:
         self._say(words)

@@ -120,9 +120,9 @@ def carry_out(
     journal.note(f"attempt {number} begins on site {site.name!r}: {', '.join(plan.to_make)} to make")
     with journal.kept():
         outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, say, on_event, pulse.stop), run_graph)
-        if pulse.superseded and outcome == "interrupted":
-            outcome, failure = "superseded", pulse.superseded
-        pulse.end()
+        superseded = pulse.end()
+        if superseded and outcome != "done":
+            outcome, failure = "superseded", superseded
         reason = failure or next((ending.reason for ending in endings.values() if ending.ending in ENDED_EARLY), "")
         journal.note(f"attempt {number}: {outcome} {reason}".rstrip())
     writer.close()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,14 @@ class RayHome(Golden):
     """A home whose commands run on Ray: of their own, or a cluster at an address."""
 
     address: str = "local"
+    recipe: Sequence[str] = WORDS
+    """What `neo run` is typed with."""
+    num_started: int = 0
 
     def start(self, *words: str, **environment: str) -> "Driver":
-        """Type `neo run` of the small recipe, and go on while it runs."""
-        number = len(self.commands)
+        """Type `neo run` of the recipe, and go on while it runs."""
+        number = self.num_started
+        self.num_started += 1
         trace = self.folder / "traces" / str(number)
         trace.mkdir(parents=True, exist_ok=True)
         site = self.folder / "site.toml"
@@ -43,7 +47,7 @@ class RayHome(Golden):
         said_in = self.folder / f"said-{number}.txt"
         with said_in.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.cli", "run", *WORDS, *words, "--site", str(site)],
+                [sys.executable, "-m", "pipelines.cli", "run", *self.recipe, *words, "--site", str(site)],
                 cwd=ROOT,
                 env=os.environ | {"NEO_FAULT_TRACE": str(trace), MARK: str(self.folder)} | environment,
                 stdout=file,

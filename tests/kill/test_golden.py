@@ -7,6 +7,7 @@ from tests.kill.invariants import hold_at_the_end
 PASSED_BY_OTHERS = {
     "cancel.asked": "`neo cancel` asks",
     "job.submitted": "`neo submit` submits",
+    "phase.gathered": "only records of 256 parts are copied together",
     "record.set_aside": "only what is torn or outdated is set aside",
 }
 """Points that a run which nothing disturbs does not come by, and why."""
