@@ -58,6 +58,9 @@ class GangRank:
         self.next_checkpoint += 1
         return record
 
+    def keep_log(self, name: str, text: str) -> None:
+        self.making.keep_log(name, text)
+
     def standing(self) -> list[PartRecord]:
         return self.making.standing_checkpoints()
 

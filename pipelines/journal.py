@@ -1,7 +1,8 @@
 """What an attempt said, kept in the store, so that it outlives the machines: the driver's lines, and tracebacks.
 
 Owns `runs/<run>/logs/<attempt>/`: `driver/<n>.txt` holds the lines of some seconds, `<step>.txt` the traceback of a
-step that failed. Lines are written by a thread; a dead store costs lines, never a step.
+step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. Lines are written by a thread; a dead store
+costs lines, never a step.
 """
 
 from __future__ import annotations
@@ -97,6 +98,14 @@ def read_traceback(run: Run, attempt: int, step: str) -> str | None:
     """The traceback of a step that failed in an attempt, or None."""
     data = run.store.read(log_key(run, attempt, step))
     return None if data is None else data.decode(errors="replace")
+
+
+def read_stacks(run: Run, attempt: int, step: str) -> dict[str, str]:
+    """What the threads of ranks were doing that were taken to hang, by the name of the text."""
+    folder = f"{run.folder}/logs/{attempt}/"
+    keys = [key for key in run.store.keys(folder) if key.startswith(f"{folder}{step}.rank")]
+    texts = {key.removeprefix(folder).removesuffix(".txt"): run.store.read(key) or b"" for key in keys}
+    return {name: data.decode(errors="replace") for name, data in texts.items()}
 
 
 def log_key(run: Run, attempt: int, step: str) -> str:

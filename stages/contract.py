@@ -94,6 +94,8 @@ class GangLayout(BaseModel):
     """Recompute block activations in the backward pass."""
     num_loader_workers: int = Field(default=0, ge=0)
     """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
+    max_silent_seconds: float = Field(default=3600, gt=0)
+    """Longest time that a rank may take from step to step, commits included, before it is taken to hang."""
 
 
 class Rank(Protocol):
@@ -126,6 +128,9 @@ class Rank(Protocol):
         Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has gone on
         from the same checkpoint and committed first.
         """
+
+    def keep_log(self, name: str, text: str) -> None:
+        """Keep a text for people beside the logs of this attempt, where `neo logs` finds it."""
 
     def standing(self) -> list[PartRecord]:
         """The committed checkpoints whose files are still there, in order."""

@@ -8,6 +8,7 @@ record, they are folded into the manifest. Any of it may be killed at any instan
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import socket
@@ -185,6 +186,15 @@ class Making:
         if rank == 0:
             post(CheckpointCommitted(step=self.step, at_step=step))
         return winner
+
+    def keep_log(self, name: str, text: str) -> None:
+        """Keep a text for people beside the logs of this attempt: `runs/<run>/logs/<attempt>/<step>.<name>.<n>.txt`."""
+        run, _, number = self.attempt.rpartition("-")
+        for again in itertools.count():
+            key = f"runs/{run}/logs/{number}/{self.step}.{name}.{again}.txt"
+            with fault_point("log.kept", key):
+                if self.store.create(key, text.encode()):
+                    return
 
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         """Copy a record's files whose names begin with `prefix` into `folder`. Raises `StoreError` if damaged."""

@@ -11,7 +11,7 @@ from pipelines.commands.answer import Answer, JsonOption, RunArgument, SiteOptio
 from pipelines.courier import settle
 from pipelines.display import clean
 from pipelines.exits import BadCommandError
-from pipelines.journal import read_journal, read_traceback
+from pipelines.journal import read_journal, read_stacks, read_traceback
 from pipelines.refs import find_run
 from pipelines.resuming import go_on
 from pipelines.runs import AttemptRecord, Run
@@ -40,11 +40,14 @@ def logs(
     steps = [step] if step else [one.name for one in found.request.steps]
     end = found.end(record.number)
     tracebacks = {name: text for name in steps if (text := read_traceback(found, record.number, name))}
+    stacks = {name: text for step_name in steps for name, text in read_stacks(found, record.number, step_name).items()}
     lines = [line for line in read_journal(found, record.number) if step is None or _is_about(line, step)]
     ended = f"{end.outcome}{f': {end.reason}' if end.reason else ''}" if end else found.state()
     answer.say(Text(clean(f"{found.name}, attempt {record.number} on {record.host}: {ended}"), "bold"))
     for name, text in tracebacks.items():
         answer.say("", Text(f"{name} failed:", "red"), text.rstrip())
+    for name, text in stacks.items():
+        answer.say("", Text(f"{name} hung:", "red"), text.rstrip())
     answer.say("", *lines)
     document = {
         "run": found.name,
@@ -52,6 +55,7 @@ def logs(
         "outcome": end.outcome if end else found.state(),
         "reason": end.reason if end else "",
         "tracebacks": tracebacks,
+        "stacks": stacks,
         "lines": lines,
     }
     then = go_on(found) if end and end.outcome != "done" else f"neo status {found.name}"

@@ -30,6 +30,7 @@ from stages.training.loader import MicroBatch, StepLoader, ahead
 from stages.training.meter import Meter
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
+from stages.training.watchdog import Watchdog
 from stages.training.weights import weight_digests
 
 REPORT_EVERY_STEPS: Final = 10
@@ -53,9 +54,10 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
     before = weight_digests(engine.parameters(), trainable)
     checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader))
     steps = range(checkpoints.restore(), recipe.num_steps)
-    with ahead(loader.load, steps, rank.layout.num_loader_workers) as loaded:
+    with ahead(loader.load, steps, rank.layout.num_loader_workers) as loaded, Watchdog(rank) as watchdog:
         loop = Loop(rank, recipe, engine, loader, loaded)
         for step in steps:
+            watchdog.alive()
             stop = loop.take(step)
             num_done = step + 1
             if num_done == recipe.num_steps:

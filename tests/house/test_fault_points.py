@@ -31,7 +31,11 @@ PLACES = {
     "submission.recorded": {"pipelines/submissions.py:begin"},
     "job.submitted": {"pipelines/commands/submit.py:_submit"},
     "submission.ended": {"pipelines/submissions.py:end_without_attempt"},
-    "log.kept": {"pipelines/journal.py:_write", "pipelines/journal.py:keep_traceback"},
+    "log.kept": {
+        "pipelines/journal.py:_write",
+        "pipelines/journal.py:keep_traceback",
+        "stages/making.py:keep_log",
+    },
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},
     "inputs.noted": {"stages/order.py:_note_inputs"},

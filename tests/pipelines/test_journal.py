@@ -6,6 +6,7 @@ from pipelines.journal import Journal, read_journal
 from pipelines.runs import Run
 from pipelines.scoreboard import Scoreboard
 from stages.events import StepEnded, StepStarted
+from stages.making import Making
 from stages.store import Store
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.test_run import kill_in_the_middle, the_run
@@ -63,6 +64,17 @@ def test_logs_of_a_step_are_those_of_the_last_attempt_that_spoke_of_it(site: Neo
     assert {line.split("  ")[1] for line in document["lines"]} == {"pairs"}
     assert site.neo("logs", "broken_data", "kept", "--json").json["attempt"] == 2
     assert site.neo("logs", "broken_data", "--attempt", "1", "--json").json["attempt"] == 1
+
+
+def test_stacks_of_a_rank_that_hung_are_shown(site: NeoSite) -> None:
+    site.neo("run", f"{TOYS}:data")
+    run = the_run(site)
+    making = Making(run.store, "artifacts/x/y", step="rows", attempt=f"{run.name}-1")
+    making.keep_log("rank3", "rank 3 of 4 took no step for 60 s")
+    making.keep_log("rank3", "and again")
+    assert "rows.rank3.0 hung:\nrank 3 of 4 took no step for 60 s" in site.neo("logs", "data").out
+    stacks = {"rows.rank3.0": "rank 3 of 4 took no step for 60 s", "rows.rank3.1": "and again"}
+    assert site.neo("logs", "data", "rows", "--attempt", "1", "--json").json["stacks"] == stacks
 
 
 def test_a_killed_attempt_left_its_lines(site: NeoSite) -> None:

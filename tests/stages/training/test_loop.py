@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -263,6 +264,31 @@ def test_old_checkpoints_go_and_their_records_stay(world: SmallWorld) -> None:
     assert [record.facts["step"] for record in making.standing_checkpoints()] == [3, 5, 6]
     gone = [entry.key for record in making.checkpoints()[:2] for entry in record.files]
     assert gone and not [key for key in gone if world.store.size_bytes(key) is not None]
+
+
+def wait_for_ever(rank, step: int) -> None:
+    """Rank 1 finds nothing to do at a step, so rank 0 waits for it in a collective."""
+    from stages.training.loop import Loop
+
+    take = Loop.take
+
+    def take_none(loop, at_step):
+        if at_step == step and rank.rank == 1:
+            threading.Event().wait()
+        return take(loop, at_step)
+
+    Loop.take = take_none
+
+
+def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
+    impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0})
+    with pytest.raises(Exception, match="exit code 71|onnection|peer"):
+        world.make(training(), impatient, trouble=partial(wait_for_ever, step=3))
+    kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
+    assert len(kept) >= 1
+    assert any("took no step for" in text and ("take_none" in text or "all_reduce" in text) for text in kept)
+    assert committed_steps(world, training()) == [2]
+    assert world.make(training(), two_ranks()).content
 
 
 def test_people_can_watch(world: SmallWorld) -> None:

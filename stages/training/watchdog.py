@@ -1,0 +1,67 @@
+"""A rank that waits for ever: noticed by the time since its last step, its stacks kept, its process ended.
+
+Owns the thread that watches one rank from inside. A collective that one rank never enters raises nothing anywhere, so
+time alone tells. Each rank keeps what all its threads were doing, then ends itself, which backends take for a death
+like any other: a new group goes on from the last committed checkpoint.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import time
+from types import TracebackType
+from typing import Final
+
+from stages.contract import Rank
+
+EXIT_CODE: Final = 71
+LOOKS_PER_SILENCE: Final = 20
+"""How often in the longest silence the clock is looked at."""
+
+
+class Watchdog:
+    """Watches while it is entered. `alive` is called once a step."""
+
+    def __init__(self, rank: Rank) -> None:
+        self._rank = rank
+        self._max_silent_seconds = rank.layout.max_silent_seconds
+        self._last_seconds = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def alive(self) -> None:
+        """A step begins."""
+        self._last_seconds = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._max_silent_seconds / LOOKS_PER_SILENCE):
+            silent_seconds = time.monotonic() - self._last_seconds
+            if silent_seconds > self._max_silent_seconds:
+                self._end(silent_seconds)
+
+    def _end(self, silent_seconds: float) -> None:
+        rank = self._rank
+        said = f"rank {rank.rank} of {rank.world_size} took no step for {silent_seconds:.0f} s; its threads were at:"
+        try:
+            rank.keep_log(f"rank{rank.rank}", f"{said}\n\n{self._stacks()}")
+        finally:
+            os._exit(EXIT_CODE)
+
+    def _stacks(self) -> str:
+        """Of all threads, the innermost call first."""
+        path = self._rank.scratch / "stacks.txt"
+        with path.open("w") as file:
+            faulthandler.dump_traceback(file)
+        return path.read_text(encoding="utf-8", errors="replace")
