@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# A run on machines that Slurm lends: Ray is started on all of them, and `neo run` on the first.
+#
+#   sbatch cluster/ray/slurm.sh tiny --site my_slurm.toml
+#
+# The site says `[ray] address = "auto"`, `code = "local"`, and a store that all machines see. When the time is nearly
+# over Slurm sends SIGTERM: the run stops at its next commit (exit code 75), and the job goes back into the queue, where
+# the same command goes on. `scancel --signal=TERM --batch JOB` does the same; `scancel JOB` ends it.
+#SBATCH --job-name=neo
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=96
+#SBATCH --gpus-per-node=8
+#SBATCH --mem=0
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@300
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=neo-%j.txt
+set -euo pipefail
+
+asked=0
+driver=
+trap 'asked=1; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null || true' TERM
+
+INTERRUPTED=75
+PORT=6379
+VENV="${NEO_VENV:-$PWD/.venv}"
+export PATH="$VENV/bin:$PATH" RAY_USAGE_STATS_ENABLED=0
+
+# One token for this job's Ray, so that nobody else on these machines can reach it. srun hands the environment on.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN="$(openssl rand -hex 32)"
+export RAY_AUTH_TOKEN
+# Short, since the path of a Unix socket has at most 107 characters; private to this job.
+export RAY_TMPDIR="/tmp/neo-$SLURM_JOB_ID"
+
+mapfile -t machines < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head="${machines[0]}"
+export RAY_ADDRESS="$head:$PORT"
+
+start_ray() { # MACHINE ARGUMENTS...: Ray on one machine, for as long as this job lasts
+    local machine="$1"
+    shift
+    srun --nodes=1 --ntasks=1 --overlap --nodelist="$machine" \
+        ray start --block --disable-usage-stats --temp-dir="$RAY_TMPDIR" \
+        --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" "$@" &
+}
+
+start_ray "$head" --head --port="$PORT" --include-dashboard=false
+until ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do sleep 2; done
+for machine in "${machines[@]:1}"; do
+    start_ray "$machine" --address="$RAY_ADDRESS"
+done
+
+neo run "$@" &
+driver=$!
+[ "$asked" -eq 0 ] || kill -TERM "$driver"
+code=0
+wait "$driver" || code=$?
+if [ "$asked" -eq 1 ]; then # the signal ended `wait`, the driver is on its way to the next commit
+    code=0
+    wait "$driver" || code=$?
+fi
+
+if [ "$code" -eq "$INTERRUPTED" ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"
