@@ -53,12 +53,22 @@ def resolve_place(store: Store, ref: str) -> tuple[str, str]:
     named = store.ref(ref) if is_well_formed(ref) else None
     if named is not None and "fingerprint" in named:
         return named["stage"], named["fingerprint"]
+    if (unfinished := _unfinished(store, ref)) is not None:
+        return unfinished
     found = resolve(store, ref)
     if found.run is not None:
         target = found.run.request.step(found.run.request.targets[0])
         return target.stage, target.fingerprint
     assert found.artifact is not None
     return found.artifact.manifest.stage, found.artifact.fingerprint
+
+
+def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:
+    """Stage and shown fingerprint of the one artifact that begins so, where it is not committed, or not any more."""
+    stage_wanted, _, start = ref.rpartition("/")
+    candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
+    is_one = len(candidates) == 1 and store.size_bytes(f"{artifact_folder(*candidates[0])}/manifest.json") is None
+    return candidates[0] if is_one else None
 
 
 def is_well_formed(ref: str) -> bool:

@@ -112,7 +112,7 @@ def carry_out(
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepEnded) and event.outcome in ("committed", "reused"):
-            point_name(store, plan.request, event.step, run.name)
+            point_name(store, plan.request, event.step, run.name, made_anew=event.outcome == "committed")
         screen.take(event)
         journal.take(event)
         writer.post(event)
@@ -221,17 +221,19 @@ def orders_of(plan: Plan, store: Store, run: str, attempt: int) -> dict[str, Ste
     return orders
 
 
-def point_name(store: Store, request: Request, name: str, run: str) -> None:
-    """Point `pipeline/step` at what is committed, unless it points there already."""
+def point_name(store: Store, request: Request, name: str, run: str, *, made_anew: bool = False) -> None:
+    """Point `pipeline/step` at what is committed, unless it points there already: at this very manifest, if that was
+    just `made_anew`."""
     step = request.step(name)
     ref = f"{request.pipeline}/{name}"
     current = store.ref(ref)
-    if current is None or current["fingerprint"] != step.fingerprint:
+    if current is None or current["fingerprint"] != step.fingerprint or made_anew:
         data = store.read(f"{artifact_folder(step.stage, step.fingerprint)}/manifest.json") or b""
         sha256 = hashlib.sha256(data).hexdigest()
         pointed = {"stage": step.stage, "fingerprint": step.fingerprint, "manifest_sha256": sha256, "run": run}
-        with fault_point("ref.set", ref):
-            store.set_ref(ref, pointed)
+        if current is None or current | {"run": run} != pointed:
+            with fault_point("ref.set", ref):
+                store.set_ref(ref, pointed)
 
 
 def point_at_run(run: Run) -> None:

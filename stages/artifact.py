@@ -189,17 +189,24 @@ class Artifact:
         data = self.store.read(entry.key)
         if data is None or len(data) != entry.size_bytes:
             found = "missing" if data is None else f"{len(data)} bytes"
-            raise StoreError(
-                f"{self!r}: {entry.name} is {found}, {entry.size_bytes} bytes were committed; "
-                f"`neo audit {self.short}` names all such files"
-            )
+            raise self.damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were committed")
         return data
+
+    def damaged(self, key: str, said: str) -> StoreError:
+        """What to raise where a file is not as it was committed."""
+        return StoreError(
+            f"{key} of {self!r} {said}; `neo audit {self.short} --repair` names all that is damaged, and lets the next "
+            "run make it again"
+        )
 
     def local_path(self, entry: FileEntry) -> Path:
         """A local file with the bytes of `entry`, checked against the recorded size."""
-        path = self.store.local_path(entry.key, self._cache)
+        try:
+            path = self.store.local_path(entry.key, self._cache)
+        except FileNotFoundError as error:
+            raise self.damaged(entry.key, "is missing") from error
         if path.stat().st_size != entry.size_bytes:
-            raise StoreError(f"{path} has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
+            raise self.damaged(entry.key, f"has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
         return path
 
     def input(self, name: str, kind: type[AnyArtifact]) -> AnyArtifact:

@@ -58,7 +58,10 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
         if sha256_of(folder / entry.name.removeprefix(MODEL_PREFIX)) != entry.sha256
     ]
     if damaged:
-        raise StageError(f"{checkpoint!r} is damaged in {damaged}; `neo audit {checkpoint.short}` names all such files")
+        raise StageError(
+            f"{checkpoint!r} is damaged in {damaged}; `neo audit {checkpoint.short} --repair` lets the next run make "
+            "it again"
+        )
 
 
 def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:

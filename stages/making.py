@@ -24,6 +24,7 @@ from typing import Any
 from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
 from stages.claims import Claim, superseded
 from stages.contract import Part, PartWork, StageError, SupersededError
+from stages.damage import check_same_again
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
 from stages.faults import fault_point
 from stages.phase_records import PhaseRecords, read_record, record_key
@@ -99,6 +100,7 @@ class Making:
                 made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
             )
         self.check_claim()
+        check_same_again(self.store, self._record_key(phase, part.name), record)
         return self._create_record(self._record_key(phase, part.name), record, "part.recorded")
 
     def check_claim(self) -> None:
@@ -202,10 +204,20 @@ class Making:
             if entry.name.startswith(prefix):
                 target = folder / entry.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.store.local_path(entry.key, folder / ".fetched"), target)
+                try:
+                    shutil.copyfile(self.store.local_path(entry.key, folder / ".fetched"), target)
+                except FileNotFoundError as error:
+                    raise self._damaged(entry, "is missing") from error
                 if sha256_of(target) != entry.sha256:
-                    raise StoreError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
+                    raise self._damaged(entry, f"is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
         shutil.rmtree(folder / ".fetched", ignore_errors=True)
+
+    def _damaged(self, entry: FileEntry, said: str) -> StoreError:
+        ref = self.folder.removeprefix("artifacts/")
+        return StoreError(
+            f"{entry.key} {said}; `neo audit {ref} --repair` moves this checkpoint aside, and the next run goes on "
+            "from the last whole one before it"
+        )
 
     def _upload(self, path: Path, name: str, place: str, point: str) -> FileEntry:
         key = f"{self.folder}/attempts/{self.attempt}/{place}/{name}"

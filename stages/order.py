@@ -31,6 +31,7 @@ from stages.artifact import (
 )
 from stages.claims import Claimant
 from stages.contract import Recipe, StageContext, StageError
+from stages.damage import check_same_again, set_aside_key
 from stages.events import Post, StepEnded, StepStarted
 from stages.faults import fault_point
 from stages.making import Making
@@ -140,9 +141,11 @@ def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
     if _note_inputs(order, key, noted):
         return
     # The note goes last: killed before that, the next attempt finds it and goes on moving.
+    manifest = f"{order.folder}/manifest.json"
     outdated = [*order.store.keys(f"{order.folder}/records/"), *order.store.keys(f"{order.folder}/phases/")]
-    for outdated_key in [*outdated, f"{order.folder}/manifest.json", key]:
-        if outdated_key.endswith(".json") and order.store.size_bytes(outdated_key) is not None:
+    for outdated_key in [*outdated, manifest, set_aside_key(manifest), key]:
+        is_heeded = outdated_key.endswith((".json", set_aside_key("")))
+        if is_heeded and order.store.size_bytes(outdated_key) is not None:
             with fault_point("record.set_aside", outdated_key):
                 order.store.set_aside(outdated_key, "outdated")
     if not _note_inputs(order, key, noted):
@@ -207,6 +210,7 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
 
 def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
     key = f"{order.folder}/manifest.json"
+    check_same_again(order.store, key, manifest)
     with fault_point("artifact.manifest_created", key):
         ours = order.store.create(key, manifest_bytes(manifest))
     if ours:

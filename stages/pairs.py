@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.artifact import Artifact
 from stages.kinds import Conversations, KeptPairs, RawPairs
-from stages.store import StoreError
+from stages.store_errors import CutShortError, StoreError
 from stages.tables import SAMPLE_ID_BYTES, Verdict, read_table
 
 if TYPE_CHECKING:
@@ -112,11 +112,17 @@ class PairReader:
     def image_of(self, pair: PlacedImage) -> bytes:
         """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
         key = self._tar_keys[pair.part]
-        data = self.raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+        try:
+            data = self.raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+        except FileNotFoundError as error:
+            raise self.raw.damaged(key, "is missing") from error
+        except CutShortError as error:
+            raise self.raw.damaged(key, f"is cut short ({error})") from error
         if hashlib.sha256(data).digest() != pair.sha256:
-            raise StoreError(
-                f"{key} is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is "
-                f"not the one that was downloaded; `neo audit {self.raw.short}` names all such files"
+            raise self.raw.damaged(
+                key,
+                f"is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is not the one "
+                "that was downloaded",
             )
         return data
 

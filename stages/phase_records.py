@@ -48,6 +48,16 @@ def listed_parts(store: Store, folder: str, phase: str) -> list[str]:
         return []
 
 
+def sheet_of(store: Store, folder: str, phase: str, part: str) -> str:
+    """Key of the sheet on which a listed part's record is copied, whether it is written or not."""
+    number = listed_parts(store, folder, phase).index(part) // PARTS_PER_SHEET
+    return _sheet_key(folder, phase, f"{number}.json")
+
+
+def _sheet_key(folder: str, phase: str, name: str) -> str:
+    return f"{folder}/phases/{phase}/sheets/{name}"
+
+
 @dataclass
 class PhaseRecords:
     """What is recorded of a phase whose parts are listed under these names."""
@@ -132,7 +142,7 @@ class PhaseRecords:
             self.store.create(key, SHEET.dump_json(records))
 
     def _sheet_key(self, name: str) -> str:
-        return f"{self.folder}/phases/{self.phase}/sheets/{name}"
+        return _sheet_key(self.folder, self.phase, name)
 
     @cached_property
     def _places(self) -> dict[str, int]:

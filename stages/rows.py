@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.artifact import PartRecord
 from stages.kinds import Rows
 from stages.packing.row_layout import Row, RowLayoutError, parse_row
-from stages.store import StoreError
+from stages.store_errors import CutShortError, StoreError
 from stages.tables import read_table
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RowReader:
         key = self._parts[part].file(ROWS_FILE).key
         try:
             data = self.rows.store.read_range(key, offset, size_bytes)
-        except (StoreError, FileNotFoundError) as error:
+        except (CutShortError, FileNotFoundError) as error:
             raise self._damaged(part, row, str(error)) from error
         if xxhash.xxh3_64_intdigest(data) != int(places.digests[number]):
             raise self._damaged(part, row, f"bytes {offset} to {offset + size_bytes} have another digest")
@@ -148,5 +148,5 @@ class RowReader:
         record = self._parts[part]
         return DamagedRowError(
             f"row {row} in {record.file(ROWS_FILE).key} (part {record.part} of {self.rows!r}) is damaged: {detail}; "
-            f"`neo audit {self.rows.short}` names all that is, and its parts can be made again from their inputs"
+            f"`neo audit {self.rows.short} --repair` names all that is, and lets the next run make it again"
         )

@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from stages.faults import fault_point
 from stages.store_creates import create_after_a_look, create_exclusively
-from stages.store_errors import StoreError, TornRecordError, local_disk_errors, store_errors
+from stages.store_errors import (
+    CutShortError,
+    StoreError,
+    StoreUnavailableError,
+    TornRecordError,
+    local_disk_errors,
+    store_errors,
+)
 from stages.store_probe import ProbeResult, probe
 
 if TYPE_CHECKING:
@@ -36,9 +43,9 @@ LAYOUT_VERSION = 2
 CARD = "store.json"
 """Key of the store's identity card."""
 CHUNK_BYTES = 16 * 1024 * 1024
+"""Of an upload or a download in one request, each with its own time and retries."""
 NUM_READERS = 32
 """Small objects read at a time from an object store: each waits for a round trip."""
-"""Of an upload or a download in one request, each with its own time and retries."""
 RETRIES: RetryConfig = {
     "max_retries": 10,
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
@@ -155,7 +162,7 @@ class Store:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
         data = self._local_range(key, start, length) if self.folder else self._remote_range(key, start, length)
         if len(data) != length:
-            raise StoreError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
+            raise CutShortError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
         return data
 
     def _local_range(self, key: str, start: int, length: int) -> bytes:
@@ -169,8 +176,14 @@ class Store:
     def _remote_range(self, key: str, start: int, length: int) -> bytes:
         import obstore
 
-        with self._doing(f"read bytes {start} to {start + length} of {key}"):
-            return bytes(obstore.get_range(self._engine, key, start=start, length=length))
+        try:
+            with self._doing(f"read bytes {start} to {start + length} of {key}"):
+                return bytes(obstore.get_range(self._engine, key, start=start, length=length))
+        except StoreUnavailableError as error:  # servers refuse a range that begins beyond the end
+            size_bytes = self.size_bytes(key)
+            if size_bytes is None or size_bytes >= start + length:
+                raise
+            raise CutShortError(f"{key} ends at byte {size_bytes}, not {start + length}: it was cut short") from error
 
     def size_bytes(self, key: str) -> int | None:
         """The object's size, or None if there is none."""

@@ -34,6 +34,10 @@ class TornRecordError(StoreError):
     """A record is there and does not parse: it was torn or edited. The only error that lets a record be moved aside."""
 
 
+class CutShortError(StoreError):
+    """An object ends before the bytes that were asked for."""
+
+
 class DiskFullError(StoreError):
     """There is no space left, in the store or on a local disk. Nothing half written can be seen."""
 

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from pipelines.audit import Finding
+from typing import Annotated, NoReturn, TypeAlias
+
+import typer
+
+from pipelines.audit import Finding, Report
 from pipelines.audit import audit as look_at_everything
 from pipelines.commands.answer import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
 from pipelines.courier import settle
 from pipelines.exits import ExitCode
-from pipelines.lineage import Node, lineage_of, size_bytes
+from pipelines.lineage import Lineage, Node, lineage_of, size_bytes
 from pipelines.refs import resolve_place
+from pipelines.repair import repair as repaired
+from pipelines.request import Request
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
 WHAT_TO_DO = (
-    "Put these files back from a copy. Without one, move the artifact's manifest.json away, and the record of each "
-    "damaged part (records/<phase>/<part>.json), and run the pipeline again: it makes those parts alone."
+    "Put these files back from a copy; or have the damaged parts made again: they must come out the same, so nothing "
+    "that was made of them changes."
 )
 
 
-def audit(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+RepairOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--repair", help="Move the records of damaged parts aside, so that the next run makes them again."),
+]
+
+
+def audit(
+    ref: RefArgument, *, repair: RepairOption = False, site: SiteOption = "", as_json: JsonOption = False
+) -> None:
     """Read the whole chain behind REF again: every hash, every count, every link. Names what is damaged."""
     answer = Answer(as_json=as_json)
     place = find_site(site)
@@ -40,8 +54,34 @@ def audit(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = Fals
         answer.end(found.model_dump(), then=f"neo show {lineage.target.fingerprint[:SHOWN_DIGITS]}")
     answer.say(f"{len(found.findings)} things are not as they were committed:")
     answer.say(*(_in_words(store, finding) for finding in found.findings))
+    if repair:
+        _repair(store, lineage, found, ref, answer)
     answer.say("", WHAT_TO_DO)
-    answer.end(found.model_dump(), then=f"neo audit {ref}   (once the files are back)", code=ExitCode.STEP_FAILED)
+    answer.end(found.model_dump(), then=f"neo audit {ref} --repair", code=ExitCode.STEP_FAILED)
+
+
+def _repair(store: Store, lineage: Lineage, found: Report, ref: str, answer: Answer) -> NoReturn:
+    """Move aside, write again, and say what comes next."""
+    done = repaired(store, lineage, found.findings)
+    if done.written:
+        answer.say("", "Written again from the manifest:", *(f"  {key}" for key in done.written))
+    if done.moved:
+        answer.say(
+            "", "Moved aside; the next run makes these again, and only these:", *(f"  {key}" for key in done.moved)
+        )
+    if done.left:
+        answer.say("", f"{len(done.left)} things need a person: put these files back from a copy.")
+        answer.say(*(_in_words(store, finding) for finding in done.left))
+    document = {**found.model_dump(), "moved": done.moved, "written": done.written}
+    code = ExitCode.STEP_FAILED if done.left else ExitCode.DONE
+    answer.end(document, then=_makes_again(store, lineage) if done.moved else f"neo audit {ref}", code=code)
+
+
+def _makes_again(store: Store, lineage: Lineage) -> str:
+    """The command that made the artifact; of one that is not committed, nobody knows."""
+    manifest = lineage.target.manifest
+    run = None if manifest is None else store.read_json(f"runs/{manifest.provenance.get('run')}/plan.json")
+    return "neo resume" if run is None else Request.model_validate(run).command
 
 
 def _in_words(store: Store, finding: Finding) -> str:

@@ -105,7 +105,11 @@ def read_file(store: Store, record: PartRecord, name: str) -> bytes:
     data = store.read(entry.key)
     if data is None or len(data) != entry.size_bytes:
         found = "missing" if data is None else f"{len(data)} bytes"
-        raise StoreError(f"{entry.key} is {found}, {entry.size_bytes} bytes were recorded")
+        _, stage, fingerprint, *_ = entry.key.split("/")
+        raise StoreError(
+            f"{entry.key} is {found}, {entry.size_bytes} bytes were recorded; `neo audit {stage}/{fingerprint} "
+            "--repair` lets the next run make it again"
+        )
     return data
 
 

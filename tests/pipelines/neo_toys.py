@@ -89,7 +89,7 @@ def fetch_part(part: Part, draft: PartDraft, pause_seconds: float) -> None:
             {
                 "sample_id": sample_id(url_of(number)),
                 "url": url_of(number),
-                "caption": f"picture \x1b[31m{number}",
+                "caption": f"picture \x1b[31m{number}{os.environ.get('TOY_WEB', '')}",
                 "verdict": "kept" if there else "failed",
                 "reason": None if there else "not_found",
                 "width_px": 10 + number if there else None,
