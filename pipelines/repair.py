@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipelines.audit import Finding
 from pipelines.lineage import Lineage, Node
 from stages.artifact import STEPS_PHASE, PartRecord, artifact_folder
-from stages.damage import DAMAGED, damaged_files
+from stages.damage import DAMAGED, damaged_files, note_repair
 from stages.faults import fault_point
 from stages.making import Making
 from stages.phase_records import record_key, sheet_of
@@ -42,7 +42,11 @@ def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repai
             left += mine
             continue
         written += [_write_again(store, node, finding) for finding in mine if finding.remedy == "write_again"]
-        parts = sorted({finding.part for finding in mine if finding.remedy == "make_again" and finding.part})
+        damaged = [finding for finding in mine if finding.remedy == "make_again" and finding.part]
+        if damaged:
+            folder = artifact_folder(node.stage, node.fingerprint)
+            note_repair(store, folder, {finding.key: finding.said for finding in damaged})
+        parts = sorted({finding.part for finding in damaged})
         moved += [key for part in parts for key in _move_aside(store, node, part)]
     return Repaired(tuple(moved), tuple(written), tuple(left))
 

@@ -3,18 +3,20 @@
 Bytes on a disk rot, and people delete files. A damaged part's record is moved aside (`<record>.damaged-0`), and its
 artifact's manifest as well; then the next run makes that part again, from the same recipe and inputs. What was made of
 the artifact read the old bytes, so the part counts only if it comes out the same, and so does the whole.
+`repairs/<n>.json`, created before anything is moved, says what was moved and why.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from stages.artifact import FileEntry, Manifest, PartRecord
 from stages.contract import StageError
+from stages.faults import fault_point
 from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store
+from stages.store import Store, first_missing
 
 DAMAGED: Final = "damaged"
 CHUNK_BYTES: Final = 8 * 1024 * 1024
@@ -31,6 +33,23 @@ def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
         elif (found := _sha256(store, entry)) != entry.sha256:
             shown, committed = found[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
             yield entry.key, f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
+
+
+def note_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
+    """Say what is about to be moved aside: damaged key to what is wrong with it."""
+    number = first_missing(lambda number: store.size_bytes(_repair_key(folder, number)) is not None)
+    with fault_point("repair.noted", folder):
+        while not store.create_json(_repair_key(folder, number), dict(why)):
+            number += 1
+
+
+def is_repaired(store: Store, folder: str) -> bool:
+    """Whether anything of an artifact was ever moved aside as damaged."""
+    return store.size_bytes(_repair_key(folder, 0)) is not None
+
+
+def _repair_key(folder: str, number: int) -> str:
+    return f"{folder}/repairs/{number}.json"
 
 
 def set_aside_key(key: str) -> str:

@@ -51,6 +51,7 @@ POINTS: Final = frozenset(
         "part.files_written",
         "part.uploaded",
         "part.recorded",
+        "repair.noted",
         "record.set_aside",
         "artifact.manifest_created",
         "checkpoint.files_written",

@@ -47,6 +47,8 @@ class Making:
     """Run and attempt number: names the private place for data that no record names yet."""
     claim: Claim | None = None
     """Under which it is made: asked before each commit. None where nobody else can make it."""
+    is_repaired: bool = False
+    """Whether damaged parts were moved aside: what is made in their place must be the same."""
 
     def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> PhaseRecords:
         """List the parts of a phase, create-exclusively; returns what is recorded of them.
@@ -100,7 +102,8 @@ class Making:
                 made_by={**made_by, "seconds": round(time.monotonic() - started, 3)},
             )
         self.check_claim()
-        check_same_again(self.store, self._record_key(phase, part.name), record)
+        if self.is_repaired:
+            check_same_again(self.store, self._record_key(phase, part.name), record)
         return self._create_record(self._record_key(phase, part.name), record, "part.recorded")
 
     def check_claim(self) -> None:

@@ -31,7 +31,7 @@ from stages.artifact import (
 )
 from stages.claims import Claimant
 from stages.contract import Recipe, StageContext, StageError
-from stages.damage import check_same_again, set_aside_key
+from stages.damage import check_same_again, is_repaired, set_aside_key
 from stages.events import Post, StepEnded, StepStarted
 from stages.faults import fault_point
 from stages.making import Making
@@ -106,12 +106,15 @@ def carry_out(
         post(StepStarted(step=order.step))
         started = time.monotonic()
         _settle_inputs(order, inputs)
-        making = replace(order.making, claim=claim)
+        making = replace(order.making, claim=claim, is_repaired=is_repaired(order.store, order.folder))
         with open_context(making, post) as context:
             order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
         making.check_claim()
-        manifest = _commit(order, fold(order, inputs, records))
+        manifest = fold(order, inputs, records)
+        if making.is_repaired:
+            check_same_again(order.store, f"{order.folder}/manifest.json", manifest)
+        manifest = _commit(order, manifest)
         post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
         return manifest
 
@@ -210,7 +213,6 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
 
 def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
     key = f"{order.folder}/manifest.json"
-    check_same_again(order.store, key, manifest)
     with fault_point("artifact.manifest_created", key):
         ours = order.store.create(key, manifest_bytes(manifest))
     if ours:

@@ -43,12 +43,15 @@ PLACES = {
     "phase.gathered": {"stages/phase_records.py:_write_sheet"},
     "part.files_written": {"stages/making.py:_make_part"},
     "part.uploaded": {"stages/making.py:_make_part"},
-    "part.recorded": {"stages/making.py:_make_part"},
+    "part.recorded": {"stages/making.py:_make_part", "pipelines/repair.py:_write_again"},
+    "repair.noted": {"stages/damage.py:note_repair"},
     "record.set_aside": {
         "stages/phase_records.py:read_record",
         "stages/phase_records.py:_take_sheet",
         "stages/order.py:_committed",
         "stages/order.py:_settle_inputs",
+        "pipelines/repair.py:_move_aside",
+        "pipelines/repair.py:_write_again",
     },
     "artifact.manifest_created": {"stages/order.py:_commit"},
     "checkpoint.files_written": {

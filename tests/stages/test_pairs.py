@@ -74,5 +74,7 @@ def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> No
     damaged = bytearray(path.read_bytes())
     damaged[pair.image_offset + 100] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(StoreError, match=f"pairs.tar is damaged at byte {pair.image_offset}: .*{pair.sample_id.hex()}"):
+    with pytest.raises(
+        StoreError, match=f"pairs.tar of .* is damaged at byte {pair.image_offset}: .*{pair.sample_id.hex()}"
+    ):
         PairReader(raw).image(pair.sample_id)
