@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from pipelines.outbox import Message, Outbox
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 60.0
 """How long the end of a command waits for a tracker that answers."""
 MAX_PROBLEM_CHARACTERS = 120
 KNOCK_SECONDS = 2.0
+RUNS_AT_A_TIME = 16
+"""Runs looked at together: each costs a few round trips to the store, and a store keeps runs for years."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -128,12 +131,13 @@ def knock(uri: str) -> None:
 
 def reconcile(store: Store) -> list[Run]:
     """Say how each attempt ended that is known to be dead; returns the runs whose messages wait for the tracker."""
-    waiting: list[Run] = []
-    for run in all_runs(store):
-        is_over = bury_dead(run, Observer(store))
-        if is_over and Outbox(store, run.name).num_pending():
-            waiting.append(run)
-    return waiting
+
+    def waits(run: Run) -> bool:
+        return bury_dead(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
+
+    runs = all_runs(store)
+    with ThreadPoolExecutor(RUNS_AT_A_TIME) as pool:
+        return [run for run, is_waiting in zip(runs, pool.map(waits, runs), strict=True) if is_waiting]
 
 
 def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:

@@ -95,7 +95,7 @@ class Run:
 
     def end(self, number: int) -> AttemptEnd | None:
         """How an attempt ended, or None while nobody has said so."""
-        raw = self.store.read_json(f"{self.folder}/attempts/{number}.ended.json")
+        raw = self.store.read_json(self._ended_key(number))
         return None if raw is None else AttemptEnd.model_validate(raw)
 
     @property
@@ -124,7 +124,7 @@ class Run:
         """Say how an attempt ended. True if this call said it first."""
         end = AttemptEnd(outcome=outcome, reason=reason)
         with fault_point("attempt.ended"):
-            return self.store.create_json(f"{self.folder}/attempts/{number}.ended.json", end.model_dump(mode="json"))
+            return self.store.create_json(self._ended_key(number), end.model_dump(mode="json"))
 
     def beat_key(self, number: int) -> str:
         """Where an attempt's driver raises its counter."""
@@ -145,8 +145,11 @@ class Run:
 
         An observer that was not there before has looked once: of other machines' attempts it knows nothing yet.
         """
+        numbers = range(1, self.num_attempts + 1)
+        ends = self.store.read_many([self._ended_key(number) for number in numbers])
+        records = (self.attempt(number) for number, end in zip(numbers, ends, strict=True) if end is None)
         watching = observer or Observer(self.store)
-        return [self._observed(record, watching) for record in self.attempts() if self.end(record.number) is None]
+        return [self._observed(record, watching) for record in records if record is not None]
 
     def state(self, observer: Observer | None = None) -> RunState:
         """How the run stands: at work if any attempt is, else as its last attempt ended."""
@@ -165,6 +168,9 @@ class Run:
 
     def _attempt_key(self, number: int) -> str:
         return f"{self.folder}/attempts/{number}.json"
+
+    def _ended_key(self, number: int) -> str:
+        return f"{self.folder}/attempts/{number}.ended.json"
 
     def _cancel_key(self, number: int) -> str:
         return f"{self.folder}/cancel/{number}.json"

@@ -24,7 +24,9 @@ from pipelines.report import accuracy_table
 from pipelines.runs import Run
 from stages.artifact import Artifact
 from stages.fingerprint import SHOWN_DIGITS
+from stages.liveness import Life
 
+LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}
 STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}
 
 
@@ -44,10 +46,11 @@ def show(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False
 def _show_run(run: Run, answer: Answer) -> None:
     plan = decide(run.request, run.store)
     attempts = [(record, run.end(record.number)) for record in run.attempts()]
+    at_work = {seen.record.number: LIVES[seen.life] for seen in run.under_way()}
     answer.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
     answer.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
-        ended = f"{end.outcome} {end.reason}".strip() if end else "under way"
+        ended = f"{end.outcome} {end.reason}".strip() if end else at_work.get(record.number, "")
         answer.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
     answer.say("", _steps_table(plan, run))
     document = {

@@ -68,6 +68,12 @@ def count_execution(draft: PartDraft, name: str) -> None:
             file.write(f"{name}\n")
 
 
+def wait_for_file(path: Path) -> None:
+    """Wait until somebody makes the file, or kills the driver."""
+    while not path.exists():
+        time.sleep(0.05)
+
+
 def write_table(rows: list[dict], path: Path, schema) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -80,7 +86,7 @@ def fetch_part(part: Part, draft: PartDraft, pause_seconds: float) -> None:
 
     count_execution(draft, f"fetch/{part.name}")
     if int(part.name) >= int(os.environ.get("TOY_STUCK_FROM_PART", "999")):
-        time.sleep(float(os.environ.get("TOY_STUCK_SECONDS", "600")))  # by default until somebody kills the driver
+        wait_for_file(Path(os.environ.get("TOY_STUCK_UNTIL", "/nonexistent")))
     time.sleep(pause_seconds)
     rows = []
     for done, number in enumerate(part.task["numbers"]):

@@ -71,6 +71,15 @@ def test_another_machines_attempt_is_unknown_until_its_counter_moves(run: Run) -
     assert (seen.record.host, seen.life) == ("far-away", "alive") and seen.beat_age_seconds < 60
 
 
+def test_show_says_which_attempts_are_out_of_contact(site: NeoSite) -> None:
+    assert site.neo("run", DATA).code == 0
+    run = the_run(site)
+    begin_elsewhere(run)
+    shown = site.neo("show", run.name)
+    assert f"{run.name}: pipeline data, unknown, 2 attempts" in shown.out
+    assert f"attempt 2 on far-away, process {os.getpid()}: out of contact" in shown.out
+
+
 def test_a_lost_attempt_is_buried_after_it_was_watched_long_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LOST_AFTER_VARIABLE, "0.5")
     begin_elsewhere(run)
@@ -98,7 +107,7 @@ def test_reconciling_leaves_alone_what_may_be_alive(run: Run) -> None:
     assert run.end(1) is None and run.end(2).reason == "its process is gone"
     run.end_attempt(1, "interrupted")
     assert [waiting.name for waiting in reconcile(run.store)] == [run.name]
-    assert len(Outbox(run.store, run.name).pending()) == 1
+    assert Outbox(run.store, run.name).num_pending() == 1
 
 
 def test_a_run_that_is_asked_to_stop_stops_at_its_next_commit_with_75(site: NeoSite) -> None:

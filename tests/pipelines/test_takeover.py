@@ -104,7 +104,8 @@ def test_a_run_that_finds_its_predecessor_killed_does_not_wait(site: NeoSite, st
 def test_a_driver_that_stood_still_comes_back_and_changes_nothing(
     tracked: NeoSite, start: Start, executions: Executions
 ) -> None:
-    zombie = start(tracked, "run", DATA, TOY_STUCK_FROM_PART="1", TOY_STUCK_SECONDS="9")
+    go_on = tracked.folder / "go-on"
+    zombie = start(tracked, "run", DATA, TOY_STUCK_FROM_PART="1", TOY_STUCK_UNTIL=str(go_on))
     wait_until(lambda: bool(list(tracked.folder.glob(FETCHED)) and list(tracked.folder.glob(TOLD))))
     os.killpg(zombie.pid, signal.SIGSTOP)
     code, out = ended(start(tracked, "run", DATA))
@@ -112,6 +113,7 @@ def test_a_driver_that_stood_still_comes_back_and_changes_nothing(
     run = the_run(tracked)
     assert f"waits for attempt 1 of run {run.name}" in out
     before = everything_under(tracked.folder / "store" / "artifacts")
+    go_on.touch()
     os.killpg(zombie.pid, signal.SIGCONT)
     code, out = ended(zombie)
     assert code == 5, out
