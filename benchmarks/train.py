@@ -1,0 +1,153 @@
+"""What the training stage costs beside the training: its whole loop against the same engine on rows held in memory.
+
+`python -m benchmarks.train [--zero-stage 2]`: two gloo ranks of one core each, DeepSpeed, a NEO of 1.5M parameters in
+fp32, two rows of 512 tokens in a step, pictures of 160 x 192 px decoded as they are read. The two sides alternate in
+the same processes on the same engine, windows of 40 steps:
+
+    stage     rows read from the store, checked, decoded and packed ahead; agreement of the ranks; losses by source;
+              one committed checkpoint in each window
+    memory    forward, backward and update on micro-batches made beforehand, and nothing else
+
+Printed: tokens/s of each, median of five windows, their ratio by wall and by CPU time, and bare torch in one process
+on the same rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a
+step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from stages.contract import GangLayout, Rank
+from stages.kinds import BaseLlm, Rows
+from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
+from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
+
+WINDOW_STEPS, NUM_WINDOWS = 40, 5
+LLM = make_llm.bind("llm", LlmRecipe(hidden=128, num_layers=3, num_heads=4, head_dim=32, ffn=384))
+ROWS = make_rows.bind(
+    "rows",
+    RowsRecipe(
+        num_rows=400, max_row_tokens=600, num_documents=(10, 12), num_words=(14, 26), picture_px=(160, 192),
+        max_pixels_px=65_536,
+    ),
+    LLM,
+)  # fmt: skip
+RECIPE = TrainPrebufferRecipe(
+    num_steps=10_000, rows_per_step=2, num_prebuffer_layers=2, patch_hidden=256, precision="fp32"
+)
+
+
+def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
+    """Alternate the two sides; rank 0 writes what it measured."""
+    import torch.distributed as dist
+
+    from stages.training.checkpoint import Checkpoints
+    from stages.training.engine.engine import Engine
+    from stages.training.loader import StepLoader, ahead
+    from stages.training.loop import Loop
+    from stages.training.probe import Probe
+    from stages.training.weights import WeightDigests
+
+    model = untrained_model(llm.place(rank.scratch / "llm"), RECIPE).requires_grad_(True)
+    loader = StepLoader.of(RECIPE, [rows], rank, model.config.image_context_id)
+    engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
+    probe = Probe(engine, loader)
+    checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe)
+    held = [loader.load(step) for step in range(WINDOW_STEPS)]
+    figures: dict[str, list[tuple[float, float]]] = {"stage": [], "memory": []}
+    with ahead(loader.load, range((NUM_WINDOWS + 1) * WINDOW_STEPS), 0) as loaded:
+        loop = Loop(rank, RECIPE, engine, loader, loaded)
+
+        def stage(first: int) -> None:
+            for step in range(first, first + WINDOW_STEPS):
+                loop.take(step)
+            checkpoints.commit(first + WINDOW_STEPS)
+
+        def memory(_first: int) -> None:
+            for micro_batches in held:
+                for micro_batch in micro_batches:
+                    engine.accumulate(micro_batch.batch, 1e-2)
+                engine.apply(1e-5)
+
+        for window in range(NUM_WINDOWS + 1):
+            for name, side in (("stage", stage), ("memory", memory)):
+                figures[name].append(timed(partial(side, window * WINDOW_STEPS), dist.barrier))
+    num_tokens = sum(micro_batch.batch.num_tokens for taken in held for micro_batch in taken)
+    if rank.rank == 0:
+        result.write_text(json.dumps({"figures": figures, "window_tokens": num_tokens * rank.world_size}))
+
+
+def timed(work: Callable[[], None], barrier: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds and CPU seconds between two meetings of all ranks."""
+    barrier()
+    began, began_cpu = time.monotonic(), time.process_time()
+    work()
+    barrier()
+    return time.monotonic() - began, time.process_time() - began_cpu
+
+
+def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
+    """One window in one process by torch alone: seconds and tokens."""
+    import torch
+
+    from stages.training.loader import Packed, StepLoader
+    from stages.training.order import spans
+    from stages.training.split import Split
+
+    torch.set_num_threads(1)
+    model = untrained_model(llm.place(scratch / "llm"), RECIPE).requires_grad_(True)
+    split = Split.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
+    loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config.image_context_id)
+    batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+    def window() -> None:
+        for batch in batches:
+            sums = model(batch)
+            (sums.loss / sums.weight).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    runs = [timed(window, lambda: None)[0] for _ in range(3)]
+    return statistics.median(runs), sum(batch.num_tokens for batch in batches)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zero-stage", type=int, default=2, choices=(0, 1, 2, 3))
+    zero_stage = parser.parse_args().zero_stage
+    multiprocessing.set_forkserver_preload(["stages.training.loop"])
+    with tempfile.TemporaryDirectory() as folder:
+        world, result = SmallWorld.at(Path(folder)), Path(folder) / "result.json"
+        world.make(ROWS)
+        rows, llm = world.open(ROWS), world.open(LLM)
+        work = partial(measure_rank, rows=rows, llm=llm, result=result)
+        world.run_gang(work, GangLayout(num_ranks=2, zero_stage=zero_stage))
+        measured = json.loads(result.read_text())
+        bare, bare_tokens = bare_seconds(rows, llm, Path(folder))
+    rates = {}
+    for name, windows in measured["figures"].items():
+        seconds, cpu = (statistics.median(one[place] for one in windows[1:]) for place in (0, 1))
+        rates[name] = measured["window_tokens"] / seconds
+        print(f"{name:7s} {rates[name]:8,.0f} tokens/s  {cpu / WINDOW_STEPS * 1000:7.1f} CPU-s for 1,000 steps")
+    pairs = list(zip(*(measured["figures"][name][1:] for name in ("stage", "memory")), strict=True))
+    wall, cpu = (statistics.median(held[place] / staged[place] for staged, held in pairs) for place in (0, 1))
+    print(f"ZeRO-{zero_stage}: the stage runs at {wall:.3f} of the engine on rows in memory, by CPU time {cpu:.3f}")
+    print(f"bare torch, one process: {bare_tokens / bare:8,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    main()
