@@ -24,12 +24,20 @@ from pipelines.submissions import Submission, Submissions
 from stages.store import Store
 
 
+class CalledOffError(CommandError):
+    """The submission was ended before its driver began."""
+
+    code = ExitCode.INTERRUPTED
+
+
 def drive(run: Run, number: int) -> ExitCode:
     """Carry out a submission; returns how that ended."""
     submissions = Submissions(run)
     submission = submissions.read(number)
     if submission is None:
         raise RefusedError(f"run {run.name} has no submission {number} in {run.store.url}", then="neo list")
+    if (end := submissions.end(number)) is not None:
+        raise CalledOffError(end.said, then=end.then)
     try:
         plan = _checked(run, submission)
     except CommandError as refusal:

@@ -15,6 +15,7 @@ from pipelines.outbox import Message, read_tally
 from pipelines.plan import Plan, decide
 from pipelines.runs import Run, RunState
 from pipelines.scoreboard import Scoreboard
+from pipelines.submissions import Submission, Submissions
 from stages.artifact import artifact_folder
 from stages.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 from stages.liveness import Observer, beat_seconds
@@ -42,6 +43,8 @@ class Standing:
     state: RunState = "planned"
     attempt: int = 0
     """The last attempt; 0 where there was none."""
+    waiting: Submission | None = None
+    """A submission of which no attempt has come yet."""
     board: Scoreboard = field(init=False)
     made_by: dict[str, str] = field(init=False)
     """Step to the attempt that committed it, or that is at it."""
@@ -63,8 +66,8 @@ class Standing:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody is at work, as far as is known."""
-        return self.state not in ("running", "unknown")
+        """Whether nobody is at work, as far as is known, nor expected to be."""
+        return self.state not in ("running", "unknown") and self.waiting is None
 
     @property
     def beat_age_seconds(self) -> float | None:
@@ -75,6 +78,7 @@ class Standing:
     def refresh(self) -> None:
         """Take what happened since the last call."""
         self.state, self.attempt = self.run.state(self.observer), self.run.num_attempts
+        self.waiting = Submissions(self.run).waiting()
         for message in self._feed.read():
             self._take(message)
         if self.is_over:

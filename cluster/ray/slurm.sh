@@ -34,7 +34,7 @@ export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN="$(openssl rand -hex 32)"
 export RAY_AUTH_TOKEN
 # Short, since the path of a Unix socket has at most 107 characters; private to this job.
-export RAY_TMPDIR="/tmp/neo-$SLURM_JOB_ID"
+export RAY_TMPDIR="/tmp/$USER-$SLURM_JOB_ID"
 
 mapfile -t machines < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head="${machines[0]}"

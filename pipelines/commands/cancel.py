@@ -12,7 +12,7 @@ from cluster.jobs import JobError, Jobs
 from pipelines.commands.answer import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.courier import bury_dead, settle
-from pipelines.exits import ExitCode, RefusedError
+from pipelines.exits import ExitCode
 from pipelines.refs import find_run
 from pipelines.report import look_closer
 from pipelines.resuming import go_on
@@ -70,18 +70,21 @@ def _ask(standing: Standing, answer: Answer) -> list[AttemptRecord]:
 
 
 def _take_back(standing: Standing, answer: Answer) -> Submission | None:
-    """Stop the Ray job of a submission that has not begun: there is nothing yet to commit. Returns it, if any."""
-    submissions = Submissions(standing.run)
-    waiting = submissions.waiting()
+    """Call off a submission that has not begun: there is nothing yet to commit. Returns it, if any.
+
+    The store is told first: a driver that begins after all, on a cluster that does not answer now, reads it and ends.
+    """
+    waiting = standing.waiting
     if waiting is None:
         return None
+    said = f"Ray job {waiting.job} was called off before it began"
+    submissions = Submissions(standing.run)
+    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {standing.run.name}")
+    answer.say(f"{said}.")
     try:
         Jobs(waiting.place).stop(waiting.job)
     except JobError as error:
-        raise RefusedError(str(error), then=f"neo cancel {standing.run.name}") from error
-    said = f"Ray job {waiting.job} was cancelled before it began"
-    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {standing.run.name}")
-    answer.say(f"{said}.")
+        answer.say(f"It could not be taken from the cluster, where it will end at once if it begins: {error}")
     return waiting
 
 

@@ -73,6 +73,8 @@ def headline(standing: Standing) -> Text:
         said.append(f", last heartbeat {age:.0f} s ago")
     elif standing.state == "unknown":
         said.append(", out of contact: no heartbeat seen yet")
+    if standing.waiting is not None:
+        said.append(f", submitted as Ray job {standing.waiting.job}, which has not begun")
     end = standing.run.end(standing.attempt) if standing.attempt else None
     if end is not None and end.reason:
         said.append(clean(f" ({end.reason})"))

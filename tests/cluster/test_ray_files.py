@@ -217,6 +217,7 @@ def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
         path.write_text(f"#!/usr/bin/env bash\n{body}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "96", "SLURM_GPUS_ON_NODE": "8"}
+    job["USER"] = "me"
     return os.environ | job | {"NEO_VENV": str(tmp_path), "SAID": str(tmp_path / "said")}, tmp_path / "said"
 
 

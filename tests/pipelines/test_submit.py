@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.site import load_site
+from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
-from pipelines.driver import drive
+from pipelines.driver import CalledOffError, drive
 from pipelines.exits import RefusedError
 from pipelines.runs import Run, all_runs
 from pipelines.submissions import Submissions
@@ -192,6 +192,7 @@ def test_a_driver_with_other_versions_refuses_and_the_command_says_so(
 def frozen_only(store: Store, site: NeoSite) -> Run:
     """The toys' run, frozen in a store and never begun."""
     made = site.neo("run", DATA, "--json").json["run"]
+    store.open()
     store.create_json(f"runs/{made}/plan.json", site.store.read_json(f"runs/{made}/plan.json"))
     return Run(store, made)
 
@@ -218,3 +219,18 @@ def test_what_cannot_be_submitted_is_refused_before_anything_is_written(site: Ne
     site.file.write_text(f'mlflow = "{NOBODY}"\n{table}')
     away = site.neo("submit", DATA)
     assert away.code == 3 and "there is no job server at '127.0.0.1:9'" in away.err
+
+
+def test_a_submission_is_called_off_even_where_its_cluster_is_gone(cluster: OnCluster, site: NeoSite) -> None:
+    run = frozen_only(cluster.store, site)
+    gone = load_site(cluster.file).model_copy(update={"ray": RaySettings(address="127.0.0.1:9")})
+    submission = Submissions(run).begin(gone)
+    waits = site.type_(["status", run.name, "--site", str(cluster.file)])
+    assert f"planned, submitted as Ray job {submission.job}, which has not begun" in waits.out
+    said = site.type_(["cancel", run.name, "--site", str(cluster.file)])
+    assert said.code == 0, said
+    assert f"Ray job {submission.job} was called off before it began." in said.out
+    assert "will end at once if it begins: site 'cluster': there is no job server at '127.0.0.1:9'" in said.out
+    with pytest.raises(CalledOffError, match="called off before it began"):
+        drive(run, submission.number)
+    assert list(run.attempts()) == []
