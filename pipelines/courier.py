@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import AttemptOutcome, Run, all_runs
 from pipelines.tracking import ENVIRONMENT, Tracker
-from stages.artifact import read_manifest
+from stages.artifact import read_head
 from stages.events import StepEnded
 from stages.faults import fault_point
 from stages.liveness import Observer
@@ -158,7 +158,7 @@ def settle(store: Store, uri: str) -> None:
 
 def _bury(run: Run, number: int, why: str) -> None:
     """A dead attempt was killed, or it had made everything and died before it could say so."""
-    manifests = {step.name: read_manifest(run.store, step.stage, step.fingerprint) for step in run.request.steps}
+    manifests = {step.name: read_head(run.store, step.stage, step.fingerprint) for step in run.request.steps}
     attempt = f"{run.name}-{number}"
     untold = [
         StepEnded(step=name, outcome="committed", items=manifest.items)

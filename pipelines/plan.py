@@ -14,7 +14,7 @@ from pipelines.changes import Change, field_changes
 from pipelines.exits import RefusedError
 from pipelines.progress_made import Progress, progress_made
 from pipelines.request import FrozenStep, Request
-from stages.artifact import InputRecord, Manifest, artifact_folder, read_manifest
+from stages.artifact import InputRecord, ManifestHead, artifact_folder, read_head
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 from stages.store_errors import TornRecordError
@@ -44,7 +44,7 @@ class Plan(_Frozen):
 
     request: Request
     decisions: tuple[Decision, ...]
-    manifests: dict[str, Manifest]
+    manifests: dict[str, ManifestHead]
     """By step, what is committed under its fingerprint now."""
 
     @property
@@ -59,7 +59,7 @@ class Plan(_Frozen):
 def decide(request: Request, store: Store) -> Plan:
     """What is to be done now. Raises `RefusedError` where `--only` leaves out what must come first."""
     decisions: dict[str, Decision] = {}
-    manifests: dict[str, Manifest | None] = {}
+    manifests: dict[str, ManifestHead | None] = {}
     for step in request.steps:
         manifests[step.name] = _readable(store, step)
         decisions[step.name] = _decision(step, request, store, manifests, decisions)
@@ -79,7 +79,7 @@ def _decision(
     step: FrozenStep,
     request: Request,
     store: Store,
-    manifests: Mapping[str, Manifest | None],
+    manifests: Mapping[str, ManifestHead | None],
     before: Mapping[str, Decision],
 ) -> Decision:
     manifest = manifests[step.name]
@@ -89,7 +89,7 @@ def _decision(
     if drifted := _drifted(step, _recorded_inputs(step, store, manifest), manifests):
         return Decision(step=step.name, action="make", reason=f"{drifted} holds other content than it was made of")
     if manifest is not None and not remade:
-        return Decision(step=step.name, action="reuse", reason="committed", num_parts=len(manifest.parts))
+        return Decision(step=step.name, action="reuse", reason="committed", num_parts=manifest.num_parts)
     if manifest is not None:
         return Decision(
             step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if that comes out the same"
@@ -101,15 +101,15 @@ def _decision(
     return Decision(step=step.name, action="make", reason=reason, changes=changes)
 
 
-def _readable(store: Store, step: FrozenStep) -> Manifest | None:
+def _readable(store: Store, step: FrozenStep) -> ManifestHead | None:
     """The manifest, or None: also where it is torn, since it is then moved aside and folded again from its records."""
     try:
-        return read_manifest(store, step.stage, step.fingerprint)
+        return read_head(store, step.stage, step.fingerprint)
     except (TornRecordError, ValidationError):
         return None
 
 
-def _recorded_inputs(step: FrozenStep, store: Store, manifest: Manifest | None) -> Mapping[str, InputRecord]:
+def _recorded_inputs(step: FrozenStep, store: Store, manifest: ManifestHead | None) -> Mapping[str, InputRecord]:
     """What an artifact was made of, or, if it is not committed, what its parts so far were made of."""
     if manifest is not None:
         return manifest.inputs
@@ -128,7 +128,9 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
     )
 
 
-def _drifted(step: FrozenStep, recorded: Mapping[str, InputRecord], manifests: Mapping[str, Manifest | None]) -> str:
+def _drifted(
+    step: FrozenStep, recorded: Mapping[str, InputRecord], manifests: Mapping[str, ManifestHead | None]
+) -> str:
     """Name of the first input whose content is no longer what was read of it, or ''."""
     for name, item in recorded.items():
         source = step.inputs.get(name)
@@ -145,14 +147,14 @@ def _why_made(step: FrozenStep, request: Request, store: Store, remade: list[str
         return "never made", ()
     if ref["fingerprint"] == step.fingerprint:
         return f"its manifest is missing from {store.url}", ()
-    previous = read_manifest(store, ref["stage"], ref["fingerprint"])
+    previous = read_head(store, ref["stage"], ref["fingerprint"])
     if previous is None or previous.stage != step.stage:
         short = f"{ref['stage']}/{ref['fingerprint'][:SHOWN_DIGITS]}"
         return f"never made; the name pointed at {short} before", ()
     return _difference(step, previous, remade)
 
 
-def _difference(step: FrozenStep, previous: Manifest, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
+def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
     """Why this is not what the step made before."""
     if previous.number != step.number:
         return f"stage {step.stage} changed: number {previous.number} -> {step.number}", ()

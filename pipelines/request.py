@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.catalog import AnyStep, Pipeline, UserFile, load_user_file
 from pipelines.exits import BadCommandError
-from stages.artifact import Manifest, read_manifest
+from stages.artifact import Manifest, read_head
 from stages.contract import Recipe
 from stages.fingerprint import SHOWN_DIGITS, digest, fingerprint
 from stages.step import Stage, load_stage
@@ -205,6 +205,6 @@ def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tu
     }
     if len(names) > 1:
         for number, name in names.items():
-            if read_manifest(store, step.stage.name, name) is not None:
+            if read_head(store, step.stage.name, name) is not None:
                 return number, name
     return current, names[current]

@@ -24,7 +24,7 @@ from pipelines.request import FrozenStep, Request
 from pipelines.runs import AttemptEnd, AttemptOutcome, Run, open_run
 from pipelines.scoreboard import Scoreboard
 from pipelines.stopping import stop_on_signals
-from stages.artifact import artifact_folder, read_manifest
+from stages.artifact import artifact_folder, read_head
 from stages.events import Event, StepEnded
 from stages.faults import fault_point
 from stages.order import StepOrder
@@ -251,6 +251,6 @@ def _provenance(request: Request, step: str) -> dict[str, Any]:
 
 
 def _items(store: Store, step: FrozenStep) -> Any:
-    manifest = read_manifest(store, step.stage, step.fingerprint)
+    manifest = read_head(store, step.stage, step.fingerprint)
     assert manifest is not None, "a reused step is committed"
     return manifest.items

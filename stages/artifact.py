@@ -108,9 +108,7 @@ class InputRecord(_Record):
     content: str
 
 
-class Manifest(_Record):
-    """The sidecar written last. No manifest, no artifact."""
-
+class _ManifestFields(_Record):
     kind: str
     stage: str
     number: int
@@ -118,12 +116,23 @@ class Manifest(_Record):
     recipe: dict[str, Any]
     """The recipe in full, defaults included, for people and for comparison."""
     inputs: dict[str, InputRecord]
-    parts: tuple[PartRecord, ...]
     items: ItemBalance
     content: str
     """sha256 over the parts' names, bytes and facts: equal for two runs that made the same thing."""
     versions: dict[str, str]
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Manifest(_ManifestFields):
+    """The sidecar written last. No manifest, no artifact."""
+
+    parts: tuple[PartRecord, ...]
+
+
+class ManifestHead(_ManifestFields):
+    """What a plan needs to know of an artifact: its manifest without the parts, which may be many thousand."""
+
+    num_parts: int
 
 
 def content_digest(parts: tuple[PartRecord, ...]) -> str:
@@ -228,6 +237,10 @@ class Artifact:
 AnyArtifact = TypeVar("AnyArtifact", bound=Artifact)
 
 
+PARTS_BEGIN, PART_BEGIN, PARTS_END = b'\n  "parts": [', b"\n    {", b"\n  ],"
+"""Where the parts stand in the bytes of a manifest: no string of JSON holds a line break."""
+
+
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The manifest as JSON with sorted keys, a line for each part: people read it, and parts may be many thousand."""
     fields = manifest.model_dump(mode="json", exclude={"parts"})
@@ -243,13 +256,42 @@ def _spelled(value: object, indent: int | None = None) -> str:
 
 def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
     """The manifest committed under a fingerprint, or None: then there is no such artifact."""
-    key = f"{artifact_folder(stage, fingerprint)}/manifest.json"
+    key = _manifest_key(stage, fingerprint)
     data = store.read(key)
     try:
         return None if data is None else Manifest.model_validate_json(data)
     except ValidationError:
         store.read_json(key)  # raises where it does not even parse, and says why
         raise
+
+
+def read_head(store: Store, stage: str, fingerprint: str) -> ManifestHead | None:
+    """The head of the manifest committed under a fingerprint, or None: then there is no such artifact.
+
+    The lines of the parts are cut out unread, so this takes little more memory than their bytes. That the last of them
+    is there is seen; whether each is whole is for `read_manifest` to find.
+    """
+    data = store.read(_manifest_key(stage, fingerprint))
+    head = None if data is None else _head_of(data)
+    if data is None or head is not None:
+        return head
+    whole = read_manifest(store, stage, fingerprint)
+    return None if whole is None else ManifestHead(num_parts=len(whole.parts), **whole.model_dump(exclude={"parts"}))
+
+
+def _head_of(data: bytes) -> ManifestHead | None:
+    """The head, or None where the bytes are not as `manifest_bytes` writes them."""
+    first = data.find(PARTS_BEGIN)
+    last = data.find(PARTS_END, first)
+    try:
+        fields = json.loads(data[:first] + data[last + len(PARTS_END) :]) if 0 <= first < last else None
+        return fields and ManifestHead(num_parts=data.count(PART_BEGIN, first, last), **fields)
+    except (TypeError, ValueError):
+        return None
+
+
+def _manifest_key(stage: str, fingerprint: str) -> str:
+    return f"{artifact_folder(stage, fingerprint)}/manifest.json"
 
 
 def open_artifact(store: Store, stage: str, fingerprint: str, kind: type[AnyArtifact]) -> AnyArtifact:

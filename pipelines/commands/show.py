@@ -22,7 +22,7 @@ from pipelines.plan import Decision, Plan, decide
 from pipelines.refs import resolve
 from pipelines.report import accuracy_table
 from pipelines.runs import Run
-from stages.artifact import Artifact
+from stages.artifact import Artifact, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
 from stages.liveness import Life
 
@@ -78,8 +78,8 @@ def _show_run(run: Run, answer: Answer) -> None:
 def _steps_table(plan: Plan, run: Run) -> Table:
     table = Table("step", "state", "artifact", "holds", box=None, pad_edge=False)
     for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
-        found = Artifact(run.store, manifest) if (manifest := plan.manifests.get(step.name)) else None
-        holds = describe_counts(found.manifest) if found else decision.reason
+        manifest = read_manifest(run.store, step.stage, step.fingerprint) if step.name in plan.manifests else None
+        holds = describe_counts(manifest) if manifest else decision.reason
         state = STATE_OF[decision.action]
         style = "green" if state == "committed" else "yellow"
         table.add_row(step.name, Text(state, style), f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}", clean(holds))

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_manifest, total
+from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
 from stages.order import StepOrder, carry_out
 from stages.step import BindError, stage
 from stages.store import Store
+from stages.store_errors import TornRecordError
 
 
 class Words(Artifact):
@@ -147,6 +148,22 @@ def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_order(tmp_path: Pat
         part.model_dump(mode="json") for part in manifest.parts
     ]
     assert read_manifest(store, "make_words", step.fingerprint) == manifest
+    head = read_head(store, "make_words", step.fingerprint)
+    assert head.num_parts == len(manifest.parts) == 2
+    assert head.model_dump(exclude={"num_parts"}) == manifest.model_dump(exclude={"parts"})
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.99], ids=["in its fields", "in its parts", "near its end"])
+def test_a_manifest_that_was_cut_short_has_no_head(tmp_path: Path, calls: Path, share: float) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    make(step, store)
+    path = store.folder / "artifacts" / "make_words" / step.fingerprint[:12] / "manifest.json"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(TornRecordError, match="does not parse"):
+        read_head(store, "make_words", step.fingerprint)
+    path.unlink()
+    assert read_head(store, "make_words", step.fingerprint) is None
 
 
 def test_balances_are_added_reason_by_reason() -> None:
