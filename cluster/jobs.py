@@ -6,6 +6,7 @@ by who submits it; Ray knows a name once, which makes submitting it twice harmle
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import socket
@@ -103,6 +104,7 @@ class Jobs:
     def _client(self) -> JobSubmissionClient:
         from ray.job_submission import JobSubmissionClient
 
+        logging.getLogger("ray").setLevel(logging.WARNING)  # it would tell of each folder that it sends
         try:
             _look_for(self.address)
             with _own_address(self.address):

@@ -8,7 +8,7 @@ counts up to its minor number, since that decides what a function pickled by val
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -36,7 +36,7 @@ class Versions(BaseModel):
     def here(cls) -> Versions:
         """Those of this process. Imports no Ray."""
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        return cls(python=python, ray=version("ray"), package=version(PACKAGE))
+        return cls(python=python, ray=_version("ray"), package=_version(PACKAGE))
 
     def differences(self, other: Versions) -> list[str]:
         """Each difference in words, this place first: `Python 3.11 here, 3.12 there`."""
@@ -46,3 +46,10 @@ class Versions(BaseModel):
             for field, name in names.items()
             if (mine := getattr(self, field)) != (theirs := getattr(other, field))
         ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -56,7 +56,10 @@ def drive(run: Run, number: int) -> ExitCode:
 
 def _checked(run: Run, submission: Submission) -> Plan:
     """The plan as things stand. Raises `CommandError` where this is not the place to carry it out."""
-    if differences := Versions.here().differences(submission.versions):
+    versions = Versions.here()
+    if submission.place.code == "wheel":  # this very code came with the job
+        versions = versions.model_copy(update={"package": submission.versions.package})
+    if differences := versions.differences(submission.versions):
         raise RefusedError(
             f"the cluster of site {submission.place.name!r} has other versions than the command that submitted: "
             f"{'; '.join(differences)} ('here' is the cluster). Give both the same, or let the site send the code "

@@ -138,7 +138,8 @@ def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bo
     if wait:
         watch_run(standing, answer)
     answer.say(headline(standing))
-    told = {**document(standing), "job": submission.job if submission else ""}
+    record = run.attempt(standing.attempt)
+    told = {**document(standing), "job": record.job if record else submission.job if submission else ""}
     if not wait or not standing.is_over:
         answer.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
     answer.say(steps_table(standing))

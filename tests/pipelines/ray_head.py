@@ -46,7 +46,9 @@ def ray_head(num_cpus: int = 2) -> Iterator[RayHead]:
         "--disable-usage-stats",
     ]
     try:
-        environment = os.environ | token | {"RAY_TMPDIR": home, "TMPDIR": home, "RAY_worker_niceness": "0"}
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        private = {"RAY_TMPDIR": home, "TMPDIR": home, "PATH": programs, "RAY_worker_niceness": "0"}
+        environment = os.environ | token | private
         subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
         yield RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{jobs_port}", token)
     finally:
