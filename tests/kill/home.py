@@ -37,10 +37,11 @@ class Trace:
 
 @dataclass(frozen=True)
 class Typed:
-    """A command that was typed: what it said, and what it passed."""
+    """A command that was typed: what it said, what it passed, and the keys of the records that it left behind."""
 
     said: Said
     trace: Trace
+    records: frozenset[str]
 
 
 @dataclass
@@ -49,7 +50,10 @@ class Home:
 
     folder: Path
     mlflow: str = NOBODY
+    resources: str = ""
+    """Of the site file, what comes after store and tracker."""
     commands: list[Typed] = field(default_factory=list)
+    num_typed: int = 0
 
     @property
     def store(self) -> Path:
@@ -60,15 +64,30 @@ class Home:
         """Of all commands, in order."""
         return sum((typed.trace for typed in self.commands), Trace())
 
+    def place(self) -> tuple[Path, Path]:
+        """Where the next command leaves its trace, and where it says what it says."""
+        self.num_typed += 1
+        trace_in = self.folder / "traces" / str(self.num_typed)
+        trace_in.mkdir(parents=True)
+        return trace_in, self.folder / f"said-{self.num_typed}.txt"
+
+    @property
+    def site(self) -> Path:
+        """The site file, as things are now."""
+        path = self.folder / "site.toml"
+        path.write_text(f'store = "{self.store}"\nmlflow = "{self.mlflow}"\n{self.resources}')
+        return path
+
     def neo(self, *words: str, fault: str = "") -> Said:
         """Type a command; `fault` is what `NEO_FAULT` asks for."""
-        number = len(self.commands)
-        trace = self.folder / "traces" / str(number)
-        trace.mkdir(parents=True)
-        (self.folder / "site.toml").write_text(f'store = "{self.store}"\nmlflow = "{self.mlflow}"\n')
-        environment = {"NEO_FAULT_TRACE": str(trace), **({"NEO_FAULT": fault} if fault else {})}
-        said = neo([*words, "--site", str(self.folder / "site.toml")], environment, self.folder / f"said-{number}.txt")
-        self.commands.append(Typed(said, Trace.read(trace)))
+        trace_in, said_in = self.place()
+        environment = {"NEO_FAULT_TRACE": str(trace_in), **({"NEO_FAULT": fault} if fault else {})}
+        return self.keep(neo([*words, "--site", str(self.site)], environment, said_in), trace_in)
+
+    def keep(self, said: Said, trace_in: Path) -> Said:
+        """Note what a command did that has ended."""
+        records = frozenset(key for key in self.committed() if "/records/" in key)
+        self.commands.append(Typed(said, Trace.read(trace_in), records))
         return said
 
     def run(self, *words: str, fault: str = "") -> Said:

@@ -7,6 +7,9 @@ from tests.kill.invariants import hold_at_the_end
 PASSED_BY_OTHERS = {
     "cancel.asked": "`neo cancel` asks",
     "job.submitted": "`neo submit` submits",
+    "submission.recorded": "`neo submit` says what it submitted",
+    "submission.ended": "`neo submit` says how the job ended",
+    "repair.noted": "only what is damaged is repaired",
     "phase.gathered": "only records of 256 parts are copied together",
     "record.set_aside": "only what is torn or outdated is set aside",
 }
