@@ -26,6 +26,7 @@ from stages.artifact import (
     describe_inputs,
     manifest_bytes,
     open_artifact,
+    read_head,
     read_manifest,
     total,
 )
@@ -96,27 +97,34 @@ def carry_out(
     Waits while another attempt makes it, until `stop_asked`. What was made, or begun, of other content than the inputs
     hold now is moved aside and made again.
     """
-    artifacts = _open_inputs(order)
-    inputs = describe_inputs(artifacts)
-    with order.claimant.claim(post, stop_asked, is_made=lambda: _committed(order, inputs) is not None) as claim:
+    with order.claimant.claim(post, stop_asked, is_made=lambda: _is_made(order)) as claim:
+        artifacts = _open_inputs(order)
+        inputs = describe_inputs(artifacts)
         committed = _committed(order, inputs)
         if committed is not None:
             post(StepEnded(step=order.step, outcome="reused", items=committed.items))
             return committed
+        if claim is None:
+            raise StageError(f"step {order.step!r}: {order.folder} was moved aside just now; run the command again")
         post(StepStarted(step=order.step))
         started = time.monotonic()
-        _settle_inputs(order, inputs)
         making = replace(order.making, claim=claim, is_repaired=is_repaired(order.store, order.folder))
+        _settle_inputs(order, inputs, making)
         with open_context(making, post) as context:
             order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
-        making.check_claim()
-        manifest = fold(order, inputs, records)
-        if making.is_repaired:
-            check_same_again(order.store, f"{order.folder}/manifest.json", manifest)
-        manifest = _commit(order, manifest)
+        manifest = _commit(order, fold(order, inputs, records), making)
         post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
         return manifest
+
+
+def _is_made(order: StepOrder) -> bool:
+    """Whether the artifact is committed over its inputs as they are now. Costs little where it is not."""
+    try:
+        head = read_head(order.store, order.stage.name, order.fingerprint)
+    except (TornRecordError, ValidationError):
+        return False
+    return head is not None and head.inputs == describe_inputs(_open_inputs(order))
 
 
 def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest | None:
@@ -134,7 +142,7 @@ def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest 
     return manifest if manifest is not None and manifest.inputs == inputs else None
 
 
-def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
+def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord], making: Making) -> None:
     """Note what everything recorded from now on is made of; move aside what was made of something else.
 
     Records lie under the fingerprint, which stays the same when a lost input is made again and comes out different.
@@ -149,6 +157,7 @@ def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord]) -> None:
     for outdated_key in [*outdated, manifest, set_aside_key(manifest), key]:
         is_heeded = outdated_key.endswith((".json", set_aside_key("")))
         if is_heeded and order.store.size_bytes(outdated_key) is not None:
+            making.check_claim()
             with fault_point("record.set_aside", outdated_key):
                 order.store.set_aside(outdated_key, "outdated")
     if not _note_inputs(order, key, noted):
@@ -211,8 +220,11 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
     return [kind for base in kinds for kind in (base, *_with_subclasses(tuple(base.__subclasses__())))]
 
 
-def _commit(order: StepOrder, manifest: Manifest) -> Manifest:
+def _commit(order: StepOrder, manifest: Manifest, making: Making) -> Manifest:
+    making.check_claim()
     key = f"{order.folder}/manifest.json"
+    if making.is_repaired:
+        check_same_again(order.store, key, manifest)
     with fault_point("artifact.manifest_created", key):
         ours = order.store.create(key, manifest_bytes(manifest))
     if ours:

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.local import local_context
 from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
 from stages.order import StepOrder, carry_out
 from stages.step import BindError, stage
 from stages.store import Store
@@ -247,3 +247,19 @@ def test_what_was_made_of_other_content_is_moved_aside_and_made_again(tmp_path: 
     assert (made / "manifest.json.outdated-0").is_file()
     _, events = make(lengths, store, "run-3")
     assert [event.outcome for event in events if event.event == "ended"] == ["reused"]
+
+
+def test_whoever_was_overtaken_moves_nothing_aside(tmp_path: Path, calls: Path, monkeypatch) -> None:
+    store = Store(tmp_path / "store")
+    words = make_words.bind("words", WordsRecipe(words=("red", "blue", "green")))
+    lengths = measure_words.bind("lengths", LengthsRecipe(), words)
+    make(words, store)
+    make(lengths, store)
+    folder = store.folder / "artifacts" / "make_words" / words.fingerprint[:12]
+    changed = read_manifest(store, "make_words", words.fingerprint).model_copy(update={"content": "0" * 64})
+    (folder / "manifest.json").write_text(changed.model_dump_json())
+    made = store.folder / "artifacts" / "measure_words" / lengths.fingerprint[:12]
+    monkeypatch.setattr("stages.claims.Claim.superseded_by", lambda claim: "attempt 3 of run run")
+    with pytest.raises(SupersededError, match="superseded by attempt 3 of run run"):
+        make(lengths, store, "run-2")
+    assert [path.name for path in made.rglob("*.outdated-0")] == []
