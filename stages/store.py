@@ -47,11 +47,12 @@ CHUNK_BYTES = 16 * 1024 * 1024
 NUM_READERS = 32
 """Small objects read at a time from an object store: each waits for a round trip."""
 RETRIES: RetryConfig = {
-    "max_retries": 10,
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
+    "max_retries": 12,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 4},
     "retry_timeout": timedelta(minutes=3),
 }
-"""Of server errors, lost connections and silence, by the engine, with jitter: about a minute and a half in all."""
+"""Of server errors, lost connections and silence, by the engine. Jitter draws each pause between the first one and
+`base` times the last: half a minute to a minute in all."""
 
 
 class Store:

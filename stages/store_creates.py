@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "writer"
 """Name of the metadata field. Azure takes letters and digits only."""
+REFUSAL: Final = "status code: 4"
+"""In the engine's text where the server understood, and did nothing."""
 SECONDS_BETWEEN_TRIES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """After a conflict that left nothing behind. Of server errors and lost connections the engine takes care."""
 
@@ -60,8 +62,10 @@ def _try(engine: ObjectStore, key: str, data: bytes, token: str) -> bool | None:
     except (AlreadyExistsError, PreconditionError):
         writer = _writer_of(engine, key)
         return None if writer is None else writer == token
-    except GenericError:
-        # The engine gave up: its last try may have been applied all the same.
+    except GenericError as error:
+        if REFUSAL in str(error):
+            raise
+        # The engine gave up, but one of its tries may have been applied all the same.
         writer = _writer_of(engine, key)
         if writer is None:
             raise

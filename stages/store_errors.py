@@ -19,9 +19,11 @@ DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 SIGNS_OF_DENIED: Final = (
     "401 Unauthorized",
     "403 Forbidden",
+    "<Code>ExpiredToken</Code>",
     *(f"os error {number})" for number in sorted(DENIED)),
 )
 """In the text of errors that the engine gives no class of their own."""
+SIGNS_OF_NO_BUCKET: Final = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 SIGNS_OF_FULL: Final = tuple(f"os error {number})" for number in FULL)
 """How libraries in Rust (the engine, safetensors) end the text of an error that carries no number."""
 
@@ -86,8 +88,12 @@ def store_errors(url: str, doing: str) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        if not any(sign in str(error) for sign in SIGNS_OF_NO_BUCKET):
+            raise
+        raise StoreUnavailableError(
+            f"the store {url} cannot be used: there is no such bucket; make it, or name another in the site file"
+        ) from error
     except (BaseError, OSError) as error:
         raise _in_words(error, url, doing) from error
 

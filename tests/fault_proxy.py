@@ -5,6 +5,7 @@ Faults are asked for by method and the end of the key, and happen a stated numbe
 
 import enum
 import http.client
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ from urllib.parse import unquote, urlsplit
 
 ALWAYS = 1_000_000
 TO_THE_NEXT_ONLY = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+LISTING = "list-type=2"
+NOTHING_LISTED = "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"
 CONDITIONS = {"if-none-match", "if-match"}
 
 
 class Fault(enum.Enum):
     """What happens to a request."""
 
+    EXPIRED = 400
+    """Refused: the credentials were temporary, and their time is over."""
     FORBIDDEN = 403
     """Refused: the credentials are good for nothing any more."""
     CONFLICT = 409
@@ -33,10 +38,13 @@ class Fault(enum.Enum):
     DROPPED_AFTER = "no answer, though it was applied"
     CUT = "the body ends before the length that was announced"
     SHORTENED = "half of the body, announced as if it were all"
+    EMPTY_LISTING = "a listing that shows nothing yet of what was written"
     UNCONDITIONAL = "the condition is not heard: an old server"
 
 
+PASSING = [Fault.BROKEN, Fault.SLOW_DOWN, Fault.DROPPED, Fault.DROPPED_AFTER, Fault.BROKEN_AFTER]
 CODES = {
+    Fault.EXPIRED: "ExpiredToken",
     Fault.FORBIDDEN: "AccessDenied",
     Fault.CONFLICT: "ConditionalRequestConflict",
     Fault.EXISTS: "PreconditionFailed",
@@ -74,13 +82,18 @@ class FaultProxy:
             self.rules.append(rule)
         return rule
 
-    def take(self, method: str, path: str) -> Fault | None:
+    @staticmethod
+    def _fits(rule: Rule, method: str, path: str) -> bool:
+        return rule.method in ("", method) and path.endswith(rule.key_end)
+
+    def take(self, method: str, path: str, query: str = "") -> Fault | None:
         if self.watch is not None:
             self.watch(method, path)
         with self.lock:
             self.seen.append((method, path))
             for rule in self.rules:
-                if rule.num_hits < rule.times and rule.method in ("", method) and path.endswith(rule.key_end):
+                is_meant = rule.fault is not Fault.EMPTY_LISTING or LISTING in query
+                if is_meant and rule.num_hits < rule.times and self._fits(rule, method, path):
                     rule.num_hits += 1
                     return rule.fault
         return None
@@ -88,6 +101,17 @@ class FaultProxy:
     def num_seen(self, method: str, key_end: str) -> int:
         with self.lock:
             return sum(1 for seen, path in self.seen if seen == method and path.endswith(key_end))
+
+
+def storm(proxy: FaultProxy, chance: random.Random) -> Callable[[str, str], None]:
+    """To be the proxy's `watch`: one request in eight meets what a store is to get through."""
+
+    def break_some(method: str, path: str) -> None:
+        if chance.random() < 1 / 8:
+            conflict = [Fault.CONFLICT] if method == "PUT" and path.endswith(".json") else []
+            proxy.ask(chance.choice([*PASSING, *conflict]), method, path)
+
+    return break_some
 
 
 @contextmanager
@@ -103,9 +127,12 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = proxy.take(self.command, unquote(urlsplit(self.path).path))
+            place = urlsplit(self.path)
+            fault = proxy.take(self.command, unquote(place.path), place.query)
             if fault is Fault.DROPPED:
                 self.hang_up()
+            elif fault is Fault.EMPTY_LISTING:
+                self.answer_xml(200, NOTHING_LISTED)
             elif fault is not None and isinstance(fault.value, int):
                 self.answer_error(fault, fault.value)
             else:
@@ -143,7 +170,10 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
                 self.hang_up()
 
         def answer_error(self, fault: Fault, status: int) -> None:
-            text = f"<?xml version='1.0'?><Error><Code>{CODES[fault]}</Code><Message>asked for</Message></Error>"
+            self.answer_xml(status, f"<Error><Code>{CODES[fault]}</Code><Message>asked for</Message></Error>")
+
+        def answer_xml(self, status: int, document: str) -> None:
+            text = f"<?xml version='1.0'?>{document}"
             self.send_response(status)
             self.send_header("Content-Type", "application/xml")
             self.send_header("Content-Length", str(len(text)))

@@ -1,12 +1,13 @@
 """The command line on an object store: a whole small pipeline, and stores and credentials that are not fit."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stages.store import Store
-from tests.fault_proxy import ALWAYS, Fault, FaultProxy
+from tests.fault_proxy import ALWAYS, Fault, FaultProxy, storm
 from tests.pipelines.conftest import NOBODY, TOYS, NeoSite
 
 DATA = f"{TOYS}:data"
@@ -63,10 +64,39 @@ def test_a_store_without_conditional_writes_is_refused_then_taken_for_one_writer
     assert "Everything is as it was committed." in remote.neo("audit", "data/rows").out
 
 
-def test_permission_lost_in_the_middle_stops_the_run_and_giving_it_back_goes_on(
-    remote: NeoSite, proxy: FaultProxy, executions: Executions
+def test_a_listing_that_lags_behind_decides_nothing(
+    remote: NeoSite, proxy: FaultProxy, executions: Executions, tmp_path: Path
 ) -> None:
-    """From the first record of the second step on, the credentials have expired."""
+    """The driver is killed half way through; to the next one no listing shows any of what was made."""
+    fault = {"NEO_FAULT": "part.recorded:after@4=kill", "AWS_ENDPOINT_URL": proxy.address}
+    assert remote.start("run", DATA, **fault).wait(timeout=120) == -9
+    assert len(executions()) == 4
+    proxy.ask(Fault.EMPTY_LISTING, times=ALWAYS)
+    said = remote.neo("run", DATA)
+    assert said.code == 0, said.out + said.err
+    assert len(executions()) == len(set(executions())) == 6, "no part that is recorded was made again"
+    assert any(rule.num_hits for rule in proxy.rules)
+    proxy.rules.clear()
+    assert "Everything is as it was committed." in remote.neo("audit", "data/rows").out
+
+
+def test_a_storm_changes_nothing(remote: NeoSite, proxy: FaultProxy, executions: Executions) -> None:
+    """One request in eight meets an error, throttling, a conflict or a lost answer, from the first to the last."""
+    proxy.watch = storm(proxy, random.Random(7))
+    said = remote.neo("run", DATA)
+    assert said.code == 0, said.out + said.err
+    assert len(executions()) == len(set(executions())) == 6
+    proxy.watch = None
+    assert sum(rule.num_hits for rule in proxy.rules) > 10
+    assert "Everything is as it was committed." in remote.neo("audit", "data/rows").out
+
+
+def test_permission_lost_in_the_middle_stops_the_run_and_giving_it_back_goes_on(
+    remote: NeoSite, proxy: FaultProxy, executions: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first record of the second step on, the credentials have expired. The claim that could not be given up
+    counts as lost after a while, since this process lives on."""
+    monkeypatch.setenv("NEO_LOST_AFTER_SECONDS", "1")
     expired = proxy.ask(Fault.FORBIDDEN, times=0)
 
     def expire(method: str, path: str) -> None:
