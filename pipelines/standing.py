@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipelines.following import Feed, is_count
 from pipelines.outbox import Message, read_tally
@@ -35,33 +35,31 @@ class EventClock:
         return time.time() if self.at_seconds is None else self.at_seconds
 
 
-@dataclass
 class Standing:
     """One run, kept up to date by `refresh`."""
 
-    run: Run
-    state: RunState = "planned"
-    attempt: int = 0
-    """The last attempt; 0 where there was none."""
-    waiting: Submission | None = None
-    """A submission of which no attempt has come yet."""
-    board: Scoreboard = field(init=False)
-    made_by: dict[str, str] = field(init=False)
-    """Step to the attempt that committed it, or that is at it."""
-
-    def __post_init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.plan: Plan = decide(run.request, run.store)
+        self.observer = Observer(run.store)
         self.clock = EventClock()
-        self.observer = Observer(self.run.store)
-        self.plan: Plan = decide(self.run.request, self.run.store)
-        self.board = Scoreboard({step.name: step.num_steps for step in self.run.request.steps}, self.clock)
+        self.board = Scoreboard({step.name: step.num_steps for step in run.request.steps}, self.clock)
         self.made_by = {step: str(made.provenance.get("attempt", "")) for step, made in self.plan.manifests.items()}
+        """Step to the attempt that committed it, or that is at it."""
         self.listeners: list[Callable[[Event], None]] = []
         """Told of every event once the board knows of it."""
-        self._feed = Feed(self.run)
+        self.state: RunState = "planned"
+        self.attempt = 0
+        """The last attempt; 0 where there was none."""
+        self.waiting: Submission | None = None
+        """A submission of which no attempt has come yet."""
+        self._feed = Feed(run)
         self._heard_beginning = 0
         self._seed()
         self.refresh()
-        if not self.is_over and self._heard_beginning != self.attempt:
+        if self.is_over:
+            self._seed()  # the records know of more than the last events of a driver that died
+        elif self._heard_beginning != self.attempt:
             self._start_what_is_ready()
 
     @property
@@ -78,9 +76,10 @@ class Standing:
     def refresh(self) -> None:
         """Take what happened since the last call."""
         self.state, self.attempt = self.run.state(self.observer), self.run.num_attempts
-        self.waiting = Submissions(self.run).waiting()
+        self.waiting = None if self.state == "running" else Submissions(self.run).waiting()
         for message in self._feed.read():
-            self._take(message)
+            with self.board.lock:
+                self._take(message)
         if self.is_over:
             self._nobody_works()
 
@@ -92,13 +91,13 @@ class Standing:
                 self.refresh()
 
     def _seed(self) -> None:
-        """What the records say, before any event."""
+        """What the records say, of all phases together."""
         for decision in self.plan.decisions:
             state = self.board.steps[decision.step]
             if decision.action == "reuse":
                 items = self.plan.manifests[decision.step].items
                 self.board.take(StepEnded(step=decision.step, outcome="committed", items=items))
-            state.num_parts, state.num_recorded = decision.num_parts, decision.num_recorded
+            state.phase, state.num_parts, state.num_recorded = "", decision.num_parts, decision.num_recorded
             state.committed_step = decision.at_step
 
     def _take(self, message: Message) -> None:
@@ -111,7 +110,8 @@ class Standing:
                 self._take_event(event)
                 for listener in self.listeners:
                     listener(event)
-                self.made_by[event.step] = f"{self.run.name}-{message.attempt}"
+                if self.board.steps[event.step].status != "reused":
+                    self.made_by[event.step] = f"{self.run.name}-{message.attempt}"
         self.clock.at_seconds = None
 
     def _take_event(self, event: Event) -> None:
@@ -145,8 +145,9 @@ class Standing:
 
     def _nobody_works(self) -> None:
         """What no attempt is at any more waits for the next one."""
-        for state in self.board.steps.values():
-            state.pause()
+        with self.board.lock:
+            for state in self.board.steps.values():
+                state.pause()
 
 
 def _place_in_message(event: Event) -> int:

@@ -7,6 +7,7 @@ from subprocess import Popen
 import pytest
 
 from pipelines.outbox import EventWriter, Message, Outbox
+from pipelines.plan import decide
 from pipelines.runs import Run
 from pipelines.scoreboard import Scoreboard
 from pipelines.standing import Standing
@@ -107,6 +108,7 @@ def tell(run: Run, attempt: int, *events) -> None:
 def test_counts_hold_after_the_phase_that_their_message_opens(site: NeoSite) -> None:
     site.neo("run", f"{TOYS}:broken_data")
     run, now = the_run(site), time.time()
+    assert run.begin_attempt(decide(run.request, run.store), "here") == 2  # in this process, so it lives
     recorded = [
         PartRecorded(step="kept", phase="judge", part=str(number), items=ItemBalance(kept=50)) for number in range(3)
     ]
