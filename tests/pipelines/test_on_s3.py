@@ -48,6 +48,12 @@ def test_a_store_and_a_folder_hold_the_same(remote: NeoSite, bucket: str, tmp_pa
         )
 
 
+def test_two_runs_at_once_share_the_work(remote: NeoSite, executions: Executions) -> None:
+    drivers = [remote.start("run", DATA) for _ in range(2)]
+    assert [driver.communicate(timeout=120) and driver.returncode for driver in drivers] == [0, 0]
+    assert len(executions()) == len(set(executions())) == 6
+
+
 def test_a_store_without_conditional_writes_is_refused_then_taken_for_one_writer_with_a_warning(
     remote: NeoSite, proxy: FaultProxy
 ) -> None:
