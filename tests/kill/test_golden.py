@@ -9,7 +9,6 @@ PASSED_BY_OTHERS = {
     "job.submitted": "`neo submit` submits",
     "submission.recorded": "`neo submit` says what it submitted",
     "submission.ended": "`neo submit` says how the job ended",
-    "repair.noted": "only what is damaged is repaired",
     "phase.gathered": "only records of 256 parts are copied together",
     "repair.noted": "`neo audit --repair` notes what it moves aside",
     "record.set_aside": "only what is torn or outdated is set aside",
