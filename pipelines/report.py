@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -58,6 +59,13 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
         yield from _try_next(plan)
 
 
+def next_command(result: RunResult, again: str) -> str:
+    """The command that goes on where work is left: if a step met damage, the one that its reason names comes first."""
+    repairs = (REPAIR_COMMAND.search(ending.reason) for ending in result.endings.values())
+    return next((found[1] for found in repairs if found), again)
+
+
+REPAIR_COMMAND = re.compile(r"`(neo audit \S+ --repair)`")
 WORDS = {
     ExitCode.DONE: "done",
     ExitCode.STEP_FAILED: "failed; what was committed stays",

@@ -145,6 +145,11 @@ def content_digest(parts: tuple[PartRecord, ...]) -> str:
     return spelled.hexdigest()
 
 
+def mended_by(ref: str) -> str:
+    """What to do about damage in an artifact, as every error that meets some says it."""
+    return f"`neo audit {ref} --repair` names all that is damaged, and lets the next run make it again"
+
+
 def artifact_folder(stage: str, fingerprint: str) -> str:
     """The key prefix of an artifact: `artifacts/<stage>/<fingerprint>`."""
     return f"artifacts/{stage}/{fingerprint[:SHOWN_DIGITS]}"
@@ -203,10 +208,7 @@ class Artifact:
 
     def damaged(self, key: str, said: str) -> StoreError:
         """What to raise where a file is not as it was committed."""
-        return StoreError(
-            f"{key} of {self!r} {said}; `neo audit {self.short} --repair` names all that is damaged, and lets the next "
-            "run make it again"
-        )
+        return StoreError(f"{key} of {self!r} {said}; {mended_by(self.short)}")
 
     def local_path(self, entry: FileEntry) -> Path:
         """A local file with the bytes of `entry`, checked against the recorded size."""

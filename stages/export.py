@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.ancestry import ancestry
+from stages.artifact import mended_by
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
 from stages.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
 from stages.making import sha256_of
@@ -58,10 +59,7 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
         if sha256_of(folder / entry.name.removeprefix(MODEL_PREFIX)) != entry.sha256
     ]
     if damaged:
-        raise StageError(
-            f"{checkpoint!r} is damaged in {damaged}; `neo audit {checkpoint.short} --repair` lets the next run make "
-            "it again"
-        )
+        raise StageError(f"{checkpoint!r} is damaged in {damaged}; {mended_by(checkpoint.short)}")
 
 
 def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
+from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, mended_by, total
 from stages.claims import Claim, superseded
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.damage import check_same_again
@@ -217,10 +217,7 @@ class Making:
 
     def _damaged(self, entry: FileEntry, said: str) -> StoreError:
         ref = self.folder.removeprefix("artifacts/")
-        return StoreError(
-            f"{entry.key} {said}; `neo audit {ref} --repair` moves this checkpoint aside, and the next run goes on "
-            "from the last whole one before it"
-        )
+        return StoreError(f"{entry.key} {said}; {mended_by(ref)}, from the last whole checkpoint before it")
 
     def _upload(self, path: Path, name: str, place: str, point: str) -> FileEntry:
         key = f"{self.folder}/attempts/{self.attempt}/{place}/{name}"

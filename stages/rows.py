@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from stages.artifact import PartRecord
+from stages.artifact import PartRecord, mended_by
 from stages.kinds import Rows
 from stages.packing.row_layout import Row, RowLayoutError, parse_row
 from stages.store_errors import CutShortError, StoreError
@@ -148,5 +148,5 @@ class RowReader:
         record = self._parts[part]
         return DamagedRowError(
             f"row {row} in {record.file(ROWS_FILE).key} (part {record.part} of {self.rows!r}) is damaged: {detail}; "
-            f"`neo audit {self.rows.short} --repair` names all that is, and lets the next run make it again"
+            f"{mended_by(self.rows.short)}"
         )

@@ -15,6 +15,7 @@ from pipelines.lineage import Lineage, Node, lineage_of, size_bytes
 from pipelines.refs import resolve_place
 from pipelines.repair import repair as repaired
 from pipelines.request import Request
+from pipelines.resuming import go_on, newest
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
 
@@ -78,7 +79,10 @@ def _repair(store: Store, lineage: Lineage, found: Report, ref: str, answer: Ans
 
 
 def _makes_again(store: Store, lineage: Lineage) -> str:
-    """The command that made the artifact; of one that is not committed, nobody knows."""
+    """The command that goes on with the run that met the damage, else the one that made the artifact."""
+    waiting, wanted = newest(store, unfinished=True), lineage.target.fingerprint
+    if waiting is not None and any(step.fingerprint.startswith(wanted) for step in waiting.request.steps):
+        return go_on(waiting)
     manifest = lineage.target.manifest
     run = None if manifest is None else store.read_json(f"runs/{manifest.provenance.get('run')}/plan.json")
     return "neo resume" if run is None else Request.model_validate(run).command

@@ -23,7 +23,7 @@ from pipelines.courier import settle
 from pipelines.display import Display
 from pipelines.exits import ExitCode
 from pipelines.plan import Plan
-from pipelines.report import look_closer, report, result_document
+from pipelines.report import look_closer, next_command, report, result_document
 from pipelines.run import RunGraph, carry_out, point_name
 from stages.store import Store
 
@@ -57,7 +57,7 @@ def carry_on(plan: Plan, site: Site, answer: Answer, again: str) -> NoReturn:
     """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
     result = carry_out(plan, site, lambda board: Display(answer.console, board), machines())
     answer.say(*report(plan, result, site))
-    then = look_closer(plan) if result.code == ExitCode.DONE else again
+    then = look_closer(plan) if result.code == ExitCode.DONE else next_command(result, again)
     answer.end(result_document(plan, result), then=then, code=result.code)
 
 

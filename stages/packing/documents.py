@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neo_model.conversation import EncodedDocument
-from stages.artifact import PartRecord
+from stages.artifact import PartRecord, mended_by
 from stages.pairs import Pair
 from stages.store import Store, StoreError
 
@@ -106,10 +106,8 @@ def read_file(store: Store, record: PartRecord, name: str) -> bytes:
     if data is None or len(data) != entry.size_bytes:
         found = "missing" if data is None else f"{len(data)} bytes"
         _, stage, fingerprint, *_ = entry.key.split("/")
-        raise StoreError(
-            f"{entry.key} is {found}, {entry.size_bytes} bytes were recorded; `neo audit {stage}/{fingerprint} "
-            "--repair` lets the next run make it again"
-        )
+        way_out = mended_by(f"{stage}/{fingerprint}")
+        raise StoreError(f"{entry.key} is {found}, {entry.size_bytes} bytes were recorded; {way_out}")
     return data
 
 

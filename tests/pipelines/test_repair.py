@@ -197,7 +197,12 @@ def test_a_step_that_meets_the_damage_names_the_file_and_the_way_out(made: NeoSi
     said = made.neo("run", DATA, "--set", "kept.min_width_px=15")
     assert said.code == 1
     assert str(victim.name) in said.out
-    assert f"neo audit {manifest(made, 'pairs').fingerprint[:12]} --repair" in said.out
+    assert said.last_line == f"Next: neo audit {manifest(made, 'pairs').fingerprint[:12]} --repair --site {made.file}"
+    repaired = made.neo(*said.last_line.split()[2:-2])
+    assert repaired.last_line.startswith("Next: neo resume data-")
+    resumed = made.neo(*repaired.last_line.split()[2:-2])
+    assert resumed.code == 0, resumed.out
+    assert CLEAN in made.neo("audit", "data/rows").out
 
 
 def test_damaged_weights_are_trained_again_from_the_last_whole_checkpoint_and_come_out_the_same(
