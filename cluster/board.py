@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.failure import Failure
+from cluster.session import on_this_machine
 from stages.contract import Event
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ class Board:
 
 @contextmanager
 def open_board() -> Iterator[ActorHandle]:
-    """A board for the time of one run, on the driver's machine, so that it is lost only with the driver."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+    """A board for the time of one run, lost only with the driver."""
+    board = ray.remote(num_cpus=0, scheduling_strategy=on_this_machine())(Board).remote()
     try:
         yield board
     finally:

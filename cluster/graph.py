@@ -22,7 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 from cluster.backend import StepOutcome, carry_out_step
 from cluster.board import open_board
 from cluster.failure import Failure
-from cluster.session import ray_session
+from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
 from stages.contract import Event
 from stages.events import StepEnded
@@ -70,11 +70,15 @@ class StepGraph:
         return "\n".join(["digraph run {", "  rankdir=LR;", "  node [shape=box];", *boxes, *arrows, "}", ""])
 
     def submit(self, step: str, inputs: Mapping[str, StepOutcome], board: ActorHandle) -> Any:
-        """Start one step in its Ray task, with the outcomes of its inputs where its node has theirs."""
+        """Start one step in its Ray task, with the outcomes of its inputs where its node has theirs.
+
+        On the driver's machine: were it lost with that of its gang, Ray could keep the dead gang's machines reserved.
+        """
         node = self.nodes[step]
         arguments = [inputs[_name(one)] if isinstance(one, DAGNode) else one for one in node.get_args()]
         with _by_value([self.orders[step]]):
-            return _STEP_TASK.options(**node.get_options()).remote(*arguments, board=board)
+            options = {**node.get_options(), "scheduling_strategy": on_this_machine()}
+            return _STEP_TASK.options(**options).remote(*arguments, board=board)
 
 
 def run_graph(

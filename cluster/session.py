@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.site import Site
 from cluster.versions import package_folders
@@ -67,6 +68,11 @@ def ray_session(site: Site) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def on_this_machine() -> NodeAffinitySchedulingStrategy:
+    """For what is to live as long as the driver: placed on the driver's own machine, it is lost only with it."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _connect(site: Site, **settings: Any) -> None:
