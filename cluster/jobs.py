@@ -31,6 +31,8 @@ STOP_GRACE_SECONDS = 120
 """From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 SECONDS_TO_ANSWER = 10.0
+NUM_LAST_WORDS = 3
+"""Lines shown of a job that died before it could say more: of a traceback, the error."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -68,8 +70,9 @@ class Jobs:
         return STATES.get(str(status), "ended")
 
     def last_words(self, job: str) -> str:
-        """What Ray says of how a job ended, with the end of what it printed."""
-        return str(self._details(job).get("message") or "")
+        """The end of what a job printed, or what Ray says of it if it never got so far."""
+        lines = [line.strip() for line in str(self._details(job).get("message") or "").splitlines() if line.strip()]
+        return " | ".join(lines[-NUM_LAST_WORDS:])
 
     def stop(self, job: str) -> bool:
         """SIGTERM to a job, SIGKILL after a grace. False where it is not running."""

@@ -72,7 +72,7 @@ class Submissions:
         number = self.num_submissions + 1
         submission = Submission(
             number=number,
-            job=f"{self.run.name}-{number}",
+            job=f"{self.run.name}-{number}-{self._store_mark}",
             site=site.model_dump(mode="json"),
             versions=Versions.here(),
         )
@@ -99,6 +99,11 @@ class Submissions:
         end = SubmissionEnd(code=code, said=said, then=then)
         with fault_point("submission.ended"):
             self.run.store.create_json(self._end_key(number), end.model_dump(mode="json"))
+
+    @property
+    def _store_mark(self) -> str:
+        """What tells this store's jobs from those of another on the same cluster: equal runs have equal names."""
+        return str(self.run.store.open()["uuid"])[:6]
 
     def _key(self, number: int) -> str:
         return f"{self.run.folder}/submissions/{number}.json"

@@ -15,6 +15,7 @@ from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
 from pipelines.driver import CalledOffError, drive
 from pipelines.exits import RefusedError
+from pipelines.journal import read_journal
 from pipelines.runs import Run, all_runs
 from pipelines.submissions import Submissions
 from stages.store import Store
@@ -27,6 +28,7 @@ DATA = f"{TOYS}:data"
 OWN_STAGE = '''
 import time
 from functools import partial
+from pathlib import Path
 
 from stages.artifact import ItemBalance
 from stages.contract import Part, PartDraft, Recipe, StageContext
@@ -37,19 +39,20 @@ from stages.step import stage
 class OwnRecipe(Recipe):
     word: str = "mine"
     """What is written."""
-    pause_seconds: float = 0.0
-    """How long a part takes."""
+    gate: str = ""
+    """A file for which all parts but the first two wait."""
 
 
-def write_part(part: Part, draft: PartDraft, word: str, pause_seconds: float) -> None:
-    time.sleep(pause_seconds)
+def write_part(part: Part, draft: PartDraft, word: str, gate: str) -> None:
+    while gate and part.name not in ("0", "1") and not Path(gate).exists():
+        time.sleep(0.1)
     draft.path("word.txt").write_text(word)
     draft.count(ItemBalance(kept=1))
 
 
 @stage(number=1, recipe=OwnRecipe, makes=KeptPairs)
 def own(recipe: OwnRecipe, *, ctx: StageContext) -> None:
-    work = partial(write_part, word=recipe.word, pause_seconds=recipe.pause_seconds)
+    work = partial(write_part, word=recipe.word, gate=recipe.gate)
     ctx.spread(work, over=[Part(name=str(number)) for number in range(8)], phase="write")
 
 
@@ -123,27 +126,36 @@ def read_content(store: Store, stage: str, fingerprint: str) -> str:
     return store.read_json(f"artifacts/{stage}/{fingerprint[:12]}/manifest.json")["content"]
 
 
+def num_recorded(cluster: OnCluster) -> int:
+    return len(list(cluster.folder.glob("store/artifacts/own/*/records/write/*.json")))
+
+
 def test_a_users_file_is_submitted_once_stopped_and_gone_on_with_and_makes_what_run_makes(
     cluster: OnCluster, site: NeoSite, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(OWN_STAGE)
-    asked = (f"{tmp_path}/mine.py:mine", "--set", "own.pause_seconds=1.5")
+    asked = (f"{tmp_path}/mine.py:mine", "--set", f"own.gate={tmp_path}/gate")
     first = cluster.neo("submit", *asked, "--json")
     assert first.code == 0, first
     name = first.json["run"]
-    assert first.json["state"] == "running" and first.json["job"] == f"{name}-1"
+    assert first.json["state"] == "running" and first.json["job"].startswith(f"{name}-1-")
     second = cluster.neo("submit", *asked)
     assert second.code == 0 and f"Run {name} is under way already: attached to attempt 1." in second.out
-    wait_until(lambda: bool(list(cluster.folder.glob("store/artifacts/own/*/records/write/*.json"))))
+    wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
+    assert "Asked attempt 1 on" in cluster.neo("cancel", name, "--no-wait").out
+    wait_until(
+        lambda: any("Asked to stop by `neo cancel`" in line for line in read_journal(cluster.run, 1)), seconds=180
+    )
+    (tmp_path / "gate").touch()
     cancelled = cluster.neo("cancel", name)
-    assert cancelled.code == 0 and "Asked attempt 1 on" in cancelled.out and ": interrupted, attempt 1" in cancelled.out
+    assert cancelled.code == 0 and ": interrupted, attempt 1" in cancelled.out, cancelled
     assert cancelled.last_line == f"Next: neo submit {name} --site {cluster.file}"
     assert "there is nothing to stop" in cluster.neo("cancel", name).out
     assert site.neo("run", *asked).code == 0
     (tmp_path / "mine.py").unlink()
     again = cluster.neo("submit", name, "--wait")
     assert again.code == 0, again
-    assert f"Submitted as Ray job {name}-2." in again.out and ": done, attempt 2" in again.out
+    assert f"Submitted as Ray job {name}-2-" in again.out and ": done, attempt 2" in again.out
     manifest = manifest_of(cluster.store, "mine/own")
     assert {part["made_by"]["attempt"] for part in manifest["parts"]} == {f"{name}-1", f"{name}-2"}
     assert manifest["provenance"]["user_file_sha256"]
@@ -155,17 +167,18 @@ def manifest_of(store: Store, name: str) -> dict:
     return store.read_json(f"artifacts/{ref['stage']}/{ref['fingerprint'][:12]}/manifest.json")
 
 
-def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(cluster: OnCluster) -> None:
-    slow = ("--set", "pairs.pause_seconds=12", "--set", "pairs.num_parts=4")
-    command = cluster.start("submit", DATA, *slow, "--wait")
-    wait_until(lambda: bool(list(cluster.folder.glob("store/artifacts/fetch_toys/*/records/fetch/*.json"))))
+def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(cluster: OnCluster, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN_STAGE)
+    asked = (f"{tmp_path}/mine.py:mine", "--set", "own.gate=/never/there")
+    command = cluster.start("submit", *asked, "--wait")
+    wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
     command.send_signal(signal.SIGINT)
     out, _ = command.communicate(timeout=30)
     assert command.returncode == 0 and "Not watching any more; the run goes on." in out
-    assert "neo status data-" in out.splitlines()[-1] and "neo cancel data-" in out.splitlines()[-1]
+    assert "neo status mine-" in out.splitlines()[-1] and "neo cancel mine-" in out.splitlines()[-1]
     assert cluster.run.state() in ("running", "unknown")
-    cancelled = cluster.neo("cancel", "data", "--grace", "1")
-    assert cancelled.code == 0 and f"No answer for 1 s: stopping Ray job {cluster.run.name}-1." in cancelled.out
+    cancelled = cluster.neo("cancel", "mine", "--grace", "1")
+    assert cancelled.code == 0 and f"No answer for 1 s: stopping Ray job {cluster.run.name}-1-" in cancelled.out
     assert cluster.run.end(1).outcome == "interrupted"
     assert cluster.run.end(1).reason == "stopped at once, being asked twice"
 
@@ -195,6 +208,19 @@ def frozen_only(store: Store, site: NeoSite) -> Run:
     store.open()
     store.create_json(f"runs/{made}/plan.json", site.store.read_json(f"runs/{made}/plan.json"))
     return Run(store, made)
+
+
+def test_a_job_that_dies_before_it_begins_is_told_by_its_last_words(cluster: OnCluster, site: NeoSite) -> None:
+    run = frozen_only(cluster.store, site)
+    submission = Submissions(run).begin(load_site(cluster.file))
+    record = cluster.folder / "store" / run.folder / "submissions" / "1.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"site": {"nonsense": 1}}))
+    said = cluster.neo("submit", DATA)
+    assert said.code == 3, said
+    assert (
+        f"Ray job {submission.job} ended before it began:" in said.err and "Extra inputs are not permitted" in said.err
+    )
+    assert len(said.err.splitlines()) == 2 and said.last_line.startswith(f"Next: neo submit {run.name}")
 
 
 def test_a_machine_without_the_secrets_that_the_site_names_is_refused_by_name(
