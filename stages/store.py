@@ -3,15 +3,15 @@
 Owns every key that is written and every durable byte. Data goes to private keys first; one exclusive create of a
 small record then makes it visible. Nothing is decided by listing. The same calls serve a local folder and object
 stores (`s3://`, `gs://`, `az://`), with obstore as the engine; it takes credentials and addresses from the environment
-(`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, ...). Left to others: who won a create whose answer was lost
-(`store_creates.py`), what a store can do (`store_probe.py`), errors in words (`store_errors.py`).
+(`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, ...). Left to others: creates in a local folder (`store_folder.py`), who won a
+create whose answer was lost (`store_creates.py`), what a store can do (`store_probe.py`), errors in words
+(`store_errors.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +32,7 @@ from stages.store_errors import (
     local_disk_errors,
     store_errors,
 )
+from stages.store_folder import create_in_folder, make_durable, read_range_of
 from stages.store_probe import ProbeResult, probe
 
 if TYPE_CHECKING:
@@ -94,18 +95,10 @@ class Store:
 
     def create_conditionally(self, key: str, data: bytes) -> bool:
         """`create` by the store's own conditional write, whatever its card says of it: this is what a probe tries."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
         with self._doing(f"create {key}"):
-            if self.folder is None:
-                return create_exclusively(self._engine, key, data)
-            try:
-                obstore.put(self._engine, key, data, mode="create")
-            except AlreadyExistsError:
-                return False
-            self._make_durable(key)
-            return True
+            if self.folder is not None:
+                return create_in_folder(self.folder, key, data)
+            return create_exclusively(self._engine, key, data)
 
     def create_json(self, key: str, value: object) -> bool:
         """`create` with a value as readable JSON: sorted keys, two spaces."""
@@ -124,7 +117,8 @@ class Store:
 
         with self._doing(f"upload {key}"):
             obstore.put(self._engine, key, path, chunk_size=CHUNK_BYTES)
-            self._make_durable(key)
+            if self.folder is not None:
+                make_durable(self.folder, key)
         size_bytes, expected_bytes = self.size_bytes(key), path.stat().st_size
         if size_bytes != expected_bytes:
             raise StoreError(
@@ -161,18 +155,13 @@ class Store:
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
-        data = self._local_range(key, start, length) if self.folder else self._remote_range(key, start, length)
+        if self.folder is not None:
+            data = read_range_of(self.folder / key, start, length)
+        else:
+            data = self._remote_range(key, start, length)
         if len(data) != length:
             raise CutShortError(f"{key} ends at byte {start + len(data)}, not {start + length}: it was cut short")
         return data
-
-    def _local_range(self, key: str, start: int, length: int) -> bytes:
-        """A range of a local file without the engine, which takes ten times as long over small ones."""
-        handle = os.open(f"{self.url}/{key}", os.O_RDONLY)
-        try:
-            return os.pread(handle, length, start)
-        finally:
-            os.close(handle)
 
     def _remote_range(self, key: str, start: int, length: int) -> bytes:
         import obstore
@@ -253,8 +242,10 @@ class Store:
 
     def ref(self, name: str) -> dict[str, Any] | None:
         """What a human name points at now, or None."""
-        number = self._last_ref(name)
-        return None if number < 0 else cast("dict[str, Any]", self.read_json(f"refs/{name}/{number}.json"))
+        for number in range(self._last_ref(name), -1, -1):
+            with suppress(TornRecordError):  # as if it had not been written
+                return cast("dict[str, Any]", self.read_json(f"refs/{name}/{number}.json"))
+        return None
 
     def open(self, *, single_writer: bool = False) -> dict[str, Any]:
         """Read `store.json`, the store's identity card; made, after a probe of what the store can do, where there is
@@ -307,20 +298,6 @@ class Store:
             raise FileNotFoundError(f"{key} is missing from the store {self.url}")
         for start in range(0, size_bytes, CHUNK_BYTES):
             yield self.read_range(key, start, min(CHUNK_BYTES, size_bytes - start))
-
-    def _make_durable(self, key: str) -> None:
-        """fsync the file and every folder up to the root: the engine does not, and a power cut would undo a commit."""
-        if self.folder is None:
-            return
-        path = self.folder / key
-        for place in (path, *path.parents):
-            handle = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            if place == self.folder:
-                break
 
 
 def _readable_json(value: object) -> bytes:
