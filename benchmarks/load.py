@@ -126,12 +126,14 @@ def write_small_rows(part: Part, draft: PartDraft, num_rows: int) -> None:
         for number in range(first, first + num_rows):
             offset = tar.size_bytes
             tar.add(row_key(number), members)
-            places.append({"row": number, "offset": offset, "size_bytes": tar.size_bytes - offset})
+            work = {"num_tokens": 16, "num_pairs": 136, "num_patches": 0}
+            places.append({"row": number, "offset": offset, "size_bytes": tar.size_bytes - offset, **work})
     data = draft.path(ROWS_FILE).read_bytes()
     for place in places:
         place["digest"] = xxhash.xxh3_64_intdigest(data[place["offset"] : place["offset"] + place["size_bytes"]])
-    kinds = [("row", pa.int64()), ("offset", pa.int64()), ("size_bytes", pa.int64()), ("digest", pa.uint64())]
-    write_table(pa.Table.from_pylist(places, schema=pa.schema(kinds)), draft.path(INDEX_FILE))
+    kinds = {"digest": pa.uint64(), "num_tokens": pa.int32(), "num_patches": pa.int32()}
+    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in places[0]])
+    write_table(pa.Table.from_pylist(places, schema=schema), draft.path(INDEX_FILE))
     draft.count(ItemBalance(kept=num_rows))
     draft.fact(first_row=first, num_rows=num_rows)
 

@@ -27,6 +27,7 @@ import torch
 from benchmarks.plain_neo import plain_loss
 from neo_model.batch import Batch, Document, pack
 from neo_model.config import NeoConfig
+from neo_model.flops import Work, forward_flops
 from neo_model.model import NeoModel
 from neo_model.visibility import visible_intervals
 
@@ -58,14 +59,14 @@ def make_row() -> Batch:
 
 def counted_flops(batch: Batch) -> float:
     """Of one step, forward and backward."""
-    c = CONFIG
-    per_layer = c.hidden * c.head_dim * (3 * c.num_heads + 3 * c.num_kv_heads) + 3 * c.hidden * c.ffn
     first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    pairs = float((behind - first).sum())
-    attention = pairs * c.num_heads * (c.query_key_dim + c.head_dim)
-    patches = batch.patches.shape[0] * c.patch_hidden * (768 + c.hidden)
-    head = len(batch.supervised_index) * c.hidden * c.vocab_size
-    return 6.0 * (c.num_layers * (batch.num_tokens * per_layer + attention) + patches + head)
+    work = Work(
+        num_tokens=batch.num_tokens,
+        num_pairs=int((behind - first).sum()),
+        num_patches=batch.patches.shape[0],
+        num_supervised=len(batch.supervised_index),
+    )
+    return 3.0 * forward_flops(CONFIG, work)
 
 
 def matmul_rate(num_tries: int = 5) -> float:

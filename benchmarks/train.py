@@ -61,7 +61,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     from stages.training.weights import WeightDigests
 
     model = untrained_model(llm.place(rank.scratch / "llm"), RECIPE).requires_grad_(True)
-    loader = StepLoader.of(RECIPE, [rows], rank, model.config.image_context_id)
+    loader = StepLoader.of(RECIPE, [rows], rank, model.config)
     engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
     probe = Probe(engine, loader)
     checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe)
@@ -109,7 +109,7 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     torch.set_num_threads(1)
     model = untrained_model(llm.place(scratch / "llm"), RECIPE).requires_grad_(True)
     split = Split.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
-    loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config.image_context_id)
+    loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
     batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 

@@ -8,8 +8,9 @@ Makes  Rows      three phases, the last of which is what others read
                      documents.parquet, what was tokenised (stages/packing/documents.py). A part for each of the draw
     plan/plan        for each part to be written {part}.parquet, the documents of its rows in order, and
                      {part}.unfit.parquet, drawings that are in no row and that it accounts for; facts: the certificate
-    write/<part>     rows.tar (stages/packing/row_layout.py), index.parquet, a row for each packed row and where it
-                     lies, and samples.parquet, a row for each drawing that the part accounts for, with its verdict
+    write/<part>     rows.tar (stages/packing/row_layout.py), index.parquet, a row for each packed row: where it lies
+                     and what it asks of the network, and samples.parquet, a row for each drawing that the part
+                     accounts for, with its verdict
 
 Lengths come from the sizes in sample tables and from tokenised text: no image is decoded, and its bytes are copied.
 """
@@ -66,7 +67,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=1, recipe=PackRowsRecipe, makes=Rows)
+@stage(number=2, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
     over = [
         Part(

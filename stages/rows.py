@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from neo_model.flops import Work
 from stages.artifact import PartRecord, mended_by
 from stages.kinds import Rows
 from stages.packing.row_layout import Row, RowLayoutError, parse_row
@@ -28,6 +29,7 @@ __all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedRowError", "Row", "R
 ROWS_PHASE = "write"
 ROWS_FILE = "rows.tar"
 INDEX_FILE = "index.parquet"
+WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches")
 
 
 class DamagedRowError(StoreError):
@@ -41,6 +43,8 @@ class _Places:
     offsets: NDArray[np.int64]
     sizes_bytes: NDArray[np.int64]
     digests: NDArray[np.uint64]
+    work: NDArray[np.int64]
+    """[rows, 3]: tokens, visible pairs, patches."""
 
 
 class RowReader:
@@ -87,6 +91,12 @@ class RowReader:
         except RowLayoutError as error:
             raise self._damaged(part, row, str(error)) from error
 
+    def work(self, row: int) -> Work:
+        """What a row asks of the network. Raises as `read` does."""
+        part, number = self._find(row)
+        num_tokens, num_pairs, num_patches = self._places_of(part).work[number].tolist()
+        return Work(num_tokens=num_tokens, num_pairs=num_pairs, num_patches=num_patches)
+
     def index(self, *columns: str) -> pa.Table:
         """Columns of the index over all rows, in order of the rows; all columns if none is named."""
         import pyarrow as pa
@@ -132,16 +142,19 @@ class RowReader:
         return found
 
     def _read_places(self, part: int) -> _Places:
+        import numpy as np
+
         record = self._parts[part]
         tar, size_bytes = record.file(ROWS_FILE), self.rows.store.size_bytes(record.file(ROWS_FILE).key)
         if size_bytes != tar.size_bytes:
             found = "missing" if size_bytes is None else f"{size_bytes} bytes"
             raise self._damaged(part, self._first_rows[part], f"the tar is {found} of {tar.size_bytes} bytes")
-        table = read_table(self.rows.read(record.file(INDEX_FILE)), ["offset", "size_bytes", "digest"])
+        table = read_table(self.rows.read(record.file(INDEX_FILE)), ["offset", "size_bytes", "digest", *WORK_COLUMNS])
         return _Places(
             offsets=table["offset"].to_numpy(),
             sizes_bytes=table["size_bytes"].to_numpy(),
             digests=table["digest"].to_numpy(),
+            work=np.stack([table[name].to_numpy().astype(np.int64) for name in WORK_COLUMNS], axis=1),
         )
 
     def _damaged(self, part: int, row: int, detail: str) -> DamagedRowError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neo_model.flops import visible_pairs
 from stages.contract import Part, PartDraft, PartRecord
 from stages.kinds import Draw
 from stages.packing.documents import RECORDS_FILE, Document, from_record, read_file
@@ -159,6 +160,10 @@ def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
         "size_bytes": tar.size_bytes - offset,
         "num_tokens": len(token_ids),
         "num_images": len(row.images),
+        "num_pairs": visible_pairs(
+            [facts.num_tokens for facts in row.facts], [grid_h * grid_w // 4 for grid_h, grid_w in grids]
+        ),
+        "num_patches": sum(grid_h * grid_w for grid_h, grid_w in grids),
         "sample_ids": [facts.sample_id for facts in row.facts],
         "sources": [facts.source for facts in row.facts],
     }
@@ -174,6 +179,8 @@ def _index_table(places: list[dict[str, Any]]) -> pa.Table:
         ("digest", pa.uint64()),
         ("num_tokens", pa.int32()),
         ("num_images", pa.int32()),
+        ("num_pairs", pa.int64()),
+        ("num_patches", pa.int32()),
         ("sample_ids", pa.list_(sample_id_type())),
         ("sources", pa.list_(pa.string())),
     ]

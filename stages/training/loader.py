@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
-from neo_model.config import PATCH_PX
+from neo_model.config import PATCH_PX, NeoConfig
+from neo_model.flops import forward_flops
 from neo_model.pictures import PictureError, fit_size, open_picture, patches_on_grid
 from neo_model.positions import image_spans
 from stages.contract import Rank, StageError
@@ -86,10 +87,10 @@ class StepLoader:
     rows_per_step: int
     seed: int
     weighting: Weighting
-    image_context_id: int
+    config: NeoConfig
 
     @classmethod
-    def of(cls, recipe: TrainRecipe, rows: Sequence[Rows], rank: Rank, image_context_id: int) -> StepLoader:
+    def of(cls, recipe: TrainRecipe, rows: Sequence[Rows], rank: Rank, config: NeoConfig) -> StepLoader:
         """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
         return cls(
             packed=tuple(Packed.of(one) for one in rows),
@@ -98,7 +99,7 @@ class StepLoader:
             rows_per_step=recipe.rows_per_step,
             seed=recipe.seed,
             weighting=Weighting(recipe.loss_weighting),
-            image_context_id=image_context_id,
+            config=config,
         )
 
     def row_tokens(self, step: int) -> int:
@@ -113,6 +114,16 @@ class StepLoader:
 
     def load(self, step: int) -> list[MicroBatch]:
         """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
+        packed, rows = self._rows(step)
+        costs = self._costs(packed, rows)
+        return [self._micro_batch(packed, [rows[place] for place in mine]) for mine in self.split.of_step(costs)]
+
+    def imbalance(self, step: int) -> float:
+        """How much longer a step takes than it would if the rows of all ranks cost alike, as a fraction."""
+        return self.split.imbalance(self._costs(*self._rows(step)))
+
+    def _rows(self, step: int) -> tuple[Packed, list[int]]:
+        """The rows of a step, and where they are read from."""
         span = span_of_step(step, self.spans)
         packed = self.packed[span.rows]
         rows = rows_of_step(
@@ -121,13 +132,16 @@ class StepLoader:
             rows_per_step=self.rows_per_step,
             seed=self.seed,
         )
-        return [self._micro_batch(packed, mine) for mine in self.split.of_step(rows)]
+        return packed, rows
+
+    def _costs(self, packed: Packed, rows: Sequence[int]) -> list[float]:
+        return [forward_flops(self.config, packed.reader.work(row)) for row in rows]
 
     def _micro_batch(self, packed: Packed, numbers: Sequence[int]) -> MicroBatch:
         rows = [packed.reader.read(number) for number in numbers]
         documents = [document for row in rows for document in self._documents(row)]
         patches = [image for row in rows for image in _patches(row, packed)]
-        batch = pack(documents, patches, image_context_id=self.image_context_id, weighting=self.weighting)
+        batch = pack(documents, patches, image_context_id=self.config.image_context_id, weighting=self.weighting)
         return MicroBatch(
             batch=ensure_image(batch),
             rows=tuple(numbers),
@@ -137,7 +151,7 @@ class StepLoader:
 
     def _documents(self, row: Row) -> Iterator[Document]:
         """The documents of a row, each with the grids of its own pictures."""
-        starts = image_spans(np.asarray(row.token_ids, np.int64), self.image_context_id)[:, 0]
+        starts = image_spans(np.asarray(row.token_ids, np.int64), self.config.image_context_id)[:, 0]
         edges = np.searchsorted(starts, row.document_offsets)
         if len(starts) != len(row.image_grids):
             raise StageError(

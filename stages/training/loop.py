@@ -48,7 +48,7 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
         return
     model.backend = Backend(rank.layout.attention)
     model.activation_checkpointing = rank.layout.activation_checkpointing
-    loader = StepLoader.of(recipe, rows, rank, model.config.image_context_id)
+    loader = StepLoader.of(recipe, rows, rank, model.config)
     trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
@@ -90,7 +90,8 @@ class Loop:
         micro_batches, share = self._loaded_by_all(step)
         torch.manual_seed(_seed_of_step(self.recipe.seed, step, self.rank.rank))
         norm = self._apply(step, micro_batches, share.weight) if share.weight > 0 else 0.0
-        self.meter.end_step(share.num_tokens, share.num_rows * self.loader.row_tokens(step))
+        num_places = share.num_rows * self.loader.row_tokens(step)
+        self.meter.end_step(share.num_tokens, num_places, self.loader.imbalance(step))
         num_done = step + 1
         if num_done % REPORT_EVERY_STEPS == 0 or num_done == self.recipe.num_steps:
             self._report(step, norm)

@@ -25,6 +25,7 @@ class Meter:
         self._num_steps = 0
         self._num_tokens = 0
         self._num_places = 0
+        self._imbalance = 0.0
         self._wait_seconds = 0.0
 
     def waited(self, seconds: float) -> None:
@@ -35,11 +36,12 @@ class Meter:
         """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
         self._seen.append((micro_batch.without_pixels(), sums, weight))
 
-    def end_step(self, num_tokens: int, num_places: int) -> None:
-        """A step is done: its tokens on all ranks, and how many its rows could have held."""
+    def end_step(self, num_tokens: int, num_places: int, imbalance: float) -> None:
+        """A step is done: its tokens on all ranks, how many its rows could have held, how unequal the ranks' were."""
         self._num_steps += 1
         self._num_tokens += num_tokens
         self._num_places += num_places
+        self._imbalance += imbalance
 
     def read(self) -> dict[str, float]:
         """The averages since the last reading, and start anew. Collective.
@@ -49,6 +51,7 @@ class Meter:
         tokens_per_second   of all ranks
         fill                tokens of the rows over the tokens they could hold
         data_wait           share of the time in which this rank waited for rows
+        imbalance           what the slowest ranks' rows cost above the mean, as a share of it
         """
         loss, by_source = self._losses()
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -60,6 +63,7 @@ class Meter:
             "seconds_per_step": seconds / num_steps,
             "fill": self._num_tokens / max(self._num_places, 1),
             "data_wait": self._wait_seconds / seconds,
+            "imbalance": self._imbalance / num_steps,
         }
         self._start()
         return numbers

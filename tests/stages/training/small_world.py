@@ -120,7 +120,7 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
             documents, tokens, supervised, grids, images = row_content(number, recipe, tokenizer, ids)
             start = tar.size_bytes
             tar.add(row_key(number), row_members(tokens, supervised, documents, grids, images))
-            index.append((number, start, tar.size_bytes - start, len(tokens), documents))
+            index.append((number, start, tar.size_bytes - start, len(tokens), documents, grids))
     data = tar_path.read_bytes()
     table = pa.table(
         {
@@ -130,15 +130,23 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
             "digest": pa.array(
                 [xxhash.xxh3_64_intdigest(data[start : start + size]) for _, start, size, *_ in index], pa.uint64()
             ),
-            "num_tokens": pa.array([num for *_, num, _ in index], pa.int32()),
+            "num_tokens": pa.array([num for *_, num, _, _ in index], pa.int32()),
+            "num_pairs": pa.array([pairs_of(documents, grids) for *_, documents, grids in index], pa.int64()),
+            "num_patches": pa.array([sum(h * w for h, w in grids) for *_, grids in index], pa.int32()),
             "sample_ids": pa.array(
-                [[one.sample_id for one in documents] for *_, documents in index], pa.list_(sample_id_type())
+                [[one.sample_id for one in documents] for *_, documents, _ in index], pa.list_(sample_id_type())
             ),
-            "sources": [[one.source for one in documents] for *_, documents in index],
+            "sources": [[one.source for one in documents] for *_, documents, _ in index],
         }
     )
     write_table(table, draft.path("index.parquet"))
     draft.fact(first_row=0, num_rows=recipe.num_rows)
+
+
+def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:
+    from neo_model.flops import visible_pairs
+
+    return visible_pairs([one.num_tokens for one in documents], [h * w // 4 for h, w in grids])
 
 
 def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]):

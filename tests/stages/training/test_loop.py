@@ -169,11 +169,11 @@ def poison(rank, step: int) -> None:
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_applied_and_names_the_rows(world: SmallWorld) -> None:
     from stages.rows import RowReader
-    from stages.training.order import rows_of_step
+    from tests.stages.training.test_loader import loader_of
 
     with pytest.raises(StageError) as caught:
         world.make(training(), two_ranks(), trouble=partial(poison, step=4))
-    rows = rows_of_step(4, num_rows=24, rows_per_step=8, seed=0)[6:]
+    rows = loader_of(world, rank=1).load(4)[1].rows
     samples = [one.hex() for row in rows for one in RowReader(world.open(ROWS)).read(row).sample_ids]
     text = str(caught.value)
     assert "rank 1: step 5: the loss is not finite" in text and "rank 0" not in text
@@ -299,3 +299,4 @@ def test_people_can_watch(world: SmallWorld) -> None:
     for name in ("loss", "loss/pairs", "loss/text", "gradient_norm", "learning_rate", "tokens_per_second"):
         assert seen[0].numbers[name] > 0
     assert 0 <= seen[0].numbers["data_wait"] <= 1
+    assert 0 <= seen[0].numbers["imbalance"] < 0.2

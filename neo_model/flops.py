@@ -1,0 +1,45 @@
+"""Floating-point operations of a packed row: what it costs to compute, before it is computed.
+
+Owns the count, 2 for each multiply-add of what the result needs: layers at every token, attention at every visible
+pair, the patch embedding at every patch, the head at supervised positions only. Norms, rotations and softmax, which are
+linear in tokens and narrow, are left out. Backward costs twice as much again. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neo_model.config import PATCH_VALUES, NeoConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a row asks of the network."""
+
+    num_tokens: int
+    num_pairs: int
+    """Pairs of a query and a key that it sees."""
+    num_patches: int
+    num_supervised: int = 0
+
+
+def visible_pairs(document_tokens: Sequence[int], image_tokens: Sequence[int]) -> int:
+    """Pairs in documents of these lengths that hold images of these: the past of each token, all of its own image.
+
+    >>> visible_pairs([5], [3])
+    18
+    """
+    past = sum(length * (length + 1) // 2 for length in document_tokens)
+    return past + sum(length * (length - 1) // 2 for length in image_tokens)
+
+
+def forward_flops(config: NeoConfig, work: Work) -> float:
+    """Operations of one forward pass over a row."""
+    heads, groups, width = config.num_heads, config.num_kv_heads, config.head_dim
+    projections = config.hidden * width * (3 * heads + 3 * groups)
+    layer = work.num_tokens * (projections + 3 * config.hidden * config.ffn)
+    attention = work.num_pairs * heads * (config.query_key_dim + width)
+    patches = work.num_patches * config.patch_hidden * (PATCH_VALUES + config.hidden)
+    head = work.num_supervised * config.hidden * config.vocab_size
+    return 2.0 * (config.num_layers * (layer + attention) + patches + head)
