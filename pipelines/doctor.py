@@ -121,8 +121,9 @@ def check_store(site: Site) -> Finding:
 def check_disk(site: Site) -> Finding:
     """Room where the store is a folder, and where parts and checkpoints are written first."""
     store = Store(site.store).folder
-    places = [_existing(store)] if store is not None else []
-    free = {str(place): shutil.disk_usage(place).free for place in [*places, Path(tempfile.gettempdir())]}
+    places = [Path(tempfile.gettempdir()), *([_existing(store)] if store is not None else [])]
+    by_device = {place.stat().st_dev: place for place in places}
+    free = {str(place): shutil.disk_usage(place).free for place in by_device.values()}
     said = ", ".join(f"{_gib(left)} free in {place}" for place, left in free.items())
     verdict = _enough(min(free.values()), LITTLE_DISK_BYTES, TOO_LITTLE_DISK_BYTES)
     do = "make room, or move the store (NEO_HOME) or the temporary folder (TMPDIR)"

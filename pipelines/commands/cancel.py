@@ -35,8 +35,9 @@ def cancel(
     site: SiteOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a run at its next commit: parts under way end, training commits a checkpoint. Nothing committed is lost.
+    """Stop a run at its next commit; it can be resumed.
 
+    Parts under way end, training commits a checkpoint. Nothing committed is lost.
     Asking again changes nothing. Of an attempt that is dead it is said at once that it was killed.
     """
     answer = Answer(as_json=as_json)

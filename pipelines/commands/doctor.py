@@ -13,7 +13,10 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 def doctor(*, site: SiteOption = "", as_json: JsonOption = False) -> None:
-    """Try what a run will need: packages, store, disk, memory, tracker, Ray, GPUs. Ends with 3 where one failed."""
+    """Try what a run will need, and say what is missing.
+
+    Packages, store, disk, memory, tracker, Ray, GPUs. Ends with 3 where one failed.
+    """
     answer = Answer(as_json=as_json)
     place = find_site(site)
     answer.say(f"site {place.name}: store {place.store}", "")

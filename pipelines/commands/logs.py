@@ -30,7 +30,10 @@ def logs(
     site: SiteOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Say why an attempt failed, with the traceback, and then what its driver said line by line."""
+    """Say why an attempt failed, and what its driver said.
+
+    Tracebacks come first. All of it is in the store, so it outlives the machines.
+    """
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)

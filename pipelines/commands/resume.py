@@ -15,8 +15,9 @@ from pipelines.runs import Run
 
 
 def resume(run: RunToPick = None, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
-    """Go on with a run: the plan that was frozen when it was first asked for, not the recipe as it is now.
+    """Go on with a run as it was frozen, whatever became of it.
 
+    The plan that was frozen when it was first asked for counts, not the recipe as it is now.
     Finished parts are not made again, training continues from its last committed checkpoint.
     """
     answer = Answer(as_json=as_json)

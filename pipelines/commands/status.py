@@ -30,7 +30,7 @@ WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what h
 def status(
     run: RunToPick = None, *, watch: WatchOption = False, site: SiteOption = "", as_json: JsonOption = False
 ) -> None:
-    """Show how a run stands: each step's progress, rate, expected end, last commit and attempt."""
+    """Show how a run stands: progress, rate, end, last commit."""
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)

@@ -183,7 +183,10 @@ def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(clust
     assert cluster.run.end(1).reason == "stopped at once, being asked twice"
 
 
-def test_the_doctor_finds_a_cluster_that_wants_a_token(cluster: OnCluster) -> None:
+def test_the_doctor_finds_the_cluster_that_the_site_names_and_that_it_wants_a_token(
+    cluster: OnCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")  # Ray's own client would go there
     document = cluster.neo("doctor", "--json").json
     (found,) = (finding for finding in document["findings"] if finding["name"] == "ray")
     assert found["verdict"] == "ok" and found["said"].endswith("with a token"), found
