@@ -60,7 +60,10 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
 
 
 def next_command(result: RunResult, again: str) -> str:
-    """The command that goes on where work is left: if a step met damage, the one that its reason names comes first."""
+    """The command that goes on where work is left: if a step met damage, the one that its reason names comes first;
+    where another attempt is at it, the one that shows how that stands."""
+    if result.code == ExitCode.SUPERSEDED:
+        return f"neo status {result.run.name}"
     repairs = (REPAIR_COMMAND.search(ending.reason) for ending in result.endings.values())
     return next((found[1] for found in repairs if found), again)
 

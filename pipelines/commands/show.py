@@ -50,7 +50,7 @@ def _show_run(run: Run, answer: Answer) -> None:
     answer.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
     answer.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
-        ended = f"{end.outcome} {end.reason}".strip() if end else at_work.get(record.number, "")
+        ended = ": ".join(filter(None, (end.outcome, end.reason))) if end else at_work.get(record.number, "")
         answer.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
     answer.say("", _steps_table(plan, run))
     document = {

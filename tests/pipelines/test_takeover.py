@@ -18,6 +18,7 @@ TRAINED = "store/artifacts/train_toy/*/records/steps/*.json"
 TOLD = "store/runs/*/outbox/*.sent"
 QUICK = {LOST_AFTER_VARIABLE: "1.5"}
 """A driver that gives no sign of life for so long is taken for dead."""
+PATIENT = {LOST_AFTER_VARIABLE: "600"}
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -53,9 +54,9 @@ def test_a_second_run_waits_for_the_first_says_so_and_reuses_what_it_made(
     site: NeoSite, start: Start, executions: Executions
 ) -> None:
     slow = ("--set", "pairs.pause_seconds=1")
-    first = start(site, "run", DATA, *slow)
+    first = start(site, "run", DATA, *slow, **PATIENT)
     wait_until(lambda: bool(list(site.folder.glob(FETCHED))))
-    second = start(site, "run", DATA, *slow)
+    second = start(site, "run", DATA, *slow, **PATIENT)
     code, out = ended(second)
     assert code == 0, out
     run = the_run(site)
@@ -68,7 +69,7 @@ def test_a_second_run_waits_for_the_first_says_so_and_reuses_what_it_made(
 def test_two_runs_at_once_make_every_part_and_train_every_step_once(
     site: NeoSite, start: Start, executions: Executions
 ) -> None:
-    drivers = [start(site, "run", WHOLE, **{LOST_AFTER_VARIABLE: "60"}) for _ in range(2)]
+    drivers = [start(site, "run", WHOLE, **PATIENT) for _ in range(2)]
     assert [ended(driver)[0] for driver in drivers] == [0, 0]
     done = executions()
     assert len(done) == len(set(done))
@@ -91,11 +92,11 @@ def test_a_run_that_waits_can_be_stopped(site: NeoSite, start: Start) -> None:
 
 
 def test_a_run_that_finds_its_predecessor_killed_does_not_wait(site: NeoSite, start: Start) -> None:
-    first = start(site, "run", DATA, TOY_STUCK_FROM_PART="1", **{LOST_AFTER_VARIABLE: "600"})
+    first = start(site, "run", DATA, TOY_STUCK_FROM_PART="1", **PATIENT)
     wait_until(lambda: bool(list(site.folder.glob(FETCHED))))
     first.kill()
     first.communicate()
-    code, out = ended(start(site, "run", DATA, **{LOST_AFTER_VARIABLE: "600"}))
+    code, out = ended(start(site, "run", DATA, **PATIENT))
     assert code == 0 and "waits for" not in out
     claims = sorted(site.artifact_folder("pairs").glob("claims/*.json"))
     assert "is gone" in claims[1].read_text()
@@ -118,6 +119,7 @@ def test_a_driver_that_stood_still_comes_back_and_changes_nothing(
     code, out = ended(zombie)
     assert code == 5, out
     assert f"superseded by attempt 2 of run {run.name}" in out
+    assert out.rstrip().endswith(f"Next: neo status {run.name} --site {tracked.file}")
     assert everything_under(tracked.folder / "store" / "artifacts") == before
     assert [part["made_by"]["attempt"][-1] for part in manifest_of(tracked, "pairs")["parts"]] == ["1", "2", "2"]
     assert run.state() == "done"
