@@ -11,7 +11,7 @@ import typer
 from cluster.jobs import JobError, Jobs
 from pipelines.commands.answer import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
 from pipelines.commands.status import document, headline, steps_table, watch_run
-from pipelines.courier import bury_dead, settle
+from pipelines.courier import settle
 from pipelines.exits import ExitCode
 from pipelines.refs import find_run
 from pipelines.report import look_closer
@@ -52,8 +52,6 @@ def cancel(
     elif not no_wait:
         jobs = {record.job: Jobs(place) for record in asked if record.job}
         watch_run(standing, answer, meanwhile=_stop_after(jobs, grace_seconds, answer))
-        bury_dead(standing.run, standing.observer)
-        standing.refresh()
     answer.say(headline(standing), steps_table(standing))
     waiting = f"neo status {standing.run.name} --watch"
     over = look_closer(standing.plan) if standing.state == "done" else go_on(standing.run)

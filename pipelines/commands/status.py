@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.answer import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
-from pipelines.courier import settle
+from pipelines.courier import bury_dead, settle
 from pipelines.display import STYLES, clean
 from pipelines.exits import BadCommandError
 from pipelines.lines import PlainLines
@@ -59,6 +59,9 @@ def watch_run(standing: Standing, answer: Answer, meanwhile: Callable[[], None] 
                 _until_over(standing, meanwhile)
     except KeyboardInterrupt:
         answer.say("Not watching any more; the run goes on.")
+    if standing.is_over:
+        bury_dead(standing.run, standing.observer)
+        standing.refresh()
 
 
 def headline(standing: Standing) -> Text:

@@ -29,7 +29,7 @@ from pipelines.courier import settle
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.plan import Plan, decide
 from pipelines.report import look_closer, masked
-from pipelines.resuming import check_thaws, settled_state
+from pipelines.resuming import check_thaws, go_on, settled_state
 from pipelines.run import EXIT_CODES
 from pipelines.runs import Run, open_run
 from pipelines.standing import Standing
@@ -143,9 +143,12 @@ def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bo
     if not wait or not standing.is_over:
         answer.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
     answer.say(steps_table(standing))
+    if standing.state == "done":
+        answer.end(told, then=look_closer(standing.plan))
     end = run.end(standing.attempt)
     code = EXIT_CODES.get(end.outcome, ExitCode.STEP_FAILED) if end else ExitCode.STEP_FAILED
-    answer.end(told, then=look_closer(standing.plan) if code == ExitCode.DONE else f"neo logs {run.name}", code=code)
+    then = f"neo logs {run.name}   (and neo submit {run.name} to go on)" if code == ExitCode.STEP_FAILED else go_on(run)
+    answer.end(told, then=then, code=code)
 
 
 def _planned(asked: Asked, store: Store) -> Plan:

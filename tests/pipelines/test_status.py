@@ -90,6 +90,16 @@ def test_watching_follows_to_the_end(site: NeoSite) -> None:
     assert said.code == 0 and "rows  committed" in said.out and ": done, attempt 1" in said.out
 
 
+def test_watching_a_driver_that_is_killed_ends_with_its_end(site: NeoSite, under_way: Popen[str]) -> None:
+    watcher = site.start("status", "--watch")
+    assert any("pairs  running" in line for line in watcher.stdout)
+    under_way.kill()
+    under_way.communicate()
+    out, _ = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0 and ": killed, attempt 1" in out and "(its process is gone)" in out
+    assert the_run(site).end(1).outcome == "killed"
+
+
 def test_status_of_nothing_says_so(site: NeoSite) -> None:
     site.store.open()
     assert site.neo("status").code == 2
