@@ -27,6 +27,14 @@ class PlainLines:
         if _is_news(event):
             self._say(self._line(self._board.steps[event.step]))
 
+    def say_what_runs(self) -> None:
+        """A line for each step that runs, or that waits for somebody else's."""
+        with self._board.lock:
+            busy = [state for state in self._board.steps.values() if state.status == "running" or state.waits_for]
+            lines = [self._line(state) for state in busy]
+        for line in lines:
+            self._say(line)
+
     @contextmanager
     def now_and_then(self) -> Iterator[None]:
         """Meanwhile, a thread breaks long silences."""
@@ -40,11 +48,7 @@ class PlainLines:
 
     def _break_silence(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LINES):
-            with self._board.lock:
-                busy = [state for state in self._board.steps.values() if state.status == "running" or state.waits_for]
-                lines = [self._line(state) for state in busy]
-            for line in lines:
-                self._say(line)
+            self.say_what_runs()
 
     def _line(self, state: StepState) -> str:
         with self._board.lock:

@@ -55,6 +55,7 @@ def watch_run(standing: Standing, answer: Answer, meanwhile: Callable[[], None] 
         else:
             lines = PlainLines(standing.board, answer.say)
             standing.listeners.append(lines.take)
+            lines.say_what_runs()
             with lines.now_and_then():
                 _until_over(standing, meanwhile)
     except KeyboardInterrupt:
