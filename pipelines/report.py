@@ -6,7 +6,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,11 @@ from pipelines.journal import log_key
 from pipelines.lineage import describe_counts, lineage_of
 from pipelines.pages import evaluation_metrics, lineage_picture, pictures
 from pipelines.plan import Plan
+from pipelines.request import FrozenStep
 from pipelines.run import RunResult
 from pipelines.scoreboard import clock_time
 from pipelines.sqlite_tracker import sqlite_path
-from stages.artifact import Artifact, read_manifest
+from stages.artifact import Artifact, ItemBalance, read_manifest
 from stages.faults import fault_point
 from stages.fingerprint import SHOWN_DIGITS
 from stages.store import Store
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     """The lines and tables of the end of a run."""
-    artifacts = committed(plan, result.run.store)
-    yield steps_table(plan, result, artifacts)
+    made = all_made(plan, result.run.store)
+    yield steps_table(plan, result, made)
     yield f"{result.run.name}, attempt {result.attempt}: {WORDS[result.code]} after {clock_time(result.seconds)}"
     if result.failure:
         yield f"What went wrong: {result.failure}"
@@ -45,9 +47,9 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
         kept = log_key(result.run, result.attempt, step)
         if ending.ending == "failed" and result.run.store.size_bytes(kept) is not None:
             yield f"  traceback: {_place(result.run.store, kept)}"
-    for step, artifact in artifacts.items():
-        yield from _accuracy(step, artifact)
-    yield from _pictures(plan, result, artifacts)
+    for step, item in made.items():
+        yield from _accuracy(step, item.metrics)
+    yield from _pictures(plan, result, made)
     yield f"MLflow: {mlflow_command(site.mlflow)}"
     if result.num_undelivered:
         why = f" ({result.tracker_problem})" if result.tracker_problem else ""
@@ -77,13 +79,34 @@ WORDS = {
 }
 
 
-def committed(plan: Plan, store: Store) -> dict[str, Artifact]:
-    """The artifacts of a plan's steps, as far as they are committed."""
-    manifests = ((step.name, read_manifest(store, step.stage, step.fingerprint)) for step in plan.request.steps)
-    return {name: Artifact(store, manifest) for name, manifest in manifests if manifest is not None}
+@dataclass(frozen=True)
+class Made:
+    """What is said of a committed artifact. Its parts, which may be many thousand, are let go of."""
+
+    holds: str
+    content: str
+    items: ItemBalance
+    metrics: dict[str, float]
+    pictures: tuple[str, ...]
+    """Keys."""
 
 
-def steps_table(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> Table:
+def all_made(plan: Plan, store: Store) -> dict[str, Made]:
+    """By step, what of a plan is committed."""
+    found = ((step.name, _made(store, step)) for step in plan.request.steps)
+    return {name: made for name, made in found if made is not None}
+
+
+def _made(store: Store, step: FrozenStep) -> Made | None:
+    manifest = read_manifest(store, step.stage, step.fingerprint)
+    if manifest is None:
+        return None
+    metrics = evaluation_metrics(Artifact(store, manifest))
+    drawn = tuple(entry.key for entry in pictures(manifest))
+    return Made(describe_counts(manifest), manifest.content, manifest.items, metrics, drawn)
+
+
+def steps_table(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "ended", "time", "artifact", "holds"):
         table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
@@ -91,19 +114,17 @@ def steps_table(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -
         ending = result.endings.get(step.name)
         ended = ending.ending.replace("_", " ") if ending else "not started"
         state = result.board.steps[step.name]
-        artifact = artifacts.get(step.name)
         table.add_row(
             step.name,
             Text(ended, STYLES.get(ended, "dim")),
             clock_time(state.seconds) if state.seconds else "",
             f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}",
-            clean(describe_counts(artifact.manifest)) if artifact else "",
+            clean(made[step.name].holds) if step.name in made else "",
         )
     return table
 
 
-def _accuracy(step: str, artifact: Artifact) -> Iterator[Any]:
-    metrics = evaluation_metrics(artifact)
+def _accuracy(step: str, metrics: dict[str, float]) -> Iterator[Any]:
     if metrics:
         yield ""
         yield f"{step}: held-out accuracy, beside the same with the images exchanged (blind)"
@@ -124,13 +145,13 @@ def accuracy_table(metrics: dict[str, float]) -> Table:
     return table
 
 
-def _pictures(plan: Plan, result: RunResult, artifacts: dict[str, Artifact]) -> Iterator[str]:
+def _pictures(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Iterator[str]:
     store = result.run.store
-    places = [_place(store, entry.key) for artifact in artifacts.values() for entry in pictures(artifact.manifest)]
-    target = artifacts.get(plan.request.targets[0])
-    if target is not None:
+    places = [_place(store, key) for item in made.values() for key in item.pictures]
+    target = plan.request.step(plan.request.targets[0])
+    if target.name in made:
         key = f"{result.run.folder}/lineage.png"
-        lineage = lineage_of(store, target.manifest.stage, target.fingerprint)
+        lineage = lineage_of(store, target.stage, target.fingerprint)
         with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
             drawn = lineage_picture(lineage, Path(folder) / "lineage.png")
             try:
@@ -175,7 +196,7 @@ def _try_next(plan: Plan) -> Iterator[str]:
 
 def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
     """The end of a run for machines."""
-    artifacts = committed(plan, result.run.store)
+    made = all_made(plan, result.run.store)
     return {
         "run": result.run.name,
         "attempt": result.attempt,
@@ -188,12 +209,12 @@ def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
                 "seconds": round(result.board.steps[step.name].seconds, 3),
                 "stage": step.stage,
                 "fingerprint": step.fingerprint,
-                "content": artifacts[step.name].manifest.content if step.name in artifacts else None,
-                "items": artifacts[step.name].manifest.items.model_dump() if step.name in artifacts else None,
+                "content": made[step.name].content if step.name in made else None,
+                "items": made[step.name].items.model_dump() if step.name in made else None,
             }
             for step in plan.request.steps
         },
-        "metrics": {step: metrics for step, item in artifacts.items() if (metrics := evaluation_metrics(item))},
+        "metrics": {step: item.metrics for step, item in made.items() if item.metrics},
         "num_undelivered": result.num_undelivered,
     }
 
