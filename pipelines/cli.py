@@ -22,7 +22,7 @@ from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError
+from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
 EPILOG = (
     "Exit codes: 0 done or nothing to do, 1 a step failed (run again goes on), 2 bad command or recipe, "
@@ -71,9 +71,11 @@ def main() -> None:
 
 
 def goes_on_after(error: StoreError) -> str:
-    """The same command where the store or a disk was in the way; else the one that names what is damaged."""
+    """The same command where the store, a disk or a record was in the way; else the one that names what is damaged."""
     if isinstance(error, DiskFullError | StoreDeniedError | StoreUnavailableError):
         return f"{typed()}   (once that is mended)"
+    if isinstance(error, TornRecordError):
+        return f"{typed()}   (once that file is put back from a copy)"
     return "neo audit REF   (names what is damaged)"
 
 

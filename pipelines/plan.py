@@ -86,8 +86,8 @@ def _decision(
     if step.used:
         return Decision(step=step.name, action="reuse", reason="bound by --use")
     remade = sorted({source.step for source in step.inputs.values() if before[source.step].action != "reuse"})
-    if drifted := _drifted(step, _recorded_inputs(step, store, manifest), manifests):
-        return Decision(step=step.name, action="make", reason=f"{drifted} holds other content than it was made of")
+    if outdated := _why_outdated(step, store, manifests):
+        return Decision(step=step.name, action="make", reason=outdated)
     if manifest is not None and not remade:
         return Decision(step=step.name, action="reuse", reason="committed", num_parts=manifest.num_parts)
     if manifest is not None:
@@ -128,15 +128,17 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
     )
 
 
-def _drifted(
-    step: FrozenStep, recorded: Mapping[str, InputRecord], manifests: Mapping[str, ManifestHead | None]
-) -> str:
-    """Name of the first input whose content is no longer what was read of it, or ''."""
+def _why_outdated(step: FrozenStep, store: Store, manifests: Mapping[str, ManifestHead | None]) -> str:
+    """Why what is there, or begun, is not of what its inputs hold now, or ''."""
+    try:
+        recorded = _recorded_inputs(step, store, manifests[step.name])
+    except TornRecordError as error:
+        return f"what its parts were made of is not known: {error}"
     for name, item in recorded.items():
         source = step.inputs.get(name)
         held = manifests.get(source.step) if source else None
         if held is not None and held.content != item.content:
-            return f"{name} ({held.stage}/{held.fingerprint[:SHOWN_DIGITS]})"
+            return f"{name} ({held.stage}/{held.fingerprint[:SHOWN_DIGITS]}) holds other content than it was made of"
     return ""
 
 

@@ -153,6 +153,24 @@ def test_a_torn_record_of_an_unfinished_part_counts_as_absent(made: NeoSite, exe
     assert CLEAN in made.neo("audit", "data/rows").out
 
 
+def test_where_nobody_knows_what_parts_were_made_of_they_are_made_again(made: NeoSite, executions: Executions) -> None:
+    folder = made.artifact_folder("kept")
+    (folder / "manifest.json").unlink()
+    os.truncate(folder / "inputs.json", 20)
+    num_before = len(executions())
+    assert made.neo("run", DATA).code == 0
+    assert len(executions()) == num_before + 3
+    assert CLEAN in made.neo("audit", "data/rows").out
+
+
+def test_a_torn_record_of_the_run_is_named_with_what_to_do(made: NeoSite) -> None:
+    (plan,) = made.folder.glob("store/runs/*/plan.json")
+    os.truncate(plan, 20)
+    said = made.neo("status")
+    assert said.code == 3 and str(plan) in said.err and "torn or was edited" in said.err
+    assert said.last_line.startswith("Next: neo status")
+
+
 def test_a_manifest_that_was_folded_again_is_no_changed_manifest(made: NeoSite) -> None:
     for _ in range(12):
         (made.artifact_folder("kept") / "manifest.json").unlink()
