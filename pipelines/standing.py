@@ -14,7 +14,7 @@ from pipelines.following import Feed, is_count
 from pipelines.outbox import Message, read_tally
 from pipelines.plan import Plan, decide
 from pipelines.runs import Run, RunState
-from pipelines.scoreboard import Scoreboard
+from pipelines.scoreboard import Scoreboard, StepState
 from pipelines.submissions import Submission, Submissions
 from stages.artifact import artifact_folder
 from stages.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
@@ -102,7 +102,7 @@ class Standing:
 
     def _take(self, message: Message) -> None:
         if message.kind == "attempt_started":
-            self._nobody_works()
+            self._begin_anew()
             self._heard_beginning = message.attempt
         for event in sorted(message.events, key=_place_in_message):
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
@@ -142,6 +142,12 @@ class Standing:
             inputs = {self.board.steps[source.step].status for source in step.inputs.values()}
             if self.board.steps[step.name].status == "waiting" and inputs <= set(OVER):
                 self.board.take(StepStarted(step=step.name))
+
+    def _begin_anew(self) -> None:
+        """What an attempt before had under way says nothing of the one that begins."""
+        for name, state in self.board.steps.items():
+            if state.status not in OVER:
+                self.board.steps[name] = StepState(name, state.num_steps, committed_step=state.committed_step)
 
     def _nobody_works(self) -> None:
         """What no attempt is at any more waits for the next one."""

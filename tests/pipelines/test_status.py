@@ -133,6 +133,16 @@ def test_counts_hold_after_the_phase_that_their_message_opens(site: NeoSite) -> 
     assert (state.phase, state.num_recorded, state.num_parts, state.items.kept) == ("judge", 6, 9, 150)
 
 
+def test_what_an_attempt_before_had_under_way_is_not_shown_of_the_next(site: NeoSite) -> None:
+    kill_in_the_middle(site, num_recorded=1)
+    run = the_run(site)
+    site.neo("status")
+    assert run.begin_attempt(decide(run.request, run.store), "here") == 2
+    tell(run, 2, StepStarted(step="pairs"))
+    state = Standing(run).board.steps["pairs"]
+    assert (state.status, state.phase, state.num_parts) == ("running", "", 0)
+
+
 def test_rate_and_end_of_a_training_are_those_of_the_attempt_that_goes_on() -> None:
     clock = iter([100.0] * 3 + [110.0] * 99)
     board = Scoreboard({"mid": 40}, lambda: next(clock))
