@@ -16,7 +16,7 @@ from tests.kill.small import WORDS
 
 ROOT = Path(__file__).parents[2]
 MARK = "NEO_TEST_HOME"
-WAIT_SECONDS = 400.0
+WAIT_SECONDS = 600.0
 GONE_SECONDS = 20.0
 TWO_RANKS = """
 code = "local"
