@@ -172,7 +172,7 @@ def test_a_torn_record_of_the_run_is_named_with_what_to_do(made: NeoSite) -> Non
 
 
 def test_a_manifest_that_was_folded_again_is_no_changed_manifest(made: NeoSite) -> None:
-    for _ in range(12):
+    for _ in range(2):
         (made.artifact_folder("kept") / "manifest.json").unlink()
         assert made.neo("run", DATA).code == 0
     assert CLEAN in made.neo("audit", "data/rows").out
