@@ -30,6 +30,8 @@ STATES: Mapping[str, JobState] = {"PENDING": "waiting", "RUNNING": "running"}
 STOP_GRACE_SECONDS = 120
 """From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+SAME_EVERYWHERE = ("NEO_LOST_AFTER_SECONDS",)
+"""Settings of ours that all machines must agree on; where the command has them, the driver gets them too."""
 SECONDS_TO_ANSWER = 10.0
 NUM_LAST_WORDS = 3
 """Lines shown of a job that died before it could say more: of a traceback, the error."""
@@ -132,6 +134,7 @@ class Jobs:
 
     def _environment(self) -> dict[str, Any]:
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_SECONDS)}
+        variables |= {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
         if self.site.code == "local":
             variables["PYTHONPATH"] = str(CODE_FOLDER)
         if self.site.code == "wheel":
