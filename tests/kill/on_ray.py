@@ -17,7 +17,7 @@ from tests.kill.small import WORDS
 ROOT = Path(__file__).parents[2]
 MARK = "NEO_TEST_HOME"
 WAIT_SECONDS = 600.0
-GONE_SECONDS = 20.0
+GONE_SECONDS = 60.0
 TWO_RANKS = """
 code = "local"
 
