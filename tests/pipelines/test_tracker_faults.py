@@ -49,13 +49,16 @@ def served(site: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def ends_well(served: NeoSite, proxy: FaultProxy, fresh_database: Path) -> Callable[[Said], None]:
+def ends_well(
+    served: NeoSite, proxy: FaultProxy, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Said], None]:
     """Check a run that met a fault, and, the fault over, that the next commands tell the server everything."""
 
     def check(said: Said) -> None:
         assert said.code == 0, said
         assert max(step["seconds"] for step in said.json["steps"].values()) < MAX_STEP_SECONDS
         wait_until(lambda: all(thread.name != "courier" for thread in threading.enumerate()))
+        monkeypatch.setattr(pipelines.courier, "PATIENCE_SECONDS", 60.0)
         for _ in range(20):
             assert served.neo("show", said.json["run"]).code == 0
             if not num_waiting(served):
