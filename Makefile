@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Importing DeepSpeed compiles nothing, and no process guesses at an accelerator that is not there.
 export DS_BUILD_OPS := 0
+# Two test files at a time: most of them wait for processes to start.
+TOGETHER := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-kill lint format clean help
 
@@ -23,12 +25,12 @@ demo: $(VENV)/ready ## Install, then run the whole tiny pipeline on real input (
 	$(BIN)/neo run tiny
 
 test: $(VENV)/ready ## Install, then run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 	@echo
 	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
 
 test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (25 minutes)
-	$(BIN)/python -m pytest tests/kill -m ""
+	$(BIN)/python -m pytest $(TOGETHER) tests/kill -m ""
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	$(BIN)/ruff check .

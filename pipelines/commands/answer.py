@@ -62,8 +62,8 @@ class Answer:
         """Show lines or tables to a person. With `--json`, nothing."""
         if not self._as_json:
             for thing in things:
-                is_text = isinstance(thing, str)
-                self.console.print(Text(clean(thing)) if is_text else thing, soft_wrap=is_text)
+                shown = Text(clean(thing)) if isinstance(thing, str) else thing
+                self.console.print(shown, soft_wrap=isinstance(shown, Text))
 
     def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
         """The last line, or the document; then the command is over."""

@@ -18,12 +18,7 @@ ROOT = Path(__file__).parents[2]
 MARK = "NEO_TEST_HOME"
 WAIT_SECONDS = 600.0
 GONE_SECONDS = 60.0
-TWO_RANKS = """
-code = "local"
-
-[ray]
-address = "{address}"
-
+GANG = """
 [gang]
 num_ranks = 2
 zero_stage = 2
@@ -31,6 +26,12 @@ zero_stage = 2
 [stages.tune_end_to_end.gang]
 zero_stage = 3
 """
+TWO_RANKS = f"""
+code = "local"
+
+[ray]
+address = "{{address}}"
+{GANG}"""
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pytest
 
 from tests.kill.on_ray import ROOT
 
+pytestmark = pytest.mark.kill
 MOST_MB = 500
 LINE = re.compile(r"(?P<name>\w+) +[\d.]+ s +[\d.]+ CPU-s +(?P<peak>\d+) MB")
 

@@ -14,6 +14,7 @@ from tests.kill.on_ray import GANG, WAIT_SECONDS, RayHome
 from tests.kill.small import WORDS
 from tests.pipelines.ray_head import RayHead, ray_head
 
+pytestmark = pytest.mark.kill
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,6 +11,7 @@ from tests.kill.on_ray import Driver, RayHome
 from tests.pipelines.conftest import TOYS
 from tests.pipelines.test_takeover import everything_under
 
+pytestmark = pytest.mark.kill
 WHOLE = (f"{TOYS}:whole", "--set", "weights.pause_seconds=0.5")
 TRAINED = "artifacts/train_toy/*/records/steps/*.json"
 
