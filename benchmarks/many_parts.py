@@ -36,6 +36,7 @@ from pipelines.plan import decide
 from pipelines.progress_made import progress_made
 from pipelines.request import Request, Selection, freeze
 from pipelines.run import orders_of
+from pipelines.runs import Run
 from stages.artifact import FileEntry, ItemBalance, PartRecord, artifact_folder
 from stages.contract import Part, PartDraft, Recipe, StageContext
 from stages.kinds import RawPairs
@@ -122,7 +123,7 @@ def status(store: Store) -> str:
 
 def resume(store: Store) -> str:
     made = decide(asked_before(store), store)
-    (order,) = orders_of(made, store, "many", 2).values()
+    (order,) = orders_of(made, Run(store, "many"), 2).values()
     manifest = carry_out(order, local_context, lambda _: None)
     return f"{len(manifest.parts)} parts, {manifest.items.total} items, content {manifest.content[:12]}"
 

@@ -149,6 +149,19 @@ def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:
     return len(dead) == len(observations)
 
 
+def supersede(run: Run, why: str) -> list[int]:
+    """End what is under way of a run, alive or not, in favour of an attempt to come; returns the numbers.
+
+    Whatever still works finds its attempt ended, or its claim taken over, and commits nothing more.
+    """
+    numbers = [found.record.number for found in run.under_way()]
+    for number in numbers:
+        message = Message(kind="attempt_ended", attempt=number, outcome="superseded", reason=why)
+        Outbox(run.store, run.name).append(message)
+        run.end_attempt(number, "superseded", why)
+    return numbers
+
+
 def settle(store: Store, uri: str) -> None:
     """Reconcile, and tell the tracker what it was not told. Costs next to nothing where all is told."""
     waiting = reconcile(store)

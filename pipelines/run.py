@@ -181,7 +181,7 @@ def _go(attempt: _Attempt, run_graph: RunGraph) -> tuple[AttemptOutcome, dict[st
             if decision.action == "reuse":
                 items = _items(store, plan.request.step(decision.step))
                 on_event(StepEnded(step=decision.step, outcome="reused", items=items))
-        orders = orders_of(plan, store, attempt.run.name, attempt.number)
+        orders = orders_of(plan, attempt.run, attempt.number)
         edges = {name: sorted({item.step for item in plan.request.step(name).inputs.values()}) for name in orders}
         with stop_on_signals(stop, attempt.say), attempt.screen.watching():
             outcomes = run_graph(orders, edges, attempt.site, on_event, stop)
@@ -201,9 +201,10 @@ def _overall(endings: set[str]) -> AttemptOutcome:
     return "superseded" if "superseded" in endings else "interrupted"
 
 
-def orders_of(plan: Plan, store: Store, run: str, attempt: int) -> dict[str, StepOrder]:
+def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepOrder]:
     """What is to be made, as orders that travel; inputs first."""
     request, orders = plan.request, {}
+    ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
     for name in plan.to_make:
         step = request.step(name)
         stage, recipe = request.thawed(name)
@@ -213,10 +214,11 @@ def orders_of(plan: Plan, store: Store, run: str, attempt: int) -> dict[str, Ste
             recipe=recipe,
             fingerprint=step.fingerprint,
             inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
-            store=store,
-            run=run,
-            attempt=f"{run}-{attempt}",
+            store=run.store,
+            run=run.name,
+            attempt=f"{run.name}-{attempt}",
             provenance=_provenance(request, name),
+            ended_attempts=ended,
         )
     return orders
 

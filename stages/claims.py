@@ -74,6 +74,8 @@ class Claimant:
     step: str
     run: str
     attempt: str
+    ended_attempts: frozenset[str] = frozenset()
+    """Attempts whose claims no longer count, though their processes may still beat."""
     _num_claims: int = 0
     """How many there were at the last look. They never become fewer."""
 
@@ -137,6 +139,8 @@ class Claimant:
             return "the attempt itself began the step again"
         if record.is_gone:
             return f"the process of {record.holder} is gone"
+        if record.attempt in self.ended_attempts:
+            return f"{record.holder} has ended"
         if self._observer.look(_beat_key(self.folder, number)).is_lost:
             return f"{record.holder} gave no sign of life for {lost_after_seconds():g} s"
         return None

@@ -58,6 +58,8 @@ class StepOrder:
     run: str
     attempt: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    ended_attempts: frozenset[str] = frozenset()
+    """Attempts of this run that are said to have ended: whatever they still hold is not waited for."""
 
     @property
     def user_modules(self) -> set[str]:
@@ -76,7 +78,7 @@ class StepOrder:
 
     @property
     def claimant(self) -> Claimant:
-        return Claimant(self.store, self.folder, step=self.step, run=self.run, attempt=self.attempt)
+        return Claimant(self.store, self.folder, self.step, self.run, self.attempt, self.ended_attempts)
 
 
 OpenContext: TypeAlias = Callable[[Making, Post], AbstractContextManager["RecordingContext"]]

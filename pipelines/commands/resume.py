@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from pipelines.commands.answer import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
 from pipelines.commands.asking import Asked, requested
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
-from pipelines.courier import settle
+from pipelines.courier import settle, supersede
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.plan import Plan, decide
 from pipelines.refs import find_run
 from pipelines.resuming import check_thaws, lost_in_flight, newest, settled_state
 from pipelines.runs import Run
 
+TakeOverOption = Annotated[
+    bool,
+    typer.Option("--take-over", help="Wait for no attempt that may still be at work: its machines are lost, say."),
+]
 
-def resume(run: RunToPick = None, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+
+def resume(
+    run: RunToPick = None, *, take_over: TakeOverOption = False, site: SiteOption = "", as_json: JsonOption = False
+) -> None:
     """Go on with a run as it was frozen, whatever became of it.
 
     The plan that was frozen when it was first asked for counts, not the recipe as it is now.
@@ -31,8 +42,12 @@ def resume(run: RunToPick = None, *, site: SiteOption = "", as_json: JsonOption 
     plan = decide(found.request, store)
     if not plan.to_make:
         nothing_to_make(plan, place, answer)
-    _refuse_if_alive(found, answer)
     check_thaws(plan)
+    if take_over:
+        ended = supersede(found, "`neo resume --take-over` went on in its place")
+        answer.say(*(f"Attempt {number} is superseded: it commits nothing more." for number in ended))
+    else:
+        _refuse_if_alive(found, answer)
     answer.say(plan_table(plan, graph=False), in_words(plan))
     answer.say(*_what_was_lost(found, plan), *_what_differs(found), "")
     carry_on(plan, place, answer, again=f"neo resume {found.name}")
@@ -44,7 +59,8 @@ def _refuse_if_alive(run: Run, answer: Answer) -> None:
         last = list(run.attempts())[-1]
         raise ResumeRefusedError(
             f"run {run.name} is under way: attempt {last.number} on {last.host}, process {last.process_id}",
-            then=f"neo status {run.name} --watch   (or neo cancel {run.name}, and resume it then)",
+            then=f"neo status {run.name} --watch   (or neo cancel {run.name}; or, if its machines are lost, "
+            f"neo resume {run.name} --take-over)",
         )
 
 

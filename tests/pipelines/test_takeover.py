@@ -102,6 +102,26 @@ def test_a_run_that_finds_its_predecessor_killed_does_not_wait(site: NeoSite, st
     assert "is gone" in claims[1].read_text()
 
 
+def test_whoever_knows_that_a_run_is_lost_need_not_wait_for_it(
+    site: NeoSite, start: Start, executions: Executions
+) -> None:
+    """As after the head of a cluster is lost: its processes live on for a while, beat, and can do nothing."""
+    go_on = site.folder / "go-on"
+    lost = start(site, "run", DATA, TOY_STUCK_FROM_PART="1", TOY_STUCK_UNTIL=str(go_on), **PATIENT)
+    wait_until(lambda: bool(list(site.folder.glob(FETCHED))))
+    refused = site.neo("resume")
+    assert refused.code == 4 and "is under way: attempt 1" in refused.err and "--take-over" in refused.err
+    code, out = ended(start(site, "resume", "--take-over", **PATIENT))
+    assert code == 0, out
+    assert "Attempt 1 is superseded: it commits nothing more." in out and "waits for" not in out
+    run, before = the_run(site), everything_under(site.folder / "store" / "artifacts")
+    assert run.end(1).outcome == "superseded" and run.state() == "done"
+    go_on.touch()
+    code, out = ended(lost)
+    assert code == 5, out
+    assert everything_under(site.folder / "store" / "artifacts") == before
+
+
 def test_a_driver_that_stood_still_comes_back_and_changes_nothing(
     tracked: NeoSite, start: Start, executions: Executions
 ) -> None:
