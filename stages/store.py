@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from stages.faults import fault_point
-from stages.store_creates import create_after_a_look, create_exclusively
+from stages.store_creates import create_after_a_look, create_exclusively, put_despite_conflicts
 from stages.store_errors import (
     CutShortError,
     StoreError,
@@ -116,7 +116,7 @@ class Store:
         import obstore
 
         with self._doing(f"upload {key}"):
-            obstore.put(self._engine, key, path, chunk_size=CHUNK_BYTES)
+            put_despite_conflicts(lambda: obstore.put(self._engine, key, path, chunk_size=CHUNK_BYTES))
             if self.folder is not None:
                 make_durable(self.folder, key)
         size_bytes, expected_bytes = self.size_bytes(key), path.stat().st_size

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from stages.store_errors import StoreError
@@ -40,6 +41,20 @@ def create_exclusively(engine: ObjectStore, key: str, data: bytes) -> bool:
         f"{key} cannot be created: the store says again and again that another write to it is under way, and nothing "
         "comes of that; run the command again"
     )
+
+
+def put_despite_conflicts(put: Callable[[], object]) -> None:
+    """A plain write, tried again after a conflict, which the engine takes for the last word and calls "exists"."""
+    from obstore.exceptions import AlreadyExistsError
+
+    for wait_seconds in SECONDS_BETWEEN_TRIES:
+        try:
+            put()
+        except AlreadyExistsError:
+            time.sleep(wait_seconds)
+        else:
+            return
+    put()
 
 
 def create_after_a_look(engine: ObjectStore, key: str, data: bytes) -> bool:

@@ -105,6 +105,15 @@ def test_reading_and_writing_data_goes_on(store: Store, proxy: FaultProxy, fault
     assert store.local_path("rows.tar", tmp_path / "cache").read_bytes() == source.read_bytes()
 
 
+def test_an_upload_that_meets_another_write_is_tried_again(store: Store, proxy: FaultProxy, tmp_path: Path) -> None:
+    source = tmp_path / "facts.json"
+    source.write_bytes(b"{}")
+    conflict = proxy.ask(Fault.CONFLICT, "PUT", "/facts.json", times=2)
+    store.upload(source, "facts.json")
+    assert conflict.num_hits == 2
+    assert store.read("facts.json") == b"{}"
+
+
 def test_an_upload_that_the_engine_gives_up_is_an_error_and_leaves_nothing(
     store: Store, proxy: FaultProxy, tmp_path: Path
 ) -> None:
