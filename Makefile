@@ -29,7 +29,7 @@ test: $(VENV)/ready ## Install, then run the tests
 	@echo
 	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
 
-test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (25 minutes)
+test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (a quarter of an hour)
 	$(BIN)/python -m pytest $(TOGETHER) tests/kill -m ""
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
