@@ -9,15 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from cluster.reach import SECONDS_TO_ANSWER, look_for
 from cluster.site import Site
 from cluster.versions import CODE_FOLDER, package_folders
 
@@ -32,10 +31,8 @@ STOP_GRACE_SECONDS = 120
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 SAME_EVERYWHERE = ("NEO_LOST_AFTER_SECONDS",)
 """Settings of ours that all machines must agree on; where the command has them, the driver gets them too."""
-SECONDS_TO_ANSWER = 10.0
 NUM_LAST_WORDS = 3
 """Lines shown of a job that died before it could say more: of a traceback, the error."""
-PORTS = {"http": 80, "https": 443}
 
 
 class JobError(RuntimeError):
@@ -111,7 +108,7 @@ class Jobs:
 
         logging.getLogger("ray").setLevel(logging.WARNING)  # it would tell of each folder that it sends
         try:
-            _look_for(self.address)
+            look_for(self.address)
             with _own_address(self.address):
                 return JobSubmissionClient(self.address)
         except Exception as error:
@@ -147,14 +144,6 @@ class Jobs:
             f"site {self.site.name!r}: {what} at {self.address!r}: {said}; see that the cluster and its dashboard are "
             "up and that the site's [ray] jobs or address is right"
         )
-
-
-def _look_for(address: str) -> None:
-    """Raise OSError soon where nobody listens; Ray itself would try for long."""
-    place = urlsplit(address if "://" in address else f"tcp://{address}")
-    port = place.port or PORTS.get(place.scheme)
-    if place.hostname and port:
-        socket.create_connection((place.hostname, port), timeout=SECONDS_TO_ANSWER).close()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.reach import look_for
 from cluster.site import Site
 from cluster.versions import package_folders
 
@@ -43,7 +43,6 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Environment of every process of a run."""
-SECONDS_TO_ANSWER = 10.0
 
 
 class SessionError(RuntimeError):
@@ -78,7 +77,7 @@ def on_this_machine() -> NodeAffinitySchedulingStrategy:
 def _connect(site: Site, **settings: Any) -> None:
     """Connect to Ray, or start it, so that it prints nothing: deaths come back as outcomes."""
     try:
-        _look_for(site.ray.address)
+        look_for(site.ray.address)
         ray.init(address=site.ray.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:
         hint = (
@@ -89,13 +88,6 @@ def _connect(site: Site, **settings: Any) -> None:
         raise SessionError(f"site {site.name!r}: no Ray at {site.ray.address!r}: {error}; {hint}") from error
     # `log_to_driver` leaves out what raylets say of workers that died; Ray's debugger silences them so.
     ray._private.worker._worker_logs_enabled = False
-
-
-def _look_for(address: str) -> None:
-    """Raise OSError soon where nobody listens at `host:port`; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _runtime_env(site: Site) -> dict[str, Any]:

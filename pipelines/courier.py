@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from cluster.reach import PORTS, look_for
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import AttemptOutcome, Run, all_runs
 from pipelines.tracking import ENVIRONMENT, Tracker
@@ -31,7 +31,6 @@ MAX_PROBLEM_CHARACTERS = 120
 KNOCK_SECONDS = 2.0
 RUNS_AT_A_TIME = 16
 """Runs looked at together: each costs a few round trips to the store, and a store keeps runs for years."""
-PORTS = {"http": 80, "https": 443}
 
 
 class Courier:
@@ -124,9 +123,8 @@ def _in_short(error: Exception) -> str:
 
 def knock(uri: str) -> None:
     """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
-    place = urlsplit(uri)
-    if place.hostname and place.scheme in PORTS:
-        socket.create_connection((place.hostname, place.port or PORTS[place.scheme]), KNOCK_SECONDS).close()
+    if urlsplit(uri).scheme in PORTS:
+        look_for(uri, KNOCK_SECONDS)
 
 
 def reconcile(store: Store) -> list[Run]:
@@ -149,6 +147,13 @@ def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:
     return len(dead) == len(observations)
 
 
+def end_attempt(run: Run, number: int, outcome: AttemptOutcome, reason: str) -> None:
+    """Say how an attempt ended, for the tracker first: killed in between, the attempt is open and is ended again."""
+    message = Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason)
+    Outbox(run.store, run.name).append(message)
+    run.end_attempt(number, outcome, reason)
+
+
 def supersede(run: Run, why: str) -> list[int]:
     """End what is under way of a run, alive or not, in favour of an attempt to come; returns the numbers.
 
@@ -156,9 +161,7 @@ def supersede(run: Run, why: str) -> list[int]:
     """
     numbers = [found.record.number for found in run.under_way()]
     for number in numbers:
-        message = Message(kind="attempt_ended", attempt=number, outcome="superseded", reason=why)
-        Outbox(run.store, run.name).append(message)
-        run.end_attempt(number, "superseded", why)
+        end_attempt(run, number, "superseded", why)
     return numbers
 
 
@@ -178,9 +181,7 @@ def _bury(run: Run, number: int, why: str) -> None:
         for name, manifest in manifests.items()
         if manifest is not None and manifest.provenance.get("attempt") == attempt
     ]
-    outbox = Outbox(run.store, run.name)
     if untold:
-        outbox.append(Message(kind="events", attempt=number, events=tuple(untold)))
+        Outbox(run.store, run.name).append(Message(kind="events", attempt=number, events=tuple(untold)))
     outcome: AttemptOutcome = "done" if all(manifests.values()) else "killed"
-    outbox.append(Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=why))
-    run.end_attempt(number, outcome, why)
+    end_attempt(run, number, outcome, why)

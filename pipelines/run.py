@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.courier import Courier, reconcile
+from pipelines.courier import Courier, end_attempt, reconcile
 from pipelines.display import Display
 from pipelines.exits import ExitCode
 from pipelines.journal import Journal
@@ -148,9 +148,7 @@ def _put_on_record(run: Run, number: int, end: AttemptEnd, endings: Mapping[str,
         for step, ending in endings.items():
             if ending.details and ending.ending == "failed":
                 journal.keep_traceback(step, ending.details)
-        message = Message(kind="attempt_ended", attempt=number, outcome=end.outcome, reason=end.reason)
-        Outbox(run.store, run.name).append(message)
-        run.end_attempt(number, end.outcome, end.reason)
+        end_attempt(run, number, end.outcome, end.reason)
     except StoreError as error:
         return f"how this attempt ended is not on record: {error}"
     return ""

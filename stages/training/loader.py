@@ -65,6 +65,8 @@ class MicroBatch:
     """Of each document, hex."""
     sources: tuple[str, ...]
     """Of each document."""
+    imbalance: float = 0.0
+    """How much longer its step takes than it would if the rows of all ranks cost alike, as a fraction."""
 
     @property
     def weight(self) -> float:
@@ -114,16 +116,6 @@ class StepLoader:
 
     def load(self, step: int) -> list[MicroBatch]:
         """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
-        packed, rows = self._rows(step)
-        costs = self._costs(packed, rows)
-        return [self._micro_batch(packed, [rows[place] for place in mine]) for mine in self.split.of_step(costs)]
-
-    def imbalance(self, step: int) -> float:
-        """How much longer a step takes than it would if the rows of all ranks cost alike, as a fraction."""
-        return self.split.imbalance(self._costs(*self._rows(step)))
-
-    def _rows(self, step: int) -> tuple[Packed, list[int]]:
-        """The rows of a step, and where they are read from."""
         span = span_of_step(step, self.spans)
         packed = self.packed[span.rows]
         rows = rows_of_step(
@@ -132,10 +124,12 @@ class StepLoader:
             rows_per_step=self.rows_per_step,
             seed=self.seed,
         )
-        return packed, rows
-
-    def _costs(self, packed: Packed, rows: Sequence[int]) -> list[float]:
-        return [forward_flops(self.config, packed.reader.work(row)) for row in rows]
+        costs = [forward_flops(self.config, packed.reader.work(row)) for row in rows]
+        imbalance = self.split.imbalance(costs)
+        return [
+            replace(self._micro_batch(packed, [rows[place] for place in mine]), imbalance=imbalance)
+            for mine in self.split.of_step(costs)
+        ]
 
     def _micro_batch(self, packed: Packed, numbers: Sequence[int]) -> MicroBatch:
         rows = [packed.reader.read(number) for number in numbers]

@@ -91,7 +91,7 @@ class Loop:
         torch.manual_seed(_seed_of_step(self.recipe.seed, step, self.rank.rank))
         norm = self._apply(step, micro_batches, share.weight) if share.weight > 0 else 0.0
         num_places = share.num_rows * self.loader.row_tokens(step)
-        self.meter.end_step(share.num_tokens, num_places, self.loader.imbalance(step))
+        self.meter.end_step(share.num_tokens, num_places, micro_batches[0].imbalance)
         num_done = step + 1
         if num_done % REPORT_EVERY_STEPS == 0 or num_done == self.recipe.num_steps:
             self._report(step, norm)

@@ -49,7 +49,7 @@ def test_the_ranks_together_load_the_rows_of_the_step(world: SmallWorld) -> None
 def test_the_ranks_bring_rows_that_cost_alike(world: SmallWorld) -> None:
     """Rows with pictures cost several times those without; dealt out as they come, ranks wait for one another."""
     loader = loader_of(world)
-    imbalances = [loader.imbalance(step) for step in range(6)]
+    imbalances = [loader.load(step)[0].imbalance for step in range(6)]
     assert 0 <= max(imbalances) < 0.15
     rows, reader = RowReader(world.open(ROWS)), loader.packed[0].reader
     assert reader.work(1).num_tokens == len(rows.read(1).token_ids)
