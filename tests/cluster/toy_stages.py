@@ -24,6 +24,7 @@ class CountRecipe(Recipe):
     num_parts: int = 2
     part_seconds: float = 0.0
     failing_part: str = ""
+    """Fails once part 000 has begun."""
     deadly_part: str = ""
     num_deaths: int = 1
 
@@ -51,11 +52,19 @@ def times(diary: Path, what: str) -> int:
     return len(list(diary.glob(f"{what}.*")))
 
 
+def wait_for(diary: Path, what: str) -> None:
+    """Wait until it has happened, for a minute at most."""
+    deadline_seconds = time.monotonic() + 60
+    while not times(diary, what) and time.monotonic() < deadline_seconds:
+        time.sleep(0.02)
+
+
 def count_part(part: Part, draft: PartDraft, recipe: CountRecipe) -> None:
     write_down(recipe.diary, f"begun-{part.name}")
     if part.name == recipe.deadly_part and times(Path(recipe.diary), f"begun-{part.name}") <= recipe.num_deaths:
         os.kill(os.getpid(), signal.SIGKILL)
     if part.name == recipe.failing_part:
+        wait_for(Path(recipe.diary), "begun-000")
         raise ValueError(f"cannot count {part.task['first']}")
     time.sleep(recipe.part_seconds)
     draft.progress(3)
