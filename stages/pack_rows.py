@@ -67,7 +67,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=2, recipe=PackRowsRecipe, makes=Rows)
+@stage(number=3, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
     over = [
         Part(

@@ -127,6 +127,7 @@ def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measu
         num_documents=len(written),
         num_tokens=sum(place["num_tokens"] for place in places),
         num_images=sum(place["num_images"] for place in places),
+        sources=_sources(written),
     )
 
 
@@ -167,6 +168,16 @@ def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
         "sample_ids": [facts.sample_id for facts in row.facts],
         "sources": [facts.source for facts in row.facts],
     }
+
+
+def _sources(written: Iterable[DocumentFacts]) -> dict[str, dict[str, int]]:
+    """Documents and tokens of each source in this part."""
+    found: dict[str, dict[str, int]] = {}
+    for facts in written:
+        counts = found.setdefault(facts.source, {"documents": 0, "tokens": 0})
+        counts["documents"] += 1
+        counts["tokens"] += facts.num_tokens
+    return dict(sorted(found.items()))
 
 
 def _index_table(places: list[dict[str, Any]]) -> pa.Table:

@@ -104,6 +104,18 @@ def test_the_plan_certifies_itself(packed: Rows) -> None:
     assert {name: counts["documents"] for name, counts in facts["packed"].items()} == per_source
 
 
+def test_each_tar_says_what_it_holds_of_each_source(packed: Rows) -> None:
+    reader = RowReader(packed)
+    for part in packed.phase("write"):
+        held: dict[str, Counter[str]] = {}
+        for number in range(part.facts["first_row"], part.facts["first_row"] + part.facts["num_rows"]):
+            row = reader.read(number)
+            for source, num_tokens in zip(row.sources, np.diff(row.document_offsets).tolist(), strict=True):
+                held.setdefault(source, Counter()).update(documents=1, tokens=num_tokens)
+        assert part.facts["sources"] == held
+        assert sum(counts["tokens"] for counts in held.values()) == part.facts["num_tokens"]
+
+
 def test_the_certificate_and_the_sources_are_reported(tmp_path: Path) -> None:
     store, numbers = Store(tmp_path / "store"), {}
 
