@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neo_model.flops import visible_pairs
 from stages.contract import Part, PartDraft, PartRecord
-from stages.kinds import Draw
+from stages.kinds import Draw, Rows
 from stages.packing.documents import RECORDS_FILE, Document, from_record, read_file
 from stages.packing.fitting import UnfitReason
 from stages.packing.planning import planned_file, unfit_file
@@ -128,6 +128,17 @@ def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measu
         num_tokens=sum(place["num_tokens"] for place in places),
         num_images=sum(place["num_images"] for place in places),
         sources=_sources(written),
+    )
+
+
+def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
+    """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
+    write_part(
+        Part(name=part_name),
+        draft,
+        draw=rows.input("draw", Draw),
+        plan=rows.part("plan", "plan"),
+        measured=rows.phase("measure"),
     )
 
 

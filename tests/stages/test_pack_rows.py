@@ -16,11 +16,12 @@ from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifact import ItemBalance
 from stages.contract import Event, StageError
 from stages.kinds import Draw, RawPairs, Rows
+from stages.making import Draft, sha256_of
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
 from stages.order import carry_out
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.measuring import MEASURED_FILE, tokenizer_of
-from stages.packing.writing import SAMPLES_FILE
+from stages.packing.writing import SAMPLES_FILE, rewrite_part
 from stages.pairs import PairReader
 from stages.rows import ROWS_FILE, RowReader
 from stages.step import Step
@@ -151,6 +152,15 @@ def test_the_same_bytes_come_out_in_another_store_and_after_deaths(packed: Rows,
     assert manifest.content == packed.manifest.content
     attempts = Counter(part.made_by["attempt"] for part in manifest.parts)
     assert attempts == {"run-1": 9, "run-2": len(manifest.parts) - 9}
+
+
+def test_one_part_is_written_again_from_the_rows_alone(packed: Rows, tmp_path: Path) -> None:
+    """As where its tar is damaged and a training cannot wait for a repair of the store."""
+    written = packed.phase("write")[1]
+    draft = Draft(tmp_path, lambda _: None)
+    rewrite_part(packed, written.part, draft)
+    assert {name: sha256_of(path) for name, path in draft.files()} == {f.name: f.sha256 for f in written.files}
+    assert (draft.items, draft.facts) == (written.items, written.facts)
 
 
 def test_another_seed_is_another_order_of_the_same_documents(packed: Rows, store: Store) -> None:
