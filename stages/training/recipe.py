@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from stages.contract import Recipe, StageError
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
+OnDamagedRow: TypeAlias = Literal["fail", "rebuild", "skip"]
 
 
 class TrainRecipe(Recipe):
@@ -49,6 +50,8 @@ class TrainRecipe(Recipe):
     """What the network computes in; with bf16 the optimizer keeps fp32 masters."""
     loss_weighting: Literal["token", "sample", "square"] = "square"
     """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""
+    on_damaged_row: OnDamagedRow = "fail"
+    """A row that is not what was committed: stop, make its part again of the rows' own inputs, or leave it out."""
 
     checkpoint_every_steps: int = Field(default=1000, ge=1)
     """Steps between committed checkpoints; a killed run loses at most these."""
