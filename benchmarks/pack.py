@@ -34,11 +34,12 @@ from benchmarks.pair_world import LLM, draw_of, make
 from neo_model.conversation import encode_caption
 from neo_model.pictures import open_picture, to_uint8_patches
 from stages.contract import Part
+from stages.llm_tokenizer import tokenizer_of
 from stages.making import Draft
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bins import plan_rows
 from stages.packing.certificate import Certificate, certify, length_counts
-from stages.packing.measuring import measure_part, tokenizer_of
+from stages.packing.measuring import measure_part
 from stages.packing.writing import write_part
 from stages.pairs import PairReader
 from stages.sources import drawn_source

@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ from stages.contract import Recipe, StageContext
 from stages.fingerprint import fingerprint
 
 MadeT_co = TypeVar("MadeT_co", bound=Artifact, covariant=True)
-Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]]"
+Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]] | None"
 
 
 USER_FILE_PREFIX = "neo_user_file_"
@@ -38,6 +38,8 @@ class InputSlot:
     name: str
     kinds: tuple[type[Artifact], ...]
     shape: typing.Literal["one", "mapping", "sequence"]
+    is_optional: bool = False
+    """Annotated `| None`: it may be bound to None, or left out at the end, and then is no edge."""
 
     def expected(self) -> str:
         kinds = " or ".join(kind.kind for kind in self.kinds)
@@ -78,14 +80,16 @@ class Stage(Generic[MadeT_co]):
         """A node of the graph: this stage under a name of its own, with a recipe and the steps it reads."""
         if not isinstance(recipe, self.recipe_type):
             raise BindError(f"step {name!r}: {self.name} takes a {self.recipe_type.__name__}, got {recipe!r}")
-        if len(inputs) != len(self.slots):
+        left_out = self.slots[len(inputs) :]
+        if len(inputs) > len(self.slots) or not all(slot.is_optional for slot in left_out):
             wanted = ", ".join(f"{slot.name}: {slot.expected()}" for slot in self.slots) or "no inputs"
             raise BindError(f"step {name!r}: {self.name} reads {wanted}; got {len(inputs)} inputs")
-        edges = dict(edge for slot, bound in zip(self.slots, inputs, strict=True) for edge in _edges(name, slot, bound))
+        bindings = zip(self.slots, [*inputs, *(None for _ in left_out)], strict=True)
+        edges = dict(edge for slot, bound in bindings for edge in _edges(name, slot, bound))
         return Step(name=name, stage=self, recipe=recipe, edges=edges)
 
     def arrange(self, artifacts: Mapping[str, Artifact]) -> list[Any]:
-        """The positional arguments of the stage function, from artifacts named as the edges are."""
+        """The positional arguments of the stage function, from artifacts named as the edges are; None for no edge."""
         return [_arranged(slot, artifacts) for slot in self.slots]
 
 
@@ -159,6 +163,9 @@ def _slots(function: Callable[..., None]) -> tuple[InputSlot, ...]:
 
 def _slot(name: str, hint: Any) -> InputSlot:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if types.NoneType in arguments:
+        needed = _slot(name, typing.Union[tuple(kind for kind in arguments if kind is not types.NoneType)])  # noqa: UP007
+        return replace(needed, is_optional=True)
     if origin in (typing.Union, types.UnionType):
         return InputSlot(name, arguments, "one")
     if origin is not None and issubclass(origin, Mapping):
@@ -170,7 +177,9 @@ def _slot(name: str, hint: Any) -> InputSlot:
 
 def _edges(step: str, slot: InputSlot, bound: Bound) -> Iterator[tuple[str, Step[Any]]]:
     named: Mapping[str, Any]
-    if slot.shape == "one":
+    if bound is None and slot.is_optional:
+        named = {}
+    elif slot.shape == "one":
         named = {slot.name: bound}
     elif slot.shape == "mapping" and isinstance(bound, Mapping):
         named = {f"{slot.name}.{key}": item for key, item in sorted(bound.items())}
@@ -190,6 +199,8 @@ def _edges(step: str, slot: InputSlot, bound: Bound) -> Iterator[tuple[str, Step
 
 
 def _arranged(slot: InputSlot, artifacts: Mapping[str, Artifact]) -> Any:
+    if slot.is_optional and all(name.split(".", 1)[0] != slot.name for name in artifacts):
+        return None
     if slot.shape == "one":
         return artifacts[slot.name]
     inside = {name.split(".", 1)[1]: item for name, item in artifacts.items() if name.split(".", 1)[0] == slot.name}

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stages.contract import Part, PartDraft
-from stages.kinds import MODEL_PREFIX, BaseLlm, Draw
+from stages.kinds import BaseLlm, Draw
+from stages.llm_tokenizer import tokenizer_of
 from stages.mix_samples import DRAW_FILE, DRAW_PHASE
 from stages.packing.documents import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
 from stages.packing.fitting import Fitted, Limits, UnfitError, UnfitReason, fit
 from stages.sources import Sample, drawn_source
-from stages.store import Store, StoreError
+from stages.store import StoreError
 from stages.tables import balance_of, read_table, sample_id_type, verdict_columns, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from tokenizers import Tokenizer
 
 MEASURED_FILE = "measured.parquet"
-TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +54,6 @@ def measure_part(part: Part, draft: PartDraft, draw: Draw, llm: BaseLlm, limits:
     write_table(documents_table(measured.documents), draft.path(DOCUMENTS_FILE))
     draft.count(balance_of(table))
     draft.fact(**measured.facts(limits))
-
-
-def tokenizer_of(llm: BaseLlm) -> Tokenizer:
-    """The tokenizer of a language model, with NEO's tokens; kept for the next part in this process."""
-    entry = next((entry for entry in llm.model_files if entry.name == TOKENIZER_FILE), None)
-    if entry is None:
-        raise StoreError(f"{llm!r} holds no {TOKENIZER_FILE}: save its tokenizer in the fast form and make it again")
-    return _tokenizer(llm.store.url, entry.key)
-
-
-@lru_cache(maxsize=1)
-def _tokenizer(store_url: str, key: str) -> Tokenizer:
-    from neo_model.conversation import load_tokenizer
-
-    with TemporaryDirectory(prefix="neo-tokenizer-") as folder:
-        data = Store(store_url).read(key)
-        if data is None:
-            raise StoreError(f"{key} is missing from {store_url}")
-        (Path(folder) / "tokenizer.json").write_bytes(data)
-        return load_tokenizer(Path(folder))
 
 
 def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:

@@ -16,11 +16,12 @@ from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifact import ItemBalance
 from stages.contract import Event, StageError
 from stages.kinds import Draw, RawPairs, Rows
+from stages.llm_tokenizer import tokenizer_of
 from stages.making import Draft, sha256_of
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
 from stages.order import carry_out
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.packing.measuring import MEASURED_FILE, tokenizer_of
+from stages.packing.measuring import MEASURED_FILE
 from stages.packing.writing import SAMPLES_FILE, rewrite_part
 from stages.pairs import PairReader
 from stages.rows import ROWS_FILE, RowReader

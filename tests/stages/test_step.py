@@ -58,6 +58,17 @@ def blend(recipe: MixRecipe, sources: Mapping[str, Eggs | Flour], *, ctx: StageC
 def layer(recipe: MixRecipe, sheets: Sequence[Dough], top: Eggs, *, ctx: StageContext) -> None: ...
 
 
+@stage(number=1, recipe=MixRecipe, makes=Dough)
+def season(
+    recipe: MixRecipe,
+    dough: Dough,
+    spices: Mapping[str, Flour] | None,
+    glaze: Eggs | Flour | None,
+    *,
+    ctx: StageContext,
+) -> None: ...
+
+
 EGGS = buy_eggs.bind("eggs", ShopRecipe())
 FLOUR = grind_flour.bind("flour", ShopRecipe())
 
@@ -136,6 +147,28 @@ def test_many_inputs_of_one_sequence_are_arranged_by_number() -> None:
     shuffled = dict(sorted(named.items())) | {"top": "eggs"}
     assert layer.arrange(shuffled) == [sheets, "eggs"]  # type: ignore[arg-type]
     assert blend.arrange({"sources.b": 1, "sources.a": 2}) == [{"b": 1, "a": 2}]  # type: ignore[dict-item]
+
+
+def test_an_input_that_may_be_absent_is_left_out_or_none_and_is_no_edge() -> None:
+    dough = knead.bind("dough", MixRecipe(), EGGS)
+    plain = season.bind("plain", MixRecipe(), dough)
+    assert season.bind("plain", MixRecipe(), dough, None, None).edges == plain.edges == {"dough": dough}
+    glazed = season.bind("glazed", MixRecipe(), dough, None, FLOUR)
+    assert glazed.edges == {"dough": dough, "glaze": FLOUR} and glazed.fingerprint != plain.fingerprint
+    spiced = season.bind("spiced", MixRecipe(), dough, {"pepper": FLOUR})
+    assert spiced.edges == {"dough": dough, "spices.pepper": FLOUR}
+    assert season.arrange({"dough": 1}) == [1, None, None]  # type: ignore[dict-item]
+    assert season.arrange({"dough": 1, "spices.pepper": 2}) == [1, {"pepper": 2}, None]  # type: ignore[dict-item]
+
+
+def test_what_may_be_absent_still_has_its_kinds() -> None:
+    dough = knead.bind("dough", MixRecipe(), EGGS)
+    with pytest.raises(BindError, match=r"'glaze' takes Eggs or Flour, but step 'dough'"):
+        season.bind("d", MixRecipe(), dough, None, dough)
+    with pytest.raises(BindError, match="got 0 inputs"):
+        season.bind("d", MixRecipe())
+    with pytest.raises(BindError, match="takes the step of Eggs or Flour, got None"):
+        knead.bind("d", MixRecipe(), None)
 
 
 def test_a_stage_travels_by_name_and_a_step_with_it() -> None:
