@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import Work
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedRowError", "Row", "RowReader"]
+__all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedPartError", "DamagedRowError", "Row", "RowReader"]
 
 ROWS_PHASE = "write"
 ROWS_FILE = "rows.tar"
@@ -32,8 +33,22 @@ INDEX_FILE = "index.parquet"
 WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches")
 
 
-class DamagedRowError(StoreError):
+class DamagedPartError(StoreError):
+    """The index of a part is not what was committed, so none of its rows can be found; the message says what to do."""
+
+    def __init__(self, said: str, rows: str = "", part: str = "") -> None:
+        super().__init__(said)
+        self.rows = rows
+        """Fingerprint of the artifact."""
+        self.part = part
+
+
+class DamagedRowError(DamagedPartError):
     """A row is not what was committed; the message names the shard, the row and what to do."""
+
+    def __init__(self, said: str, rows: str = "", part: str = "", row: int = -1) -> None:
+        super().__init__(said, rows, part)
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,8 @@ class RowReader:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self._places: dict[int, _Places] = {}
+        self._opened: set[int] = set()
+        """Parts whose tar has the committed size."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RowReader, (self.rows,)
@@ -72,12 +89,15 @@ class RowReader:
     def read(self, row: int) -> Row:
         """One row: one range read, its digest checked.
 
-        Raises `IndexError` outside the rows, `DamagedRowError` where the bytes are not those that were committed.
+        Raises `IndexError` outside the rows, `DamagedRowError` where the bytes are not those that were committed,
+        `DamagedPartError` where the index is not.
         """
         import xxhash
 
         part, number = self._find(row)
         places = self._places_of(part)
+        if part not in self._opened:
+            self._open(part, row)
         offset, size_bytes = int(places.offsets[number]), int(places.sizes_bytes[number])
         key = self._parts[part].file(ROWS_FILE).key
         try:
@@ -92,7 +112,7 @@ class RowReader:
             raise self._damaged(part, row, str(error)) from error
 
     def work(self, row: int) -> Work:
-        """What a row asks of the network. Raises as `read` does."""
+        """What a row asks of the network, as the index says, whatever became of the row. Raises as `read` does."""
         part, number = self._find(row)
         num_tokens, num_pairs, num_patches = self._places_of(part).work[number].tolist()
         return Work(num_tokens=num_tokens, num_pairs=num_pairs, num_patches=num_patches)
@@ -141,15 +161,19 @@ class RowReader:
             found = self._places[part] = self._read_places(part)
         return found
 
+    def _open(self, part: int, row: int) -> None:
+        """Look at the size of a part's tar, for the first of its rows that is read."""
+        tar = self._parts[part].file(ROWS_FILE)
+        size_bytes = self.rows.store.size_bytes(tar.key)
+        if size_bytes != tar.size_bytes:
+            found = "missing" if size_bytes is None else f"{size_bytes} bytes"
+            raise self._damaged(part, row, f"the tar is {found} of {tar.size_bytes} bytes")
+        self._opened.add(part)
+
     def _read_places(self, part: int) -> _Places:
         import numpy as np
 
-        record = self._parts[part]
-        tar, size_bytes = record.file(ROWS_FILE), self.rows.store.size_bytes(record.file(ROWS_FILE).key)
-        if size_bytes != tar.size_bytes:
-            found = "missing" if size_bytes is None else f"{size_bytes} bytes"
-            raise self._damaged(part, self._first_rows[part], f"the tar is {found} of {tar.size_bytes} bytes")
-        table = read_table(self.rows.read(record.file(INDEX_FILE)), ["offset", "size_bytes", "digest", *WORK_COLUMNS])
+        table = read_table(self._read_index(part), ["offset", "size_bytes", "digest", *WORK_COLUMNS])
         return _Places(
             offsets=table["offset"].to_numpy(),
             sizes_bytes=table["size_bytes"].to_numpy(),
@@ -157,9 +181,23 @@ class RowReader:
             work=np.stack([table[name].to_numpy().astype(np.int64) for name in WORK_COLUMNS], axis=1),
         )
 
+    def _read_index(self, part: int) -> bytes:
+        """The index of a part, checked by its digest: all ranks deal rows out by what it says."""
+        record = self._parts[part]
+        entry = record.file(INDEX_FILE)
+        data = self.rows.store.read(entry.key)
+        if data is None or sha256(data).hexdigest() != entry.sha256:
+            found = "is missing" if data is None else "is damaged: it has another digest"
+            said = f"{entry.key} (part {record.part} of {self.rows!r}) {found}; {mended_by(self.rows.short)}"
+            raise DamagedPartError(said, self.rows.fingerprint, record.part)
+        return data
+
     def _damaged(self, part: int, row: int, detail: str) -> DamagedRowError:
         record = self._parts[part]
         return DamagedRowError(
             f"row {row} in {record.file(ROWS_FILE).key} (part {record.part} of {self.rows!r}) is damaged: {detail}; "
-            f"{mended_by(self.rows.short)}"
+            f"{mended_by(self.rows.short)}",
+            self.rows.fingerprint,
+            record.part,
+            row,
         )

@@ -12,7 +12,7 @@ from stages.artifact import open_artifact
 from stages.kinds import Rows
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.rows import INDEX_FILE, ROWS_FILE, DamagedRowError, RowReader
+from stages.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError, RowReader
 from stages.store import Store
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
@@ -152,8 +152,31 @@ def test_a_tar_cut_under_an_open_reader_is_found_too(rows: Rows) -> None:
 def test_a_missing_tar_is_named(rows: Rows) -> None:
     with Damage(path_of(rows, 1)) as damage:
         damage.path.unlink()
-        with pytest.raises(DamagedRowError, match=r"row 4 in .*rows\.tar .* the tar is missing"):
+        with pytest.raises(DamagedRowError, match=r"row 6 in .*rows\.tar .* the tar is missing") as caught:
             RowReader(rows).read(6)
+    travelled = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (travelled.rows, travelled.part, travelled.row) == (rows.fingerprint, "00001", 6)
+    assert str(travelled) == str(caught.value)
+
+
+def test_what_rows_ask_for_is_known_whatever_became_of_their_tar(rows: Rows) -> None:
+    """All ranks deal the rows of a step out alike, also those that opened the part before it was damaged."""
+    works = [RowReader(rows).work(row) for row in range(4, 8)]
+    with Damage(path_of(rows, 1)) as damage:
+        damage.path.unlink()
+        assert [RowReader(rows).work(row) for row in range(4, 8)] == works
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_damaged_index_is_named_before_anything_is_believed_of_it(rows: Rows, is_there: bool) -> None:
+    with Damage(path_of(rows, 1, INDEX_FILE)) as damage:
+        damage.flip(-500)
+        if not is_there:
+            damage.path.unlink()
+        said = "is damaged: it has another digest" if is_there else "is missing"
+        with pytest.raises(DamagedPartError, match=rf"index\.parquet \(part 00001 of .* {said}; .*neo audit"):
+            RowReader(rows).work(5)
+        assert RowReader(rows).work(3).num_tokens > 0
 
 
 def test_a_reader_travels_small_and_reads_on(rows: Rows) -> None:
