@@ -6,8 +6,9 @@ Makes  Rows      three phases, the last of which is what others read
 
     measure/<part>   measured.parquet, a row for each drawing with its verdict and length; documents.bin and
                      documents.parquet, what was tokenised (stages/packing/documents.py). A part for each of the draw
-    plan/plan        for each part to be written {part}.parquet, the documents of its rows in order, and
-                     {part}.unfit.parquet, drawings that are in no row and that it accounts for; facts: the certificate
+    plan/plan        planned.bin and parts.parquet, what each part is to write (stages/packing/planned.py);
+                     sample_rows.bin and .fan, the rows of each sample (stages/packing/sample_index.py); facts: the
+                     certificate
     write/<part>     rows.tar (stages/packing/row_layout.py), index.parquet, a row for each packed row: where it lies
                      and what it asks of the network, and samples.parquet, a row for each drawing that the part
                      accounts for, with its verdict
@@ -27,7 +28,9 @@ from stages.kinds import BaseLlm, Draw, Rows
 from stages.mix_samples import DRAW_PHASE
 from stages.packing.fitting import Limits
 from stages.packing.measuring import measure_part
-from stages.packing.planning import part_name, plan_part
+from stages.packing.pantry import Pantry
+from stages.packing.planned import planned_parts
+from stages.packing.planning import plan_part
 from stages.packing.writing import write_part
 from stages.rows import ROWS_PHASE
 from stages.step import stage
@@ -67,7 +70,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=3, recipe=PackRowsRecipe, makes=Rows)
+@stage(number=4, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
     over = [
         Part(
@@ -87,19 +90,13 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
     planning = partial(plan_part, store=draw.store, measured=measured)
     (plan,) = ctx.spread(planning, over=[Part(name="plan", task=task)], phase="plan")
     ctx.report(_numbers(plan))
-    ctx.spread(partial(write_part, draw=draw, plan=plan, measured=measured), over=_written(plan), phase=ROWS_PHASE)
+    writing = partial(write_part, plan=plan, pantry=Pantry.of(draw, measured))
+    ctx.spread(writing, over=planned_parts(draw.store, plan), phase=ROWS_PHASE)
 
 
 def _numbers(plan: PartRecord) -> dict[str, float]:
     """The certificate and what is packed of each source, for people to watch."""
-    certificate = ("num_rows", "lower_bound_rows", "gap", "fill", "num_documents", "num_tokens")
+    certificate = ("num_rows", "lower_bound_rows", "gap", "fill", "num_documents", "num_tokens", "num_images")
+    dropped = {"num_dropped": sum(plan.facts["dropped"].values())}
     packed = {f"{what}_{name}": num for name, counts in plan.facts["packed"].items() for what, num in counts.items()}
-    return {name: plan.facts[name] for name in certificate} | packed
-
-
-def _written(plan: PartRecord) -> list[Part]:
-    """The parts that the plan made tables for; each knows how many drawings it accounts for."""
-    return [
-        Part(name=part_name(number), num_items=num_samples)
-        for number, num_samples in enumerate(plan.facts["num_samples_of_parts"])
-    ]
+    return {name: plan.facts[name] for name in certificate} | dropped | packed

@@ -1,7 +1,8 @@
 """Read packed rows: any row by one range read, checked, at the same cost wherever it lies.
 
-Owns the way from a row's number to its bytes. A part knows from its record which rows it holds, and its index where
-they lie; indexes are read when they are first wanted. Reading from several threads is fine.
+Owns the way from a row's number to its bytes; that from a sample to its rows is `packing/sample_index.py`. A part
+knows from its record which rows it holds, and its index where they lie; indexes are read when they are first wanted.
+Reading from several threads is fine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from neo_model.flops import Work
 from stages.artifact import PartRecord, mended_by
 from stages.kinds import Rows
 from stages.packing.row_layout import Row, RowLayoutError, parse_row
+from stages.packing.sample_index import SampleIndex
 from stages.store_errors import CutShortError, StoreError
 from stages.tables import read_table
 
@@ -125,15 +127,13 @@ class RowReader:
         return pa.concat_tables(read_table(self.rows.read(part.file(INDEX_FILE)), wanted) for part in self._parts)
 
     def rows_of(self, sample_id: bytes) -> list[int]:
-        """The rows that hold a sample, or a piece of it."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+        """The rows that hold a sample, or a piece of it: one small read, wherever they lie."""
+        return self.samples.rows_of(sample_id)
 
-        index = self.index("row", "sample_ids")
-        held = index["sample_ids"].combine_chunks()
-        hits = pc.equal(held.flatten(), pa.scalar(sample_id, held.type.value_type))
-        rows: list[int] = index["row"].take(pc.unique(pc.list_parent_indices(held).filter(hits))).to_pylist()
-        return rows
+    @cached_property
+    def samples(self) -> SampleIndex:
+        """From samples to rows."""
+        return SampleIndex(self.rows, self.rows.part("plan", "plan"))
 
     @cached_property
     def _parts(self) -> tuple[PartRecord, ...]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stages.packing.certificate import CHUNK, length_counts, lower_bound_rows
@@ -51,10 +50,16 @@ class RowPlan:
     def num_rows(self) -> int:
         return len(self.row_starts) - 1
 
-    def rows(self, first: int, until: int) -> list[Whole]:
-        """The documents of each of the rows from `first` up to `until`."""
-        starts = self.row_starts[first : until + 1].tolist()
-        return [self.documents[start:end] for start, end in pairwise(starts)]
+    def row_of_each(self) -> NDArray[np.uint32]:
+        """The row of every document, by its number."""
+        import numpy as np
+
+        found = np.empty(len(self.documents), np.uint32)
+        for first in range(0, self.num_rows, CHUNK // 16):
+            starts = self.row_starts[first : first + CHUNK // 16 + 1]
+            rows = np.arange(first, first + len(starts) - 1, dtype=np.uint32)
+            found[self.documents[starts[0] : starts[-1]]] = np.repeat(rows, np.diff(starts))
+        return found
 
 
 def plan_rows(lengths: Whole, *, row_tokens: int, key: str, window_documents: int | None = None) -> RowPlan:
@@ -68,21 +73,21 @@ def plan_rows(lengths: Whole, *, row_tokens: int, key: str, window_documents: in
     import numpy as np
 
     _check_lengths(lengths, row_tokens)
+    if window_documents is None or window_documents >= len(lengths):
+        return _shuffled(_pack(lengths, row_tokens), f"{key}/0")
     index = np.int32 if len(lengths) < 2**31 else np.int64
-    window = window_documents or max(1, len(lengths))
     waiting = np.empty(0, index)
-    documents, sizes = [np.empty(0, index)], [np.empty(0, np.int64)]
-    for number, start in enumerate(range(0, len(lengths), window), start=1):
-        inside = np.arange(start, min(start + window, len(lengths)), dtype=index)
-        inside = np.concatenate([waiting, inside]) if len(waiting) else inside
-        plan = _pack(lengths[inside] if len(inside) < len(lengths) else lengths, row_tokens)
+    documents, sizes = [], []
+    for number, start in enumerate(range(0, len(lengths), window_documents), start=1):
+        until = min(start + window_documents, len(lengths))
+        inside = np.concatenate([waiting, np.arange(start, until, dtype=index)])
+        plan = _pack(lengths[inside], row_tokens)
         held_back = plan.documents[:0]
-        if start + window < len(lengths) and number % WINDOWS_TOGETHER:
+        if until < len(lengths) and number % WINDOWS_TOGETHER:
             plan, held_back = _without_emptiest_row(plan, lengths[inside], row_tokens)
         waiting = inside[held_back]
-        if plan.num_rows:
-            plan = _shuffled(plan, f"{key}/{start}")
-        documents.append(inside[plan.documents] if len(inside) < len(lengths) else plan.documents)
+        plan = _shuffled(plan, f"{key}/{start}")
+        documents.append(inside[plan.documents])
         sizes.append(np.diff(plan.row_starts))
     return RowPlan(np.concatenate(documents), _starts(np.concatenate(sizes)))
 
@@ -254,6 +259,8 @@ def _shuffled(plan: RowPlan, key: str) -> RowPlan:
     """The same rows in another order."""
     import numpy as np
 
+    if not plan.num_rows:
+        return plan
     sizes = np.diff(plan.row_starts)
     order = Shuffle(plan.num_rows, key).items(np.arange(plan.num_rows))
     starts = _starts(sizes[order])

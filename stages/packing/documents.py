@@ -2,8 +2,8 @@
 
     documents.bin       one record for each document: a line of JSON (sample, pictures), int32 token ids, a byte for
                         each token that says whether the loss asks for it
-    documents.parquet   a row for each document as often as it was drawn: its place in the draw, its length, and where
-                        its record lies
+    documents.parquet   a row for each document as often as it was drawn: its sample, its place in the draw, its length,
+                        and where its record lies
 
 A record is one range read, because rows take their documents from everywhere.
 """
@@ -19,6 +19,7 @@ from neo_model.conversation import EncodedDocument
 from stages.artifact import PartRecord, mended_by
 from stages.pairs import Pair
 from stages.store import Store, StoreError
+from stages.tables import sample_id_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,10 +106,14 @@ def read_file(store: Store, record: PartRecord, name: str) -> bytes:
     data = store.read(entry.key)
     if data is None or len(data) != entry.size_bytes:
         found = "missing" if data is None else f"{len(data)} bytes"
-        _, stage, fingerprint, *_ = entry.key.split("/")
-        way_out = mended_by(f"{stage}/{fingerprint}")
-        raise StoreError(f"{entry.key} is {found}, {entry.size_bytes} bytes were recorded; {way_out}")
+        raise damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were recorded")
     return data
+
+
+def damaged(key: str, said: str) -> StoreError:
+    """What to raise where a file that an earlier phase made is not as it was recorded."""
+    _, stage, fingerprint, *_ = key.split("/")
+    return StoreError(f"{key} {said}; {mended_by(f'{stage}/{fingerprint}')}")
 
 
 def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -116,6 +121,7 @@ def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     kinds = [
+        ("sample_id", sample_id_type()),
         ("place", pa.int64()),
         ("repetition", pa.int32()),
         ("piece", pa.int32()),

@@ -54,6 +54,8 @@ class Fitted:
     """(height, width) of each picture in patches of 16 px; a sample with pictures is one document."""
     max_pixels_px: int
     """Largest picture that was allowed: the limit, or less where the sample was too long with it."""
+    num_tokens_wanted: int
+    """Length of the whole with pictures as large as the limit allows: what `documents` hold, or more."""
 
 
 class UnfitError(ValueError):
@@ -73,7 +75,7 @@ def fit(sample: Sample, tokenizer: Tokenizer, limits: Limits) -> Fitted:
     try:
         grids = _grids(sample, limits.min_pixels_px, limits.max_pixels_px)
         document = sample.encode(tokenizer, _token_counts(grids))
-        max_pixels_px = limits.max_pixels_px
+        max_pixels_px, num_tokens_wanted = limits.max_pixels_px, len(document.token_ids)
         if len(document.token_ids) > limits.max_tokens and grids:
             num_text_tokens = len(document.token_ids) - sum(_token_counts(grids))
             max_pixels_px = _smaller_limit(sample, limits, limits.max_tokens - num_text_tokens)
@@ -88,7 +90,7 @@ def fit(sample: Sample, tokenizer: Tokenizer, limits: Limits) -> Fitted:
         raise UnfitError(UnfitReason.TOO_LONG)
     if not any(any(piece.supervised) for piece in documents):
         raise UnfitError(UnfitReason.NOTHING_SUPERVISED)
-    return Fitted(documents=documents, grids=grids, max_pixels_px=max_pixels_px)
+    return Fitted(documents=documents, grids=grids, max_pixels_px=max_pixels_px, num_tokens_wanted=num_tokens_wanted)
 
 
 def _grids(sample: Sample, min_pixels_px: int, max_pixels_px: int) -> tuple[tuple[int, int], ...]:

@@ -82,10 +82,18 @@ class _Measured:
             offset = self.file.tell()
             size_bytes = self.file.write(to_record(sample.sample_id, self.source, encoded, pictures))
             place = {"num_tokens": len(encoded.token_ids), "offset": offset, "size_bytes": size_bytes, "piece": piece}
-            self.documents += [{"place": one.place, "repetition": one.repetition, **place} for one in drawings]
+            self.documents += [
+                {"sample_id": sample.sample_id, "place": one.place, "repetition": one.repetition, **place}
+                for one in drawings
+            ]
         num_tokens = sum(len(encoded.token_ids) for encoded in fitted.documents)
-        measures = {"num_tokens": num_tokens, "max_pixels_px": fitted.max_pixels_px if pictures else None}
-        self._list(sample, drawings, None, {**measures, "num_documents": len(fitted.documents)})
+        measures = {
+            "num_tokens": num_tokens,
+            "num_tokens_wanted": fitted.num_tokens_wanted,
+            "max_pixels_px": fitted.max_pixels_px if pictures else None,
+        }
+        counts = {"num_documents": len(fitted.documents), "num_images": len(pictures)}
+        self._list(sample, drawings, None, measures | counts)
 
     def refuse(self, sample: Sample, drawings: list[Drawing], reason: UnfitReason) -> None:
         self._list(sample, drawings, reason, {"num_documents": 0})
@@ -108,7 +116,9 @@ class _Measured:
             ("repetition", pa.int32()),
             ("place", pa.int64()),
             ("num_tokens", pa.int64()),
+            ("num_tokens_wanted", pa.int64()),
             ("num_documents", pa.int32()),
+            ("num_images", pa.int32()),
             ("max_pixels_px", pa.int64()),
         ]
         table = pa.Table.from_pylist(self.samples, schema=pa.schema(kinds))
@@ -123,6 +133,7 @@ class _Measured:
             "source": self.source,
             "num_documents": len(self.documents),
             "num_tokens": sum(document["num_tokens"] for document in self.documents),
+            "num_images": sum(sample.get("num_images", 0) for sample in self.samples),
             "num_with_smaller_pictures": sum(cap is not None and cap < limits.max_pixels_px for cap in caps),
             "num_cut_texts": sum(sample["num_documents"] > 1 for sample in self.samples),
         }

@@ -1,27 +1,53 @@
 """Second phase of packing: which documents share a row, in which order, and which part writes it.
 
-One part plans the whole, from the lengths that were measured. It writes small tables for each part that is to be
-written, so that each reads its own alone.
+One part plans the whole, from the lengths that were measured. In memory it holds a few bytes for each document: the
+length, then the row. All else that is known of documents goes through local disk, first into the order of the draw,
+then to the rows, and with sample ids into the index of samples (`buckets.py`); what comes out is a function of what was
+measured alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.artifact import ItemBalance
+from stages.artifact import total
 from stages.contract import Part, PartDraft, PartRecord, StageError
-from stages.packing.bins import RowPlan, plan_rows
+from stages.packing.ahead import read_ahead
+from stages.packing.bins import plan_rows
+from stages.packing.buckets import Buckets
 from stages.packing.certificate import certify, length_counts
 from stages.packing.documents import DOCUMENTS_FILE, read_file
-from stages.packing.measuring import MEASURED_FILE
+from stages.packing.planned import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
+from stages.packing.sample_index import (
+    ENTRIES_FILE,
+    ENTRY_FIELDS,
+    FAN_FILE,
+    PREFIX_BITS,
+    halves,
+    write_index,
+)
 from stages.shuffle import scatter
 from stages.store import Store
-from stages.tables import Verdict, read_table, write_table
+from stages.tables import SAMPLE_ID_BYTES, read_table, write_table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import numpy as np
+
+    from stages.packing.bins import Whole
+    from stages.packing.buckets import Records
+
+RECORDS_AT_ONCE = 2**19
+"""Documents of the draw that are thrown into buckets together."""
+_LOCATION = PLANNED_FIELDS[1:]
+_DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("sample_id", f"V{SAMPLE_ID_BYTES}"), *_LOCATION]
+"""A measured document on its way to its place in the draw."""
+_PLACED_FIELDS = [("turn", "<u8"), *PLANNED_FIELDS]
+"""A document on its way to its row; `turn` orders those of one row."""
 
 
 def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[PartRecord]) -> None:
@@ -29,88 +55,165 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
 
     `part.task` says `row_tokens`, `num_rows_per_part`, `window_documents` and the `key` of the order.
     """
-    task = part.task
-    documents = _documents(store, measured)
-    lengths = documents["num_tokens"].to_numpy()
-    if not len(lengths):
-        why = sum((record.items for record in measured), ItemBalance()).dropped
-        raise StageError(f"none of the samples drawn can be packed: {why}; look at the limits of the recipe")
-    plan = plan_rows(lengths, row_tokens=task["row_tokens"], key=task["key"], window_documents=task["window_documents"])
-    unfit = _unfit(store, measured)
-    num_parts = -(-plan.num_rows // task["num_rows_per_part"])
-    num_samples = []
-    for number in range(num_parts):
-        first = number * task["num_rows_per_part"]
-        until = min(first + task["num_rows_per_part"], plan.num_rows)
-        mine = _share(unfit, number, num_parts)
-        rows = _part_table(documents, plan, first, until, task["key"])
-        write_table(rows, draft.path(planned_file(part_name(number))))
-        write_table(mine, draft.path(unfit_file(part_name(number))))
-        num_samples.append(rows["piece"].to_pylist().count(0) + mine.num_rows)
-    certificate = certify(length_counts(lengths, task["row_tokens"]), plan.num_rows, task["row_tokens"])
-    draft.fact(**vars(certificate), packed=_packed(measured), num_samples_of_parts=num_samples)
-
-
-def part_name(number: int) -> str:
-    """The name of a part that writes rows."""
-    return f"{number:05d}"
-
-
-def planned_file(part: str) -> str:
-    """The table of the documents of a part's rows."""
-    return f"{part}.parquet"
-
-
-def unfit_file(part: str) -> str:
-    """The table of the drawings that are in no row and that a part accounts for."""
-    return f"{part}.unfit.parquet"
-
-
-def _documents(store: Store, measured: Sequence[PartRecord]) -> pa.Table:
-    """All measured documents in draw order, with the name of the part that `measured` them."""
     import numpy as np
-    import pyarrow as pa
 
-    tables = []
-    for record in measured:
-        table = read_table(read_file(store, record, DOCUMENTS_FILE))
-        names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), [record.part])
-        tables.append(table.append_column("measured", names))
-    whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    return whole.take(pa.array(np.argsort(whole["place"].to_numpy(), kind="stable")))
+    task, row_tokens = part.task, part.task["row_tokens"]
+    balance = total(record.items for record in measured)
+    if not balance.kept:
+        raise StageError(
+            f"none of the samples drawn can be packed: {balance.dropped}; look at the limits of the recipe"
+        )
+    drawn = draft.scratch / "drawn.bin"
+    lengths = _bring_to_draw_order(store, measured, drawn, draft, np.uint16 if row_tokens < 2**16 else np.uint32)
+    plan = plan_rows(lengths, row_tokens=row_tokens, key=task["key"], window_documents=task["window_documents"])
+    certificate = certify(length_counts(lengths, row_tokens), plan.num_rows, row_tokens)
+    row_starts, rows = plan.row_starts, plan.row_of_each()
+    del lengths, plan  # gigabytes, where there are hundreds of millions
+    cut = _Cut(row_starts, task["num_rows_per_part"], measured)
+    documents, entries = draft.scratch / "by_part", draft.scratch / "by_sample"
+    with (
+        Buckets(documents, _PLACED_FIELDS, num_keys=cut.num_parts, num_records=len(rows)) as by_part,
+        Buckets(entries, ENTRY_FIELDS, num_keys=2**PREFIX_BITS, num_records=len(rows)) as by_sample,
+    ):
+        _bring_to_rows(drawn, rows, task, by_part, by_sample)
+        parts = cut.write(by_part.drain(), draft.path(PLANNED_FILE))
+        write_index(by_sample.drain(), len(rows), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
+    write_table(parts_table(parts), draft.path(PARTS_FILE))
+    num_samples = sum(one.num_samples for one in parts)
+    if num_samples != balance.total:
+        raise StageError(f"{balance.total} samples were drawn and {num_samples} are planned or unfit; none may be lost")
+    draft.fact(**vars(certificate), **_counts(measured), packed=_packed(measured))
 
 
-def _part_table(documents: pa.Table, plan: RowPlan, first: int, until: int, key: str) -> pa.Table:
-    """The documents of the rows from `first` up to `until`, in order; within a row the order is shuffled by `key`."""
+def _bring_to_draw_order(
+    store: Store, measured: Sequence[PartRecord], target: Path, draft: PartDraft, kind: type[np.unsignedinteger[Any]]
+) -> Whole:
+    """Write all measured documents to `target` in draw order; returns their lengths, of this kind of number."""
     import numpy as np
-    import pyarrow as pa
 
-    numbers = plan.documents[plan.row_starts[first] : plan.row_starts[until]]
-    rows = np.repeat(np.arange(first, until), np.diff(plan.row_starts[first : until + 1]))
-    order = np.lexsort((scatter(numbers, key), rows))
-    columns = ["measured", "offset", "size_bytes", "repetition", "piece"]
-    table = documents.select(columns).take(pa.array(numbers[order]))
-    return table.add_column(0, "row", pa.array(rows, pa.int64()))
+    num_documents = sum(int(record.facts["num_documents"]) for record in measured)
+    num_drawings = total(record.items for record in measured).total
+    lengths = np.empty(num_documents, kind)
+    folder = draft.scratch / "by_place"
+    with Buckets(folder, _DRAWN_FIELDS, num_keys=num_drawings, num_records=num_documents) as by_place:
+        num_read = 0
+        for documents in read_ahead(store, partial(_documents, store=store), enumerate(measured)):
+            by_place.add(documents, documents["place"])
+            num_read += len(documents)
+            draft.progress(num_read)
+        if num_read != num_documents:
+            raise StageError(f"{num_documents} documents were measured and {num_read} are listed; run `neo audit`")
+        filled = 0
+        with target.open("wb") as file:
+            for bucket in by_place.drain():
+                ordered = bucket[np.lexsort((bucket["piece"], bucket["place"]))]
+                lengths[filled : filled + len(ordered)] = ordered["num_tokens"]
+                filled += len(ordered)
+                ordered.tofile(file)
+    return lengths
 
 
-def _unfit(store: Store, measured: Sequence[PartRecord]) -> pa.Table:
-    """The drawings that cannot be packed: sample, source, repetition, reason."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _documents(numbered: tuple[int, PartRecord], store: Store) -> Records:
+    """The documents of one measured part."""
+    import numpy as np
 
-    tables = []
-    for record in measured:
-        table = read_table(read_file(store, record, MEASURED_FILE), ["sample_id", "repetition", "verdict", "reason"])
-        table = table.filter(pc.not_equal(table["verdict"], Verdict.KEPT.value)).drop_columns("verdict")
-        source = pa.array([record.facts["source"]] * table.num_rows, pa.string())
-        tables.append(table.add_column(1, "source", source))
-    return pa.concat_tables(tables)
+    number, record = numbered
+    table = read_table(read_file(store, record, DOCUMENTS_FILE))
+    found = np.zeros(table.num_rows, _DRAWN_FIELDS)
+    found["measured"] = number
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if name == "sample_id":
+            found[name] = np.frombuffer(column.buffers()[1], found[name].dtype, len(column), 0)
+        else:
+            found[name] = column.to_numpy()
+    return found
 
 
-def _share(table: pa.Table, number: int, num_shares: int) -> pa.Table:
-    """One of equal shares of a table's rows."""
-    start, end = (table.num_rows * edge // num_shares for edge in (number, number + 1))
-    return table.slice(start, end - start)
+def _bring_to_rows(drawn: Path, rows: Whole, task: Mapping[str, Any], by_part: Buckets, by_sample: Buckets) -> None:
+    """Throw the documents, which lie in draw order, into the buckets of their part and of their sample."""
+    import numpy as np
+
+    first = 0
+    with drawn.open("rb") as file:
+        while first < len(rows):
+            documents = np.fromfile(file, _DRAWN_FIELDS, RECORDS_AT_ONCE)
+            numbers = np.arange(first, first + len(documents))
+            placed = np.empty(len(documents), _PLACED_FIELDS)
+            placed["turn"] = scatter(numbers, task["key"])
+            placed["row"] = rows[first : first + len(documents)]
+            for name, _ in _LOCATION:
+                placed[name] = documents[name]
+            by_part.add(placed, placed["row"] // task["num_rows_per_part"])
+            entries = np.empty(len(documents), ENTRY_FIELDS)
+            for name, _ in ENTRY_FIELDS:
+                entries[name] = (documents if name == "sample_id" else placed)[name]
+            high, _ = halves(entries["sample_id"])
+            by_sample.add(entries, high >> np.uint64(64 - PREFIX_BITS))
+            first += len(documents)
+    drawn.unlink()
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How rows, and the accounts of what is in none, are cut into parts."""
+
+    row_starts: Whole
+    num_rows_per_part: int
+    measured: Sequence[PartRecord]
+
+    @property
+    def num_parts(self) -> int:
+        return -(-(len(self.row_starts) - 1) // self.num_rows_per_part)
+
+    def write(self, buckets: Iterable[Records], target: Path) -> list[PlannedPart]:
+        """Write the documents of all parts, which come in buckets of whole parts; returns what each is to do."""
+        import numpy as np
+
+        parts: list[PlannedPart] = []
+        with target.open("wb") as file:
+            for bucket in buckets:
+                order = np.lexsort((bucket["turn"], bucket["row"]))
+                planned = bucket[[name for name, _ in PLANNED_FIELDS]][order].astype(PLANNED_FIELDS)
+                left = planned
+                while len(left):
+                    part = self._part(len(parts), left)
+                    left[: part.num_documents].tofile(file)
+                    left = left[part.num_documents :]
+                    parts.append(part)
+        return parts
+
+    def _part(self, number: int, documents: Records) -> PlannedPart:
+        """The part of this number, whose documents come first among these."""
+        import xxhash
+
+        edges = (number * self.num_rows_per_part, (number + 1) * self.num_rows_per_part)
+        first_row, until_row = (min(edge, len(self.row_starts) - 1) for edge in edges)
+        first, until = self.row_starts[[first_row, until_row]].tolist()
+        mine = documents[: until - first]
+        first_measured, until_measured = (len(self.measured) * edge // self.num_parts for edge in (number, number + 1))
+        num_unfit = sum(
+            record.items.total - record.items.kept for record in self.measured[first_measured:until_measured]
+        )
+        return PlannedPart(
+            first_row=first_row,
+            num_rows=until_row - first_row,
+            first_document=first,
+            num_documents=until - first,
+            digest=xxhash.xxh3_64_intdigest(mine.tobytes()),
+            first_measured=first_measured,
+            until_measured=until_measured,
+            num_samples=int((mine["piece"] == 0).sum()) + num_unfit,
+        )
+
+
+def _counts(measured: Sequence[PartRecord]) -> dict[str, Any]:
+    """What the certificate says of samples: how many are dropped and why, fitted by a rule, and pictures, all whole."""
+    fitted = ("num_images", "num_with_smaller_pictures", "num_cut_texts")
+    return {
+        **{name: sum(record.facts[name] for record in measured) for name in fitted},
+        "dropped": total(record.items for record in measured).dropped,
+    }
 
 
 def _packed(measured: Sequence[PartRecord]) -> dict[str, dict[str, Any]]:

@@ -1,112 +1,38 @@
 """Last phase of packing: the planned rows as a tar, with an index that says where each lies.
 
-Documents and pictures are read from everywhere, some rows ahead of the one that is being written; pictures are
-copied as they are.
+Documents and pictures are read from everywhere (`pantry.py`); pictures are copied as they are.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import visible_pairs
 from stages.contract import Part, PartDraft, PartRecord
 from stages.kinds import Draw, Rows
-from stages.packing.documents import RECORDS_FILE, Document, from_record, read_file
 from stages.packing.fitting import UnfitReason
-from stages.packing.planning import planned_file, unfit_file
+from stages.packing.pantry import Ingredients, Pantry
+from stages.packing.planned import PlannedPart, planned_parts, read_planned
 from stages.packing.row_layout import DocumentFacts, row_key, row_members
-from stages.pairs import PairReader
 from stages.rows import INDEX_FILE, ROWS_FILE
-from stages.sources import drawn_source
-from stages.store import Store
-from stages.tables import balance_of, read_table, sample_id_type, verdict_columns, write_table
+from stages.tables import balance_of, sample_id_type, verdict_columns, write_table
 from stages.tar_writer import TarWriter
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLES_FILE = "samples.parquet"
-NUM_READERS = 8
-"""Rows of one part whose documents are read at once: hides the answering time of an object store."""
-
-Item = TypeVar("Item")
-Done = TypeVar("Done")
 
 
-@dataclass(frozen=True)
-class Ingredients:
-    """A planned row with all that goes into it."""
-
-    number: int
-    facts: list[DocumentFacts]
-    documents: list[Document]
-    images: list[bytes]
-
-
-@dataclass(frozen=True)
-class Pantry:
-    """Where documents and pictures are read from. Reading from several threads is fine."""
-
-    store: Store
-    records: Mapping[str, str]
-    """Measured part to the key of its `documents.bin`."""
-    pictures: Mapping[str, PairReader]
-    """Source to its pictures."""
-
-    @classmethod
-    def of(cls, draw: Draw, measured: Sequence[PartRecord]) -> Pantry:
-        sources = {record.facts["source"] for record in measured}
-        readers = {name: drawn_source(draw, name).pictures for name in sorted(sources)}
-        return cls(
-            store=draw.store,
-            records={record.part: record.file(RECORDS_FILE).key for record in measured},
-            pictures={name: reader for name, reader in readers.items() if reader is not None},
-        )
-
-    def fetch_all(self, rows: Iterable[list[dict[str, Any]]]) -> Iterator[Ingredients]:
-        """All that goes into each row, in order; from an object store some rows ahead, as answers take their time."""
-        return map(self.fetch, rows) if self.store.folder else ahead(self.fetch, rows, NUM_READERS)
-
-    def fetch(self, planned: Sequence[Mapping[str, Any]]) -> Ingredients:
-        """Read everything that goes into one row."""
-        documents = [
-            from_record(self.store.read_range(self.records[row["measured"]], row["offset"], row["size_bytes"]))
-            for row in planned
-        ]
-        return Ingredients(
-            number=planned[0]["row"],
-            facts=[
-                DocumentFacts(
-                    sample_id=document.sample_id,
-                    source=document.source,
-                    repetition=row["repetition"],
-                    piece=row["piece"],
-                    num_tokens=len(document.token_ids),
-                    num_pictures=len(document.pictures),
-                )
-                for row, document in zip(planned, documents, strict=True)
-            ],
-            documents=documents,
-            images=[
-                self.pictures[document.source].image_of(picture)
-                for document in documents
-                for picture in document.pictures
-            ],
-        )
-
-
-def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measured: Sequence[PartRecord]) -> None:
-    """Write the rows of one part."""
+def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -> None:
+    """Write the rows of one part. `part.task` is a `PlannedPart`."""
+    import numpy as np
     import xxhash
 
-    planned = read_table(read_file(draw.store, plan, planned_file(part.name))).to_pylist()
-    rows = [list(group) for _, group in groupby(planned, key=lambda row: int(row["row"]))]
-    pantry = Pantry.of(draw, measured)
+    task = PlannedPart(**part.task)
+    planned = read_planned(pantry.store, plan, task)
+    rows = np.split(planned, np.flatnonzero(np.diff(planned["row"])) + 1)
     places: list[dict[str, Any]] = []
     written: list[DocumentFacts] = []
     digest = xxhash.xxh3_64()
@@ -117,12 +43,11 @@ def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measu
             written += ingredients.facts
             draft.progress(len(written))
     write_table(_index_table(places), draft.path(INDEX_FILE))
-    unfit = read_table(read_file(draw.store, plan, unfit_file(part.name))).to_pylist()
-    samples = _samples_table(written, unfit)
+    samples = _samples_table(written, pantry.unfit(task.first_measured, task.until_measured))
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
     draft.fact(
-        first_row=rows[0][0]["row"],
+        first_row=task.first_row,
         num_rows=len(rows),
         num_documents=len(written),
         num_tokens=sum(place["num_tokens"] for place in places),
@@ -133,28 +58,9 @@ def write_part(part: Part, draft: PartDraft, draw: Draw, plan: PartRecord, measu
 
 def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
     """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
-    write_part(
-        Part(name=part_name),
-        draft,
-        draw=rows.input("draw", Draw),
-        plan=rows.part("plan", "plan"),
-        measured=rows.phase("measure"),
-    )
-
-
-def ahead(work: Callable[[Item], Done], items: Iterable[Item], num_workers: int) -> Iterator[Done]:
-    """`work` on each item, in order of the items, in threads; at most twice as many items ahead as there are."""
-    with ThreadPoolExecutor(num_workers) as pool:
-        waiting: deque[Future[Done]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * num_workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    plan = rows.part("plan", "plan")
+    part = planned_parts(rows.store, plan)[int(part_name)]
+    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.input("draw", Draw), rows.phase("measure")))
 
 
 def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:

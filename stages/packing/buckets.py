@@ -1,0 +1,70 @@
+"""Records by the hundred million, brought into another order on local disk.
+
+Owns the external sort. Records of one fixed shape are thrown into files by ranges of a key, appended as they come; the
+files are then read one after the other, each small enough to be put in order in memory. What comes out does not depend
+on how many files there were, as long as whoever reads them orders each wholly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Records: TypeAlias = NDArray[np.void]
+    """One-dimensional, of a structured type."""
+
+RECORDS_PER_BUCKET = 2**21
+"""What is put in order in memory at a time, on average: some 100 MB, and as much again for the sorted copy."""
+MAX_BUCKETS = 512
+"""Files open at once, below what systems allow a process; above it buckets grow."""
+WRITE_BUFFER_BYTES = 128 * 1024
+
+
+class Buckets:
+    """Records in files, each for an equal range of the keys 0 to `num_keys` - 1. Use as a context manager."""
+
+    def __init__(self, folder: Path, fields: list[tuple[str, str]], *, num_keys: int, num_records: int) -> None:
+        import numpy as np
+
+        folder.mkdir()
+        num_buckets = max(1, min(MAX_BUCKETS, num_keys, -(-num_records // RECORDS_PER_BUCKET)))
+        self._dtype = np.dtype(fields)
+        self._keys_per_bucket = -(-num_keys // num_buckets)
+        self._paths = [folder / f"{number:05d}" for number in range(-(-num_keys // self._keys_per_bucket))]
+        self._files = [path.open("wb", buffering=WRITE_BUFFER_BYTES) for path in self._paths]
+
+    def __enter__(self) -> Buckets:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(self, records: Records, keys: NDArray[Any]) -> None:
+        """Append each record to the file of its key."""
+        import numpy as np
+
+        numbers = (keys // self._keys_per_bucket).astype(np.uint16)
+        order = np.argsort(numbers, kind="stable")
+        data = memoryview(records[order].tobytes())
+        edges = np.searchsorted(numbers[order], np.arange(len(self._files) + 1)) * self._dtype.itemsize
+        for file, start, end in zip(self._files, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            if start < end:
+                file.write(data[start:end])
+
+    def drain(self) -> Iterator[Records]:
+        """The records of one file after the other, by rising keys, in a file as they were added; the files go."""
+        import numpy as np
+
+        for file, path in zip(self._files, self._paths, strict=True):
+            file.close()
+            yield np.fromfile(path, self._dtype)
+            path.unlink()

@@ -1,0 +1,108 @@
+"""What rows are made of: measured documents and the encoded pictures, read from wherever they lie.
+
+Opened once where the stage is carried out, and small: it travels to every worker, which makes many parts with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stages.artifact import PartRecord
+from stages.kinds import Draw
+from stages.packing.ahead import read_ahead
+from stages.packing.documents import RECORDS_FILE, Document, from_record, read_file
+from stages.packing.measuring import MEASURED_FILE
+from stages.packing.row_layout import DocumentFacts
+from stages.pairs import PairReader
+from stages.sources import drawn_source
+from stages.store import Store
+from stages.tables import Verdict, read_table
+
+if TYPE_CHECKING:
+    from stages.packing.buckets import Records
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """A planned row with all that goes into it."""
+
+    number: int
+    facts: list[DocumentFacts]
+    documents: list[Document]
+    images: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPart:
+    """What writing needs to know of a measured part."""
+
+    source: str
+    records_key: str
+    """Of its `documents.bin`."""
+    verdicts: PartRecord | None
+    """Its record, where some of its drawings are unfit."""
+
+    @classmethod
+    def of(cls, record: PartRecord) -> MeasuredPart:
+        has_unfit = record.items.kept < record.items.total
+        return cls(record.facts["source"], record.file(RECORDS_FILE).key, record if has_unfit else None)
+
+
+@dataclass(frozen=True)
+class Pantry:
+    """Where documents and pictures are read from. Reading from several threads is fine."""
+
+    store: Store
+    measured: tuple[MeasuredPart, ...]
+    """In the order of their phase, by which plans number them."""
+    pictures: Mapping[str, PairReader]
+    """Source to its pictures."""
+
+    @classmethod
+    def of(cls, draw: Draw, measured: Sequence[PartRecord]) -> Pantry:
+        sources = {record.facts["source"] for record in measured}
+        readers = {name: drawn_source(draw, name).pictures for name in sorted(sources)}
+        return cls(
+            store=draw.store,
+            measured=tuple(map(MeasuredPart.of, measured)),
+            pictures={name: reader for name, reader in readers.items() if reader is not None},
+        )
+
+    def fetch_all(self, rows: Iterable[Records]) -> Iterator[Ingredients]:
+        """All that goes into each planned row, in order; from an object store some rows ahead."""
+        return read_ahead(self.store, self._fetch, rows)
+
+    def _fetch(self, planned: Records) -> Ingredients:
+        """Read everything that goes into one row."""
+        facts: list[DocumentFacts] = []
+        documents: list[Document] = []
+        images: list[bytes] = []
+        for _, measured, offset, size_bytes, repetition, piece in planned.tolist():
+            part = self.measured[measured]
+            document = from_record(self.store.read_range(part.records_key, offset, size_bytes))
+            documents.append(document)
+            facts.append(
+                DocumentFacts(
+                    sample_id=document.sample_id,
+                    source=part.source,
+                    repetition=repetition,
+                    piece=piece,
+                    num_tokens=len(document.token_ids),
+                    num_pictures=len(document.pictures),
+                )
+            )
+            images += map(self.pictures[part.source].image_of, document.pictures) if document.pictures else ()
+        return Ingredients(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
+
+    def unfit(self, first: int, until: int) -> list[dict[str, Any]]:
+        """The drawings of some measured parts that are in no row: sample id, source, repetition, reason."""
+        columns = ["sample_id", "repetition", "verdict", "reason"]
+        found = []
+        for part in self.measured[first:until]:
+            if part.verdicts is not None:
+                table = read_table(read_file(self.store, part.verdicts, MEASURED_FILE), columns)
+                rows = ({**row, "source": part.source} for row in table.to_pylist())
+                found += [row for row in rows if row["verdict"] != Verdict.KEPT]
+        return found
