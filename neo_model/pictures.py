@@ -97,7 +97,7 @@ def picture_facts(data: bytes) -> PictureFacts:
         )
 
 
-def open_picture(data: bytes, *, max_pixels_px: int) -> Image:
+def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
     """Decode the first frame to 8-bit RGB, upright, transparency laid over a contrasting background.
 
     `max_pixels_px` bounds width x height as announced by the header, before anything is decoded.
@@ -197,7 +197,7 @@ def _decoding() -> Iterator[None]:
         raise PictureError(reason, f"{type(error).__name__}: {error}") from error
 
 
-def _opened(data: bytes) -> Image:
+def _opened(data: bytes | memoryview) -> Image:
     """Parse the header."""
     from PIL import Image
 

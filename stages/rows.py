@@ -20,6 +20,7 @@ from stages.kinds import Rows
 from stages.packing.row_layout import Row, RowLayoutError, parse_row
 from stages.packing.sample_index import SampleIndex
 from stages.store_errors import CutShortError, StoreError
+from stages.store_folder import close_kept_files
 from stages.tables import read_table
 
 if TYPE_CHECKING:
@@ -53,10 +54,16 @@ class DamagedRowError(DamagedPartError):
         self.row = row
 
 
+class _OtherDigestError(StoreError):
+    """Bytes of a row that are not those that were committed."""
+
+
 @dataclass(frozen=True)
 class _Places:
     """Where the rows of one part lie in its tar."""
 
+    key: str
+    """Of the tar."""
     offsets: NDArray[np.int64]
     sizes_bytes: NDArray[np.int64]
     digests: NDArray[np.uint64]
@@ -89,29 +96,36 @@ class RowReader:
         return map(self.read, range(self.num_rows))
 
     def read(self, row: int) -> Row:
-        """One row: one range read, its digest checked.
+        """One row: one range read, its digest checked. The tars of a local folder stay open.
 
         Raises `IndexError` outside the rows, `DamagedRowError` where the bytes are not those that were committed,
         `DamagedPartError` where the index is not.
         """
-        import xxhash
-
         part, number = self._find(row)
         places = self._places_of(part)
         if part not in self._opened:
             self._open(part, row)
+        try:
+            return parse_row(row, self._checked(places, number))
+        except (CutShortError, FileNotFoundError, _OtherDigestError, RowLayoutError) as error:
+            raise self._damaged(part, row, str(error)) from error
+
+    def _checked(self, places: _Places, number: int) -> bytes:
+        """The bytes of a row, with the digest that was committed."""
+        try:
+            return self._read_once(places, number)
+        except (CutShortError, _OtherDigestError):  # somebody may have put a good copy in the place of a damaged tar
+            close_kept_files()
+            return self._read_once(places, number)
+
+    def _read_once(self, places: _Places, number: int) -> bytes:
+        import xxhash
+
         offset, size_bytes = int(places.offsets[number]), int(places.sizes_bytes[number])
-        key = self._parts[part].file(ROWS_FILE).key
-        try:
-            data = self.rows.store.read_range(key, offset, size_bytes)
-        except (CutShortError, FileNotFoundError) as error:
-            raise self._damaged(part, row, str(error)) from error
+        data = self.rows.store.read_range(places.key, offset, size_bytes, keep_open=True)
         if xxhash.xxh3_64_intdigest(data) != int(places.digests[number]):
-            raise self._damaged(part, row, f"bytes {offset} to {offset + size_bytes} have another digest")
-        try:
-            return parse_row(row, data)
-        except RowLayoutError as error:
-            raise self._damaged(part, row, str(error)) from error
+            raise _OtherDigestError(f"bytes {offset} to {offset + size_bytes} have another digest")
+        return data
 
     def work(self, row: int) -> Work:
         """What a row asks of the network, as the index says, whatever became of the row. Raises as `read` does."""
@@ -175,6 +189,7 @@ class RowReader:
 
         table = read_table(self._read_index(part), ["offset", "size_bytes", "digest", *WORK_COLUMNS])
         return _Places(
+            key=self._parts[part].file(ROWS_FILE).key,
             offsets=table["offset"].to_numpy(),
             sizes_bytes=table["size_bytes"].to_numpy(),
             digests=table["digest"].to_numpy(),

@@ -153,10 +153,14 @@ class Store:
         with ThreadPoolExecutor(NUM_READERS) as readers:
             return list(readers.map(self.read, keys))
 
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object."""
+    def read_range(self, key: str, start: int, length: int, *, keep_open: bool = False) -> bytes:
+        """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object.
+
+        `keep_open` spares the opening of a local file each time, for those who check what they read: a file that was
+        put in its place meanwhile is found only after `close_kept_files`.
+        """
         if self.folder is not None:
-            data = read_range_of(self.folder / key, start, length)
+            data = read_range_of(f"{self.url}/{key}", start, length, keep_open=keep_open)
         else:
             data = self._remote_range(key, start, length)
         if len(data) != length:

@@ -1,14 +1,19 @@
 """A local folder as a store: what its engine leaves to us.
 
 Owns exclusive creates whose bytes are durable before they can be seen, so that a power cut leaves a record whole or
-absent, never torn; fsync; and quick reads of small ranges.
+absent, never torn; fsync; and quick reads of small ranges, from files that are kept open where that is asked for.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from functools import lru_cache
 from pathlib import Path
+from weakref import finalize
+
+MAX_KEPT_OPEN = 256
+"""Files that one process keeps open to read ranges of; many systems allow a process 1,024 of all kinds."""
 
 
 def create_in_folder(root: Path, key: str, data: bytes) -> bool:
@@ -49,13 +54,25 @@ def sync_folders(folder: Path, root: Path) -> None:
             break
 
 
-def read_range_of(path: Path, start: int, length: int) -> bytes:
+class _OpenFile:
+    """A file open for reading, closed when nobody holds it any more: no thread reads from one that was closed."""
+
+    def __init__(self, path: str) -> None:
+        self._handle = os.open(path, os.O_RDONLY)
+        finalize(self, os.close, self._handle)
+
+    def read(self, start: int, length: int) -> bytes:
+        return os.pread(self._handle, length, start)
+
+
+_kept_open = lru_cache(maxsize=MAX_KEPT_OPEN)(_OpenFile)
+close_kept_files = _kept_open.cache_clear
+"""Let go of all files that were kept open: the next read finds what lies in their places now."""
+
+
+def read_range_of(path: str, start: int, length: int, *, keep_open: bool) -> bytes:
     """At most `length` bytes of a file, without the engine, which takes ten times as long over small ranges."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(handle, length, start)
-    finally:
-        os.close(handle)
+    return (_kept_open(path) if keep_open else _OpenFile(path)).read(start, length)
 
 
 def _sync(place: Path) -> None:

@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from struct import Struct
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from stages.tar_writer import BLOCK_BYTES
 
@@ -27,20 +29,26 @@ if TYPE_CHECKING:
 KEY_DIGITS = 9
 MAX_PICTURES = 99_999
 """Pictures in one row: what five digits can number."""
-PICTURE_MEMBER = re.compile(r"[0-9]{5}\.(jpg|png|webp|gif|bmp|tiff|bin)")
+PICTURE_ENDINGS = ("jpg", "png", "webp", "gif", "bmp", "tiff", "bin")
 TOKENS, SUPERVISED, FACTS = "tokens.npy", "mask.npy", "json"
 ARRAYS = {TOKENS: "<i4", SUPERVISED: "|b1"}
 """The arrays of a row and numpy's name of what they hold."""
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
+
+NAME_BYTES = 100
+HEADER = Struct(f"{KEY_DIGITS}s {NAME_BYTES - KEY_DIGITS}s 24x 11s 21x c {BLOCK_BYTES - 157}x")
+"""What is read of a tar header: the key and the rest of the name, padded with zeros; size in octal digits; type."""
+_PADDED_PICTURE_ENDINGS = frozenset(name.encode().ljust(NAME_BYTES - KEY_DIGITS - 7, b"\0") for name in PICTURE_ENDINGS)
+_PADDED_NAMES = {f".{name}".encode().ljust(NAME_BYTES - KEY_DIGITS, b"\0"): name for name in (FACTS, *ARRAYS)}
 
 
 class RowLayoutError(ValueError):
     """Bytes that are not the members of one row; the message names the member."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Row:
-    """One packed sequence of L tokens from D documents with P pictures."""
+    """One packed sequence of L tokens from D documents with P pictures. Not frozen: that doubles its making."""
 
     number: int
     token_ids: NDArray[np.int32]
@@ -51,8 +59,8 @@ class Row:
     """[D + 1], where each document begins, and L."""
     image_grids: NDArray[np.int32]
     """[P, 2], (height, width) that each picture is resized to, in patches of 16 px."""
-    images: list[bytes]
-    """The encoded pictures."""
+    images: list[memoryview]
+    """The encoded pictures: views of the bytes that were read, which live as long as one of them does."""
     sample_ids: list[bytes]
     """Of each document."""
     sources: list[str]
@@ -104,68 +112,79 @@ def parse_row(number: int, data: bytes) -> Row:
         raise
     except KeyError as missing:
         raise RowLayoutError(f"row {number} has no member {missing}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise RowLayoutError(f"row {number} does not parse: {error}") from error
 
 
 def _parsed(number: int, data: bytes) -> Row:
     import numpy as np
 
-    members: dict[str, bytes] = {}
-    for ending, member in _members(row_key(number), data):
-        if ending in members:
-            raise RowLayoutError(f"row {number} has two members {ending!r}")
-        members[ending] = member
-    facts = json.loads(members.pop(FACTS))
-    offsets = list(accumulate((document["num_tokens"] for document in facts["documents"]), initial=0))
-    token_ids, supervised = (_array(members.pop(name), kind, offsets[-1]) for name, kind in ARRAYS.items())
-    num_pictures = sum(document["num_pictures"] for document in facts["documents"])
-    if not num_pictures == len(members) == len(facts["image_grids"]):
-        raise RowLayoutError(
-            f"row {number} says {num_pictures} pictures, holds {len(members)} and sizes of {len(facts['image_grids'])}"
-        )
+    images, places = _members(number, data)
+    facts = from_json(data[places[FACTS]])
+    documents, grids = facts["documents"], facts["image_grids"]
+    offsets = list(accumulate([document["num_tokens"] for document in documents], initial=0))
+    num_pictures = sum([document["num_pictures"] for document in documents])
+    if not num_pictures == len(images) == len(grids):
+        held = f"{len(images)} and sizes of {len(grids)}"
+        raise RowLayoutError(f"row {number} says {num_pictures} pictures, holds {held}")
     return Row(
         number=number,
-        token_ids=token_ids,
-        supervised=supervised,
+        token_ids=_array(data, places[TOKENS], ARRAYS[TOKENS], offsets[-1]),
+        supervised=_array(data, places[SUPERVISED], ARRAYS[SUPERVISED], offsets[-1]),
         document_offsets=np.array(offsets, np.int32),
-        image_grids=np.array(facts["image_grids"], np.int32).reshape(-1, 2),
-        images=list(members.values()),
-        sample_ids=[bytes.fromhex(document["sample_id"]) for document in facts["documents"]],
-        sources=[document["source"] for document in facts["documents"]],
+        image_grids=np.array(grids, np.int32).reshape(num_pictures, 2),
+        images=images,
+        sample_ids=[bytes.fromhex(document["sample_id"]) for document in documents],
+        sources=[document["source"] for document in documents],
     )
 
 
-def _members(key: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Ending and bytes of each member of a piece of a tar, in order."""
-    start = 0
-    while start < len(data):
-        header = data[start : start + BLOCK_BYTES]
-        name = header[:100].rstrip(b"\0").decode("ascii", "replace")
-        found, _, ending = name.partition(".")
-        wanted = ending in ARRAYS or ending == FACTS or PICTURE_MEMBER.fullmatch(ending)
-        if found != key or not wanted or header[156:157] != b"0":
-            raise RowLayoutError(f"{name!r} at byte {start} is no member of row {key}")
-        size_bytes = int(header[124:135], 8)
-        start += BLOCK_BYTES
-        yield ending, data[start : start + size_bytes]
-        start += size_bytes + -size_bytes % BLOCK_BYTES
+def _members(number: int, data: bytes) -> tuple[list[memoryview], dict[str, slice]]:
+    """The pictures in a piece of a tar, numbered from 0 without a gap, and where the other members lie."""
+    key, view = b"%0*d" % (KEY_DIGITS, number), memoryview(data)
+    pictures: list[memoryview] = []
+    places: dict[str, slice] = {}
+    start, end = 0, len(data) - BLOCK_BYTES
+    while start <= end:
+        found, name, size, kind = HEADER.unpack_from(data, start)
+        if found != key or kind != b"0" or not size.isdigit():
+            raise _foreign(number, data, start)
+        first = start + BLOCK_BYTES
+        stop = first + int(size, 8)
+        if name[7:] in _PADDED_PICTURE_ENDINGS and name[:7] == b".%05d." % len(pictures):
+            pictures.append(view[first:stop])
+        elif name in _PADDED_NAMES and _PADDED_NAMES[name] not in places:
+            places[_PADDED_NAMES[name]] = slice(first, stop)
+        else:
+            raise _foreign(number, data, start)
+        start = stop + -stop % BLOCK_BYTES
     if start != len(data):
-        raise RowLayoutError(f"row {key} ends {start - len(data)} bytes too early")
+        raise RowLayoutError(f"row {number} is cut: {len(data)} bytes are here, its members need {start} or more")
+    return pictures, places
+
+
+def _foreign(number: int, data: bytes, start: int) -> RowLayoutError:
+    name = data[start : start + NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
+    return RowLayoutError(f"{name!r} at byte {start} is no member of row {row_key(number)}, or comes twice")
 
 
 def _npy(array: NDArray[Any]) -> bytes:
     return _npy_head(array.dtype.str, len(array)) + array.tobytes()
 
 
-def _array(data: bytes, kind: str, length: int) -> NDArray[Any]:
-    """The one array that may be here: anything but its exact header is refused, so that nothing is interpreted."""
+def _array(data: bytes, place: slice, kind: str, length: int) -> NDArray[Any]:
+    """The one array that may be here, a view that cannot be written to.
+
+    Anything but its exact header is refused, so that nothing is interpreted.
+    """
     import numpy as np
 
     head, dtype = _npy_head(kind, length), np.dtype(kind)
-    if not data.startswith(head) or len(data) != len(head) + length * dtype.itemsize:
-        raise RowLayoutError(f"{len(data)} bytes that begin {data[:80]!r} are no array {kind} of {length}")
-    return np.frombuffer(data, dtype, length, len(head)).copy()
+    first = place.start + len(head)
+    if not data.startswith(head, place.start) or place.stop != first + length * dtype.itemsize:
+        held = data[place]
+        raise RowLayoutError(f"{len(held)} bytes that begin {held[:80]!r} are no array {kind} of {length}")
+    return np.frombuffer(data, dtype, length, first)
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,6 @@
 """Reading rows: any by one checked read, damage named, and plain WebDataset finds in the tars what it expects."""
 
+import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError, RowReader
 from stages.store import Store
+from stages.store_folder import close_kept_files
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 SHARES = {"pairs": 2, "text": 1, "chat": 1}
@@ -100,9 +102,9 @@ def test_a_row_costs_one_range_read_and_one_index_wherever_it_lies(rows: Rows, m
     for name in ("read", "read_range"):
         plain = getattr(Store, name)
 
-        def counted(store, key, *rest, plain=plain):
+        def counted(store, key, *rest, plain=plain, **options):
             asked.append(key)
-            return plain(store, key, *rest)
+            return plain(store, key, *rest, **options)
 
         monkeypatch.setattr(Store, name, counted)
     last = RowReader(rows).num_rows - 1
@@ -147,6 +149,35 @@ def test_a_tar_cut_under_an_open_reader_is_found_too(rows: Rows) -> None:
         damage.path.write_bytes(damage.bytes[:2000])
         with pytest.raises(DamagedRowError, match="row 7 in"):
             reader.read(7)
+
+
+def test_a_tar_mended_under_an_open_reader_is_read_on(rows: Rows) -> None:
+    """Mended as people do it: the damaged file moved away, a good copy put in its place."""
+    path, reader = path_of(rows, 1), RowReader(rows)
+    whole = path.read_bytes()
+    entry = reader.index("offset").to_pylist()[5]
+    path.write_bytes(whole[: entry["offset"] + 600] + b"?" + whole[entry["offset"] + 601 :])
+    with pytest.raises(DamagedRowError, match="row 5 in"):
+        reader.read(5)
+    path.rename(path.with_suffix(".damaged"))
+    path.write_bytes(whole)
+    assert reader.read(5).number == 5
+    assert reader.read(4).number == 4
+
+
+def test_what_a_row_holds_outlives_its_reader(rows: Rows) -> None:
+    """Pictures and tokens are views of what was read: later reads leave them as they are."""
+    reader = RowReader(rows)
+    kept = [(row.token_ids, [(image, bytes(image)) for image in row.images]) for row in reader]
+    tokens = [token_ids.tolist() for token_ids, _ in kept]
+    for row in reader:
+        assert row.token_ids.tolist() == tokens[row.number]
+    close_kept_files()
+    del reader
+    gc.collect()
+    for (token_ids, images), before in zip(kept, tokens, strict=True):
+        assert token_ids.tolist() == before
+        assert all(image == held for image, held in images)
 
 
 def test_a_missing_tar_is_named(rows: Rows) -> None:

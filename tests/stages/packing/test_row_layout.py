@@ -52,6 +52,7 @@ def test_a_row_comes_back_as_it_went_in(tmp_path: Path) -> None:
     assert row.document_offsets.tolist() == [0, 6, 10]
     assert row.image_grids.tolist() == [[2, 2], [2, 4], [2, 6]]
     assert row.images == [JPEG, PNG, WEBP]
+    assert all(image.readonly for image in row.images) and not row.token_ids.flags.writeable
     assert row.sample_ids == [bytes(16), b"\1" * 16]
     assert row.sources == ["pairs", "pairs"]
 
@@ -101,7 +102,7 @@ def test_what_is_not_a_row_is_refused_by_name(tmp_path: Path, changed: dict[str,
 
 def test_a_member_that_comes_twice_is_refused(tmp_path: Path) -> None:
     data = tarred(tmp_path / "a.tar", members([]))
-    with pytest.raises(RowLayoutError, match="row 7 has two members 'json'"):
+    with pytest.raises(RowLayoutError, match="'000000007.json' at byte .* comes twice"):
         parse_row(7, data + data)
 
 
@@ -109,8 +110,22 @@ def test_another_row_or_a_cut_one_is_refused(tmp_path: Path) -> None:
     data = tarred(tmp_path / "a.tar", members())
     with pytest.raises(RowLayoutError, match="'000000007.00000.jpg' at byte 0 is no member of row 000000008"):
         parse_row(8, data)
-    with pytest.raises(RowLayoutError, match="row 000000007 ends 512 bytes too early"):
+    with pytest.raises(RowLayoutError, match="row 7 is cut: .* bytes are here, its members need"):
         parse_row(7, data[:-512])
+
+
+@pytest.mark.parametrize("size", [b"-0000001000", b" 0000001000", b"0000_001000", b"00000000009", b"77777777777"])
+def test_a_size_that_is_none_is_refused_and_leads_nowhere(tmp_path: Path, size: bytes) -> None:
+    data = bytearray(tarred(tmp_path / "a.tar", members()))
+    data[512 + 512 + 124 : 512 + 512 + 135] = size  # of the second picture: a negative one would lead back to the first
+    with pytest.raises(RowLayoutError):
+        parse_row(7, bytes(data))
+
+
+def test_pictures_come_in_their_order_and_none_is_missing(tmp_path: Path) -> None:
+    gap = {("00002.png" if name == "00001.png" else name): data for name, data in members([JPEG, PNG]).items()}
+    with pytest.raises(RowLayoutError, match=r"'000000007\.00002\.png' at byte .* is no member"):
+        parse_row(7, tarred(tmp_path / "a.tar", gap))
 
 
 @given(junk=st.binary(max_size=2000))
