@@ -53,10 +53,12 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     """Alternate the two sides; rank 0 writes what it measured."""
     import torch.distributed as dist
 
+    from stages.training.ahead import ahead
     from stages.training.checkpoint import Checkpoints
     from stages.training.engine.engine import Engine
-    from stages.training.loader import StepLoader, ahead
+    from stages.training.loader import StepLoader
     from stages.training.loop import Loop
+    from stages.training.mending import Mending
     from stages.training.probe import Probe
     from stages.training.weights import WeightDigests
 
@@ -67,8 +69,9 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe)
     held = [loader.load(step) for step in range(WINDOW_STEPS)]
     figures: dict[str, list[tuple[float, float]]] = {"stage": [], "memory": []}
-    with ahead(loader.load, range((NUM_WINDOWS + 1) * WINDOW_STEPS), 0) as loaded:
-        loop = Loop(rank, RECIPE, engine, loader, loaded)
+    steps = range((NUM_WINDOWS + 1) * WINDOW_STEPS)
+    with ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice) as loaded:
+        loop = Loop(rank, RECIPE, engine, loader, loaded, Mending(rank, RECIPE.on_damaged_row, [rows]))
 
         def stage(first: int) -> None:
             for step in range(first, first + WINDOW_STEPS):

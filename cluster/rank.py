@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.contract import GangLayout, NumbersReported, PartRecord, Post
+from stages.contract import GangLayout, Noticed, NumbersReported, PartRecord, Post
 from stages.making import Making
 
 
@@ -57,6 +57,15 @@ class GangRank:
         )
         self.next_checkpoint += 1
         return record
+
+    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
+        self.making.note(phase, facts)
+
+    def noted(self, phase: str) -> list[PartRecord]:
+        return self.making.noted(phase)
+
+    def notice(self, said: str) -> None:
+        self.post(Noticed(step=self.making.step, said=f"rank {self.rank}: {said}"))
 
     def keep_log(self, name: str, text: str) -> None:
         self.making.keep_log(name, text)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pipelines.lines import PlainLines
 from pipelines.scoreboard import Scoreboard, StepState, clock_time
-from stages.events import Event
+from stages.events import Event, Noticed
 
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
@@ -59,7 +59,7 @@ class Display:
 
     def take(self, event: Event) -> None:
         self._board.take(event)
-        if not self.console.is_terminal:
+        if isinstance(event, Noticed) or not self.console.is_terminal:
             self._lines.take(event)
 
     @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.scoreboard import Scoreboard, StepState, clock_time
-from stages.events import Event, StepEnded, StepStarted, StepWaiting
+from stages.events import Event, Noticed, StepEnded, StepStarted, StepWaiting
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -24,7 +24,9 @@ class PlainLines:
 
     def take(self, event: Event) -> None:
         """Say what an event brought, if it deserves a line. The board knows of it already."""
-        if _is_news(event):
+        if isinstance(event, Noticed):
+            self._say(stamped(f"{event.step}  {event.said}"))
+        elif _is_news(event):
             self._say(self._line(self._board.steps[event.step]))
 
     def say_what_runs(self) -> None:

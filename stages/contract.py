@@ -13,13 +13,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.artifact import ItemBalance, PartRecord
-from stages.events import Event, NumbersReported, Post
+from stages.events import Event, Noticed, NumbersReported, Post
 
 __all__ = [
     "Event",
     "GangLayout",
     "InterruptedRunError",
     "ItemBalance",
+    "Noticed",
     "NumbersReported",
     "Part",
     "PartDraft",
@@ -128,6 +129,15 @@ class Rank(Protocol):
         Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has gone on
         from the same checkpoint and committed first.
         """
+
+    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
+        """Record, create-exclusively and numbered under `phase`, what later attempts must go by."""
+
+    def noted(self, phase: str) -> list[PartRecord]:
+        """What was recorded by `note`, by any attempt, in order."""
+
+    def notice(self, said: str) -> None:
+        """Tell people what went wrong and was dealt with. Does not wait."""
 
     def keep_log(self, name: str, text: str) -> None:
         """Keep a text for people beside the logs of this attempt, where `neo logs` finds it."""

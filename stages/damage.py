@@ -2,14 +2,16 @@
 
 Bytes on a disk rot, and people delete files. A damaged part's record is moved aside (`<record>.damaged-0`), and its
 artifact's manifest as well; then the next run makes that part again, from the same recipe and inputs. What was made of
-the artifact read the old bytes, so the part counts only if it comes out the same, and so does the whole.
-`repairs/<n>.json`, created before anything is moved, says what was moved and why.
+the artifact read the old bytes, so the part counts only if it comes out the same, and so does the whole. Where somebody
+reads on, nothing is moved aside: the same bytes are put back in place of the damaged.
+`repairs/<n>.json`, created before either, says what was damaged, and how.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from stages.artifact import FileEntry, Manifest, PartRecord
@@ -36,11 +38,22 @@ def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
 
 
 def note_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
-    """Say what is about to be moved aside: damaged key to what is wrong with it."""
+    """Say what is about to be moved aside or put back: damaged key to what is wrong with it."""
     number = first_missing(lambda number: store.size_bytes(_repair_key(folder, number)) is not None)
     with fault_point("repair.noted", folder):
         while not store.create_json(_repair_key(folder, number), dict(why)):
             number += 1
+
+
+def put_back(store: Store, path: Path, key: str) -> None:
+    """Put the committed bytes of a file, made again, in the place of the damaged ones, of which a copy is kept.
+
+    Whoever reads meanwhile finds the one or the other, and what several put is the same.
+    """
+    with fault_point("record.set_aside", key):
+        store.copy_aside(key, DAMAGED)
+    with fault_point("part.uploaded", key):
+        store.upload(path, key)
 
 
 def is_repaired(store: Store, folder: str) -> bool:

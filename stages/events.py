@@ -78,6 +78,13 @@ class CheckpointCommitted(_Event):
     at_step: int
 
 
+class Noticed(_Event):
+    """Something went wrong and was dealt with; the step goes on."""
+
+    event: Literal["noticed"] = "noticed"
+    said: str
+
+
 class StepEnded(_Event):
     """The step's artifact is committed, or the reason why not."""
 
@@ -96,6 +103,7 @@ Event: TypeAlias = Annotated[
     | PartRecorded
     | NumbersReported
     | CheckpointCommitted
+    | Noticed
     | StepEnded,
     Field(discriminator="event"),
 ]

@@ -192,6 +192,28 @@ class Making:
             post(CheckpointCommitted(step=self.step, at_step=step))
         return winner
 
+    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
+        """Record, under the next number of `phase`, what later attempts must go by."""
+        self.check_claim()
+        for number in itertools.count(self._num_noted(phase)):
+            record = PartRecord(
+                phase=phase, part=_numbered(number), facts=dict(facts), made_by={"attempt": self.attempt}
+            )
+            key = self._record_key(phase, record.part)
+            with fault_point("part.recorded", key):
+                if self.store.create_json(key, record.model_dump()):
+                    return
+
+    def noted(self, phase: str) -> list[PartRecord]:
+        """What was recorded by `note`, in order. Raises `TornRecordError` where one does not parse."""
+        keys = [self._record_key(phase, _numbered(number)) for number in range(self._num_noted(phase))]
+        return [PartRecord.model_validate(self.store.read_json(key)) for key in keys]
+
+    def _num_noted(self, phase: str) -> int:
+        return first_missing(
+            lambda number: self.store.size_bytes(self._record_key(phase, _numbered(number))) is not None
+        )
+
     def keep_log(self, name: str, text: str) -> None:
         """Keep a text for people beside the logs of this attempt: `runs/<run>/logs/<attempt>/<step>.<name>.<n>.txt`."""
         run, _, number = self.attempt.rpartition("-")

@@ -8,7 +8,8 @@ Reading from several threads is fine.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -33,6 +34,8 @@ __all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedPartError", "Damaged
 ROWS_PHASE = "write"
 ROWS_FILE = "rows.tar"
 INDEX_FILE = "index.parquet"
+NUM_READERS = 32
+"""Indexes that are read at a time from an object store."""
 WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches")
 
 
@@ -132,6 +135,20 @@ class RowReader:
         part, number = self._find(row)
         num_tokens, num_pairs, num_patches = self._places_of(part).work[number].tolist()
         return Work(num_tokens=num_tokens, num_pairs=num_pairs, num_patches=num_patches)
+
+    def works(self, rows: Sequence[int]) -> list[Work]:
+        """`work` of each row; where each read takes a round trip, many indexes are read at a time."""
+        unread = {part for part, _ in map(self._find, rows)} - self._places.keys()
+        if self.rows.store.folder is None and unread:
+            with ThreadPoolExecutor(NUM_READERS) as readers:
+                list(readers.map(self._places_of, sorted(unread)))
+        return [self.work(row) for row in rows]
+
+    def sample_ids(self, row: int) -> list[bytes]:
+        """The samples of a row, as the index says, whatever became of the row."""
+        part, number = self._find(row)
+        found: list[bytes] = read_table(self._read_index(part), ["sample_ids"])["sample_ids"][number].as_py()
+        return found
 
     def index(self, *columns: str) -> pa.Table:
         """Columns of the index over all rows, in order of the rows; all columns if none is named."""

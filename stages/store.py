@@ -229,13 +229,21 @@ class Store:
         """Move a record out of the way, so that what it stood for is made again; returns the new key."""
         import obstore
 
-        number = 0
-        while self.size_bytes(f"{key}.{why}-{number}") is not None:
-            number += 1
+        aside = self._place_aside(key, why)
         # Another attempt may have moved it meanwhile: then it is out of the way as well.
         with suppress(FileNotFoundError), self._doing(f"move {key} aside"):
-            obstore.rename(self._engine, key, f"{key}.{why}-{number}")
-        return f"{key}.{why}-{number}"
+            obstore.rename(self._engine, key, aside)
+        return aside
+
+    def copy_aside(self, key: str, why: str) -> None:
+        """Keep a copy of an object, if there is one, before it is put back as it was committed."""
+        import obstore
+
+        with suppress(FileNotFoundError), self._doing(f"copy {key} aside"):
+            obstore.copy(self._engine, key, self._place_aside(key, why))
+
+    def _place_aside(self, key: str, why: str) -> str:
+        return f"{key}.{why}-{first_missing(lambda number: self.size_bytes(f'{key}.{why}-{number}') is not None)}"
 
     def set_ref(self, name: str, value: dict[str, Any]) -> int:
         """Point a human name at `value`; returns the number of this version. The highest number wins."""

@@ -28,6 +28,7 @@ from stages.training.engine.engine import Engine
 from stages.training.engine.shards import FOLDER, shard_name
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, retired_steps
+from stages.training.skipped import SKIPPED_PHASE, lacked
 from stages.training.weights import WeightDigests
 
 WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
@@ -74,7 +75,7 @@ class Checkpoints:
             "frozen_digest": self.before.of_frozen,
             "probe_loss": self.probe.loss(),
         }
-        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
+        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
         shutil.rmtree(folder)
         if self.rank.rank == 0:
             self._delete_old()
@@ -87,7 +88,7 @@ class Checkpoints:
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
-        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts})
+        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
         shutil.rmtree(folder)
 
     def _delete_old(self) -> None:
@@ -104,6 +105,11 @@ class Checkpoints:
     def _rows_facts(self) -> list[str]:
         """Content digests of the rows, in order: with the recipe they say what every step has seen."""
         return [rows.manifest.content for rows in self.rows]
+
+    def _lacked(self, step: int) -> dict[str, Any]:
+        """The damaged rows that the steps until this one were applied without."""
+        skips = self.recipe.on_damaged_row == "skip"
+        return lacked(self.rank.noted(SKIPPED_PHASE), step) if skips else {}
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"

@@ -1,17 +1,13 @@
-"""From the number of a step to the micro-batches of one rank, read and decoded ahead of the step that wants them.
+"""From the number of a step to the micro-batches of one rank.
 
-Owns the reading of packed rows for training: which rows (`order`), whose (`split`), their pictures as patches, and
-the running ahead in a thread or in worker processes. What a step holds is a function of its number, so any step can
-be loaded first.
+Owns the reading of packed rows for training: which rows (`order`), whose (`split`), and their pictures as patches. What
+a step holds is a function of its number, so any step can be loaded first, by any process (`ahead`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,13 +19,16 @@ from neo_model.pictures import PictureError, fit_size, open_picture, patches_on_
 from neo_model.positions import image_spans
 from stages.contract import Rank, StageError
 from stages.kinds import Rows
-from stages.rows import Row, RowReader
+from stages.rows import DamagedRowError, Row, RowReader
 from stages.training.order import Span, rows_of_step, span_of_step, spans
 from stages.training.recipe import TrainRecipe
+from stages.training.skipped import Skipped
 from stages.training.split import Split
 
-STEPS_AHEAD: Final = 2
-"""Steps that are loaded before they are wanted."""
+NUM_STEPS_REMEMBERED: Final = 8
+"""Steps whose rows stay dealt out: more than are loaded at a time."""
+NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
+"""What stands in for the rows of a micro-batch where all are left out: every rank runs as many passes."""
 MAX_DECODED_PX: Final = 2**28
 """Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
 
@@ -67,6 +66,13 @@ class MicroBatch:
     """Of each document."""
     imbalance: float = 0.0
     """How much longer its step takes than it would if the rows of all ranks cost alike, as a fraction."""
+    skipped: tuple[Skipped, ...] = ()
+    """Rows that belong here, are damaged, and were left out."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of its rows."""
+        return self.batch.num_tokens if self.rows else 0
 
     @property
     def weight(self) -> float:
@@ -75,8 +81,18 @@ class MicroBatch:
 
     def without_pixels(self) -> MicroBatch:
         """The same with its pictures gone, which are most of its memory."""
-        patches = self.batch.patches
-        return replace(self, batch=replace(self.batch, patches=patches.new_empty(0, patches.shape[1])))
+        patches, places = self.batch.patches[:0].clone(), self.batch.patch_positions[:0].clone()
+        return replace(self, batch=replace(self.batch, patches=patches, patch_positions=places))
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a micro-batch is made of: the rows as they were read."""
+
+    packed: Packed
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...] = ()
+    imbalance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,21 @@ class StepLoader:
     seed: int
     weighting: Weighting
     config: NeoConfig
+    skips_damage: bool = False
+    """Whether damaged rows are left out, instead of raised."""
+    left_out: frozenset[tuple[int, int]] = frozenset()
+    """(step, row) of what was left out before, and is whatever it holds now."""
+    _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, recipe: TrainRecipe, rows: Sequence[Rows], rank: Rank, config: NeoConfig) -> StepLoader:
+    def of(
+        cls,
+        recipe: TrainRecipe,
+        rows: Sequence[Rows],
+        rank: Rank,
+        config: NeoConfig,
+        left_out: frozenset[tuple[int, int]] = frozenset(),
+    ) -> StepLoader:
         """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
         return cls(
             packed=tuple(Packed.of(one) for one in rows),
@@ -102,6 +130,8 @@ class StepLoader:
             seed=recipe.seed,
             weighting=Weighting(recipe.loss_weighting),
             config=config,
+            skips_damage=recipe.on_damaged_row == "skip",
+            left_out=left_out,
         )
 
     def row_tokens(self, step: int) -> int:
@@ -110,38 +140,59 @@ class StepLoader:
 
     def probe(self) -> Batch:
         """The first row of the first step, whatever the rank: what a loaded checkpoint is tried on."""
-        first = self.packed[0]
-        rows = rows_of_step(0, num_rows=first.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
-        return self._micro_batch(first, rows[:1]).batch
+        packed = self.packed[0]
+        rows = rows_of_step(0, num_rows=packed.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
+        return self.decode(Fetched(packed, (packed.reader.read(rows[0]),))).batch
 
     def load(self, step: int) -> list[MicroBatch]:
         """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
-        span = span_of_step(step, self.spans)
-        packed = self.packed[span.rows]
-        rows = rows_of_step(
-            step - span.first_step,
-            num_rows=packed.reader.num_rows,
-            rows_per_step=self.rows_per_step,
-            seed=self.seed,
-        )
-        costs = [forward_flops(self.config, packed.reader.work(row)) for row in rows]
-        imbalance = self.split.imbalance(costs)
-        return [
-            replace(self._micro_batch(packed, [rows[place] for place in mine]), imbalance=imbalance)
-            for mine in self.split.of_step(costs)
-        ]
+        return [self.decode(self.fetch(step, number)) for number in range(self.split.num_micro_batches)]
 
-    def _micro_batch(self, packed: Packed, numbers: Sequence[int]) -> MicroBatch:
-        rows = [packed.reader.read(number) for number in numbers]
+    def fetch(self, step: int, number: int) -> Fetched:
+        """Read the rows of one micro-batch of this rank. From any thread."""
+        packed = self.packed[span_of_step(step, self.spans).rows]
+        imbalance, shares = self._dealt_out(step)
+        rows, skipped = [], []
+        for row in shares[number]:
+            try:
+                rows += [packed.reader.read(row)] if (step, row) not in self.left_out else []
+            except DamagedRowError as error:
+                if not self.skips_damage:
+                    raise
+                skipped.append(Skipped.of(step, error, packed.reader))
+        return Fetched(packed, tuple(rows), tuple(skipped), imbalance)
+
+    def decode(self, fetched: Fetched) -> MicroBatch:
+        """The pictures of the rows as patches, and the rows end to end."""
+        rows, packed = fetched.rows, fetched.packed
         documents = [document for row in rows for document in self._documents(row)]
         patches = [image for row in rows for image in _patches(row, packed)]
-        batch = pack(documents, patches, image_context_id=self.config.image_context_id, weighting=self.weighting)
+        batch = pack(
+            documents or [NOTHING], patches, image_context_id=self.config.image_context_id, weighting=self.weighting
+        )
         return MicroBatch(
             batch=ensure_image(batch),
-            rows=tuple(numbers),
+            rows=tuple(row.number for row in rows),
             sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
             sources=tuple(source for row in rows for source in row.sources),
+            skipped=fetched.skipped,
+            imbalance=fetched.imbalance,
         )
+
+    def _dealt_out(self, step: int) -> tuple[float, list[list[int]]]:
+        """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
+        if step not in self._steps:
+            span = span_of_step(step, self.spans)
+            reader = self.packed[span.rows].reader
+            rows = rows_of_step(
+                step - span.first_step, num_rows=reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed
+            )
+            costs = [forward_flops(self.config, work) for work in reader.works(rows)]
+            shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
+            self._steps[step] = self.split.imbalance(costs), shares
+        for old in sorted(self._steps)[:-NUM_STEPS_REMEMBERED]:
+            self._steps.pop(old, None)
+        return self._steps[step]
 
     def _documents(self, row: Row) -> Iterator[Document]:
         """The documents of a row, each with the grids of its own pictures."""
@@ -159,59 +210,6 @@ class StepLoader:
                 supervised=row.supervised[start:end],
                 grids=[(int(grid_h), int(grid_w)) for grid_h, grid_w in grids],
             )
-
-
-@contextmanager
-def ahead(
-    load: Callable[[int], list[MicroBatch]], steps: Sequence[int], num_workers: int
-) -> Iterator[Iterator[list[MicroBatch]]]:
-    """The loaded steps in order, some of them before they are asked for: by a thread, or by worker processes."""
-    if num_workers > 0:
-        yield _from_processes(load, steps, num_workers)
-        return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as thread:
-        try:
-            yield _from_thread(thread, load, steps)
-        finally:
-            thread.shutdown(cancel_futures=True)
-
-
-def _from_thread(
-    thread: ThreadPoolExecutor, load: Callable[[int], list[MicroBatch]], steps: Sequence[int]
-) -> Iterator[list[MicroBatch]]:
-    waiting: deque[Future[list[MicroBatch]]] = deque()
-    for step in steps:
-        waiting.append(thread.submit(load, step))
-        if len(waiting) > STEPS_AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _from_processes(
-    load: Callable[[int], list[MicroBatch]], steps: Sequence[int], num_workers: int
-) -> Iterator[list[MicroBatch]]:
-    from torch.utils.data import DataLoader
-
-    loader: DataLoader[Any] = DataLoader(
-        _Steps(load),  # type: ignore[arg-type]
-        sampler=steps,
-        batch_size=None,
-        num_workers=num_workers,
-        prefetch_factor=STEPS_AHEAD,
-        multiprocessing_context="forkserver",
-    )
-    return iter(loader)
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """What torch's DataLoader indexes."""
-
-    load: Callable[[int], list[MicroBatch]]
-
-    def __getitem__(self, step: int) -> list[MicroBatch]:
-        return self.load(step)
 
 
 def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:

@@ -24,9 +24,11 @@ from neo_model.model import NeoModel
 from stages.contract import InterruptedRunError, Rank, StageError
 from stages.kinds import Rows
 from stages.training.agreement import Share, exchange, raise_together
+from stages.training.ahead import ahead
 from stages.training.checkpoint import Checkpoints, WriteModel
 from stages.training.engine.engine import Engine
-from stages.training.loader import MicroBatch, StepLoader, ahead
+from stages.training.loader import MicroBatch, StepLoader
+from stages.training.mending import Mending
 from stages.training.meter import Meter
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
@@ -48,14 +50,16 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
         return
     model.backend = Backend(rank.layout.attention)
     model.activation_checkpointing = rank.layout.activation_checkpointing
-    loader = StepLoader.of(recipe, rows, rank, model.config)
+    mending = Mending(rank, recipe.on_damaged_row, rows)
+    loader = StepLoader.of(recipe, rows, rank, model.config, mending.left_out())
     trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
     checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader))
     steps = range(checkpoints.restore(), recipe.num_steps)
-    with ahead(loader.load, steps, rank.layout.num_loader_workers) as loaded, Watchdog(rank) as watchdog:
-        loop = Loop(rank, recipe, engine, loader, loaded)
+    num_micro_batches, num_workers = loader.split.num_micro_batches, rank.layout.num_loader_workers
+    with ahead(loader, steps, num_micro_batches, num_workers, rank.notice) as loaded, Watchdog(rank) as watchdog:
+        loop = Loop(rank, recipe, engine, loader, loaded, mending)
         for step in steps:
             watchdog.alive()
             stop = loop.take(step)
@@ -83,6 +87,7 @@ class Loop:
     engine: Engine
     loader: StepLoader
     loaded: Iterator[list[MicroBatch]]
+    mending: Mending
     meter: Meter = field(default_factory=Meter)
 
     def take(self, step: int) -> bool:
@@ -99,22 +104,33 @@ class Loop:
 
     def _loaded_by_all(self, step: int) -> tuple[list[MicroBatch], Share]:
         """This rank's micro-batches and what all ranks bring; raises on all of them where one could not load."""
+        micro_batches: list[MicroBatch] = []
+        while True:
+            error = None
+            try:
+                micro_batches = micro_batches or self._next()
+            except Exception as caught:  # whatever it is, the other ranks wait for this one and must hear of it
+                error = caught
+            share = Share(
+                weight=sum(micro_batch.weight for micro_batch in micro_batches),
+                num_tokens=sum(micro_batch.num_tokens for micro_batch in micro_batches),
+                num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
+                num_failed=int(error is not None),
+            ).summed(self.rank.device)
+            if not share.num_failed:
+                if not share.num_rows:
+                    raise StageError(f"step {step + 1}: all of its rows are damaged; look at the store that holds them")
+                return micro_batches, share
+            self.mending.mend(f"step {step + 1} could not be loaded", error)
+
+    def _next(self) -> list[MicroBatch]:
         began = time.monotonic()
-        trouble, micro_batches = "", []
         try:
             micro_batches = next(self.loaded)
-        except Exception as error:  # whatever it is, the other ranks wait for this one and must hear of it
-            trouble = f"step {step + 1} could not be loaded: {type(error).__name__}: {error}"
-        self.meter.waited(time.monotonic() - began)
-        share = Share(
-            weight=sum(micro_batch.weight for micro_batch in micro_batches),
-            num_tokens=sum(micro_batch.batch.num_tokens for micro_batch in micro_batches),
-            num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
-            num_failed=int(bool(trouble)),
-        ).summed(self.rank.device)
-        if share.num_failed:
-            raise_together(trouble)
-        return micro_batches, share
+        finally:
+            self.meter.waited(time.monotonic() - began)
+        self.mending.record_skipped(micro_batches)
+        return micro_batches
 
     def _apply(self, step: int, micro_batches: Sequence[MicroBatch], weight: float) -> float:
         """Gradients of all micro-batches, then the update; returns the gradient norm before clipping."""

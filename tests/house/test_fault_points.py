@@ -42,10 +42,11 @@ PLACES = {
     "phase.listed": {"stages/making.py:open_phase"},
     "phase.gathered": {"stages/phase_records.py:_write_sheet"},
     "part.files_written": {"stages/making.py:_make_part"},
-    "part.uploaded": {"stages/making.py:_make_part"},
-    "part.recorded": {"stages/making.py:_make_part", "pipelines/repair.py:_write_again"},
+    "part.uploaded": {"stages/making.py:_make_part", "stages/damage.py:put_back"},
+    "part.recorded": {"stages/making.py:_make_part", "stages/making.py:note", "pipelines/repair.py:_write_again"},
     "repair.noted": {"stages/damage.py:note_repair"},
     "record.set_aside": {
+        "stages/damage.py:put_back",
         "stages/phase_records.py:read_record",
         "stages/phase_records.py:_take_sheet",
         "stages/order.py:_committed",

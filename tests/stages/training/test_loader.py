@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from neo_model.config import NeoConfig
-from stages.contract import GangLayout, StageError
+from stages.contract import GangLayout
 from stages.rows import RowReader
 from stages.train_prebuffer import untrained_model
-from stages.training.loader import StepLoader, ahead
+from stages.training.loader import StepLoader
 from stages.training.order import rows_of_step
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
@@ -88,36 +88,3 @@ def test_the_recipe_says_how_much_a_token_weighs(weighting: str, world: SmallWor
         weights = batch.weights[start:end]
         num = int((weights > 0).sum())
         assert float(weights.sum()) == pytest.approx({"token": num, "sample": 1, "square": num**0.5}[weighting])
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_steps_come_in_order_whoever_loads_them(num_workers: int, world: SmallWorld) -> None:
-    loader = loader_of(world)
-    with ahead(loader.load, range(1, 6), num_workers) as loaded:
-        for step, found in zip(range(1, 6), loaded, strict=True):
-            expected = loader.load(step)
-            assert [one.rows for one in found] == [one.rows for one in expected]
-            for one, other in zip(found, expected, strict=True):
-                assert one.batch.patches.equal(other.batch.patches) and one.batch.targets.equal(other.batch.targets)
-
-
-def fail_at_three(step: int) -> list:
-    if step == 3:
-        raise StageError("row 17 is not what it was")
-    return []
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_step_that_fails_fails_when_its_turn_comes(num_workers: int) -> None:
-    with ahead(fail_at_three, range(6), num_workers) as loaded:
-        assert [next(loaded) for _ in range(3)] == [[], [], []]
-        with pytest.raises(StageError, match="row 17 is not what it was"):
-            next(loaded)
-
-
-def test_leaving_early_leaves_no_thread(world: SmallWorld) -> None:
-    import threading
-
-    with ahead(loader_of(world).load, range(100), 0) as loaded:
-        next(loaded)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]

@@ -154,17 +154,24 @@ def poison(rank, step: int) -> None:
 
     from stages.training.loader import StepLoader
 
-    load = StepLoader.load
+    fetch, decode = StepLoader.fetch, StepLoader.decode
+    poisoned = []
 
-    def poisoned(loader, at_step):
-        loaded = load(loader, at_step)
-        if at_step == step and rank.rank == 1:
-            patches = loaded[1].batch.patches.float()
+    def fetched(loader, at_step, number):
+        found = fetch(loader, at_step, number)
+        if (at_step, number, rank.rank) == (step, 1, 1):
+            poisoned.append(found)
+        return found
+
+    def decoded(loader, found):
+        micro_batch = decode(loader, found)
+        if found in poisoned:
+            patches = micro_batch.batch.patches.float()
             patches[0] = float("nan")
-            loaded[1] = replace(loaded[1], batch=replace(loaded[1].batch, patches=patches))
-        return loaded
+            micro_batch = replace(micro_batch, batch=replace(micro_batch.batch, patches=patches))
+        return micro_batch
 
-    StepLoader.load = poisoned
+    StepLoader.fetch, StepLoader.decode = fetched, decoded
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_applied_and_names_the_rows(world: SmallWorld) -> None:

@@ -1,0 +1,89 @@
+"""Damage that is met while training: what the recipe makes of it, on all ranks alike.
+
+Owns `on_damaged_row`. `fail` raises on every rank. `rebuild` makes the damaged part again, each part on one rank, and
+lets the step be loaded again: the bytes are those that were committed, so nothing else changes. `skip` is the loader's
+(`loader.py`), which leaves rows out where it meets them; here they are recorded before their step is applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from stages.contract import Rank
+from stages.kinds import Rows
+from stages.rows import DamagedPartError
+from stages.training.agreement import exchange, raise_together
+from stages.training.loader import MicroBatch
+from stages.training.recipe import OnDamagedRow
+from stages.training.skipped import SKIPPED_PHASE, left_out
+
+MAX_REBUILDS: Final = 2
+"""How often one part may be found damaged: what is damaged again at once is no accident."""
+
+Found = TypeVar("Found")
+
+
+@dataclass
+class Mending:
+    """The policy, as one rank of a gang carries it out."""
+
+    rank: Rank
+    policy: OnDamagedRow
+    rows: Sequence[Rows]
+    _num_rebuilds: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def left_out(self) -> frozenset[tuple[int, int]]:
+        """(step, row) of what earlier attempts left out."""
+        return left_out(self.rank.noted(SKIPPED_PHASE)) if self.policy == "skip" else frozenset()
+
+    def record_skipped(self, micro_batches: Sequence[MicroBatch]) -> None:
+        """Say for good what these micro-batches lack, before anybody computes with them."""
+        for skipped in (one for micro_batch in micro_batches for one in micro_batch.skipped):
+            self.rank.note(SKIPPED_PHASE, skipped.facts)
+            self.rank.notice(skipped.sentence)
+
+    def mend(self, what: str, error: Exception | None) -> None:
+        """Deal with the error that this rank met, if it met one, so that `what` can be tried again. Collective.
+
+        Raises `StageError` on every rank where one met what the recipe does not let be mended.
+        """
+        damaged = (error.rows, error.part) if isinstance(error, DamagedPartError) else None
+        is_mendable = error is None or (self.policy == "rebuild" and damaged is not None)
+        raise_together("" if is_mendable else f"{what}: {type(error).__name__}: {error}")
+        parts = sorted({found for found in exchange(damaged) if found is not None})
+        trouble = ""
+        for number, part in enumerate(parts):
+            self._num_rebuilds[part] += 1
+            if number % self.rank.world_size == self.rank.rank:
+                trouble = trouble or self._rebuild(*part)
+        raise_together(trouble)
+
+    def read(self, what: str, read: Callable[[], Found]) -> Found:
+        """What every rank reads for itself, mended where it is damaged. Collective."""
+        while True:
+            error = None
+            try:
+                found = read()
+            except Exception as caught:  # whatever it is, the other ranks must hear of it
+                error = caught
+            if not any(exchange(error is not None)):
+                return found
+            self.mend(what, error)
+
+    def _rebuild(self, fingerprint: str, part: str) -> str:
+        """Make a part again; returns why it could not be done, or ''."""
+        from stages.packing.rebuilding import rebuild_part
+
+        if self._num_rebuilds[fingerprint, part] > MAX_REBUILDS:
+            return f"part {part} of rows {fingerprint[:12]} is damaged again and again; look at its disk"
+        rows = next(one for one in self.rows if one.fingerprint == fingerprint)
+        try:
+            complaints = rebuild_part(rows, part)
+        except Exception as error:
+            return f"part {part} of {rows!r} could not be made again: {error}"
+        for key, said in complaints.items():
+            self.rank.notice(f"{key} {said}; it was made again, the same")
+        return ""
