@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cluster.reach import PORTS, look_for
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import AttemptOutcome, Run, all_runs
-from pipelines.tracking import ENVIRONMENT, Tracker
+from pipelines.tracking import ENVIRONMENT, Tracker, refuses_for_good
 from stages.artifact import read_head
 from stages.events import StepEnded
 from stages.faults import fault_point
@@ -41,15 +41,15 @@ class Courier:
         self._uri = uri
         self._outboxes = [(run, Outbox(run.store, run.name)) for run in runs]
         self._tracker: Tracker | None = None
-        self._problem = ""
+        self._problem = self._refusal = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
         self._thread.start()
 
     @property
     def problem(self) -> str:
-        """Why the tracker took no message lately, or ''."""
-        return self._problem
+        """Why the tracker took no message lately or refused one for good, or ''."""
+        return self._problem or self._refusal
 
     def close(self) -> int:
         """Deliver what is left, as long as the tracker answers; returns how many messages wait for the next command."""
@@ -77,7 +77,7 @@ class Courier:
                 if self._tracker is None:
                     knock(self._uri)
                     self._tracker = Tracker(self._uri)
-                _tell(self._tracker, run, outbox, key)
+                self._refusal = _tell(self._tracker, run, outbox, key) or self._refusal
 
 
 class UntoldError(RuntimeError):
@@ -109,12 +109,22 @@ def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
     return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
 
 
-def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> None:
-    """Deliver one message, then mark it: killed in between, it is delivered again, which changes nothing."""
-    message = outbox.read(key)
+def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
+    """Deliver one message, then mark it: killed in between, it is delivered again, which changes nothing.
+
+    One that the tracker will never take must not keep those after it waiting: it is marked with the reason, which is
+    returned; '' where it was taken.
+    """
+    message, refusal = outbox.read(key), ""
     with fault_point("tracker.op_sent", key):
-        tracker.deliver(run, message)
-    outbox.mark_sent(key)
+        try:
+            tracker.deliver(run, message)
+        except Exception as error:
+            if not refuses_for_good(error):
+                raise
+            refusal = f"it refused {key} for good: {_in_short(error)}"
+    outbox.mark_sent(key, refusal)
+    return refusal
 
 
 def _in_short(error: Exception) -> str:

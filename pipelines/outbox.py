@@ -103,9 +103,10 @@ class Outbox:
         raw = self.store.read_json(self._key(number))
         return None if raw is None else Message.model_validate(raw)
 
-    def mark_sent(self, key: str) -> None:
+    def mark_sent(self, key: str, refusal: str = "") -> None:
+        """The tracker has taken a message, or said why it never will."""
         with fault_point("outbox.marked_sent", key):
-            self.store.create(f"{key}.sent", b"")
+            self.store.create(f"{key}.sent", refusal.encode())
 
     def _key(self, number: int) -> str:
         return f"{self.folder}/{number:08d}.json"

@@ -1,6 +1,6 @@
 """What the pages of a run say: tags, parameters, notes, tables and pictures, from manifests alone.
 
-Pure content. `tracking.py` puts it where people look; nothing here knows how.
+Pure content. `run_pages.py` puts it where people look; nothing here knows how.
 """
 
 from __future__ import annotations

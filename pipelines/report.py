@@ -57,6 +57,8 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
             f"MLflow at {masked(site.mlflow)} has not taken everything{why}: {result.num_undelivered} messages wait "
             "in the store and go out with the next command."
         )
+    elif result.tracker_problem:
+        yield f"MLflow at {masked(site.mlflow)} does not show everything: {result.tracker_problem}."
     if result.code == ExitCode.DONE:
         yield from _try_next(plan)
 

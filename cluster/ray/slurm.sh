@@ -57,12 +57,13 @@ done
 neo run "$@" &
 driver=$!
 [ "$asked" -eq 0 ] || kill -TERM "$driver"
+# Bash heeds a signal that comes just as `wait` begins only once that ends, so none waits for long.
+while kill -0 "$driver" 2>/dev/null; do
+    sleep 2 &
+    wait "$!" || true
+done
 code=0
 wait "$driver" || code=$?
-if [ "$asked" -eq 1 ]; then # the signal ended `wait`, the driver is on its way to the next commit
-    code=0
-    wait "$driver" || code=$?
-fi
 
 if [ "$code" -eq "$INTERRUPTED" ]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -81,7 +81,7 @@ def test_killed_in_parts_interrupted_in_training_killed_in_training_and_the_end_
     first = Driver(tmp_path, 1)
     first.wait_for(part_recorded)
     first.process.kill()
-    assert first.is_gone_within(10), first.processes()
+    assert first.is_gone_within(60), first.processes()
     assert not list(tmp_path.glob("neo-*")), "what parts had written before they were recorded"
     making = ToyRun(ray_site, tmp_path, killable(tmp_path)).orders()["parts"].making
     kept = [part for part in (f"{index:03d}" for index in range(10)) if making.record("write", part)]
@@ -91,8 +91,8 @@ def test_killed_in_parts_interrupted_in_training_killed_in_training_and_the_end_
     second.wait_for(checkpoint_committed)
     os.killpg(second.process.pid, signal.SIGINT)
     endings = second.endings()
-    assert second.process.wait(30) == 75
-    assert second.is_gone_within(10), second.processes()
+    assert second.process.wait(120) == 75
+    assert second.is_gone_within(60), second.processes()
     assert {name: ending for name, (ending, _) in endings.items()} == {
         "parts": "committed",
         "total": "committed",
@@ -105,7 +105,7 @@ def test_killed_in_parts_interrupted_in_training_killed_in_training_and_the_end_
     third = Driver(tmp_path, 3)
     third.wait_for(checkpoint_committed)
     third.process.kill()
-    assert third.is_gone_within(10), third.processes()
+    assert third.is_gone_within(60), third.processes()
     assert times(diary / "train", f"rank0-from-step{stopped[1]}") == 1
 
     last = ToyRun(ray_site, tmp_path, killable(tmp_path), attempt=4)

@@ -201,9 +201,9 @@ STAND_INS = {
     "srun": 'echo srun "$@" >> "$SAID"',
     "ray": "exit 0",
     "openssl": "echo 0123456789abcdef",
-    "neo": 'echo neo "$@" "$RAY_ADDRESS" "$RAY_AUTH_TOKEN" >> "$SAID"\n'
-    "trap 'echo stopping >> \"$SAID\"; sleep 0.3; exit 75' TERM\n"
-    'if [ "$2" = quick ]; then exit 1; fi\nfor _ in $(seq 100); do sleep 0.1; done',
+    "neo": "trap 'echo stopping >> \"$SAID\"; sleep 0.3; exit 75' TERM\n"
+    'echo neo "$@" "$RAY_ADDRESS" "$RAY_AUTH_TOKEN" >> "$SAID"\n'
+    'if [ "$2" = quick ]; then exit 1; fi\nfor _ in $(seq 600); do sleep 0.1; done',
 }
 """Slurm's programs and ours, as far as the script can tell."""
 
@@ -227,7 +227,7 @@ def test_the_slurm_script_starts_ray_everywhere_and_requeues_what_was_interrupte
     while not said.exists() or "neo run tiny" not in said.read_text():
         assert script.poll() is None
     script.terminate()
-    assert script.wait(timeout=20) == 75
+    assert script.wait(timeout=120) == 75
     lines = said.read_text().splitlines()
     assert sum(line.startswith("srun") for line in lines) == 2
     assert any("--nodelist=one ray start" in line and "--head" in line for line in lines)
@@ -239,7 +239,7 @@ def test_the_slurm_script_starts_ray_everywhere_and_requeues_what_was_interrupte
 
 def test_the_slurm_script_ends_as_the_run_does_and_requeues_no_failure(slurm) -> None:
     environment, said = slurm
-    assert subprocess.run([FOLDER / "slurm.sh", "quick"], env=environment, check=False, timeout=20).returncode == 1
+    assert subprocess.run([FOLDER / "slurm.sh", "quick"], env=environment, check=False, timeout=120).returncode == 1
     assert "requeue" not in said.read_text()
 
 

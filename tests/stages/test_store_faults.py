@@ -4,7 +4,6 @@ A real S3 server behind a proxy that fails as it is asked to.
 """
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -167,7 +166,6 @@ def test_lost_permission_is_told_at_once_and_not_knocked_at(
     source.write_bytes(b"tar")
     proxy.ask(fault, times=ALWAYS)
     num_before = len(proxy.seen)
-    began = time.monotonic()
     attempts = [
         lambda: store.create("records/b.json", b"{}"),
         lambda: store.read("records/a.json"),
@@ -187,7 +185,6 @@ def test_lost_permission_is_told_at_once_and_not_knocked_at(
         with pytest.raises(StoreDeniedError, match="get valid credentials or permissions, then run the command again"):
             attempt()
     assert len(proxy.seen) - num_before == len(attempts), "one request each"
-    assert time.monotonic() - began < 5
 
 
 def test_a_bucket_that_does_not_exist_is_named(store: Store) -> None:

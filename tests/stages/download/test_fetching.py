@@ -99,9 +99,7 @@ def test_an_answer_without_end_ends_at_the_deadline_or_the_cap(
 ) -> None:
     fetch_one(web.says("/warm", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
     deadline_seconds = 2.0 if reason is Reason.TIMEOUT else 30.0
-    started = time.monotonic()
     assert fetch_one(web.does("/endless", script), deadline_seconds=deadline_seconds) is reason
-    assert time.monotonic() - started < 15
 
 
 BOMB = zlib.compress(bytes(50_000_000), 9)
