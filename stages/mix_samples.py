@@ -1,8 +1,12 @@
 """Draw the samples that a training stage is to see, from several sources by stated shares.
 
-Reads  KeptPairs, TextDocuments, Conversations   under names of the user's choice; their sample tables alone
+Reads  KeptPairs, TextDocuments, Conversations   `sources`, under names of the user's choice; their sample tables alone
+       the same, or RawPairs                     `heldout`, if any: no sample that is also in these is drawn
+       BaseLlm                                   `llm`, if any: its tokenizer counts the tokens of shares in tokens
 Makes  Draw                                      parts: draw.parquet, a row for each drawing of a sample of one part
-                                                 of a source, with its `place` in the one order of the whole draw
+                                                 of a source, with its `place` in the one order of the whole draw;
+                                                 before them what is held out (stages/mixing/heldout.py) and what
+                                                 samples weigh (stages/mixing/weighing.py)
 
 The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/shuffle.py`): each part
 computes its own drawings, nothing is held in memory or sorted, and any number of workers draw the same.
@@ -11,20 +15,33 @@ computes its own drawings, nothing is held in memory or sorted, and any number o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from neo_model.pictures import PictureError, num_image_tokens
 from stages.ancestry import ancestry
-from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, StageError
-from stages.kinds import Conversations, Draw, KeptPairs, TextDocuments
+from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
+from stages.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.mixing.heldout import (
+    HELD_OUT,
+    HOLD_OUT_PHASE,
+    MARK_PHASE,
+    MARKS_FILE,
+    Trainable,
+    hold_out_part,
+    mark_part,
+)
+from stages.mixing.weighing import WEIGH_PHASE, Scale, Weights, weigh_part
+from stages.packing.fitting import Limits
 from stages.shuffle import Shuffle
-from stages.sources import Sample, Source, SourceArtifact, open_source
+from stages.sources import SampleArtifact, Source, SourceArtifact, open_source
 from stages.step import stage
+from stages.store import Store
 from stages.tables import write_table
 
 if TYPE_CHECKING:
@@ -41,7 +58,7 @@ class MixRecipe(Recipe):
     shares: dict[SourceName, Annotated[float, Field(gt=0)]]
     """Share of each source, as any positive numbers: 3:7 text to pairs is {"text": 3, "pairs": 7}."""
     unit: Literal["samples", "tokens"] = "samples"
-    """What the shares count. Tokens are estimated here, before there is a tokenizer; packing counts them."""
+    """What the shares count. Tokens are counted as packing will, where a language model is bound, else estimated."""
     num_samples: int | None = Field(default=None, ge=1)
     """Samples in the whole draw; None draws until a source has been passed over `max_epochs` times."""
     max_epochs: dict[SourceName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -50,10 +67,21 @@ class MixRecipe(Recipe):
     """Names the order of the draw and the samples of a part-used source."""
     bytes_per_token: float = Field(default=4.0, gt=0)
     """UTF-8 bytes of text in one token, where tokens are estimated."""
+    max_sample_tokens: int | None = Field(default=None, ge=2)
+    """Longest document when it is packed, in tokens, where they are counted; None counts what no limit shortens."""
     min_pixels_px: int = Field(default=65_536, ge=1)
-    """Smallest picture after resizing, in pixels, where tokens are estimated."""
+    """Smallest picture after resizing, in pixels, where the shares count tokens."""
     max_pixels_px: int = Field(default=4_194_304, ge=1)
     """Largest picture after resizing, likewise."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a sample is held to when it is weighed."""
+        return Limits(
+            max_tokens=self.max_sample_tokens or sys.maxsize,
+            min_pixels_px=self.min_pixels_px,
+            max_pixels_px=self.max_pixels_px,
+        )
 
 
 @dataclass(frozen=True)
@@ -71,17 +99,16 @@ class Allotment:
         """Where the drawings of a source begin before they are shuffled among the others."""
         return sum(drawn for name, drawn in self.num_drawn.items() if name < source)
 
-    def numbers(self) -> dict[str, float]:
-        """What was drawn, for people to watch."""
-        drawn = {f"drawn_{source}": float(drawn) for source, drawn in self.num_drawn.items()}
-        return drawn | {f"epochs_{name}": drawn / self.num_kept[name] for name, drawn in self.num_drawn.items()}
-
 
 def allot(recipe: MixRecipe, num_kept: Mapping[str, int], mean_tokens: Mapping[str, float]) -> Allotment:
     """How many samples of each source make the shares. Raises `StageError` where a source has too few.
 
-    `mean_tokens` is the estimated mean length of a sample of each source, or 1 where shares count samples.
+    `mean_tokens` is the mean length of a sample of each source, or 1 where shares count samples.
     """
+    for source, number in num_kept.items():
+        if number == 0 or mean_tokens[source] == 0:
+            why = "all of its samples are held out" if number == 0 else "none of its samples can be packed"
+            raise StageError(f"nothing can be drawn from source {source!r}: {why}")
     weights = {source: share / mean_tokens[source] for source, share in sorted(recipe.shares.items())}
     most = {source: recipe.max_epochs.get(source, 1.0) * num_kept[source] for source in weights}
     if recipe.num_samples is None:
@@ -127,30 +154,21 @@ def drawings(allotment: Allotment, source: str, first: int, num_samples: int, se
     return samples, repetitions, Shuffle(allotment.total, f"{seed}/place").places(chosen)
 
 
-def estimate_tokens(sample: Sample, recipe: MixRecipe) -> float:
-    """About how many tokens a sample will be. A picture that can be no model's input counts for its text alone."""
-    num_tokens = sample.num_text_bytes / recipe.bytes_per_token
-    for pair in sample.pictures:
-        try:
-            size = num_image_tokens(pair.width_px, pair.height_px, recipe.min_pixels_px, recipe.max_pixels_px)
-        except PictureError:
-            continue
-        num_tokens += size + 2
-    return num_tokens
-
-
-def weigh_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], recipe: MixRecipe) -> None:
-    """Estimate the tokens of all samples of one part of a source."""
-    samples = sources[part.task["source"]].samples(part.task["part"])
-    draft.fact(estimated_tokens=sum(estimate_tokens(sample, recipe) for sample in samples))
-
-
-def draw_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], allotment: Allotment, seed: int) -> None:
+def draw_part(
+    part: Part,
+    draft: PartDraft,
+    *,
+    sources: Mapping[str, Trainable],
+    allotment: Allotment,
+    weights: Weights | None,
+    seed: int,
+) -> None:
     """Draw from one part of a source."""
     import pyarrow as pa
 
     source = part.task["source"]
     table = sources[source].table(part.task["part"])
+    num_held_out = sources[source].num_held_out(part.task["part"])
     samples, repetitions, places = drawings(allotment, source, part.task["first"], table.num_rows, seed)
     drawn = table.select(["sample_id", "position"]).take(pa.array(samples))
     columns = {
@@ -162,29 +180,79 @@ def draw_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], allot
         "place": pa.array(places, pa.int64()),
     }
     write_table(pa.table(columns), draft.path(DRAW_FILE))
-    num_not_drawn = table.num_rows - int((repetitions == 0).sum())
-    draft.count(ItemBalance(kept=len(samples), dropped={NOT_DRAWN: num_not_drawn} if num_not_drawn else {}))
-    draft.fact(source=source, part=part.task["part"], num_drawn=len(samples), num_samples=table.num_rows)
+    num_distinct = int((repetitions == 0).sum())
+    dropped = {NOT_DRAWN: table.num_rows - num_distinct, HELD_OUT: num_held_out}
+    draft.count(ItemBalance(kept=len(samples), dropped={why: number for why, number in dropped.items() if number}))
+    draft.fact(
+        source=source,
+        part=part.task["part"],
+        num_samples=table.num_rows,
+        num_held_out=num_held_out,
+        num_distinct=num_distinct,
+        num_drawn=len(samples),
+    )
+    if weights is not None:
+        draft.fact(num_tokens=float(weights.of_part(part.name)[samples].sum()))
 
 
-@stage(number=1, recipe=MixRecipe, makes=Draw)
+def drawn_by_source(records: Iterable[PartRecord]) -> dict[str, dict[str, float]]:
+    """What was really drawn, of each source: the sums of what the parts of phase `draw` recorded.
+
+    `samples` could be drawn and `held_out` could not; `distinct` of them were, in `drawn` drawings, of `tokens` if
+    the shares count those.
+    """
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        numbers = {name.removeprefix("num_"): number for name, number in record.facts.items() if name[:4] == "num_"}
+        found.setdefault(record.facts["source"], Counter()).update(numbers)
+    return {source: dict(numbers) for source, numbers in sorted(found.items())}
+
+
+@stage(number=2, recipe=MixRecipe, makes=Draw, accepts=(1,))
 def mix_samples(
-    recipe: MixRecipe, sources: Mapping[str, KeptPairs | TextDocuments | Conversations], *, ctx: StageContext
+    recipe: MixRecipe,
+    sources: Mapping[str, KeptPairs | TextDocuments | Conversations],
+    heldout: Mapping[str, RawPairs | KeptPairs | TextDocuments | Conversations] | None,
+    llm: BaseLlm | None,
+    *,
+    ctx: StageContext,
 ) -> None:
-    _check(recipe, sources)
+    _check(recipe, sources, heldout or {}, llm)
+    store = next(iter(sources.values())).store
     opened = {name: open_source(artifact) for name, artifact in sources.items()}
-    parts = _parts(opened)
-    num_kept = {name: sum(source.num_kept.values()) for name, source in opened.items()}
-    mean_tokens = dict.fromkeys(sources, 1.0)
+    held_out = _held_out(opened, heldout, store, ctx) if heldout else ()
+    trainable = {name: Trainable.of(name, source, store, held_out) for name, source in opened.items()}
+    parts = _parts(trainable)
+    num_kept = {name: sum(source.num_kept.values()) for name, source in trainable.items()}
+    mean_tokens, weights = dict.fromkeys(sources, 1.0), None
     if recipe.unit == "tokens":
-        weighed = ctx.spread(partial(weigh_part, sources=opened, recipe=recipe), over=parts, phase="weigh")
-        tokens = dict.fromkeys(sources, 0.0)
-        for part, record in zip(parts, weighed, strict=True):
-            tokens[part.task["source"]] += record.facts["estimated_tokens"]
-        mean_tokens = {name: tokens[name] / num_kept[name] for name in sources}
+        scale = Scale(recipe.limits, recipe.bytes_per_token, llm)
+        weighed = ctx.spread(partial(weigh_part, sources=trainable, scale=scale), over=parts, phase=WEIGH_PHASE)
+        weights = Weights(store, {record.part: record for record in weighed})
+        mean_tokens = {name: weights.of_source(name) / max(1, num_kept[name]) for name in sources}
     allotment = allot(recipe, num_kept, mean_tokens)
-    ctx.report(allotment.numbers())
-    ctx.spread(partial(draw_part, sources=opened, allotment=allotment, seed=recipe.seed), over=parts, phase=DRAW_PHASE)
+    drawing = partial(draw_part, sources=trainable, allotment=allotment, weights=weights, seed=recipe.seed)
+    ctx.report(_numbers(drawn_by_source(ctx.spread(drawing, over=parts, phase=DRAW_PHASE))))
+
+
+def _numbers(drawn: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What was drawn of each source, for people to watch: drawings, samples held out, passes, and tokens if weighed."""
+    numbers: dict[str, float] = {}
+    for source, counts in drawn.items():
+        numbers |= {f"{what}_{source}": counts[what] for what in ("drawn", "held_out", "tokens") if what in counts}
+        numbers[f"epochs_{source}"] = counts["drawn"] / counts["samples"]
+    return numbers
+
+
+def _held_out(
+    sources: Mapping[str, Source], heldout: Mapping[str, SampleArtifact], store: Store, ctx: StageContext
+) -> tuple[PartRecord, ...]:
+    """The records that say which samples of the sources are held out."""
+    examined = {name: open_source(artifact) for name, artifact in heldout.items()}
+    marked = ctx.spread(partial(mark_part, held_out=examined), over=_parts(examined), phase=MARK_PHASE)
+    marks = tuple(record.file(MARKS_FILE) for record in marked)
+    finding = partial(hold_out_part, sources=sources, store=store, marks=marks)
+    return ctx.spread(finding, over=_parts(sources), phase=HOLD_OUT_PHASE)
 
 
 def _parts(sources: Mapping[str, Source]) -> list[Part]:
@@ -198,16 +266,27 @@ def _parts(sources: Mapping[str, Source]) -> list[Part]:
     return parts
 
 
-def _check(recipe: MixRecipe, sources: Mapping[str, SourceArtifact]) -> None:
-    """Raise `StageError` where shares and sources differ, a source is empty, or one was held out from training."""
+def _check(
+    recipe: MixRecipe,
+    sources: Mapping[str, SourceArtifact],
+    heldout: Mapping[str, SampleArtifact],
+    llm: BaseLlm | None,
+) -> None:
+    """Raise `StageError` where inputs do not fit the recipe or each other, or a source was held out from training."""
     if recipe.shares.keys() != sources.keys() or not recipe.max_epochs.keys() <= sources.keys():
         raise StageError(
             f"shares are given for {sorted(recipe.shares)}, epochs for {sorted(recipe.max_epochs)}, "
             f"and the sources are {sorted(sources)}; name each source once in `shares`"
         )
+    if llm is not None and recipe.unit == "samples":
+        raise StageError(f"the shares count samples and {llm!r} counts tokens; leave it out, or say unit='tokens'")
+    for role, artifacts in (("source", sources), ("held-out", heldout)):
+        for name, artifact in artifacts.items():
+            if artifact.manifest.items.kept == 0:
+                raise StageError(
+                    f"{role} {name!r} ({artifact!r}) holds no kept sample; see why: neo show {artifact.short}"
+                )
     for name, artifact in sources.items():
-        if artifact.manifest.items.kept == 0:
-            raise StageError(f"source {name!r} ({artifact!r}) holds no kept sample; nothing can be drawn from it")
         for manifest in ancestry(artifact):
             if manifest.recipe.get("split") == "heldout":
                 raise StageError(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifact import Artifact
-from stages.kinds import Conversations, Draw, KeptPairs, TextDocuments
-from stages.pairs import VERDICTS_FILE, Pair, PairReader, pictures_of
+from stages.kinds import Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.pairs import SAMPLES_FILE, VERDICTS_FILE, Pair, PairReader, pictures_of
 from stages.read_conversations import CONVERSATIONS_FILE
 from stages.read_text import DOCUMENTS_FILE
 from stages.tables import Verdict, read_table
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SourceArtifact: TypeAlias = KeptPairs | TextDocuments | Conversations
+"""What may be drawn from."""
+SampleArtifact: TypeAlias = SourceArtifact | RawPairs
+"""What holds samples: also pictures that nobody judged, such as those a model is examined on."""
 
 
 class Sample(Protocol):
@@ -36,6 +39,10 @@ class Sample(Protocol):
     @property
     def pictures(self) -> tuple[Pair, ...]:
         """In the order of their places in the text."""
+
+    @property
+    def text(self) -> str:
+        """All that is said; the messages of a conversation a line each."""
 
     @property
     def num_text_bytes(self) -> int:
@@ -58,6 +65,10 @@ class CaptionedPicture:
     @property
     def pictures(self) -> tuple[Pair, ...]:
         return (self.pair,)
+
+    @property
+    def text(self) -> str:
+        return self.pair.caption
 
     @property
     def num_text_bytes(self) -> int:
@@ -96,6 +107,10 @@ class Chat:
     pictures: tuple[Pair, ...]
 
     @property
+    def text(self) -> str:
+        return "\n".join(message["content"] for message in self.messages)
+
+    @property
     def num_text_bytes(self) -> int:
         return sum(len(message["content"].encode()) for message in self.messages)
 
@@ -125,11 +140,11 @@ class Source(Protocol):
 class PairSource:
     """Pictures with captions."""
 
-    artifact: KeptPairs
+    artifact: KeptPairs | RawPairs
 
     @property
     def num_kept(self) -> dict[str, int]:
-        return _num_kept(self.artifact, VERDICTS_FILE)
+        return _num_kept(self.artifact, SAMPLES_FILE if isinstance(self.artifact, RawPairs) else VERDICTS_FILE)
 
     @property
     def pictures(self) -> PairReader:
@@ -185,9 +200,9 @@ class ConversationSource:
             yield Chat(row["sample_id"], tuple(row["messages"]), found)
 
 
-def open_source(artifact: SourceArtifact) -> Source:
+def open_source(artifact: SampleArtifact) -> Source:
     """The samples of an artifact, by its kind."""
-    if isinstance(artifact, KeptPairs):
+    if isinstance(artifact, KeptPairs | RawPairs):
         return PairSource(artifact)
     if isinstance(artifact, TextDocuments):
         return TextSource(artifact)
@@ -201,7 +216,7 @@ def drawn_source(draw: Draw, name: str) -> Source:
     return open_source(kinds[found.manifest.kind](found.store, found.manifest))
 
 
-def _num_kept(artifact: SourceArtifact, file_name: str) -> dict[str, int]:
+def _num_kept(artifact: SampleArtifact, file_name: str) -> dict[str, int]:
     """Kept samples of each part that has a sample table of this name: earlier phases have other files."""
     with_table = (record for record in artifact.parts if any(entry.name == file_name for entry in record.files))
     return {record.part: record.items.kept for record in with_table}

@@ -56,9 +56,12 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     text = read_text.bind("text", ReadTextRecipe(origin=world))
     talks = read_conversations.bind("talks", ReadConversationsRecipe(origin=world), kept)
+    unseen = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
+    questions = read_conversations.bind("questions", ReadConversationsRecipe(origin=world, split="heldout"), unseen)
+    heldout = {"pairs": unseen, "questions": questions}
 
     def rows(name: str, shares: dict[str, float], sources: Sources) -> Step[Rows]:
-        draw = mix_samples.bind(f"{name}_mix", MixRecipe(shares=shares), sources)
+        draw = mix_samples.bind(f"{name}_mix", MixRecipe(shares=shares), sources, heldout)
         recipe = PackRowsRecipe(max_row_tokens=512, min_pixels_px=MIN_PIXELS_PX, max_pixels_px=MAX_PIXELS_PX)
         return pack_rows.bind(f"{name}_rows", recipe, draw, llm)
 
@@ -76,8 +79,6 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
     mid = tune_end_to_end.bind("mid", _tuning(effort.mid, 2e-3, effort), merged, [mid_rows])
     chat = tune_end_to_end.bind("chat", _tuning(effort.chat, 8e-4, effort), mid, [chat_rows])
 
-    unseen = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
-    questions = read_conversations.bind("questions", ReadConversationsRecipe(origin=world, split="heldout"), unseen)
     evaluation = evaluate.bind("evaluate", EvaluateRecipe(max_new_tokens=8), chat, questions)
     return evaluation, export.bind("export", ExportRecipe(title="NEO tiny"), chat)
 

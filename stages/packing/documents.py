@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neo_model.conversation import EncodedDocument
-from stages.artifact import PartRecord, mended_by
+from stages.artifact import FileEntry, PartRecord, mended_by
 from stages.pairs import Pair
 from stages.store import Store, StoreError
 from stages.tables import sample_id_type
@@ -102,7 +102,11 @@ def from_record(record: bytes) -> Document:
 
 def read_file(store: Store, record: PartRecord, name: str) -> bytes:
     """A file that an earlier phase made. Raises `StoreError` where it is not what was recorded."""
-    entry = record.file(name)
+    return read_entry(store, record.file(name))
+
+
+def read_entry(store: Store, entry: FileEntry) -> bytes:
+    """The same, by its entry in the record."""
     data = store.read(entry.key)
     if data is None or len(data) != entry.size_bytes:
         found = "missing" if data is None else f"{len(data)} bytes"

@@ -13,6 +13,7 @@ from stages.contract import StageError
 from stages.filter_pairs import FilterPairsRecipe
 from stages.kinds import Draw
 from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, mix_samples
+from stages.packing.bins import plan_rows
 from stages.step import Step
 from stages.store import Store
 from stages.tables import read_table
@@ -84,7 +85,7 @@ def test_shares_of_tokens_weigh_pictures_and_text(store: Store) -> None:
     recipe = MixRecipe(shares={"pairs": 1, "text": 1}, unit="tokens", min_pixels_px=1024, max_epochs={"text": 9})
     draw = make(bind(recipe, pairs=KEPT, text=TEXTS), store)
     by_source = Counter(row["source"] for row in in_order(draw))
-    weighed = {part.part: part.facts["estimated_tokens"] for part in draw.phase("weigh")}
+    weighed = {part.part: part.facts["num_tokens"] for part in draw.phase("weigh")}
     kept = {"pairs": make(KEPT, store).manifest.items.kept, "text": make(TEXTS, store).manifest.items.kept}
     tokens = {
         source: number * sum(weight for part, weight in weighed.items() if part.startswith(source)) / kept[source]
@@ -117,15 +118,32 @@ def test_places_are_each_taken_once_and_samples_equally_often(num_kept, num_draw
     assert len(set(zip(samples.tolist(), repetitions.tolist(), strict=True))) == num_drawn
 
 
-def test_neither_source_nor_position_says_where_a_sample_is_drawn() -> None:
-    """Over a million drawings the mean place of each source, and of each tenth of it, is within 1% of the middle."""
+def test_neither_source_nor_length_says_where_a_sample_is_drawn_or_packed() -> None:
+    """Over a million lengths the mean place of each source, and of each tenth of its lengths, is within 1% of the
+    middle: in the draw and, packed whole or in windows, in the rows. The sources lie sorted by length, the worst case.
+    """
     allotment = Allotment(num_kept={"pairs": 700_000, "text": 400_000}, num_drawn={"pairs": 700_000, "text": 300_000})
+    chance = np.random.default_rng(0)
+    lengths = np.zeros(allotment.total, np.uint16)
+    groups: dict[str, np.ndarray] = {}
     for source, kept in allotment.num_kept.items():
+        own = np.sort(np.clip(chance.lognormal(6, 1, kept), 1, 16_384).astype(np.uint16))
         samples, _, places = drawings(allotment, source, 0, kept, seed=0)
-        middle = places / allotment.total
-        assert abs(middle.mean() - 0.5) < 0.005
-        for tenth in range(10):
-            assert abs(middle[samples * 10 // kept == tenth].mean() - 0.5) < 0.01
+        lengths[places] = own[samples]
+        groups |= {f"{source} {tenth}": places[samples * 10 // kept == tenth] for tenth in range(10)}
+        groups[source] = places
+    in_draw = np.arange(allotment.total) / allotment.total
+    assert strays(groups, in_draw) < 0.005
+    for window in (None, 4096):
+        plan = plan_rows(lengths, row_tokens=16_384, key="rows", window_documents=window)
+        in_rows = np.empty(allotment.total)
+        in_rows[plan.documents] = np.repeat(np.arange(plan.num_rows), np.diff(plan.row_starts)) / plan.num_rows
+        assert strays(groups, in_rows) < 0.005
+
+
+def strays(groups: dict[str, np.ndarray], where: np.ndarray) -> float:
+    """How far the mean place of any group is from the middle."""
+    return max(abs(where[places].mean() - 0.5) for places in groups.values())
 
 
 @given(
