@@ -84,6 +84,7 @@ def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
         "num_patches": sum(grid_h * grid_w for grid_h, grid_w in grids),
         "sample_ids": [facts.sample_id for facts in row.facts],
         "sources": [facts.source for facts in row.facts],
+        "document_tokens": [facts.num_tokens for facts in row.facts],
     }
 
 
@@ -111,6 +112,7 @@ def _index_table(places: list[dict[str, Any]]) -> pa.Table:
         ("num_patches", pa.int32()),
         ("sample_ids", pa.list_(sample_id_type())),
         ("sources", pa.list_(pa.string())),
+        ("document_tokens", pa.list_(pa.int32())),
     ]
     return pa.Table.from_pylist(places, schema=pa.schema(kinds))
 

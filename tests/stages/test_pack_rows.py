@@ -108,6 +108,8 @@ def test_the_plan_certifies_itself(packed: Rows) -> None:
 
 def test_each_tar_says_what_it_holds_of_each_source(packed: Rows) -> None:
     reader = RowReader(packed)
+    lengths = [np.diff(row.document_offsets).tolist() for row in reader]
+    assert reader.index("document_tokens")["document_tokens"].to_pylist() == lengths
     for part in packed.phase("write"):
         held: dict[str, Counter[str]] = {}
         for number in range(part.facts["first_row"], part.facts["first_row"] + part.facts["num_rows"]):

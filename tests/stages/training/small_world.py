@@ -137,6 +137,9 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
                 [[one.sample_id for one in documents] for *_, documents, _ in index], pa.list_(sample_id_type())
             ),
             "sources": [[one.source for one in documents] for *_, documents, _ in index],
+            "document_tokens": pa.array(
+                [[one.num_tokens for one in documents] for *_, documents, _ in index], pa.list_(pa.int32())
+            ),
         }
     )
     write_table(table, draft.path("index.parquet"))
