@@ -5,7 +5,8 @@
 
 plan     lengths are lognormal (median 500 tokens, sigma 1), rows of 16,384. Beside it: best-fit-decreasing one
          document at a time (a sorted list of rows), first-fit-decreasing over buffers of 1,000, and the released
-         kit's way (micro-batches cut where a row is full).
+         kit's way (micro-batches cut where a row is full). Then the plan part as a stage runs it, from measured
+         tables to what is planned and the index of samples, extrapolated from two sizes; and that index asked.
 measure  token counts from header sizes and tokenised captions. Beside it: opening and resizing each picture as well.
 write    rows as tars with index. Beside it: a plain copy of the same pictures from tar to tar, in the order in which
          they lie, unchecked and checked.
@@ -31,6 +32,7 @@ import numpy as np
 import xxhash
 
 from benchmarks.pair_world import LLM, draw_of, make
+from benchmarks.planning import ROW_TOKENS, lognormal, plan_in_a_fresh_process, sample_index
 from neo_model.conversation import encode_caption
 from neo_model.pictures import open_picture, to_uint8_patches
 from stages.contract import Part
@@ -45,18 +47,17 @@ from stages.pairs import PairReader
 from stages.sources import drawn_source
 from stages.tar_writer import TarWriter
 
-ROW_TOKENS = 16_384
 TARGET_DOCUMENTS = 390_000_000
 RECIPE = PackRowsRecipe(max_row_tokens=ROW_TOKENS, num_rows_per_part=10_000)
 
 
-def lognormal(num_documents: int) -> np.ndarray:
+def many_lengths(num_documents: int) -> np.ndarray:
     """Lengths in tokens, drawn in pieces so that the benchmark itself stays small."""
     chance = np.random.default_rng(0)
     lengths = np.empty(num_documents, np.uint16)
     for start in range(0, num_documents, 2**22):
-        drawn = chance.lognormal(np.log(500), 1.0, min(2**22, num_documents - start))
-        lengths[start : start + len(drawn)] = np.clip(np.rint(drawn), 1, ROW_TOKENS)
+        some = lengths[start : start + 2**22]
+        some[:] = lognormal(len(some), chance)
     return lengths
 
 
@@ -110,7 +111,7 @@ def rate(number: int, seconds: float) -> str:
 
 
 def bench_plan(num_documents: int, repeats: int) -> None:
-    lengths = lognormal(num_documents)
+    lengths = many_lengths(num_documents)
     certificate: Certificate | None = None
 
     def ours() -> None:
@@ -137,17 +138,70 @@ def bench_plan(num_documents: int, repeats: int) -> None:
     )
     show(f"  {TARGET_DOCUMENTS:,} by that speed", seconds=f"{TARGET_DOCUMENTS * seconds / num_documents:.0f}")
     show("one at a time, best fit", speed=f"{plain_rate:,.0f}/s", rows_for_200k=f"{one_at_a_time(few):,}")
-    windowed = plan_rows(few, row_tokens=ROW_TOKENS, key="benchmark", window_documents=4096)
-    counts = length_counts(few, ROW_TOKENS)
-    show("plan in windows of 4,096", fill=f"{certify(counts, windowed.num_rows, ROW_TOKENS).fill:.4%}", lost="0%")
+    for median, sigma in ((500, 1.0), (400, 0.6)):
+        compare_fill(lognormal(200_000, np.random.default_rng(0), median=median, sigma=sigma), median, sigma)
+
+
+def compare_fill(lengths: np.ndarray, median: float, sigma: float) -> None:
+    """How full rows are, and what is lost, by several ways of packing the same lengths."""
+    print(f"{len(lengths):,} lengths, median {median}, sigma {sigma}, mean {lengths.mean():.0f} tokens")
+    counts = length_counts(lengths, ROW_TOKENS)
+    for name, window in (("the whole", None), ("windows of 4,096", 4096)):
+        plan = plan_rows(lengths, row_tokens=ROW_TOKENS, key="benchmark", window_documents=window)
+        found = certify(counts, plan.num_rows, ROW_TOKENS)
+        show(
+            f"  {name}",
+            fill=f"{found.fill:.3%}",
+            gap=f"{found.gap:.4%}",
+            lost=f"{1 - len(plan.documents) / len(lengths):.0%}",
+        )
     show(
-        "first-fit-decreasing over 1,000",
-        fill=f"{certify(counts, first_fit_buffers(few), ROW_TOKENS).fill:.4%}",
-        lost="0%",
+        "  first-fit-decreasing over 1,000", fill=f"{certify(counts, first_fit_buffers(lengths), ROW_TOKENS).fill:.2%}"
     )
-    for micro_batch in (16, 64):
-        fill, lost = released_way(few, micro_batch)
-        show(f"the released kit, {micro_batch} together", fill=f"{fill:.2%}", lost=f"{lost:.1%}")
+    for micro_batch in (16, 32, 64):
+        fill, lost = released_way(lengths, micro_batch)
+        show(f"  the released kit, {micro_batch} together", fill=f"{fill:.1%}", lost=f"{lost:.1%}")
+
+
+def bench_plan_part(num_documents: int, folder: Path) -> None:
+    """The plan part as a stage runs it, at two sizes: what a further document costs is extrapolated."""
+    sizes = (num_documents // 2, num_documents)
+    small, large = (plan_in_a_fresh_process(size, folder) for size in sizes)
+    seconds, memory_bytes, made_bytes = ((b - a) / (sizes[1] - sizes[0]) for a, b in zip(small, large, strict=True))
+    show(
+        f"the plan part, {num_documents:,}",
+        speed=rate(num_documents, large[0]),
+        peak_memory=f"{large[1] / 2**30:.2f} GiB",
+        plan=f"{large[2] / num_documents:.1f} bytes a document",
+    )
+    show("  a document more", memory=f"{memory_bytes:.1f} bytes", made=f"{made_bytes:.1f} bytes")
+    rest = TARGET_DOCUMENTS - num_documents
+    show(
+        f"  {TARGET_DOCUMENTS:,} by that",
+        memory=f"{(large[1] + rest * memory_bytes) / 2**30:.1f} GiB",
+        minutes=f"{(large[0] + rest * seconds) / 60:.0f}",
+        plan=f"{(large[2] + rest * made_bytes) / 2**30:.0f} GiB",
+    )
+
+
+def bench_lookup(num_samples: int, folder: Path, repeats: int) -> None:
+    """From samples to their rows: one at a time, each by a reader that knows the fan-out, and very many together."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        index = sample_index(num_samples, Path(place))
+        data = index.artifact.read(index.record.file("sample_rows.bin"))
+        chance = np.random.default_rng(1)
+        asked = [data[20 * number : 20 * number + 16] for number in chance.integers(0, num_samples, 200_000).tolist()]
+        del data
+        index.rows_of(asked[0])
+        times = sorted(cpu_seconds(partial(index.rows_of, sample_id)) for sample_id in asked[:2000])
+        many = statistics.median(cpu_seconds(partial(index.rows_of_many, asked)) for _ in range(repeats))
+        show(
+            f"from a sample to rows, of {num_samples:,}",
+            median=f"{1e6 * times[1000]:.0f} us",
+            p99=f"{1e6 * times[1980]:.0f} us",
+            together=f"{len(asked) / many:,.0f}/s",
+            index=f"{index.record.file('sample_rows.bin').size_bytes / num_samples:.1f} bytes a sample",
+        )
 
 
 def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
@@ -231,12 +285,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", choices=("plan", "measure", "write"))
     parser.add_argument("--num-documents", type=int, default=10_000_000, help="documents planned")
+    parser.add_argument("--num-measured", type=int, default=16_000_000, help="documents planned as a stage does")
     parser.add_argument("--num-pairs", type=int, default=5000, help="pairs measured and written, 45 KB each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where the pairs are made for a while")
+    parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="local disk for large plans")
     asked = parser.parse_args()
     if asked.only in (None, "plan"):
         bench_plan(asked.num_documents, asked.repeats)
+        bench_plan_part(asked.num_measured, asked.disk)
+        bench_lookup(asked.num_measured, asked.disk, asked.repeats)
     if asked.only != "plan":
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
             if asked.only in (None, "measure"):

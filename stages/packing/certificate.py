@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNK = 2**24
+CHUNK = 2**22
 """Lengths that are looked at together where there may be hundreds of millions: bounds temporary memory."""
 
 

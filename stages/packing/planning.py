@@ -19,7 +19,7 @@ from stages.artifact import total
 from stages.contract import Part, PartDraft, PartRecord, StageError
 from stages.packing.ahead import read_ahead
 from stages.packing.bins import plan_rows
-from stages.packing.buckets import Buckets
+from stages.packing.buckets import Buckets, order_of
 from stages.packing.certificate import certify, length_counts
 from stages.packing.documents import DOCUMENTS_FILE, read_file
 from stages.packing.planned import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
@@ -106,7 +106,7 @@ def _bring_to_draw_order(
         filled = 0
         with target.open("wb") as file:
             for bucket in by_place.drain():
-                ordered = bucket[np.lexsort((bucket["piece"], bucket["place"]))]
+                ordered = bucket.take(order_of(bucket["place"], bucket["piece"]))
                 lengths[filled : filled + len(ordered)] = ordered["num_tokens"]
                 filled += len(ordered)
                 ordered.tofile(file)
@@ -139,19 +139,24 @@ def _bring_to_rows(drawn: Path, rows: Whole, task: Mapping[str, Any], by_part: B
         while first < len(rows):
             documents = np.fromfile(file, _DRAWN_FIELDS, RECORDS_AT_ONCE)
             numbers = np.arange(first, first + len(documents))
-            placed = np.empty(len(documents), _PLACED_FIELDS)
-            placed["turn"] = scatter(numbers, task["key"])
-            placed["row"] = rows[first : first + len(documents)]
-            for name, _ in _LOCATION:
-                placed[name] = documents[name]
-            by_part.add(placed, placed["row"] // task["num_rows_per_part"])
-            entries = np.empty(len(documents), ENTRY_FIELDS)
-            for name, _ in ENTRY_FIELDS:
-                entries[name] = (documents if name == "sample_id" else placed)[name]
+            row = rows[first : first + len(documents)]
+            placed = _only(_PLACED_FIELDS, documents, row=row, turn=scatter(numbers, task["key"]))
+            by_part.add(placed, row // task["num_rows_per_part"])
+            entries = _only(ENTRY_FIELDS, documents, row=row)
             high, _ = halves(entries["sample_id"])
             by_sample.add(entries, high >> np.uint64(64 - PREFIX_BITS))
             first += len(documents)
     drawn.unlink()
+
+
+def _only(fields: list[tuple[str, str]], records: Records, **others: Whole) -> Records:
+    """Records of these fields alone, with some from elsewhere."""
+    import numpy as np
+
+    found = np.empty(len(records), fields)
+    for name, _ in fields:
+        found[name] = others[name] if name in others else records[name]
+    return found
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,8 @@ class _Cut:
         parts: list[PlannedPart] = []
         with target.open("wb") as file:
             for bucket in buckets:
-                order = np.lexsort((bucket["turn"], bucket["row"]))
-                planned = bucket[[name for name, _ in PLANNED_FIELDS]][order].astype(PLANNED_FIELDS)
-                left = planned
+                coarse = bucket["row"].astype(np.uint64) << np.uint64(32) | bucket["turn"] >> np.uint64(32)
+                left = _only(PLANNED_FIELDS, bucket.take(order_of(coarse, bucket["turn"])))
                 while len(left):
                     part = self._part(len(parts), left)
                     left[: part.num_documents].tofile(file)

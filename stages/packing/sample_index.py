@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifact import Artifact, PartRecord
+from stages.packing.buckets import order_of
 from stages.store_errors import CutShortError
 from stages.tables import SAMPLE_ID_BYTES
 
@@ -59,13 +60,13 @@ def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path
     with entries_path.open("wb") as file:
         for bucket in buckets:
             high, low = halves(bucket["sample_id"])
-            order = np.lexsort((bucket["row"], low, high))
+            order = order_of(high, low, bucket["row"])
             is_new = np.zeros(len(order), bool)
             is_new[:1] = True
             for key in (high, low, bucket["row"]):
                 is_new[1:] |= key[order[1:]] != key[order[:-1]]
             order = order[is_new]
-            bucket[order].tofile(file)
+            bucket.take(order).tofile(file)
             np.add.at(counts, *np.unique(_slots(high[order], bits), return_counts=True))
     starts = np.zeros(len(counts) + 1, "<i8")
     np.cumsum(counts, out=starts[1:])

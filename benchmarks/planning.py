@@ -1,0 +1,128 @@
+"""What a plan is made of and what it leads to, by the million, for the benchmarks of packing: measured parts without
+their documents, a plan part in a process of its own, and an index of samples.
+
+Each document is a sample of its own, drawn once, of a lognormal length; its place in the draw is a keyed permutation,
+as in a real draw, so neighbours in the draw come from everywhere.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stages.artifact import Artifact, FileEntry, Manifest
+from stages.contract import ItemBalance, Part, PartRecord
+from stages.making import Draft
+from stages.packing.buckets import Buckets
+from stages.packing.documents import DOCUMENTS_FILE
+from stages.packing.planning import plan_part
+from stages.packing.sample_index import (
+    ENTRIES_FILE,
+    ENTRY_FIELDS,
+    FAN_FILE,
+    PREFIX_BITS,
+    SampleIndex,
+    halves,
+    write_index,
+)
+from stages.shuffle import Shuffle
+from stages.store import Store
+from stages.tables import sample_id_type, write_table
+
+NUM_DOCUMENTS_PER_PART = 10_000
+ROW_TOKENS = 16_384
+
+
+def lognormal(
+    num_documents: int, chance: np.random.Generator, *, median: float = 500, sigma: float = 1.0
+) -> np.ndarray:
+    """Lengths in tokens."""
+    drawn = chance.lognormal(np.log(median), sigma, num_documents)
+    return np.clip(np.rint(drawn), 1, ROW_TOKENS).astype(np.uint16)
+
+
+def measured_parts(num_documents: int, store: Store) -> Iterator[PartRecord]:
+    """The records of measured parts, whose tables of documents are written into a folder's store."""
+    draw = Shuffle(num_documents, "draw")
+    for first in range(0, num_documents, NUM_DOCUMENTS_PER_PART):
+        chance = np.random.default_rng(first)
+        number = min(NUM_DOCUMENTS_PER_PART, num_documents - first)
+        lengths = lognormal(number, chance)
+        sizes_bytes = 300 + 5 * lengths.astype(np.int64)
+        table = pa.table(
+            {
+                "sample_id": pa.FixedSizeBinaryArray.from_buffers(
+                    sample_id_type(), number, [None, pa.py_buffer(chance.bytes(16 * number))]
+                ),
+                "place": draw.places(np.arange(first, first + number)),
+                "repetition": np.zeros(number, np.int32),
+                "piece": np.zeros(number, np.int32),
+                "num_tokens": lengths.astype(np.int32),
+                "offset": np.cumsum(sizes_bytes) - sizes_bytes,
+                "size_bytes": sizes_bytes.astype(np.int32),
+            }
+        )
+        name = f"pairs-{first // NUM_DOCUMENTS_PER_PART:05d}"
+        key = f"artifacts/pack_rows/benchmark/attempts/{name}/{DOCUMENTS_FILE}"
+        assert store.folder is not None
+        path = store.folder / key
+        path.parent.mkdir(parents=True)
+        write_table(table, path)
+        facts = {"source": "pairs", "num_documents": number, "num_tokens": int(lengths.sum()), "num_images": number}
+        yield PartRecord(
+            phase="measure",
+            part=name,
+            files=(FileEntry(name=DOCUMENTS_FILE, key=key, size_bytes=path.stat().st_size, sha256=""),),
+            items=ItemBalance(kept=number),
+            facts=facts | {"num_with_smaller_pictures": 0, "num_cut_texts": 0},
+        )
+
+
+def plan_in_a_fresh_process(num_documents: int, folder: Path) -> tuple[float, int, int]:
+    """CPU seconds of the plan part, the peak memory of a process that does nothing else, and the bytes it made."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, get_context("spawn").Pool(1) as pool:
+        store = Store(Path(place) / "store")
+        measured = list(measured_parts(num_documents, store))
+        return pool.apply(_plan, (store, measured, Path(place) / "draft"))
+
+
+def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float, int, int]:
+    folder.mkdir()
+    task = {"key": "0/rows", "row_tokens": ROW_TOKENS, "num_rows_per_part": 512, "window_documents": None}
+    draft = Draft(folder, lambda _: None)
+    started = time.process_time()
+    plan_part(Part(name="plan", task=task), draft, store=store, measured=measured)
+    seconds = time.process_time() - started
+    made_bytes = sum(path.stat().st_size for _, path in draft.files())
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, made_bytes
+
+
+def sample_index(num_samples: int, folder: Path) -> SampleIndex:
+    """An index of so many samples, each in one row, written as a plan writes it."""
+    store, chance = Store(folder / "store"), np.random.default_rng(0)
+    with Buckets(folder / "buckets", ENTRY_FIELDS, num_keys=2**PREFIX_BITS, num_records=num_samples) as buckets:
+        for first in range(0, num_samples, 2**20):
+            entries = np.zeros(min(2**20, num_samples - first), ENTRY_FIELDS)
+            entries["sample_id"] = np.frombuffer(chance.bytes(16 * len(entries)), "V16")
+            entries["row"] = np.arange(first, first + len(entries)) // 20
+            buckets.add(entries, halves(entries["sample_id"])[0] >> np.uint64(64 - PREFIX_BITS))
+        place = "artifacts/pack_rows/benchmark/attempts"
+        keys = {name: f"{place}/{name}" for name in (ENTRIES_FILE, FAN_FILE)}
+        (folder / "store" / place).mkdir(parents=True)
+        paths = {name: folder / "store" / key for name, key in keys.items()}
+        write_index(buckets.drain(), num_samples, paths[ENTRIES_FILE], paths[FAN_FILE])
+    files = tuple(
+        FileEntry(name=name, key=key, size_bytes=paths[name].stat().st_size, sha256="") for name, key in keys.items()
+    )
+    manifest = Manifest(
+        kind="Rows", stage="pack_rows", number=0, fingerprint="benchmark", recipe={}, inputs={},
+        items=ItemBalance(), content="", versions={}, parts=(),
+    )  # fmt: skip
+    return SampleIndex(Artifact(store, manifest), PartRecord(phase="plan", part="plan", files=files))
