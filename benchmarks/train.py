@@ -6,11 +6,12 @@ the same processes on the same engine, windows of 40 steps:
 
     stage     rows read from the store, checked, decoded and packed ahead; agreement of the ranks; losses by source;
               one committed checkpoint in each window
+    plain     the same without the checkpoint
     memory    forward, backward and update on micro-batches made beforehand, and nothing else
 
-Printed: tokens/s of each, median of five windows, their ratio by wall and by CPU time, and bare torch in one process
-on the same rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a
-step.
+Printed: tokens/s of each, median of five windows, their ratio by wall and by CPU time, how long steps wait where a
+checkpoint is taken and how long they would if they waited for its commit, and bare torch in one process on the same
+rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a step.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -34,7 +35,11 @@ from stages.kinds import BaseLlm, Rows
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
+if TYPE_CHECKING:
+    from stages.training.checkpoint import Checkpoints
+
 WINDOW_STEPS, NUM_WINDOWS = 40, 5
+SIDES = ("stage", "plain", "memory")
 LLM = make_llm.bind("llm", LlmRecipe(hidden=128, num_layers=3, num_heads=4, head_dim=32, ffn=384))
 ROWS = make_rows.bind(
     "rows",
@@ -55,6 +60,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
 
     from stages.training.ahead import ahead
     from stages.training.checkpoint import Checkpoints
+    from stages.training.committing import Committing
     from stages.training.engine.engine import Engine
     from stages.training.loader import StepLoader
     from stages.training.loop import Loop
@@ -65,18 +71,21 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     model = untrained_model(llm.place(rank.scratch / "llm"), RECIPE).requires_grad_(True)
     loader = StepLoader.of(RECIPE, [rows], rank, model.config)
     engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
-    probe = Probe(engine, loader)
-    checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe)
     held = [loader.load(step) for step in range(WINDOW_STEPS)]
-    figures: dict[str, list[tuple[float, float]]] = {"stage": [], "memory": []}
-    steps = range((NUM_WINDOWS + 1) * WINDOW_STEPS)
-    with ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice) as loaded:
-        loop = Loop(rank, RECIPE, engine, loader, loaded, Mending(rank, RECIPE.on_damaged_row, [rows]))
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
+    pauses: list[float] = []
+    steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
+    reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice)
+    with Committing(rank.rank) as committing, reading as loaded:
+        probe, mending = Probe(engine, loader), Mending(rank, RECIPE.on_damaged_row, [rows])
+        checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe, committing)
+        loop = Loop(rank, RECIPE, engine, loader, loaded, mending, committing)
 
-        def stage(first: int) -> None:
+        def stage(first: int, *, commits: bool) -> None:
             for step in range(first, first + WINDOW_STEPS):
                 loop.take(step)
-            checkpoints.commit(first + WINDOW_STEPS)
+                if commits and step == first + WINDOW_STEPS // 2:
+                    pauses.append(timed(partial(checkpoints.begin, step), lambda: None)[0])
 
         def memory(_first: int) -> None:
             for micro_batches in held:
@@ -84,12 +93,31 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
                     engine.accumulate(micro_batch.batch, 1e-2)
                 engine.apply(1e-5)
 
+        sides = (partial(stage, commits=True), partial(stage, commits=False), memory)
         for window in range(NUM_WINDOWS + 1):
-            for name, side in (("stage", stage), ("memory", memory)):
-                figures[name].append(timed(partial(side, window * WINDOW_STEPS), dist.barrier))
+            for place, (name, side) in enumerate(zip(SIDES, sides, strict=True)):
+                first = (2 * window + place) * WINDOW_STEPS
+                figures[name].append(timed(partial(side, first), dist.barrier))
+        committing.finish()
+        commits = [timed(partial(commit_at_once, checkpoints, steps[-1] + n), dist.barrier)[0] for n in range(5)]
     num_tokens = sum(micro_batch.batch.num_tokens for taken in held for micro_batch in taken)
     if rank.rank == 0:
-        result.write_text(json.dumps({"figures": figures, "window_tokens": num_tokens * rank.world_size}))
+        result.write_text(
+            json.dumps(
+                {
+                    "figures": figures,
+                    "pauses": pauses,
+                    "commits": commits,
+                    "window_tokens": num_tokens * rank.world_size,
+                }
+            )
+        )
+
+
+def commit_at_once(checkpoints: Checkpoints, step: int) -> None:
+    """As if the steps waited for a commit."""
+    checkpoints.begin(step)
+    checkpoints.committing.finish()
 
 
 def timed(work: Callable[[], None], barrier: Callable[[], Any]) -> tuple[float, float]:
@@ -128,6 +156,13 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     return statistics.median(runs), sum(batch.num_tokens for batch in batches)
 
 
+def ratios(figures: dict[str, list[tuple[float, float]]], upper: str, lower: str) -> tuple[float, float]:
+    """Median over the windows of one side's time over another's, by wall and by CPU; the first window warms up."""
+    pairs = list(zip(figures[upper][1:], figures[lower][1:], strict=True))
+    wall, cpu = (statistics.median(one[place] / other[place] for one, other in pairs) for place in (0, 1))
+    return wall, cpu
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zero-stage", type=int, default=2, choices=(0, 1, 2, 3))
@@ -146,9 +181,14 @@ def main() -> None:
         seconds, cpu = (statistics.median(one[place] for one in windows[1:]) for place in (0, 1))
         rates[name] = measured["window_tokens"] / seconds
         print(f"{name:7s} {rates[name]:8,.0f} tokens/s  {cpu / WINDOW_STEPS * 1000:7.1f} CPU-s for 1,000 steps")
-    pairs = list(zip(*(measured["figures"][name][1:] for name in ("stage", "memory")), strict=True))
-    wall, cpu = (statistics.median(held[place] / staged[place] for staged, held in pairs) for place in (0, 1))
+    wall, cpu = ratios(measured["figures"], "memory", "stage")
     print(f"ZeRO-{zero_stage}: the stage runs at {wall:.3f} of the engine on rows in memory, by CPU time {cpu:.3f}")
+    wall, cpu = ratios(measured["figures"], "stage", "plain")
+    pause_ms, commit_ms = (1000 * statistics.median(measured[name][1:]) for name in ("pauses", "commits"))
+    print(
+        f"a checkpoint every {WINDOW_STEPS} steps makes them {wall:.3f} times as long, by CPU time {cpu:.3f}; "
+        f"they wait {pause_ms:.0f} ms for it, {commit_ms:.0f} ms for one that is committed at once"
+    )
     print(f"bare torch, one process: {bare_tokens / bare:8,.0f} tokens/s")
 
 

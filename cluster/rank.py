@@ -5,12 +5,12 @@ Shared by the Ray and the Ray-free backend, which differ only in how the process
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.contract import GangLayout, Noticed, NumbersReported, PartRecord, Post
+from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, Post
 from stages.making import Making
 
 
@@ -28,19 +28,13 @@ class GangRank:
     stop_asked: Callable[[], bool]
     """Asked on rank 0 only, at every step: it must not wait."""
     next_checkpoint: int = 0
-    """Number of the checkpoint that is committed next: one after the last that this rank went on from or committed."""
+    """Number of the checkpoint that is committed next: one after the last that this rank went on from or recorded."""
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
 
     def should_stop(self) -> bool:
-        """Rank 0's word, sent to all as one byte."""
-        import torch
-        import torch.distributed as dist
-
-        said = torch.tensor([self.rank == 0 and self.stop_asked()], dtype=torch.uint8, device=self.device)
-        dist.broadcast(said, src=0)
-        return bool(said.item())
+        return self.rank == 0 and self.stop_asked()
 
     def latest(self) -> PartRecord | None:
         found = self.making.latest_checkpoint()
@@ -50,10 +44,13 @@ class GangRank:
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         self.making.fetch(record, folder, prefix)
 
-    def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
+    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        return self.making.upload_checkpoint(folder, step)
+
+    def record(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
         asked = {**facts, "step": step}
-        record = self.making.commit_checkpoint(
-            folder, asked, number=self.next_checkpoint, rank=self.rank, exchange=exchange, post=self.post
+        record = self.making.record_checkpoint(
+            files, asked, number=self.next_checkpoint, num_ranks=self.world_size, post=self.post
         )
         self.next_checkpoint += 1
         return record
@@ -75,12 +72,3 @@ class GangRank:
 
     def delete(self, record: PartRecord) -> None:
         self.making.delete_checkpoint(record)
-
-
-def exchange(value: Any) -> list[Any]:
-    """Gather one value from every rank, in rank order, on every rank. Collective."""
-    import torch.distributed as dist
-
-    gathered: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, value)
-    return gathered

@@ -12,11 +12,12 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.artifact import ItemBalance, PartRecord
+from stages.artifact import FileEntry, ItemBalance, PartRecord
 from stages.events import Event, Noticed, NumbersReported, Post
 
 __all__ = [
     "Event",
+    "FileEntry",
     "GangLayout",
     "InterruptedRunError",
     "ItemBalance",
@@ -115,7 +116,7 @@ class Rank(Protocol):
         """Post numbers for people to watch. Opens no socket to a tracker and does not wait."""
 
     def should_stop(self) -> bool:
-        """Whether the run was asked to stop: commit, then return. The same answer on every rank at one step."""
+        """Whether the run was asked to stop: commit, then return. Only rank 0 hears of it; it never waits."""
 
     def latest(self) -> PartRecord | None:
         """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`."""
@@ -123,11 +124,16 @@ class Rank(Protocol):
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         """Bring the files of a committed checkpoint whose names begin with `prefix` into `folder`, verified."""
 
-    def commit(self, folder: Path, step: int, facts: Mapping[str, Any]) -> PartRecord:
-        """Commit a checkpoint: all files under `folder` of all ranks, as one record. Collective.
+    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        """Bring this rank's files of a checkpoint, all under `folder`, to a private place. From any thread.
 
-        Two ranks must not hold a file of the same name. Raises `SupersededError` where another attempt has gone on
-        from the same checkpoint and committed first.
+        Two ranks must not hold a file of the same name. Nothing of the checkpoint exists before it is recorded.
+        """
+
+    def record(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
+        """Commit a checkpoint: the files that all ranks have uploaded, as one record. On rank 0, from any thread.
+
+        Raises `SupersededError` where another attempt has gone on from the same checkpoint and committed first.
         """
 
     def note(self, phase: str, facts: Mapping[str, Any]) -> None:

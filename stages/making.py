@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, mended_by, total
-from stages.claims import Claim, superseded
+from stages.claims import Claim
 from stages.contract import Part, PartWork, StageError, SupersededError
 from stages.damage import check_same_again
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
@@ -146,50 +146,38 @@ class Making:
             with fault_point("checkpoint.deleted", entry.key):
                 self.store.delete(entry.key)
 
-    def commit_checkpoint(
-        self,
-        folder: Path,
-        facts: Mapping[str, Any],
-        *,
-        number: int,
-        rank: int,
-        exchange: Callable[[Any], list[Any]],
-        post: Post,
+    def upload_checkpoint(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        """Bring what one rank holds of a checkpoint, all files under `folder`, to a private place: nothing of it exists
+        yet. From any thread."""
+        place = _place_of_one_try(f"step-{step:08d}")
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return tuple(
+            self._upload(path, path.relative_to(folder).as_posix(), place, "checkpoint.uploaded") for path in paths
+        )
+
+    def record_checkpoint(
+        self, files: Sequence[FileEntry], facts: Mapping[str, Any], *, number: int, num_ranks: int, post: Post
     ) -> PartRecord:
-        """Commit what all ranks hold under their `folder` as checkpoint `number`. Collective.
+        """Commit what all ranks have uploaded as checkpoint `number`. On one rank, from any thread.
 
         `number` is one more than that of the checkpoint which training went on from, so that an attempt that was
-        overtaken loses. `exchange` gathers one value from every rank, in rank order, on every rank. `facts["step"]` is
-        the step.
+        overtaken loses. `facts["step"]` is the step.
         """
-        step = int(facts["step"])
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        place = _place_of_one_try(f"step-{step:08d}")
-        named = [(path, path.relative_to(folder).as_posix()) for path in paths]
-        mine = [self._upload(path, name, place, "checkpoint.uploaded") for path, name in named]
-        with fault_point("checkpoint.gathered", place):
-            everyone: list[list[FileEntry]] = exchange(mine)
-        files = tuple(sorted((entry for entries in everyone for entry in entries), key=lambda entry: entry.name))
         record = PartRecord(
             phase=STEPS_PHASE,
             part=_numbered(number),
-            files=files,
+            files=tuple(sorted(files, key=lambda entry: entry.name)),
             facts=dict(facts),
-            made_by={"attempt": self.attempt, "num_ranks": len(everyone)},
+            made_by={"attempt": self.attempt, "num_ranks": num_ranks},
         )
-        key = self._checkpoint_key(number)
-        successor: str = exchange(self.claim.superseded_by() if rank == 0 and self.claim else "")[0]
-        if successor:
-            raise SupersededError(superseded(self.step, successor))
-        ours = self._create_record(key, record, "checkpoint.recorded") if rank == 0 else None
-        winner: PartRecord = exchange(ours)[0]
+        self.check_claim()
+        winner = self._create_record(self._checkpoint_key(number), record, "checkpoint.recorded")
         if winner.made_by["attempt"] != self.attempt or winner.content != record.content:
             raise SupersededError(
                 f"step {self.step!r}: checkpoint {number} was committed by {winner.made_by['attempt']}; "
                 f"attempt {self.attempt} stops here and changes nothing"
             )
-        if rank == 0:
-            post(CheckpointCommitted(step=self.step, at_step=step))
+        post(CheckpointCommitted(step=self.step, at_step=int(facts["step"])))
         return winner
 
     def note(self, phase: str, facts: Mapping[str, Any]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from stages.contract import StageError
+
+Result = TypeVar("Result")
+
+
+class SharedError(StageError):
+    """Raised on every rank at the same place: afterwards they can still do things together."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +28,14 @@ class Share:
     num_rows: int
     num_failed: int
     """1 on a rank that could not load its rows."""
+    num_stopping: int
+    """1 on a rank that was told that the run is to stop."""
+    num_ready: int
+    """1 on a rank that waits for nothing of its own in the checkpoint under way."""
 
     def summed(self, device: str) -> Share:
         """One all-reduce in float64, which holds every count exactly. Collective."""
-        fields = (self.weight, self.num_tokens, self.num_rows, self.num_failed)
+        fields = (self.weight, self.num_tokens, self.num_rows, self.num_failed, self.num_stopping, self.num_ready)
         values = torch.tensor(fields, dtype=torch.float64, device=device)
         dist.all_reduce(values)
         weight, *counts = values.tolist()
@@ -39,7 +50,28 @@ def exchange(value: Any) -> list[Any]:
 
 
 def raise_together(trouble: str) -> None:
-    """Raise `StageError` on every rank with what all of them found; returns if none found anything. Collective."""
+    """Raise `SharedError` on every rank with what all of them found; returns if none found anything. Collective."""
     found = [f"rank {rank}: {text}" for rank, text in enumerate(exchange(trouble)) if text]
     if found:
-        raise StageError("; ".join(found))
+        raise SharedError("; ".join(found))
+
+
+def results_of_all(work: Callable[[], Result], what: str) -> list[Result]:
+    """Do `work` on every rank; what it returns on each, in rank order. Collective.
+
+    Where it fails on any, all raise: an error that a stage has named as it is, another as `SharedError`: what could
+    not be done, where, and why.
+    """
+    failure: StageError | None = None
+    result: Result | None = None
+    try:
+        result = work()
+    except StageError as error:
+        failure = error
+    except Exception as error:  # whatever it is, the other ranks wait for this one and must hear of it
+        failure = SharedError(f"rank {dist.get_rank()}: {what}: {type(error).__name__}: {error}")
+    gathered: list[tuple[StageError | None, Result]] = exchange((failure, result))
+    for failed, _ in gathered:
+        if failed is not None:
+            raise failed
+    return [each for _, each in gathered]

@@ -1,9 +1,9 @@
 """Checkpoints of a training stage: what is committed at a step, and going on from it.
 
-Owns the facts that a checkpoint's record carries and the checks before one is loaded. A checkpoint holds what cannot
-be computed: the trained parameters and the optimizer's moments, each rank its share (`engine/shards.py`), for any
-layout to go on from. Rows, learning rate and random numbers are functions of the step, frozen parameters are an
-input, so none of them is in it. The last checkpoint holds the model instead.
+Owns the facts that a checkpoint's record carries and the checks before one is loaded; its way into the store is
+`committing`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
+rank its share (`engine/shards.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
+of the step, frozen parameters are an input, so none of them is in it. The last checkpoint holds the model instead.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stages.faults import fault_point
 from stages.kinds import MODEL_PREFIX, Rows
 from stages.store import StoreError
 from stages.training.agreement import exchange
+from stages.training.committing import Committing, Files
 from stages.training.engine.engine import Engine
 from stages.training.engine.shards import FOLDER, shard_name
 from stages.training.probe import Probe
@@ -46,6 +47,7 @@ class Checkpoints:
     before: WeightDigests
     """The weights that training started from."""
     probe: Probe
+    committing: Committing
 
     def restore(self) -> int:
         """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
@@ -64,32 +66,50 @@ class Checkpoints:
         self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
         return int(record.facts["step"])
 
-    def commit(self, step: int) -> None:
-        """Commit the state after `step` steps, then delete the checkpoints that the recipe no longer keeps."""
-        folder = self._folder(step)
-        with fault_point("checkpoint.files_written"):
-            self.engine.save(folder)
+    def begin(self, step: int) -> None:
+        """Let the state after `step` steps be committed while training goes on, once the one before is. Collective."""
+        self.committing.finish()
+        state = self.engine.snapshot()
         facts = {
             "num_applied": self.engine.num_applied,
             "layout": self._layout,
             "frozen_digest": self.before.of_frozen,
             "probe_loss": self.probe.loss(),
         }
-        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
-        shutil.rmtree(folder)
-        if self.rank.rank == 0:
+
+        def upload() -> Files:
+            folder = self._folder(step)
+            with fault_point("checkpoint.files_written"):
+                state.write(folder)
+            return self._upload(folder, step)
+
+        def record(files: Files) -> None:
+            self._record(files, step, facts)
             self._delete_old()
 
+        self.committing.begin(_named(step), upload, record)
+
     def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
-        """Commit the finished model after the last step. Rank 0 writes; the others help to gather."""
+        """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
+        self.committing.finish()
         folder = self._folder(step)
         parameters = self.engine.parameters()
         with fault_point("checkpoint.files_written"):
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
-        self.rank.commit(folder, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
+        self.committing.begin(
+            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, facts)
+        )
+        self.committing.finish()
+
+    def _upload(self, folder: Path, step: int) -> Files:
+        files = self.rank.upload(folder, step)
         shutil.rmtree(folder)
+        return files
+
+    def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> None:
+        self.rank.record(files, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
 
     def _delete_old(self) -> None:
         standing = {int(record.facts["step"]): record for record in self.rank.standing()}
@@ -135,3 +155,7 @@ class Checkpoints:
         found = [text for text in exchange(trouble) if text]
         if found:
             raise StageError(f"the checkpoint at step {record.facts['step']} cannot be read: {'; '.join(found)}")
+
+
+def _named(step: int) -> str:
+    return f"the checkpoint at step {step} could not be committed"

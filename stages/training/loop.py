@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 
@@ -23,9 +23,10 @@ from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract import InterruptedRunError, Rank, StageError
 from stages.kinds import Rows
-from stages.training.agreement import Share, exchange, raise_together
+from stages.training.agreement import Share, SharedError, exchange, raise_together
 from stages.training.ahead import ahead
 from stages.training.checkpoint import Checkpoints, WriteModel
+from stages.training.committing import Committing
 from stages.training.engine.engine import Engine
 from stages.training.loader import MicroBatch, StepLoader
 from stages.training.mending import Mending
@@ -36,9 +37,19 @@ from stages.training.watchdog import Watchdog
 from stages.training.weights import weight_digests
 
 REPORT_EVERY_STEPS: Final = 10
+AfterStep: TypeAlias = Callable[[int, Engine], None]
+"""Called on every rank with the number of steps done and the engine, before the step's checkpoint is taken."""
 
 
-def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel, write_model: WriteModel) -> None:
+def train(
+    rank: Rank,
+    recipe: TrainRecipe,
+    rows: Sequence[Rows],
+    model: NeoModel,
+    write_model: WriteModel,
+    *,
+    after_step: AfterStep = lambda _num_done, _engine: None,
+) -> None:
     """Train the parameters of `model` that ask for a gradient, and commit the result with `write_model`.
 
     Goes on from the last committed checkpoint; where that is the finished model, nothing is left to do. Raises
@@ -55,27 +66,43 @@ def train(rank: Rank, recipe: TrainRecipe, rows: Sequence[Rows], model: NeoModel
     trainable = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
-    checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader))
-    steps = range(checkpoints.restore(), recipe.num_steps)
     num_micro_batches, num_workers = loader.split.num_micro_batches, rank.layout.num_loader_workers
-    with ahead(loader, steps, num_micro_batches, num_workers, rank.notice) as loaded, Watchdog(rank) as watchdog:
-        loop = Loop(rank, recipe, engine, loader, loaded, mending)
-        for step in steps:
-            watchdog.alive()
-            stop = loop.take(step)
-            num_done = step + 1
-            if num_done == recipe.num_steps:
-                break
-            if stop or num_done % recipe.checkpoint_every_steps == 0:
-                checkpoints.commit(num_done)
-            if stop:
-                raise InterruptedRunError(
-                    f"training stopped after step {num_done} of {recipe.num_steps}, as asked, and committed it; "
-                    "run again to go on"
-                )
-    after = weight_digests(engine.parameters(), trainable)
-    config = model.config.with_pixels(**loader.packed[-1].pixel_range)
-    checkpoints.commit_model(recipe.num_steps, write_model, config, before.compare(after))
+    with Committing(rank.rank) as committing:
+        checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader), committing)
+        steps = range(checkpoints.restore(), recipe.num_steps)
+        reading = ahead(loader, steps, num_micro_batches, num_workers, rank.notice)
+        with reading as loaded, Watchdog(rank) as watchdog:
+            loop = Loop(rank, recipe, engine, loader, loaded, mending, committing)
+            try:
+                _take_all(loop, steps, checkpoints, watchdog, after_step)
+            except SharedError:
+                committing.finish()  # what was complete before stands, all the same
+                raise
+        after = weight_digests(engine.parameters(), trainable)
+        config = model.config.with_pixels(**loader.packed[-1].pixel_range)
+        checkpoints.commit_model(recipe.num_steps, write_model, config, before.compare(after))
+
+
+def _take_all(
+    loop: Loop, steps: Iterable[int], checkpoints: Checkpoints, watchdog: Watchdog, after_step: AfterStep
+) -> None:
+    """All steps but for the commit after the last."""
+    recipe = loop.recipe
+    for step in steps:
+        watchdog.alive()
+        stop = loop.take(step)
+        num_done = step + 1
+        after_step(num_done, loop.engine)
+        if num_done == recipe.num_steps:
+            return
+        if stop or num_done % recipe.checkpoint_every_steps == 0:
+            checkpoints.begin(num_done)
+        if stop:
+            loop.committing.finish()
+            raise InterruptedRunError(
+                f"training stopped after step {num_done} of {recipe.num_steps}, as asked, and committed it; "
+                "run again to go on"
+            )
 
 
 @dataclass
@@ -88,6 +115,7 @@ class Loop:
     loader: StepLoader
     loaded: Iterator[list[MicroBatch]]
     mending: Mending
+    committing: Committing
     meter: Meter = field(default_factory=Meter)
 
     def take(self, step: int) -> bool:
@@ -100,7 +128,7 @@ class Loop:
         num_done = step + 1
         if num_done % REPORT_EVERY_STEPS == 0 or num_done == self.recipe.num_steps:
             self._report(step, norm)
-        return self.rank.should_stop()
+        return share.num_stopping > 0
 
     def _loaded_by_all(self, step: int) -> tuple[list[MicroBatch], Share]:
         """This rank's micro-batches and what all ranks bring; raises on all of them where one could not load."""
@@ -116,7 +144,11 @@ class Loop:
                 num_tokens=sum(micro_batch.num_tokens for micro_batch in micro_batches),
                 num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
                 num_failed=int(error is not None),
+                num_stopping=int(self.rank.should_stop()),
+                num_ready=int(self.committing.is_ready),
             ).summed(self.rank.device)
+            if share.num_ready == self.rank.world_size:
+                self.committing.go_on()
             if not share.num_failed:
                 if not share.num_rows:
                     raise StageError(f"step {step + 1}: all of its rows are damaged; look at the store that holds them")

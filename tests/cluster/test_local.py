@@ -9,6 +9,7 @@ from cluster.local import local_context
 from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
 from stages.making import Making
 from stages.store import Store
+from tests.cluster.toy_stages import commit_together, first_of
 
 
 def train(rank: Rank) -> None:
@@ -17,13 +18,13 @@ def train(rank: Rank) -> None:
     folder = rank.scratch / "checkpoint"
     folder.mkdir()
     (folder / f"rank{rank.rank}.txt").write_text(f"{rank.rank} of {rank.world_size}")
-    rank.commit(folder, 3, {"zero_stage": rank.layout.zero_stage})
+    commit_together(rank, folder, 3, {"zero_stage": rank.layout.zero_stage})
 
 
 def fail_on_one(rank: Rank) -> None:
     if rank.rank == 1:
         raise ValueError("rank one cannot count")
-    rank.should_stop()
+    first_of(rank.should_stop())
 
 
 def interrupt(rank: Rank) -> None:

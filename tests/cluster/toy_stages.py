@@ -7,8 +7,10 @@ tell what was done how often, by whom, and what was never begun.
 import os
 import signal
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stages.artifact import Artifact
 from stages.contract import InterruptedRunError, ItemBalance, Part, PartDraft, Rank, Recipe, StageContext
@@ -106,6 +108,26 @@ def lines_of(numbers: Numbers) -> list[str]:
     return [line for part in numbers.parts for line in numbers.read(part.file("numbers.txt")).decode().splitlines()]
 
 
+def commit_together(rank: Rank, folder: Path, step: int, facts: Mapping[str, Any]) -> None:
+    """Commit what all ranks hold under their `folder`; returns on each once that is so. Collective."""
+    import torch.distributed as dist
+
+    files: list[Any] = [None] * rank.world_size
+    dist.all_gather_object(files, rank.upload(folder, step))
+    if rank.rank == 0:
+        rank.record([entry for held in files for entry in held], step, facts)
+    dist.barrier()
+
+
+def first_of(value: bool) -> bool:
+    """What rank 0 says, on every rank. Collective."""
+    import torch.distributed as dist
+
+    said = [value]
+    dist.broadcast_object_list(said, src=0)
+    return said[0]
+
+
 def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
     """Each rank counts steps, adds up the ranks at each, and commits its sum at every second step."""
     import torch
@@ -126,12 +148,12 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
         dist.all_reduce(added)
         total += int(added.item())
         rank.report({"total": float(total)}, at_step=step)
-        stop = rank.should_stop()
+        stop = first_of(rank.should_stop())
         if step % 2 == 0 or stop:
             folder = rank.scratch / f"step-{step}"
             folder.mkdir()
             (folder / f"rank{rank.rank}.txt").write_text(f"{step} {total} {torch.get_num_threads()} {rank.device}")
-            rank.commit(folder, step, {"total": total})
+            commit_together(rank, folder, step, {"total": total})
         if stop:
             raise InterruptedRunError(f"stopped after step {step}")
 

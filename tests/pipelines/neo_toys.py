@@ -13,6 +13,7 @@ from stages.artifact import ItemBalance, PartRecord
 from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
 from stages.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
 from stages.step import stage
+from tests.cluster.toy_stages import commit_together, first_of
 
 
 class FetchRecipe(Recipe):
@@ -239,8 +240,8 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
             folder = rank.scratch / f"step-{step + 1}"
             (folder / "model").mkdir(parents=True)
             (folder / "model" / "weights.json").write_text(json.dumps({"step": step + 1}))
-            rank.commit(folder, step + 1, {})
-            if step + 1 < recipe.num_steps and rank.should_stop():
+            commit_together(rank, folder, step + 1, {})
+            if step + 1 < recipe.num_steps and first_of(rank.should_stop()):
                 raise InterruptedRunError(f"stopped after step {step + 1}")
 
 

@@ -144,6 +144,5 @@ def commit_checkpoint(store: Store, number: int, folder: Path, num_bytes: int) -
     folder.mkdir(exist_ok=True)
     (folder / "rank-00000.safetensors").write_bytes(os.urandom(num_bytes))
     facts: dict[str, Any] = {"step": (number + 1) * 10}
-    return making(store).commit_checkpoint(
-        folder, facts, number=number, rank=0, exchange=lambda mine: [mine], post=lambda _: None
-    )
+    files = making(store).upload_checkpoint(folder, facts["step"])
+    return making(store).record_checkpoint(files, facts, number=number, num_ranks=1, post=lambda _: None)

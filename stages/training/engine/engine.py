@@ -9,7 +9,8 @@ All calls are collective: every rank makes the same ones in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,22 @@ from neo_model.layer import Layer
 from neo_model.loss import LossSum
 from stages.contract import GangLayout
 from stages.training.engine.config import deepspeed_config, prepare_surroundings
-from stages.training.engine.pieces import pieces, publish
+from stages.training.engine.pieces import Piece, pieces, publish
 from stages.training.engine.shards import read_shards, shard_name, write_shard
+from stages.training.engine.snapshot import Snapshot
 from stages.training.recipe import TrainRecipe
+
+
+@dataclass(frozen=True)
+class State:
+    """What one rank held at a step, in host memory."""
+
+    rank: int
+    held: Sequence[Piece]
+
+    def write(self, folder: Path) -> None:
+        """Write this rank's file of a checkpoint. From any thread."""
+        write_shard(folder / shard_name(self.rank), self.held)
 
 
 class Engine:
@@ -45,6 +59,7 @@ class Engine:
         self._clip_norm = recipe.clip_norm
         self._zero_stage = layout.zero_stage
         self._device = device
+        self._snapshot = Snapshot()
         self._dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         model.to(device, self._dtype)
         if layout.zero_stage == 3:
@@ -93,13 +108,16 @@ class Engine:
             with deepspeed.zero.GatheredParameters([parameter], enabled=self._zero_stage == 3):
                 yield name, parameter.detach()
 
-    def save(self, folder: Path) -> None:
-        """Write this rank's share of the trained parameters and their moments. Frozen parameters are an input."""
+    def snapshot(self) -> State:
+        """This rank's share of the trained parameters and their moments, set aside until the next snapshot.
+
+        Frozen parameters are an input.
+        """
         held = pieces(self._engine, self._zero_stage) if self._zero_stage or dist.get_rank() == 0 else []
-        write_shard(folder / shard_name(dist.get_rank()), held)
+        return State(dist.get_rank(), self._snapshot.take(held))
 
     def load(self, folder: Path, num_applied: int) -> None:
-        """Go on from what `save` wrote, by any number of ranks under any ZeRO stage, after `num_applied` updates.
+        """Go on, after `num_applied` updates, from the `State` that any number of ranks under any ZeRO stage wrote.
 
         `folder` holds the files of all ranks that wrote; this rank's alone will do where the layout is the same.
         """

@@ -32,10 +32,10 @@ def shard_name(rank: int) -> str:
 
 
 def write_shard(path: Path, held: Sequence[Piece]) -> None:
-    """Write the pieces of one rank."""
+    """Write the pieces of one rank, which lie in host memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     filled = [piece for piece in held if piece.length]
-    tensors = {f"{kind}/{piece.name}": piece.values[kind].cpu().clone() for piece in filled for kind in KINDS}
+    tensors = {f"{kind}/{piece.name}": piece.values[kind] for piece in filled for kind in KINDS}
     save_file(tensors, path, {"starts": json.dumps({piece.name: piece.start for piece in filled})})
 
 

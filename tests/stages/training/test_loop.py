@@ -51,17 +51,16 @@ def split_everything(rank) -> None:
 
 
 def die_after(rank, step: int) -> None:
-    """Rank 1 is killed once the checkpoint at `step` is committed."""
+    """Rank 0 is killed once the checkpoint at `step` is committed."""
     split_everything(rank)
-    commit = rank.commit
+    record = rank.record
 
-    def commit_and_die(folder, at_step, facts):
-        record = commit(folder, at_step, facts)
-        if at_step == step and rank.rank == 1:
+    def record_and_die(files, at_step, facts):
+        record(files, at_step, facts)
+        if at_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        return record
 
-    rank.commit = commit_and_die
+    rank.record = record_and_die
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
@@ -131,21 +130,62 @@ def be_overtaken(rank, step: int) -> None:
     """Another attempt commits `step` just before this one does."""
     from dataclasses import replace
 
-    commit = rank.commit
+    record = rank.record
 
-    def overtaken(folder, at_step, facts):
+    def overtaken(files, at_step, facts):
         if at_step == step:
             other = replace(rank, making=replace(rank.making, attempt="other-1"))
-            other.commit(folder, at_step, facts)
-        return commit(folder, at_step, facts)
+            other.record(files, at_step, facts)
+        return record(files, at_step, facts)
 
-    rank.commit = overtaken
+    rank.record = overtaken
 
 
 def test_an_attempt_that_was_overtaken_changes_nothing(world: SmallWorld) -> None:
     with pytest.raises(SupersededError, match="committed by other-1"):
         world.make(training(), two_ranks(), trouble=partial(be_overtaken, step=4))
     assert [record.made_by["attempt"][:5] for record in world.making(training()).checkpoints()] == ["run-3", "other"]
+
+
+def upload_slowly(rank, until: int) -> None:
+    """The upload of the first checkpoint, at step 2, ends only once step `until` is under way."""
+    from stages.training.loop import Loop
+
+    under_way = threading.Event()
+    take, upload = Loop.take, rank.upload
+
+    def take_and_tell(loop, step):
+        if step + 1 == until:
+            under_way.set()
+        return take(loop, step)
+
+    def upload_then(folder, step):
+        assert under_way.wait(60), f"no step {until} while a checkpoint is uploaded"
+        return upload(folder, step)
+
+    Loop.take, rank.upload = take_and_tell, upload_then
+
+
+def test_steps_go_on_while_a_checkpoint_is_uploaded(world: SmallWorld, tmp_path: Path) -> None:
+    """One at a time: that of step 4 waits for that of step 2, and none is left out."""
+    slow = world.make(training(), two_ranks(), trouble=partial(upload_slowly, until=4))
+    assert committed_steps(world, training()) == [2, 4, 6]
+    assert slow.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
+
+
+def fail_to_upload(rank) -> None:
+    if rank.rank == 1:
+
+        def upload(folder, step):
+            raise OSError(28, "No space left on device")
+
+        rank.upload = upload
+
+
+def test_an_upload_that_fails_ends_the_run_and_says_of_which_checkpoint(world: SmallWorld) -> None:
+    with pytest.raises(StageError, match=r"rank 1: the checkpoint at step 2 could not be committed: .*No space left"):
+        world.make(training(), two_ranks(), trouble=fail_to_upload)
+    assert committed_steps(world, training()) == []
 
 
 def poison(rank, step: int) -> None:
@@ -290,7 +330,7 @@ def wait_for_ever(rank, step: int) -> None:
 def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
     impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0})
     with pytest.raises(Exception, match="exit code 71|onnection|peer"):
-        world.make(training(), impatient, trouble=partial(wait_for_ever, step=3))
+        world.make(training(), impatient, trouble=partial(wait_for_ever, step=4))
     kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
     assert len(kept) >= 1
     assert any("took no step for" in text and ("take_none" in text or "all_reduce" in text) for text in kept)

@@ -160,7 +160,7 @@ def train_saved(rank: int, zero_stage: int, folder: Path, precision: str):
     """Two steps, saved, and the rest."""
     engine = engine_of(zero_stage, "prebuffer", RECIPE.model_copy(update={"precision": precision}))
     train_steps(engine, rank, range(2))
-    engine.save(folder)
+    engine.snapshot().write(folder)
     return train_steps(engine, rank, range(2, NUM_STEPS)), weights_of(engine)
 
 
@@ -168,7 +168,7 @@ def train_resumed(rank: int, zero_stage: int, folder: Path, precision: str, save
     engine = engine_of(zero_stage, "prebuffer", RECIPE.model_copy(update={"precision": precision}))
     engine.load(folder, num_applied=2)
     if save_again:
-        engine.save(save_again)
+        engine.snapshot().write(save_again)
     return train_steps(engine, rank, range(2, NUM_STEPS)), weights_of(engine)
 
 
@@ -185,7 +185,7 @@ def test_a_restored_engine_goes_on_bit_for_bit(zero_stage: int, precision: str, 
 def load_and_save(_rank: int, zero_stage: int, source: Path, target: Path) -> None:
     engine = engine_of(zero_stage, "prebuffer")
     engine.load(source, num_applied=2)
-    engine.save(target)
+    engine.snapshot().write(target)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""A rank's share of the state of training, set aside in host memory so that it can be written while steps go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from stages.training.engine.pieces import KINDS, WEIGHT, Piece
+
+
+class Snapshot:
+    """Host memory for the pieces of one rank, taken at the first snapshot and used again by every later one."""
+
+    def __init__(self) -> None:
+        self._held: list[Piece] = []
+
+    @torch.no_grad()
+    def take(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """The pieces as they are now. They stay so until the next call."""
+        if not self._held:
+            self._held = _room_for(pieces)
+        for mine, theirs in zip(self._held, pieces, strict=True):
+            for kind in KINDS:
+                mine.values[kind].copy_(theirs.values[kind], non_blocking=True)
+        if _on_gpu(pieces):
+            torch.cuda.synchronize()
+        return self._held
+
+
+def _room_for(pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces of the same names and lengths in one block of host memory, locked where a GPU copies into it."""
+    num_values = len(KINDS) * sum(piece.length for piece in pieces)
+    block = torch.empty(num_values, dtype=torch.float32, pin_memory=_on_gpu(pieces))
+    room = iter(block.split([piece.length for piece in pieces for _ in KINDS]))
+    return [Piece(piece.name, piece.start, _named(room)) for piece in pieces]
+
+
+def _on_gpu(pieces: Sequence[Piece]) -> bool:
+    return bool(pieces) and pieces[0].values[WEIGHT].is_cuda
+
+
+def _named(room: Iterator[Tensor]) -> dict[str, Tensor]:
+    return {kind: next(room) for kind in KINDS}
