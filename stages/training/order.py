@@ -68,6 +68,17 @@ def steps_of_row(row: int, *, num_rows: int, rows_per_step: int, seed: int, num_
             yield position // rows_per_step
 
 
+def times_taken(num_steps: int, *, num_rows: int, rows_per_step: int, seed: int) -> Whole:
+    """How often each row is taken in the first `num_steps` steps that read these rows."""
+    import numpy as np
+
+    _check(num_rows, rows_per_step)
+    num_epochs, num_more = divmod(num_steps * rows_per_step, num_rows)
+    times = np.full(num_rows, num_epochs, np.int64)
+    times[_epoch(num_rows, seed, num_epochs).items(np.arange(num_more))] += 1
+    return times
+
+
 def _epoch(num_rows: int, seed: int, epoch: int) -> Shuffle:
     return Shuffle(num_rows, f"rows/{seed}/{epoch}")
 

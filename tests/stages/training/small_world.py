@@ -143,7 +143,8 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
         }
     )
     write_table(table, draft.path("index.parquet"))
-    draft.fact(first_row=0, num_rows=recipe.num_rows)
+    num_documents = sum(len(documents) for *_, documents, _ in index)
+    draft.fact(first_row=0, num_rows=recipe.num_rows, num_documents=num_documents)
 
 
 def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.contract import GangLayout
-from stages.training.order import Span, rows_of_step, span_of_step, spans, steps_of_row
+from stages.training.order import Span, rows_of_step, span_of_step, spans, steps_of_row, times_taken
 from stages.training.split import Split
 
 num_rows = st.integers(1, 300)
@@ -37,6 +37,16 @@ def test_the_steps_of_a_row_are_those_that_take_it(
     expected = sorted(Counter({step: rows.count(row) for step, rows in enumerate(taken)}).elements())
     asked = {"num_rows": num_rows, "rows_per_step": rows_per_step, "seed": seed, "num_steps": num_steps}
     assert list(steps_of_row(row, **asked)) == expected
+
+
+@settings(deadline=None, max_examples=40)
+@given(num_rows, rows_per_step, seed, st.integers(0, 80))
+def test_how_often_a_row_was_taken_is_known_without_going_through_the_steps(
+    num_rows: int, rows_per_step: int, seed: int, num_steps: int
+) -> None:
+    order = {"num_rows": num_rows, "rows_per_step": rows_per_step, "seed": seed}
+    taken = Counter(row for step in range(num_steps) for row in rows_of_step(step, **order))
+    assert times_taken(num_steps, **order).tolist() == [taken[row] for row in range(num_rows)]
 
 
 @settings(deadline=None, max_examples=40)
