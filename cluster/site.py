@@ -63,6 +63,8 @@ class GangResources(GangLayout):
     """CPUs of one rank, and the threads of its arithmetic."""
     gpus: int = Field(default=0, ge=0, le=1)
     """GPUs of one rank: with one, ranks talk over NCCL, else over gloo."""
+    gpu: str = ""
+    """Which type of GPU that is, such as `H200`, for estimates; empty where none is named."""
     memory_bytes: int | None = Field(default=None, gt=0)
     """Memory that Ray sets aside for one rank; None does not count it."""
 

@@ -2,7 +2,8 @@
 
 Owns the count, 2 for each multiply-add of what the result needs: layers at every token, attention at every visible
 pair, the patch embedding at every patch, the head at supervised positions only. Norms, rotations and softmax, which are
-linear in tokens and narrow, are left out. Backward costs twice as much again. Imports no torch.
+linear in tokens and narrow, are left out. Backward costs twice as much again, less the gradients of frozen weights;
+what activation checkpointing computes twice is counted once. Imports no torch.
 """
 
 from __future__ import annotations
@@ -43,3 +44,14 @@ def forward_flops(config: NeoConfig, work: Work) -> float:
     patches = work.num_patches * config.patch_hidden * (PATCH_VALUES + config.hidden)
     head = work.num_supervised * config.hidden * config.vocab_size
     return 2.0 * (config.num_layers * (layer + attention) + patches + head)
+
+
+def training_flops(config: NeoConfig, work: Work, *, llm_frozen: bool) -> float:
+    """Operations of forward and backward over a row; `llm_frozen` as in pre-Buffer pre-training."""
+    flops = 3.0 * forward_flops(config, work)
+    if llm_frozen:
+        heads, groups, width = config.num_heads, config.num_kv_heads, config.head_dim
+        inherited = config.hidden * (width * (2 * heads + 2 * groups) + 3 * config.ffn)
+        head = work.num_supervised * config.hidden * config.vocab_size
+        flops -= 2.0 * (config.num_post_llm_layers * work.num_tokens * inherited + head)
+    return flops

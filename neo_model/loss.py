@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS: Final = {"cpu": 2**23, "cuda": 2**28}
-"""Logits that exist at once, by kind of device: 32 MiB and 1 GiB in fp32."""
+CHUNK_LOGITS: Final = {"cpu": 2**23, "cuda": 2**28, "meta": 2**28}
+"""Logits that exist at once, by kind of device: 32 MiB and 1 GiB in fp32. The meta device rehearses for CUDA."""
 MIN_CHUNK: Final = 128
 """Positions that go together whatever the vocabulary: fewer make slow products."""
 

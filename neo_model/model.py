@@ -118,7 +118,11 @@ class NeoModel(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """Sum over supervised positions of weight x cross-entropy, and the sum of the weights, both fp32 scalars."""
-        loss: LossSum = self._head(_loss_with_head, *self._supervised(batch))
+        return self.loss(*self._supervised(batch))
+
+    def loss(self, states: Tensor, targets: Tensor, weights: Tensor) -> LossSum:
+        """The same from normed states [S, H], targets [S] and weights [S]."""
+        loss: LossSum = self._head(_loss_with_head, states, targets, weights)
         return loss
 
     def logits(self, batch: Batch) -> Tensor:

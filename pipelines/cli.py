@@ -11,6 +11,7 @@ from pipelines.commands.answer import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.doctor import doctor
+from pipelines.commands.estimate import estimate
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
 from pipelines.commands.mirror import mirror_
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("plan")(plan)
+app.command("estimate")(estimate)
 app.command("run")(run)
 app.command("submit")(submit)
 app.command("resume")(resume)

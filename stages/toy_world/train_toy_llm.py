@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -60,6 +60,14 @@ class ToyLlmRecipe(Recipe):
     """Steps over which the learning rate rises."""
     seed: int = 0
     """Of the initial weights."""
+
+    def foreseen_config(self) -> dict[str, Any]:
+        """`config.json` as it will be if the tokenizer learns all its pieces, which it does on any real corpus."""
+        from stages.toy_world.language_model import hub_config
+        from stages.toy_world.tokenizer import PLAIN_ADDED_TOKENS, SPECIAL_TOKENS
+
+        added = enumerate((*SPECIAL_TOKENS, *PLAIN_ADDED_TOKENS), self.max_pieces)
+        return hub_config(self, {token: number for number, token in added})
 
 
 def corpus(recipe: ToyLlmRecipe, tokenizer: Tokenizer) -> Iterator[EncodedDocument]:

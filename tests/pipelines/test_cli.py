@@ -11,7 +11,21 @@ import pytest
 
 from tests.pipelines.conftest import ROOT, TOYS, NeoSite
 
-COMMANDS = ("plan", "run", "submit", "resume", "status", "cancel", "logs", "show", "trace", "audit", "list", "doctor")
+COMMANDS = (
+    "plan",
+    "run",
+    "submit",
+    "resume",
+    "status",
+    "cancel",
+    "logs",
+    "show",
+    "trace",
+    "audit",
+    "list",
+    "doctor",
+    "estimate",
+)
 
 
 def test_help_names_every_command_and_every_exit_code(site: NeoSite) -> None:

@@ -1,0 +1,140 @@
+"""`neo estimate`: what training will take in memory, operations and days, before any GPU is rented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    SiteOption,
+    UntilOption,
+    find_site,
+)
+from pipelines.commands.asking import Asked, planned
+from pipelines.estimating import Assumed, Estimate, Layout, estimates
+from pipelines.exits import BadCommandError
+from pipelines.foresight import Foresight
+from stages.store import Store
+
+GIB = 2**30
+
+
+def estimate(
+    recipe: RecipeArgument,
+    *,
+    settings: SetOption = None,
+    until: UntilOption = None,
+    llm: Annotated[
+        Path | None,
+        typer.Option("--llm", metavar="FOLDER", help="A folder with a Qwen3's config.json, for the language model."),
+    ] = None,
+    gpu: Annotated[
+        str, typer.Option("--gpu", metavar="GPU", help="A type of GPU, such as H200; else the site's.")
+    ] = "",
+    assume: Annotated[
+        list[str] | None,
+        typer.Option("--assume", metavar="NAME=NUMBER", help="Change what is assumed, such as mfu=0.35; repeatable."),
+    ] = None,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what each training step will take: parameters, memory, tokens, operations, days. Changes nothing."""
+    assumed = Assumed.read(assume or ())
+    asked = Asked(recipe, settings or (), until)
+    answer = Answer(as_json=as_json)
+    where = find_site(site)
+    store = Store(where.store)
+    plan = planned(asked, store)
+    found = list(estimates(Foresight(plan, store, llm), where, assumed, gpu))
+    if not found:
+        raise BadCommandError(
+            f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {recipe}"
+        )
+    for one in found:
+        answer.say(*_words(one, assumed), _memory_table(one), "")
+    answer.say(*_assumptions(found, assumed))
+    document = {"pipeline": plan.request.pipeline, "site": where.name, "assumed": asdict(assumed)}
+    steps = [one.document() for one in found]
+    answer.end({**document, "steps": steps}, then=plan.request.command)
+
+
+def _words(one: Estimate, assumed: Assumed) -> Iterator[Any]:
+    """Parameters, tokens, operations and time of one step."""
+    frozen = one.num_parameters - one.num_trainable
+    yield Text(f"{one.step} ({one.stage})", style="bold")
+    yield (f"  parameters  {_big(one.num_parameters)}: {_big(one.num_trainable)} trained, {_big(frozen)} frozen")
+    lengths = ", then ".join(f"{rows.row_tokens:,}" for rows in one.rows)
+    known = "as measured in the rows" if one.rows_are_measured else f"filled to {assumed.fill:g} (assumed)"
+    yield (
+        f"  data        {one.num_steps:,} steps, {one.num_rows:,} rows of {lengths} tokens {known}: "
+        f"{_big(one.num_tokens)} tokens"
+    )
+    yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
+    yield f"  time        {_time(one, assumed)}"
+    for layout in one.layouts:
+        if layout.zero_stage == one.gang.zero_stage and layout.refused:
+            yield Text(f"  refused     {layout.refused}", style="red")
+
+
+def _time(one: Estimate, assumed: Assumed) -> str:
+    ranks = one.gang.num_ranks
+    if one.gpu is None or one.days is None:
+        return f"not known for {ranks} ranks on CPUs, or GPUs of no named type; name one with --gpu"
+    hours = one.days * 24
+    took = f"{one.days:,.1f} days" if one.days >= 2 else f"{hours:,.1f} hours"
+    return f"{took} on {ranks} {one.gpu.name} at MFU {assumed.mfu:g} (assumed); {hours * ranks:,.0f} GPU hours"
+
+
+def _memory_table(one: Estimate) -> Table:
+    """Memory of a rank under each ZeRO stage, plain and with activation checkpointing, in GiB."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    headings = ("  GiB a rank", "weights", "masters", "moments", "gradients", "buckets", "gathered", "activations")
+    for heading in (*headings, "peak", ""):
+        table.add_column(heading, justify="left" if heading in (headings[0], "") else "right", no_wrap=True)
+    for layout in one.layouts:
+        for frugal in (False, True):
+            table.add_row(*_memory_row(one, layout, frugal))
+    return table
+
+
+def _memory_row(one: Estimate, layout: Layout, frugal: bool) -> Iterator[str]:
+    memory = layout.frugal if frugal else layout.memory
+    is_chosen = layout.zero_stage == one.gang.zero_stage and frugal == one.gang.activation_checkpointing
+    yield f"{'*' if is_chosen else ' '} ZeRO {layout.zero_stage}{', checkpointing' if frugal else ''}"
+    if layout.refused:
+        yield from ("-",) * 8
+        yield "refused"
+        return
+    columns = ("weights", "masters", "moments", "gradients", "buckets", "gathered", "activations", "peak")
+    yield from (f"{getattr(memory, name) / GIB:.2f}" for name in columns)
+    fits = one.gpu is None or memory.peak <= one.gpu.memory_bytes
+    yield "" if fits else f"more than a {one.gpu.name if one.gpu else ''}"
+
+
+def _assumptions(found: list[Estimate], assumed: Assumed) -> Iterator[str]:
+    """Every number that was not computed."""
+    yield "* the site's layout. Peak: the largest of forward and backward, and of the update; leave a tenth for gaps."
+    said = [f"supervised_share={assumed.supervised_share:g}"]
+    if any(one.gpu for one in found):
+        said.insert(0, f"mfu={assumed.mfu:g}")
+    if not all(one.rows_are_measured for one in found):
+        names = ("fill", "document_tokens", "image_share")
+        said += [f"{name}={getattr(assumed, name):g}" for name in names]
+    yield f"Assumed, to be changed with --assume: {', '.join(said)}."
+
+
+def _big(number: float) -> str:
+    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:,.0f}"
