@@ -34,7 +34,7 @@ import xxhash
 from benchmarks.pair_world import LLM, draw_of, make
 from benchmarks.planning import ROW_TOKENS, lognormal, plan_in_a_fresh_process, sample_index
 from neo_model.conversation import encode_caption
-from neo_model.pictures import open_picture, to_uint8_patches
+from neo_model.pictures import open_pixels, to_uint8_patches
 from stages.contract import Part
 from stages.llm_tokenizer import tokenizer_of
 from stages.making import Draft
@@ -223,8 +223,8 @@ def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
 
     def opening() -> None:
         for sample in samples:
-            picture = open_picture(pictures.image_of(sample.pictures[0]), max_pixels_px=2**28)
-            _, grid = to_uint8_patches(picture, RECIPE.min_pixels_px, RECIPE.max_pixels_px)
+            pixels = open_pixels(pictures.image_of(sample.pictures[0]), max_pixels_px=2**28)
+            _, grid = to_uint8_patches(pixels, RECIPE.min_pixels_px, RECIPE.max_pixels_px)
             encode_caption(tokenizer, sample.pictures[0].caption, [grid[0] * grid[1] // 4])
 
     times, opening_times = [], []

@@ -11,7 +11,8 @@ Deviations from the released code, which converts with a bare `convert("RGB")`:
 - 16-bit grey is scaled to 8 bits (released: clipped, which turns most of it white);
 - a resized picture never leaves the range of pixels where rounding to multiples of 32 allows it (`fit_size`).
 
-N patches of 768 = 3 x 16 x 16 values (channel, row, column), row-major over a grid of (grid_h, grid_w) patches.
+A decoded picture is an array [height, width, 3] of uint8, upright. N patches of 768 = 3 x 16 x 16 values (channel,
+row, column), row-major over a grid of (grid_h, grid_w) patches.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are ever handed to a decoder. Pillow would try Ghostscript on EPS, so the list is passed to it."""
+NUM_CHANNELS: Final = 3
 MAX_ASPECT: Final = 200.0
 """Longest side over shortest beyond which a picture is refused, as in the released code."""
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -97,21 +99,33 @@ def picture_facts(data: bytes) -> PictureFacts:
         )
 
 
-def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
-    """Decode the first frame to 8-bit RGB, upright, transparency laid over a contrasting background.
+def open_pixels(data: bytes | memoryview, *, max_pixels_px: int) -> NDArray[np.uint8]:
+    """Decode the first frame to 8-bit RGB [height, width, 3], upright, transparency over a contrasting background.
 
     `max_pixels_px` bounds width x height as announced by the header, before anything is decoded.
     Raises PictureError; never runs a decoder outside `FORMATS`, never pads truncated data.
     """
+    import numpy as np
+
     with _opened(data) as image:
         width_px, height_px = image.size
         if width_px * height_px > max_pixels_px:
             detail = f"{width_px} x {height_px} px, at most {max_pixels_px} px are decoded"
             raise PictureError(PictureTrouble.TOO_MANY_PIXELS, detail)
         orientation = _orientation(image)
-        with _decoding():
-            image.load()
-            return _upright(_to_rgb(image), orientation)
+        pixels = _plain_jpeg(data, image)
+        if pixels is None:
+            with _decoding():
+                image.load()
+                pixels = np.asarray(_to_rgb(image))
+        return _upright(pixels, orientation)
+
+
+def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
+    """The same as a Pillow image, for those who draw or save it."""
+    from PIL import Image
+
+    return Image.fromarray(open_pixels(data, max_pixels_px=max_pixels_px))
 
 
 def fit_size(width_px: int, height_px: int, min_pixels_px: int, max_pixels_px: int) -> tuple[int, int]:
@@ -141,30 +155,50 @@ def num_image_tokens(width_px: int, height_px: int, min_pixels_px: int, max_pixe
     return (fitted_w // TOKEN_PX) * (fitted_h // TOKEN_PX)
 
 
-def to_uint8_patches(image: Image, min_pixels_px: int, max_pixels_px: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def to_uint8_patches(
+    pixels: NDArray[np.uint8], min_pixels_px: int, max_pixels_px: int
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Resize (bicubic) and cut: patches [N, 768] uint8 and their grid (grid_h, grid_w).
 
     Four times smaller than floats; the model normalises them on its device.
     """
-    fitted_w, fitted_h = fit_size(image.width, image.height, min_pixels_px, max_pixels_px)
+    height_px, width_px, _ = pixels.shape
+    fitted_w, fitted_h = fit_size(width_px, height_px, min_pixels_px, max_pixels_px)
     grid = fitted_h // PATCH_PX, fitted_w // PATCH_PX
-    return patches_on_grid(image, grid), grid
+    return patches_on_grid(pixels, grid), grid
 
 
-def patches_on_grid(image: Image, grid: tuple[int, int]) -> NDArray[np.uint8]:
-    """Patches [grid_h * grid_w, 768] uint8 of a picture resized (bicubic) to a grid that was chosen before."""
+def patches_on_grid(pixels: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """Patches [grid_h * grid_w, 768] uint8 of a picture resized (bicubic) to a grid that was chosen before.
+
+    Moved by lines of a patch, 16 bytes at a time, which halves the time of moving single bytes.
+    """
     import numpy as np
-    from PIL.Image import Resampling
 
     grid_h, grid_w = grid
-    pixels = np.asarray(image.resize((grid_w * PATCH_PX, grid_h * PATCH_PX), Resampling.BICUBIC), dtype=np.uint8)
-    cells = pixels.reshape(grid_h, PATCH_PX, grid_w, PATCH_PX, 3).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(cells).reshape(-1, PATCH_VALUES)
+    line = np.dtype((np.void, PATCH_PX))
+    patches = np.empty((grid_h, grid_w, NUM_CHANNELS, PATCH_PX), line)
+    for channel, plane in enumerate(_planes(pixels, grid_w * PATCH_PX, grid_h * PATCH_PX)):
+        patches[:, :, channel] = plane.view(line).reshape(grid_h, PATCH_PX, grid_w).transpose(0, 2, 1)
+    return patches.view(np.uint8).reshape(-1, PATCH_VALUES)
 
 
-def to_patches(image: Image, min_pixels_px: int, max_pixels_px: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+def _planes(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> Iterator[NDArray[np.uint8]]:
+    """The channels of a picture, [height, width] each, resized where it has another size."""
+    import numpy as np
+    from PIL import Image
+
+    if pixels.shape[:2] == (height_px, width_px):
+        return (np.ascontiguousarray(pixels[:, :, channel]) for channel in range(NUM_CHANNELS))
+    resized = Image.fromarray(pixels).resize((width_px, height_px), Image.Resampling.BICUBIC)
+    return (np.asarray(channel) for channel in resized.split())
+
+
+def to_patches(
+    pixels: NDArray[np.uint8], min_pixels_px: int, max_pixels_px: int
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
     """As `to_uint8_patches`, normalised by the ImageNet statistics: patches [N, 768] float32."""
-    patches, grid = to_uint8_patches(image, min_pixels_px, max_pixels_px)
+    patches, grid = to_uint8_patches(pixels, min_pixels_px, max_pixels_px)
     return normalise(patches), grid
 
 
@@ -224,19 +258,35 @@ def _oriented_size(image: Image) -> tuple[int, int]:
     return (height_px, width_px) if _orientation(image) >= 5 else (width_px, height_px)
 
 
-def _upright(image: Image, orientation: int) -> Image:
-    from PIL.Image import Transpose
+def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | None:
+    """The pixels of a JPEG in colour or grey, decoded in one go; None where Pillow is to decode, or to say why not.
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
+    The same decoder with the same settings, so the same pixels, without copies into Pillow's layout and out of it.
+    What it warns of (an early end, broken codes) is left to Pillow, and so is a header that the two read differently.
+    """
+    import simplejpeg
+
+    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return None
+    try:
+        height_px, width_px, _, _ = simplejpeg.decode_jpeg_header(data)
+        if (width_px, height_px) != image.size:
+            return None
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        return None
+    return pixels
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turned and mirrored as EXIF says: 5 to 8 exchange rows and columns, the others mirror one of them or both."""
+    import numpy as np
+
+    if orientation == 1:
+        return pixels
+    down, across = (-1 if orientation in mirrored else 1 for mirrored in ((3, 4, 6, 7), (2, 3, 7, 8)))
+    mirrored = pixels[::down, ::across]
+    return np.ascontiguousarray(mirrored.transpose(1, 0, 2) if orientation >= 5 else mirrored)
 
 
 def _to_rgb(image: Image) -> Image:

@@ -23,13 +23,13 @@ from pathlib import Path
 
 from neo_model.conversation import encode_prompt, load_tokenizer, special_ids
 from neo_model.generate import Prompt, generate
-from neo_model.pictures import open_picture, to_patches
+from neo_model.pictures import open_pixels, to_patches
 from neo_model.released import load_model
 
 folder = Path(".")
 model, tokenizer = load_model(folder), load_tokenizer(folder)
-image = open_picture(Path("picture.jpg").read_bytes(), max_pixels_px=100_000_000)
-patches, grid = to_patches(image, model.config.min_pixels_px, model.config.max_pixels_px)
+pixels = open_pixels(Path("picture.jpg").read_bytes(), max_pixels_px=100_000_000)
+patches, grid = to_patches(pixels, model.config.min_pixels_px, model.config.max_pixels_px)
 messages = [{"role": "user", "content": "<image>\\nWhat do you see?"}]
 token_ids = encode_prompt(tokenizer, messages, [grid[0] * grid[1] // 4]).token_ids
 prompt = Prompt(token_ids=token_ids, patches=[patches], grids=[grid])

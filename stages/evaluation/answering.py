@@ -104,13 +104,13 @@ def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
 
 def _patch_reader(pictures: PairReader, config: NeoConfig) -> Callable[[bytes], ImagePatches]:
     """Bytes that are damaged in the store stop the part, for the store is to be mended; all else is the question's."""
-    from neo_model.pictures import PictureError, open_picture, to_uint8_patches
+    from neo_model.pictures import PictureError, open_pixels, to_uint8_patches
 
     @lru_cache(maxsize=NUM_IMAGES_KEPT)
     def patches_of(image_id: bytes) -> ImagePatches:
         try:
-            image = open_picture(pictures.image(image_id), max_pixels_px=MAX_DECODED_PX)
-            return to_uint8_patches(image, config.min_pixels_px, config.max_pixels_px)
+            pixels = open_pixels(pictures.image(image_id), max_pixels_px=MAX_DECODED_PX)
+            return to_uint8_patches(pixels, config.min_pixels_px, config.max_pixels_px)
         except KeyError as error:
             raise UnusableImageError(QuestionTrouble.IMAGE_NOT_KEPT) from error
         except PictureError as error:

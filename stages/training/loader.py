@@ -15,7 +15,7 @@ import numpy as np
 from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
 from neo_model.config import PATCH_PX, NeoConfig
 from neo_model.flops import forward_flops
-from neo_model.pictures import PictureError, fit_size, open_picture, patches_on_grid
+from neo_model.pictures import PictureError, fit_size, open_pixels, patches_on_grid
 from neo_model.positions import image_spans
 from stages.contract import Rank, StageError
 from stages.kinds import Rows
@@ -217,20 +217,21 @@ def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.u
     for number, (data, recorded) in enumerate(zip(row.images, row.image_grids.tolist(), strict=True)):
         grid_h, grid_w = recorded
         try:
-            picture = open_picture(data, max_pixels_px=MAX_DECODED_PX)
-            largest_w, largest_h = fit_size(picture.width, picture.height, packed.min_pixels_px, packed.max_pixels_px)
+            pixels = open_pixels(data, max_pixels_px=MAX_DECODED_PX)
+            height_px, width_px, _ = pixels.shape
+            largest_w, largest_h = fit_size(width_px, height_px, packed.min_pixels_px, packed.max_pixels_px)
         except PictureError as error:
             raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
         # Packing gives a picture fewer tokens where its sample would not fit a row otherwise; never more, nor turned.
         is_larger = grid_h * PATCH_PX * grid_w * PATCH_PX > largest_h * largest_w
-        is_turned = (grid_h - grid_w) * (picture.height - picture.width) < 0
+        is_turned = (grid_h - grid_w) * (height_px - width_px) < 0
         if is_larger or is_turned:
             raise StageError(
-                f"picture {number} of {_described(row)} has {picture.width} x {picture.height} px and comes to at most "
+                f"picture {number} of {_described(row)} has {width_px} x {height_px} px and comes to at most "
                 f"{largest_h // PATCH_PX} x {largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it "
                 "was packed: pack the rows again"
             )
-        yield patches_on_grid(picture, (grid_h, grid_w))
+        yield patches_on_grid(pixels, (grid_h, grid_w))
 
 
 def _described(row: Row) -> str:

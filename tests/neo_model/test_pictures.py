@@ -16,10 +16,13 @@ from PIL import Image
 from neo_model.pictures import (
     PictureError,
     PictureTrouble,
+    _plain_jpeg,
     fit_size,
     normalise,
     num_image_tokens,
     open_picture,
+    open_pixels,
+    patches_on_grid,
     picture_facts,
     to_patches,
     to_uint8_patches,
@@ -59,7 +62,7 @@ def test_orientation_is_applied_and_known_beforehand(format_: str, orientation: 
     data = encoded(stored, format_, exif=exif, **options)
     facts = picture_facts(data)
     assert (facts.width_px, facts.height_px, facts.format) == (64, 32, format_)
-    shown = np.asarray(open_picture(data, max_pixels_px=LIMIT)).astype(int)
+    shown = open_pixels(data, max_pixels_px=LIMIT).astype(int)
     assert np.abs(shown - np.asarray(corners())).max() <= 2
 
 
@@ -114,7 +117,7 @@ def test_tokens_of_square_pictures(side: int, tokens: int) -> None:
 
 def test_patches_are_row_major_and_channels_first() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    patches, grid = to_uint8_patches(Image.fromarray(pixels), 1024, LIMIT)
+    patches, grid = to_uint8_patches(pixels, 1024, LIMIT)
     assert grid == (4, 6)
     for number, patch in enumerate(patches):
         top, left = 16 * (number // 6), 16 * (number % 6)
@@ -125,28 +128,36 @@ def test_resizing_is_bicubic() -> None:
     """A cubic kernel overshoots on both sides of an edge; nearest, box and linear ones do not."""
     pixels = np.full((32, 32, 3), 64, np.uint8)
     pixels[:, 16:] = 192
-    patches, grid = to_uint8_patches(Image.fromarray(pixels), 4096, LIMIT)
+    patches, grid = to_uint8_patches(pixels, 4096, LIMIT)
     assert grid == (4, 4)
     line = patches.reshape(4, 4, 3, 16, 16)[0, :, 0, 0].ravel()
     assert (line.min(), line.max()) == (55, 201)
     assert line[:16].tolist() == [64] * 16
 
 
+@pytest.mark.parametrize("size", [(96, 64), (70, 41), (500, 333)])
+def test_patches_are_cut_from_what_pillow_resizes(size: tuple[int, int]) -> None:
+    width_px, height_px = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height_px, width_px, 3)).astype(np.uint8)
+    resized = np.asarray(Image.fromarray(pixels).resize((96, 64), Image.Resampling.BICUBIC))
+    expected = resized.reshape(4, 16, 6, 16, 3).transpose(0, 2, 4, 1, 3).reshape(24, 768)
+    assert np.array_equal(patches_on_grid(pixels, (4, 6)), expected)
+
+
 def test_normalisation_is_imagenets() -> None:
-    image = Image.new("RGB", (32, 32), (255, 0, 128))
-    patches, _ = to_patches(image, 1024, LIMIT)
+    pixels = np.full((32, 32, 3), (255, 0, 128), np.uint8)
+    patches, _ = to_patches(pixels, 1024, LIMIT)
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225]
     assert np.allclose(patches.reshape(4, 3, 256).mean(axis=(0, 2)), expected, atol=1e-6)
     assert patches.dtype == np.float32
-    assert np.array_equal(normalise(to_uint8_patches(image, 1024, LIMIT)[0]), patches)
+    assert np.array_equal(normalise(to_uint8_patches(pixels, 1024, LIMIT)[0]), patches)
 
 
 def rgb_of(data: bytes) -> tuple[int, ...]:
+    pixels = open_pixels(data, max_pixels_px=LIMIT)
     image = open_picture(data, max_pixels_px=LIMIT)
-    assert image.mode == "RGB"
-    pixel = image.getpixel((0, 0))
-    assert isinstance(pixel, tuple)
-    return pixel
+    assert image.mode == "RGB" and np.array_equal(np.asarray(image), pixels)
+    return tuple(pixels[0, 0].tolist())
 
 
 def test_transparency_lies_over_the_contrasting_colour() -> None:
@@ -190,6 +201,33 @@ def test_cmyk_and_grey() -> None:
     assert rgb_of(encoded(Image.new("1", (8, 8), 1))) == (255,) * 3
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(64, 48), (97, 61), (16, 16), (7, 1), (1, 9)])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_quick_way_with_jpegs_gives_the_pixels_of_pillow(
+    mode: str, size: tuple[int, int], subsampling: str, progressive: bool
+) -> None:
+    width_px, height_px = size
+    noise = np.random.default_rng(0).integers(0, 256, (height_px // 3 + 1, width_px // 3 + 1, 3)).astype(np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    data = encoded(image, "JPEG", quality=90, subsampling=subsampling, progressive=progressive)
+    with Image.open(BytesIO(data)) as opened:
+        quick, expected = _plain_jpeg(data, opened), np.asarray(opened.convert("RGB"))
+    assert quick is not None
+    assert np.array_equal(quick, expected)
+    assert np.array_equal(open_pixels(memoryview(data), max_pixels_px=LIMIT), expected)
+
+
+def test_a_jpeg_that_warns_is_left_to_pillow() -> None:
+    """Broken codes in the middle: libjpeg warns and goes on, as it does in browsers and in the released code."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    data = bytearray(encoded(noise, "JPEG"))
+    data[len(data) // 2 : len(data) // 2 + 4] = b"\xff\xd9\xff\xd9"
+    with Image.open(BytesIO(data)) as opened:
+        assert _plain_jpeg(bytes(data), opened) is None
+
+
 def test_frames_are_counted_and_the_first_is_shown() -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
     for format_ in ("GIF", "WEBP", "PNG", "TIFF"):
@@ -201,7 +239,7 @@ def test_frames_are_counted_and_the_first_is_shown() -> None:
 
 def reason_of(data: bytes, max_pixels_px: int = LIMIT) -> PictureTrouble:
     with pytest.raises(PictureError) as caught:
-        open_picture(data, max_pixels_px=max_pixels_px)
+        open_pixels(data, max_pixels_px=max_pixels_px)
     return caught.value.reason
 
 
@@ -237,7 +275,7 @@ MAGICS = [b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @given(data=st.binary(max_size=200), magic=st.sampled_from(MAGICS))
 def test_nothing_but_a_picture_error_comes_out(data: bytes, magic: bytes) -> None:
-    for use in (picture_facts, lambda found: open_picture(found, max_pixels_px=4096)):
+    for use in (picture_facts, lambda found: open_pixels(found, max_pixels_px=4096)):
         try:
             use(magic + data)
         except PictureError as error:

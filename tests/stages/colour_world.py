@@ -182,11 +182,11 @@ def write_checkpoint(part: Part, draft: PartDraft, recipe: LearnRecipe) -> None:
 def training_document(tokenizer: Any, config: Any, seed: str, chance: random.Random) -> tuple[Any, Any]:
     from neo_model.batch import Document
     from neo_model.conversation import encode_conversation
-    from neo_model.pictures import open_picture, to_patches
+    from neo_model.pictures import open_pixels, to_patches
 
     shown, kind = picture(seed), chance.choice(list(QUESTIONS))
-    image = open_picture(shown.jpeg, max_pixels_px=10_000)
-    patches, grid = to_patches(image, config.min_pixels_px, config.max_pixels_px)
+    pixels = open_pixels(shown.jpeg, max_pixels_px=10_000)
+    patches, grid = to_patches(pixels, config.min_pixels_px, config.max_pixels_px)
     messages = conversation(seed, kind, QUESTIONS[kind], getattr(shown, kind))["messages"]
     encoded = encode_conversation(tokenizer, messages, [grid[0] * grid[1] // 4])
     return Document(token_ids=encoded.token_ids, supervised=encoded.supervised, grids=[grid]), patches
