@@ -41,6 +41,13 @@ class GangRank:
         self.next_checkpoint = 0 if found is None else int(found.part) + 1
         return found
 
+    @property
+    def allows_rollback(self) -> bool:
+        return self.making.allows_rollback
+
+    def roll_back(self, to: PartRecord, why: str) -> None:
+        self.making.roll_back(to, why)
+
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         self.making.fetch(record, folder, prefix)
 

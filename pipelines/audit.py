@@ -120,7 +120,7 @@ def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[_Complaint
         try:
             record = PartRecord.model_validate(store.read_json(record_key))
         except (TornRecordError, ValueError) as error:
-            yield _Complaint(record_key, f"is torn: {error}", "make_again")
+            yield _Complaint(record_key, f"is torn: {error}", "make_again", _named_checkpoint(record_key))
         else:
             for where, said in damaged_files(store, record):
                 yield _Complaint(where, said, "make_again", _named(record))
@@ -172,6 +172,12 @@ def _note(store: Store, key: str) -> dict[str, InputRecord] | None:
         return {name: InputRecord.model_validate(item) for name, item in store.read_json(key).items()}
     except (StoreError, ValueError, AttributeError):
         return None
+
+
+def _named_checkpoint(record_key: str) -> str:
+    """Of a checkpoint, which is moved aside only where that is asked for; '' of a part, which any run makes again."""
+    phase, _, name = record_key.rpartition("/records/")[2].partition("/")
+    return f"{phase}/{name.removesuffix('.json')}" if phase == STEPS_PHASE else ""
 
 
 def _named(part: PartRecord) -> str:

@@ -46,6 +46,8 @@ class Plan(_Frozen):
     decisions: tuple[Decision, ...]
     manifests: dict[str, ManifestHead]
     """By step, what is committed under its fingerprint now."""
+    allows_rollback: bool = False
+    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
 
     @property
     def to_make(self) -> tuple[str, ...]:

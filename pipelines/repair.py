@@ -79,14 +79,10 @@ def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
 
 
 def _checkpoints_from(store: Store, folder: str, damaged: int) -> list[str]:
-    """Keys of all checkpoints after the last whole one before the damaged, and of the marks that they were deleted:
-    training goes on from that one. The last first, so that those left have no gap."""
+    """Keys of all checkpoints behind the last whole one before the damaged: training goes on from that one."""
     making = Making(store=store, folder=folder, step="", attempt="")
     whole = [record for record in making.standing_checkpoints() if _is_whole(store, record, damaged)]
-    first = int(whole[-1].part) + 1 if whole else 0
-    numbers = range(making.num_checkpoints() - 1, first - 1, -1)
-    records = [record_key(folder, STEPS_PHASE, f"{number:06d}") for number in numbers]
-    return [key for record in records for key in (f"{record}.deleted", record)]
+    return making.keys_behind(whole[-1] if whole else None)
 
 
 def _is_whole(store: Store, record: PartRecord, damaged: int) -> bool:

@@ -216,6 +216,7 @@ def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepOrder]:
             run=run.name,
             attempt=f"{run.name}-{attempt}",
             provenance=_provenance(request, name),
+            allows_rollback=plan.allows_rollback,
             ended_attempts=ended,
         )
     return orders

@@ -119,7 +119,17 @@ class Rank(Protocol):
         """Whether the run was asked to stop: commit, then return. Only rank 0 hears of it; it never waits."""
 
     def latest(self) -> PartRecord | None:
-        """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`."""
+        """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`.
+
+        Raises `TornRecordError` where its record does not parse.
+        """
+
+    @property
+    def allows_rollback(self) -> bool:
+        """Whether training may go on from an earlier checkpoint where the newest is damaged."""
+
+    def roll_back(self, to: PartRecord, why: str) -> None:
+        """Move aside every checkpoint behind `to`, so that it is the last. On rank 0 only."""
 
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         """Bring the files of a committed checkpoint whose names begin with `prefix` into `folder`, verified."""

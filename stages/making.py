@@ -16,20 +16,22 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, mended_by, total
+from pydantic import ValidationError
+
+from stages.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
 from stages.claims import Claim
 from stages.contract import Part, PartWork, StageError, SupersededError
-from stages.damage import check_same_again
+from stages.damage import DAMAGED, check_same_again, note_repair
 from stages.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
 from stages.faults import fault_point
 from stages.phase_records import PhaseRecords, read_record, record_key
-from stages.store import Store, StoreError, first_missing
-from stages.store_errors import local_disk_errors
+from stages.store import Store, first_missing
+from stages.store_errors import DamagedFileError, TornRecordError, local_disk_errors
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 
@@ -49,6 +51,8 @@ class Making:
     """Under which it is made: asked before each commit. None where nobody else can make it."""
     is_repaired: bool = False
     """Whether damaged parts were moved aside: what is made in their place must be the same."""
+    allows_rollback: bool = False
+    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
 
     def open_phase(self, phase: str, parts: Sequence[Part], post: Post) -> PhaseRecords:
         """List the parts of a phase, create-exclusively; returns what is recorded of them.
@@ -119,17 +123,26 @@ class Making:
         return first_missing(lambda number: self.store.size_bytes(self._checkpoint_key(number)) is not None)
 
     def checkpoints(self) -> list[PartRecord]:
-        """The committed checkpoints in order."""
-        records = (self.record(STEPS_PHASE, _numbered(number)) for number in range(self.num_checkpoints()))
-        return [record for record in records if record is not None]
+        """The committed checkpoints in order, but for those whose records are torn."""
+        found = []
+        for number in range(self.num_checkpoints()):
+            with suppress(TornRecordError):
+                found.append(self._checkpoint(number))
+        return [record for record in found if record is not None]
 
     def latest_checkpoint(self) -> PartRecord | None:
-        """The last committed checkpoint, or None. A torn record is moved aside and the one before is taken."""
-        while number := self.num_checkpoints():
-            record = self.record(STEPS_PHASE, _numbered(number - 1))
-            if record is not None:
-                return record
-        return None
+        """The last committed checkpoint, or None. Raises `TornRecordError` where its record does not parse: nobody
+        goes back unasked."""
+        number = self.num_checkpoints()
+        return self._checkpoint(number - 1) if number else None
+
+    def _checkpoint(self, number: int) -> PartRecord | None:
+        key = self._checkpoint_key(number)
+        try:
+            raw = self.store.read_json(key)
+            return None if raw is None else PartRecord.model_validate(raw)
+        except ValidationError as error:
+            raise TornRecordError(f"{key} is no record of a checkpoint: {error}") from error
 
     def standing_checkpoints(self) -> list[PartRecord]:
         """The committed checkpoints whose files were not deleted since, in order."""
@@ -145,6 +158,23 @@ class Making:
         for entry in record.files:
             with fault_point("checkpoint.deleted", entry.key):
                 self.store.delete(entry.key)
+
+    def keys_behind(self, last: PartRecord | None) -> list[str]:
+        """Keys of the records of all checkpoints behind `last`, and of the marks that they were deleted; the last
+        first, so that whatever is left has no gap while they are moved."""
+        first = 0 if last is None else int(last.part) + 1
+        records = [self._checkpoint_key(number) for number in range(self.num_checkpoints() - 1, first - 1, -1)]
+        return [key for record in records for key in (f"{record}.deleted", record)]
+
+    def roll_back(self, to: PartRecord, why: str) -> None:
+        """Move aside the records of all checkpoints behind `to`, of which the last is damaged."""
+        self.check_claim()
+        keys = self.keys_behind(to)
+        note_repair(self.store, self.folder, {keys[1]: why})
+        for key in keys:
+            if self.store.size_bytes(key) is not None:
+                with fault_point("record.set_aside", key):
+                    self.store.set_aside(key, DAMAGED)
 
     def upload_checkpoint(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
         """Bring what one rank holds of a checkpoint, all files under `folder`, to a private place: nothing of it exists
@@ -212,7 +242,7 @@ class Making:
                     return
 
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
-        """Copy a record's files whose names begin with `prefix` into `folder`. Raises `StoreError` if damaged."""
+        """Copy a record's files whose names begin with `prefix` into `folder`. Raises `DamagedFileError`."""
         for entry in record.files:
             if entry.name.startswith(prefix):
                 target = folder / entry.name
@@ -225,9 +255,8 @@ class Making:
                     raise self._damaged(entry, f"is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
         shutil.rmtree(folder / ".fetched", ignore_errors=True)
 
-    def _damaged(self, entry: FileEntry, said: str) -> StoreError:
-        ref = self.folder.removeprefix("artifacts/")
-        return StoreError(f"{entry.key} {said}; {mended_by(ref)}, from the last whole checkpoint before it")
+    def _damaged(self, entry: FileEntry, said: str) -> DamagedFileError:
+        return DamagedFileError(f"{entry.key} {said}")
 
     def _upload(self, path: Path, name: str, place: str, point: str) -> FileEntry:
         key = f"{self.folder}/attempts/{self.attempt}/{place}/{name}"

@@ -58,6 +58,8 @@ class StepOrder:
     run: str
     attempt: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    allows_rollback: bool = False
+    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
     ended_attempts: frozenset[str] = frozenset()
     """Attempts of this run that are said to have ended: whatever they still hold is not waited for."""
 
@@ -74,7 +76,13 @@ class StepOrder:
 
     @property
     def making(self) -> Making:
-        return Making(store=self.store, folder=self.folder, step=self.step, attempt=self.attempt)
+        return Making(
+            store=self.store,
+            folder=self.folder,
+            step=self.step,
+            attempt=self.attempt,
+            allows_rollback=self.allows_rollback,
+        )
 
     @property
     def claimant(self) -> Claimant:

@@ -36,6 +36,10 @@ class TornRecordError(StoreError):
     """A record is there and does not parse: it was torn or edited. The only error that lets a record be moved aside."""
 
 
+class DamagedFileError(StoreError):
+    """A file is missing, or is not the one that was committed."""
+
+
 class CutShortError(StoreError):
     """An object ends before the bytes that were asked for."""
 

@@ -49,6 +49,12 @@ UseOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--use", metavar="STEP=FINGERPRINT", help="Take a committed artifact for a step; may be repeated."),
 ]
+RollbackOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-rollback", help="Where the newest checkpoint is damaged, let training go on from the one before it."
+    ),
+]
 
 
 class Answer:

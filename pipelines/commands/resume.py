@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.answer import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
+from pipelines.commands.answer import (
+    Answer,
+    JsonOption,
+    RollbackOption,
+    RunToPick,
+    SiteOption,
+    existing_store,
+    find_site,
+)
 from pipelines.commands.asking import Asked, requested
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
@@ -24,7 +32,12 @@ TakeOverOption = Annotated[
 
 
 def resume(
-    run: RunToPick = None, *, take_over: TakeOverOption = False, site: SiteOption = "", as_json: JsonOption = False
+    run: RunToPick = None,
+    *,
+    take_over: TakeOverOption = False,
+    allow_rollback: RollbackOption = False,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Go on with a run as it was frozen, whatever became of it.
 
@@ -50,7 +63,7 @@ def resume(
         _refuse_if_alive(found, answer)
     answer.say(plan_table(plan, graph=False), in_words(plan))
     answer.say(*_what_was_lost(found, plan), *_what_differs(found), "")
-    carry_on(plan, place, answer, again=f"neo resume {found.name}")
+    carry_on(plan, place, answer, again=f"neo resume {found.name}", allows_rollback=allow_rollback)
 
 
 def _refuse_if_alive(run: Run, answer: Answer) -> None:

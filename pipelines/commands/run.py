@@ -10,6 +10,7 @@ from pipelines.commands.answer import (
     JsonOption,
     OnlyOption,
     RecipeArgument,
+    RollbackOption,
     SetOption,
     SiteOption,
     UntilOption,
@@ -35,6 +36,7 @@ def run(
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
+    allow_rollback: RollbackOption = False,
     site: SiteOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -50,11 +52,12 @@ def run(
     if not plan.to_make:
         nothing_to_make(plan, place, answer)
     answer.say(plan_table(plan, graph=False), in_words(plan), "")
-    carry_on(plan, place, answer, again=plan.request.command)
+    carry_on(plan, place, answer, again=plan.request.command, allows_rollback=allow_rollback)
 
 
-def carry_on(plan: Plan, site: Site, answer: Answer, again: str) -> NoReturn:
+def carry_on(plan: Plan, site: Site, answer: Answer, *, again: str, allows_rollback: bool) -> NoReturn:
     """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
+    plan = plan.model_copy(update={"allows_rollback": allows_rollback})
     result = carry_out(plan, site, lambda board: Display(answer.console, board), machines())
     answer.say(*report(plan, result, site))
     then = look_closer(plan) if result.code == ExitCode.DONE else next_command(result, again)

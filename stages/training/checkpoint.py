@@ -22,13 +22,14 @@ from stages.artifact import PartRecord
 from stages.contract import Rank, StageError
 from stages.faults import fault_point
 from stages.kinds import MODEL_PREFIX, Rows
-from stages.store import StoreError
-from stages.training.agreement import exchange
+from stages.store_errors import DamagedFileError
+from stages.training.agreement import results_of_all
 from stages.training.committing import Committing, Files
 from stages.training.engine.engine import Engine
 from stages.training.engine.shards import FOLDER, shard_name
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, retired_steps
+from stages.training.rollback import go_back, newest
 from stages.training.skipped import SKIPPED_PHASE, lacked
 from stages.training.weights import WeightDigests
 
@@ -52,15 +53,20 @@ class Checkpoints:
     def restore(self) -> int:
         """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
 
-        Raises `StageError` where the checkpoint was trained on other rows or from other weights, or does not compute
-        what it did.
+        Raises `StageError` where the checkpoint was trained on other rows or from other weights, is damaged and nobody
+        asked to go back behind it, or does not compute what it did.
         """
-        record = self.rank.latest()
+        folder = self.rank.scratch / "restored"
+        record = newest(self.rank)
+        while record is not None:
+            self._check(record)
+            damage = self._fetch(record, folder)
+            if not damage:
+                break
+            go_back(self.rank, f"the checkpoint at step {record.facts['step']}", damage, behind=record)
+            record = newest(self.rank)
         if record is None:
             return 0
-        self._check(record)
-        folder = self.rank.scratch / "restored"
-        self._fetch(record, folder)
         self.engine.load(folder, record.facts["num_applied"])
         shutil.rmtree(folder)
         self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
@@ -144,17 +150,19 @@ class Checkpoints:
         if facts["frozen_digest"] != self.before.of_frozen:
             raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
 
-    def _fetch(self, record: PartRecord, folder: Path) -> None:
-        """Bring the files that this rank needs, verified; raises on every rank if one is damaged on any."""
+    def _fetch(self, record: PartRecord, folder: Path) -> str:
+        """Bring the files that this rank needs, verified; what is damaged of those of any rank, or ''. Collective."""
         alone = record.facts["layout"] == self._layout and self.rank.layout.zero_stage > 0
-        trouble = ""
-        try:
-            self.rank.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
-        except (StoreError, OSError) as error:
-            trouble = str(error)
-        found = [text for text in exchange(trouble) if text]
-        if found:
-            raise StageError(f"the checkpoint at step {record.facts['step']} cannot be read: {'; '.join(found)}")
+
+        def fetched() -> str:
+            try:
+                self.rank.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
+            except DamagedFileError as error:
+                return str(error)
+            return ""
+
+        damage = results_of_all(fetched, f"the checkpoint at step {record.facts['step']} cannot be read")
+        return "; ".join(sorted(filter(None, damage)))
 
 
 def _named(step: int) -> str:

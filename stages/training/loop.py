@@ -33,6 +33,7 @@ from stages.training.mending import Mending
 from stages.training.meter import Meter
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
+from stages.training.rollback import newest
 from stages.training.watchdog import Watchdog
 from stages.training.weights import weight_digests
 
@@ -56,7 +57,7 @@ def train(
     `InterruptedRunError` after a commit where the run was asked to stop, `StageError` where a loss or gradient is not
     finite, before that step is applied.
     """
-    latest = rank.latest()
+    latest = newest(rank)
     if latest is not None and latest.facts["step"] == recipe.num_steps:
         return
     model.backend = Backend(rank.layout.attention)

@@ -49,6 +49,7 @@ PLACES = {
         "stages/damage.py:put_back",
         "stages/phase_records.py:read_record",
         "stages/phase_records.py:_take_sheet",
+        "stages/making.py:roll_back",
         "stages/order.py:_committed",
         "stages/order.py:_settle_inputs",
         "pipelines/repair.py:_move_aside",

@@ -240,7 +240,7 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
             folder = rank.scratch / f"step-{step + 1}"
             (folder / "model").mkdir(parents=True)
             (folder / "model" / "weights.json").write_text(json.dumps({"step": step + 1}))
-            commit_together(rank, folder, step + 1, {})
+            commit_together(rank, folder, step + 1, {"allows_rollback": rank.allows_rollback})
             if step + 1 < recipe.num_steps and first_of(rank.should_stop()):
                 raise InterruptedRunError(f"stopped after step {step + 1}")
 

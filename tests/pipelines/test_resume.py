@@ -135,3 +135,16 @@ def test_a_recipe_that_the_code_no_longer_takes_is_refused_with_4(
     monkeypatch.setattr(neo_toys, "judge_toys", changed)
     said = site.neo("resume")
     assert said.code == 4 and "a recipe that stage judge_toys no longer takes (min_width_px" in said.err
+
+
+def test_going_back_behind_a_damaged_checkpoint_is_allowed_for_one_command(site: NeoSite) -> None:
+    """Each command fails at step 3, after the checkpoint of step 2, which says what the ranks were allowed."""
+    assert site.neo("run", f"{TOYS}:broken", "--allow-rollback").code == 1
+    (record,) = site.folder.glob("store/artifacts/train_toy/*/records/steps/*.json")
+    assert json.loads(record.read_text())["facts"]["allows_rollback"] is True
+    record.unlink()
+    assert site.neo("resume").code == 1
+    assert json.loads(record.read_text())["facts"]["allows_rollback"] is False
+    record.unlink()
+    assert site.neo("resume", "--allow-rollback").code == 1
+    assert json.loads(record.read_text())["facts"]["allows_rollback"] is True

@@ -199,6 +199,7 @@ class SmallWorld:
     scratch: Path
     events: list[Event] = field(default_factory=list)
     num_attempts: int = 0
+    allows_rollback: bool = False
 
     def make(
         self, step: Step[Any], layout: GangLayout | None = None, trouble: Callable[[Rank], None] | None = None
@@ -241,6 +242,7 @@ class SmallWorld:
             store=self.store,
             run="run",
             attempt=f"run-{self.num_attempts}",
+            allows_rollback=self.allows_rollback,
         )
 
 
