@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from cluster.reach import PORTS, look_for
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import AttemptOutcome, Run, all_runs
-from pipelines.tracking import ENVIRONMENT, Tracker, refuses_for_good
+from pipelines.tracking import ENVIRONMENT, Tracker, is_refusal
 from stages.artifact import read_head
 from stages.events import StepEnded
 from stages.faults import fault_point
@@ -29,6 +30,7 @@ PATIENCE_SECONDS = 60.0
 """How long the end of a command waits for a tracker that answers."""
 MAX_PROBLEM_CHARACTERS = 120
 KNOCK_SECONDS = 2.0
+PAUSES_BEFORE_REFUSAL_SECONDS = (0.5, 2.0)
 RUNS_AT_A_TIME = 16
 """Runs looked at together: each costs a few round trips to the store, and a store keeps runs for years."""
 
@@ -115,20 +117,37 @@ def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
     One that the tracker will never take must not keep those after it waiting: it is marked with the reason, which is
     returned; '' where it was taken.
     """
-    message, refusal = outbox.read(key), ""
+    message = outbox.read(key)
     with fault_point("tracker.op_sent", key):
-        try:
-            tracker.deliver(run, message)
-        except Exception as error:
-            if not refuses_for_good(error):
-                raise
-            refusal = f"it refused {key} for good: {_in_short(error)}"
+        refusal = _deliver(tracker, run, message)
+    refusal = f"it refused {key} for good: {refusal}" if refusal else ""
     outbox.mark_sent(key, refusal)
     return refusal
 
 
+def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
+    """Deliver one message; returns why the tracker refuses it for good, or ''.
+
+    Another command may have changed the pages since they were looked for: a refusal counts once it has been repeated
+    with all forgotten that was known of them.
+    """
+    refusal = ""
+    for pause_seconds in (0.0, *PAUSES_BEFORE_REFUSAL_SECONDS):
+        time.sleep(pause_seconds)
+        try:
+            tracker.deliver(run, message)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            refusal = _in_short(error)
+            tracker.forget_pages()
+        else:
+            return ""
+    return refusal
+
+
 def _in_short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS]
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS].rstrip(".")
 
 
 def knock(uri: str) -> None:

@@ -54,8 +54,8 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     if result.num_undelivered:
         why = f" ({result.tracker_problem})" if result.tracker_problem else ""
         yield (
-            f"MLflow at {masked(site.mlflow)} has not taken everything{why}: {result.num_undelivered} messages wait "
-            "in the store and go out with the next command."
+            f"MLflow at {masked(site.mlflow)} has not taken everything{why}: what waits in the store "
+            f"({result.num_undelivered} messages) goes out with the next command."
         )
     elif result.tracker_problem:
         yield f"MLflow at {masked(site.mlflow)} does not show everything: {result.tracker_problem}."

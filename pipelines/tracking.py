@@ -26,7 +26,7 @@ A message that failed is delivered again later, and then looks for what is there
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open on runs and models, not on traces of language models."""
 REFUSALS = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE"}
-"""MLflow's words for what is wrong with a request itself, and stays wrong however often it is sent."""
+"""MLflow's words for what is wrong with a request itself."""
 
 
 class Tracker:
@@ -55,6 +55,11 @@ class Tracker:
             case "attempt_ended":
                 page.end(message)
 
+    def forget_pages(self) -> None:
+        """Look for everything anew from now on."""
+        self._experiments.clear()
+        self._pages.clear()
+
     def try_writing(self) -> None:
         """Write something and take it back: an experiment that stays deleted. Raises whatever MLflow raises."""
         tried = self.experiment("neo-doctor")
@@ -81,6 +86,6 @@ class Tracker:
         return None if path is None else (path.parent / "mlflow-files" / experiment).as_uri()
 
 
-def refuses_for_good(error: Exception) -> bool:
-    """Whether MLflow will never take what it answered with this error."""
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow finds fault with what it was asked, not with itself."""
     return getattr(error, "error_code", "") in REFUSALS

@@ -10,6 +10,7 @@ import pytest
 from pipelines.courier import Courier, knock
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import all_runs
+from pipelines.tracking import Tracker
 from stages.events import NumbersReported
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.pages_dump import pages_dump
@@ -121,6 +122,24 @@ def test_a_message_that_is_refused_for_good_keeps_none_waiting_and_says_why(trac
     assert refused in courier.problem
     assert b"exceeds the maximum length" in run.store.read(f"{refused}.sent")
     assert runs_of(tracked, "scored")["evaluate"].data.metrics["loss _nats__"] == 2.0
+
+
+def test_a_page_that_another_command_put_away_is_looked_for_again(tracked: NeoSite) -> None:
+    tracked.neo("run", SCORED)
+    (run,) = all_runs(tracked.store)
+    outbox = Outbox(run.store, run.name)
+    courier = Courier(uri(tracked), [run])
+
+    def report(number: float) -> Message:
+        return Message(kind="events", attempt=1, events=(NumbersReported(step="evaluate", numbers={"told": number}),))
+
+    outbox.append(report(1.0))
+    wait_until(lambda: not outbox.num_pending())
+    client(tracked).delete_run(runs_of(tracked, "scored")["evaluate"].info.run_id)
+    Tracker(uri(tracked)).deliver(run, report(2.0))
+    outbox.append(report(3.0))
+    assert courier.close() == 0 and courier.problem == ""
+    assert runs_of(tracked, "scored")["evaluate"].data.metrics["told"] == 3.0
 
 
 def test_a_server_that_is_away_costs_no_step_and_is_told_later(tracked: NeoSite) -> None:
