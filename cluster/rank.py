@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, Post
+from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
 from stages.making import Making
 
 
@@ -32,6 +32,10 @@ class GangRank:
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
+
+    def keep_picture(self, name: str, png: bytes, at_step: int) -> None:
+        key = self.making.keep_picture(f"{name}-{at_step:08d}", png)
+        self.post(PictureKept(step=self.making.step, name=name, key=key, at_step=at_step))
 
     def should_stop(self) -> bool:
         return self.rank == 0 and self.stop_asked()

@@ -40,7 +40,7 @@ class Prompt:
     """(grid_h, grid_w) in patches of each image."""
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not `inference_mode`: what ZeRO-3 gathers meanwhile is trained on afterwards
 def generate(
     model: NeoModel,
     prompts: Sequence[Prompt],

@@ -20,6 +20,8 @@ from stages.training.order import spans, steps_of_row
 if TYPE_CHECKING:
     import pyarrow as pa
 
+EXAMINED_ON = "heldout_rows"
+"""The input of a training stage that it never trains on."""
 MAX_LISTED = 8
 
 
@@ -178,14 +180,17 @@ def _in_rows(rows: Artifact, inputs: Mapping[str, Held]) -> Traced:
 
 def _in_weights(made: Artifact, inputs: Mapping[str, Held]) -> Traced:
     """Training reads rows at steps; whatever else is made of weights that saw the URL saw it with them."""
-    steps = sorted(step for name, held in inputs.items() if held.rows for step in _steps(made, name, held.rows))
+    trained_on = {name: held.rows for name, held in inputs.items() if held.rows and name != EXAMINED_ON}
+    steps = sorted(step for name, rows in trained_on.items() for step in _steps(made, name, rows))
     before = next((held.seen_by for held in inputs.values() if held.seen_by), "")
     own = f"{step_name(made.manifest)} ({made.manifest.stage}/{made.short})"
     said = []
     if steps:
         said.append(f"{_some(steps, 'step')} of {made.manifest.recipe['num_steps']} took it")
-    elif any(held.rows for held in inputs.values()):
+    elif trained_on:
         said.append("its rows were packed, but no step had come to them")
+    if EXAMINED_ON in inputs and inputs[EXAMINED_ON].rows:
+        said.append("it was examined on, and not trained on")
     if before:
         said.append(f"made of what saw it: {before}")
     asked = [name for name, held in inputs.items() if held.sample_ids]

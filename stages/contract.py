@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.artifact import FileEntry, ItemBalance, PartRecord
-from stages.events import Event, Noticed, NumbersReported, Post
+from stages.events import Event, Noticed, NumbersReported, PictureKept, Post
 
 __all__ = [
     "Event",
@@ -27,6 +27,7 @@ __all__ = [
     "PartDraft",
     "PartRecord",
     "PartWork",
+    "PictureKept",
     "Post",
     "Rank",
     "Recipe",
@@ -114,6 +115,9 @@ class Rank(Protocol):
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         """Post numbers for people to watch. Opens no socket to a tracker and does not wait."""
+
+    def keep_picture(self, name: str, png: bytes, at_step: int) -> None:
+        """Keep a picture for people to watch beside the numbers; `name` is the same for all of a kind."""
 
     def should_stop(self) -> bool:
         """Whether the run was asked to stop: commit, then return. Only rank 0 hears of it; it never waits."""

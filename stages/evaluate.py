@@ -79,7 +79,7 @@ def answer_together(
     blind = [None if others is None else examinee.prompt(question, others) for question, others in asked]
     said = examinee.answers([*sighted, *blind])
     return [
-        answered(question, _urls(pictures, question), answer, others or (), blind_answer)
+        answered(question, urls_of(pictures, question), answer, others or (), blind_answer)
         for (question, others), answer, blind_answer in zip(asked, said[: len(asked)], said[len(asked) :], strict=True)
     ]
 
@@ -95,7 +95,7 @@ def evaluate_part(
     balance = balance_of(table)
     numbers = metrics(scored(answers), num_failed=balance.num_failed)
     pictures = pictures_of(questions)
-    cards = [_card(answer, pictures) for answer in shown(answers, recipe.num_cards)]
+    cards = [card_of(answer, pictures) for answer in shown(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, part.task["title"]))
     draft.path(METRICS_FILE).write_text(json.dumps(numbers, indent=2) + "\n")
     write_table(table, draft.path(ANSWERS_FILE))
@@ -122,7 +122,8 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     ctx.report(record.facts["metrics"])
 
 
-def _urls(pictures: PairReader, question: Question) -> list[str | None]:
+def urls_of(pictures: PairReader, question: Question) -> list[str | None]:
+    """Where the images of a question came from; None for one that is not among the pictures."""
     found: list[str | None] = []
     for image_id in question.image_ids:
         try:
@@ -132,7 +133,8 @@ def _urls(pictures: PairReader, question: Question) -> list[str | None]:
     return found
 
 
-def _card(answer: Answer, pictures: PairReader) -> Card:
+def card_of(answer: Answer, pictures: PairReader) -> Card:
+    """How an answer is shown."""
     return Card(
         images=tuple(pictures.image(image_id) for image_id in answer.image_ids),
         kind=answer.kind,

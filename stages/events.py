@@ -73,6 +73,16 @@ class NumbersReported(_Event):
     at_step: int | None = None
 
 
+class PictureKept(_Event):
+    """A picture for people lies in the store, such as answers after some steps of training."""
+
+    event: Literal["picture"] = "picture"
+    name: str
+    """`answers`: the same for all of a kind."""
+    key: str
+    at_step: int
+
+
 class CheckpointCommitted(_Event):
     event: Literal["checkpoint"] = "checkpoint"
     at_step: int
@@ -102,6 +112,7 @@ Event: TypeAlias = Annotated[
     | PartProgress
     | PartRecorded
     | NumbersReported
+    | PictureKept
     | CheckpointCommitted
     | Noticed
     | StepEnded,

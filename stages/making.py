@@ -241,6 +241,14 @@ class Making:
                 if self.store.create(key, text.encode()):
                     return
 
+    def keep_picture(self, name: str, png: bytes) -> str:
+        """Keep a picture for people beside this attempt's logs; returns its key. Made again, it is the same."""
+        run, _, number = self.attempt.rpartition("-")
+        key = f"runs/{run}/pictures/{number}/{self.step}.{name}.png"
+        with fault_point("log.kept", key):
+            self.store.create(key, png)
+        return key
+
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         """Copy a record's files whose names begin with `prefix` into `folder`. Raises `DamagedFileError`."""
         for entry in record.files:

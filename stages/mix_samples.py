@@ -63,6 +63,8 @@ class MixRecipe(Recipe):
     """Samples in the whole draw; None draws until a source has been passed over `max_epochs` times."""
     max_epochs: dict[SourceName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How many times a source may be passed over, 1 where it is not named. A draw that needs more is refused."""
+    purpose: Literal["train", "examine"] = "train"
+    """What the draw is for. Held-out splits are drawn from to examine alone; no stage trains on such rows."""
     seed: int = 0
     """Names the order of the draw and the samples of a part-used source."""
     bytes_per_token: float = Field(default=4.0, gt=0)
@@ -286,10 +288,11 @@ def _check(
                 raise StageError(
                     f"{role} {name!r} ({artifact!r}) holds no kept sample; see why: neo show {artifact.short}"
                 )
-    for name, artifact in sources.items():
+    for name, artifact in sources.items() if recipe.purpose == "train" else ():
         for manifest in ancestry(artifact):
             if manifest.recipe.get("split") == "heldout":
                 raise StageError(
                     f"source {name!r} ({artifact!r}) comes from the held-out split, by {manifest.stage}: "
-                    "what a model is examined on may not be trained on; bind a source of the training split"
+                    "what a model is examined on may not be trained on; bind a source of the training split, "
+                    "or say purpose='examine'"
                 )

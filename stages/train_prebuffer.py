@@ -1,6 +1,7 @@
 """Train what a language model lacks to see: patch embedding, pre-Buffer, and height/width queries and keys.
 
 Reads  Rows (several, in the order of training), BaseLlm
+       Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
 Makes  PreBuffer   the last checkpoint: model/prebuffer.safetensors, model/prebuffer.json
 
 The language model is frozen: embedding, head and all inherited layers are bit-identical at the end, which the last
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from stages.contract import Rank, StageContext
-from stages.kinds import BaseLlm, PreBuffer, Rows
+from stages.kinds import BaseLlm, Conversations, PreBuffer, Rows
 from stages.step import stage
+from stages.training.examining import Examination
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -95,15 +97,29 @@ def write_prebuffer(folder: Path, parameters: Iterable[tuple[str, Tensor]], conf
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
 
 
-def train_rank(rank: Rank, recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm) -> None:
+def train_rank(
+    rank: Rank, recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm, examination: Examination
+) -> None:
     """What every rank does."""
     from stages.training.loop import train
 
-    model = untrained_model(llm.place(rank.scratch / "llm"), recipe)
-    train(rank, recipe, rows, model, partial(write_prebuffer, llm=llm))
+    folder = llm.place(rank.scratch / "llm")
+    model = untrained_model(folder, recipe)
+    examiner = examination.examiner(rank, recipe, rows, model.config, folder)
+    train(rank, recipe, rows, model, partial(write_prebuffer, llm=llm), after_step=examiner)
 
 
 @stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer)
-def train_prebuffer(recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm, *, ctx: StageContext) -> None:
+def train_prebuffer(
+    recipe: TrainPrebufferRecipe,
+    rows: Sequence[Rows],
+    llm: BaseLlm,
+    heldout_rows: Rows | None,
+    questions: Conversations | None,
+    *,
+    ctx: StageContext,
+) -> None:
     recipe.check_num_rows(len(rows))
-    ctx.gang(partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm))
+    examination = Examination(heldout_rows, questions)
+    examination.check(rows)
+    ctx.gang(partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, examination=examination))

@@ -1,6 +1,7 @@
 """Train a whole NEO: every parameter, from a merged or an earlier checkpoint.
 
 Reads  Checkpoint, Rows (several, in the order of training)
+       Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
 Makes  Checkpoint   the last checkpoint: model/ in the released layout, tokenizer and settings of the one read
 """
 
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.contract import Rank, StageContext
-from stages.kinds import Checkpoint, Rows
+from stages.kinds import Checkpoint, Conversations, Rows
 from stages.step import stage
+from stages.training.examining import Examination
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -42,16 +44,30 @@ def write_checkpoint(
     write_released(folder, config, {name: value.cpu().clone() for name, value in parameters}, sidecars)
 
 
-def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows]) -> None:
+def tune_rank(
+    rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], examination: Examination
+) -> None:
     """What every rank does."""
     from neo_model.released import load_model, read_sidecars
     from stages.training.loop import train
 
     folder = start.place(rank.scratch / "start")
-    train(rank, recipe, rows, load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder)))
+    model, write_model = load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder))
+    examiner = examination.examiner(rank, recipe, rows, model.config, folder)
+    train(rank, recipe, rows, model, write_model, after_step=examiner)
 
 
 @stage(number=1, recipe=TuneRecipe, makes=Checkpoint)
-def tune_end_to_end(recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], *, ctx: StageContext) -> None:
+def tune_end_to_end(
+    recipe: TuneRecipe,
+    start: Checkpoint,
+    rows: Sequence[Rows],
+    heldout_rows: Rows | None,
+    questions: Conversations | None,
+    *,
+    ctx: StageContext,
+) -> None:
     recipe.check_num_rows(len(rows))
-    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows)))
+    examination = Examination(heldout_rows, questions)
+    examination.check(rows)
+    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), examination=examination))

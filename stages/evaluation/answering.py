@@ -96,14 +96,15 @@ def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
     return Examinee(
         model=model.to("cuda" if torch.cuda.is_available() else "cpu"),
         tokenizer=load_tokenizer(folder, vocab_size=model.config.vocab_size),
-        patches_of=_patch_reader(pictures, model.config),
+        patches_of=patch_reader(pictures, model.config),
         max_prompt_tokens=max_prompt_tokens,
         max_new_tokens=max_new_tokens,
     )
 
 
-def _patch_reader(pictures: PairReader, config: NeoConfig) -> Callable[[bytes], ImagePatches]:
-    """Bytes that are damaged in the store stop the part, for the store is to be mended; all else is the question's."""
+def patch_reader(pictures: PairReader, config: NeoConfig) -> Callable[[bytes], ImagePatches]:
+    """What reads the patches of images by id. Bytes that are damaged in the store stop the part, for the store is to be
+    mended; all else is the question's."""
     from neo_model.pictures import PictureError, open_pixels, to_uint8_patches
 
     @lru_cache(maxsize=NUM_IMAGES_KEPT)

@@ -6,10 +6,10 @@ Owns its columns, what is scored of it, and which answers are shown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stages.evaluation.questions import Question, QuestionTrouble
 from stages.evaluation.scoring import Scored, is_correct
@@ -17,6 +17,9 @@ from stages.tables import Verdict, sample_id_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+KindT = TypeVar("KindT", "Answer", Question)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +111,12 @@ def scored(answers: Sequence[Answer]) -> list[Scored]:
 
 def shown(answers: Sequence[Answer], num_shown: int) -> list[Answer]:
     """Answers to look at: each kind in turn, within a kind by sample id, which is as good as by lot."""
-    by_kind: dict[str, list[Answer]] = defaultdict(list)
-    for answer in sorted(answers, key=lambda answer: (answer.kind, answer.sample_id)):
-        if answer.correct is not None:
-            by_kind[answer.kind].append(answer)
-    in_turn = chain.from_iterable(zip_longest(*by_kind.values()))
-    return [answer for answer in in_turn if answer is not None][:num_shown]
+    return in_turn([answer for answer in answers if answer.correct is not None])[:num_shown]
+
+
+def in_turn(things: Iterable[KindT]) -> list[KindT]:
+    """Of each kind one in turn, within a kind by sample id."""
+    by_kind: dict[str, list[KindT]] = defaultdict(list)
+    for thing in sorted(things, key=lambda thing: (thing.kind, thing.sample_id)):
+        by_kind[thing.kind].append(thing)
+    return [thing for thing in chain.from_iterable(zip_longest(*by_kind.values())) if thing is not None]

@@ -27,8 +27,9 @@ from stages.training.agreement import results_of_all
 from stages.training.committing import Committing, Files
 from stages.training.engine.engine import Engine
 from stages.training.engine.shards import FOLDER, shard_name
+from stages.training.examining import HELDOUT_LOSS
 from stages.training.probe import Probe
-from stages.training.recipe import TrainRecipe, retired_steps
+from stages.training.recipe import TrainRecipe, best_step, retired_steps
 from stages.training.rollback import go_back, newest
 from stages.training.skipped import SKIPPED_PHASE, lacked
 from stages.training.weights import WeightDigests
@@ -72,8 +73,11 @@ class Checkpoints:
         self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
         return int(record.facts["step"])
 
-    def begin(self, step: int) -> None:
-        """Let the state after `step` steps be committed while training goes on, once the one before is. Collective."""
+    def begin(self, step: int, found: Mapping[str, Any]) -> None:
+        """Let the state after `step` steps be committed while training goes on, once the one before is. Collective.
+
+        `found` is what was found out about that state, such as its loss on held-out rows.
+        """
         self.committing.finish()
         state = self.engine.snapshot()
         facts = {
@@ -81,6 +85,7 @@ class Checkpoints:
             "layout": self._layout,
             "frozen_digest": self.before.of_frozen,
             "probe_loss": self.probe.loss(),
+            **found,
         }
 
         def upload() -> Files:
@@ -104,10 +109,18 @@ class Checkpoints:
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
+        said = {**facts, **self._best(step, facts)}
         self.committing.begin(
-            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, facts)
+            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, said)
         )
         self.committing.finish()
+
+    def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
+        losses = {int(record.facts["step"]): record.facts.get(HELDOUT_LOSS) for record in self.rank.standing()}
+        losses[step] = facts.get(HELDOUT_LOSS)
+        best = best_step(losses)
+        return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
 
     def _upload(self, folder: Path, step: int) -> Files:
         files = self.rank.upload(folder, step)
@@ -119,7 +132,8 @@ class Checkpoints:
 
     def _delete_old(self) -> None:
         standing = {int(record.facts["step"]): record for record in self.rank.standing()}
-        for step in retired_steps(sorted(standing), self.recipe):
+        losses = {step: record.facts.get(HELDOUT_LOSS) for step, record in standing.items()}
+        for step in retired_steps(losses, self.recipe):
             self.rank.delete(standing[step])
 
     @property

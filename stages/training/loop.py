@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 
@@ -38,8 +38,9 @@ from stages.training.watchdog import Watchdog
 from stages.training.weights import weight_digests
 
 REPORT_EVERY_STEPS: Final = 10
-AfterStep: TypeAlias = Callable[[int, Engine], None]
-"""Called on every rank with the number of steps done and the engine, before the step's checkpoint is taken."""
+AfterStep: TypeAlias = Callable[[int, Engine], Mapping[str, Any]]
+"""Called on every rank with the number of steps done and the engine, before the step's checkpoint is taken; returns
+what its record is to say."""
 
 
 def train(
@@ -49,7 +50,7 @@ def train(
     model: NeoModel,
     write_model: WriteModel,
     *,
-    after_step: AfterStep = lambda _num_done, _engine: None,
+    after_step: AfterStep = lambda _num_done, _engine: {},
 ) -> None:
     """Train the parameters of `model` that ask for a gradient, and commit the result with `write_model`.
 
@@ -75,35 +76,37 @@ def train(
         with reading as loaded, Watchdog(rank) as watchdog:
             loop = Loop(rank, recipe, engine, loader, loaded, mending, committing)
             try:
-                _take_all(loop, steps, checkpoints, watchdog, after_step)
+                found = _take_all(loop, steps, checkpoints, watchdog, after_step)
             except SharedError:
                 committing.finish()  # what was complete before stands, all the same
                 raise
         after = weight_digests(engine.parameters(), trainable)
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
-        checkpoints.commit_model(recipe.num_steps, write_model, config, before.compare(after))
+        checkpoints.commit_model(recipe.num_steps, write_model, config, {**before.compare(after), **found})
 
 
 def _take_all(
     loop: Loop, steps: Iterable[int], checkpoints: Checkpoints, watchdog: Watchdog, after_step: AfterStep
-) -> None:
-    """All steps but for the commit after the last."""
-    recipe = loop.recipe
+) -> Mapping[str, Any]:
+    """All steps but for the commit after the last; returns what was found out after that."""
+    recipe, found = loop.recipe, dict[str, Any]()
     for step in steps:
         watchdog.alive()
         stop = loop.take(step)
         num_done = step + 1
-        after_step(num_done, loop.engine)
+        with loop.meter.pause():
+            found = dict(after_step(num_done, loop.engine))
         if num_done == recipe.num_steps:
-            return
+            break
         if stop or num_done % recipe.checkpoint_every_steps == 0:
-            checkpoints.begin(num_done)
+            checkpoints.begin(num_done, found)
         if stop:
             loop.committing.finish()
             raise InterruptedRunError(
                 f"training stopped after step {num_done} of {recipe.num_steps}, as asked, and committed it; "
                 "run again to go on"
             )
+    return found
 
 
 @dataclass

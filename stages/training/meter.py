@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
@@ -35,6 +36,13 @@ class Meter:
     def saw(self, micro_batch: MicroBatch, sums: LossSum, weight: float) -> None:
         """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
         self._seen.append((micro_batch.without_pixels(), sums, weight))
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What is done meanwhile is no training, and its time is left out."""
+        began = time.monotonic()
+        yield
+        self._began += time.monotonic() - began
 
     def end_step(self, num_tokens: int, num_places: int, imbalance: float) -> None:
         """A step is done: its tokens on all ranks, how many its rows could have held, how unequal the ranks' were."""
@@ -73,15 +81,15 @@ class Meter:
         mine = sum(float(sums.loss) / weight for _, sums, weight in self._seen)
         sources: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         for micro_batch, sums, _ in self._seen:
-            _add(sources, _by_source(micro_batch, sums.entropies))
+            add(sources, by_source(micro_batch, sums.entropies))
         loss, totals = 0.0, dict[str, tuple[float, float]]()
         for theirs, their_sources in exchange((mine, dict(sources))):
             loss += theirs
-            _add(totals, their_sources)
+            add(totals, their_sources)
         return loss, {source: total / weight for source, (total, weight) in sorted(totals.items()) if weight > 0}
 
 
-def _by_source(micro_batch: MicroBatch, entropies: torch.Tensor) -> dict[str, tuple[float, float]]:
+def by_source(micro_batch: MicroBatch, entropies: torch.Tensor) -> dict[str, tuple[float, float]]:
     """Weighted loss and weight of each source in a micro-batch; entropies [S] at its supervised positions."""
     batch = micro_batch.batch
     names = sorted(set(micro_batch.sources))
@@ -94,7 +102,8 @@ def _by_source(micro_batch: MicroBatch, entropies: torch.Tensor) -> dict[str, tu
     return {name: (float(total), float(weight)) for name, (total, weight) in zip(names, sums, strict=True)}
 
 
-def _add(totals: dict[str, tuple[float, float]], more: Mapping[str, tuple[float, float]]) -> None:
+def add(totals: dict[str, tuple[float, float]], more: Mapping[str, tuple[float, float]]) -> None:
+    """Add losses and weights, source by source."""
     for source, (total, weight) in more.items():
         before = totals.get(source, (0.0, 0.0))
         totals[source] = before[0] + total, before[1] + weight

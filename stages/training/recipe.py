@@ -8,6 +8,7 @@ rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -60,14 +61,34 @@ class TrainRecipe(Recipe):
     keep_every_steps: int | None = Field(default=None, ge=1)
     """Checkpoints at multiples of this many steps are kept for good."""
 
+    examine_every_steps: int | None = Field(default=None, ge=1)
+    """Steps between examinations on held-out rows and questions, where any are bound; a multiple of
+    `checkpoint_every_steps`, so that the best is a checkpoint. None examines at every checkpoint."""
+    num_heldout_rows: int = Field(default=64, ge=1)
+    """How many of the held-out rows the loss is taken on: the first ones, which are in no order."""
+    num_answers: int = Field(default=10, ge=0)
+    """How many held-out questions are answered in an examination, each kind in turn."""
+    max_answer_tokens: int = Field(default=32, ge=1)
+    """Longest of these answers, in tokens."""
+
     @model_validator(mode="after")
     def _check_steps(self) -> TrainRecipe:
         edges = [0, *self.until_steps, self.num_steps]
         if any(first >= until for first, until in pairwise(edges)):
             raise ValueError(f"until_steps = {self.until_steps} must rise strictly between 0 and {self.num_steps}")
+        if self.examine_every_steps is not None and self.examine_every_steps % self.checkpoint_every_steps:
+            raise ValueError(
+                f"examine_every_steps = {self.examine_every_steps} must be a multiple of checkpoint_every_steps = "
+                f"{self.checkpoint_every_steps}"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {self.betas} must lie in 0 <= beta < 1")
         return self
+
+    def is_examined(self, num_done: int) -> bool:
+        """Whether training is examined after so many steps: the last among them."""
+        every = self.examine_every_steps or self.checkpoint_every_steps
+        return num_done % every == 0 or num_done == self.num_steps
 
     def check_num_rows(self, num_rows: int) -> None:
         """Raise `StageError` unless so many Rows fit `until_steps`."""
@@ -90,8 +111,15 @@ def learning_rate(step: int, recipe: TrainRecipe) -> float:
     return recipe.peak_learning_rate * (recipe.floor_ratio + (1 - recipe.floor_ratio) * cosine)
 
 
-def retired_steps(committed: list[int], recipe: TrainRecipe) -> list[int]:
-    """Which of the committed checkpoints, given by their steps in order, the recipe no longer keeps."""
-    every = recipe.keep_every_steps
-    old = committed[: -recipe.keep_last_checkpoints]
-    return [step for step in old if every is None or step % every != 0]
+def retired_steps(committed: Mapping[int, float | None], recipe: TrainRecipe) -> list[int]:
+    """Which of the committed checkpoints, given by step with the held-out loss of those that were examined, the recipe
+    no longer keeps. The best is never among them."""
+    every, best = recipe.keep_every_steps, best_step(committed)
+    old = sorted(committed)[: -recipe.keep_last_checkpoints]
+    return [step for step in old if step != best and (every is None or step % every != 0)]
+
+
+def best_step(losses: Mapping[int, float | None]) -> int | None:
+    """The step with the least held-out loss, the earliest of equals; None where nothing was examined."""
+    examined = {step: loss for step, loss in sorted(losses.items()) if loss is not None}
+    return min(examined, key=lambda step: examined[step]) if examined else None

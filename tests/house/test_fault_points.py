@@ -35,6 +35,7 @@ PLACES = {
         "pipelines/journal.py:_write",
         "pipelines/journal.py:keep_traceback",
         "stages/making.py:keep_log",
+        "stages/making.py:keep_picture",
     },
     "picture.kept": {"pipelines/report.py:_pictures"},
     "ref.set": {"pipelines/run.py:point_name", "pipelines/run.py:point_at_run"},

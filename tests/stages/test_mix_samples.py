@@ -175,6 +175,7 @@ def test_held_out_data_are_refused_wherever_they_come_from(store: Store) -> None
     heldout = filter_pairs.bind("k", FilterPairsRecipe(), make_pairs.bind("p", PairsRecipe(split="heldout")))
     with pytest.raises(StageError, match="'quiz' .* held-out split, by make_pairs"):
         make(bind(MixRecipe(shares={"quiz": 1, "text": 1}), quiz=heldout, text=TEXTS), store)
+    make(bind(MixRecipe(shares={"quiz": 1, "text": 1}, purpose="examine"), quiz=heldout, text=TEXTS), store)
 
 
 def test_shares_and_sources_must_name_the_same(store: Store) -> None:

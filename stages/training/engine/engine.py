@@ -9,10 +9,10 @@ All calls are collective: every rank makes the same ones in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from neo_model.batch import Batch
 from neo_model.layer import Layer
 from neo_model.loss import LossSum
+from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.engine.config import deepspeed_config, prepare_surroundings
 from stages.training.engine.pieces import Piece, pieces, publish
@@ -39,6 +40,9 @@ class State:
     def write(self, folder: Path) -> None:
         """Write this rank's file of a checkpoint. From any thread."""
         write_shard(folder / shard_name(self.rank), self.held)
+
+
+Made = TypeVar("Made")
 
 
 class Engine:
@@ -84,6 +88,14 @@ class Engine:
         sums: LossSum = self._engine(batch.to(self._device, self._dtype))
         self._engine.train()
         return sums
+
+    @torch.no_grad()
+    def show(self, use: Callable[[NeoModel], Made]) -> Made:
+        """What `use` makes of the network as it is; it must call the same modules in the same order on every rank."""
+        self._engine.eval()
+        made = use(self._engine.module)
+        self._engine.train()
+        return made
 
     def apply(self, learning_rate: float) -> float:
         """Clip the accumulated gradient and update the parameters; returns the norm before clipping.

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stages.contract import StageError
-from stages.training.recipe import TrainRecipe, learning_rate, retired_steps
+from stages.training.recipe import TrainRecipe, best_step, learning_rate, retired_steps
 
 
 def recipe(**fields) -> TrainRecipe:
@@ -51,7 +51,20 @@ def test_each_rows_but_the_last_needs_its_end() -> None:
 
 
 def test_the_newest_and_every_mth_checkpoint_are_kept() -> None:
-    committed = [10, 20, 30, 40, 50]
+    committed = dict.fromkeys((10, 20, 30, 40, 50))
     assert retired_steps(committed, recipe(keep_last_checkpoints=2)) == [10, 20, 30]
     assert retired_steps(committed, recipe(keep_last_checkpoints=1, keep_every_steps=20)) == [10, 30]
-    assert retired_steps([10], recipe(keep_last_checkpoints=1)) == []
+    assert retired_steps({10: None}, recipe(keep_last_checkpoints=1)) == []
+
+
+def test_the_best_on_held_out_rows_is_kept_whatever_its_age() -> None:
+    losses = {10: 2.5, 20: 2.0, 30: 2.0, 40: None, 50: 3.0}
+    assert best_step(losses) == 20
+    assert retired_steps(losses, recipe(keep_last_checkpoints=1)) == [10, 30, 40]
+
+
+def test_examinations_fall_on_checkpoints() -> None:
+    asked = recipe(num_steps=50, checkpoint_every_steps=10, examine_every_steps=20)
+    assert [step for step in range(1, 51) if asked.is_examined(step)] == [20, 40, 50]
+    with pytest.raises(ValueError, match="must be a multiple of checkpoint_every_steps = 10"):
+        recipe(num_steps=50, checkpoint_every_steps=10, examine_every_steps=15)
