@@ -42,6 +42,8 @@ from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bins import plan_rows
 from stages.packing.certificate import Certificate, certify, length_counts
 from stages.packing.measuring import measure_part
+from stages.packing.pantry import Pantry
+from stages.packing.planned import planned_parts
 from stages.packing.writing import write_part
 from stages.pairs import PairReader
 from stages.sources import drawn_source
@@ -164,23 +166,20 @@ def compare_fill(lengths: np.ndarray, median: float, sigma: float) -> None:
 
 
 def bench_plan_part(num_documents: int, folder: Path) -> None:
-    """The plan part as a stage runs it, at two sizes: what a further document costs is extrapolated."""
-    sizes = (num_documents // 2, num_documents)
-    small, large = (plan_in_a_fresh_process(size, folder) for size in sizes)
-    seconds, memory_bytes, made_bytes = ((b - a) / (sizes[1] - sizes[0]) for a, b in zip(small, large, strict=True))
+    """The plan part as a stage runs it; the larger plan as if all of the memory of this one grew with it."""
+    seconds, memory_bytes, made_bytes = plan_in_a_fresh_process(num_documents, folder)
     show(
         f"the plan part, {num_documents:,}",
-        speed=rate(num_documents, large[0]),
-        peak_memory=f"{large[1] / 2**30:.2f} GiB",
-        plan=f"{large[2] / num_documents:.1f} bytes a document",
+        speed=rate(num_documents, seconds),
+        peak_memory=f"{memory_bytes / 2**30:.2f} GiB, {memory_bytes / num_documents:.1f} bytes a document",
+        made=f"{made_bytes / num_documents:.1f} bytes a document",
     )
-    show("  a document more", memory=f"{memory_bytes:.1f} bytes", made=f"{made_bytes:.1f} bytes")
-    rest = TARGET_DOCUMENTS - num_documents
+    times = TARGET_DOCUMENTS / num_documents
     show(
         f"  {TARGET_DOCUMENTS:,} by that",
-        memory=f"{(large[1] + rest * memory_bytes) / 2**30:.1f} GiB",
-        minutes=f"{(large[0] + rest * seconds) / 60:.0f}",
-        plan=f"{(large[2] + rest * made_bytes) / 2**30:.0f} GiB",
+        minutes=f"{times * seconds / 60:.1f}",
+        memory=f"at most {times * memory_bytes / 2**30:.1f} GiB",
+        made=f"{times * made_bytes / 2**30:.0f} GiB",
     )
 
 
@@ -240,12 +239,12 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
     draw = make(draw_of(num_pairs), folder)
     rows = make(pack_rows.bind("rows", RECIPE, draw_of(num_pairs), LLM), folder)
     (written,) = rows.phase("write")
-    plan, measured = rows.part("plan"), rows.phase("measure")
-    pictures = drawn_source(draw, "pairs").pictures
-    assert pictures is not None
+    plan, pantry = rows.part("plan"), Pantry.of(draw, rows.phase("measure"))
+    (part,) = planned_parts(rows.store, plan)
+    pictures = pantry.pictures["pairs"]
 
     def ours(scratch: Path) -> None:
-        write_part(Part(name=written.part), Draft(scratch, lambda _: None), draw=draw, plan=plan, measured=measured)
+        write_part(part, Draft(scratch, lambda _: None), plan=plan, pantry=pantry)
 
     sides: dict[str, Callable[[Path], None]] = {
         "write": ours,
@@ -285,7 +284,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", choices=("plan", "measure", "write"))
     parser.add_argument("--num-documents", type=int, default=10_000_000, help="documents planned")
-    parser.add_argument("--num-measured", type=int, default=16_000_000, help="documents planned as a stage does")
+    parser.add_argument("--num-measured", type=int, default=20_000_000, help="documents planned as a stage does")
     parser.add_argument("--num-pairs", type=int, default=5000, help="pairs measured and written, 45 KB each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where the pairs are made for a while")

@@ -70,7 +70,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=5, recipe=PackRowsRecipe, makes=Rows)
+@stage(number=6, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
     over = [
         Part(

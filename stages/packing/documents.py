@@ -1,7 +1,8 @@
 """Measured documents, between measuring and writing: their tokens, and where their pictures lie.
 
-    documents.bin       one record for each document: a line of JSON (sample, pictures), int32 token ids, a byte for
-                        each token that says whether the loss asks for it
+    documents.bin       one record for each document: how many tokens and pictures it has, its sample, for each picture
+                        where it lies and its grid, int32 token ids, a byte for each token that says whether the loss
+                        asks for it, and a digest of all that
     documents.parquet   a row for each document as often as it was drawn: its sample, its place in the draw, its length,
                         and where its record lies
 
@@ -10,10 +11,9 @@ A record is one range read, because rows take their documents from everywhere.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neo_model.conversation import EncodedDocument
 from stages.artifact import FileEntry, PartRecord, mended_by
@@ -30,73 +30,75 @@ RECORDS_FILE = "documents.bin"
 DOCUMENTS_FILE = "documents.parquet"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedPicture:
+_HEAD = struct.Struct("<II16s")
+"""Tokens, pictures, sample id."""
+_PICTURE = struct.Struct("<16s32sQIHHB")
+"""The fields of a `PlacedPicture` but the name of the part, whose length comes last and which follows."""
+_DIGEST = struct.Struct("<Q")
+
+
+class PlacedPicture(NamedTuple):
     """Where an encoded picture lies, and the size it is to have. Its fields are named as those of a `Pair`."""
 
     sample_id: bytes
-    part: str
+    sha256: bytes
     image_offset: int
     image_size_bytes: int
-    sha256: bytes
     grid: tuple[int, int]
     """(height, width) in patches of 16 px."""
+    part: str
 
     @classmethod
     def of(cls, pair: Pair, grid: tuple[int, int]) -> PlacedPicture:
-        return cls(
-            sample_id=pair.sample_id,
-            part=pair.part,
-            image_offset=pair.image_offset,
-            image_size_bytes=pair.image_size_bytes,
-            sha256=pair.sha256,
-            grid=grid,
-        )
+        return cls(pair.sample_id, pair.sha256, pair.image_offset, pair.image_size_bytes, grid, pair.part)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document:
+class Document(NamedTuple):
     """One document of L tokens, ready to be put into a row."""
 
     sample_id: bytes
-    source: str
     token_ids: NDArray[np.int32]
     """[L]"""
     supervised: NDArray[np.bool_]
     """[L]"""
-    pictures: tuple[PlacedPicture, ...]
+    pictures: list[PlacedPicture]
 
 
-def to_record(sample_id: bytes, source: str, encoded: EncodedDocument, pictures: Iterable[PlacedPicture]) -> bytes:
+def to_record(sample_id: bytes, encoded: EncodedDocument, pictures: Sequence[PlacedPicture]) -> bytes:
     """The record of a document."""
     import numpy as np
+    import xxhash
 
-    facts = {
-        "sample_id": sample_id.hex(),
-        "source": source,
-        "num_tokens": len(encoded.token_ids),
-        "pictures": [
-            [one.sample_id.hex(), one.part, one.image_offset, one.image_size_bytes, one.sha256.hex(), *one.grid]
-            for one in pictures
-        ],
-    }
-    head = json.dumps(facts, separators=(",", ":")).encode() + b"\n"
-    return head + np.array(encoded.token_ids, "<i4").tobytes() + np.array(encoded.supervised, "|b1").tobytes()
+    record = bytearray(_HEAD.pack(len(encoded.token_ids), len(pictures), sample_id))
+    for one in pictures:
+        name = one.part.encode()
+        record += _PICTURE.pack(one.sample_id, one.sha256, one.image_offset, one.image_size_bytes, *one.grid, len(name))
+        record += name
+    record += np.array(encoded.token_ids, "<i4").tobytes() + np.array(encoded.supervised, "|b1").tobytes()
+    return bytes(record + _DIGEST.pack(xxhash.xxh3_64_intdigest(record)))
 
 
 def from_record(record: bytes) -> Document:
-    """The document in a record."""
+    """The document in a record. Raises `ValueError` where the record is not as it was written."""
     import numpy as np
+    import xxhash
 
-    head, _, body = record.partition(b"\n")
-    facts = json.loads(head)
-    num_tokens = facts["num_tokens"]
+    end = len(record) - _DIGEST.size
+    if end < _HEAD.size or _DIGEST.unpack_from(record, end)[0] != xxhash.xxh3_64_intdigest(memoryview(record)[:end]):
+        raise ValueError(f"{len(record)} bytes are not the record of a document that was written")
+    num_tokens, num_pictures, sample_id = _HEAD.unpack_from(record)
+    start = _HEAD.size
+    pictures = []
+    for _ in range(num_pictures):
+        picture_id, sha256, offset, size_bytes, grid_h, grid_w, name_bytes = _PICTURE.unpack_from(record, start)
+        start += _PICTURE.size + name_bytes
+        part = record[start - name_bytes : start].decode()
+        pictures.append(PlacedPicture(picture_id, sha256, offset, size_bytes, (grid_h, grid_w), part))
     return Document(
-        sample_id=bytes.fromhex(facts["sample_id"]),
-        source=facts["source"],
-        token_ids=np.frombuffer(body, "<i4", num_tokens),
-        supervised=np.frombuffer(body, "|b1", num_tokens, 4 * num_tokens),
-        pictures=tuple(_placed(*picture) for picture in facts["pictures"]),
+        sample_id,
+        np.frombuffer(record, "<i4", num_tokens, start),
+        np.frombuffer(record, "|b1", num_tokens, start + 4 * num_tokens),
+        pictures,
     )
 
 
@@ -134,15 +136,3 @@ def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
         ("size_bytes", pa.int32()),
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
-
-
-def _placed(*fields: Any) -> PlacedPicture:
-    sample_id, part, offset, size_bytes, sha256, grid_h, grid_w = fields
-    return PlacedPicture(
-        sample_id=bytes.fromhex(sample_id),
-        part=part,
-        image_offset=offset,
-        image_size_bytes=size_bytes,
-        sha256=bytes.fromhex(sha256),
-        grid=(grid_h, grid_w),
-    )

@@ -80,7 +80,7 @@ class _Measured:
         pictures = list(map(PlacedPicture.of, sample.pictures, fitted.grids))
         for piece, encoded in enumerate(fitted.documents):
             offset = self.file.tell()
-            size_bytes = self.file.write(to_record(sample.sample_id, self.source, encoded, pictures))
+            size_bytes = self.file.write(to_record(sample.sample_id, encoded, pictures))
             place = {"num_tokens": len(encoded.token_ids), "offset": offset, "size_bytes": size_bytes, "piece": piece}
             self.documents += [
                 {"sample_id": sample.sample_id, "place": one.place, "repetition": one.repetition, **place}

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from stages.artifact import PartRecord
 from stages.kinds import Draw
 from stages.packing.ahead import read_ahead
-from stages.packing.documents import RECORDS_FILE, Document, from_record, read_file
+from stages.packing.documents import RECORDS_FILE, Document, damaged, from_record, read_file
 from stages.packing.measuring import MEASURED_FILE
 from stages.packing.row_layout import DocumentFacts
 from stages.pairs import PairReader
 from stages.sources import drawn_source
 from stages.store import Store
+from stages.store_errors import CutShortError
 from stages.tables import Verdict, read_table
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Pantry:
         images: list[bytes] = []
         for _, measured, offset, size_bytes, repetition, piece in planned.tolist():
             part = self.measured[measured]
-            document = from_record(self.store.read_range(part.records_key, offset, size_bytes))
+            document = self._document(part.records_key, offset, size_bytes)
             documents.append(document)
             facts.append(
                 DocumentFacts(
@@ -95,6 +96,15 @@ class Pantry:
             )
             images += map(self.pictures[part.source].image_of, document.pictures) if document.pictures else ()
         return Ingredients(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
+
+    def _document(self, key: str, offset: int, size_bytes: int) -> Document:
+        """A measured document. Raises `StoreError` where it is not as it was measured."""
+        try:
+            return from_record(self.store.read_range(key, offset, size_bytes))
+        except (CutShortError, FileNotFoundError) as error:
+            raise damaged(key, f"cannot be read ({error})") from error
+        except ValueError as error:
+            raise damaged(key, f"is damaged at byte {offset} ({error})") from error
 
     def unfit(self, first: int, until: int) -> list[dict[str, Any]]:
         """The drawings of some measured parts that are in no row: sample id, source, repetition, reason."""

@@ -21,6 +21,7 @@ from stages.making import Draft, sha256_of
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
 from stages.order import carry_out
 from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.packing.documents import RECORDS_FILE
 from stages.packing.measuring import MEASURED_FILE
 from stages.packing.writing import SAMPLES_FILE, rewrite_part
 from stages.pairs import PairReader
@@ -241,6 +242,20 @@ def test_a_picture_that_changed_under_us_stops_the_part_and_is_named(tmp_path: P
     path.write_bytes(path.read_bytes().replace(b"\xff\xd8\xff", b"\xff\xd8\xfe"))
     with pytest.raises(StoreError, match=r"pairs\.tar of .* is damaged at byte \d+: the image of sample [0-9a-f]{32}"):
         make(bind(SMALL), store)
+
+
+def test_a_measured_document_that_changed_under_us_stops_the_part_and_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    rows = make(bind(SMALL), store)
+    path = store.folder / rows.phase("measure")[0].file(RECORDS_FILE).key
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    with pytest.raises(StoreError, match=r"documents\.bin is damaged at byte \d+ .*neo audit"):
+        for part in rows.phase("write"):
+            rewrite_part(rows, part.part, Draft(tmp_path / part.part, lambda _: None))
+    path.write_bytes(whole[:100])
+    with pytest.raises(StoreError, match=r"documents\.bin cannot be read .*cut short.*neo audit"):
+        rewrite_part(rows, rows.phase("write")[0].part, Draft(tmp_path / "again", lambda _: None))
 
 
 @pytest.mark.parametrize(
