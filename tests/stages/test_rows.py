@@ -3,19 +3,23 @@
 import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
+from PIL import Image
 
 from stages.artifact import open_artifact
 from stages.kinds import Rows
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.packing.row_layout import DocumentFacts, row_key, row_members
 from stages.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError, RowReader
 from stages.store import Store
 from stages.store_folder import close_kept_files
+from stages.tar_writer import TarWriter
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 SHARES = {"pairs": 2, "text": 1, "chat": 1}
@@ -240,3 +244,28 @@ def test_plain_webdataset_reads_a_row_as_a_sample(rows: Rows, monkeypatch: pytes
         assert [bytes.fromhex(document["sample_id"]) for document in sample["json"]["documents"]] == row.sample_ids
         pictures = [sample[name] for name in sorted(sample) if name.endswith(".jpg")]
         assert pictures == row.images
+
+
+def test_a_user_of_webdataset_finds_a_row_with_many_pictures_as_one_sample(tmp_path: Path) -> None:
+    """With every usual decoder: pictures by their numbers in the order of the text, arrays, and facts as JSON."""
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)] * 4
+    files = []
+    for number, colour in enumerate(colours):
+        file = BytesIO()
+        Image.new("RGB", (32 + number, 32), colour).save(file, ("PNG", "WEBP")[number % 2], lossless=True)
+        files.append(file.getvalue())
+    facts = DocumentFacts(sample_id=bytes(16), source="s", repetition=0, piece=0, num_tokens=4, num_pictures=len(files))
+    with TarWriter(tmp_path / "rows.tar") as tar:
+        for number in (0, 1):
+            grids = [(2, 2)] * len(files)
+            tokens = np.arange(4, dtype=np.int32) + number
+            tar.add(row_key(number), row_members(tokens, np.ones(4, bool), [facts], grids, files))
+    found = list(webdataset.WebDataset(str(tmp_path / "rows.tar"), shardshuffle=False).decode("rgb8"))
+    assert [sample["__key__"] for sample in found] == ["000000000", "000000001"]
+    for number, sample in enumerate(found):
+        assert sample["tokens.npy"].tolist() == [number, number + 1, number + 2, number + 3]
+        assert sample["json"]["documents"][0]["num_pictures"] == len(files)
+        names = sorted(name for name in sample if name[:5].isdigit())
+        assert [name.split(".")[1] for name in names] == ["png", "webp"] * 6
+        assert [sample[name].shape for name in names] == [(32, 32 + n, 3) for n in range(len(files))]
+        assert [tuple(sample[name][0, 0].tolist()) for name in names] == colours
