@@ -29,6 +29,8 @@ STATES: Mapping[str, JobState] = {"PENDING": "waiting", "RUNNING": "running"}
 STOP_GRACE_SECONDS = 120
 """From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+TOKEN_REFUSED = "authentication token"
+"""In what Ray says to those who show no token, or another one than its own."""
 SAME_EVERYWHERE = ("NEO_LOST_AFTER_SECONDS",)
 """Settings of ours that all machines must agree on; where the command has them, the driver gets them too."""
 NUM_LAST_WORDS = 3
@@ -140,10 +142,12 @@ class Jobs:
 
     def _failed(self, what: str, error: Exception) -> JobError:
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        return JobError(
-            f"site {self.site.name!r}: {what} at {self.address!r}: {said}; see that the cluster and its dashboard are "
-            "up and that the site's [ray] jobs or address is right"
-        )
+        if TOKEN_REFUSED in said.lower():
+            do = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
+            what = "the job server lets nobody in without its token"
+        else:
+            do = "see that the cluster and its dashboard are up and that the site's [ray] jobs or address is right"
+        return JobError(f"site {self.site.name!r}: {what} at {self.address!r}: {said}; {do}")
 
 
 @contextmanager

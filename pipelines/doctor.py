@@ -196,7 +196,7 @@ def check_cluster(site: Site) -> Finding:
     try:
         theirs = jobs.ray_version()
     except JobError as error:
-        return Finding("ray", "failed", str(error), "for a token: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or _PATH)")
+        return Finding("ray", "failed", str(error))
     ours = Versions.here().ray
     if theirs != ours:
         return Finding("ray", "failed", f"Ray {theirs} at {jobs.address}, {ours} here", f"pip install ray=={theirs}")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +190,12 @@ def test_the_doctor_finds_the_cluster_that_the_site_names_and_that_it_wants_a_to
     document = cluster.neo("doctor", "--json").json
     (found,) = (finding for finding in document["findings"] if finding["name"] == "ray")
     assert found["verdict"] == "ok" and found["said"].endswith("with a token"), found
+
+
+def test_who_shows_another_token_is_told_so(cluster: OnCluster) -> None:
+    stranger = replace(cluster.head, environment={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+    refused = replace(cluster, head=stranger).neo("submit", DATA)
+    assert refused.code == 3 and "lets nobody in without its token" in refused.err and "RAY_AUTH_TOKEN" in refused.err
 
 
 def test_a_driver_with_other_versions_refuses_and_the_command_says_so(
