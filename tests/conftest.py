@@ -19,7 +19,14 @@ ROOT = Path(__file__).parents[1]
 
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
-SLOW_TO_IMPORT = ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "stages.training.loop"]
+SLOW_TO_IMPORT = [
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "torch._dynamo",
+    "stages.training.loop",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "PIL.JpegImagePlugin",
+]
 """What the server that ranks of local gangs are forked from imports, once for all tests."""
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}

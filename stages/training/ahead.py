@@ -23,23 +23,23 @@ STEPS_AHEAD: Final = 2
 class Ahead:
     """The micro-batches of one step after the other.
 
-    Where loading one failed, `next` raises what was met, and the next `next` tries that one again.
+    Where loading one failed, `next` raises what was met, and the next `next` starts to load again from there.
     """
 
-    hands: Thread | Processes
+    start: Callable[[], Thread | Processes]
+    """Brings up who loads."""
     steps: range
     num_micro_batches: int
     num_ahead: int
     """Micro-batches that are asked for at a time."""
     _taken: list[MicroBatch] = field(default_factory=list)
     """Of the step that is waited for."""
-    _failed: Ask | None = None
+    _hands: Thread | Processes | None = None
 
     def __post_init__(self) -> None:
-        self._asks = iter(product(self.steps, range(self.num_micro_batches)))
-        self._steps = iter(self.steps)
-        self._step = next(self._steps, None)
-        self._ask_for(self.num_ahead)
+        self._waiting = iter(self.steps)
+        self._step = next(self._waiting, None)
+        self._begin()
 
     def __iter__(self) -> Iterator[list[MicroBatch]]:
         return self
@@ -47,26 +47,40 @@ class Ahead:
     def __next__(self) -> list[MicroBatch]:
         if self._step is None:
             raise StopIteration
-        if self._failed is not None:
-            self.hands.ask(self._failed)
-            self._failed = None
+        if self._hands is None:
+            self._begin()
         while len(self._taken) < self.num_micro_batches:
             self._take((self._step, len(self._taken)))
         whole, self._taken = self._taken, []
-        self._step = next(self._steps, None)
+        self._step = next(self._waiting, None)
         return whole
 
+    def close(self) -> None:
+        """End whatever is under way."""
+        if self._hands is not None:
+            self._hands.close()
+        self._hands = None
+
+    def _begin(self) -> None:
+        """Ask for what comes next, from what is waited for on."""
+        self._hands = self.start()
+        left = range(self.steps.stop if self._step is None else self._step, self.steps.stop)
+        self._asks = islice(product(left, range(self.num_micro_batches)), len(self._taken), None)
+        self._ask_for(self.num_ahead)
+
     def _take(self, ask: Ask) -> None:
+        assert self._hands is not None, "they are brought up before anything is taken"
         try:
-            self._taken.append(self.hands.take(ask))
+            self._taken.append(self._hands.take(ask))
         except Exception:
-            self._failed = ask
+            self.close()
             raise
         self._ask_for(1)
 
     def _ask_for(self, number: int) -> None:
+        assert self._hands is not None, "they are brought up before anything is asked for"
         for ask in islice(self._asks, number):
-            self.hands.ask(ask)
+            self._hands.ask(ask)
 
 
 @contextmanager
@@ -77,8 +91,12 @@ def ahead(
 
     `notice` is told what went wrong and was mended. Leaving it early ends whatever is under way.
     """
-    hands = Processes(loading, num_workers, notice) if num_workers else Thread(loading)
+
+    def start() -> Thread | Processes:
+        return Processes(loading, num_workers, notice) if num_workers else Thread(loading)
+
+    loaded = Ahead(start, steps, num_micro_batches, STEPS_AHEAD * num_micro_batches + max(1, num_workers))
     try:
-        yield Ahead(hands, steps, num_micro_batches, STEPS_AHEAD * num_micro_batches + max(1, num_workers))
+        yield loaded
     finally:
-        hands.close()
+        loaded.close()

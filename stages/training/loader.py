@@ -181,18 +181,19 @@ class StepLoader:
 
     def _dealt_out(self, step: int) -> tuple[float, list[list[int]]]:
         """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
-        if step not in self._steps:
-            span = span_of_step(step, self.spans)
-            reader = self.packed[span.rows].reader
-            rows = rows_of_step(
-                step - span.first_step, num_rows=reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed
-            )
-            costs = [forward_flops(self.config, work) for work in reader.works(rows)]
-            shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
-            self._steps[step] = self.split.imbalance(costs), shares
-        for old in sorted(self._steps)[:-NUM_STEPS_REMEMBERED]:
+        if (dealt_out := self._steps.get(step)) is not None:
+            return dealt_out
+        span = span_of_step(step, self.spans)
+        reader = self.packed[span.rows].reader
+        rows = rows_of_step(
+            step - span.first_step, num_rows=reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed
+        )
+        costs = [forward_flops(self.config, work) for work in reader.works(rows)]
+        shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
+        dealt_out = self._steps[step] = self.split.imbalance(costs), shares
+        for old in list(self._steps)[:-NUM_STEPS_REMEMBERED]:
             self._steps.pop(old, None)
-        return self._steps[step]
+        return dealt_out
 
     def _documents(self, row: Row) -> Iterator[Document]:
         """The documents of a row, each with the grids of its own pictures."""

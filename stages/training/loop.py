@@ -155,7 +155,9 @@ class Loop:
                 self.committing.go_on()
             if not share.num_failed:
                 if not share.num_rows:
-                    raise StageError(f"step {step + 1}: all of its rows are damaged; look at the store that holds them")
+                    raise SharedError(
+                        f"step {step + 1}: all of its rows are damaged; look at the store that holds them"
+                    )
                 return micro_batches, share
             self.mending.mend(f"step {step + 1} could not be loaded", error)
 

@@ -20,8 +20,8 @@ from stages.training.loader import MicroBatch
 from stages.training.recipe import OnDamagedRow
 from stages.training.skipped import SKIPPED_PHASE, left_out
 
-MAX_REBUILDS: Final = 2
-"""How often one part may be found damaged: what is damaged again at once is no accident."""
+MAX_TRIES: Final = 3
+"""How often one thing is mended and tried again: what is damaged again at once is no accident."""
 
 Found = TypeVar("Found")
 
@@ -33,7 +33,7 @@ class Mending:
     rank: Rank
     policy: OnDamagedRow
     rows: Sequence[Rows]
-    _num_rebuilds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _num_tries: Counter[tuple[str, tuple[str, str]]] = field(default_factory=Counter)
 
     def left_out(self) -> frozenset[tuple[int, int]]:
         """(step, row) of what earlier attempts left out."""
@@ -48,15 +48,15 @@ class Mending:
     def mend(self, what: str, error: Exception | None) -> None:
         """Deal with the error that this rank met, if it met one, so that `what` can be tried again. Collective.
 
-        Raises `StageError` on every rank where one met what the recipe does not let be mended.
+        Raises on every rank where one met what the recipe does not let be mended, or what mending does not help.
         """
         damaged = (error.rows, error.part) if isinstance(error, DamagedPartError) else None
-        is_mendable = error is None or (self.policy == "rebuild" and damaged is not None)
-        raise_together("" if is_mendable else f"{what}: {type(error).__name__}: {error}")
+        is_mendable = self.policy == "rebuild" and damaged is not None and self._num_tries[what, damaged] < MAX_TRIES
+        raise_together("" if is_mendable or error is None else f"{what}: {type(error).__name__}: {error}")
         parts = sorted({found for found in exchange(damaged) if found is not None})
         trouble = ""
         for number, part in enumerate(parts):
-            self._num_rebuilds[part] += 1
+            self._num_tries[what, part] += 1
             if number % self.rank.world_size == self.rank.rank:
                 trouble = trouble or self._rebuild(*part)
         raise_together(trouble)
@@ -77,8 +77,6 @@ class Mending:
         """Make a part again; returns why it could not be done, or ''."""
         from stages.packing.rebuilding import rebuild_part
 
-        if self._num_rebuilds[fingerprint, part] > MAX_REBUILDS:
-            return f"part {part} of rows {fingerprint[:12]} is damaged again and again; look at its disk"
         rows = next(one for one in self.rows if one.fingerprint == fingerprint)
         try:
             complaints = rebuild_part(rows, part)

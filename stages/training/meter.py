@@ -35,7 +35,8 @@ class Meter:
 
     def saw(self, micro_batch: MicroBatch, sums: LossSum, weight: float) -> None:
         """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
-        self._seen.append((micro_batch.without_pixels(), sums, weight))
+        if micro_batch.rows:
+            self._seen.append((micro_batch.without_pixels(), sums, weight))
 
     @contextmanager
     def pause(self) -> Iterator[None]:

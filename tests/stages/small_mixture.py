@@ -2,12 +2,14 @@
 conversations, and a language model folder that holds a tokenizer."""
 
 import hashlib
+import io
 import random
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+from PIL import Image
 
 from cluster.local import local_context
 from stages.artifact import AnyArtifact, Manifest, open_artifact
@@ -35,6 +37,8 @@ class PairsRecipe(Recipe):
     num_pairs: int = 60
     num_parts: int = 3
     split: str = "train"
+    decodable: bool = False
+    """Whether pictures are real ones; else they are noise, which is made sooner."""
 
 
 class TextsRecipe(Recipe):
@@ -64,14 +68,21 @@ def parts(num_items: int, num_parts: int) -> list[Part]:
     return [Part(name=f"{n:05d}", task={"numbers": list(range(n, num_items, num_parts))}) for n in range(num_parts)]
 
 
-def write_pairs(part: Part, draft: PartDraft) -> None:
+def jpeg(chance: random.Random, size_px: tuple[int, int]) -> bytes:
+    file = io.BytesIO()
+    Image.frombytes("RGB", (4, 4), chance.randbytes(48)).resize(size_px).save(file, "JPEG")
+    return file.getvalue()
+
+
+def write_pairs(part: Part, draft: PartDraft, decodable: bool) -> None:
     """Every tenth failed, every seventh is too small for the filter."""
     rows: list[dict[str, Any]] = []
     with TarWriter(draft.path(TAR_FILE)) as tar:
         for number in part.task["numbers"]:
             chance = random.Random(number)
             width_px, height_px = (20, 20) if number % 7 == 3 else SIZES_PX[number % len(SIZES_PX)]
-            image = b"\xff\xd8\xff" + chance.randbytes(chance.randint(200, 3000))
+            noise = b"\xff\xd8\xff" + chance.randbytes(chance.randint(200, 3000))
+            image = jpeg(chance, (width_px, height_px)) if decodable else noise
             row = {"sample_id": sample_id(f"pair {number}"), "url": f"http://toy.invalid/{number}"}
             row |= {"caption": f"{number} shows {words(chance, chance.randint(3, 12))}"}
             if number % 10 == 9:
@@ -92,7 +103,8 @@ def write_pairs(part: Part, draft: PartDraft) -> None:
 
 @stage(number=1, recipe=PairsRecipe, makes=RawPairs)
 def make_pairs(recipe: PairsRecipe, *, ctx: StageContext) -> None:
-    ctx.spread(write_pairs, over=parts(recipe.num_pairs, recipe.num_parts), phase="download")
+    work = partial(write_pairs, decodable=recipe.decodable)
+    ctx.spread(work, over=parts(recipe.num_pairs, recipe.num_parts), phase="download")
 
 
 def write_texts(part: Part, draft: PartDraft, texts: tuple[str, ...]) -> None:
