@@ -29,6 +29,7 @@ from stages.rows import ROWS_FILE, RowReader
 from stages.step import Step
 from stages.store import Store, StoreError
 from stages.tables import read_table
+from tests.stages.packing.checker import check_rows
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, TextsRecipe, make, make_texts, order_of, run, sample_id
 
 MIX = mix_samples.bind(
@@ -135,6 +136,41 @@ def test_the_certificate_and_the_sources_are_reported(tmp_path: Path) -> None:
     assert numbers["num_rows"] == facts["num_rows"] and numbers["gap"] == facts["gap"]
     assert numbers["samples_pairs"] == facts["packed"]["pairs"]["samples"]
     assert sum(numbers[f"tokens_{source}"] for source in facts["packed"]) == numbers["num_tokens"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"window_documents": 20},
+        {"max_sample_tokens": 40, "min_pixels_px": 16_384},  # some are dropped, some get smaller pictures, some are cut
+        {"max_row_tokens": 90, "max_sample_tokens": 60},  # long documents: rows hold one or two
+    ],
+)
+def test_a_checker_that_shares_nothing_with_the_packer_confirms_the_certificate(store: Store, changes: dict) -> None:
+    rows = make(bind(SMALL.model_copy(update=changes)), store)
+    certificate = check_rows(store.folder, rows.fingerprint)
+    assert certificate["gap"] <= 0.05
+
+
+def test_the_checker_finds_what_is_wrong(tmp_path: Path) -> None:
+    """It would say so if a document were lost or a row counted twice."""
+    store = Store(tmp_path / "store")
+    rows = make(bind(SMALL), store)
+    path = store.folder / rows.folder / "manifest.json"
+    whole = path.read_text()
+    for wrong in ({"num_documents": -1}, {"lower_bound_rows": 1}, {"num_images": 1}):
+        manifest = json.loads(whole)
+        facts = next(part for part in manifest["parts"] if part["phase"] == "plan")["facts"]
+        facts |= {name: facts[name] + change for name, change in wrong.items()}
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(AssertionError):
+            check_rows(store.folder, rows.fingerprint)
+    manifest = json.loads(whole)
+    manifest["parts"].pop()
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(AssertionError):
+        check_rows(store.folder, rows.fingerprint)
 
 
 def test_rows_and_tars_follow_the_recipe(packed: Rows) -> None:
