@@ -1,19 +1,32 @@
-"""Loading packed rows: raw and decoded, beside webdataset on the same tars, and from anywhere at the same cost.
+"""Loading packed rows: raw and decoded, beside other loaders on the same samples, and from anywhere at the same cost.
 
 `python -m benchmarks.load`: a few thousand pairs of 57 KB packed into rows of 16,384 tokens, about 70 pictures each,
-in /dev/shm. Rows are read in a globally shuffled order, each checked by its digest; webdataset reads its shards in
-their order and checks nothing. Decoded means every picture as 8-bit RGB at the size in which it was downloaded.
+and into rows of one picture each, in a folder whose files are in the page cache.
 
-CPU seconds of the process count; the sides alternate, the median is printed.
+raw      All rows in a globally shuffled order, each checked by its digest. Beside it webdataset on the same tars, which
+         checks nothing: in their order, and with shuffled shards and a buffer of 1,000 samples, the nearest it has to a
+         global shuffle. The limit is one `pread` for each row, and nothing else.
+peers    `--peer mds=PYTHON --peer energon=PYTHON --peer ray=PYTHON`: mosaicml-streaming (samples written as MDS,
+         shuffled globally), megatron-energon (the same tars, a buffer of 1,000) and Ray Data's `read_webdataset` (the
+         same tars, `random_shuffle`), on the rows of one picture, each in an interpreter that has it installed. What
+         they need to prepare is not counted.
+decoded  Every picture as 8-bit RGB at the size in which it was downloaded, beside webdataset's `rgb8`.
+start    From an artifact that was just opened to its first row, wherever that is, among `--num-small-rows` rows.
+
+CPU seconds count, of a peer's child processes as well; the sides alternate, the median is printed. What is opened once
+for many passes (a reader, a peer's data set) is opened before.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +34,10 @@ import pyarrow as pa
 import webdataset
 import xxhash
 
+from benchmarks.load_peers.asking import SCRIPTS, peer
 from benchmarks.pack import cpu_seconds, show
 from benchmarks.pair_world import LLM, draw_of, make
-from neo_model.pictures import open_picture
+from neo_model.pictures import open_pixels
 from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext
 from stages.kinds import Rows
 from stages.pack_rows import PackRowsRecipe, pack_rows
@@ -34,30 +48,53 @@ from stages.step import stage
 from stages.tables import write_table
 from stages.tar_writer import TarWriter
 
-LONG = PackRowsRecipe(max_row_tokens=16_384, num_rows_per_part=16)
+LONG = PackRowsRecipe(max_row_tokens=16_384)
 """Rows as training reads them."""
-SINGLE = PackRowsRecipe(max_row_tokens=390, num_rows_per_part=1000)
-"""Rows with room for one picture, so that both sides read a picture at a time."""
+SINGLE = PackRowsRecipe(max_row_tokens=390)
+"""Rows with room for one picture, so that all sides read a picture at a time."""
 NUM_DECODED_ROWS = 4
+SHUFFLE_BUFFER = 1000
+
+Side = Callable[[], tuple[float, int]]
+"""A pass over the samples: CPU seconds, and bytes (or values) that were read."""
 
 
-def read_all(rows: Rows, seed: int) -> int:
+def read_all(reader: RowReader) -> int:
     """Every row in a shuffled order; returns the bytes of their pictures."""
-    reader = RowReader(rows)
-    order = Shuffle(reader.num_rows, f"{seed}").items(np.arange(reader.num_rows))
+    order = Shuffle(reader.num_rows, "0").items(np.arange(reader.num_rows))
     return sum(len(image) for number in order.tolist() for image in reader.read(number).images)
 
 
-def read_by_webdataset(paths: list[str]) -> int:
+def read_by_webdataset(paths: list[str], *, shuffled: bool) -> int:
     """Every sample, its members as bytes."""
-    samples = webdataset.WebDataset(paths, shardshuffle=False, empty_check=False)
+    samples = webdataset.WebDataset(paths, shardshuffle=len(paths) if shuffled else False, empty_check=False)
+    if shuffled:
+        samples = samples.shuffle(SHUFFLE_BUFFER)
     return sum(len(data) for sample in samples for name, data in sample.items() if name.endswith(".jpg"))
+
+
+def ranges_of(rows: Rows) -> list[tuple[str, int, int]]:
+    """Path, offset and size of each row, in the same shuffled order."""
+    parts = rows.phase(ROWS_PHASE)
+    places = RowReader(rows).index("offset", "size_bytes").to_pylist()
+    paths = [path for path, part in zip(paths_of(rows), parts, strict=True) for _ in range(part.facts["num_rows"])]
+    order = Shuffle(len(places), "0").items(np.arange(len(places))).tolist()
+    return [(paths[number], places[number]["offset"], places[number]["size_bytes"]) for number in order]
+
+
+def read_ranges(ranges: list[tuple[str, int, int]]) -> None:
+    """The limit: nothing but the copies out of the page cache."""
+    handles = {path: os.open(path, os.O_RDONLY) for path, _, _ in ranges}
+    for path, offset, size_bytes in ranges:
+        os.pread(handles[path], size_bytes, offset)
+    for handle in handles.values():
+        os.close(handle)
 
 
 def decode_rows(rows: Rows) -> int:
     reader = RowReader(rows)
     return sum(
-        np.asarray(open_picture(image, max_pixels_px=2**28)).size
+        open_pixels(image, max_pixels_px=2**28).size
         for number in range(NUM_DECODED_ROWS)
         for image in reader.read(number).images
     )
@@ -65,45 +102,65 @@ def decode_rows(rows: Rows) -> int:
 
 def decode_by_webdataset(paths: list[str]) -> int:
     samples = webdataset.WebDataset(paths[:1], shardshuffle=False, empty_check=False).decode("rgb8")
-    num_values = 0
-    for number, sample in enumerate(samples):
-        if number == NUM_DECODED_ROWS:
-            break
-        num_values += sum(data.size for name, data in sample.items() if name.endswith(".jpg"))
-    return num_values
+    return sum(
+        data.size
+        for sample in islice(samples, NUM_DECODED_ROWS)
+        for name, data in sample.items()
+        if name.endswith(".jpg")
+    )
 
 
-def alternate(repeats: int, *sides: Callable[[], int]) -> list[float]:
-    """Median CPU seconds of each side. All must come to the same."""
-    times: list[list[float]] = [[] for _ in sides]
-    results = set()
+def timed(work: Callable[[], int]) -> Side:
+    """A side that runs in this process."""
+    results: list[int] = []
+    return lambda: (cpu_seconds(lambda: results.append(work())), results[-1])
+
+
+def alternate(repeats: int, sides: Mapping[str, Side], *, alike: float = 0.0) -> dict[str, float]:
+    """Median CPU seconds of each side. What they read may differ by a share of `alike`."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    read = []
     for _ in range(repeats):
-        for taken, side in zip(times, sides, strict=True):
-            taken.append(cpu_seconds(lambda side=side: results.add(side())))
-    assert len(results) == 1, "both sides must read the same pictures"
-    return [statistics.median(taken) for taken in times]
+        for name, side in sides.items():
+            seconds, size = side()
+            taken[name].append(seconds)
+            read.append(size)
+    assert max(read) <= min(read) * (1 + alike), f"all sides must read the same pictures: {sorted(set(read))}"
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def bench_raw(rows: Rows, repeats: int) -> None:
+def bench_raw(rows: Rows, repeats: int, peers: Mapping[str, Side]) -> None:
+    """Peers that repeat samples without end may read some of them twice in a pass."""
     paths = paths_of(rows)
-    num_rows = RowReader(rows).num_rows
+    reader = RowReader(rows)
+    num_rows, row_tokens = reader.num_rows, reader.row_tokens
     num_images = sum(part.facts["num_images"] for part in rows.phase(ROWS_PHASE))
     mib = sum(part.file(ROWS_FILE).size_bytes for part in rows.phase(ROWS_PHASE)) / 2**20
-    row_tokens = RowReader(rows).row_tokens
     print(f"{num_rows:,} rows of {row_tokens:,} tokens, {num_images:,} pictures, {mib:,.0f} MiB")
-    ours, theirs = alternate(repeats, lambda: read_all(rows, 0), lambda: read_by_webdataset(paths))
-    show("raw rows, shuffled and checked", rows=f"{num_rows / ours:,.0f}/s", pictures=f"{num_images / ours:,.0f}/s")
-    show("raw webdataset, in order", rows=f"{num_rows / theirs:,.0f}/s", pictures=f"{num_images / theirs:,.0f}/s")
-    show("  ratio", raw=f"{theirs / ours:.1f}")
+    sides = {
+        "rows, shuffled and checked": timed(lambda: read_all(reader)),
+        "webdataset, shuffled in a buffer": timed(lambda: read_by_webdataset(paths, shuffled=True)),
+        "webdataset, in order": timed(lambda: read_by_webdataset(paths, shuffled=False)),
+        **peers,
+    }
+    ranges = ranges_of(rows)
+    limit = statistics.median(cpu_seconds(lambda: read_ranges(ranges)) for _ in range(repeats))
+    seconds = alternate(repeats, sides, alike=0.02 if peers else 0.0)
+    ours = next(iter(seconds.values()))
+    for name, taken in {**seconds, "one pread a row": limit}.items():
+        show(name, pictures=f"{num_images / taken:,.0f}/s", times_as_fast_as_it=f"{taken / ours:.2f}")
 
 
 def bench_decoded(rows: Rows, repeats: int) -> None:
-    paths = paths_of(rows)
-    ours, theirs = alternate(repeats, lambda: decode_rows(rows), lambda: decode_by_webdataset(paths))
     num_decoded = sum(len(RowReader(rows).read(number).images) for number in range(NUM_DECODED_ROWS))
-    show("decoded rows", pictures=f"{num_decoded / ours:,.0f}/s")
-    show("decoded by webdataset", pictures=f"{num_decoded / theirs:,.0f}/s")
-    show("  ratio", decoded=f"{theirs / ours:.2f}")
+    sides = {
+        "decoded rows": timed(lambda: decode_rows(rows)),
+        "decoded by webdataset": timed(lambda: decode_by_webdataset(paths_of(rows))),
+    }
+    seconds = alternate(repeats, sides)
+    for name, taken in seconds.items():
+        ratio = f"{taken / seconds['decoded rows']:.2f}"
+        show(name, pictures=f"{num_decoded / taken:,.0f}/s", times_as_fast_as_it=ratio)
 
 
 def paths_of(rows: Rows) -> list[str]:
@@ -158,21 +215,38 @@ def bench_start(rows: Rows, repeats: int) -> None:
     show(f"webdataset, skipping to row {to:,}", milliseconds=f"{1000 * skipping:,.0f}")
 
 
+def peer_of(text: str) -> tuple[str, Path]:
+    """`NAME=PYTHON`, for the command line."""
+    name, _, python = text.partition("=")
+    if name not in SCRIPTS or not Path(python).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PYTHON with a name of {', '.join(SCRIPTS)}")
+    return name, Path(python)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="?", choices=("raw", "decoded", "start"))
     parser.add_argument("--num-pairs", type=int, default=5000, help="pairs packed and read, 57 KB each")
     parser.add_argument("--num-small-rows", type=int, default=100_000, help="rows among which to start, 3 KB each")
+    parser.add_argument("--peer", type=peer_of, action="append", default=[], help="NAME=PYTHON, several times")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where the rows are made for a while")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder, ExitStack() as running:
         draw = draw_of(asked.num_pairs)
         long, single = (make(pack_rows.bind("rows", recipe, draw, LLM), Path(folder)) for recipe in (LONG, SINGLE))
-        bench_raw(long, asked.repeats)
-        bench_raw(single, asked.repeats)
-        bench_decoded(long, asked.repeats)
-        small = make_small_rows.bind("small", SmallRowsRecipe(num_rows=asked.num_small_rows))
-        bench_start(make(small, Path(folder)), asked.repeats)
+        if asked.only in (None, "raw"):
+            bench_raw(long, asked.repeats, {})
+            peers = {
+                name: running.enter_context(peer(name, python, Path(folder), paths_of(single))).read_all
+                for name, python in asked.peer
+            }
+            bench_raw(single, asked.repeats, peers)
+        if asked.only in (None, "decoded"):
+            bench_decoded(long, asked.repeats)
+        if asked.only in (None, "start"):
+            small = make_small_rows.bind("small", SmallRowsRecipe(num_rows=asked.num_small_rows))
+            bench_start(make(small, Path(folder)), asked.repeats)
 
 
 if __name__ == "__main__":

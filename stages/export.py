@@ -83,7 +83,7 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(chain))
 
 
-@stage(number=1, recipe=ExportRecipe, makes=ExportedCheckpoint)
+@stage(number=2, recipe=ExportRecipe, makes=ExportedCheckpoint)
 def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
     work = partial(export_part, recipe=recipe, checkpoint=checkpoint)
     ctx.spread(work, over=[Part(name="00000")], phase="export")
