@@ -1,13 +1,15 @@
-"""The tokenizer of a language model artifact, loaded once in a process."""
+"""The tokenizer of a model artifact, loaded once in a process, and whether rows were packed with the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from stages.kinds import MODEL_PREFIX, BaseLlm
+from stages.contract import StageError
+from stages.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, Rows
 from stages.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -16,12 +18,27 @@ if TYPE_CHECKING:
 TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
 
 
-def tokenizer_of(llm: BaseLlm) -> Tokenizer:
-    """The tokenizer of a language model, with NEO's tokens; kept for the next part in this process."""
+def tokenizer_of(llm: ModelFolder) -> Tokenizer:
+    """The tokenizer of a model, with NEO's tokens; kept for the next part in this process."""
     entry = next((entry for entry in llm.model_files if entry.name == TOKENIZER_FILE), None)
     if entry is None:
         raise StoreError(f"{llm!r} holds no {TOKENIZER_FILE}: save its tokenizer in the fast form and make it again")
     return _tokenizer(llm.store.url, entry.key)
+
+
+def check_same_tokenizer(rows: Sequence[Rows], model: ModelFolder) -> None:
+    """Raise `StageError` where rows were packed with a tokenizer whose ids mean other pieces than the model's do."""
+    ours = tokenizer_of(model).get_vocab(with_added_tokens=True)
+    for packed_with in rows:
+        theirs = tokenizer_of(packed_with.input("llm", BaseLlm)).get_vocab(with_added_tokens=True)
+        differing = sorted(piece for piece in ours.keys() | theirs.keys() if ours.get(piece) != theirs.get(piece))
+        if differing:
+            piece = differing[0]
+            raise StageError(
+                f"{packed_with!r} was packed with another tokenizer than that of {model!r}: they differ in "
+                f"{len(differing)} pieces, the first is {piece!r} (id {theirs.get(piece)} there, {ours.get(piece)} "
+                "here); pack the rows again with the language model they are to train"
+            )
 
 
 @lru_cache(maxsize=1)

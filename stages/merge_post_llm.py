@@ -9,13 +9,12 @@ language model are compared with those that the pre-Buffer was trained against.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.contract import Part, PartDraft, Recipe, StageContext
 from stages.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
+from stages.prebuffer_folder import WEIGHTS_FILE, check_fit, describe
 from stages.step import stage
-from stages.train_prebuffer import DESCRIPTION_FILE, WEIGHTS_FILE
 
 
 class MergeRecipe(Recipe):
@@ -25,33 +24,23 @@ class MergeRecipe(Recipe):
     """Accept another language model of the same widths than the one the pre-Buffer was trained against."""
 
 
-def check_digest(trained_against: str, given: str, recipe: MergeRecipe) -> None:
-    """Raise `StageError` where the language model is not the one the pre-Buffer knows, unless that is asked for."""
-    if trained_against != given and not recipe.rebase:
-        raise StageError(
-            f"the pre-Buffer was trained against language model {trained_against[:12]}, this one is {given[:12]}; "
-            "bind the former, or set rebase=True to join them all the same"
-        )
-
-
 def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: PreBuffer, llm: BaseLlm) -> None:
     """Write the merged checkpoint."""
     from safetensors.torch import load_file
 
     from neo_model.config import NeoConfig
     from neo_model.conversation import load_tokenizer
-    from neo_model.merge import check_language_model, merge
-    from neo_model.released import read_config_json, read_tensors, tokenizer_sidecars, write_released
+    from neo_model.merge import merge
+    from neo_model.released import read_tensors, tokenizer_sidecars, write_released
 
-    buffer_folder, llm_folder = prebuffer.place(draft.scratch / "buffer"), llm.place(draft.scratch / "llm")
-    description = json.loads((buffer_folder / DESCRIPTION_FILE).read_text())
-    trained_against = description["language_model"]["content"]
-    check_digest(trained_against, llm.manifest.content, recipe)
+    check_fit(prebuffer, llm, rebase=recipe.rebase)
+    description = describe(prebuffer)
     config = NeoConfig.from_released(description["config"])
-    check_language_model(config, read_config_json(llm_folder))
+    buffer_folder, llm_folder = prebuffer.place(draft.scratch / "buffer"), llm.place(draft.scratch / "llm")
     tensors = merge(load_file(buffer_folder / WEIGHTS_FILE), read_tensors(llm_folder), config)
     sidecars = tokenizer_sidecars(load_tokenizer(llm_folder, vocab_size=config.vocab_size))
     write_released(draft.path(f"{MODEL_PREFIX}config.json").parent, config, tensors, sidecars)
+    trained_against = description["language_model"]["content"]
     draft.fact(num_tensors=len(tensors), language_model=llm.manifest.content, trained_against=trained_against)
 
 

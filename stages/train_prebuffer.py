@@ -2,6 +2,7 @@
 
 Reads  Rows (several, in the order of training), BaseLlm
        Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
+       PreBuffer             `start`, if any: what it goes on from
 Makes  PreBuffer   the last checkpoint: model/prebuffer.safetensors, model/prebuffer.json
 
 The language model is frozen: embedding, head and all inherited layers are bit-identical at the end, which the last
@@ -10,28 +11,23 @@ checkpoint's facts record.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from stages.contract import Rank, StageContext
 from stages.kinds import BaseLlm, Conversations, PreBuffer, Rows
+from stages.llm_tokenizer import check_same_tokenizer
+from stages.prebuffer_folder import WEIGHTS_FILE, check_fit, write_prebuffer
 from stages.step import stage
 from stages.training.examining import Examination
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from neo_model.config import NeoConfig
     from neo_model.model import NeoModel
-
-WEIGHTS_FILE: Final = "prebuffer.safetensors"
-DESCRIPTION_FILE: Final = "prebuffer.json"
 
 
 class TrainPrebufferRecipe(TrainRecipe):
@@ -47,6 +43,8 @@ class TrainPrebufferRecipe(TrainRecipe):
     """Steps over which the learning rate rises linearly to its peak."""
     floor_ratio: float = Field(default=0.05, ge=0, le=1)
     """Learning rate at the end of the cosine, as a share of the peak."""
+    rebase: bool = False
+    """Go on with a PreBuffer that was trained against another language model of the same widths."""
 
 
 def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
@@ -82,44 +80,55 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     return model
 
 
-def write_prebuffer(folder: Path, parameters: Iterable[tuple[str, Tensor]], config: NeoConfig, llm: BaseLlm) -> None:
-    """Write the trained tensors, and what they were trained against."""
-    from safetensors.torch import save_file
+def take_over(model: NeoModel, prebuffer_folder: Path) -> None:
+    """Let `model` begin with the weights of a pre-Buffer. Raises TensorMismatchError where it has other layers."""
+    from safetensors.torch import load_file
 
-    from neo_model.partition import prebuffer_keys
+    from neo_model.partition import parameter_shapes, prebuffer_keys
+    from neo_model.tensor_report import check_tensors
 
-    wanted = prebuffer_keys(config)
-    tensors = {name: value.cpu().clone() for name, value in parameters if name in wanted}
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
-    against = {"stage": llm.manifest.stage, "fingerprint": llm.fingerprint, "content": llm.manifest.content}
-    description = {"config": config.to_released(), "language_model": against}
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
+    tensors, wanted = load_file(prebuffer_folder / WEIGHTS_FILE), prebuffer_keys(model.config)
+    shapes = {name: shape for name, shape in parameter_shapes(model.config).items() if name in wanted}
+    check_tensors(tensors, shapes, what="the pre-Buffer to begin with")
+    model.load_state_dict(tensors, strict=False)
 
 
 def train_rank(
-    rank: Rank, recipe: TrainPrebufferRecipe, rows: Sequence[Rows], llm: BaseLlm, examination: Examination
+    rank: Rank,
+    recipe: TrainPrebufferRecipe,
+    rows: Sequence[Rows],
+    llm: BaseLlm,
+    *,
+    examination: Examination,
+    start: PreBuffer | None,
 ) -> None:
     """What every rank does."""
     from stages.training.loop import train
 
     folder = llm.place(rank.scratch / "llm")
     model = untrained_model(folder, recipe)
+    if start is not None:
+        take_over(model, start.place(rank.scratch / "start"))
     examiner = examination.examiner(rank, recipe, rows, model.config, folder)
-    train(rank, recipe, rows, model, partial(write_prebuffer, llm=llm), after_step=examiner)
+    train(rank, recipe, rows, model, partial(write_prebuffer, against=llm, taken_over=start), after_step=examiner)
 
 
 @stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer)
-def train_prebuffer(
+def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
     recipe: TrainPrebufferRecipe,
     rows: Sequence[Rows],
     llm: BaseLlm,
     heldout_rows: Rows | None,
     questions: Conversations | None,
+    start: PreBuffer | None,
     *,
     ctx: StageContext,
 ) -> None:
     recipe.check_num_rows(len(rows))
+    check_same_tokenizer(rows, llm)
+    if start is not None:
+        check_fit(start, llm, rebase=recipe.rebase)
     examination = Examination(heldout_rows, questions)
     examination.check(rows)
-    ctx.gang(partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, examination=examination))
+    work = partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, examination=examination, start=start)
+    ctx.gang(work)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from stages.contract import Rank, StageContext
 from stages.kinds import Checkpoint, Conversations, Rows
+from stages.llm_tokenizer import check_same_tokenizer
 from stages.step import stage
 from stages.training.examining import Examination
 from stages.training.recipe import TrainRecipe
@@ -68,6 +69,7 @@ def tune_end_to_end(
     ctx: StageContext,
 ) -> None:
     recipe.check_num_rows(len(rows))
+    check_same_tokenizer(rows, start)
     examination = Examination(heldout_rows, questions)
     examination.check(rows)
     ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), examination=examination))

@@ -31,6 +31,8 @@ class LlmRecipe(Recipe):
     head_dim: int = 16
     ffn: int = 56
     theta: float = 1e6
+    num_pieces: int = 290
+    """Of the tokenizer."""
 
 
 class RowsRecipe(Recipe):
@@ -75,7 +77,7 @@ def write_llm(part: Part, draft: PartDraft, recipe: LlmRecipe) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=290,
+        vocab_size=recipe.num_pieces,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=["<|endoftext|>"],
         show_progress=False,

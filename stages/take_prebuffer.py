@@ -1,0 +1,42 @@
+"""Cut the pre-Buffer out of a whole checkpoint, ours or a released one, so that it can be used again.
+
+Reads  Checkpoint or ExportedCheckpoint
+Makes  PreBuffer   one part: model/prebuffer.safetensors, model/prebuffer.json
+
+What it was trained against is the checkpoint itself, whose other layers learned together with it: any language model
+is another one, so that it is trained or merged further only with `rebase`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from stages.contract import Part, PartDraft, Recipe, StageContext
+from stages.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint, PreBuffer
+from stages.prebuffer_folder import DESCRIPTION_FILE, write_prebuffer
+from stages.step import stage
+
+
+class TakePrebufferRecipe(Recipe):
+    """Nothing is to be chosen: a checkpoint has one pre-Buffer."""
+
+
+def take_part(_part: Part, draft: PartDraft, checkpoint: Checkpoint | ExportedCheckpoint) -> None:
+    """Write the tensors of the pre-Buffer, bit for bit."""
+    from neo_model.merge import take_prebuffer as taken_from
+    from neo_model.released import read_config, read_tensors
+
+    folder = checkpoint.place(draft.scratch / "checkpoint")
+    config = read_config(folder)
+    tensors = taken_from(read_tensors(folder), config)
+    target = draft.path(f"{MODEL_PREFIX}{DESCRIPTION_FILE}").parent
+    write_prebuffer(target, tensors.items(), config, against=checkpoint)
+    draft.fact(num_tensors=len(tensors))
+
+
+@stage(number=1, recipe=TakePrebufferRecipe, makes=PreBuffer)
+def take_prebuffer(
+    recipe: TakePrebufferRecipe, checkpoint: Checkpoint | ExportedCheckpoint, *, ctx: StageContext
+) -> None:
+    del recipe  # it has no fields
+    ctx.spread(partial(take_part, checkpoint=checkpoint), over=[Part(name="00000")], phase="take")
