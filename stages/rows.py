@@ -146,9 +146,17 @@ class RowReader:
 
     def sample_ids(self, row: int) -> list[bytes]:
         """The samples of a row, as the index says, whatever became of the row."""
+        return [sample_id for sample_id, *_ in self.documents(row)]
+
+    def documents(self, row: int) -> list[tuple[bytes, str, int]]:
+        """Sample, source and tokens of each document of a row, likewise."""
         part, number = self._find(row)
-        found: list[bytes] = read_table(self._read_index(part), ["sample_ids"])["sample_ids"][number].as_py()
-        return found
+        lists = read_table(self._read_index(part), ["sample_ids", "sources", "document_tokens"]).slice(number, 1)
+        return list(zip(*lists.to_pylist()[0].values(), strict=True))
+
+    def part_of(self, row: int) -> str:
+        """The name of the part that holds a row."""
+        return self._parts[self._find(row)[0]].part
 
     def index(self, *columns: str) -> pa.Table:
         """Columns of the index over all rows, in order of the rows; all columns if none is named."""

@@ -1,22 +1,38 @@
-"""`neo trace`: lineage. Backward from an artifact to the URL tables; forward from a URL to everything it went into."""
+"""`neo trace`: lineage. Backward from an artifact to the URL tables, from a row to its samples, from weights to what
+they saw; forward from a URL or a sample to everything it went into."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.contents import contents_of_row, seen_by
 from pipelines.courier import settle
 from pipelines.display import clean
 from pipelines.exits import BadCommandError
 from pipelines.lanes import lanes
 from pipelines.lineage import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
-from pipelines.refs import resolve_place
+from pipelines.refs import MAX_CANDIDATES, resolve_place
+from stages.artifact import Artifact, Manifest
+from stages.contract import StageError
 from stages.fingerprint import SHOWN_DIGITS
+from stages.kinds import Rows
+from stages.rows import RowReader
 from stages.store import Store
+from stages.tables import SAMPLE_ID_BYTES
+
+if TYPE_CHECKING:
+    from pipelines.forward import Sighting
+
+TABLES_OF = {"url": "URL", "sample_id": "sample"}
+SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
+SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
 
 
 def trace(
@@ -28,22 +44,42 @@ def trace(
         str | None,
         typer.Option("--url", metavar="URL", help="Trace one URL forward; with REF, only on the way to REF."),
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option("--sample", metavar="ID", help="The same for a sample: its id, or 4 or more digits of it."),
+    ] = None,
+    row: Annotated[
+        int | None, typer.Option("--row", metavar="N", help="Say which samples are in row N of the packed rows REF.")
+    ] = None,
+    saw: Annotated[
+        str | None,
+        typer.Option("--saw", metavar="STEP", help="Say what REF had seen by an optimizer step, or by its `end`."),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the lineage of REF as well.")
     ] = None,
     site: SiteOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an artifact was made of, down to the URL tables; or with --url, what one URL went into."""
-    if ref is None and url is None:
-        raise BadCommandError("name a REF, or --url URL, or both", then="neo trace --help")
+    """Say what an artifact was made of, down to the URL tables; or what became of one URL or sample."""
+    forward, into_ref = [url, sample], [row, saw, picture]
+    if ref is None and (url is None and sample is None):
+        raise BadCommandError("name a REF, or --url URL, or --sample ID", then="neo trace --help")
+    if sum(option is not None for option in (*forward, *into_ref)) > 1:
+        raise BadCommandError("say one of --url, --sample, --row, --saw and --picture", then="neo trace --help")
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
     settle(store, place.mlflow)
     lineage = lineage_of(store, *resolve_place(store, ref)) if ref is not None else None
     if url is not None:
-        _forward(store, url, lineage, answer)
+        _forward_from_url(store, url, lineage, answer)
+    if sample is not None:
+        _forward_from_sample(store, sample, lineage, answer)
+    if lineage is not None and row is not None:
+        _row(lineage, store, row, answer)
+    if lineage is not None and saw is not None:
+        _saw(lineage, store, saw, answer)
     if lineage is not None:
         _backward(lineage, picture, answer)
 
@@ -102,18 +138,84 @@ def _node_document(node: Node) -> dict[str, object]:
     }
 
 
-def _forward(store: Store, url: str, lineage: Lineage | None, answer: Answer) -> None:
+def _forward_from_url(store: Store, url: str, lineage: Lineage | None, answer: Answer) -> None:
     from pipelines.forward import trace_url
 
-    on_the_way = (node.manifest for node in lineage.nodes if node.manifest) if lineage else all_manifests(store)
-    sightings = trace_url(store, url, on_the_way)
+    _forward(trace_url(store, url, _on_the_way(store, lineage)), {"url": url}, _where(store, lineage), answer)
+
+
+def _forward_from_sample(store: Store, digits: str, lineage: Lineage | None, answer: Answer) -> None:
+    from pipelines.forward import find_samples, trace_sample
+
+    if not SAMPLE_ID_START.fullmatch(digits):
+        raise BadCommandError(f"{digits!r} is no sample id: 4 to 32 of the digits 0 to 9 and a to f", then="neo list")
+    manifests, where = list(_on_the_way(store, lineage)), _where(store, lineage)
+    found = {bytes.fromhex(digits)} if len(digits) == SAMPLE_ID_DIGITS else find_samples(store, digits, manifests)
+    if len(found) > 1:
+        listed = ", ".join(sorted(sample_id.hex() for sample_id in found)[:MAX_CANDIDATES])
+        raise BadCommandError(f"{len(found)} sample ids {where} begin with {digits}: {listed}", then="neo list")
+    sightings = [sighting for sample_id in found for sighting in trace_sample(store, sample_id, manifests)]
+    named = next((sample_id.hex() for sample_id in found), digits)
+    _forward(sightings, {"sample_id": named}, where, answer)
+
+
+def _forward(sightings: Sequence[Sighting], sought: Mapping[str, str], where: str, answer: Answer) -> None:
+    ((name, value),) = sought.items()
     if not sightings:
-        where = f"behind {lineage.target.short}" if lineage else f"in {store.url}"
-        raise BadCommandError(f"no URL table {where} has {url}", then="neo list")
+        raise BadCommandError(f"no {TABLES_OF[name]} table {where} has {value}", then="neo list")
     table = Table("step", "artifact", "kind", "what became of it", box=None, pad_edge=False)
     for sighting in sightings:
         place = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"
         table.add_row(sighting.step, place, sighting.kind, clean(sighting.said))
-    answer.say(clean(url), table)
-    document = {"url": url, "sightings": [sighting.model_dump() for sighting in sightings]}
+    answer.say(clean(value), table)
+    document = {**sought, "sightings": [sighting.model_dump() for sighting in sightings]}
     answer.end(document, then=f"neo show {sightings[-1].fingerprint[:SHOWN_DIGITS]}")
+
+
+def _on_the_way(store: Store, lineage: Lineage | None) -> Iterator[Manifest]:
+    """All artifacts, or those behind one."""
+    if lineage is None:
+        return all_manifests(store)
+    return (node.manifest for node in lineage.nodes if node.manifest)
+
+
+def _where(store: Store, lineage: Lineage | None) -> str:
+    return f"behind {lineage.target.short}" if lineage else f"in {store.url}"
+
+
+def _row(lineage: Lineage, store: Store, row: int, answer: Answer) -> None:
+    target = lineage.target
+    if target.manifest is None or target.kind != Rows.kind:
+        said = f"{target.short} is {target.kind}, and --row asks for packed rows"
+        raise BadCommandError(said, then=f"neo trace {target.short}")
+    reader = RowReader(Rows(store, target.manifest))
+    if not 0 <= row < reader.num_rows:
+        said = f"{target.short} has the rows 0 to {reader.num_rows - 1}"
+        raise BadCommandError(said, then=f"neo show {target.short}")
+    shown, document = contents_of_row(reader, row)
+    answer.say(*shown)
+    answer.end(document, then=f"neo trace --sample {document['documents'][0]['sample_id']}")
+
+
+def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
+    """The target's own steps until the one that was asked for, and all steps of what it was made of."""
+    from stages.training.seen import is_trained
+
+    if not saw.isdecimal() and saw != "end":
+        raise BadCommandError(f"--saw {saw}: name an optimizer step, or `end`", then="neo trace --help")
+    target = lineage.target
+    artifacts = [Artifact(store, node.manifest) for node in lineage.nodes if node.manifest is not None]
+    trained = [artifact for artifact in artifacts if is_trained(artifact)]
+    took_steps = bool(trained) and trained[-1].fingerprint == target.fingerprint
+    if not trained or (saw != "end" and not took_steps):
+        raise BadCommandError(f"{target.short} took no step over rows itself", then=f"neo trace {target.short}")
+    documents = []
+    for artifact in trained:
+        is_asked = saw != "end" and artifact.fingerprint == target.fingerprint
+        try:
+            said, document = seen_by(artifact, int(saw) if is_asked else artifact.manifest.recipe["num_steps"])
+        except StageError as error:
+            raise BadCommandError(str(error), then=f"neo show {artifact.short}") from error
+        answer.say(*said, "")
+        documents.append(document)
+    answer.end({"target": target.short, "seen": documents}, then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")

@@ -8,10 +8,10 @@ every batch of a real training.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.artifact import STEPS_PHASE, Artifact
 from stages.contract import StageError
@@ -72,9 +72,9 @@ def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRow
     num_steps = recipe["num_steps"] if until_step is None else until_step
     if not 0 <= num_steps <= recipe["num_steps"]:
         raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
-    skipped = [skip for skip in _skipped(trained) if skip["step"] <= num_steps]
+    left_out = {(step, row) for step, row in skipped_rows(trained) if step <= num_steps}
     return tuple(
-        _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), skipped)
+        _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)
         for span in spans(recipe["num_steps"], recipe["until_steps"])
         if span.first_step < num_steps
     )
@@ -103,22 +103,22 @@ def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOf
     return {source: SeenOfSource(**counts[source]) for source in sorted(counts)}
 
 
-def _seen(trained: Artifact, span: Span, skipped: Sequence[Mapping[str, Any]]) -> SeenRows:
+def skipped_rows(trained: Artifact) -> set[tuple[int, int]]:
+    """(step, row) of the damaged rows that steps, counted from 1, were applied without, as the last checkpoint says."""
+    return {
+        (skip["step"], skip["row"]) for record in trained.phase(STEPS_PHASE) for skip in record.facts.get("skipped", ())
+    }
+
+
+def _seen(trained: Artifact, span: Span, left_out: Iterable[tuple[int, int]]) -> SeenRows:
     recipe, name = trained.manifest.recipe, f"rows.{span.rows}"
     rows = trained.input(name, Rows)
     order = {"num_rows": RowReader(rows).num_rows, "rows_per_step": recipe["rows_per_step"], "seed": recipe["seed"]}
     times = times_taken(span.until_step - span.first_step, **order)
-    for skip in skipped:
-        step = skip["step"] - 1
-        if span.first_step <= step < span.until_step:
-            times[skip["row"]] -= rows_of_step(step - span.first_step, **order).count(skip["row"])
+    for step, row in left_out:
+        if span.first_step < step <= span.until_step:
+            times[row] -= rows_of_step(step - 1 - span.first_step, **order).count(row)
     return SeenRows(name, rows, span, times)
-
-
-def _skipped(trained: Artifact) -> list[Mapping[str, Any]]:
-    """The damaged rows that steps were applied without, as the last checkpoint says; steps counted from 1."""
-    skipped: list[Mapping[str, Any]] = trained.phase(STEPS_PHASE)[-1].facts.get("skipped", [])
-    return skipped
 
 
 def _documents(seen: SeenRows) -> Iterator[pa.Table]:

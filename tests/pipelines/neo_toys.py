@@ -185,24 +185,44 @@ def draw_toys(recipe: DrawRecipe, kept: KeptPairs, *, ctx: StageContext) -> None
     ctx.spread(work, over=[Part(name="draw")], phase="draw")
 
 
+def packed_ids(draw: Draw, pairs_per_row: int) -> list[list[bytes]]:
+    """The samples of each row."""
+    ids = [row["sample_id"] for row in read_rows(draw, draw.part("draw"), "draw.parquet")]
+    return [ids[first : first + pairs_per_row] for first in range(0, len(ids), pairs_per_row)]
+
+
+def plan_toy_rows(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
+    import numpy as np
+
+    from stages.packing.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+
+    entries = [
+        (sample_id, row) for row, ids in enumerate(packed_ids(draw, pairs_per_row)) for sample_id in dict.fromkeys(ids)
+    ]
+    bucket = np.array(entries, ENTRY_FIELDS)
+    write_index([bucket], len(entries), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
+
+
 def pack_part(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
     import pyarrow as pa
 
-    ids = [row["sample_id"] for row in read_rows(draw, draw.part("draw"), "draw.parquet")]
+    packed = packed_ids(draw, pairs_per_row)
     rows = [
-        {"row": number, "sample_ids": ids[first : first + pairs_per_row]}
-        for number, first in enumerate(range(0, len(ids), pairs_per_row))
+        {"row": number, "sample_ids": ids, "sources": ["pairs"] * len(ids), "document_tokens": [7] * len(ids)}
+        for number, ids in enumerate(packed)
     ]
-    schema = pa.schema([("row", pa.int64()), ("sample_ids", pa.list_(pa.binary(16)))])
-    write_table(rows, draft.path("index.parquet"), schema)
+    kinds = {"row": pa.int64(), "sample_ids": pa.list_(pa.binary(16)), "sources": pa.list_(pa.string())}
+    write_table(rows, draft.path("index.parquet"), pa.schema(kinds | {"document_tokens": pa.list_(pa.int32())}))
     draft.path("rows.tar").write_bytes(b"\0" * 1024 * len(rows))
-    draft.count(ItemBalance(kept=len(ids)))
+    draft.count(ItemBalance(kept=sum(map(len, packed))))
+    draft.fact(first_row=0, num_rows=len(rows), num_documents=sum(map(len, packed)))
 
 
 @stage(number=1, recipe=PackRecipe, makes=Rows)
 def pack_toys(recipe: PackRecipe, draw: Draw, *, ctx: StageContext) -> None:
-    work = partial(pack_part, draw=draw, pairs_per_row=recipe.pairs_per_row)
-    ctx.spread(work, over=[Part(name="00000")], phase="write")
+    given = {"draw": draw, "pairs_per_row": recipe.pairs_per_row}
+    ctx.spread(partial(plan_toy_rows, **given), over=[Part(name="plan")], phase="plan")
+    ctx.spread(partial(pack_part, **given), over=[Part(name="00000")], phase="write")
 
 
 def write_llm(part: Part, draft: PartDraft, width: int) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from pipelines.forward import beginning_with
 from tests.pipelines.conftest import TOYS, NeoSite
-from tests.pipelines.neo_toys import url_of
+from tests.pipelines.neo_toys import sample_id, url_of
 
 DATA = f"{TOYS}:data"
 
@@ -68,8 +71,11 @@ def test_with_a_reference_a_url_is_followed_on_the_way_to_it_alone(made: NeoSite
         sightings = made.neo("trace", *words, "--url", url_of(5), "--json").json["sightings"]
         return [sighting["said"] for sighting in sightings if sighting["step"] == "mix"]
 
-    assert sorted(drawn()) == ["drawn 1 time from pairs", "drawn 2 times from pairs"]
-    assert drawn("data/rows") == ["drawn 2 times from pairs"]
+    assert sorted(drawn()) == [
+        "drawn 1 time from pairs, repetition 0",
+        "drawn 2 times from pairs, repetitions 0, 1",
+    ]
+    assert drawn("data/rows") == ["drawn 2 times from pairs, repetitions 0, 1"]
 
 
 def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None:
@@ -78,7 +84,7 @@ def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None
 
 
 def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) -> None:
-    from pipelines.forward import Held, _in_weights
+    from pipelines.holdings import Held, in_weights
     from stages.artifact import Artifact, InputRecord, Manifest
     from stages.training.order import rows_of_step
 
@@ -89,11 +95,71 @@ def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) 
         kind="Checkpoint", stage="train_toy", number=1, fingerprint="f" * 64, recipe=recipe,
         inputs={"rows.0": read, "rows.1": read}, parts=(), items={}, content="c" * 64, versions={},
     )  # fmt: skip
-    _, details, _ = _in_weights(Artifact(made.store, weights), {"rows.0": Held(rows={2}), "rows.1": Held(rows={0})})
+    _, details, _ = in_weights(Artifact(made.store, weights), {"rows.0": Held(rows={2}), "rows.1": Held(rows={0})})
     order = {"num_rows": 4, "rows_per_step": 1, "seed": 3}
-    expected = [step for step in range(5) if 2 in rows_of_step(step, **order)]
-    expected += [5 + step for step in range(7) if 0 in rows_of_step(step, **order)]
+    expected = [step + 1 for step in range(5) if 2 in rows_of_step(step, **order)]
+    expected += [6 + step for step in range(7) if 0 in rows_of_step(step, **order)]
     assert details["steps"] == expected and expected
+
+
+def test_a_sample_is_followed_by_its_id_and_by_the_beginning_of_it(made: NeoSite) -> None:
+    whole = sample_id(url_of(5)).hex()
+    by_url = made.neo("trace", "--url", url_of(5), "--json").json["sightings"]
+    by_id = made.neo("trace", "--sample", whole, "--json").json
+    by_start = made.neo("trace", "--sample", whole[:9], "data/rows", "--json").json
+    assert by_id["sightings"] == by_start["sightings"] == by_url
+    assert by_id["sample_id"] == by_start["sample_id"] == whole
+    drawn, packed = by_url[-2]["details"], by_url[-1]["details"]
+    assert [(one["source"], one["repetition"]) for one in drawn["drawings"]] == [("pairs", 0)]
+    assert packed == {"rows": {"2": "00000"}, "documents": {"2": packed["documents"]["2"]}}
+
+
+def test_a_sample_that_was_dropped_is_said_to_be(made: NeoSite) -> None:
+    sightings = made.neo("trace", "--sample", sample_id(url_of(1)).hex(), "--json").json["sightings"]
+    assert [(one["step"], one["said"]) for one in sightings][-1] == ("kept", "part 00001: dropped (too_small)")
+
+
+def test_a_sample_id_that_is_none_unknown_or_two_is_refused_with_the_reason(made: NeoSite) -> None:
+    assert "'xyz' is no sample id: 4 to 32 of the digits" in made.neo("trace", "--sample", "xyz").err
+    assert "no sample table in " in made.neo("trace", "--sample", "f" * 4).err
+    assert made.neo("trace", "--sample", "f" * 32).code == 2
+    ids = [sample_id(f"{number}") for number in range(2000)]
+    twins = next(pair for pair in pairwise(sorted(ids)) if pair[0][:2] == pair[1][:2])
+    column = pa.chunked_array([pa.array(twins, pa.binary(16))])
+    assert beginning_with(column, twins[0].hex()[:4]) == set(twins)
+    assert beginning_with(column, twins[0].hex()[:-1]) == {twins[0]}
+
+
+def test_from_a_row_to_its_samples_and_back(made: NeoSite) -> None:
+    document = made.neo("trace", "data/rows", "--row", "2", "--json").json
+    assert [one["source"] for one in document["documents"]] == ["pairs", "pairs"]
+    for number, one in enumerate(document["documents"]):
+        packed = made.neo("trace", "--sample", one["sample_id"], "--json").json["sightings"][-1]
+        assert packed["details"] == {"rows": {"2": document["part"]}, "documents": {"2": [number]}}
+    assert document["documents"][0]["sample_id"] in made.neo("trace", "data/rows", "--row", "2").out
+    assert "has the rows 0 to 3" in made.neo("trace", "data/rows", "--row", "4").err
+    assert "is KeptPairs, and --row asks for packed rows" in made.neo("trace", "data/kept", "--row", "0").err
+
+
+def test_what_weights_saw_is_asked_by_step_or_to_the_end(site: NeoSite) -> None:
+    assert site.neo("run", f"{TOYS}:whole").code == 0
+    (seen,) = site.neo("trace", "whole/evaluate", "--saw", "end", "--json").json["seen"]
+    assert (seen["step"], seen["until_step"]) == ("weights", 6)
+    assert [(one["num_read"], one["num_different"], one["num_rows"]) for one in seen["rows"]] == [(6, 4, 4)]
+    (seen,) = site.neo("trace", "whole/weights", "--saw", "3", "--json").json["seen"]
+    assert seen["rows"][0]["num_read"] == 3 == seen["rows"][0]["until_step"]
+    counts = seen["sources"]["pairs"]
+    assert counts == {"documents": counts["samples"], "tokens": 7 * counts["samples"], "samples": counts["samples"]}
+    assert "3 rows read, 3 of its 4" in site.neo("trace", "whole/weights", "--saw", "3").out
+    assert "was trained for 6 steps; 7 is not among them" in site.neo("trace", "whole/weights", "--saw", "7").err
+    assert "took no step over rows itself" in site.neo("trace", "whole/evaluate", "--saw", "3").err
+    assert "name an optimizer step, or `end`" in site.neo("trace", "whole/weights", "--saw", "last").err
+
+
+def test_one_question_at_a_time(made: NeoSite) -> None:
+    said = made.neo("trace", "data/rows", "--row", "1", "--url", url_of(5))
+    assert said.code == 2 and "say one of --url, --sample, --row, --saw and --picture" in said.err
+    assert made.neo("trace", "--row", "1").code == 2
 
 
 def test_an_audit_of_what_is_whole_finds_nothing(made: NeoSite) -> None:
