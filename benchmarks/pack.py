@@ -46,7 +46,7 @@ from stages.packing.pantry import Pantry
 from stages.packing.planned import planned_parts
 from stages.packing.writing import write_part
 from stages.pairs import PairReader
-from stages.sources import drawn_source
+from stages.sources import drawn_sources
 from stages.tar_writer import TarWriter
 
 TARGET_DOCUMENTS = 390_000_000
@@ -210,12 +210,15 @@ def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
         for record in draw.phase("draw")
     ]
 
+    sources = drawn_sources(draw)
+
     def ours() -> None:
         for part in parts:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                measure_part(part, Draft(Path(scratch), lambda _: None), draw=draw, llm=llm, limits=RECIPE.limits)
+                draft = Draft(Path(scratch), lambda _: None)
+                measure_part(part, draft, draw=draw, sources=sources, llm=llm, limits=RECIPE.limits)
 
-    source = drawn_source(draw, "pairs")
+    source = sources["pairs"]
     samples = [sample for part in source.num_kept for sample in source.samples(part)][:400]
     pictures, tokenizer = source.pictures, tokenizer_of(llm)
     assert pictures is not None
@@ -239,7 +242,7 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
     draw = make(draw_of(num_pairs), folder)
     rows = make(pack_rows.bind("rows", RECIPE, draw_of(num_pairs), LLM), folder)
     (written,) = rows.phase("write")
-    plan, pantry = rows.part("plan"), Pantry.of(draw, rows.phase("measure"))
+    plan, pantry = rows.part("plan"), Pantry.of(rows.store, drawn_sources(draw), rows.phase("measure"))
     (part,) = planned_parts(rows.store, plan)
     pictures = pantry.pictures["pairs"]
 

@@ -33,6 +33,7 @@ from stages.packing.planned import planned_parts
 from stages.packing.planning import plan_part
 from stages.packing.writing import write_part
 from stages.rows import ROWS_PHASE
+from stages.sources import drawn_sources
 from stages.step import stage
 
 
@@ -80,7 +81,9 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
         )
         for record in draw.phase(DRAW_PHASE)
     ]
-    measured = ctx.spread(partial(measure_part, draw=draw, llm=llm, limits=recipe.limits), over=over, phase="measure")
+    sources = drawn_sources(draw)
+    measuring = partial(measure_part, draw=draw, sources=sources, llm=llm, limits=recipe.limits)
+    measured = ctx.spread(measuring, over=over, phase="measure")
     task = {
         "key": f"{recipe.seed}/rows",
         "row_tokens": recipe.max_row_tokens,
@@ -90,7 +93,7 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
     planning = partial(plan_part, store=draw.store, measured=measured)
     (plan,) = ctx.spread(planning, over=[Part(name="plan", task=task)], phase="plan")
     ctx.report(_numbers(plan))
-    writing = partial(write_part, plan=plan, pantry=Pantry.of(draw, measured))
+    writing = partial(write_part, plan=plan, pantry=Pantry.of(draw.store, sources, measured))
     ctx.spread(writing, over=planned_parts(draw.store, plan), phase=ROWS_PHASE)
 
 

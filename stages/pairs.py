@@ -87,14 +87,14 @@ class PairReader:
 
     def pairs_of(self, part: str) -> Iterator[Pair]:
         """The kept pairs of one part, in table order."""
-        return (_pair(row, part) for row in self.table(part).to_pylist())
+        return (_pair(row, part) for row in self.read_table(part).to_pylist())
 
     def table(self, part: str) -> pa.Table:
-        """The sample table of one part, kept rows only, carried columns included, with their `position`."""
+        """`read_table`, kept for the next question."""
         if part not in self._tables:
             if len(self._tables) >= NUM_CACHED_PARTS:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[part] = self._read_table(part)
+            self._tables[part] = self.read_table(part)
         return self._tables[part]
 
     def pair(self, sample_id: bytes) -> Pair:
@@ -139,7 +139,8 @@ class PairReader:
         """The pairs that hold the bytes."""
         return self.pairs if isinstance(self.pairs, RawPairs) else self.pairs.input("raw", RawPairs)
 
-    def _read_table(self, part: str) -> pa.Table:
+    def read_table(self, part: str) -> pa.Table:
+        """The sample table of one part, kept rows only, carried columns included, with their `position`."""
         import pyarrow as pa
         import pyarrow.compute as pc
 

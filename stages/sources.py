@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
@@ -146,12 +147,12 @@ class PairSource:
     def num_kept(self) -> dict[str, int]:
         return _num_kept(self.artifact, SAMPLES_FILE if isinstance(self.artifact, RawPairs) else VERDICTS_FILE)
 
-    @property
+    @cached_property
     def pictures(self) -> PairReader:
         return PairReader(self.artifact)
 
     def table(self, part: str) -> pa.Table:
-        return self.pictures.table(part)
+        return self.pictures.read_table(part)
 
     def samples(self, part: str) -> Iterator[Sample]:
         return map(CaptionedPicture, self.pictures.pairs_of(part))
@@ -186,7 +187,7 @@ class ConversationSource:
     def num_kept(self) -> dict[str, int]:
         return _num_kept(self.artifact, CONVERSATIONS_FILE)
 
-    @property
+    @cached_property
     def pictures(self) -> PairReader:
         return pictures_of(self.artifact)
 
@@ -209,11 +210,14 @@ def open_source(artifact: SampleArtifact) -> Source:
     return ConversationSource(artifact)
 
 
-def drawn_source(draw: Draw, name: str) -> Source:
-    """A source of a draw, by its name in the mixture."""
-    found = draw.input(f"sources.{name}", Artifact)
+def drawn_sources(draw: Draw) -> dict[str, Source]:
+    """The sources of a draw by their names in the mixture. Opens each once: manifests may list many thousand parts."""
     kinds: dict[str, type[SourceArtifact]] = {kind.kind: kind for kind in (KeptPairs, TextDocuments, Conversations)}
-    return open_source(kinds[found.manifest.kind](found.store, found.manifest))
+    opened = {name: draw.input(name, Artifact) for name, _ in draw.inputs("sources.")}
+    return {
+        name.removeprefix("sources."): open_source(kinds[found.manifest.kind](found.store, found.manifest))
+        for name, found in opened.items()
+    }
 
 
 def _num_kept(artifact: SampleArtifact, file_name: str) -> dict[str, int]:

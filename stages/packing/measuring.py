@@ -6,6 +6,7 @@ Goes through the parts of a draw, so each table of a source is read once and in 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +16,7 @@ from stages.llm_tokenizer import tokenizer_of
 from stages.mix_samples import DRAW_FILE, DRAW_PHASE
 from stages.packing.documents import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
 from stages.packing.fitting import Fitted, Limits, UnfitError, UnfitReason, fit
-from stages.sources import Sample, drawn_source
+from stages.sources import Sample, Source
 from stages.store import StoreError
 from stages.tables import balance_of, read_table, sample_id_type, verdict_columns, write_table
 
@@ -33,13 +34,15 @@ class Drawing:
     place: int
 
 
-def measure_part(part: Part, draft: PartDraft, draw: Draw, llm: BaseLlm, limits: Limits) -> None:
-    """Tokenise the samples of one part of the draw."""
+def measure_part(
+    part: Part, draft: PartDraft, *, draw: Draw, sources: Mapping[str, Source], llm: BaseLlm, limits: Limits
+) -> None:
+    """Tokenise the samples of one part of the draw; `sources` are those of the draw."""
     drawings = _drawings(draw, part.name)
     tokenizer = tokenizer_of(llm)
     with draft.path(RECORDS_FILE).open("wb") as file:
         measured = _Measured(part.task["source"], file)
-        for sample in drawn_source(draw, part.task["source"]).samples(part.task["part"]):
+        for sample in sources[part.task["source"]].samples(part.task["part"]):
             for_sample = drawings.pop(sample.sample_id, None)
             if for_sample is not None:
                 try:

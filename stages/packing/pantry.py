@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.artifact import PartRecord
-from stages.kinds import Draw
 from stages.packing.ahead import read_ahead
 from stages.packing.documents import RECORDS_FILE, Document, damaged, from_record, read_file
 from stages.packing.measuring import MEASURED_FILE
 from stages.packing.row_layout import DocumentFacts
 from stages.pairs import PairReader
-from stages.sources import drawn_source
+from stages.sources import Source
 from stages.store import Store
 from stages.store_errors import CutShortError
 from stages.tables import Verdict, read_table
@@ -62,13 +61,11 @@ class Pantry:
     """Source to its pictures."""
 
     @classmethod
-    def of(cls, draw: Draw, measured: Sequence[PartRecord]) -> Pantry:
-        sources = {record.facts["source"] for record in measured}
-        readers = {name: drawn_source(draw, name).pictures for name in sorted(sources)}
+    def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> Pantry:
         return cls(
-            store=draw.store,
+            store=store,
             measured=tuple(map(MeasuredPart.of, measured)),
-            pictures={name: reader for name, reader in readers.items() if reader is not None},
+            pictures={name: source.pictures for name, source in sources.items() if source.pictures is not None},
         )
 
     def fetch_all(self, rows: Iterable[Records]) -> Iterator[Ingredients]:

@@ -16,6 +16,7 @@ from stages.packing.pantry import Ingredients, Pantry
 from stages.packing.planned import PlannedPart, planned_parts, read_planned
 from stages.packing.row_layout import DocumentFacts, row_key, row_members
 from stages.rows import INDEX_FILE, ROWS_FILE
+from stages.sources import drawn_sources
 from stages.tables import balance_of, sample_id_type, verdict_columns, write_table
 from stages.tar_writer import TarWriter
 
@@ -60,7 +61,8 @@ def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
     """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
     plan = rows.part("plan", "plan")
     part = planned_parts(rows.store, plan)[int(part_name)]
-    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.input("draw", Draw), rows.phase("measure")))
+    sources = drawn_sources(rows.input("draw", Draw))
+    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.store, sources, rows.phase("measure")))
 
 
 def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
