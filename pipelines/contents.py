@@ -1,7 +1,9 @@
-"""What is in a packed row, and what weights have seen: each as things to show a person and a document for a machine."""
+"""What is in draws and packed rows, of each source, and what weights have seen: to show a person, and as documents."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,7 +12,9 @@ from rich.table import Table
 
 from pipelines.display import clean
 from pipelines.lineage import step_name
-from stages.artifact import Artifact
+from stages.artifact import Artifact, Manifest
+from stages.kinds import Draw, Rows
+from stages.mix_samples import DRAW_PHASE, drawn_by_source
 from stages.rows import RowReader
 
 if TYPE_CHECKING:
@@ -18,6 +22,26 @@ if TYPE_CHECKING:
 
 Contents: TypeAlias = tuple[list[Any], dict[str, Any]]
 """Things to show, and the document."""
+
+
+def counts_of_sources(manifest: Manifest) -> dict[str, dict[str, float]]:
+    """What a draw or packed rows hold of each source, as their parts recorded it; nothing for other kinds."""
+    counts: dict[str, Counter[str]] = {}
+    if manifest.kind == Draw.kind:
+        return drawn_by_source(part for part in manifest.parts if part.phase == DRAW_PHASE)
+    for part in manifest.parts if manifest.kind == Rows.kind else ():
+        for source, held in part.facts.get("sources", {}).items():
+            counts.setdefault(source, Counter()).update(held)
+    return {source: dict(held) for source, held in sorted(counts.items())}
+
+
+def sources_table(counts: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row for each source, a column for each thing that is counted."""
+    things = list(dict.fromkeys(thing for held in counts.values() for thing in held))
+    table = Table("source", *(thing.replace("_", " ") for thing in things), box=None, pad_edge=False)
+    for source, held in counts.items():
+        table.add_row(clean(source), *(f"{held.get(thing, 0):,.0f}" for thing in things))
+    return table
 
 
 def contents_of_row(reader: RowReader, row: int) -> Contents:
@@ -41,9 +65,6 @@ def seen_by(trained: Artifact, until_step: int) -> Contents:
     seen = seen_rows(trained, until_step)
     with TemporaryDirectory(prefix="neo-seen-") as scratch:
         sources = {source: vars(counts) for source, counts in seen_of_sources(seen, Path(scratch)).items()}
-    table = Table("source", "documents", "tokens", "different samples", box=None, pad_edge=False)
-    for source, counts in sources.items():
-        table.add_row(clean(source), *(f"{counts[name]:,}" for name in ("documents", "tokens", "samples")))
     rows = [_rows_document(one) for one in seen]
     num_steps = trained.manifest.recipe["num_steps"]
     said = [
@@ -54,7 +75,7 @@ def seen_by(trained: Artifact, until_step: int) -> Contents:
             f"{one['num_different']:,} of its {one['num_rows']:,}"
             for one in rows
         ),
-        table,
+        sources_table(sources),
     ]
     document = {
         "step": step_name(trained.manifest),

@@ -14,6 +14,7 @@ from pipelines.commands.answer import (
     existing_store,
     find_site,
 )
+from pipelines.contents import counts_of_sources, sources_table
 from pipelines.courier import settle
 from pipelines.display import STYLES, clean
 from pipelines.lineage import describe_counts, size_bytes, step_name
@@ -99,6 +100,8 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
     answer.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
     answer.say(_fields_table(artifact))
     answer.say(*_funnel(artifact))
+    counts = counts_of_sources(manifest)
+    answer.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
         answer.say("", accuracy_table(metrics) if "accuracy" in metrics else _numbers_table(metrics))
     answer.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(manifest)))
@@ -112,6 +115,7 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
         "recipe": manifest.recipe,
         "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
         "items": funnel(manifest),
+        "sources": counts,
         "num_parts": len(manifest.parts),
         "size_bytes": size_bytes(manifest),
         "versions": manifest.versions,

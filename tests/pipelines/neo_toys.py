@@ -177,6 +177,8 @@ def draw_part(part: Part, draft: PartDraft, kept: KeptPairs, num_repetitions: in
     schema = pa.schema([("source", pa.string()), ("sample_id", pa.binary(16)), ("repetition", pa.int32())])
     write_table(rows, draft.path("draw.parquet"), schema)
     draft.count(ItemBalance(kept=len(rows)))
+    num_samples = len({row["sample_id"] for row in rows})
+    draft.fact(source="pairs", num_samples=num_samples, num_distinct=num_samples, num_drawn=len(rows))
 
 
 @stage(number=1, recipe=DrawRecipe, makes=Draw)
@@ -215,7 +217,9 @@ def pack_part(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> N
     write_table(rows, draft.path("index.parquet"), pa.schema(kinds | {"document_tokens": pa.list_(pa.int32())}))
     draft.path("rows.tar").write_bytes(b"\0" * 1024 * len(rows))
     draft.count(ItemBalance(kept=sum(map(len, packed))))
-    draft.fact(first_row=0, num_rows=len(rows), num_documents=sum(map(len, packed)))
+    num_documents = sum(map(len, packed))
+    sources = {"pairs": {"documents": num_documents, "tokens": 7 * num_documents}}
+    draft.fact(first_row=0, num_rows=len(rows), num_documents=num_documents, sources=sources)
 
 
 @stage(number=1, recipe=PackRecipe, makes=Rows)

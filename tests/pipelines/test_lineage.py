@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -139,6 +140,14 @@ def test_from_a_row_to_its_samples_and_back(made: NeoSite) -> None:
     assert document["documents"][0]["sample_id"] in made.neo("trace", "data/rows", "--row", "2").out
     assert "has the rows 0 to 3" in made.neo("trace", "data/rows", "--row", "4").err
     assert "is KeptPairs, and --row asks for packed rows" in made.neo("trace", "data/kept", "--row", "0").err
+
+
+def test_draws_and_rows_are_shown_by_source(made: NeoSite) -> None:
+    drawn = made.neo("show", "data/mix", "--json").json["sources"]
+    assert drawn == {"pairs": {"samples": 7, "distinct": 7, "drawn": 7}}
+    assert made.neo("show", "data/rows", "--json").json["sources"] == {"pairs": {"documents": 7, "tokens": 49}}
+    assert made.neo("show", "data/kept", "--json").json["sources"] == {}
+    assert re.search(r"source +documents +tokens\s+pairs +7 +49", made.neo("show", "data/rows").out)
 
 
 def test_what_weights_saw_is_asked_by_step_or_to_the_end(site: NeoSite) -> None:

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contract import StageError
+from cluster.local import local_context
+from stages.contract import Event, StageError
 from stages.filter_pairs import FilterPairsRecipe
 from stages.kinds import Draw
-from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, mix_samples
+from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, drawn_by_source, mix_samples
+from stages.order import carry_out
 from stages.packing.bins import plan_rows
 from stages.step import Step
 from stages.store import Store
 from stages.tables import read_table
-from tests.stages.small_mixture import CHATS, KEPT, TEXTS, PairsRecipe, filter_pairs, make, make_pairs
+from tests.stages.small_mixture import CHATS, KEPT, TEXTS, PairsRecipe, filter_pairs, make, make_pairs, order_of
 
 
 def table_of(draw: Draw) -> pa.Table:
@@ -55,6 +57,25 @@ def test_every_kept_sample_is_drawn_or_counted_as_not_drawn(store: Store) -> Non
     for part in draw.parts:
         drawn[part.facts["source"]] += part.facts["num_drawn"]
     assert drawn == {"pairs": 10, "text": 10}
+
+
+def test_what_was_really_drawn_of_each_source_is_recorded_and_reported(tmp_path: Path) -> None:
+    recipe = MixRecipe(shares={"pairs": 1, "text": 1}, unit="tokens", max_epochs={"text": 3}, num_samples=90)
+    step, store, numbers = bind(recipe, pairs=KEPT, text=TEXTS), Store(tmp_path / "store"), {}
+    for source in (KEPT, TEXTS):
+        make(source, store)
+    draw = Draw(store, carry_out(order_of(step, store, "run-1"), local_context, lambda event: noted(event, numbers)))
+    rows = in_order(draw)
+    for source, counts in drawn_by_source(draw.phase("draw")).items():
+        mine = [row["sample_id"] for row in rows if row["source"] == source]
+        assert (counts["drawn"], counts["distinct"]) == (len(mine), len(set(mine)))
+        assert numbers[f"drawn_{source}"] == len(mine) and numbers[f"tokens_{source}"] == counts["tokens"] > 0
+        assert numbers[f"epochs_{source}"] == len(mine) / counts["samples"] and numbers[f"held_out_{source}"] == 0
+
+
+def noted(event: Event, numbers: dict[str, float]) -> None:
+    if event.event == "numbers":
+        numbers.update(event.numbers)
 
 
 def test_a_drawing_names_the_row_it_came_from(store: Store) -> None:
