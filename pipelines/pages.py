@@ -27,6 +27,8 @@ MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
 MAX_PICTURE_BYTES = 20_000_000
 METRICS_FILE = "metrics.json"
+HELD_OUT = "heldout/"
+"""Begins the names of numbers found on what is never trained on."""
 
 
 def is_model(manifest: Manifest) -> bool:
@@ -86,6 +88,16 @@ def pictures(manifest: Manifest) -> list[FileEntry]:
     """The pictures that an artifact holds for people."""
     entries = (entry for part in manifest.parts for entry in part.files)
     return [entry for entry in entries if entry.name.endswith(".png") and entry.size_bytes <= MAX_PICTURE_BYTES]
+
+
+def is_loss(metric: str) -> bool:
+    """Whether a metric is a loss of training: overall, of a source, or either on held-out rows."""
+    return metric.removeprefix(HELD_OUT).split("/")[0] == "loss"
+
+
+def order_of_losses(metric: str) -> tuple[int, bool, str]:
+    """The overall losses first, what is trained on before what is held out."""
+    return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
 
 
 def find_file(manifest: Manifest, name: str) -> FileEntry | None:

@@ -16,16 +16,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import pages
+from pipelines.curves import draw_curves
 from pipelines.lineage import lineage_of
 from pipelines.outbox import Message
 from pipelines.request import FrozenStep, Request
 from pipelines.runs import Run
 from stages.artifact import Artifact, Manifest, read_manifest
-from stages.events import CheckpointCommitted, Event, NumbersReported, StepEnded, StepStarted
+from stages.events import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PICTURES_FOLDER = "pictures"
+"""Of a page's files: what was drawn while its step ran."""
 MAX_METRICS_PER_CALL = 800
 MAX_PARAMETERS_PER_CALL = MAX_TAGS_PER_CALL = 100
 """MLflow takes 1,000 things a call, of which 100 parameters and 100 tags."""
@@ -131,8 +134,11 @@ class RunPages:
                 self._client.update_run(page, status="RUNNING")
                 self._log(page, tags={"neo.outcome": "running", "neo.attempt": str(attempt)})
             case CheckpointCommitted():
-                tags = {"neo.checkpoint_step": str(event.at_step)}
-                self._log(self._page(event.step, event.at_seconds), tags=tags)
+                page = self._page(event.step, event.at_seconds)
+                self._log(page, tags={"neo.checkpoint_step": str(event.at_step)})
+                self._draw_losses(page, event.step)
+            case PictureKept():
+                self._show(event)
             case StepEnded():
                 is_made = event.outcome in ("committed", "reused")
                 if is_made or not self._is_overtaken(event.step, attempt):
@@ -140,8 +146,33 @@ class RunPages:
             case _:
                 pass
 
+    def _show(self, event: PictureKept) -> None:
+        """A picture of training, under a name that sorts by steps; one that is gone from the store is left out."""
+        data = self._run.store.read(event.key)
+        if data is not None:
+            self._log_picture(self._page(event.step, event.at_seconds), f"{event.name}-{event.at_step:08d}.png", data)
+
+    def _draw_losses(self, page: str, step: str) -> None:
+        """The losses so far, on training rows and on held-out ones, as curves: those of all attempts."""
+        known = self._client.get_run(page).data.metrics
+        names = sorted((name for name in known if pages.is_loss(name)), key=pages.order_of_losses)
+        if not names:
+            return
+        curves: dict[str, list[tuple[int, float]]] = {}
+        for name in names:
+            history = sorted(self._client.get_metric_history(page, name), key=lambda metric: metric.timestamp)
+            curves[name] = sorted({metric.step: metric.value for metric in history}.items())
+        self._log_picture(page, "losses.png", draw_curves(curves, f"{self.request.run}, {step}: nats per token weight"))
+
+    def _log_picture(self, page: str, name: str, data: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as folder:
+            path = Path(folder) / name
+            path.write_bytes(data)
+            self._client.log_artifact(page, str(path), PICTURES_FOLDER)
+
     def _end_step(self, event: StepEnded) -> None:
         page = self._page(event.step, event.at_seconds)
+        self._draw_losses(page, event.step)
         step = self.request.step(event.step)
         manifest = self._manifest(step)
         if event.outcome in ("committed", "reused") and manifest is not None:

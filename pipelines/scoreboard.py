@@ -23,8 +23,18 @@ from stages.events import (
     StepWaiting,
 )
 
-SHOWN_NUMBERS = ("loss", "accuracy")
-"""Numbers worth a place on the line, in this order; all of them are on the MLflow page."""
+SHOWN_NUMBERS: Mapping[str, Callable[[float], str]] = {
+    "loss": lambda loss: f"loss {loss:.4g}",
+    "heldout/loss": lambda loss: f"held out {loss:.4g}",
+    "heldout/accuracy": lambda share: f"{share:.0%} right",
+    "accuracy": lambda share: f"accuracy {share:.4g}",
+    "gradient_norm": lambda norm: f"gradient {norm:.3g}",
+    "tokens_per_second": lambda rate: f"{rate:,.0f} tokens/s",
+    "mfu": lambda share: f"MFU {share:.0%}",
+    "data_wait": lambda share: f"{share:.0%} waits for data",
+    "memory_bytes": lambda size_bytes: f"{size_bytes / 2**30:.1f} GiB",
+}
+"""Numbers worth a place on the line, in this order, and how they are said; all are on the MLflow page."""
 
 
 @dataclass
@@ -195,7 +205,7 @@ def balance(state: StepState) -> str:
 
 
 def _numbers(state: StepState) -> str:
-    return ", ".join(f"{name} {state.numbers[name]:.4g}" for name in SHOWN_NUMBERS if name in state.numbers)
+    return ", ".join(say(state.numbers[name]) for name, say in SHOWN_NUMBERS.items() if name in state.numbers)
 
 
 def clock_time(seconds: float) -> str:

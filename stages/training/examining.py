@@ -114,12 +114,12 @@ class Examiner:
     def _losses(self, engine: Engine, num_done: int) -> dict[str, float]:
         """`loss` over the held-out rows, nats for each unit of loss weight, and `loss/<source>`."""
         from stages.training.agreement import exchange
-        from stages.training.meter import add, by_source
+        from stages.training.meter import add, losses_by_source
 
         mine: dict[str, tuple[float, float]] = {}
         for micro_batch, counts in self._micro_batches:
             sums = engine.evaluate(micro_batch.batch)
-            add(mine, by_source(micro_batch, sums.entropies) if counts else {})
+            add(mine, losses_by_source(micro_batch, sums.entropies) if counts else {})
         totals: dict[str, tuple[float, float]] = {}
         for theirs in exchange(mine):
             add(totals, theirs)

@@ -13,7 +13,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -30,7 +30,7 @@ from stages.training.committing import Committing
 from stages.training.engine.engine import Engine
 from stages.training.loader import MicroBatch, StepLoader
 from stages.training.mending import Mending
-from stages.training.meter import Meter
+from stages.training.meter import Meter, Rated
 from stages.training.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.rollback import newest
@@ -74,7 +74,7 @@ def train(
         steps = range(checkpoints.restore(), recipe.num_steps)
         reading = ahead(loader, steps, num_micro_batches, num_workers, rank.notice)
         with reading as loaded, Watchdog(rank) as watchdog:
-            loop = Loop(rank, recipe, engine, loader, loaded, mending, committing)
+            loop = Loop(rank, recipe, engine, loader, loaded, mending, committing, Meter(Rated.of(model, rank.device)))
             try:
                 found = _take_all(loop, steps, checkpoints, watchdog, after_step)
             except SharedError:
@@ -120,7 +120,7 @@ class Loop:
     loaded: Iterator[list[MicroBatch]]
     mending: Mending
     committing: Committing
-    meter: Meter = field(default_factory=Meter)
+    meter: Meter
 
     def take(self, step: int) -> bool:
         """Do one optimizer step; returns whether the run was asked to stop after it."""

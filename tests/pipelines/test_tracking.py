@@ -11,7 +11,7 @@ from pipelines.courier import Courier, knock
 from pipelines.outbox import Message, Outbox
 from pipelines.runs import all_runs
 from pipelines.tracking import Tracker
-from stages.events import NumbersReported
+from stages.events import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.pages_dump import pages_dump
 from tests.pipelines.test_run import wait_until
@@ -63,6 +63,24 @@ def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
     assert f"runs/{llm.info.run_id}" in note and f"runs/{evaluate.info.run_id}" in note
     (version,) = mlflow.search_model_versions("name = 'scored-weights'")
     assert version.tags["neo.fingerprint"] == tags["neo.fingerprint"]
+
+
+def test_curves_and_pictures_of_training_are_on_the_page_of_its_step(tracked: NeoSite) -> None:
+    assert tracked.neo("run", DATA).code == 0
+    (run,) = all_runs(tracked.store)
+    tracked.store.create("answers.png", b"a picture")
+    events = [
+        NumbersReported(step="rows", numbers={"loss": 3.0, "learning_rate": 1.0}, at_step=10),
+        NumbersReported(step="rows", numbers={"heldout/loss": 4.0}, at_step=10),
+        PictureKept(step="rows", name="answers", key="answers.png", at_step=10),
+        PictureKept(step="rows", name="answers", key="gone.png", at_step=20),
+        CheckpointCommitted(step="rows", at_step=10),
+    ]
+    for _ in range(2):
+        Tracker(uri(tracked)).deliver(run, Message(kind="events", attempt=1, events=tuple(events)))
+    page = runs_of(tracked, "data")["rows"]
+    files = {item.path for item in client(tracked).list_artifacts(page.info.run_id, "pictures")}
+    assert files == {"pictures/losses.png", "pictures/answers-00000010.png"}
 
 
 def test_data_sets_are_the_same_at_both_ends_and_counts_are_on_the_page(tracked: NeoSite) -> None:

@@ -1,11 +1,14 @@
 """The numbers people watch are those of all ranks together, for each source on its own."""
 
+from itertools import pairwise
+
 import pytest
 
-from tests.stages.training.engine.test_engine import micro_batch, model
+from tests.stages.training.engine.test_engine import config, micro_batch, model
 from tests.stages.training.ranks import run_ranks
 
 WEIGHTS_OF_STEPS = (7.0, 11.0)
+FLOPS_PER_SECOND = 1e9
 
 
 def micro_batch_of(step: int, rank: int):
@@ -16,9 +19,9 @@ def micro_batch_of(step: int, rank: int):
 
 
 def read_meter(rank: int):
-    from stages.training.meter import Meter
+    from stages.training.meter import Meter, Rated
 
-    meter, network = Meter(), model()
+    meter, network = Meter(Rated(FLOPS_PER_SECOND, config(), llm_frozen=False)), model()
     for step, weight in enumerate(WEIGHTS_OF_STEPS):
         one = micro_batch_of(step, rank)
         meter.saw(one, network(one.batch), weight)
@@ -56,3 +59,32 @@ def test_losses_are_told_apart_by_source_over_all_ranks() -> None:
         assert told == pytest.approx(sources, rel=1e-5)
         assert first["fill"] == pytest.approx(50 / 80)
         assert empty["loss"] == 0.0 and empty["tokens_per_second"] == 0.0
+        assert 2**20 < first["memory_bytes"] < 2**35
+        operations = first["mfu"] * 2 * FLOPS_PER_SECOND * 2 * first["seconds_per_step"]
+        assert operations == pytest.approx(counted_by_hand(), rel=1e-6) and empty["mfu"] == 0.0
+
+
+def counted_by_hand() -> float:
+    """Operations of all micro-batches: three times those of the forward pass, as nothing is frozen."""
+    from neo_model.flops import Work, forward_flops, visible_pairs
+
+    total = 0.0
+    for step in range(len(WEIGHTS_OF_STEPS)):
+        for rank in range(2):
+            batch = micro_batch_of(step, rank).batch
+            images = [end - start for start, end in batch.image_spans.tolist()]
+            lengths = [until - first for first, until in pairwise(batch.documents.tolist())]
+            work = Work(
+                num_tokens=sum(lengths),
+                num_pairs=visible_pairs(lengths, images),
+                num_patches=len(batch.patches),
+                num_supervised=len(batch.supervised_index),
+            )
+            total += 3 * forward_flops(config(), work)
+    return total
+
+
+def test_a_cpu_has_no_rate() -> None:
+    from stages.training.meter import Rated
+
+    assert Rated.of(model(), "cpu") is None
