@@ -20,6 +20,7 @@ from stages.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError
 from stages.store import Store
 from stages.store_folder import close_kept_files
 from stages.tar_writer import TarWriter
+from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 SHARES = {"pairs": 2, "text": 1, "chat": 1}
@@ -82,16 +83,31 @@ def test_the_index_says_what_the_rows_hold(rows: Rows) -> None:
     assert reader.index("row", "num_tokens").column_names == ["row", "num_tokens"]
 
 
-def test_an_object_store_holds_and_gives_the_same_rows(committed: Rows, bucket: str) -> None:
+def test_an_object_store_holds_and_gives_the_same_rows(
+    committed: Rows, bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     remote = make(pack_rows.bind("rows", RECIPE, MIX, LLM), Store(bucket))
     assert remote.manifest.content == committed.manifest.content
-    here, there = RowReader(committed), RowReader(remote)
-    for number in (0, here.num_rows - 1):
-        assert there.read(number).images == here.read(number).images
-    entry = remote.phase("write")[1].file(ROWS_FILE)
-    remote.store.delete(entry.key)
-    with pytest.raises(DamagedRowError, match="the tar is missing"):
-        there.read(5)
+    here = RowReader(committed)
+    with fault_proxy(s3_server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        there = RowReader(Rows(Store(bucket), remote.manifest))
+        for number in (0, here.num_rows - 1):
+            assert_one_request_gives(there, number, proxy)
+            assert there.read(number).images == here.read(number).images
+        proxy.ask(Fault.SHORTENED, "GET", ROWS_FILE)
+        assert there.read(0).images == here.read(0).images
+        remote.store.delete(remote.phase("write")[1].file(ROWS_FILE).key)
+        with pytest.raises(DamagedRowError, match="the tar is missing"):
+            there.read(5)
+
+
+def assert_one_request_gives(reader: RowReader, number: int, proxy: FaultProxy) -> None:
+    """One for the row wherever it lies; the first row of a part asks for its index and the size of its tar before."""
+    for expected in ([("GET", INDEX_FILE), ("HEAD", ROWS_FILE), ("GET", ROWS_FILE)], [("GET", ROWS_FILE)]):
+        proxy.seen.clear()
+        reader.read(number)
+        assert [(method, path.rsplit("/", 1)[-1]) for method, path in proxy.seen] == expected
 
 
 def test_from_a_sample_to_its_rows_is_one_question(rows: Rows) -> None:
