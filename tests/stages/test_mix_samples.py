@@ -1,6 +1,7 @@
 """Draws: the stated shares, each sample as often as it should, in one shuffled order, computed part by part."""
 
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.local import local_context
-from stages.contract import Event, StageError
+from cluster.local import LocalContext, local_context
+from stages.contract import Event, GangLayout, StageError
 from stages.filter_pairs import FilterPairsRecipe
 from stages.kinds import Draw
+from stages.making import scratch_folder
 from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, drawn_by_source, mix_samples
 from stages.order import carry_out
 from stages.packing.bins import plan_rows
 from stages.step import Step
 from stages.store import Store
 from stages.tables import read_table
-from tests.stages.small_mixture import CHATS, KEPT, TEXTS, PairsRecipe, filter_pairs, make, make_pairs, order_of
+from tests.stages.small_mixture import (
+    CHATS,
+    KEPT,
+    LLM,
+    TEXTS,
+    PairsRecipe,
+    TextsRecipe,
+    filter_pairs,
+    make,
+    make_pairs,
+    make_texts,
+    order_of,
+    run,
+)
 
 
 def table_of(draw: Draw) -> pa.Table:
@@ -190,6 +205,35 @@ def test_another_seed_draws_others_in_another_order(store: Store) -> None:
 def test_a_draw_is_the_same_bytes_in_another_store(store: Store, tmp_path: Path) -> None:
     step = bind(MixRecipe(shares={"pairs": 7, "text": 3}), pairs=KEPT, text=TEXTS)
     assert make(step, store).manifest.content == make(step, Store(tmp_path / "other")).manifest.content
+
+
+def test_a_draw_is_the_same_whoever_makes_its_parts_and_when(store: Store, tmp_path: Path) -> None:
+    """Backwards, and by three attempts of which two end early, as workers of any number would come to do them."""
+    recipe = MixRecipe(shares={"pairs": 7, "text": 3}, unit="tokens", max_epochs={"text": 2})
+    exam = make_texts.bind("exam", TextsRecipe(num_texts=4, num_parts=2))
+    step = mix_samples.bind("mix", recipe, {"pairs": KEPT, "text": TEXTS}, {"exam": exam}, LLM)
+    wanted = make(step, store).manifest.content
+    backwards, interrupted = Store(tmp_path / "backwards"), Store(tmp_path / "interrupted")
+    for other in (backwards, interrupted):
+        for source in step.walk()[:-1]:
+            make(source, other)
+    assert carry_out(order_of(step, backwards, "run-1"), backwards_context, lambda _: None).content == wanted
+    assert run(order_of(step, interrupted, "run-1"), stop_after_parts=3) is None
+    assert run(order_of(step, interrupted, "run-2"), stop_after_parts=8) is None
+    assert run(order_of(step, interrupted, "run-3")).content == wanted
+
+
+class BackwardsContext(LocalContext):
+    """Makes the parts of a phase from the last to the first."""
+
+    def make_parts(self, work, parts, phase, keep) -> None:
+        super().make_parts(work, parts[::-1], phase, keep)
+
+
+@contextmanager
+def backwards_context(making, post):
+    with scratch_folder(making.step) as scratch:
+        yield BackwardsContext(making=making, scratch=scratch, post=post, layout=GangLayout())
 
 
 def test_held_out_data_are_refused_wherever_they_come_from(store: Store) -> None:
