@@ -77,7 +77,8 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
     reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice)
     with Committing(rank.rank) as committing, reading as loaded:
-        probe, mending = Probe(engine, loader), Mending(rank, RECIPE.on_damaged_row, [rows])
+        mending = Mending(rank, RECIPE.on_damaged_row, [rows])
+        probe = Probe(engine, loader, mending)
         checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe, committing)
         loop = Loop(rank, RECIPE, engine, loader, loaded, mending, committing)
 

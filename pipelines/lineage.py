@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from stages.artifact import STEPS_PHASE, Manifest, PartRecord, artifact_folder, read_manifest
 from stages.fingerprint import SHOWN_DIGITS
@@ -97,10 +98,12 @@ def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
 
 
 def describe_counts(manifest: Manifest) -> str:
-    """What an artifact holds, in a few words: parts and items, or the optimizer step of a checkpoint."""
+    """What an artifact holds, in a few words: parts and items, or a checkpoint's step and what training did without."""
     parts = last_phase(manifest)
     if parts[-1].phase == STEPS_PHASE:
-        return f"step {parts[-1].facts['step']}"
+        num_skipped = len(skipped_rows(manifest))
+        lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
+        return f"step {parts[-1].facts['step']}{lacking}"
     items = manifest.items
     said = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
     if items.total:
@@ -109,6 +112,12 @@ def describe_counts(manifest: Manifest) -> str:
         said += [f"{items.num_dropped:,} dropped"] if items.num_dropped else []
         said += [f"{items.num_failed:,} failed"] if items.num_failed else []
     return ", ".join(said)
+
+
+def skipped_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """The damaged rows that training did without, as the last checkpoint says: step, part, row, samples."""
+    found: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
+    return found
 
 
 def _visit(store: Store, stage: str, fingerprint: str, found: dict[str, Node]) -> None:

@@ -17,7 +17,7 @@ from pipelines.commands.answer import (
 from pipelines.contents import counts_of_sources, sources_table
 from pipelines.courier import settle
 from pipelines.display import STYLES, clean
-from pipelines.lineage import describe_counts, size_bytes, step_name
+from pipelines.lineage import describe_counts, size_bytes, skipped_rows, step_name
 from pipelines.pages import evaluation_metrics, funnel, pictures
 from pipelines.plan import Decision, Plan, decide
 from pipelines.refs import resolve
@@ -99,7 +99,7 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
     answer.say(f"  fingerprint {manifest.fingerprint}", f"  content     {manifest.content}")
     answer.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
     answer.say(_fields_table(artifact))
-    answer.say(*_funnel(artifact))
+    answer.say(*_funnel(artifact), *_skipped_table(artifact))
     counts = counts_of_sources(manifest)
     answer.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
@@ -116,6 +116,7 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
         "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
         "items": funnel(manifest),
         "sources": counts,
+        "skipped": skipped_rows(manifest),
         "num_parts": len(manifest.parts),
         "size_bytes": size_bytes(manifest),
         "versions": manifest.versions,
@@ -144,6 +145,17 @@ def _funnel(artifact: Artifact) -> list[Table]:
     for verdict, reasons in (("dropped", items.dropped), ("failed", items.failed)):
         for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(f"{number:,}", verdict, clean(reason))
+    return [table]
+
+
+def _skipped_table(artifact: Artifact) -> list[Table]:
+    skipped = skipped_rows(artifact.manifest)
+    if not skipped:
+        return []
+    table = Table("damaged rows left out", "row", "of", "samples", box=None, pad_edge=False)
+    for one in skipped:
+        of, samples = f"{one['rows'][:SHOWN_DIGITS]}/{one['part']}", ", ".join(one["sample_ids"])
+        table.add_row(f"step {one['step']:,}", f"{one['row']:,}", of, samples)
     return [table]
 
 

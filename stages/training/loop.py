@@ -70,7 +70,7 @@ def train(
     before = weight_digests(engine.parameters(), trainable)
     num_micro_batches, num_workers = loader.split.num_micro_batches, rank.layout.num_loader_workers
     with Committing(rank.rank) as committing:
-        checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader), committing)
+        checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, mending), committing)
         steps = range(checkpoints.restore(), recipe.num_steps)
         reading = ahead(loader, steps, num_micro_batches, num_workers, rank.notice)
         with reading as loaded, Watchdog(rank) as watchdog:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from stages.contract import Rank
 from stages.kinds import Rows
-from stages.rows import DamagedPartError
+from stages.rows import DamagedPartError, DamagedRowError
 from stages.training.agreement import exchange, raise_together
 from stages.training.loader import MicroBatch
 from stages.training.recipe import OnDamagedRow
@@ -61,17 +61,22 @@ class Mending:
                 trouble = trouble or self._rebuild(*part)
         raise_together(trouble)
 
-    def read(self, what: str, read: Callable[[], Found]) -> Found:
-        """What every rank reads for itself, mended where it is damaged. Collective."""
+    def read(self, what: str, read: Callable[[], Found]) -> Found | None:
+        """What every rank reads for itself; None on all of them where it is damaged on one and skipped. Collective."""
         while True:
-            error = None
+            error: Exception | None = None
+            found: Found | None = None
             try:
                 found = read()
             except Exception as caught:  # whatever it is, the other ranks must hear of it
                 error = caught
-            if not any(exchange(error is not None)):
+            met = {type(one) for one in exchange(error)} - {type(None)}
+            if not met:
                 return found
-            self.mend(what, error)
+            if self.policy == "skip" and met == {DamagedRowError}:
+                self.rank.notice(f"{what} is damaged, so it is left out{f': {error}' if error else ''}")
+                return None
+            self.mend(f"{what} could not be read", error)
 
     def _rebuild(self, fingerprint: str, part: str) -> str:
         """Make a part again; returns why it could not be done, or ''."""

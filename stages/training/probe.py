@@ -15,6 +15,7 @@ from stages.contract import StageError
 from stages.training.agreement import exchange
 from stages.training.engine.engine import Engine
 from stages.training.loader import StepLoader
+from stages.training.mending import Mending
 from stages.training.recipe import Precision
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-2}
@@ -27,20 +28,28 @@ class Probe:
 
     engine: Engine
     loader: StepLoader
+    mending: Mending
 
     @cached_property
-    def _batch(self) -> Batch:
-        return self.loader.probe()
+    def _batch(self) -> Batch | None:
+        return self.mending.read("the probe row of checkpoints", self.loader.probe)
 
-    def loss(self) -> float:
-        """Nats for each unit of loss weight, as rank 0 finds it; 0 where the row asks for nothing. Collective."""
+    def loss(self) -> float | None:
+        """Nats for each unit of loss weight, as rank 0 finds it; 0 where the row asks for nothing. Collective.
+
+        None where the row is damaged and the recipe has such rows left out.
+        """
+        if self._batch is None:
+            return None
         sums = self.engine.evaluate(self._batch)
         loss: float = exchange(float(sums.loss) / max(float(sums.weight), 1e-9))[0]
         return loss
 
-    def check(self, committed: float, step: int, precision: Precision) -> None:
+    def check(self, committed: float | None, step: int, precision: Precision) -> None:
         """Raise `StageError`, on every rank, if the loss is not what it was when the checkpoint was committed."""
         found = self.loss()
+        if committed is None or found is None:
+            return
         if not math.isclose(found, committed, rel_tol=TOLERANCES[precision], abs_tol=TOLERANCES[precision]):
             raise StageError(
                 f"the checkpoint at step {step} was loaded and is another model: its loss on the probe row was "

@@ -1,6 +1,10 @@
 """Damage met while two ranks train: a flipped bit, a truncated tar, a missing one, under each policy of the recipe."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +31,7 @@ RECIPE = TrainPrebufferRecipe(
     checkpoint_every_steps=2,
     seed=1,
 )
+ROOT = Path(__file__).parents[3]
 PART = 2
 """Which part is damaged: rows 8 to 11."""
 
@@ -60,6 +65,13 @@ def world(made: SmallWorld, tmp_path: Path) -> SmallWorld:
 def rows_in(part: int, world: SmallWorld) -> list[int]:
     facts = world.open(ROWS).phase("write")[part].facts
     return list(range(facts["first_row"], facts["first_row"] + facts["num_rows"]))
+
+
+def part_of_probe(world: SmallWorld) -> int:
+    """The part that holds the row which checkpoints are tried on."""
+    num_rows = RowReader(world.open(ROWS)).num_rows
+    probe = rows_of_step(0, num_rows=num_rows, rows_per_step=8, seed=1)[0]
+    return next(part for part in range(9) if probe in rows_in(part, world))
 
 
 def first_seen(world: SmallWorld, rows: list[int]) -> list[tuple[int, int]]:
@@ -208,6 +220,15 @@ def die_once_recorded(rank, step: int) -> None:
     Loop._apply = die
 
 
+def shown(world: SmallWorld, step, *options: str) -> str:
+    """What `neo show` says of the artifact of a step."""
+    site = world.scratch.with_name("site.toml")
+    site.write_text(f'store = "{world.store.folder}"\n')
+    world.store.open()
+    command = ["-m", "pipelines.cli", "show", step.fingerprint[:12], "--site", str(site), *options]
+    return subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
 def test_a_resume_leaves_out_the_same_though_the_row_is_whole_again(world: SmallWorld) -> None:
     path = path_of(world, ROWS, PART)
     whole = path.read_bytes()
@@ -216,9 +237,13 @@ def test_a_resume_leaves_out_the_same_though_the_row_is_whole_again(world: Small
     with pytest.raises(StageError, match="dead"):
         world.make(training("skip"), two_ranks(), trouble=partial(die_once_recorded, step=last - 1))
     path.write_bytes(whole)
-    world.make(training("skip"), two_ranks())
-    final = world.making(training("skip")).checkpoints()[-1].facts
+    world.make(SKIP, two_ranks())
+    final = world.making(SKIP).checkpoints()[-1].facts
     assert [(one["step"], one["row"]) for one in final["skipped"]] == lost
+    assert json.loads(shown(world, SKIP, "--json"))["skipped"] == final["skipped"]
+    said = shown(world, SKIP)
+    assert f"step 4, {len(lost)} damaged rows left out" in said
+    assert final["skipped"][0]["sample_ids"][0] in said.replace("\n", "")
 
 
 def test_steps_of_damaged_rows_alone_are_refused(world: SmallWorld) -> None:
@@ -227,3 +252,27 @@ def test_steps_of_damaged_rows_alone_are_refused(world: SmallWorld) -> None:
         path_of(world, ROWS, part).unlink()
     with pytest.raises(StageError, match="step 1: all of its rows are damaged; look at the store"):
         world.make(training("skip"), two_ranks())
+
+
+def cut_before_the_commit(rank, path: Path) -> None:
+    """The tar of the probe row is cut short after the first step, before the first commit."""
+    from stages.training.loop import Loop
+
+    take = Loop.take
+
+    def taken(loop, step):
+        if step == 1 and rank.rank == 0:
+            os.truncate(path, 100)
+        return take(loop, step)
+
+    Loop.take = taken
+
+
+@pytest.mark.parametrize("policy", ["rebuild", "skip"])
+def test_the_row_that_checkpoints_are_tried_on_may_be_the_damaged_one(policy: str, world: SmallWorld) -> None:
+    path = path_of(world, ROWS, part_of_probe(world))
+    step = training(policy, num_steps=3)
+    world.make(step, two_ranks(), trouble=partial(cut_before_the_commit, path=path))
+    first, _ = world.making(step).checkpoints()
+    assert (first.facts["probe_loss"] is None) == (policy == "skip")
+    assert (path.stat().st_size == 100) == (policy == "skip")
