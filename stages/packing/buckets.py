@@ -54,7 +54,7 @@ class Buckets:
 
         numbers = (keys // self._keys_per_bucket).astype(np.uint16)
         order = np.argsort(numbers, kind="stable")
-        data = memoryview(records.take(order).tobytes())
+        data = raw(records.take(order))
         edges = np.searchsorted(numbers[order], np.arange(len(self._files) + 1)) * self._dtype.itemsize
         for file, start, end in zip(self._files, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if start < end:
@@ -68,6 +68,13 @@ class Buckets:
             file.close()
             yield np.fromfile(path, self._dtype)
             path.unlink()
+
+
+def raw(records: Records) -> memoryview:
+    """The bytes of records, to be written: numpy's own `tofile` does not say that a disk is full."""
+    import numpy as np
+
+    return records.view(np.uint8).data
 
 
 def order_of(first: NDArray[np.unsignedinteger[Any]], *others: NDArray[Any]) -> NDArray[np.intp]:

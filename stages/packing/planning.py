@@ -19,7 +19,7 @@ from stages.artifact import total
 from stages.contract import Part, PartDraft, PartRecord, StageError
 from stages.packing.ahead import read_ahead
 from stages.packing.bins import plan_rows
-from stages.packing.buckets import Buckets, order_of
+from stages.packing.buckets import Buckets, order_of, raw
 from stages.packing.certificate import certify, length_counts
 from stages.packing.documents import DOCUMENTS_FILE, read_file
 from stages.packing.planned import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
@@ -109,7 +109,7 @@ def _bring_to_draw_order(
                 ordered = bucket.take(order_of(bucket["place"], bucket["piece"]))
                 lengths[filled : filled + len(ordered)] = ordered["num_tokens"]
                 filled += len(ordered)
-                ordered.tofile(file)
+                file.write(raw(ordered))
     return lengths
 
 
@@ -182,7 +182,7 @@ class _Cut:
                 left = _only(PLANNED_FIELDS, bucket.take(order_of(coarse, bucket["turn"])))
                 while len(left):
                     part = self._part(len(parts), left)
-                    left[: part.num_documents].tofile(file)
+                    file.write(raw(left[: part.num_documents]))
                     left = left[part.num_documents :]
                     parts.append(part)
         return parts
@@ -204,7 +204,7 @@ class _Cut:
             num_rows=until_row - first_row,
             first_document=first,
             num_documents=until - first,
-            digest=xxhash.xxh3_64_intdigest(mine.tobytes()),
+            digest=xxhash.xxh3_64_intdigest(raw(mine)),
             first_measured=first_measured,
             until_measured=until_measured,
             num_samples=int((mine["piece"] == 0).sum()) + num_unfit,

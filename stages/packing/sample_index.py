@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifact import Artifact, PartRecord
-from stages.packing.buckets import order_of
+from stages.packing.buckets import order_of, raw
 from stages.store_errors import CutShortError
 from stages.tables import SAMPLE_ID_BYTES
 
@@ -66,11 +66,11 @@ def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path
             for key in (high, low, bucket["row"]):
                 is_new[1:] |= key[order[1:]] != key[order[:-1]]
             order = order[is_new]
-            bucket.take(order).tofile(file)
+            file.write(raw(bucket.take(order)))
             np.add.at(counts, *np.unique(_slots(high[order], bits), return_counts=True))
     starts = np.zeros(len(counts) + 1, "<i8")
     np.cumsum(counts, out=starts[1:])
-    starts.tofile(fan_path)
+    fan_path.write_bytes(starts.tobytes())
 
 
 def _slots(high: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
