@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stages.packing.bins import WINDOWS_TOGETHER, RowPlan, plan_rows
 from stages.packing.certificate import certify, length_counts, lower_bound_rows
+from stages.shuffle import Shuffle
 
 
 def check(plan: RowPlan, lengths: list[int], row_tokens: int) -> None:
@@ -106,14 +107,19 @@ def test_rows_are_alike_in_documents() -> None:
     assert num_documents.std() / num_documents.mean() < 0.6
 
 
-def test_neither_length_nor_draw_position_says_where_a_document_lands() -> None:
-    lengths = lognormal(200_000, row_tokens=4096, median=120)
+def test_neither_source_nor_length_says_where_a_document_lands() -> None:
+    """A million documents of two sources, one of longer documents, drawn as `mix_samples` draws them."""
+    slots = Shuffle(1_000_000, "draw").items(np.arange(1_000_000))
+    is_text = slots < 300_000
+    lengths = lognormal(1_000_000, row_tokens=4096, median=120)
+    lengths = np.where(is_text, np.minimum(2 * lengths, 4096), lengths).astype(np.uint16)
     plan = plan_rows(lengths, row_tokens=4096, key="k")
     row = np.repeat(np.arange(plan.num_rows), np.diff(plan.row_starts)) / plan.num_rows
-    deciles = np.searchsorted(np.quantile(lengths, np.arange(0.1, 1, 0.1)), lengths[plan.documents])
+    deciles = np.searchsorted(np.quantile(lengths, np.arange(0.1, 1, 0.1)), lengths)[plan.documents]
     thirds = plan.documents * 3 // len(lengths)
-    for group in [deciles == decile for decile in range(10)] + [thirds == third for third in range(3)]:
-        assert abs(row[group].mean() - 0.5) < 0.01
+    groups = [deciles == decile for decile in range(10)] + [thirds == third for third in range(3)]
+    for group in [*groups, is_text[plan.documents], ~is_text[plan.documents]]:
+        assert abs(row[group].mean() - 0.5) < 0.005, "within 1% of the middle"
 
 
 def test_a_plan_is_a_function_of_lengths_row_and_key() -> None:
