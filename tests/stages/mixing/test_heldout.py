@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from stages.contract import StageError
+from stages.filter_pairs import FilterPairsRecipe
 from stages.kinds import Draw
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
 from stages.mixing.heldout import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
@@ -20,9 +21,12 @@ from tests.stages.small_mixture import (
     CHATS,
     KEPT,
     TEXTS,
+    ChatsRecipe,
     PairsRecipe,
     TextsRecipe,
+    filter_pairs,
     make,
+    make_chats,
     make_pairs,
     make_texts,
     sample_id,
@@ -78,6 +82,27 @@ def test_pictures_are_drawn_neither_as_pairs_nor_in_conversations(store: Store) 
         "picture": len(listed) - len(everything & examined),
     }
     assert all(row["held_out_in"] == "exam" and row["held_out_sample_id"] in examined for row in listed)
+
+
+def test_pictures_that_held_out_conversations_are_about_are_not_drawn(store: Store) -> None:
+    unseen = filter_pairs.bind(
+        "seen", FilterPairsRecipe(max_aspect=4.0), make_pairs.bind("p", PairsRecipe(num_pairs=20))
+    )
+    exam = make_chats.bind("exam", ChatsRecipe(num_chats=4), unseen)
+    asked = rows_of(make(exam, store), "read", "conversations.parquet")
+    shown = {picture for row in asked for picture in row["image_ids"]}
+    draw = draw_without(store, exam=exam)
+    assert shown and not shown & {row["sample_id"] for row in rows_of(draw, "draw", DRAW_FILE)}
+    assert {row["by"] for row in rows_of(draw, "hold_out", HELD_OUT_FILE)} >= {"sample_id", "picture"}
+
+
+def test_a_part_whose_samples_are_all_held_out_draws_none(store: Store) -> None:
+    texts = [row["text"] for row in rows_of(make(TEXTS, store), "read", "documents.parquet")]
+    first_part = make(TEXTS, store).phase("read")[0].items.kept
+    exam = make_texts.bind("exam", TextsRecipe(texts=tuple(texts[: len(texts) // 2]), num_parts=1))
+    draw = draw_without(store, exam=exam)
+    (facts,) = (part.facts for part in draw.phase("draw") if part.part == "text-00000")
+    assert (facts["num_samples"], facts["num_held_out"], facts["num_drawn"]) == (0, first_part, 0)
 
 
 def test_what_is_held_out_is_counted_apart_and_the_shares_hold_without_it(store: Store) -> None:
