@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import Work
@@ -80,6 +81,7 @@ class RowReader:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self._places: dict[int, _Places] = {}
+        self._reading_indexes = Lock()
         self._opened: set[int] = set()
         """Parts whose tar has the committed size."""
 
@@ -138,10 +140,11 @@ class RowReader:
 
     def works(self, rows: Sequence[int]) -> list[Work]:
         """`work` of each row; where each read takes a round trip, many indexes are read at a time."""
-        unread = {part for part, _ in map(self._find, rows)} - self._places.keys()
-        if self.rows.store.folder is None and unread:
-            with ThreadPoolExecutor(NUM_READERS) as readers:
-                list(readers.map(self._places_of, sorted(unread)))
+        if self.rows.store.folder is None:
+            with self._reading_indexes:  # else each thread that deals out a step would read all of them
+                unread = {part for part, _ in map(self._find, rows)} - self._places.keys()
+                with ThreadPoolExecutor(NUM_READERS) as readers:
+                    list(readers.map(self._places_of, sorted(unread)))
         return [self.work(row) for row in rows]
 
     def sample_ids(self, row: int) -> list[bytes]:

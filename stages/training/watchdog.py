@@ -8,6 +8,7 @@ like any other: a new group goes on from the last committed checkpoint.
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import threading
 import time
@@ -57,6 +58,8 @@ class Watchdog:
         try:
             rank.keep_log(f"rank{rank.rank}", f"{said}\n\n{self._stacks()}")
         finally:
+            for child in multiprocessing.active_children():  # what is stopped does not see that its rank is gone
+                child.kill()
             os._exit(EXIT_CODE)
 
     def _stacks(self) -> str:

@@ -3,10 +3,12 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
@@ -387,6 +389,36 @@ def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
     assert any("took no step for" in text and ("take_none" in text or "all_reduce" in text) for text in kept)
     assert committed_steps(world, training()) == [2]
     assert world.make(training(), two_ranks()).content
+
+
+def stop_worker(rank, file: Path) -> None:
+    """The process that loads for rank 1 is stopped, as by a disk that answers no more."""
+    from stages.training.workers import Processes
+
+    take = Processes.take
+
+    def take_of_stopped(processes, ask):
+        if ask == (0, 0) and rank.rank == 1:
+            process = processes._workers[0].process_id
+            file.write_text(str(process))
+            os.kill(process, signal.SIGSTOP)
+        return take(processes, ask)
+
+    Processes.take = take_of_stopped
+
+
+def test_a_loader_worker_that_is_stuck_ends_as_a_rank_that_hangs(world: SmallWorld, tmp_path: Path) -> None:
+    """Nobody can tell it from a slow one but by time: the watchdog of the rank ends both, and keeps the stacks."""
+    impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0, "num_loader_workers": 1})
+    file = tmp_path / "worker.txt"
+    with pytest.raises(Exception, match="exit code 71|onnection|peer"):
+        world.make(training(), impatient, trouble=partial(stop_worker, file=file))
+    kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
+    assert any("took no step for" in text and "workers.py" in text for text in kept)
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(int(file.read_text())):
+        assert time.monotonic() < deadline, "the stopped worker outlives its rank"
+        time.sleep(0.05)
 
 
 def test_people_can_watch(world: SmallWorld) -> None:
