@@ -243,9 +243,11 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
     draw = make(draw_of(num_pairs), folder)
     rows = make(pack_rows.bind("rows", RECIPE, draw_of(num_pairs), LLM), folder)
     (written,) = rows.phase("write")
-    plan, pantry = rows.part("plan"), Pantry.of(rows.store, drawn_sources(draw), rows.phase("measure"))
+    sources = drawn_sources(draw)
+    plan, pantry = rows.part("plan"), Pantry.of(rows.store, sources, rows.phase("measure"))
     (part,) = planned_parts(rows.store, plan)
-    pictures = pantry.pictures["pairs"]
+    pictures = sources["pairs"].pictures
+    assert pictures is not None
 
     def ours(scratch: Path) -> None:
         write_part(part, Draft(scratch, lambda _: None), plan=plan, pantry=pantry)

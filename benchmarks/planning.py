@@ -7,7 +7,6 @@ as in a real draw, so neighbours in the draw come from everywhere.
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -101,7 +100,13 @@ def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float
     plan_part(Part(name="plan", task=task), draft, store=store, measured=measured)
     seconds = time.process_time() - started
     made_bytes = sum(path.stat().st_size for _, path in draft.files())
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, made_bytes
+    return seconds, _peak_bytes(), made_bytes
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held; `getrusage` would count that of the process which started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def sample_index(num_samples: int, folder: Path) -> SampleIndex:

@@ -7,13 +7,14 @@ the same part names, and verdict row i is about the i-th kept row of the samples
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stages.artifact import Artifact
+from stages.artifact import Artifact, mended_by
 from stages.kinds import Conversations, KeptPairs, RawPairs
+from stages.store import Store
 from stages.store_errors import CutShortError, StoreError
 from stages.tables import SAMPLE_ID_BYTES, Verdict, read_table
 
@@ -60,6 +61,40 @@ class PlacedImage(Protocol):
     def image_offset(self) -> int: ...
     @property
     def image_size_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageReader:
+    """Reads images from where they lie. Of an artifact with many thousand parts it holds the keys of their tars, so it
+    travels where the artifact would be a burden."""
+
+    store: Store
+    tars: Mapping[str, str]
+    """Part to the key of its tar."""
+    raw: str
+    """What errors call the artifact."""
+    ref: str
+    """By which people name it."""
+
+    def image_of(self, pair: PlacedImage) -> bytes:
+        """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
+        key = self.tars[pair.part]
+        try:
+            data = self.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+        except FileNotFoundError as error:
+            raise self._damaged(key, "is missing") from error
+        except CutShortError as error:
+            raise self._damaged(key, f"is cut short ({error})") from error
+        if hashlib.sha256(data).digest() != pair.sha256:
+            raise self._damaged(
+                key,
+                f"is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is not the one "
+                "that was downloaded",
+            )
+        return data
+
+    def _damaged(self, key: str, said: str) -> StoreError:
+        return StoreError(f"{key} of {self.raw} {said}; {mended_by(self.ref)}")
 
 
 class PairReader:
@@ -111,28 +146,17 @@ class PairReader:
 
     def image_of(self, pair: PlacedImage) -> bytes:
         """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
-        key = self._tar_keys[pair.part]
-        try:
-            data = self.raw.store.read_range(key, pair.image_offset, pair.image_size_bytes)
-        except FileNotFoundError as error:
-            raise self.raw.damaged(key, "is missing") from error
-        except CutShortError as error:
-            raise self.raw.damaged(key, f"is cut short ({error})") from error
-        if hashlib.sha256(data).digest() != pair.sha256:
-            raise self.raw.damaged(
-                key,
-                f"is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is not the one "
-                "that was downloaded",
-            )
-        return data
+        return self.images.image_of(pair)
 
     def sample_id_of(self, url: str) -> bytes | None:
         """The sample id of the first kept pair with this URL, or None."""
         return self._sample_ids_by_url.get(url)
 
     @cached_property
-    def _tar_keys(self) -> dict[str, str]:
-        return {record.part: record.file(TAR_FILE).key for record in self.raw.parts}
+    def images(self) -> ImageReader:
+        """What reads the images, without the tables."""
+        tars = {record.part: record.file(TAR_FILE).key for record in self.raw.parts}
+        return ImageReader(store=self.raw.store, tars=tars, raw=repr(self.raw), ref=self.raw.short)
 
     @cached_property
     def raw(self) -> RawPairs:

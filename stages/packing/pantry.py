@@ -14,7 +14,7 @@ from stages.packing.ahead import read_ahead
 from stages.packing.documents import RECORDS_FILE, Document, damaged, from_record, read_file
 from stages.packing.measuring import MEASURED_FILE
 from stages.packing.row_layout import DocumentFacts
-from stages.pairs import PairReader
+from stages.pairs import ImageReader
 from stages.sources import Source
 from stages.store import Store
 from stages.store_errors import CutShortError
@@ -57,15 +57,15 @@ class Pantry:
     store: Store
     measured: tuple[MeasuredPart, ...]
     """In the order of their phase, by which plans number them."""
-    pictures: Mapping[str, PairReader]
-    """Source to its pictures."""
+    pictures: Mapping[str, ImageReader]
+    """Source to what reads its pictures."""
 
     @classmethod
     def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> Pantry:
         return cls(
             store=store,
             measured=tuple(map(MeasuredPart.of, measured)),
-            pictures={name: source.pictures for name, source in sources.items() if source.pictures is not None},
+            pictures={name: source.pictures.images for name, source in sources.items() if source.pictures is not None},
         )
 
     def fetch_all(self, rows: Iterable[Records]) -> Iterator[Ingredients]:
