@@ -89,6 +89,9 @@ class GangLayout(BaseModel):
     """Processes, each with one device."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
+    offload_optimizer: bool = False
+    """Keep moments and fp32 weights in the host's memory and update there: slower steps, for models that fit a GPU
+    in no other way. With ZeRO stage 1 or above."""
     micro_rows: int = Field(default=1, ge=1)
     """Packed rows in one forward pass of one rank; the rest of an optimizer step is accumulated."""
     attention: Literal["sdpa", "flex", "flash"] = "sdpa"

@@ -38,14 +38,14 @@ def prepare_surroundings(device: str) -> None:
 def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str) -> dict[str, Any]:
     """DeepSpeed's configuration. Loss scaling and the learning rate are the loop's.
 
-    Raises `StageError` for bf16 under ZeRO 0 and 1, where DeepSpeed accumulates gradients in bf16.
+    Raises `StageError` for what DeepSpeed does not have without ZeRO: fp32 masters and sums of gradients beside a
+    network in bf16, and an optimizer in the host's memory.
     """
     bf16 = recipe.precision == "bf16"
-    if bf16 and layout.zero_stage < 2:
-        raise StageError(
-            f"precision bf16 with zero_stage {layout.zero_stage} would sum gradients in bf16; set zero_stage 2 or 3 "
-            "in the site's layout"
-        )
+    for asked, what in ((bf16, "precision bf16"), (layout.offload_optimizer, "offload_optimizer")):
+        if asked and layout.zero_stage == 0:
+            raise StageError(f"{what} needs ZeRO; set zero_stage 1, 2 or 3 in the site's layout")
+    on_host = {"device": "cpu", "pin_memory": device != "cpu"}
     return {
         "train_micro_batch_size_per_gpu": layout.micro_rows,
         "gradient_accumulation_steps": num_micro_batches,
@@ -54,9 +54,11 @@ def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches:
         "bf16": {"enabled": bf16},
         "data_types": {"grad_accum_dtype": "fp32"},
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "zero_optimization": {
             "stage": layout.zero_stage,
             "overlap_comm": device != "cpu",
+            **({"offload_optimizer": on_host} if layout.offload_optimizer else {}),
             "reduce_bucket_size": REDUCED_TOGETHER_VALUES,
             "stage3_param_persistence_threshold": PERSISTENT_PARAMETER_VALUES,
             "stage3_max_live_parameters": LIVE_PARAMETER_VALUES,

@@ -4,17 +4,20 @@ Owns DeepSpeed's private layouts, which differ by ZeRO stage, and nothing else k
 
     0        every rank holds every parameter whole
     1, 2     a group's parameters are laid end to end; a rank holds one even slice, which may cut a parameter
+    1 bf16   the same in an optimizer of its own, `BF16_Optimizer`, which sums gradients in fp32
     3        each parameter is padded and cut evenly; a rank holds one slice of every parameter
 
 Private names in use: `round_robin_bit16_groups`, `round_robin_bit16_offsets`, `single_partition_of_fp32_groups`,
-`bit16_groups_flat` (1, 2); `fp16_groups`, `fp32_partitioned_groups_flat`, `_partition_all_parameters`,
-`_reassign_or_swap_out_partitioned_parameters`, `persistent_parameters` (3).
+`bit16_groups_flat` (1, 2); `bf16_groups`, `bf16_groups_flat`, `fp32_groups_flat_partition` (1 bf16); `fp16_groups`,
+`fp32_partitioned_groups_flat`, `_partition_all_parameters`, `_reassign_or_swap_out_partitioned_parameters`,
+`persistent_parameters` (3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import torch
@@ -73,8 +76,9 @@ def publish(deepspeed_engine: Any, zero_stage: int, num_applied: int) -> None:
     for state in inner.state.values():
         state["step"].fill_(num_applied)
     if zero_stage in (1, 2):
-        groups = zip(optimizer.bit16_groups_flat, optimizer.single_partition_of_fp32_groups, strict=True)
-        for whole, partition in groups:
+        in_bf16 = hasattr(optimizer, "bf16_groups_flat")
+        wholes = optimizer.bf16_groups_flat if in_bf16 else optimizer.bit16_groups_flat
+        for whole, (_, _, partition) in zip(wholes, _partitioned_groups(optimizer), strict=True):
             dist.all_gather_into_tensor(whole, partition.to(whole.dtype))
     if zero_stage == 3:
         optimizer._partition_all_parameters()
@@ -95,14 +99,22 @@ def _flat_tensors(deepspeed_engine: Any, zero_stage: int) -> Iterator[tuple[Tens
         for group, flat in zip(optimizer.fp16_groups, optimizer.fp32_partitioned_groups_flat, strict=True):
             yield flat.detach(), flat, _even_cuts(group)
     else:
-        layouts = zip(
-            optimizer.round_robin_bit16_groups,
-            optimizer.round_robin_bit16_offsets,
-            optimizer.single_partition_of_fp32_groups,
-            strict=True,
-        )
-        for group, offsets, flat in layouts:
+        for group, offsets, flat in _partitioned_groups(optimizer):
             yield flat.detach(), flat, _overlapping_cuts(group, offsets, flat.numel())
+
+
+def _partitioned_groups(optimizer: Any) -> Iterator[tuple[list[nn.Parameter], list[int], Tensor]]:
+    """ZeRO-1 and 2: the parameters of each group, where each begins in it, and this rank's fp32 slice of it."""
+    if hasattr(optimizer, "bf16_groups"):
+        for group, partition in zip(optimizer.bf16_groups, optimizer.fp32_groups_flat_partition, strict=True):
+            yield group, [0, *accumulate(parameter.numel() for parameter in group)][:-1], partition
+        return
+    yield from zip(
+        optimizer.round_robin_bit16_groups,
+        optimizer.round_robin_bit16_offsets,
+        optimizer.single_partition_of_fp32_groups,
+        strict=True,
+    )
 
 
 def _even_cuts(group: list[Any]) -> list[_Cut]:
