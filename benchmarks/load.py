@@ -233,20 +233,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where the rows are made for a while")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder, ExitStack() as running:
-        draw = draw_of(asked.num_pairs)
-        long, single = (make(pack_rows.bind("rows", recipe, draw, LLM), Path(folder)) for recipe in (LONG, SINGLE))
+        made = partial(make_rows, Path(folder), asked.num_pairs)
         if asked.only in (None, "raw"):
-            bench_raw(long, asked.repeats, {})
+            bench_raw(made(LONG), asked.repeats, {})
+            single = made(SINGLE)
             peers = {
                 name: running.enter_context(peer(name, python, Path(folder), paths_of(single))).read_all
                 for name, python in asked.peer
             }
             bench_raw(single, asked.repeats, peers)
         if asked.only in (None, "decoded"):
-            bench_decoded(long, asked.repeats)
+            bench_decoded(made(LONG), asked.repeats)
         if asked.only in (None, "start"):
             small = make_small_rows.bind("small", SmallRowsRecipe(num_rows=asked.num_small_rows))
             bench_start(make(small, Path(folder)), asked.repeats)
+
+
+def make_rows(folder: Path, num_pairs: int, recipe: PackRowsRecipe) -> Rows:
+    return make(pack_rows.bind("rows", recipe, draw_of(num_pairs), LLM), folder)
 
 
 if __name__ == "__main__":
