@@ -9,7 +9,8 @@ plan     lengths are lognormal (median 500 tokens, sigma 1), rows of 16,384. Bes
          tables to what is planned and the index of samples, extrapolated from two sizes; and that index asked.
 measure  token counts from header sizes and tokenised captions. Beside it: opening and resizing each picture as well.
 write    rows as tars with index. Beside it: a plain copy of the same pictures from tar to tar, in the order in which
-         they lie, unchecked and checked by the same digests, and by the standard library.
+         they lie, unchecked and checked by the same digests, and by the standard library. Then how much memory the
+         whole stage takes for a few samples and for four times as many.
 
 CPU seconds of the process (all its threads) count, so that a busy machine does not blur the ratios; each side runs
 alternately, the median is printed.
@@ -33,7 +34,7 @@ import numpy as np
 import xxhash
 
 from benchmarks.pair_world import LLM, draw_of, make
-from benchmarks.planning import ROW_TOKENS, lognormal, plan_in_a_fresh_process, sample_index
+from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_in_a_fresh_process, sample_index
 from neo_model.conversation import encode_caption
 from neo_model.pictures import open_pixels, to_uint8_patches
 from stages.contract import Part
@@ -168,7 +169,7 @@ def compare_fill(lengths: np.ndarray, median: float, sigma: float) -> None:
 
 def bench_plan_part(num_documents: int, folder: Path) -> None:
     """The plan part as a stage runs it; the larger plan as if all of the memory of this one grew with it."""
-    seconds, memory_bytes, made_bytes = plan_in_a_fresh_process(num_documents, folder)
+    seconds, made_bytes, memory_bytes = plan_in_a_fresh_process(num_documents, folder)
     show(
         f"the plan part, {num_documents:,}",
         speed=rate(num_documents, seconds),
@@ -270,6 +271,19 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
         show(name, speed=f"{speed:,.0f}/s per core", ratio_of_write_to_it=f"{speeds['write'] / speed:.2f}")
 
 
+def bench_memory(folder: Path, num_pairs: int) -> None:
+    """The whole stage over ever more pairs, in parts of the same size, each time in a process of its own."""
+    for number in (num_pairs // 4, num_pairs):
+        make(draw_of(number), folder)
+        make(LLM, folder)
+        _, memory_bytes = in_a_fresh_process(pack_in_small_parts, folder, number)
+        show(f"measure, plan and write {number:,}", peak_memory=f"{memory_bytes / 2**20:.0f} MiB")
+
+
+def pack_in_small_parts(folder: Path, num_pairs: int) -> None:
+    make(pack_rows.bind("rows", RECIPE.model_copy(update={"num_rows_per_part": 8}), draw_of(num_pairs), LLM), folder)
+
+
 def plain_copy(scratch: Path, pictures: PairReader, checked: bool) -> None:
     """The pictures from their tars into one, in the order in which they lie; `checked` by both digests, if asked."""
     number = 0
@@ -301,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", choices=("plan", "measure", "write"))
     parser.add_argument("--num-documents", type=int, default=10_000_000, help="documents planned")
-    parser.add_argument("--num-measured", type=int, default=20_000_000, help="documents planned as a stage does")
+    parser.add_argument("--num-measured", type=int, default=50_000_000, help="documents planned as a stage does")
     parser.add_argument("--num-pairs", type=int, default=5000, help="pairs measured and written, 45 KB each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where the pairs are made for a while")
@@ -317,6 +331,7 @@ def main() -> None:
                 bench_measure(Path(folder), asked.num_pairs, asked.repeats)
             if asked.only in (None, "write"):
                 bench_write(Path(folder), asked.num_pairs, asked.repeats)
+                bench_memory(Path(folder), asked.num_pairs)
 
 
 if __name__ == "__main__":

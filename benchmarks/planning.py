@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ from stages.shuffle import Shuffle
 from stages.store import Store
 from stages.tables import sample_id_type, write_table
 
+Result = TypeVar("Result")
 NUM_DOCUMENTS_PER_PART = 10_000
 ROW_TOKENS = 16_384
 
@@ -84,15 +86,29 @@ def measured_parts(num_documents: int, store: Store) -> Iterator[PartRecord]:
         )
 
 
+def in_a_fresh_process(work: Callable[..., Result], *arguments: object) -> tuple[Result, int]:
+    """What `work` returns, and the most memory that a process held which did nothing else, in bytes."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_watched, (work, arguments))
+
+
+def _watched(work: Callable[..., Result], arguments: Sequence[object]) -> tuple[Result, int]:
+    """`getrusage` would count the memory of the process which started this one."""
+    result = work(*arguments)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return result, next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 def plan_in_a_fresh_process(num_documents: int, folder: Path) -> tuple[float, int, int]:
-    """CPU seconds of the plan part, the peak memory of a process that does nothing else, and the bytes it made."""
-    with tempfile.TemporaryDirectory(dir=folder) as place, get_context("spawn").Pool(1) as pool:
+    """CPU seconds of the plan part, the bytes it made, and the peak memory of its process."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
         store = Store(Path(place) / "store")
         measured = list(measured_parts(num_documents, store))
-        return pool.apply(_plan, (store, measured, Path(place) / "draft"))
+        (seconds, made_bytes), memory_bytes = in_a_fresh_process(_plan, store, measured, Path(place) / "draft")
+        return seconds, made_bytes, memory_bytes
 
 
-def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float, int, int]:
+def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float, int]:
     folder.mkdir()
     task = {"key": "0/rows", "row_tokens": ROW_TOKENS, "num_rows_per_part": 512, "window_documents": None}
     draft = Draft(folder, lambda _: None)
@@ -100,13 +116,7 @@ def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float
     plan_part(Part(name="plan", task=task), draft, store=store, measured=measured)
     seconds = time.process_time() - started
     made_bytes = sum(path.stat().st_size for _, path in draft.files())
-    return seconds, _peak_bytes(), made_bytes
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held; `getrusage` would count that of the process which started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return seconds, made_bytes
 
 
 def sample_index(num_samples: int, folder: Path) -> SampleIndex:

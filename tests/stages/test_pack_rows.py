@@ -234,7 +234,9 @@ def test_what_cannot_be_packed_is_listed_with_its_reason(store: Store) -> None:
     measured = {row["sample_id"]: row for row in tables(rows, "measure", MEASURED_FILE)}
     assert all(measured[row["sample_id"]]["reason"] == "too_long" for row in dropped)
     smaller = [row for row in measured.values() if (row["max_pixels_px"] or 65_536) < 65_536]
-    assert smaller and all(row["num_tokens"] <= 40 for row in smaller)
+    assert smaller and all(row["num_tokens"] <= 40 < row["num_tokens_wanted"] for row in smaller)
+    others = [row for row in measured.values() if row["verdict"] == "kept" and row not in smaller]
+    assert others and all(row["num_tokens"] == row["num_tokens_wanted"] for row in others)
 
 
 def test_a_long_text_becomes_documents_of_one_sample(store: Store) -> None:
