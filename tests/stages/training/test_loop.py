@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -64,18 +63,6 @@ def die_after(rank, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     rank.record = record_and_die
-
-
-@pytest.mark.parametrize("zero_stage", [2, 3])
-def test_a_killed_run_ends_as_one_that_was_not(zero_stage: int, tmp_path: Path) -> None:
-    straight, killed = SmallWorld.at(tmp_path / "straight"), SmallWorld.at(tmp_path / "killed")
-    whole = straight.make(training(), two_ranks(zero_stage), trouble=split_everything)
-    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
-        killed.make(training(), two_ranks(zero_stage), trouble=partial(die_after, step=4))
-    assert committed_steps(killed, training()) == [2, 4]
-    again = killed.make(training(), two_ranks(zero_stage), trouble=split_everything)
-    assert again.content == whole.content
-    assert committed_steps(killed, training()) == [2, 4, 6]
 
 
 def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
@@ -296,68 +283,6 @@ def test_a_checkpoint_that_computes_something_else_is_refused(world: SmallWorld)
     with pytest.raises(StageError, match=r"checkpoint at step 1 .* probe row was [0-9.]+ .* is [0-9.]+ now"):
         world.make(training(), two_ranks(), trouble=load_another_model)
     assert committed_steps(world, training()) == [1]
-
-
-def stopped_after(world: SmallWorld, num_checkpoints: int) -> None:
-    """Training that was stopped at its first step, so many times."""
-    for _ in range(num_checkpoints):
-        with pytest.raises(InterruptedRunError):
-            world.make(training(), two_ranks(), trouble=ask_to_stop)
-
-
-def flip(path: Path) -> None:
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    path.write_bytes(damaged)
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
-
-
-def file_of_rank_1(world: SmallWorld) -> Path:
-    record = world.making(training()).latest_checkpoint()
-    return world.store.folder / next(one.key for one in record.files if "rank-00001" in one.name)
-
-
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
-def test_a_damaged_checkpoint_is_gone_back_behind_only_where_that_is_allowed(
-    damage: Callable[[Path], None], world: SmallWorld, tmp_path: Path
-) -> None:
-    stopped_after(world, 3)
-    damage(file_of_rank_1(world))
-    with pytest.raises(
-        StageError,
-        match=r"step 3 is damaged: .*rank-00001.* step 2: .*--allow-rollback \(steps .* trained again: 1\)",
-    ):
-        world.make(training(), two_ranks())
-    assert committed_steps(world, training()) == [1, 2, 3]
-    world.allows_rollback = True
-    made = world.make(training(), two_ranks())
-    assert committed_steps(world, training()) == [1, 2, 4, 6]
-    assert len(list(world.store.folder.glob("artifacts/*/*/records/steps/*.damaged-0"))) == 1
-    assert "Training goes back to step 2" in str([event for event in world.events if event.event == "noticed"])
-    assert made.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
-
-
-def test_training_never_goes_back_to_its_beginning(world: SmallWorld) -> None:
-    stopped_after(world, 1)
-    flip(file_of_rank_1(world))
-    world.allows_rollback = True
-    with pytest.raises(StageError, match=r"step 1 is damaged: .* never begins again at step 0 .* `neo audit --repair`"):
-        world.make(training(), two_ranks())
-    assert committed_steps(world, training()) == [1]
-
-
-def test_a_torn_record_of_a_checkpoint_is_damage_like_any_other(world: SmallWorld) -> None:
-    stopped_after(world, 2)
-    (newest,) = world.store.folder.glob("artifacts/*/*/records/steps/000001.json")
-    newest.write_bytes(newest.read_bytes()[:40])
-    with pytest.raises(StageError, match=r"newest checkpoint is damaged: .*000001.json.* step 1: .*--allow-rollback"):
-        world.make(training(), two_ranks())
-    world.allows_rollback = True
-    world.make(training(), two_ranks())
-    assert committed_steps(world, training()) == [1, 2, 4, 6]
 
 
 def test_old_checkpoints_go_and_their_records_stay(world: SmallWorld) -> None:
