@@ -14,7 +14,7 @@ from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, export
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.kinds import Evaluation, ExportedCheckpoint, Rows
+from stages.kinds import Draw, Evaluation, ExportedCheckpoint, Rows
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
@@ -61,13 +61,17 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
     heldout = {"pairs": unseen, "questions": questions}
 
     def rows(name: str, shares: dict[str, float], sources: Sources) -> Step[Rows]:
-        draw = mix_samples.bind(f"{name}_mix", MixRecipe(shares=shares), sources, heldout)
+        return packed(name, mix_samples.bind(f"{name}_mix", MixRecipe(shares=shares), sources, heldout))
+
+    def packed(name: str, draw: Step[Draw]) -> Step[Rows]:
         recipe = PackRowsRecipe(max_row_tokens=512, min_pixels_px=MIN_PIXELS_PX, max_pixels_px=MAX_PIXELS_PX)
         return pack_rows.bind(f"{name}_rows", recipe, draw, llm)
 
     pretrain_rows = rows("pretrain", {"pairs": 7, "text": 3}, {"pairs": kept, "text": text})
     mid_rows = rows("mid", {"pairs": 5, "talks": 3, "text": 2}, {"pairs": kept, "talks": talks, "text": text})
     chat_rows = rows("chat", {"talks": 1}, {"talks": talks})
+    examine = MixRecipe(shares={"talks": 1}, purpose="examine")
+    heldout_rows = packed("heldout", mix_samples.bind("heldout_mix", examine, {"talks": questions}))
 
     buffer_recipe = TrainPrebufferRecipe(
         num_prebuffer_layers=2, patch_hidden=256, num_steps=effort.prebuffer, rows_per_step=2,
@@ -76,8 +80,8 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
     )  # fmt: skip
     buffer = train_prebuffer.bind("prebuffer", buffer_recipe, [pretrain_rows], llm)
     merged = merge_post_llm.bind("merged", MergeRecipe(), buffer, llm)
-    mid = tune_end_to_end.bind("mid", _tuning(effort.mid, 2e-3, effort), merged, [mid_rows])
-    chat = tune_end_to_end.bind("chat", _tuning(effort.chat, 8e-4, effort), mid, [chat_rows])
+    mid = tune_end_to_end.bind("mid", _tuning(effort.mid, 2e-3, effort), merged, [mid_rows], heldout_rows, questions)
+    chat = tune_end_to_end.bind("chat", _tuning(effort.chat, 8e-4, effort), mid, [chat_rows], heldout_rows, questions)
 
     evaluation = evaluate.bind("evaluate", EvaluateRecipe(max_new_tokens=8), chat, questions)
     return evaluation, export.bind("export", ExportRecipe(title="NEO tiny"), chat)
@@ -86,5 +90,6 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
 def _tuning(num_steps: int, peak_learning_rate: float, effort: Effort) -> TuneRecipe:
     return TuneRecipe(
         num_steps=num_steps, rows_per_step=2, peak_learning_rate=peak_learning_rate, num_warmup_steps=20,
-        betas=(0.9, 0.95), precision="fp32", checkpoint_every_steps=effort.checkpoint_every,
+        betas=(0.9, 0.95), precision="fp32", checkpoint_every_steps=effort.checkpoint_every, num_heldout_rows=16,
+        max_answer_tokens=8,
     )  # fmt: skip

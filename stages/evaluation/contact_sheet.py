@@ -94,7 +94,8 @@ def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> Non
     _draw_line(canvas, (left, top + 70), pieces)
     asked = f"{numbers['num_questions']:,.0f} held-out questions"
     failed = f", {numbers['num_failed']:,.0f} could not be asked" if numbers["num_failed"] else ""
-    note = f"{asked}{failed}; the cards are taken by sample id, not chosen; small: the image exchanged for it"
+    small = "; small: the image exchanged for it" if "accuracy_blind" in numbers else ""
+    note = f"{asked}{failed}; the cards are taken by sample id, not chosen{small}"
     canvas.text((left, top + 86), note, font=_font(16), fill=FAINT, anchor="lt")
 
 

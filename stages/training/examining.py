@@ -112,7 +112,7 @@ class Examiner:
         return {HELDOUT_LOSS: losses["loss"]} if losses else {}
 
     def _losses(self, engine: Engine, num_done: int) -> dict[str, float]:
-        """`loss` over the held-out rows, nats for each unit of loss weight, and `loss/<source>`."""
+        """`loss` over the held-out rows, nats for each unit of loss weight, and `loss/<source>` of several."""
         from stages.training.agreement import exchange
         from stages.training.meter import add, losses_by_source
 
@@ -129,7 +129,7 @@ class Examiner:
                 f"after step {num_done} the loss on the held-out rows is {total} over a weight of {weight}"
             )
         by_name = {f"loss/{source}": total / weight for source, (total, weight) in sorted(totals.items()) if weight > 0}
-        return {"loss": total / weight, **by_name}
+        return {"loss": total / weight, **(by_name if len(by_name) > 1 else {})}
 
     @cached_property
     def _micro_batches(self) -> list[tuple[MicroBatch, bool]]:

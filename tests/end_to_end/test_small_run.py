@@ -21,7 +21,8 @@ RECIPE = f"{Path(__file__).with_name('small.py')}:small"
 SETTINGS = ("--set", "pairs.num_urls_per_part=60", "--set", "pretrain_rows.num_rows_per_part=4")
 STEPS = {
     "pairs", "kept", "text", "talks", "base_llm", "pretrain_mix", "pretrain_rows", "prebuffer", "merged", "mid_mix",
-    "mid_rows", "mid", "chat_mix", "chat_rows", "chat", "heldout_pairs", "questions", "evaluate", "export",
+    "mid_rows", "mid", "chat_mix", "chat_rows", "chat", "heldout_pairs", "questions", "heldout_mix", "heldout_rows",
+    "evaluate", "export",
 }  # fmt: skip
 WAIT_SECONDS = 600
 pytestmark = pytest.mark.timeout(3 * WAIT_SECONDS)
@@ -114,7 +115,7 @@ def test_the_evaluation_has_the_promised_metrics(undisturbed: Home) -> None:
 def test_a_changed_filter_remakes_what_depends_on_it_and_nothing_before(undisturbed: Home) -> None:
     plan = undisturbed.ask("plan", RECIPE, *SETTINGS, "--set", "kept.min_side_px=100")
     actions = {step["name"]: step["action"] for step in plan["steps"]}
-    untouched = {"pairs", "text", "base_llm", "heldout_pairs", "questions"}
+    untouched = {"pairs", "text", "base_llm", "heldout_pairs", "questions", "heldout_mix", "heldout_rows"}
     assert {step for step, action in actions.items() if action == "reuse"} == untouched
     changes = {step["name"]: step["changes"] for step in plan["steps"]}
     assert changes["kept"] == [{"field": "min_side_px", "before": "64", "after": "100"}]
