@@ -30,7 +30,20 @@ from stages.step import Step
 from stages.store import Store, StoreError
 from stages.tables import read_table
 from tests.stages.packing.checker import check_rows
-from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, TextsRecipe, make, make_texts, order_of, run, sample_id
+from tests.stages.small_mixture import (
+    CHATS,
+    KEPT,
+    LLM,
+    TEXTS,
+    ChatsRecipe,
+    TextsRecipe,
+    make,
+    make_chats,
+    make_texts,
+    order_of,
+    run,
+    sample_id,
+)
 
 MIX = mix_samples.bind(
     "mix",
@@ -237,6 +250,15 @@ def test_what_cannot_be_packed_is_listed_with_its_reason(store: Store) -> None:
     assert smaller and all(row["num_tokens"] <= 40 < row["num_tokens_wanted"] for row in smaller)
     others = [row for row in measured.values() if row["verdict"] == "kept" and row not in smaller]
     assert others and all(row["num_tokens"] == row["num_tokens_wanted"] for row in others)
+
+
+def test_a_source_of_which_nothing_fits_is_accounted_for(store: Store) -> None:
+    chats = make_chats.bind("few", ChatsRecipe(num_chats=3), KEPT)
+    draw = mix_samples.bind("mix", MixRecipe(shares={"pairs": 2, "chat": 1}), {"pairs": KEPT, "chat": chats})
+    rows = make(bind(SMALL.model_copy(update={"max_sample_tokens": 60, "min_pixels_px": 16_384}), draw), store)
+    assert rows.part("chat-00000", "measure").facts["num_documents"] == 0
+    assert rows.manifest.items.dropped["too_long"] >= 3
+    check_rows(store.folder, rows.fingerprint)
 
 
 def test_a_long_text_becomes_documents_of_one_sample(store: Store) -> None:
