@@ -37,11 +37,18 @@ def counts_of_sources(manifest: Manifest) -> dict[str, dict[str, float]]:
 
 def sources_table(counts: Mapping[str, Mapping[str, float]]) -> Table:
     """A row for each source, a column for each thing that is counted."""
-    things = list(dict.fromkeys(thing for held in counts.values() for thing in held))
-    table = Table("source", *(thing.replace("_", " ") for thing in things), box=None, pad_edge=False)
-    for source, held in counts.items():
-        table.add_row(clean(source), *(f"{held.get(thing, 0):,.0f}" for thing in things))
+    head, *rows = lines_of_sources(counts)
+    table = Table(*head, box=None, pad_edge=False)
+    for source, *numbers in rows:
+        table.add_row(clean(source), *numbers)
     return table
+
+
+def lines_of_sources(counts: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """The same as lines of words, the headings first."""
+    things = list(dict.fromkeys(thing for held in counts.values() for thing in held))
+    lines = [[source, *(f"{held.get(thing, 0):,.0f}" for thing in things)] for source, held in counts.items()]
+    return [["source", *(thing.replace("_", " ") for thing in things)], *lines]
 
 
 def contents_of_row(reader: RowReader, row: int) -> Contents:

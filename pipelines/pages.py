@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.contents import counts_of_sources, lines_of_sources
 from pipelines.drawing import draw_graph
 from pipelines.lineage import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes
 from pipelines.request import FrozenStep, Request
@@ -168,6 +169,7 @@ def step_note(request: Request, step: FrozenStep, manifest: Manifest, link: Call
         f"Read by: {', '.join(link(name) for name in readers) or 'nothing in this run'}.",
         "",
         *_reasons(manifest),
+        *_sources(manifest),
         f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{manifest.fingerprint}' `` "
         "and likewise for `neo.input.<name>`.",
         "",
@@ -219,6 +221,15 @@ def _reasons(manifest: Manifest) -> Iterator[str]:
         for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
             yield f"| {number:,} | {verdict} | {reason} |"
     yield ""
+
+
+def _sources(manifest: Manifest) -> Iterator[str]:
+    head, *rows = lines_of_sources(counts_of_sources(manifest))
+    if rows:
+        yield f"| {' | '.join(head)} |"
+        yield f"| --- |{' ---: |' * (len(head) - 1)}"
+        yield from (f"| {' | '.join(row)} |" for row in rows)
+        yield ""
 
 
 def _csv(names: list[str], rows: list[dict[str, Any]]) -> str:

@@ -51,6 +51,8 @@ DRAW_FILE = "draw.parquet"
 DRAW_PHASE = "draw"
 NOT_DRAWN = "not_drawn"
 """The reason of samples that the draw had no place for."""
+COUNTED = ("samples", "held_out", "distinct", "drawn", "tokens")
+"""What the parts of a draw count of their source, as facts `num_<what>`."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -205,7 +207,7 @@ def drawn_by_source(records: Iterable[PartRecord]) -> dict[str, dict[str, float]
     """
     found: dict[str, Counter[str]] = {}
     for record in records:
-        numbers = {name.removeprefix("num_"): number for name, number in record.facts.items() if name[:4] == "num_"}
+        numbers = {what: record.facts[f"num_{what}"] for what in COUNTED if f"num_{what}" in record.facts}
         found.setdefault(record.facts["source"], Counter()).update(numbers)
     return {source: dict(numbers) for source, numbers in sorted(found.items())}
 

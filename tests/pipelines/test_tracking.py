@@ -38,6 +38,10 @@ def runs_of(site: NeoSite, pipeline: str) -> dict[str, Any]:
     return {page.info.run_name: mlflow.get_run(page.info.run_id) for page in pages}
 
 
+def note_of(page: Any) -> str:
+    return page.data.tags["mlflow.note.content"]
+
+
 def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
     assert tracked.neo("run", SCORED).code == 0
     pages = runs_of(tracked, "scored")
@@ -59,7 +63,7 @@ def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
     mlflow = client(tracked)
     files = {item.path for item in mlflow.list_artifacts(evaluate.info.run_id)}
     assert files == {"contact_sheet.png", "funnel.json", "lineage.png", "manifest.json"}
-    note = weights.data.tags["mlflow.note.content"]
+    note = note_of(weights)
     assert f"runs/{llm.info.run_id}" in note and f"runs/{evaluate.info.run_id}" in note
     (version,) = mlflow.search_model_versions("name = 'scored-weights'")
     assert version.tags["neo.fingerprint"] == tags["neo.fingerprint"]
@@ -93,6 +97,9 @@ def test_data_sets_are_the_same_at_both_ends_and_counts_are_on_the_page(tracked:
     assert pages["kept"].data.metrics["items_dropped"] == 3
     assert pages["kept"].data.metrics["judge/parts"] == 3
     assert pages["kept"].data.params == {"min_width_px": "13"}
+    drawn = "| source | samples | distinct | drawn |\n| --- | ---: | ---: | ---: |\n| pairs | 7 | 7 | 7 |"
+    assert drawn in note_of(pages["mix"])
+    assert "| source | documents | tokens |" in note_of(pages["rows"]) and "| source |" not in note_of(pages["kept"])
     path = client(tracked).download_artifacts(pages["pairs"].info.run_id, "samples.csv")
     lines = Path(path).read_text().splitlines()
     assert lines[0].startswith("sample_id,url,caption") and len(lines) == 5
