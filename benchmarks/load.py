@@ -183,7 +183,7 @@ def write_small_rows(part: Part, draft: PartDraft, num_rows: int) -> None:
         for number in range(first, first + num_rows):
             offset = tar.size_bytes
             tar.add(row_key(number), members)
-            work = {"num_tokens": 16, "num_pairs": 136, "num_patches": 0}
+            work = {"num_tokens": 16, "num_pairs": 136, "num_patches": 0, "num_supervised": 15}
             places.append({"row": number, "offset": offset, "size_bytes": tar.size_bytes - offset, **work})
     data = draft.path(ROWS_FILE).read_bytes()
     for place in places:

@@ -70,7 +70,12 @@ def write_picture_rows(_part: Part, draft: PartDraft, num_rows: int) -> None:
             images = [jpeg(chance) for _ in range(NUM_PICTURES)]
             grids = [(2, 2)] * NUM_PICTURES
             tar.add(row_key(number), row_members(tokens, tokens == tokens[-1], [facts], grids, images))
-            work = {"num_tokens": len(tokens), "num_pairs": 1, "num_patches": 4 * NUM_PICTURES}
+            work = {
+                "num_tokens": len(tokens),
+                "num_pairs": 1,
+                "num_patches": 4 * NUM_PICTURES,
+                "num_supervised": NUM_PICTURES,
+            }
             size = {"offset": offset, "size_bytes": tar.size_bytes - offset}
             places.append({"row": number, **size, **work, "sample_ids": [bytes(16)]})
     data = draft.path(ROWS_FILE).read_bytes()

@@ -71,7 +71,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=6, recipe=PackRowsRecipe, makes=Rows)
+@stage(number=7, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
     over = [
         Part(

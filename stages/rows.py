@@ -37,7 +37,8 @@ ROWS_FILE = "rows.tar"
 INDEX_FILE = "index.parquet"
 NUM_READERS = 32
 """Indexes that are read at a time from an object store."""
-WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches")
+WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches", "num_supervised")
+"""What the index says that a row asks of the network: the fields of `Work`."""
 
 
 class DamagedPartError(StoreError):
@@ -72,7 +73,7 @@ class _Places:
     sizes_bytes: NDArray[np.int64]
     digests: NDArray[np.uint64]
     work: NDArray[np.int64]
-    """[rows, 3]: tokens, visible pairs, patches."""
+    """[rows, 4]: tokens, visible pairs, patches, tokens that the loss asks for."""
 
 
 class RowReader:
@@ -135,8 +136,7 @@ class RowReader:
     def work(self, row: int) -> Work:
         """What a row asks of the network, as the index says, whatever became of the row. Raises as `read` does."""
         part, number = self._find(row)
-        num_tokens, num_pairs, num_patches = self._places_of(part).work[number].tolist()
-        return Work(num_tokens=num_tokens, num_pairs=num_pairs, num_patches=num_patches)
+        return Work(**dict(zip(WORK_COLUMNS, self._places_of(part).work[number].tolist(), strict=True)))
 
     def works(self, rows: Sequence[int]) -> list[Work]:
         """`work` of each row; where each read takes a round trip, many indexes are read at a time."""

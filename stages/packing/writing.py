@@ -84,6 +84,7 @@ def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
             [facts.num_tokens for facts in row.facts], [grid_h * grid_w // 4 for grid_h, grid_w in grids]
         ),
         "num_patches": sum(grid_h * grid_w for grid_h, grid_w in grids),
+        "num_supervised": sum(int(document.supervised[1:].sum()) for document in row.documents),
         "sample_ids": [facts.sample_id for facts in row.facts],
         "sources": [facts.source for facts in row.facts],
         "document_tokens": [facts.num_tokens for facts in row.facts],
@@ -112,6 +113,7 @@ def _index_table(places: list[dict[str, Any]]) -> pa.Table:
         ("num_images", pa.int32()),
         ("num_pairs", pa.int64()),
         ("num_patches", pa.int32()),
+        ("num_supervised", pa.int32()),
         ("sample_ids", pa.list_(sample_id_type())),
         ("sources", pa.list_(pa.string())),
         ("document_tokens", pa.list_(pa.int32())),

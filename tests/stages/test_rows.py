@@ -78,6 +78,9 @@ def test_the_index_says_what_the_rows_hold(rows: Rows) -> None:
         assert entry["row"] == row.number
         assert entry["num_tokens"] == len(row.token_ids)
         assert entry["num_images"] == len(row.images)
+        asked = row.supervised.copy()
+        asked[row.document_offsets[:-1]] = False
+        assert entry["num_supervised"] == asked.sum() > 0
         assert entry["sample_ids"] == row.sample_ids
         assert entry["sources"] == row.sources
     assert reader.index("row", "num_tokens").column_names == ["row", "num_tokens"]

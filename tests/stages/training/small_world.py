@@ -122,7 +122,8 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
             documents, tokens, supervised, grids, images = row_content(number, recipe, tokenizer, ids)
             start = tar.size_bytes
             tar.add(row_key(number), row_members(tokens, supervised, documents, grids, images))
-            index.append((number, start, tar.size_bytes - start, len(tokens), documents, grids))
+            sizes = {"num_tokens": len(tokens), "num_supervised": int(supervised.sum())}
+            index.append((number, start, tar.size_bytes - start, sizes, documents, grids))
     data = tar_path.read_bytes()
     table = pa.table(
         {
@@ -132,7 +133,8 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
             "digest": pa.array(
                 [xxhash.xxh3_64_intdigest(data[start : start + size]) for _, start, size, *_ in index], pa.uint64()
             ),
-            "num_tokens": pa.array([num for *_, num, _, _ in index], pa.int32()),
+            "num_tokens": pa.array([sizes["num_tokens"] for *_, sizes, _, _ in index], pa.int32()),
+            "num_supervised": pa.array([sizes["num_supervised"] for *_, sizes, _, _ in index], pa.int32()),
             "num_pairs": pa.array([pairs_of(documents, grids) for *_, documents, grids in index], pa.int64()),
             "num_patches": pa.array([sum(h * w for h, w in grids) for *_, grids in index], pa.int32()),
             "sample_ids": pa.array(

@@ -3,11 +3,9 @@
 import os
 import signal
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
@@ -292,61 +290,6 @@ def test_old_checkpoints_go_and_their_records_stay(world: SmallWorld) -> None:
     assert [record.facts["step"] for record in making.standing_checkpoints()] == [3, 5, 6]
     gone = [entry.key for record in making.checkpoints()[:2] for entry in record.files]
     assert gone and not [key for key in gone if world.store.size_bytes(key) is not None]
-
-
-def wait_for_ever(rank, step: int) -> None:
-    """Rank 1 finds nothing to do at a step, so rank 0 waits for it in a collective."""
-    from stages.training.loop import Loop
-
-    take = Loop.take
-
-    def take_none(loop, at_step):
-        if at_step == step and rank.rank == 1:
-            threading.Event().wait()
-        return take(loop, at_step)
-
-    Loop.take = take_none
-
-
-def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
-    impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0})
-    with pytest.raises(Exception, match="exit code 71|onnection|peer"):
-        world.make(training(), impatient, trouble=partial(wait_for_ever, step=4))
-    kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
-    assert len(kept) >= 1
-    assert any("took no step for" in text and ("take_none" in text or "all_reduce" in text) for text in kept)
-    assert committed_steps(world, training()) == [2]
-    assert world.make(training(), two_ranks()).content
-
-
-def stop_worker(rank, file: Path) -> None:
-    """The process that loads for rank 1 is stopped, as by a disk that answers no more."""
-    from stages.training.workers import Processes
-
-    take = Processes.take
-
-    def take_of_stopped(processes, ask):
-        if ask == (0, 0) and rank.rank == 1:
-            process = processes._workers[0].process_id
-            file.write_text(str(process))
-            os.kill(process, signal.SIGSTOP)
-        return take(processes, ask)
-
-    Processes.take = take_of_stopped
-
-
-def test_a_loader_worker_that_is_stuck_ends_as_a_rank_that_hangs(world: SmallWorld, tmp_path: Path) -> None:
-    """Nobody can tell it from a slow one but by time: the watchdog of the rank ends both, and keeps the stacks."""
-    impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0, "num_loader_workers": 1})
-    file = tmp_path / "worker.txt"
-    with pytest.raises(Exception, match="exit code 71|onnection|peer"):
-        world.make(training(), impatient, trouble=partial(stop_worker, file=file))
-    kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
-    assert any("took no step for" in text and "workers.py" in text for text in kept)
-    deadline = time.monotonic() + 60
-    while psutil.pid_exists(int(file.read_text())):
-        assert time.monotonic() < deadline, "the stopped worker outlives its rank"
-        time.sleep(0.05)
 
 
 def test_people_can_watch(world: SmallWorld) -> None:
