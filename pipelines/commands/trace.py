@@ -204,6 +204,8 @@ def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
     if not saw.isdecimal() and saw != "end":
         raise BadCommandError(f"--saw {saw}: name an optimizer step, or `end`", then="neo trace --help")
     target = lineage.target
+    if target.manifest is None:
+        raise BadCommandError(f"{target.short} is not committed: {target.complaint}", then="neo status")
     artifacts = [Artifact(store, node.manifest) for node in lineage.nodes if node.manifest is not None]
     trained = [artifact for artifact in artifacts if is_trained(artifact)]
     took_steps = bool(trained) and trained[-1].fingerprint == target.fingerprint

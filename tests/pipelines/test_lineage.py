@@ -162,6 +162,8 @@ def test_what_weights_saw_is_asked_by_step_or_to_the_end(site: NeoSite) -> None:
     assert "3 rows read, 3 of its 4" in site.neo("trace", "whole/weights", "--saw", "3").out
     assert "was trained for 6 steps; 7 is not among them" in site.neo("trace", "whole/weights", "--saw", "7").err
     assert "took no step over rows itself" in site.neo("trace", "whole/evaluate", "--saw", "3").err
+    (site.artifact_folder("weights", "whole") / "manifest.json").unlink()
+    assert "is not committed" in site.neo("trace", "whole/weights", "--saw", "3").err
     assert "name an optimizer step, or `end`" in site.neo("trace", "whole/weights", "--saw", "last").err
 
 
