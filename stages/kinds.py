@@ -39,7 +39,7 @@ class Draw(Artifact):
 
 class Rows(Artifact):
     """Packed sequences: parts of phase `write` hold `rows.tar`, `index.parquet` and, with a verdict for each drawing,
-    `samples.parquet`."""
+    `samples.parquet`; that of phase `plan` leads from samples to rows."""
 
 
 class ModelFolder(Artifact):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifact import Artifact, PartRecord
+from stages.packing.ahead import read_ahead
 from stages.packing.buckets import order_of, raw
 from stages.store_errors import CutShortError
 from stages.tables import SAMPLE_ID_BYTES
@@ -101,8 +102,10 @@ class SampleIndex:
             return found
         high, _ = halves(wanted)
         slots = _slots(high, self._bits)
-        for first, until in self._ranges(slots):
-            entries = self._entries(int(slots[first]), int(slots[until - 1]) + 1)
+        ranges = list(self._ranges(slots))
+        stretches = [(int(slots[first]), int(slots[until - 1]) + 1) for first, until in ranges]
+        read = read_ahead(self.artifact.store, self._entries, stretches)
+        for (first, until), entries in zip(ranges, read, strict=True):
             for sample_id, row in _matches(entries, wanted[first:until]):
                 found.setdefault(sample_id, []).append(row)
         return found
@@ -119,19 +122,20 @@ class SampleIndex:
                 first = number
         yield first, len(slots)
 
-    def _entries(self, first_slot: int, until_slot: int) -> Records:
-        """The entries of these slots. Raises `StoreError` where they are not there or no such entries."""
+    def _entries(self, slots: tuple[int, int]) -> Records:
+        """The entries from the first of these slots up to the second. Raises `StoreError` where there are none such."""
         import numpy as np
 
+        first_slot, until_slot = slots
         entry = self.record.file(ENTRIES_FILE)
-        start, end = self._starts[[first_slot, until_slot]].tolist()
+        start, end = self._starts[[*slots]].tolist()
         try:
             data = self.artifact.store.read_range(entry.key, start * ENTRY_BYTES, (end - start) * ENTRY_BYTES)
         except (CutShortError, FileNotFoundError) as error:
             raise self.artifact.damaged(entry.key, str(error)) from error
         entries = np.frombuffer(data, ENTRY_FIELDS)
-        slots = _slots(halves(entries["sample_id"])[0], self._bits)
-        if len(slots) and not first_slot <= int(slots[0]) <= int(slots[-1]) < until_slot:
+        found = _slots(halves(entries["sample_id"])[0], self._bits)
+        if len(found) and not first_slot <= int(found[0]) <= int(found[-1]) < until_slot:
             raise self.artifact.damaged(entry.key, f"holds other samples than {FAN_FILE} says at entry {start}")
         return entries
 

@@ -111,7 +111,10 @@ def test_few_entries_need_no_slots(tmp_path: Path) -> None:
     assert index_in(Store(tmp_path / "store"), tmp_path, few).rows_of_many(plainly(few)) == plainly(few)
 
 
-def test_an_object_store_answers_the_same(bucket: str, tmp_path: Path, entries: list[tuple[bytes, int]]) -> None:
+def test_an_object_store_answers_the_same(
+    bucket: str, tmp_path: Path, entries: list[tuple[bytes, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.packing.sample_index.RANGE_BYTES", 100_000)  # several reads, side by side
     index, expected = index_in(Store(bucket), tmp_path, entries), plainly(entries)
     assert index.rows_of_many(expected) == expected
     sample_id = entries[0][0]
