@@ -84,7 +84,7 @@ def ranges_of(rows: Rows) -> list[tuple[str, int, int]]:
 
 def read_ranges(ranges: list[tuple[str, int, int]]) -> None:
     """The limit: nothing but the copies out of the page cache."""
-    handles = {path: os.open(path, os.O_RDONLY) for path, _, _ in ranges}
+    handles = {path: os.open(path, os.O_RDONLY) for path in {path for path, _, _ in ranges}}
     for path, offset, size_bytes in ranges:
         os.pread(handles[path], size_bytes, offset)
     for handle in handles.values():
