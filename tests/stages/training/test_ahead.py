@@ -197,3 +197,17 @@ def test_what_workers_hand_over_is_what_they_made_and_keeps_no_descriptor() -> N
             assert found[name].equal(expected[name]) and found[name].dtype == expected[name].dtype
         assert (found["array"] == step).all() and found["text"] == ("a", "b")
         found["large"][0] = 7
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_what_was_taken_and_let_go_takes_no_memory(num_workers: int) -> None:
+    """600 MB go through; `python -m benchmarks.long_load` shows the same of real rows for longer."""
+    sizes_mib, num_descriptors = [], []
+    with ahead(Large(), range(60), 1, num_workers, print) as loaded:
+        for _ in loaded:
+            workers = getattr(loaded._hands, "_workers", [])
+            processes = [psutil.Process(), *(psutil.Process(worker.process_id) for worker in workers)]
+            sizes_mib.append(sum(process.memory_info().rss for process in processes) / 2**20)
+            num_descriptors.append(sum(process.num_fds() for process in processes))
+    assert max(sizes_mib[-20:]) < max(sizes_mib[10:20]) + 100
+    assert max(num_descriptors[-20:]) <= max(num_descriptors[:20])
