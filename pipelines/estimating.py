@@ -46,23 +46,22 @@ class Assumed:
     @classmethod
     def read(cls, settings: Collection[str]) -> Assumed:
         """The defaults, changed as `name=number` says. Raises `BadCommandError`."""
+        return replace(cls(), **dict(cls._read_one(setting) for setting in settings))
+
+    @classmethod
+    def _read_one(cls, setting: str) -> tuple[str, float]:
         names = [field.name for field in fields(cls)]
-        changed: dict[str, float] = {}
-        for setting in settings:
-            name, _, value = setting.partition("=")
-            if name not in names:
-                raise BadCommandError(
-                    f"--assume {setting}: nothing is assumed by that name; assumed are {', '.join(names)}",
-                    then="neo estimate --help",
-                )
-            try:
-                changed[name] = float(value)
-            except ValueError:
-                raise BadCommandError(f"--assume {setting}: {value!r} is no number", then="neo plan") from None
-            most = float("inf") if name == "document_tokens" else 1.0
-            if not 0 < changed[name] <= most:
-                raise BadCommandError(f"--assume {setting}: it must lie above 0, at most {most:g}", then="neo plan")
-        return replace(cls(), **changed)
+        name, _, said = setting.partition("=")
+        most = float("inf") if name == "document_tokens" else 1.0
+        try:
+            value, trouble = float(said), f"it must lie above 0, at most {most:g}"
+        except ValueError:
+            value, trouble = 0.0, f"{said!r} is no number"
+        if name not in names:
+            trouble = f"nothing is assumed by that name; assumed are {', '.join(names)}"
+        if name not in names or not 0 < value <= most:
+            raise BadCommandError(f"--assume {setting}: {trouble}", then="neo estimate --help")
+        return name, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +248,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
                     num_ranks=gang.num_ranks,
                     precision=recipe.precision,
                     activation_checkpointing=frugal,
+                    offload_optimizer=gang.offload_optimizer,
                     on_gpu=gang.gpus > 0,
                 ),
                 held[frugal],

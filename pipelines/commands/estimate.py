@@ -117,8 +117,9 @@ def _memory_row(one: Estimate, layout: Layout, frugal: bool) -> Iterator[str]:
         return
     columns = ("weights", "masters", "moments", "gradients", "buckets", "gathered", "activations", "peak")
     yield from (f"{getattr(memory, name) / GIB:.2f}" for name in columns)
+    host = f"{memory.on_host / GIB:.2f} on the host" if memory.on_host else ""
     fits = one.gpu is None or memory.peak <= one.gpu.memory_bytes
-    yield "" if fits else f"more than a {one.gpu.name if one.gpu else ''}"
+    yield host if fits else f"more than a {one.gpu.name if one.gpu else ''}"
 
 
 def _assumptions(found: list[Estimate], assumed: Assumed) -> Iterator[str]:

@@ -121,6 +121,13 @@ def test_a_changed_filter_remakes_what_depends_on_it_and_nothing_before(undistur
     assert changes["kept"] == [{"field": "min_side_px", "before": "64", "after": "100"}]
 
 
+def test_a_held_out_picture_is_examined_on_and_never_trained_on(undisturbed: Home) -> None:
+    told = undisturbed.neo("trace", "--url", "http://toy.invalid/7/heldout/000000.jpg")
+    assert "it was examined on, and not trained on" in told and "took it" not in told
+    [folder] = undisturbed.store.glob("runs/small-*/pictures/*")
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {"mid", "chat"}
+
+
 def test_only_what_should_train_has_moved(undisturbed: Home) -> None:
     from safetensors.numpy import load_file
 

@@ -3,12 +3,14 @@
 Owns the arithmetic of DeepSpeed's stages as `engine.py` sets them up: which share of weights, fp32 masters, moments
 and gradients a rank keeps, and the rooms for communication, which a CPU takes only as far as it writes into them. What
 forward and backward hold beside that is rehearsed (`neo_model/rehearsal.py`). Gaps of an allocator are not in it.
+
+Tests measure ZeRO 0, 2 and 3 in fp32; ZeRO 1 and an optimizer on the host follow DeepSpeed's source alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final, Literal, TypeAlias
 
@@ -64,6 +66,8 @@ class RankMemory:
     """What forward and backward hold, the loss and its logits among it."""
     update: int
     """What the update holds that forward and backward do not."""
+    on_host: int = 0
+    """What is kept in the host's memory instead, and in none of the above."""
 
     @property
     def state(self) -> int:
@@ -85,11 +89,20 @@ class Carried:
     num_ranks: int
     precision: Precision
     activation_checkpointing: bool
+    offload_optimizer: bool
     on_gpu: bool
 
 
 def rank_memory(sizes: Sizes, how: Carried, activations: int) -> RankMemory:
     """The memory of one rank, of which a micro-batch takes `activations` bytes."""
+    memory = _on_device(sizes, how, activations)
+    if not how.offload_optimizer or how.zero_stage == 0:
+        return memory
+    moved = dict.fromkeys(("masters", "moments", "update", *(("gradients",) if how.zero_stage > 1 else ())), 0)
+    return replace(memory, **moved, on_host=sum(getattr(memory, name) for name in moved))
+
+
+def _on_device(sizes: Sizes, how: Carried, activations: int) -> RankMemory:
     width = {"fp32": 4, "bf16": 2}[how.precision]
     share = -(-sizes.num_trainable // how.num_ranks)
     everything = {
@@ -109,6 +122,8 @@ def rank_memory(sizes: Sizes, how: Carried, activations: int) -> RankMemory:
         case 1 | 2:
             gradients = FP32_BYTES * (sizes.num_trainable if how.zero_stage == 1 else share)
             rooms = room * (2 if how.on_gpu else 1)
+            if how.zero_stage == 1:  # sums are reduced as they are kept, in fp32
+                rooms = rooms * FP32_BYTES // width
             weights = width * sizes.num_values
             return RankMemory(**everything, weights=weights, gradients=gradients, buckets=rooms, gathered=0)
         case 3:

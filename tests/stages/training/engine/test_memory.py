@@ -128,6 +128,7 @@ def estimated(case: Case):
         num_ranks=2,
         precision="fp32",
         activation_checkpointing=case.activation_checkpointing,
+        offload_optimizer=False,
         on_gpu=False,
     )
     return rank_memory(Sizes.of(shapes, choose(config())), carried, activation_bytes(config(), work, how))
@@ -165,3 +166,17 @@ def test_partitioning_and_checkpointing_save_what_they_are_for() -> None:
     assert two.moments * 3 < alone.moments and two.weights == alone.weights
     assert three.weights * 1.9 < alone.weights and three.masters * 1.9 < alone.weights and alone.masters == 0
     assert frugal.activations * 2 < three.activations and frugal.gathered < three.gathered
+
+
+def test_an_optimizer_on_the_host_is_counted_there() -> None:
+    from stages.training.engine.memory import Carried, Sizes, rank_memory
+
+    sizes = Sizes(num_values=1000, num_trainable=600, num_persistent=0)
+    fields = {"num_ranks": 2, "precision": "bf16", "activation_checkpointing": True, "on_gpu": True}
+    for zero_stage in (1, 2, 3):
+        here, there = (
+            rank_memory(sizes, Carried(zero_stage=zero_stage, offload_optimizer=offload, **fields), 50)
+            for offload in (False, True)
+        )
+        assert there.masters == there.moments == 0 and there.weights == here.weights
+        assert there.on_host >= 12 * 300 and there.peak < here.peak
