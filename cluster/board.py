@@ -17,8 +17,8 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.failure import Failure
-from cluster.session import on_this_machine
-from stages.contract import Event
+from cluster.session import draining_nodes, on_this_machine
+from stages.contract import Event, Noticed
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -36,6 +36,8 @@ class Board:
         self._stop_asked = False
         self._abandoned: set[str] = set()
         self._failures: defaultdict[str, list[Failure]] = defaultdict(list)
+        self._machines: defaultdict[str, set[str]] = defaultdict(set)
+        self._leaving: set[str] = set()
 
     def post(self, event: Event) -> None:
         self._events.append(event)
@@ -48,8 +50,20 @@ class Board:
     def ask_stop(self) -> None:
         self._stop_asked = True
 
-    def stop_asked(self) -> bool:
-        return self._stop_asked
+    def join(self, gang: str, node: str) -> None:
+        """A rank of a gang runs on this Ray node."""
+        self._machines[gang].add(node)
+
+    def stop_asked(self, gang: str = "", step: str = "") -> bool:
+        """Whether the run is to stop, or a machine of this gang is about to be taken away."""
+        return self._stop_asked or (bool(gang) and self._is_leaving(gang, step))
+
+    def _is_leaving(self, gang: str, step: str) -> bool:
+        if gang not in self._leaving and self._machines[gang] & draining_nodes():
+            self._leaving.add(gang)
+            said = "a machine is about to be taken away: training commits at the next step and stops"
+            self._events.append(Noticed(step=step, said=said))
+        return gang in self._leaving
 
     def abandon(self, phase: str) -> None:
         """Let no further part of this phase begin."""
@@ -95,10 +109,14 @@ def deliver(board: ActorHandle) -> None:
 
 
 class StopWatch:
-    """Whether the run is to stop, as far as is known: asks the board now and then and never waits for its answer."""
+    """Whether the run is to stop, as far as is known: asks the board now and then and never waits for its answer.
 
-    def __init__(self, board: ActorHandle) -> None:
+    For a gang, also whether one of its machines is about to be taken away.
+    """
+
+    def __init__(self, board: ActorHandle, gang: str = "", step: str = "") -> None:
         self._board = board
+        self._gang, self._step = gang, step
         self._question: Any = None
         self._ask_again_at_seconds = 0.0
         self._stopped = False
@@ -110,6 +128,6 @@ class StopWatch:
             self._question = None
         now_seconds = time.monotonic()
         if not self._stopped and self._question is None and now_seconds >= self._ask_again_at_seconds:
-            self._question = self._board.stop_asked.remote()
+            self._question = self._board.stop_asked.remote(self._gang, self._step)
             self._ask_again_at_seconds = now_seconds + SECONDS_BETWEEN_QUESTIONS
         return self._stopped

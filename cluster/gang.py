@@ -107,6 +107,7 @@ def _enter_rank(config: dict[str, Any]) -> None:
     errand: _Errand = config["errand"]
     making, board = errand.making, errand.board
     rank, world_size = get_context().get_world_rank(), get_context().get_world_size()
+    board.join.remote(errand.gang, ray.get_runtime_context().get_node_id())
     torch.set_num_threads(max(1, int(errand.resources.cpus)))
     try:
         with scratch_folder(f"{making.step}-rank{rank}") as scratch:
@@ -119,7 +120,7 @@ def _enter_rank(config: dict[str, Any]) -> None:
                     device=str(get_device()),
                     scratch=scratch,
                     post=BoardPost(board),
-                    stop_asked=StopWatch(board),
+                    stop_asked=StopWatch(board, errand.gang, making.step),
                 )
             )
     except Exception as error:

@@ -165,3 +165,8 @@ def _kept_sigterm_handler() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def draining_nodes() -> set[str]:
+    """Ids of the Ray nodes that were told they will be taken away: preempted, or drained by an autoscaler."""
+    return set(ray._private.state.state.get_draining_nodes())
