@@ -4,7 +4,7 @@
 out as micro-batches, by a thread and by two worker processes, and let go. There are as many different rows as are
 asked for by `--num-different`, passed over again and again; pictures are small, so that this ends within minutes.
 Resident memory and open descriptors of this process and of its workers are looked at after every hundredth; the first
-and the last quarter are compared once everything has been touched: flat is what grew by less than 5% and 16 MiB.
+and the last quarter are compared once everything has been touched: flat is what grew by less than 5% or 16 MiB.
 What a reader keeps of indexes is measured apart, on rows of nothing but text, a part of five hundred at a time.
 """
 
