@@ -65,6 +65,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     from stages.training.loader import StepLoader
     from stages.training.loop import Loop
     from stages.training.mending import Mending
+    from stages.training.meter import Meter
     from stages.training.probe import Probe
     from stages.training.weights import WeightDigests
 
@@ -77,16 +78,15 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
     reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice)
     with Committing(rank.rank) as committing, reading as loaded:
-        mending = Mending(rank, RECIPE.on_damaged_row, [rows])
-        probe = Probe(engine, loader, mending)
-        checkpoints = Checkpoints(rank, RECIPE, engine, [rows], WeightDigests({}, {}), probe, committing)
-        loop = Loop(rank, RECIPE, engine, loader, loaded, mending, committing)
+        mending, before = Mending(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
+        checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, mending), committing)
+        loop = Loop(rank, RECIPE, engine, loader, loaded, mending, committing, Meter())
 
         def stage(first: int, *, commits: bool) -> None:
             for step in range(first, first + WINDOW_STEPS):
                 loop.take(step)
                 if commits and step == first + WINDOW_STEPS // 2:
-                    pauses.append(timed(partial(checkpoints.begin, step), lambda: None)[0])
+                    pauses.append(timed(partial(checkpoints.begin, step, {}), lambda: None)[0])
 
         def memory(_first: int) -> None:
             for micro_batches in held:
@@ -117,7 +117,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
 
 def commit_at_once(checkpoints: Checkpoints, step: int) -> None:
     """As if the steps waited for a commit."""
-    checkpoints.begin(step)
+    checkpoints.begin(step, {})
     checkpoints.committing.finish()
 
 
