@@ -12,17 +12,24 @@ PATIENCE_SECONDS = 60.0
 REGION = "us-east-1"
 
 SERVER = """
-import os, sys
+import os, sys, threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import WSGIRequestHandler
 WSGIRequestHandler.disable_nagle_algorithm = True
+put_object, one_at_a_time = S3Response.put_object, threading.Lock()
+def put_alone(response):
+    with one_at_a_time:
+        return put_object(response)
+S3Response.put_object = put_alone
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print("http://{}:{}".format(*server.get_host_and_port()), flush=True)
 sys.stdin.read()
 os._exit(0)
 """
-"""Ends when the process that started it ends, however that comes about. Without Nagle: else each answer waits 40 ms."""
+"""Ends when the process that started it ends, however that comes about. Without Nagle: else each answer waits 40 ms.
+One object is put at a time: moto looks whether a key is free, then takes it, and two threads may both have looked."""
 
 
 @contextmanager

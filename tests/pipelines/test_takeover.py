@@ -53,14 +53,16 @@ def everything_under(folder: Path) -> dict[str, bytes]:
 def test_a_second_run_waits_for_the_first_says_so_and_reuses_what_it_made(
     site: NeoSite, start: Start, executions: Executions
 ) -> None:
-    slow = ("--set", "pairs.pause_seconds=1")
-    first = start(site, "run", DATA, *slow, **PATIENT)
+    seen = site.folder / "seen"
+    first = start(site, "run", DATA, TOY_STUCK_FROM_PART="1", TOY_STUCK_UNTIL=str(seen), **PATIENT)
     wait_until(lambda: bool(list(site.folder.glob(FETCHED))))
-    second = start(site, "run", DATA, *slow, **PATIENT)
+    second = start(site, "run", DATA, **PATIENT)
+    run = the_run(site)
+    assert second.stdout is not None
+    assert any(f"waits for attempt 1 of run {run.name}" in line for line in second.stdout), "it ended without waiting"
+    seen.touch()
     code, out = ended(second)
     assert code == 0, out
-    run = the_run(site)
-    assert f"waits for attempt 1 of run {run.name}" in out
     assert ended(first)[0] == 0
     assert len(executions()) == len(set(executions())) == 6
     assert run.state() == "done"

@@ -210,8 +210,12 @@ def test_the_settings_given_to_the_engine_outlast_a_minute_of_trouble() -> None:
     assert sum(stages.store_creates.SECONDS_BETWEEN_TRIES) > 5
 
 
-def test_a_storm_of_errors_over_many_creates_loses_and_doubles_nothing(store: Store, proxy: FaultProxy) -> None:
-    """Every record of 60 is contended by two writers, while faults of all kinds come down."""
+def test_a_storm_of_errors_over_many_creates_loses_and_doubles_nothing(
+    store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every record of 60 is contended by two writers, while faults of all kinds come down, perhaps all on one."""
+    monkeypatch.setattr(stages.store, "RETRIES", {**QUICK_RETRIES, "max_retries": 40})
+    monkeypatch.setattr(stages.store_creates, "SECONDS_BETWEEN_TRIES", (0.01,) * 16)
     for fault in (Fault.BROKEN, Fault.SLOW_DOWN, Fault.CONFLICT, Fault.DROPPED_AFTER, Fault.BROKEN_AFTER):
         proxy.ask(fault, "PUT", times=8)
     won: list[int] = []
