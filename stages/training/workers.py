@@ -14,7 +14,7 @@ import pickle
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from itertools import count
@@ -124,7 +124,8 @@ class Worker:
     def __init__(self, loading: Loading) -> None:
         context = get_context("forkserver")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, loading), name="loader", daemon=True)
+        work = (theirs, loading, dict(os.environ))  # the server that forks it knows those of when it began
+        self._process = context.Process(target=_serve, args=work, name="loader", daemon=True)
         self._process.start()
         theirs.close()
         self._waiting: deque[Ask] = deque()
@@ -166,8 +167,10 @@ class Worker:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _serve(connection: Connection, loading: Loading) -> None:
+def _serve(connection: Connection, loading: Loading, environment: Mapping[str, str]) -> None:
     """What a worker process does until its rank is gone."""
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     fetched: SimpleQueue[Future[Any]] = SimpleQueue()
