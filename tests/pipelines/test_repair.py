@@ -9,6 +9,7 @@ import pytest
 
 from stages.artifact import Manifest
 from tests.pipelines.conftest import TOYS, NeoSite
+from tests.spoil import cut, flip
 
 DATA = f"{TOYS}:data"
 WHOLE = f"{TOYS}:whole"
@@ -29,16 +30,6 @@ def manifest(site: NeoSite, step: str, pipeline: str = "data") -> Manifest:
 def a_file(site: NeoSite, step: str, part: int = 0, pipeline: str = "data") -> Path:
     """The first file of a part, in the store."""
     return site.folder / "store" / manifest(site, step, pipeline).parts[part].files[0].key
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
 
 
 def attempts_of_checkpoints(site: NeoSite) -> list[str]:

@@ -1,6 +1,5 @@
 """Packed rows that are damaged: an audit names the part, and exactly that is made again, with the same bytes."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,21 +13,12 @@ from stages.kinds import Rows
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store import Store
+from tests.spoil import cut, flip
 from tests.stages.small_mixture import KEPT, LLM, TEXTS, make, order_of, run
 
 MIX = mix_samples.bind("mix", MixRecipe(shares={"pairs": 2, "text": 1}), {"pairs": KEPT, "text": TEXTS})
 RECIPE = PackRowsRecipe(max_row_tokens=512, min_pixels_px=1024, max_pixels_px=65_536, num_rows_per_part=4)
 STEP = pack_rows.bind("rows", RECIPE, MIX, LLM)
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
 
 
 @pytest.fixture(scope="module")

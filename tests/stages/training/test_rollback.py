@@ -1,12 +1,12 @@
 """A damaged newest checkpoint: refused, or gone back behind where that is allowed, and never to the beginning."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stages.contract import InterruptedRunError, StageError
+from tests.spoil import cut, flip
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import ask_to_stop, committed_steps, training, two_ranks
 
@@ -21,16 +21,6 @@ def stopped_after(world: SmallWorld, num_checkpoints: int) -> None:
     for _ in range(num_checkpoints):
         with pytest.raises(InterruptedRunError):
             world.make(training(), two_ranks(), trouble=ask_to_stop)
-
-
-def flip(path: Path) -> None:
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    path.write_bytes(damaged)
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
 
 
 def file_of_rank_1(world: SmallWorld) -> Path:
