@@ -173,7 +173,9 @@ def _let_go(parameter: nn.Parameter) -> None:
 
 
 def _shapes_of(work: Work) -> Batch:
-    """A row of that size on the meta device."""
+    """A row of that size on the meta device. Sizes may be means: of patches there are as many as make whole tokens."""
+    num_image_tokens = work.num_patches // 4
+    num_patches = 4 * max(1, num_image_tokens)
     whole = {"dtype": torch.int64, "device": _META}
     tokens = torch.empty(work.num_tokens, **whole)  # type: ignore[call-overload]
     return Batch(
@@ -185,7 +187,7 @@ def _shapes_of(work: Work) -> Batch:
         documents=torch.tensor([0, work.num_tokens]),
         image_spans=torch.zeros(0, 2, dtype=torch.int64),
         grids=torch.zeros(0, 2, dtype=torch.int64),
-        context_index=tokens[: work.num_patches // 4],
-        patches=torch.empty(max(4, work.num_patches), PATCH_VALUES, dtype=torch.uint8, device=_META),
-        patch_positions=torch.empty(max(4, work.num_patches), 2, **whole),  # type: ignore[call-overload]
+        context_index=tokens[:num_image_tokens],
+        patches=torch.empty(num_patches, PATCH_VALUES, dtype=torch.uint8, device=_META),
+        patch_positions=torch.empty(num_patches, 2, **whole),  # type: ignore[call-overload]
     )

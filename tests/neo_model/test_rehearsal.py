@@ -39,6 +39,12 @@ def test_twice_the_row_holds_nearly_twice() -> None:
     assert activation_bytes(DEEP, twice, asked) == pytest.approx(2 * activation_bytes(DEEP, WORK, asked), rel=0.05)
 
 
+def test_a_mean_row_has_the_patches_of_whole_tokens() -> None:
+    asked = how(parameter_shapes, False, Backend.FLASH)
+    mean = replace(WORK, num_patches=WORK.num_patches + 3)
+    assert activation_bytes(DEEP, mean, asked) == activation_bytes(DEEP, WORK, asked)
+
+
 def test_checkpointing_keeps_a_layer_and_the_input_of_each() -> None:
     kept = activation_bytes(DEEP, WORK, how(parameter_shapes, True, Backend.FLASH))
     deeper = replace(DEEP, num_layers=12)
