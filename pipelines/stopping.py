@@ -14,6 +14,33 @@ SECOND_PRESS_SECONDS = 3.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class CtrlC:
+    """Whether it was pressed."""
+
+    pressed = False
+
+
+@contextmanager
+def ctrl_c_noted() -> Iterator[CtrlC]:
+    """Note the first Ctrl-C: an exception may be raised where nobody hears it, in a callback of the garbage collector
+    say. The second raises KeyboardInterrupt."""
+    noted = CtrlC()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted.pressed:
+            signal.default_int_handler(number, frame)
+        noted.pressed = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM set `stop`; `say` tells the person. Raises KeyboardInterrupt where it is to stop at once."""

@@ -22,6 +22,7 @@ from pipelines.report import look_closer
 from pipelines.resuming import go_on, newest
 from pipelines.scoreboard import StepState, balance, clock_time, progress
 from pipelines.standing import Standing
+from pipelines.stopping import ctrl_c_noted
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
@@ -154,10 +155,14 @@ def _row(standing: Standing, state: StepState) -> tuple[str | Text, ...]:
 
 
 def _until_over(standing: Standing, meanwhile: Callable[[], None]) -> None:
-    while not standing.is_over:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        standing.refresh()
-        meanwhile()
+    """Raises KeyboardInterrupt at the next look after a Ctrl-C."""
+    with ctrl_c_noted() as noted:
+        while not standing.is_over:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            standing.refresh()
+            meanwhile()
+            if noted.pressed:
+                raise KeyboardInterrupt
 
 
 def _next(standing: Standing) -> str:

@@ -173,7 +173,7 @@ def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(clust
     command = cluster.start("submit", *asked, "--wait")
     wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
     command.send_signal(signal.SIGINT)
-    out, _ = command.communicate(timeout=30)
+    out, _ = command.communicate(timeout=120)
     assert command.returncode == 0 and "Not watching any more; the run goes on." in out
     assert "neo status mine-" in out.splitlines()[-1] and "neo cancel mine-" in out.splitlines()[-1]
     assert cluster.run.state() in ("running", "unknown")
