@@ -31,14 +31,8 @@ def ctrl_c_noted() -> Iterator[CtrlC]:
             signal.default_int_handler(number, frame)
         noted.pressed = True
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled_by(note, signal.SIGINT):
         yield noted
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -58,12 +52,19 @@ def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterat
         hint = f"; Ctrl-C again within {SECOND_PRESS_SECONDS:.0f} s stops at once" if number == signal.SIGINT else ""
         say(f"Stopping at the next commit{hint}. Nothing that is committed is lost.")
 
+    with _handled_by(ask, *SIGNALS):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Let `handler` take these signals while inside. Only the main thread is told of any: in others nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

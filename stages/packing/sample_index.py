@@ -34,7 +34,6 @@ RANGE_BYTES = 8 * 1024 * 1024
 """Of the entries that are read at once where many samples are asked for."""
 GAP_BYTES = 512 * 1024
 """Read over rather than asked around: what a store sends in the time that another question takes."""
-"""Of the entries that are read at once where many samples are asked for."""
 PREFIX_BITS = 32
 """Leading bits of a sample id by which entries are sorted apart before they are sorted."""
 ENTRY_FIELDS = [("sample_id", f"V{SAMPLE_ID_BYTES}"), ("row", "<u4")]

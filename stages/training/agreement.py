@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -35,8 +35,7 @@ class Share:
 
     def summed(self, device: str) -> Share:
         """One all-reduce in float64, which holds every count exactly. Collective."""
-        fields = (self.weight, self.num_tokens, self.num_rows, self.num_failed, self.num_stopping, self.num_ready)
-        values = torch.tensor(fields, dtype=torch.float64, device=device)
+        values = torch.tensor(astuple(self), dtype=torch.float64, device=device)
         dist.all_reduce(values)
         weight, *counts = values.tolist()
         return Share(weight, *(round(count) for count in counts))
