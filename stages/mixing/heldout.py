@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stages.artifact import FileEntry, PartRecord
 from stages.contract import ItemBalance, Part, PartDraft
-from stages.packing.documents import read_entry, read_file
 from stages.pairs import PairReader
+from stages.recorded import read_entry, read_file
 from stages.sources import Sample, Source
 from stages.store import Store
 from stages.tables import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table

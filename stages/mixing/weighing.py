@@ -16,8 +16,8 @@ from neo_model.pictures import PictureError, num_image_tokens
 from stages.contract import Part, PartDraft, PartRecord
 from stages.kinds import BaseLlm
 from stages.llm_tokenizer import tokenizer_of
-from stages.packing.documents import read_file
 from stages.packing.fitting import Limits, UnfitError, fit
+from stages.recorded import read_file
 from stages.sources import Sample, Source
 from stages.store import Store
 from stages.tables import read_table, write_table

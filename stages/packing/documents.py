@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neo_model.conversation import EncodedDocument
-from stages.artifact import FileEntry, PartRecord, mended_by
 from stages.pairs import Pair
-from stages.store import Store, StoreError
 from stages.tables import sample_id_type
 
 if TYPE_CHECKING:
@@ -100,26 +98,6 @@ def from_record(record: bytes) -> Document:
         np.frombuffer(record, "|b1", num_tokens, start + 4 * num_tokens),
         pictures,
     )
-
-
-def read_file(store: Store, record: PartRecord, name: str) -> bytes:
-    """A file that an earlier phase made. Raises `StoreError` where it is not what was recorded."""
-    return read_entry(store, record.file(name))
-
-
-def read_entry(store: Store, entry: FileEntry) -> bytes:
-    """The same, by its entry in the record."""
-    data = store.read(entry.key)
-    if data is None or len(data) != entry.size_bytes:
-        found = "missing" if data is None else f"{len(data)} bytes"
-        raise damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were recorded")
-    return data
-
-
-def damaged(key: str, said: str) -> StoreError:
-    """What to raise where a file that an earlier phase made is not as it was recorded."""
-    _, stage, fingerprint, *_ = key.split("/")
-    return StoreError(f"{key} {said}; {mended_by(f'{stage}/{fingerprint}')}")
 
 
 def documents_table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifact import PartRecord
 from stages.packing.ahead import read_ahead
-from stages.packing.documents import RECORDS_FILE, Document, damaged, from_record, read_file
+from stages.packing.documents import RECORDS_FILE, Document, from_record
 from stages.packing.measuring import MEASURED_FILE
 from stages.packing.row_layout import DocumentFacts
 from stages.pairs import ImageReader
+from stages.recorded import damaged, read_file
 from stages.sources import Source
 from stages.store import Store
 from stages.store_errors import CutShortError

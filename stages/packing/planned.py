@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.contract import Part, PartRecord
-from stages.packing.documents import damaged, read_file
+from stages.recorded import damaged, read_file
 from stages.store import Store
 from stages.store_errors import CutShortError
 from stages.tables import read_table

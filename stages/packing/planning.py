@@ -21,7 +21,7 @@ from stages.packing.ahead import read_ahead
 from stages.packing.bins import plan_rows
 from stages.packing.buckets import Buckets, order_of, raw
 from stages.packing.certificate import certify, length_counts
-from stages.packing.documents import DOCUMENTS_FILE, read_file
+from stages.packing.documents import DOCUMENTS_FILE
 from stages.packing.planned import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
 from stages.packing.sample_index import (
     ENTRIES_FILE,
@@ -31,6 +31,7 @@ from stages.packing.sample_index import (
     halves,
     write_index,
 )
+from stages.recorded import read_file
 from stages.shuffle import scatter
 from stages.store import Store
 from stages.tables import SAMPLE_ID_BYTES, read_table, write_table
