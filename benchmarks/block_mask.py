@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from neo_model.attention_flex import block_mask
+from neo_model.attention.flex import block_mask
 from neo_model.batch import Batch, Document, pack
 
 NUM_DOCUMENTS, GRID, CONTEXT = 16, (40, 40), 2

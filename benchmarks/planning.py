@@ -17,13 +17,13 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from stages.artifact import Artifact, FileEntry, Manifest
-from stages.contract import ItemBalance, Part, PartRecord
-from stages.making import Draft
-from stages.packing.buckets import Buckets
-from stages.packing.documents import DOCUMENTS_FILE
-from stages.packing.planning import plan_part
-from stages.packing.sample_index import (
+from stages.artifacts.artifact import Artifact, FileEntry, Manifest
+from stages.contract.context import ItemBalance, Part, PartRecord
+from stages.commit.parts import Draft
+from stages.formats.external_sort import Buckets
+from stages.packing.document_records import DOCUMENTS_FILE
+from stages.packing.plan import plan_part
+from stages.formats.sample_index import (
     ENTRIES_FILE,
     ENTRY_FIELDS,
     FAN_FILE,
@@ -32,9 +32,9 @@ from stages.packing.sample_index import (
     halves,
     write_index,
 )
-from stages.shuffle import Shuffle
-from stages.store import Store
-from stages.tables import sample_id_type, write_table
+from stages.formats.permutation import Shuffle
+from stages.store.store import Store
+from stages.formats.sample_table import sample_id_type, write_table
 
 Result = TypeVar("Result")
 NUM_DOCUMENTS_PER_PART = 10_000

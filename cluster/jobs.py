@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from cluster.reach import SECONDS_TO_ANSWER, look_for
+from cluster.listening import SECONDS_TO_ANSWER, look_for
 from cluster.site import Site
 from cluster.versions import CODE_FOLDER, package_folders
 

@@ -1,4 +1,4 @@
-"""One rank of a gang: what `stages.contract.Rank` promises, over a process group that is already initialised.
+"""One rank of a gang: what `stages.contract.context.Rank` promises, over a process group that is already initialised.
 
 Shared by the Ray and the Ray-free backend, which differ only in how the processes come to be.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
-from stages.making import Making
+from stages.contract.context import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
+from stages.commit.parts import Making
 
 
 @dataclass

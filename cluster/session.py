@@ -23,7 +23,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.reach import look_for
+from cluster.listening import look_for
 from cluster.site import Site
 from cluster.versions import package_folders
 

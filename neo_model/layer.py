@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neo_model.attention import Attend
+from neo_model.attention.backends import Attend
 from neo_model.config import NeoConfig
 from neo_model.qwen3 import hw_queries_from_t
 from neo_model.rotary import Rotation, rotate

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from neo_model.attention import Attend, Backend, default_backend, prepare
+from neo_model.attention.backends import Attend, Backend, default_backend, prepare
 from neo_model.batch import Batch
 from neo_model.config import NeoConfig
 from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm

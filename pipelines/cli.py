@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pipelines.commands.answer import complain
+from pipelines.commands.output import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.doctor import doctor
@@ -23,7 +23,7 @@ from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from stages.store_errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
+from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
 EPILOG = (
     "Exit codes: 0 done or nothing to do, 1 a step failed (run again goes on), 2 bad command or recipe, "

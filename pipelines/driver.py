@@ -10,18 +10,18 @@ import os
 import sys
 
 from cluster.versions import Versions
-from pipelines.commands.answer import Answer
+from pipelines.commands.output import Answer
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
-from pipelines.display import Display
+from pipelines.screen.console import Display
 from pipelines.exits import CommandError, ExitCode, RefusedError
-from pipelines.plan import Plan, decide
-from pipelines.report import report
-from pipelines.resuming import check_thaws
-from pipelines.run import carry_out
-from pipelines.runs import Run
-from pipelines.submissions import Submission, Submissions
-from stages.store import Store
+from pipelines.planning.plan import Plan, decide
+from pipelines.running.summary import report
+from pipelines.runs.resume import check_thaws
+from pipelines.running.execute_run import carry_out
+from pipelines.runs.run import Run
+from pipelines.runs.submissions import Submission, Submissions
+from stages.store.store import Store
 
 
 class CalledOffError(CommandError):

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
-from stages.download.picture_judge import PictureRule, ResizeMode
+from stages.download.judge_picture import PictureRule, ResizeMode
 from stages.download.raw_pairs import write_part
 from stages.download.reasons import Reason
 from stages.download.url_rows import naming_fields, read_rows
-from stages.kinds import RawPairs
-from stages.origin import Split, reachable, source_name, url_table
-from stages.slices import ordinals_of, slice_rows
-from stages.step import stage
+from stages.artifacts.kinds import RawPairs
+from stages.origins.origin import Split, reachable, source_name, url_table
+from stages.origins.slices import ordinals_of, slice_rows
+from stages.contract.stage import stage
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:

@@ -16,18 +16,18 @@ from functools import partial
 
 from pydantic import Field
 
-from stages.artifact import PartRecord
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
+from stages.artifacts.artifact import PartRecord
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
 from stages.evaluation.answering import Examinee, load_examinee
 from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
 from stages.evaluation.blind_control import exchange_images
 from stages.evaluation.contact_sheet import Card, contact_sheet
 from stages.evaluation.questions import Question, read_questions
 from stages.evaluation.scoring import metrics
-from stages.kinds import Checkpoint, Conversations, Evaluation
-from stages.pairs import PairReader, pictures_of
-from stages.step import stage
-from stages.tables import balance_of, read_table, write_table
+from stages.artifacts.kinds import Checkpoint, Conversations, Evaluation
+from stages.formats.pairs import PairReader, pictures_of
+from stages.contract.stage import stage
+from stages.formats.sample_table import balance_of, read_table, write_table
 
 ANSWERS_FILE = "answers.parquet"
 METRICS_FILE = "metrics.json"

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.ancestry import ancestry
-from stages.artifact import mended_by
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError
-from stages.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
-from stages.making import sha256_of
-from stages.model_card import lineage_document, model_card
-from stages.step import stage
+from stages.artifacts.ancestry import ancestry
+from stages.artifacts.artifact import mended_by
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
+from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
+from stages.commit.parts import sha256_of
+from stages.exporting.model_card import lineage_document, model_card
+from stages.contract.stage import stage
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract import Part, PartDraft, Recipe, StageContext
-from stages.kinds import KeptPairs, RawPairs
-from stages.pairs import VERDICTS_FILE, PairReader
-from stages.step import stage
-from stages.tables import ItemReason, balance_of, verdict_columns, write_table
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.artifacts.kinds import KeptPairs, RawPairs
+from stages.formats.pairs import VERDICTS_FILE, PairReader
+from stages.contract.stage import stage
+from stages.formats.sample_table import ItemReason, balance_of, verdict_columns, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from stages.contract import Part, PartDraft, Recipe, StageContext
-from stages.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
-from stages.prebuffer_folder import WEIGHTS_FILE, check_fit, describe
-from stages.step import stage
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
+from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, describe
+from stages.contract.stage import stage
 
 
 class MergeRecipe(Recipe):

@@ -5,10 +5,10 @@ Reads  KeptPairs, TextDocuments, Conversations   `sources`, under names of the u
        BaseLlm                                   `llm`, if any: its tokenizer counts the tokens of shares in tokens
 Makes  Draw                                      parts: draw.parquet, a row for each drawing of a sample of one part
                                                  of a source, with its `place` in the one order of the whole draw;
-                                                 before them what is held out (stages/mixing/heldout.py) and what
-                                                 samples weigh (stages/mixing/weighing.py)
+                                                 before them what is held out (stages/mixing/held_out.py) and what
+                                                 samples weigh (stages/mixing/token_counts.py)
 
-The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/shuffle.py`): each part
+The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/formats/permutation.py`): each part
 computes its own drawings, nothing is held in memory or sorted, and any number of workers draw the same.
 """
 
@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from stages.ancestry import ancestry
-from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
-from stages.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
-from stages.mixing.heldout import (
+from stages.artifacts.ancestry import ancestry
+from stages.contract.context import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
+from stages.artifacts.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.mixing.held_out import (
     HELD_OUT,
     HOLD_OUT_PHASE,
     MARK_PHASE,
@@ -36,16 +36,16 @@ from stages.mixing.heldout import (
     hold_out_part,
     mark_part,
 )
-from stages.mixing.weighing import WEIGH_PHASE, Scale, Weights, weigh_part
-from stages.packing.fitting import Limits
-from stages.shuffle import Shuffle
-from stages.sources import SampleArtifact, Source, SourceArtifact, open_source
-from stages.step import stage
-from stages.store import Store
-from stages.tables import write_table
+from stages.mixing.token_counts import WEIGH_PHASE, Scale, Weights, weigh_part
+from stages.formats.fit_sample import Limits
+from stages.formats.permutation import Shuffle
+from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
+from stages.contract.stage import stage
+from stages.store.store import Store
+from stages.formats.sample_table import write_table
 
 if TYPE_CHECKING:
-    from stages.shuffle import Whole
+    from stages.formats.permutation import Whole
 
 DRAW_FILE = "draw.parquet"
 DRAW_PHASE = "draw"

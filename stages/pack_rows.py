@@ -5,11 +5,11 @@ Reads  Draw      what to pack and in which order, and the sources it was drawn f
 Makes  Rows      three phases, the last of which is what others read
 
     measure/<part>   measured.parquet, a row for each drawing with its verdict and length; documents.bin and
-                     documents.parquet, what was tokenised (stages/packing/documents.py). A part for each of the draw
-    plan/plan        planned.bin and parts.parquet, what each part is to write (stages/packing/planned.py);
-                     sample_rows.bin and .fan, the rows of each sample (stages/packing/sample_index.py); facts: the
+                     documents.parquet, what was tokenised (stages/packing/document_records.py). A part for each of the draw
+    plan/plan        planned.bin and parts.parquet, what each part is to write (stages/packing/plan_file.py);
+                     sample_rows.bin and .fan, the rows of each sample (stages/formats/sample_index.py); facts: the
                      certificate
-    write/<part>     rows.tar (stages/packing/row_layout.py), index.parquet, a row for each packed row: where it lies
+    write/<part>     rows.tar (stages/formats/row_format.py), index.parquet, a row for each packed row: where it lies
                      and what it asks of the network, and samples.parquet, a row for each drawing that the part
                      accounts for, with its verdict
 
@@ -23,18 +23,18 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.contract import Part, PartRecord, Recipe, StageContext
-from stages.kinds import BaseLlm, Draw, Rows
+from stages.contract.context import Part, PartRecord, Recipe, StageContext
+from stages.artifacts.kinds import BaseLlm, Draw, Rows
 from stages.mix_samples import DRAW_PHASE
-from stages.packing.fitting import Limits
-from stages.packing.measuring import measure_part
-from stages.packing.pantry import Pantry
-from stages.packing.planned import planned_parts
-from stages.packing.planning import plan_part
-from stages.packing.writing import write_part
-from stages.rows import ROWS_PHASE
-from stages.sources import drawn_sources
-from stages.step import stage
+from stages.formats.fit_sample import Limits
+from stages.packing.measure import measure_part
+from stages.packing.row_inputs import Pantry
+from stages.packing.plan_file import planned_parts
+from stages.packing.plan import plan_part
+from stages.packing.write import write_part
+from stages.formats.rows import ROWS_PHASE
+from stages.formats.samples import drawn_sources
+from stages.contract.stage import stage
 
 
 class PackRowsRecipe(Recipe):

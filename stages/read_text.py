@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.clean_text import TextEncodingError, clean_text
-from stages.contract import Part, PartDraft, Recipe, StageContext
-from stages.kinds import TextDocuments
-from stages.origin import document_table, source_name
-from stages.slices import Fields, ordinals_of, sample_id, slice_rows
-from stages.step import stage
-from stages.tables import (
+from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.artifacts.kinds import TextDocuments
+from stages.origins.origin import document_table, source_name
+from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
+from stages.contract.stage import stage
+from stages.formats.sample_table import (
     ItemReason,
     Verdict,
     balance_of,

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract import Rank, StageContext
-from stages.kinds import BaseLlm, Conversations, PreBuffer, Rows
-from stages.llm_tokenizer import check_same_tokenizer
-from stages.prebuffer_folder import WEIGHTS_FILE, check_fit, write_prebuffer
-from stages.step import stage
-from stages.training.examining import Examination
+from stages.contract.context import Rank, StageContext
+from stages.artifacts.kinds import BaseLlm, Conversations, PreBuffer, Rows
+from stages.formats.tokenizer import check_same_tokenizer
+from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, write_prebuffer
+from stages.contract.stage import stage
+from stages.training.held_out import Examination
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     from neo_model.partition import freeze_for_stage1
     from neo_model.qwen3 import load_language_model
     from neo_model.released import read_config_json, read_tensors
-    from stages.training.new_keys import start_behind_the_norms
+    from neo_model.hw_init import start_behind_the_norms
 
     qwen3 = read_config_json(llm_folder)
     ids = special_ids(load_tokenizer(llm_folder, vocab_size=qwen3["vocab_size"]))

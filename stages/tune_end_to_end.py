@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract import Rank, StageContext
-from stages.kinds import Checkpoint, Conversations, Rows
-from stages.llm_tokenizer import check_same_tokenizer
-from stages.step import stage
-from stages.training.examining import Examination
+from stages.contract.context import Rank, StageContext
+from stages.artifacts.kinds import Checkpoint, Conversations, Rows
+from stages.formats.tokenizer import check_same_tokenizer
+from stages.contract.stage import stage
+from stages.training.held_out import Examination
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:

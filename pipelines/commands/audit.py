@@ -6,18 +6,18 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
-from pipelines.audit import Finding, Report
-from pipelines.audit import audit as look_at_everything
-from pipelines.commands.answer import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
-from pipelines.courier import settle
+from pipelines.lineage.audit import Finding, Report
+from pipelines.lineage.audit import audit as look_at_everything
+from pipelines.commands.output import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
+from pipelines.tracking.delivery import settle
 from pipelines.exits import ExitCode
-from pipelines.lineage import Lineage, Node, lineage_of, size_bytes
-from pipelines.refs import resolve_place
-from pipelines.repair import repair as repaired
-from pipelines.request import Request
-from pipelines.resuming import go_on, newest
-from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store
+from pipelines.lineage.graph import Lineage, Node, lineage_of, size_bytes
+from pipelines.runs.refs import resolve_place
+from pipelines.lineage.repair import repair as repaired
+from pipelines.planning.request import Request
+from pipelines.runs.resume import go_on, newest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store
 
 WHAT_TO_DO = (
     "Put these files back from a copy; or have the damaged parts made again: they must come out the same, so nothing "

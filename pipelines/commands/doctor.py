@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from pipelines.commands.answer import Answer, JsonOption, SiteOption, find_site
-from pipelines.display import clean
+from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
+from pipelines.screen.console import clean
 from pipelines.doctor import Finding, examine
 from pipelines.exits import ExitCode
 

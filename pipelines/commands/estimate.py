@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.answer import (
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     RecipeArgument,
@@ -20,11 +20,11 @@ from pipelines.commands.answer import (
     UntilOption,
     find_site,
 )
-from pipelines.commands.asking import Asked, planned
-from pipelines.estimating import Assumed, Estimate, Layout, estimates
+from pipelines.commands.selection import Asked, planned
+from pipelines.planning.estimate import Assumed, Estimate, Layout, estimates
 from pipelines.exits import BadCommandError
-from pipelines.foresight import Foresight
-from stages.store import Store
+from pipelines.planning.expected_sizes import Foresight
+from stages.store.store import Store
 
 GIB = 2**30
 

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.site import Site
-from pipelines.catalog import recipes
-from pipelines.commands.answer import Answer, JsonOption, SiteOption, find_site
-from pipelines.display import STYLES, clean
-from pipelines.runs import all_runs
-from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store
+from pipelines.planning.catalog import recipes
+from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
+from pipelines.screen.console import STYLES, clean
+from pipelines.runs.run import all_runs
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store
 
 
 def list_(*, site: SiteOption = "", as_json: JsonOption = False) -> None:

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pipelines.commands.answer import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
-from pipelines.courier import settle
-from pipelines.display import clean
+from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
+from pipelines.tracking.delivery import settle
+from pipelines.screen.console import clean
 from pipelines.exits import BadCommandError
-from pipelines.journal import read_journal, read_stacks, read_traceback
-from pipelines.refs import find_run
-from pipelines.resuming import go_on
-from pipelines.runs import AttemptRecord, Run
+from pipelines.runs.log import read_journal, read_stacks, read_traceback
+from pipelines.runs.refs import find_run
+from pipelines.runs.resume import go_on
+from pipelines.runs.run import AttemptRecord, Run
 
 StepArgument = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="This step alone, in the last attempt that says anything of it.")

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
-from pipelines.courier import UntoldError, mirror, reconcile
+from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.tracking.delivery import UntoldError, mirror, reconcile
 from pipelines.exits import BadCommandError, RefusedError
-from pipelines.refs import resolve
-from pipelines.report import masked
-from pipelines.runs import Run, all_runs
-from stages.store import Store
+from pipelines.runs.refs import resolve
+from pipelines.running.summary import masked
+from pipelines.runs.run import Run, all_runs
+from stages.store.store import Store
 
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="This run alone; all without it.")]
 

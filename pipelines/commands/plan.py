@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.answer import (
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     OnlyOption,
@@ -19,11 +19,11 @@ from pipelines.commands.answer import (
     UseOption,
     find_site,
 )
-from pipelines.commands.asking import Asked, planned
-from pipelines.lanes import lanes
-from pipelines.plan import Decision, Plan
-from stages.fingerprint import SHOWN_DIGITS
-from stages.store import Store
+from pipelines.commands.selection import Asked, planned
+from pipelines.screen.text_graph import lanes
+from pipelines.planning.plan import Decision, Plan
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store
 
 ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"}
 

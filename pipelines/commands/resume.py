@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.answer import (
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     RollbackOption,
@@ -15,15 +15,15 @@ from pipelines.commands.answer import (
     existing_store,
     find_site,
 )
-from pipelines.commands.asking import Asked, requested
+from pipelines.commands.selection import Asked, requested
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
-from pipelines.courier import settle, supersede
+from pipelines.tracking.delivery import settle, supersede
 from pipelines.exits import CommandError, ResumeRefusedError
-from pipelines.plan import Plan, decide
-from pipelines.refs import find_run
-from pipelines.resuming import check_thaws, lost_in_flight, newest, settled_state
-from pipelines.runs import Run
+from pipelines.planning.plan import Plan, decide
+from pipelines.runs.refs import find_run
+from pipelines.runs.resume import check_thaws, lost_in_flight, newest, settled_state
+from pipelines.runs.run import Run
 
 TakeOverOption = Annotated[
     bool,

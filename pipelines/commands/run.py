@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from cluster.site import Site
-from pipelines.commands.answer import (
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     OnlyOption,
@@ -18,15 +18,15 @@ from pipelines.commands.answer import (
     find_site,
     open_store,
 )
-from pipelines.commands.asking import Asked, planned
+from pipelines.commands.selection import Asked, planned
 from pipelines.commands.plan import in_words, plan_document, plan_table
-from pipelines.courier import settle
-from pipelines.display import Display
+from pipelines.tracking.delivery import settle
+from pipelines.screen.console import Display
 from pipelines.exits import ExitCode
-from pipelines.plan import Plan
-from pipelines.report import look_closer, next_command, report, result_document
-from pipelines.run import RunGraph, carry_out, point_name
-from stages.store import Store
+from pipelines.planning.plan import Plan
+from pipelines.running.summary import look_closer, next_command, report, result_document
+from pipelines.running.execute_run import RunGraph, carry_out, point_name
+from stages.store.store import Store
 
 
 def run(

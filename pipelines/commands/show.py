@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.changes import flat_fields
-from pipelines.commands.answer import (
+from pipelines.planning.recipe_diff import flat_fields
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     RefArgument,
@@ -14,18 +14,18 @@ from pipelines.commands.answer import (
     existing_store,
     find_site,
 )
-from pipelines.contents import counts_of_sources, sources_table
-from pipelines.courier import settle
-from pipelines.display import STYLES, clean
-from pipelines.lineage import describe_counts, size_bytes, skipped_rows, step_name
-from pipelines.pages import evaluation_metrics, funnel, pictures
-from pipelines.plan import Decision, Plan, decide
-from pipelines.refs import resolve
-from pipelines.report import accuracy_table
-from pipelines.runs import Run
-from stages.artifact import Artifact, read_manifest
-from stages.fingerprint import SHOWN_DIGITS
-from stages.liveness import Life
+from pipelines.lineage.contents import counts_of_sources, sources_table
+from pipelines.tracking.delivery import settle
+from pipelines.screen.console import STYLES, clean
+from pipelines.lineage.graph import describe_counts, size_bytes, skipped_rows, step_name
+from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
+from pipelines.planning.plan import Decision, Plan, decide
+from pipelines.runs.refs import resolve
+from pipelines.running.summary import accuracy_table
+from pipelines.runs.run import Run
+from stages.artifacts.artifact import Artifact, read_manifest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.commit.heartbeat import Life
 
 LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}
 STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}

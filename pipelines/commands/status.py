@@ -12,17 +12,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.answer import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
-from pipelines.courier import bury_dead, settle
-from pipelines.display import STYLES, clean
+from pipelines.commands.output import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
+from pipelines.tracking.delivery import bury_dead, settle
+from pipelines.screen.console import STYLES, clean
 from pipelines.exits import BadCommandError
-from pipelines.lines import PlainLines
-from pipelines.refs import find_run
-from pipelines.report import look_closer
-from pipelines.resuming import go_on, newest
-from pipelines.scoreboard import StepState, balance, clock_time, progress
-from pipelines.standing import Standing
-from pipelines.stopping import ctrl_c_noted
+from pipelines.screen.plain_lines import PlainLines
+from pipelines.runs.refs import find_run
+from pipelines.running.summary import look_closer
+from pipelines.runs.resume import go_on, newest
+from pipelines.screen.progress import StepState, balance, clock_time, progress
+from pipelines.runs.status import Standing
+from pipelines.running.signals import ctrl_c_noted
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]

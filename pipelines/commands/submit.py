@@ -9,8 +9,8 @@ import typer
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
-from pipelines.catalog import recipes
-from pipelines.commands.answer import (
+from pipelines.planning.catalog import recipes
+from pipelines.commands.output import (
     Answer,
     JsonOption,
     OnlyOption,
@@ -21,21 +21,21 @@ from pipelines.commands.answer import (
     find_site,
     open_store,
 )
-from pipelines.commands.asking import Asked, planned
+from pipelines.commands.selection import Asked, planned
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
 from pipelines.commands.status import document, headline, steps_table, watch_run
-from pipelines.courier import settle
+from pipelines.tracking.delivery import settle
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from pipelines.plan import Plan, decide
-from pipelines.report import look_closer, masked
-from pipelines.resuming import check_thaws, go_on, settled_state
-from pipelines.run import EXIT_CODES
-from pipelines.runs import Run, open_run
-from pipelines.standing import Standing
-from pipelines.submissions import Submission, SubmissionEnd, Submissions
-from stages.faults import fault_point
-from stages.store import Store
+from pipelines.planning.plan import Plan, decide
+from pipelines.running.summary import look_closer, masked
+from pipelines.runs.resume import check_thaws, go_on, settled_state
+from pipelines.running.execute_run import EXIT_CODES
+from pipelines.runs.run import Run, open_run
+from pipelines.runs.status import Standing
+from pipelines.runs.submissions import Submission, SubmissionEnd, Submissions
+from stages.store.fault_points import fault_point
+from stages.store.store import Store
 
 BEGIN_SECONDS = 60.0
 """How long the command waits for the driver to begin, or to refuse, before it lets go."""

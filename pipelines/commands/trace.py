@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.commands.answer import Answer, JsonOption, SiteOption, existing_store, find_site
-from pipelines.contents import contents_of_row, seen_by
-from pipelines.courier import settle
-from pipelines.display import clean
+from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.lineage.contents import contents_of_row, seen_by
+from pipelines.tracking.delivery import settle
+from pipelines.screen.console import clean
 from pipelines.exits import BadCommandError
-from pipelines.lanes import lanes
-from pipelines.lineage import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
-from pipelines.refs import MAX_CANDIDATES, resolve_place
-from stages.artifact import Artifact, Manifest
-from stages.contract import StageError
-from stages.fingerprint import SHOWN_DIGITS
-from stages.kinds import Rows
-from stages.rows import RowReader
-from stages.store import Store
-from stages.tables import SAMPLE_ID_BYTES
+from pipelines.screen.text_graph import lanes
+from pipelines.lineage.graph import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
+from pipelines.runs.refs import MAX_CANDIDATES, resolve_place
+from stages.artifacts.artifact import Artifact, Manifest
+from stages.contract.context import StageError
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.kinds import Rows
+from stages.formats.rows import RowReader
+from stages.store.store import Store
+from stages.formats.sample_table import SAMPLE_ID_BYTES
 
 if TYPE_CHECKING:
-    from pipelines.forward import Sighting
+    from pipelines.lineage.forward import Sighting
 
 TABLES_OF = {"url": "URL", "sample_id": "sample"}
 SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
@@ -91,7 +91,7 @@ def _backward(lineage: Lineage, picture: Path | None, answer: Answer) -> None:
     answer.say(*(f"  {_source(node)}" for node in lineage.sources))
     answer.say(*(f"  missing: {node.short} ({node.complaint})" for node in lineage.missing))
     if picture is not None:
-        from pipelines.pages import lineage_picture
+        from pipelines.tracking.page_contents import lineage_picture
 
         answer.say(f"Picture: {lineage_picture(lineage, picture)}")
     document = {
@@ -139,13 +139,13 @@ def _node_document(node: Node) -> dict[str, object]:
 
 
 def _forward_from_url(store: Store, url: str, lineage: Lineage | None, answer: Answer) -> None:
-    from pipelines.forward import trace_url
+    from pipelines.lineage.forward import trace_url
 
     _forward(trace_url(store, url, _on_the_way(store, lineage)), {"url": url}, _where(store, lineage), answer)
 
 
 def _forward_from_sample(store: Store, digits: str, lineage: Lineage | None, answer: Answer) -> None:
-    from pipelines.forward import find_samples, trace_sample
+    from pipelines.lineage.forward import find_samples, trace_sample
 
     if not SAMPLE_ID_START.fullmatch(digits):
         raise BadCommandError(f"{digits!r} is no sample id: 4 to 32 of the digits 0 to 9 and a to f", then="neo list")
@@ -199,7 +199,7 @@ def _row(lineage: Lineage, store: Store, row: int, answer: Answer) -> None:
 
 def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
     """The target's own steps until the one that was asked for, and all steps of what it was made of."""
-    from stages.training.seen import is_trained
+    from stages.training.exposure import is_trained
 
     if not saw.isdecimal() and saw != "end":
         raise BadCommandError(f"--saw {saw}: name an optimizer step, or `end`", then="neo trace --help")

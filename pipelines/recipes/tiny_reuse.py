@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pipelines.recipes.tiny import tiny
 from stages.evaluate import evaluate
-from stages.kinds import Evaluation
+from stages.artifacts.kinds import Evaluation
 from stages.merge_post_llm import merge_post_llm
-from stages.step import Step
+from stages.contract.stage import Step
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.toy_world.train_toy_llm import train_toy_llm
 from stages.train_prebuffer import train_prebuffer

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from stages.download.address import Routes
 from stages.download.opener import GuardedOpener, Patience, installed
-from stages.download.picture_judge import HeldPicture, PictureJudge, PictureRule
+from stages.download.judge_picture import HeldPicture, PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 
 NUM_THREADS: Final = 16

@@ -16,7 +16,7 @@ from email.message import Message
 from typing import Final
 
 from stages.download.address import Resolver, Routes, WebAddress, parse_address
-from stages.download.exchange import Answer, Deadline, exchange
+from stages.download.http_exchange import Answer, Deadline, exchange
 from stages.download.reasons import Reason, RowError
 
 MAX_REDIRECTS: Final = 5

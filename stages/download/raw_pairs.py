@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.contract import PartDraft
+from stages.contract.context import PartDraft
 from stages.download.fetching import FetchedPicture
 from stages.download.reasons import Reason
 from stages.download.url_rows import UrlRow, carried_columns
-from stages.pairs import SAMPLES_FILE, TAR_FILE
-from stages.tables import balance_of, sample_id_type, verdict_columns, write_table
-from stages.tar_writer import TarWriter
+from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
+from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
+from stages.formats.tar import TarWriter
 
 if TYPE_CHECKING:
     import pyarrow as pa

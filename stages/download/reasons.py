@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.tables import ItemReason, Verdict
+from stages.formats.sample_table import ItemReason, Verdict
 
 
 class Reason(ItemReason):

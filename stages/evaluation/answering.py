@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from stages.evaluation.questions import Question, QuestionTrouble
-from stages.pairs import PairReader
+from stages.formats.pairs import PairReader
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stages.evaluation.questions import Question, QuestionTrouble
 from stages.evaluation.scoring import Scored, is_correct
-from stages.tables import Verdict, sample_id_type
+from stages.formats.sample_table import Verdict, sample_id_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

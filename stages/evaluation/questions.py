@@ -12,9 +12,9 @@ from typing import Any
 from neo_model.conversation import IMAGE_PLACEHOLDER
 from stages.evaluation.blind_control import Asked
 from stages.evaluation.scoring import is_metric_name, normalised
-from stages.kinds import Conversations
+from stages.artifacts.kinds import Conversations
 from stages.read_conversations import CONVERSATIONS_FILE
-from stages.tables import ItemReason, Verdict, read_table
+from stages.formats.sample_table import ItemReason, Verdict, read_table
 
 PLAIN_KIND = "plain"
 """The kind of questions that name none."""

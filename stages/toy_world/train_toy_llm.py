@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stages.artifact import ItemBalance
-from stages.contract import Part, PartDraft, Recipe, StageContext
-from stages.kinds import MODEL_PREFIX, BaseLlm
-from stages.step import stage
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm
+from stages.contract.stage import stage
 from stages.toy_world.records import document_record, text_conversation
 from stages.toy_world.world import ToyWorld
 

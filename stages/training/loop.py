@@ -18,24 +18,24 @@ from typing import Any, Final, TypeAlias
 
 import torch
 
-from neo_model.attention import Backend
+from neo_model.attention.backends import Backend
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
-from stages.contract import InterruptedRunError, Rank, StageError
-from stages.kinds import Rows
-from stages.training.agreement import Share, SharedError, exchange, raise_together
-from stages.training.ahead import ahead
-from stages.training.checkpoint import Checkpoints, WriteModel
-from stages.training.committing import Committing
+from stages.contract.context import InterruptedRunError, Rank, StageError
+from stages.artifacts.kinds import Rows
+from stages.training.collectives import Share, SharedError, exchange, raise_together
+from stages.training.loading.prefetch import ahead
+from stages.training.checkpoints.checkpoint import Checkpoints, WriteModel
+from stages.training.checkpoints.in_flight import Committing
 from stages.training.engine.engine import Engine
-from stages.training.loader import MicroBatch, StepLoader
-from stages.training.mending import Mending
-from stages.training.meter import Meter, Rated
-from stages.training.probe import Probe
+from stages.training.loading.micro_batches import MicroBatch, StepLoader
+from stages.training.damaged_rows import Mending
+from stages.training.metrics import Meter, Rated
+from stages.training.checkpoints.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
-from stages.training.rollback import newest
+from stages.training.checkpoints.rollback import newest
 from stages.training.watchdog import Watchdog
-from stages.training.weights import weight_digests
+from stages.training.weight_digests import weight_digests
 
 REPORT_EVERY_STEPS: Final = 10
 AfterStep: TypeAlias = Callable[[int, Engine], Mapping[str, Any]]

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stages.contract import PartRecord
-from stages.rows import DamagedRowError, RowReader
+from stages.contract.context import PartRecord
+from stages.formats.rows import DamagedRowError, RowReader
 
 SKIPPED_PHASE: Final = "skipped"
 

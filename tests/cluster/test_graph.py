@@ -10,8 +10,8 @@ import pytest
 
 from cluster.graph import StepGraph
 from cluster.site import PartResources, Resources, Site
-from stages.artifact import open_artifact
-from stages.step import USER_FILE_PREFIX, Step
+from stages.artifacts.artifact import open_artifact
+from stages.contract.stage import USER_FILE_PREFIX, Step
 from tests.cluster.toy_run import ToyRun as Run
 from tests.cluster.toy_stages import (
     CountRecipe,
@@ -176,9 +176,9 @@ def load_user_file(folder: Path) -> Any:
 USER_FILE = '''
 from functools import partial
 
-from stages.artifact import Artifact
-from stages.contract import Part, Recipe
-from stages.step import stage
+from stages.artifacts.artifact import Artifact
+from stages.contract.context import Part, Recipe
+from stages.contract.stage import stage
 
 
 class Shouts(Artifact):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
-from stages.making import Making
-from stages.store import Store
+from stages.contract.context import Event, GangLayout, InterruptedRunError, Rank, StageError
+from stages.commit.parts import Making
+from stages.store.store import Store
 from tests.cluster.toy_stages import commit_together, first_of
 
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.artifact import Artifact
-from stages.contract import InterruptedRunError, ItemBalance, Part, PartDraft, Rank, Recipe, StageContext
-from stages.step import stage
+from stages.artifacts.artifact import Artifact
+from stages.contract.context import InterruptedRunError, ItemBalance, Part, PartDraft, Rank, Recipe, StageContext
+from stages.contract.stage import stage
 
 
 class Numbers(Artifact):

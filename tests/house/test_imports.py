@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "mlflow", "deepspeed", "transformers", "img2dataset")
 LIGHT_FOLDERS = ("stages/*.py", "stages/toy_world/*.py", "pipelines/recipes/*.py")
-LIGHT_FILES = ("pipelines/cli.py", "pipelines/plan.py", "neo_model/config.py", "neo_model/pictures.py")
+LIGHT_FILES = ("pipelines/cli.py", "pipelines/planning/plan.py", "neo_model/config.py", "neo_model/pictures.py")
 
 PROBE = """
 import importlib, json, multiprocessing, sys, pydantic
@@ -65,6 +65,6 @@ def test_a_stage_or_recipe_imports_nothing_heavy(module: str, loaded: dict[str, 
 
 
 def test_the_probe_sees_heavy_imports() -> None:
-    asked = json.dumps([["torch", "json"], ["stages.contract", "torch"]])
+    asked = json.dumps([["torch", "json"], ["stages.contract.context", "torch"]])
     done = subprocess.run([sys.executable, "-c", PROBE, asked], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert json.loads(done.stdout) == {"stages.contract": ["json"], "torch": ["json", "torch"]}
+    assert json.loads(done.stdout) == {"stages.contract.context": ["json"], "torch": ["json", "torch"]}

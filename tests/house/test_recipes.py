@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from stages.artifact import Artifact
-from stages.contract import Recipe
-from stages.fingerprint import canonical_bytes
-from stages.step import Stage, load_stage
+from stages.artifacts.artifact import Artifact
+from stages.contract.context import Recipe
+from stages.artifacts.fingerprint import canonical_bytes
+from stages.contract.stage import Stage, load_stage
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.tracking import ENVIRONMENT
+from pipelines.tracking.server import ENVIRONMENT
 from tests.kill.driver import PRELOADED
 from tests.kill.home import Golden
 from tests.kill.on_ray import RayHome
@@ -19,7 +19,7 @@ multiprocessing.set_forkserver_preload(PRELOADED)
 @pytest.fixture(scope="session")
 def fresh_tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file as MLflow makes it: making one takes seconds."""
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.server import Tracker
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     Tracker(f"sqlite:///{path}")

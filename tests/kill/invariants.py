@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from stages.artifact import Manifest, PartRecord
+from stages.artifacts.artifact import Manifest, PartRecord
 from tests.kill.home import Golden, Home, Typed, comparable
 
 DRAWING = ["source", "sample_id", "repetition"]

@@ -1,6 +1,6 @@
 """The undisturbed run itself: it passes every point there is, and holds what every other run is held to."""
 
-from stages.faults import POINTS
+from stages.store.fault_points import POINTS
 from tests.kill.home import Golden
 from tests.kill.invariants import hold_at_the_end
 

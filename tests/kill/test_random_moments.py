@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifact import Manifest
+from stages.artifacts.artifact import Manifest
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import RECIPE, committed_steps, split_everything, training, two_ranks
 
@@ -58,7 +58,7 @@ def die_at(rank, moment: Moment) -> None:
     split_everything(rank)
     if rank.rank != moment.rank:
         return
-    from stages import making
+    from stages.commit import parts as making
     from stages.training import checkpoint, committing
     from stages.training.loop import Loop
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifact import Manifest
-from stages.store import Store
+from stages.artifacts.artifact import Manifest
+from stages.store.store import Store
 from tests.fault_proxy import FaultProxy, storm
 from tests.kill.driver import neo
 from tests.kill.home import NOBODY, Golden, comparable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neo_model.attention import Backend, BackendUnavailableError
+from neo_model.attention.backends import Backend, BackendUnavailableError
 from neo_model.layer import compiled_regions
 from neo_model.padding import pad
 from tests.neo_model.tiny import lively_model, row, tiny_config

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neo_model import model, patch_embedding, reference, rotary
-from neo_model.attention import Backend
+from neo_model.attention.backends import Backend
 
 GOLDEN = Path(__file__).parents[1] / "golden_model"
 

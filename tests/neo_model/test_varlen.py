@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neo_model.attention import BackendUnavailableError
-from neo_model.attention_flash import TwoPassAttention, plan_passes
-from neo_model.segments import Segments
-from neo_model.varlen import Attended, FlashAttnKernel, VarlenKernel, kernel_for
+from neo_model.attention.backends import BackendUnavailableError
+from neo_model.attention.flash import TwoPassAttention, plan_passes
+from neo_model.attention.segments import Segments
+from neo_model.attention.varlen import Attended, FlashAttnKernel, VarlenKernel, kernel_for
 from tests.neo_model.test_attention import PACKS, inputs
 from tests.neo_model.tiny import Piece, row, slow_attention
 
@@ -132,7 +132,7 @@ def flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("flash_attn")
 def test_flash_attn_is_called_as_it_wants_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package needs a GPU to be built; here its functions are stood in for, signatures and layouts as they are."""
-    monkeypatch.setattr("neo_model.varlen._require_half", lambda _: None)
+    monkeypatch.setattr("neo_model.attention.varlen._require_half", lambda _: None)
     check([[3, (4, 4), 2], [(2, 6)], [5]], (4, 2), FlashAttnKernel())
 
 

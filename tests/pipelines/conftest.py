@@ -14,7 +14,7 @@ import pytest
 
 import pipelines.commands.run
 from pipelines.cli import main
-from stages.store import Store
+from stages.store.store import Store
 from tests.pipelines.local_graph import run_graph_locally
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def site(tmp_path: Path, type_: Callable[[list[str]], Said]) -> NeoSite:
 @pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file as MLflow makes it, once for all tests: making one takes seconds."""
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.server import Tracker
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     Tracker(f"sqlite:///{path}")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from stages.artifact import ItemBalance, PartRecord
-from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
-from stages.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
-from stages.step import stage
+from stages.artifacts.artifact import ItemBalance, PartRecord
+from stages.contract.context import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
+from stages.artifacts.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
+from stages.contract.stage import stage
 from tests.cluster.toy_stages import commit_together, first_of
 
 
@@ -196,7 +196,7 @@ def packed_ids(draw: Draw, pairs_per_row: int) -> list[list[bytes]]:
 def plan_toy_rows(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
     import numpy as np
 
-    from stages.packing.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+    from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
 
     entries = [
         (sample_id, row) for row, ids in enumerate(packed_ids(draw, pairs_per_row)) for sample_id in dict.fromkeys(ids)

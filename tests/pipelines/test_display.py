@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from pipelines.display import Display, clean, open_console
-from pipelines.scoreboard import Scoreboard, clock_time
-from stages.artifact import ItemBalance
-from stages.events import (
+from pipelines.screen.console import Display, clean, open_console
+from pipelines.screen.progress import Scoreboard, clock_time
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.events import (
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -96,7 +96,7 @@ def test_where_nobody_looks_a_plain_line_is_written_at_start_and_end(board: Scor
 def test_a_long_silence_is_broken_by_a_line(board: Scoreboard, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    monkeypatch.setattr("pipelines.lines.SECONDS_BETWEEN_LINES", 0.05)
+    monkeypatch.setattr("pipelines.screen.plain_lines.SECONDS_BETWEEN_LINES", 0.05)
     out = io.StringIO()
     display = Display(Console(file=out, width=160), board)
     with display.watching():

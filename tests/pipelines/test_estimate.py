@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.rows import RowReader
+from stages.formats.rows import RowReader
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.foreseen_pipeline import ROWS
 from tests.stages.training.small_world import SmallWorld

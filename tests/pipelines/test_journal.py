@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipelines.journal import Journal, read_journal
-from pipelines.runs import Run
-from pipelines.scoreboard import Scoreboard
-from stages.events import StepEnded, StepStarted
-from stages.making import Making
-from stages.store import Store
+from pipelines.runs.log import Journal, read_journal
+from pipelines.runs.run import Run
+from pipelines.screen.progress import Scoreboard
+from stages.contract.events import StepEnded, StepStarted
+from stages.commit.parts import Making
+from stages.store.store import Store
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.test_run import kill_in_the_middle, the_run
 
@@ -15,7 +15,7 @@ BROKEN = f"{TOYS}:broken_data"
 
 
 def test_lines_are_kept_in_order_in_chunks_that_never_change(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.journal.SECONDS_BETWEEN_CHUNKS", 0.01)
+    monkeypatch.setattr("pipelines.runs.log.SECONDS_BETWEEN_CHUNKS", 0.01)
     run, board = Run(Store(tmp_path), "r"), Scoreboard({"pairs": None})
     journal = Journal(run, 3, board)
     with journal.kept():
@@ -29,7 +29,7 @@ def test_lines_are_kept_in_order_in_chunks_that_never_change(tmp_path, monkeypat
 
 
 def test_a_store_that_takes_nothing_for_a_while_loses_no_line(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.journal.SECONDS_BETWEEN_CHUNKS", 0.01)
+    monkeypatch.setattr("pipelines.runs.log.SECONDS_BETWEEN_CHUNKS", 0.01)
     run, board = Run(Store(tmp_path / "store"), "r"), Scoreboard({"pairs": None})
     (tmp_path / "store").write_text("a file where the folder should be")
     journal = Journal(run, 1, board)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.forward import beginning_with
+from pipelines.lineage.forward import beginning_with
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.neo_toys import sample_id, url_of
 
@@ -85,9 +85,9 @@ def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None
 
 
 def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) -> None:
-    from pipelines.holdings import Held, in_weights
-    from stages.artifact import Artifact, InputRecord, Manifest
-    from stages.training.order import rows_of_step
+    from pipelines.lineage.sightings import Held, in_weights
+    from stages.artifacts.artifact import Artifact, InputRecord, Manifest
+    from stages.training.loading.step_rows import rows_of_step
 
     rows = json.loads((made.artifact_folder("rows") / "manifest.json").read_text())
     read = InputRecord(stage=rows["stage"], fingerprint=rows["fingerprint"], content=rows["content"])

@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from pipelines.outbox import Outbox
-from pipelines.runs import all_runs
+from pipelines.runs.outbox import Outbox
+from pipelines.runs.run import all_runs
 from tests.pipelines.conftest import NOBODY, TOYS, NeoSite
 from tests.pipelines.pages_dump import pages_dump
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.store import Store
+from stages.store.store import Store
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy, storm
 from tests.pipelines.conftest import NOBODY, TOYS, NeoSite
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import pytest
 from pydantic import Field
 
-from pipelines.catalog import Pipeline, find_pipeline
+from pipelines.planning.catalog import Pipeline, find_pipeline
 from pipelines.exits import BadCommandError
-from pipelines.overrides import apply_settings
-from stages.contract import Recipe, StageContext
-from stages.kinds import TextDocuments
-from stages.step import stage
+from pipelines.planning.overrides import apply_settings
+from stages.contract.context import Recipe, StageContext
+from stages.artifacts.kinds import TextDocuments
+from stages.contract.stage import stage
 from tests.pipelines.conftest import TOYS
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import Pipeline
+from pipelines.planning.catalog import Pipeline
 from pipelines.exits import BadCommandError
-from pipelines.plan import decide
-from pipelines.request import Selection, freeze
-from stages.step import Stage
+from pipelines.planning.plan import decide
+from pipelines.planning.request import Selection, freeze
+from stages.contract.stage import Stage
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.neo_toys import JudgeRecipe, LlmRecipe, TrainRecipe, judge_toys, toy_llm, train_toy
 
@@ -112,7 +112,7 @@ def test_an_accepted_older_number_keeps_the_whole_chain(site: NeoSite) -> None:
     site.neo("run", DATA, "--until", "kept")
 
     def plan(number: int, accepts: tuple[int, ...]) -> dict[str, tuple[str, str]]:
-        from pipelines.catalog import find_pipeline
+        from pipelines.planning.catalog import find_pipeline
 
         old = find_pipeline(DATA)
         raw = renumbered(old.steps["pairs"].stage, number, accepts).bind("pairs", old.steps["pairs"].recipe)

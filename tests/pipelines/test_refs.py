@@ -3,9 +3,9 @@
 import pytest
 
 from pipelines.exits import BadCommandError
-from pipelines.refs import resolve, resolve_place
-from stages.artifact import Manifest
-from stages.store import Store
+from pipelines.runs.refs import resolve, resolve_place
+from stages.artifacts.artifact import Manifest
+from stages.store.store import Store
 
 
 def commit(store: Store, stage: str, fingerprint: str) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.audit import audit
-from pipelines.lineage import lineage_of
-from pipelines.repair import repair
-from stages.artifact import Manifest
-from stages.kinds import Rows
+from pipelines.lineage.audit import audit
+from pipelines.lineage.graph import lineage_of
+from pipelines.lineage.repair import repair
+from stages.artifacts.artifact import Manifest
+from stages.artifacts.kinds import Rows
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.store import Store
+from stages.store.store import Store
 from tests.spoil import cut, flip
 from tests.stages.small_mixture import KEPT, LLM, TEXTS, make, order_of, run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runs import Run
+from pipelines.runs.run import Run
 from tests.pipelines import neo_toys
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.test_run import kill_in_the_middle, the_run, wait_until

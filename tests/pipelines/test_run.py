@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runs import Run, all_runs
+from pipelines.runs.run import Run, all_runs
 from tests.pipelines.conftest import TOYS, NeoSite
 
 DATA = f"{TOYS}:data"
@@ -44,12 +44,12 @@ def test_a_run_that_makes_nothing_imports_neither_ray_nor_mlflow(site: NeoSite) 
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     imported = {line.rsplit("|", 1)[-1].strip() for line in errors.splitlines() if "|" in line}
-    assert "pipelines.run" in imported
+    assert "pipelines.running.execute_run" in imported
     assert not imported & {"ray", "mlflow", "torch"}
 
 
 def mark_all_sent(site: NeoSite) -> None:
-    from pipelines.outbox import Outbox
+    from pipelines.runs.outbox import Outbox
 
     for run in all_runs(site.store):
         outbox = Outbox(site.store, run.name)

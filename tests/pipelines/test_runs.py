@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.courier import bury_dead, reconcile
-from pipelines.outbox import Outbox
-from pipelines.plan import decide
-from pipelines.request import Request
-from pipelines.runs import AttemptRecord, Run, open_run
-from stages.liveness import LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
-from stages.store import Store
+from pipelines.tracking.delivery import bury_dead, reconcile
+from pipelines.runs.outbox import Outbox
+from pipelines.planning.plan import decide
+from pipelines.planning.request import Request
+from pipelines.runs.run import AttemptRecord, Run, open_run
+from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
+from stages.store.store import Store
 from tests.pipelines.conftest import NeoSite
 from tests.pipelines.test_run import DATA, the_run, wait_until
 

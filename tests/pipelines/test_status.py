@@ -6,13 +6,13 @@ from subprocess import Popen
 
 import pytest
 
-from pipelines.outbox import EventWriter, Message, Outbox
-from pipelines.plan import decide
-from pipelines.runs import Run
-from pipelines.scoreboard import Scoreboard
-from pipelines.standing import Standing
-from stages.artifact import ItemBalance
-from stages.events import (
+from pipelines.runs.outbox import EventWriter, Message, Outbox
+from pipelines.planning.plan import decide
+from pipelines.runs.run import Run
+from pipelines.screen.progress import Scoreboard
+from pipelines.runs.status import Standing
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.events import (
     CheckpointCommitted,
     NumbersReported,
     PartRecorded,

@@ -15,10 +15,10 @@ from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
 from pipelines.driver import CalledOffError, drive
 from pipelines.exits import RefusedError
-from pipelines.journal import read_journal
-from pipelines.runs import Run, all_runs
-from pipelines.submissions import Submissions
-from stages.store import Store
+from pipelines.runs.log import read_journal
+from pipelines.runs.run import Run, all_runs
+from pipelines.runs.submissions import Submissions
+from stages.store.store import Store
 from tests.pipelines.conftest import NOBODY, ROOT, TOYS, NeoSite, Said
 from tests.pipelines.ray_head import RayHead, ray_head
 from tests.pipelines.test_run import wait_until
@@ -30,10 +30,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from stages.artifact import ItemBalance
-from stages.contract import Part, PartDraft, Recipe, StageContext
-from stages.kinds import KeptPairs
-from stages.step import stage
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.artifacts.kinds import KeptPairs
+from stages.contract.stage import stage
 
 
 class OwnRecipe(Recipe):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.liveness import LOST_AFTER_VARIABLE
+from stages.commit.heartbeat import LOST_AFTER_VARIABLE
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.test_run import DATA, Executions, manifest_of, the_run, wait_until
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.courier
-from pipelines.outbox import Outbox
-from pipelines.runs import all_runs
+import pipelines.tracking.delivery
+from pipelines.runs.outbox import Outbox
+from pipelines.runs.run import all_runs
 from tests.pipelines.conftest import TOYS, NeoSite, Said
 from tests.pipelines.mlflow_server import FaultProxy, MlflowServer, mlflow_server
 from tests.pipelines.pages_dump import pages_dump
@@ -43,7 +43,7 @@ def proxy(server: MlflowServer) -> Iterator[FaultProxy]:
 @pytest.fixture
 def served(site: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> NeoSite:
     """A site with that server behind its proxy, and commands that wait for it but a little."""
-    monkeypatch.setattr(pipelines.courier, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(pipelines.tracking.delivery, "PATIENCE_SECONDS", 2.0)
     site.file.write_text(f'store = "{site.folder}/store"\nmlflow = "{proxy.uri}"\n')
     return site
 
@@ -58,7 +58,7 @@ def ends_well(
         assert said.code == 0, said
         assert max(step["seconds"] for step in said.json["steps"].values()) < MAX_STEP_SECONDS
         wait_until(lambda: all(thread.name != "courier" for thread in threading.enumerate()))
-        monkeypatch.setattr(pipelines.courier, "PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(pipelines.tracking.delivery, "PATIENCE_SECONDS", 60.0)
         for _ in range(20):
             assert served.neo("show", said.json["run"]).code == 0
             if not num_waiting(served):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.courier import Courier, knock
-from pipelines.outbox import Message, Outbox
-from pipelines.runs import all_runs
-from pipelines.tracking import Tracker
-from stages.events import CheckpointCommitted, NumbersReported, PictureKept
+from pipelines.tracking.delivery import Courier, knock
+from pipelines.runs.outbox import Message, Outbox
+from pipelines.runs.run import all_runs
+from pipelines.tracking.server import Tracker
+from stages.contract.events import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.pages_dump import pages_dump
 from tests.pipelines.test_run import wait_until

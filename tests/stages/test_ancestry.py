@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from stages.ancestry import ancestry
+from stages.artifacts.ancestry import ancestry
 from stages.evaluate import EvaluateRecipe, evaluate
-from stages.store import StoreError
+from stages.store.store import StoreError
 from tests.stages.colour_world import ColourWorld
 
 

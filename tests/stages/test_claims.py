@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.claims import Claim, Claimant, ClaimRecord
-from stages.contract import InterruptedRunError, SupersededError
-from stages.events import Event
-from stages.liveness import LOST_AFTER_VARIABLE, ProcessMark
-from stages.store import Store
+from stages.commit.claims import Claim, Claimant, ClaimRecord
+from stages.contract.context import InterruptedRunError, SupersededError
+from stages.contract.events import Event
+from stages.commit.heartbeat import LOST_AFTER_VARIABLE, ProcessMark
+from stages.store.store import Store
 
 FOLDER = "artifacts/toy/0123456789ab"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.clean_text import TextEncodingError, clean_text
+from stages.origins.clean_text import TextEncodingError, clean_text
 
 
 @pytest.mark.parametrize(

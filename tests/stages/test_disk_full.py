@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from stages.artifact import PartRecord
-from stages.contract import Part, PartDraft
-from stages.making import Making, scratch_folder
-from stages.store import Store
-from stages.store_errors import DiskFullError, StoreDeniedError, is_full
+from stages.artifacts.artifact import PartRecord
+from stages.contract.context import Part, PartDraft
+from stages.commit.parts import Making, scratch_folder
+from stages.store.store import Store
+from stages.store.errors import DiskFullError, StoreDeniedError, is_full
 from tests.small_disk import SmallDisk
 
 PART = Part(name="00000")
@@ -34,7 +34,7 @@ def write_safetensors(part: Part, draft: PartDraft) -> None:
 def write_parquet(part: Part, draft: PartDraft) -> None:
     import pyarrow as pa
 
-    from stages.tables import write_table
+    from stages.formats.sample_table import write_table
 
     write_table(pa.table({"bytes": [os.urandom(512 * 1024)]}), draft.path("samples.parquet"))
 

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages.contract import Part, StageError
+from stages.contract.context import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
-from stages.kinds import RawPairs
-from stages.making import Draft
-from stages.pairs import SAMPLES_FILE, TAR_FILE
-from stages.store import Store
-from stages.tables import Verdict
+from stages.artifacts.kinds import RawPairs
+from stages.commit.parts import Draft
+from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
+from stages.store.store import Store
+from stages.formats.sample_table import Verdict
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity
 from stages.toy_world.tables import url_table
@@ -150,10 +150,10 @@ def test_a_download_killed_in_the_middle_goes_on_where_it_was(toy_pairs: Any, ca
     program = f"""
 from functools import partial
 from cluster.local import local_context
-from stages.contract import GangLayout
+from stages.contract.context import GangLayout
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
-from stages.order import StepOrder, carry_out
-from stages.store import Store
+from stages.commit.execute_step import StepOrder, carry_out
+from stages.store.store import Store
 step = download_pairs.bind("pairs", DownloadPairsRecipe.model_validate_json('{recipe}'))
 order = StepOrder(step="pairs", stage=step.stage, recipe=step.recipe, fingerprint=step.fingerprint, inputs={{}},
                   store=Store({str(tmp_path)!r}), run="run", attempt="run-1")

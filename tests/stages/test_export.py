@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import StageError
+from stages.contract.context import StageError
 from stages.export import CARD_FILE, LINEAGE_FILE, ExportRecipe, differences, export
-from stages.kinds import ExportedCheckpoint
-from stages.model_card import drawn_by_source
-from stages.pairs import PairReader
-from stages.store import Store
+from stages.artifacts.kinds import ExportedCheckpoint
+from stages.exporting.model_card import drawn_by_source
+from stages.formats.pairs import PairReader
+from stages.store.store import Store
 from tests.stages.colour_world import ColourWorld
 
 RECIPE = ExportRecipe(title="NEO of three colours")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.faults import EXIT_CODE, Fault, fault_point
+from stages.store.fault_points import EXIT_CODE, Fault, fault_point
 
 COMMITTING = """
 import sys
-from stages.faults import fault_point
+from stages.store.fault_points import fault_point
 for number in range(3):
     with fault_point("part.recorded", f"part-{number}"):
         print("committed", number, flush=True)

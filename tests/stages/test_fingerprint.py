@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contract import GangLayout, Recipe
-from stages.fingerprint import UnstableValueError, canonical_bytes, digest, fingerprint
+from stages.contract.context import GangLayout, Recipe
+from stages.artifacts.fingerprint import UnstableValueError, canonical_bytes, digest, fingerprint
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -76,7 +76,7 @@ def test_bytes_are_the_same_in_another_process_and_release() -> None:
     recipe = CutRecipe(origin=World(seed=7), shares={"text": 0.3, "pairs": 0.7}, shade=Shade.DARK)
     expected = b'{"origin":{"seed":7},"shade":"dark","shares":{"pairs":0.7,"text":0.3}}'
     assert canonical_bytes(recipe) == expected
-    code = "from stages.fingerprint import digest; print(digest({'b': {'y': 1, 'x': [0.1, 'e']}, 'a': None}))"
+    code = "from stages.artifacts.fingerprint import digest; print(digest({'b': {'y': 1, 'x': [0.1, 'e']}, 'a': None}))"
     values = {
         subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, check=True, capture_output=True

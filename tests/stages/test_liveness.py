@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.liveness import BEAT_SECONDS, LOST_AFTER_SECONDS, LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
-from stages.store import Store
+from stages.commit.heartbeat import BEAT_SECONDS, LOST_AFTER_SECONDS, LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
+from stages.store.store import Store
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
-from stages.order import StepOrder, carry_out
-from stages.step import BindError, stage
-from stages.store import Store
-from stages.store_errors import TornRecordError
+from stages.artifacts.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
+from stages.commit.execute_step import StepOrder, carry_out
+from stages.contract.stage import BindError, stage
+from stages.store.store import Store
+from stages.store.errors import TornRecordError
 
 
 class Words(Artifact):
@@ -259,7 +259,7 @@ def test_whoever_was_overtaken_moves_nothing_aside(tmp_path: Path, calls: Path, 
     changed = read_manifest(store, "make_words", words.fingerprint).model_copy(update={"content": "0" * 64})
     (folder / "manifest.json").write_text(changed.model_dump_json())
     made = store.folder / "artifacts" / "measure_words" / lengths.fingerprint[:12]
-    monkeypatch.setattr("stages.claims.Claim.superseded_by", lambda claim: "attempt 3 of run run")
+    monkeypatch.setattr("stages.commit.claims.Claim.superseded_by", lambda claim: "attempt 3 of run run")
     with pytest.raises(SupersededError, match="superseded by attempt 3 of run run"):
         make(lengths, store, "run-2")
     assert [path.name for path in made.rglob("*.outdated-0")] == []

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.local import LocalContext, local_context
-from stages.contract import Event, GangLayout, StageError
+from stages.contract.context import Event, GangLayout, StageError
 from stages.filter_pairs import FilterPairsRecipe
-from stages.kinds import Draw
-from stages.making import scratch_folder
+from stages.artifacts.kinds import Draw
+from stages.commit.parts import scratch_folder
 from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, drawn_by_source, mix_samples
-from stages.order import carry_out
-from stages.packing.bins import plan_rows
-from stages.step import Step
-from stages.store import Store
-from stages.tables import read_table
+from stages.commit.execute_step import carry_out
+from stages.packing.bin_packing import plan_rows
+from stages.contract.stage import Step
+from stages.store.store import Store
+from stages.formats.sample_table import read_table
 from tests.stages.small_mixture import (
     CHATS,
     KEPT,

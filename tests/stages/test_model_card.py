@@ -3,8 +3,8 @@
 import json
 
 from neo_model.config import NEO_2B
-from stages.artifact import InputRecord, ItemBalance, Manifest, PartRecord
-from stages.model_card import lineage_document, model_card
+from stages.artifacts.artifact import InputRecord, ItemBalance, Manifest, PartRecord
+from stages.exporting.model_card import lineage_document, model_card
 
 
 def manifest(stage: str, kind: str, digit: str, **changes: object) -> Manifest:

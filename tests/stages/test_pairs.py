@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stages.artifact import open_artifact
-from stages.kinds import RawPairs
-from stages.pairs import TAR_FILE, PairReader
-from stages.store import Store, StoreError
+from stages.artifacts.artifact import open_artifact
+from stages.artifacts.kinds import RawPairs
+from stages.formats.pairs import TAR_FILE, PairReader
+from stages.store.store import Store, StoreError
 
 
 def test_kept_pairs_come_in_table_order_with_their_place(toy_pairs: Any) -> None:

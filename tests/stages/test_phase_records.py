@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from pipelines.progress_made import progress_made
-from stages.artifact import ItemBalance, PartRecord
-from stages.contract import Part, PartDraft
-from stages.making import Making
-from stages.phase_records import PhaseRecords, listed_parts, record_key
-from stages.store import Store
+from pipelines.planning.progress import progress_made
+from stages.artifacts.artifact import ItemBalance, PartRecord
+from stages.contract.context import Part, PartDraft
+from stages.commit.parts import Making
+from stages.commit.phase_records import PhaseRecords, listed_parts, record_key
+from stages.store.store import Store
 
 FOLDER = "artifacts/toy/0123456789ab"
 PHASE = "count"
@@ -41,7 +41,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> CountingStore:
 
 @pytest.fixture(autouse=True)
 def small_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.phase_records.PARTS_PER_SHEET", 4)
+    monkeypatch.setattr("stages.commit.phase_records.PARTS_PER_SHEET", 4)
 
 
 CALLS: list[str] = []

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
-from stages.contract import StageError
-from stages.pairs import PairReader
+from stages.contract.context import StageError
+from stages.formats.pairs import PairReader
 from stages.read_conversations import (
     CONVERSATIONS_FILE,
     ConversationReason,
@@ -18,8 +18,8 @@ from stages.read_conversations import (
     read_conversations,
     read_rows,
 )
-from stages.slices import slice_rows
-from stages.tables import balance_of, read_table
+from stages.origins.slices import slice_rows
+from stages.formats.sample_table import balance_of, read_table
 from stages.toy_world.records import heldout_questions
 from stages.toy_world.world import ToyWorld
 

@@ -5,11 +5,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stages.contract import Part, StageError
+from stages.contract.context import Part, StageError
 from stages.read_text import DOCUMENTS_FILE, ReadTextRecipe, TextReason, naming_fields, read_documents, read_text
-from stages.slices import slice_rows
-from stages.store import Store
-from stages.tables import balance_of, read_table
+from stages.origins.slices import slice_rows
+from stages.store.store import Store
+from stages.formats.sample_table import balance_of, read_table
 from stages.toy_world.tables import document_table
 from stages.toy_world.world import ToyWorld
 

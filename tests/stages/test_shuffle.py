@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.shuffle import Shuffle, scatter
+from stages.formats.permutation import Shuffle, scatter
 
 
 @given(num_items=st.integers(1, 3000), key=st.text(max_size=8))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.slices import ordinals_of, sample_id, slice_rows
+from stages.origins.slices import ordinals_of, sample_id, slice_rows
 
 
 def test_a_sample_id_is_the_digest_of_source_and_fields_with_their_lengths() -> None:

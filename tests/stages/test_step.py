@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from stages.artifact import Artifact
-from stages.contract import Recipe, StageContext
-from stages.step import BindError, Stage, Step, load_stage, stage
+from stages.artifacts.artifact import Artifact
+from stages.contract.context import Recipe, StageContext
+from stages.contract.stage import BindError, Stage, Step, load_stage, stage
 
 
 class Eggs(Artifact):

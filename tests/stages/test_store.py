@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.store import CHUNK_BYTES, Store, StoreError, first_missing
+from stages.store.store import CHUNK_BYTES, Store, StoreError, first_missing
 
 NUM_WRITERS = 16
 

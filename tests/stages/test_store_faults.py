@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import stages.store
-import stages.store_creates
-from stages.store import CHUNK_BYTES, Store, StoreError
-from stages.store_errors import StoreDeniedError, TornRecordError
+import stages.store.store
+import stages.store.exclusive_create
+from stages.store.store import CHUNK_BYTES, Store, StoreError
+from stages.store.errors import StoreDeniedError, TornRecordError
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy
 
 NUM_WRITERS = 8
@@ -31,8 +31,8 @@ UNFIT = (Fault.EXPIRED, Fault.FORBIDDEN, Fault.UNCONDITIONAL)
 @pytest.fixture
 def store(bucket: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Behind the proxy, with as many retries as ever and less time between them."""
-    monkeypatch.setattr(stages.store, "RETRIES", QUICK_RETRIES)
-    monkeypatch.setattr(stages.store_creates, "SECONDS_BETWEEN_TRIES", (0.01,) * 4)
+    monkeypatch.setattr(stages.store.store, "RETRIES", QUICK_RETRIES)
+    monkeypatch.setattr(stages.store.exclusive_create, "SECONDS_BETWEEN_TRIES", (0.01,) * 4)
     return Store(f"{bucket}/team")
 
 
@@ -205,17 +205,17 @@ def test_permission_that_comes_back_lets_the_same_store_go_on(store: Store, prox
 
 def test_the_settings_given_to_the_engine_outlast_a_minute_of_trouble() -> None:
     """What tests shorten: the engine's own retries, and ours after conflicts."""
-    assert stages.store.RETRIES["max_retries"] >= 10
-    assert stages.store.RETRIES["retry_timeout"] >= timedelta(minutes=2)
-    assert sum(stages.store_creates.SECONDS_BETWEEN_TRIES) > 5
+    assert stages.store.store.RETRIES["max_retries"] >= 10
+    assert stages.store.store.RETRIES["retry_timeout"] >= timedelta(minutes=2)
+    assert sum(stages.store.exclusive_create.SECONDS_BETWEEN_TRIES) > 5
 
 
 def test_a_storm_of_errors_over_many_creates_loses_and_doubles_nothing(
     store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every record of 60 is contended by two writers, while faults of all kinds come down, perhaps all on one."""
-    monkeypatch.setattr(stages.store, "RETRIES", {**QUICK_RETRIES, "max_retries": 40})
-    monkeypatch.setattr(stages.store_creates, "SECONDS_BETWEEN_TRIES", (0.01,) * 16)
+    monkeypatch.setattr(stages.store.store, "RETRIES", {**QUICK_RETRIES, "max_retries": 40})
+    monkeypatch.setattr(stages.store.exclusive_create, "SECONDS_BETWEEN_TRIES", (0.01,) * 16)
     for fault in (Fault.BROKEN, Fault.SLOW_DOWN, Fault.CONFLICT, Fault.DROPPED_AFTER, Fault.BROKEN_AFTER):
         proxy.ask(fault, "PUT", times=8)
     won: list[int] = []

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.artifact import ItemBalance
-from stages.contract import StageError
-from stages.tables import ItemReason, Verdict, balance_of, read_table, text_column, verdict_columns, write_table
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.context import StageError
+from stages.formats.sample_table import ItemReason, Verdict, balance_of, read_table, text_column, verdict_columns, write_table
 
 
 class Why(ItemReason):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.tar_writer import TarWriter
+from stages.formats.tar import TarWriter
 
 
 def write(path: Path, samples: dict[str, dict[str, bytes]]) -> dict[str, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 Owns the arithmetic of DeepSpeed's stages as `engine.py` sets them up: which share of weights, fp32 masters, moments
 and gradients a rank keeps, and the rooms for communication, which a CPU takes only as far as it writes into them. What
-forward and backward hold beside that is rehearsed (`neo_model/rehearsal.py`). Gaps of an allocator are not in it.
+forward and backward hold beside that is rehearsed (`neo_model/activation_memory.py`). Gaps of an allocator are not in it.
 
 Tests measure ZeRO 0, 2 and 3 in fp32; ZeRO 1 and an optimizer on the host follow DeepSpeed's source alone.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final, Literal, TypeAlias
 
-from stages.training.engine import config
+from stages.training.engine import deepspeed_config as config
 from stages.training.recipe import Precision
 
 ZeroStage: TypeAlias = Literal[0, 1, 2, 3]

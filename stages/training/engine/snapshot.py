@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stages.training.engine.pieces import KINDS, WEIGHT, Piece
+from stages.training.engine.zero_slices import KINDS, WEIGHT, Piece
 
 
 class Snapshot:

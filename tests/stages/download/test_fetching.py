@@ -15,15 +15,15 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stages.contract import Part
+from stages.contract.context import Part
 from stages.download import fetching
 from stages.download.address import parse_address
-from stages.download.exchange import Deadline, exchange
+from stages.download.http_exchange import Deadline, exchange
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
-from stages.download.picture_judge import PictureJudge, PictureRule
+from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 from stages.download.url_rows import read_rows
-from stages.slices import ordinals_of
+from stages.origins.slices import ordinals_of
 
 MAX_IMAGE_BYTES = 200_000
 RULE = FetchRule(

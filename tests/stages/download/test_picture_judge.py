@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from stages.download.picture_judge import PictureJudge, PictureRule
+from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
 from stages.evaluation.questions import Question, QuestionTrouble
-from stages.tables import balance_of
+from stages.formats.sample_table import balance_of
 
 
 def question(number: int, kind: str = "colour") -> Question:

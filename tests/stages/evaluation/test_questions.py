@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stages.evaluation.questions import PLAIN_KIND, QuestionTrouble, as_question
-from stages.tables import Verdict
+from stages.formats.sample_table import Verdict
 
 
 def row(*turns: tuple[str, str | None], **changes: Any) -> dict[str, Any]:

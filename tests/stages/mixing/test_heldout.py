@@ -7,16 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.contract import StageError
+from stages.contract.context import StageError
 from stages.filter_pairs import FilterPairsRecipe
-from stages.kinds import Draw
+from stages.artifacts.kinds import Draw
 from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
-from stages.mixing.heldout import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
-from stages.pairs import Pair
-from stages.sources import CaptionedPicture, Chat, PlainText
-from stages.step import Step
-from stages.store import Store
-from stages.tables import read_table
+from stages.mixing.held_out import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
+from stages.formats.pairs import Pair
+from stages.formats.samples import CaptionedPicture, Chat, PlainText
+from stages.contract.stage import Step
+from stages.store.store import Store
+from stages.formats.sample_table import read_table
 from tests.stages.small_mixture import (
     CHATS,
     KEPT,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.packing.bins import WINDOWS_TOGETHER, RowPlan, plan_rows
+from stages.packing.bin_packing import WINDOWS_TOGETHER, RowPlan, plan_rows
 from stages.packing.certificate import certify, length_counts, lower_bound_rows
-from stages.shuffle import Shuffle
+from stages.formats.permutation import Shuffle
 
 
 def check(plan: RowPlan, lengths: list[int], row_tokens: int) -> None:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from neo_model.conversation import IMAGE_CONTEXT, add_special_tokens
-from stages.packing.fitting import Fitted, Limits, UnfitError, UnfitReason, fit
-from stages.pairs import Pair
-from stages.sources import CaptionedPicture, Chat, PlainText, Sample
+from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
+from stages.formats.pairs import Pair
+from stages.formats.samples import CaptionedPicture, Chat, PlainText, Sample
 from stages.toy_world.tokenizer import train_tokenizer
 from tests.stages.small_mixture import WORDS
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.contract import Part
-from stages.kinds import Rows
-from stages.making import Draft, sha256_of
+from stages.contract.context import Part
+from stages.artifacts.kinds import Rows
+from stages.commit.parts import Draft, sha256_of
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.packing.bins import plan_rows
-from stages.packing.documents import DOCUMENTS_FILE
-from stages.packing.planned import (
+from stages.packing.bin_packing import plan_rows
+from stages.packing.document_records import DOCUMENTS_FILE
+from stages.packing.plan_file import (
     PARTS_FILE,
     PLANNED_BYTES,
     PLANNED_FIELDS,
@@ -22,11 +22,11 @@ from stages.packing.planned import (
     planned_parts,
     read_planned,
 )
-from stages.packing.planning import plan_part
-from stages.packing.sample_index import ENTRIES_FILE, ENTRY_BYTES
-from stages.shuffle import scatter
-from stages.store import Store, StoreError
-from stages.tables import read_table
+from stages.packing.plan import plan_part
+from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
+from stages.formats.permutation import scatter
+from stages.store.store import Store, StoreError
+from stages.formats.sample_table import read_table
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 MIX = mix_samples.bind(
@@ -100,8 +100,8 @@ def test_parts_share_out_all_rows_and_all_drawings(packed: Rows) -> None:
 def test_the_same_bytes_at_any_bucket_size(
     packed: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_records: int
 ) -> None:
-    monkeypatch.setattr("stages.packing.buckets.RECORDS_PER_BUCKET", num_records)
-    monkeypatch.setattr("stages.packing.planning.RECORDS_AT_ONCE", num_records)
+    monkeypatch.setattr("stages.formats.external_sort.RECORDS_PER_BUCKET", num_records)
+    monkeypatch.setattr("stages.packing.plan.RECORDS_AT_ONCE", num_records)
     plan, draft = packed.part("plan"), Draft(tmp_path, lambda _: None)
     task = {"key": "0/rows", "row_tokens": 256, "window_documents": None, "num_rows_per_part": 3}
     plan_part(Part(name="plan", task=task), draft, store=packed.store, measured=packed.phase("measure"))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.packing.row_layout import DocumentFacts, RowLayoutError, parse_row, row_key, row_members
-from stages.tar_writer import TarWriter
+from stages.formats.row_format import DocumentFacts, RowLayoutError, parse_row, row_key, row_members
+from stages.formats.tar import TarWriter
 
 JPEG, PNG, WEBP = b"\xff\xd8\xff one", b"\x89PNG two", b"RIFFsizeWEBP three"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.artifact import Artifact, FileEntry, Manifest, PartRecord
-from stages.contract import ItemBalance
-from stages.packing.buckets import Buckets
-from stages.packing.sample_index import (
+from stages.artifacts.artifact import Artifact, FileEntry, Manifest, PartRecord
+from stages.contract.context import ItemBalance
+from stages.formats.external_sort import Buckets
+from stages.formats.sample_index import (
     ENTRIES_FILE,
     ENTRY_BYTES,
     ENTRY_FIELDS,
@@ -19,7 +19,7 @@ from stages.packing.sample_index import (
     halves,
     write_index,
 )
-from stages.store import Store, StoreError
+from stages.store.store import Store, StoreError
 
 NUM_SAMPLES = 20_000
 
@@ -64,7 +64,7 @@ def entries() -> list[tuple[bytes, int]]:
 @pytest.fixture(scope="module")
 def index(entries: list[tuple[bytes, int]], tmp_path_factory: pytest.TempPathFactory) -> SampleIndex:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.packing.buckets.RECORDS_PER_BUCKET", 3000)
+        patch.setattr("stages.formats.external_sort.RECORDS_PER_BUCKET", 3000)
         folder = tmp_path_factory.mktemp("index")
         return index_in(Store(folder / "store"), folder, entries)
 
@@ -114,7 +114,7 @@ def test_few_entries_need_no_slots(tmp_path: Path) -> None:
 def test_an_object_store_answers_the_same(
     bucket: str, tmp_path: Path, entries: list[tuple[bytes, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.packing.sample_index.RANGE_BYTES", 100_000)  # several reads, side by side
+    monkeypatch.setattr("stages.formats.sample_index.RANGE_BYTES", 100_000)  # several reads, side by side
     index, expected = index_in(Store(bucket), tmp_path, entries), plainly(entries)
     assert index.rows_of_many(expected) == expected
     sample_id = entries[0][0]

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from cluster.local import LocalContext
-from stages.artifact import Manifest, open_artifact
-from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
-from stages.kinds import BaseLlm, Rows
-from stages.making import Making, scratch_folder
-from stages.order import StepOrder, carry_out
-from stages.step import Step, stage
-from stages.store import Store
+from stages.artifacts.artifact import Manifest, open_artifact
+from stages.contract.context import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
+from stages.artifacts.kinds import BaseLlm, Rows
+from stages.commit.parts import Making, scratch_folder
+from stages.commit.execute_step import StepOrder, carry_out
+from stages.contract.stage import Step, stage
+from stages.store.store import Store
 
 WORDS = ["a", "red", "green", "blue", "square", "disc", "on", "the", "left", "right", "of", "one", "two", "three"]
 
@@ -109,9 +109,9 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
     import xxhash
     from tokenizers import Tokenizer
 
-    from stages.packing.row_layout import row_key, row_members
-    from stages.tables import sample_id_type, write_table
-    from stages.tar_writer import TarWriter
+    from stages.formats.row_format import row_key, row_members
+    from stages.formats.sample_table import sample_id_type, write_table
+    from stages.formats.tar import TarWriter
 
     tokenizer = Tokenizer.from_file(str(llm.place(draft.scratch / "llm") / "tokenizer.json"))
     ids = [tokenizer.token_to_id(token) for token in ("<img>", "<IMG_CONTEXT>", "</img>")]
@@ -158,7 +158,7 @@ def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:
 
 
 def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]):
-    from stages.packing.row_layout import DocumentFacts
+    from stages.formats.row_format import DocumentFacts
 
     rng = np.random.default_rng((recipe.seed, number))
     documents, tokens, supervised, grids, images = [], [], [], [], []

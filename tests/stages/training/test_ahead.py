@@ -11,9 +11,9 @@ import psutil
 import pytest
 import torch
 
-from stages.contract import StageError
-from stages.training.ahead import STEPS_AHEAD, ahead
-from stages.training.workers import MAX_DEATHS, SHARED_BYTES
+from stages.contract.context import StageError
+from stages.training.loading.prefetch import STEPS_AHEAD, ahead
+from stages.training.loading.workers import MAX_DEATHS, SHARED_BYTES
 
 NUM_MICRO_BATCHES = 2
 

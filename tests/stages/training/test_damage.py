@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout, StageError
-from stages.packing.rebuilding import rebuild_part
-from stages.rows import RowReader
+from stages.contract.context import GangLayout, StageError
+from stages.packing.rebuild import rebuild_part
+from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from stages.training.order import rows_of_step
+from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.packed_world import LLM, PAIRS, path_of, rows_of
 from tests.stages.training.small_world import SmallWorld
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.artifact import PartRecord
-from stages.contract import GangLayout, NumbersReported, Part, PartDraft, PictureKept, Recipe, StageContext, StageError
-from stages.kinds import BaseLlm, Draw, Rows
-from stages.packing.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
-from stages.step import stage
-from stages.store import Store
-from stages.tables import read_table
+from stages.artifacts.artifact import PartRecord
+from stages.contract.context import GangLayout, NumbersReported, Part, PartDraft, PictureKept, Recipe, StageContext, StageError
+from stages.artifacts.kinds import BaseLlm, Draw, Rows
+from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+from stages.contract.stage import stage
+from stages.store.store import Store
+from stages.formats.sample_table import read_table
 from stages.train_prebuffer import train_prebuffer
-from stages.training.examining import Examination
+from stages.training.held_out import Examination
 from tests.stages.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions
 from tests.stages.training.small_world import RowsRecipe, SmallWorld, write_rows
 from tests.stages.training.test_loop import LLM, RECIPE, die_after, split_everything, two_ranks
@@ -72,7 +72,7 @@ def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
     import torch
 
     from stages.train_prebuffer import untrained_model
-    from stages.training.loader import Fetched, Packed, StepLoader
+    from stages.training.loading.micro_batches import Fetched, Packed, StepLoader
 
     model = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE)
     model.load_state_dict(trained, strict=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.contract import GangLayout
+from stages.contract.context import GangLayout
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import committed_steps, training, two_ranks
 
@@ -47,7 +47,7 @@ def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
 
 def stop_worker(rank, file: Path) -> None:
     """The process that loads for the rank is stopped, as by a disk that answers no more."""
-    from stages.training.workers import Processes
+    from stages.training.loading.workers import Processes
 
     take = Processes.take
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from neo_model.config import NeoConfig
-from stages.contract import GangLayout
-from stages.rows import RowReader
+from stages.contract.context import GangLayout
+from stages.formats.rows import RowReader
 from stages.train_prebuffer import untrained_model
-from stages.training.loader import StepLoader
-from stages.training.order import rows_of_step
+from stages.training.loading.micro_batches import StepLoader
+from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
 

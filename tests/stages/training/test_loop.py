@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
+from stages.contract.context import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
@@ -45,7 +45,7 @@ def world(tmp_path: Path) -> SmallWorld:
 
 def split_everything(rank) -> None:
     """Let ZeRO-3 partition even the smallest parameter."""
-    from stages.training.engine import config
+    from stages.training.engine import deepspeed_config as config
 
     config.PERSISTENT_PARAMETER_VALUES = 0
 
@@ -68,7 +68,7 @@ def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
 
     from neo_model.partition import prebuffer_keys
     from stages.train_prebuffer import untrained_model
-    from stages.training.weights import weight_digests
+    from stages.training.weight_digests import weight_digests
 
     step = training()
     facts = world.make(step, two_ranks()).parts[-1].facts
@@ -183,7 +183,7 @@ def poison(rank, step: int) -> None:
     """Rank 1 finds a value that is no number among the pixels of its second micro-batch."""
     from dataclasses import replace
 
-    from stages.training.loader import StepLoader
+    from stages.training.loading.micro_batches import StepLoader
 
     fetch, decode = StepLoader.fetch, StepLoader.decode
     poisoned = []
@@ -206,7 +206,7 @@ def poison(rank, step: int) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_applied_and_names_the_rows(world: SmallWorld) -> None:
-    from stages.rows import RowReader
+    from stages.formats.rows import RowReader
     from tests.stages.training.test_loader import loader_of
 
     with pytest.raises(StageError) as caught:
@@ -248,7 +248,7 @@ def test_a_layout_that_cannot_carry_the_steps_is_refused(world: SmallWorld) -> N
 
 def change_rows(rank) -> None:
     """As if the rows had been made again, with another content, since the last checkpoint."""
-    from stages.training.checkpoint import Checkpoints
+    from stages.training.checkpoints.checkpoint import Checkpoints
 
     Checkpoints._rows_facts = property(lambda self: ["0" * 64])
 

@@ -12,14 +12,14 @@ FLOPS_PER_SECOND = 1e9
 
 
 def micro_batch_of(step: int, rank: int):
-    from stages.training.loader import MicroBatch
+    from stages.training.loading.micro_batches import MicroBatch
 
     sources = (("pairs", "text"), ("text", "talk"))[rank]
     return MicroBatch(batch=micro_batch(step, rank), rows=(step,), sample_ids=("a", "b"), sources=sources)
 
 
 def read_meter(rank: int):
-    from stages.training.meter import Meter, Rated
+    from stages.training.metrics import Meter, Rated
 
     meter, network = Meter(Rated(FLOPS_PER_SECOND, config(), llm_frozen=False)), model()
     for step, weight in enumerate(WEIGHTS_OF_STEPS):
@@ -85,6 +85,6 @@ def counted_by_hand() -> float:
 
 
 def test_a_cpu_has_no_rate() -> None:
-    from stages.training.meter import Rated
+    from stages.training.metrics import Rated
 
     assert Rated.of(model(), "cpu") is None

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout, StageError
-from stages.kinds import PreBuffer, Rows
-from stages.rows import RowReader
+from stages.contract.context import GangLayout, StageError
+from stages.artifacts.kinds import PreBuffer, Rows
+from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from stages.training.seen import SeenOfSource, is_trained, seen_of_sources, seen_rows
+from stages.training.exposure import SeenOfSource, is_trained, seen_of_sources, seen_rows
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 LLM = make_llm.bind("llm", LlmRecipe())

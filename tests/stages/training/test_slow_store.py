@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from stages.contract import GangLayout
-from stages.kinds import Rows
-from stages.rows import RowReader
-from stages.store import Store
+from stages.contract.context import GangLayout
+from stages.artifacts.kinds import Rows
+from stages.formats.rows import RowReader
+from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
-from stages.training.ahead import STEPS_AHEAD, ahead
-from stages.training.loader import StepLoader
-from stages.training.workers import NUM_READERS
+from stages.training.loading.prefetch import STEPS_AHEAD, ahead
+from stages.training.loading.micro_batches import StepLoader
+from stages.training.loading.workers import NUM_READERS
 from tests.fault_proxy import Fault, FaultProxy
 from tests.stages.training.packed_world import LLM, rows_of
 from tests.stages.training.small_world import SmallWorld

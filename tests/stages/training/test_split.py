@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contract import GangLayout, StageError
-from stages.training.split import Split
+from stages.contract.context import GangLayout, StageError
+from stages.training.loading.split import Split
 
 
 def splits(num_rows: int, world_size: int, micro_rows: int) -> list[Split]:

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from stages.contract import GangLayout
-from stages.rows import RowReader
+from stages.contract.context import GangLayout
+from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
-from stages.training.ahead import ahead
-from stages.training.loader import MicroBatch, StepLoader
-from stages.training.order import rows_of_step
+from stages.training.loading.prefetch import ahead
+from stages.training.loading.micro_batches import MicroBatch, StepLoader
+from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.packed_world import LLM, rows_of
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loader import Seat

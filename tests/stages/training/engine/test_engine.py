@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.contract import GangLayout, StageError
+from stages.contract.context import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
 from tests.stages.training.ranks import run_ranks
 
@@ -113,7 +113,7 @@ def train_steps(engine, rank: int, steps: range) -> tuple[list[float], list[floa
 def engine_of(zero_stage: int, trainable: str = "all", recipe: TrainRecipe = RECIPE, *, offload: bool = False):
     import torch.distributed as dist
 
-    from stages.training.engine import config as settings
+    from stages.training.engine import deepspeed_config as settings
     from stages.training.engine.engine import Engine
 
     settings.PERSISTENT_PARAMETER_VALUES = 200  # partition most parameters, or ZeRO-3 is not tested
@@ -245,7 +245,7 @@ def test_bf16_takes_the_same_steps_under_stages_whose_optimizers_differ() -> Non
     [({"precision": "bf16"}, GangLayout(zero_stage=0)), ({}, GangLayout(zero_stage=0, offload_optimizer=True))],
 )
 def test_what_deepspeed_has_only_with_zero_is_refused_without(changes: dict, layout: GangLayout) -> None:
-    from stages.training.engine.config import deepspeed_config
+    from stages.training.engine.deepspeed_config import deepspeed_config
 
     with pytest.raises(StageError, match="needs ZeRO; set zero_stage 1, 2 or 3"):
         deepspeed_config(RECIPE.model_copy(update=changes), layout, 1, "cpu")

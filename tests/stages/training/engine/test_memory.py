@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.contract import GangLayout
+from stages.contract.context import GangLayout
 from stages.training.recipe import TrainRecipe
 from tests.stages.training.ranks import run_ranks
 
@@ -60,10 +60,10 @@ def measured(_rank: int) -> list[tuple[int, int]]:
 def measure(case: Case, batch: Any) -> tuple[int, int]:
     import torch
 
-    from neo_model.attention import Backend
+    from neo_model.attention.backends import Backend
     from neo_model.model import NeoModel
     from neo_model.partition import freeze_for_stage1
-    from stages.training.engine import config as settings
+    from stages.training.engine import deepspeed_config as settings
     from stages.training.engine.engine import Engine
 
     settings.REDUCED_TOGETHER_VALUES, settings.PERSISTENT_PARAMETER_VALUES = ROOM_VALUES, PERSISTENT_VALUES
@@ -103,10 +103,10 @@ def most_allocated(profile) -> int:
 def estimated(case: Case):
     import torch
 
-    from neo_model.attention import Backend
+    from neo_model.attention.backends import Backend
     from neo_model.flops import Work
     from neo_model.partition import parameter_shapes, stage1_trainable
-    from neo_model.rehearsal import Rehearsal, activation_bytes
+    from neo_model.activation_memory import Rehearsal, activation_bytes
     from stages.training.engine.memory import Carried, Sizes, rank_memory
 
     batch, shapes = row(), parameter_shapes(config())
@@ -141,7 +141,7 @@ def found() -> dict[Case, tuple[int, int]]:
 
 @pytest.fixture(autouse=True)
 def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.training.engine import config as settings
+    from stages.training.engine import deepspeed_config as settings
 
     monkeypatch.setattr(settings, "REDUCED_TOGETHER_VALUES", ROOM_VALUES)
     monkeypatch.setattr(settings, "PERSISTENT_PARAMETER_VALUES", PERSISTENT_VALUES)

@@ -1,0 +1,193 @@
+"""A training step without numbers: how many bytes a forward and backward hold at their peak, before there is a machine.
+
+Owns the rehearsal: the network itself runs on torch's meta device, which has shapes and no values, and every storage
+that comes and goes is counted. So what checkpointing saves, what freezing saves and what a backward pass needs beside
+it follow from the network's own code. Attention is played by a stand-in that keeps what its kernels keep.
+
+L tokens, h query heads, D value width.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from neo_model.attention.backends import Attend, Backend
+from neo_model.batch import Batch
+from neo_model.config import PATCH_VALUES, NeoConfig
+from neo_model.flops import Work
+from neo_model.layer import Layer
+from neo_model.model import NeoModel
+
+_META: Final = torch.device("meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """How a model is trained, as far as it decides what a step holds."""
+
+    choose: Callable[[NeoConfig], Collection[str]]
+    """The names of the parameters that train, in a model of any depth."""
+    dtype: torch.dtype
+    backend: Backend
+    activation_checkpointing: bool
+
+
+def activation_bytes(config: NeoConfig, work: Work, how: Rehearsal) -> int:
+    """The most that one micro-batch of `work` holds at once beside parameters and their finished gradients.
+
+    Layers of one kind are alike, so a deep stack is told from three shallow ones: what is held in the post-LLM grows
+    evenly with the depths of both parts, and so does what is held once the backward pass has reached the pre-Buffer.
+    """
+    prebuffer, post_llm = min(config.num_prebuffer_layers, 2), min(config.num_post_llm_layers, 2)
+    shallow = _most_bytes(config, (prebuffer, post_llm), work, how)
+    most = list(shallow)
+    for deeper, depth, whole in (
+        ((prebuffer + 1, post_llm), prebuffer, config.num_prebuffer_layers),
+        ((prebuffer, post_llm + 1), post_llm, config.num_post_llm_layers),
+    ):
+        if whole > depth:
+            grown = _most_bytes(config, deeper, work, how)
+            most = [
+                total + (whole - depth) * (more - less) for total, more, less in zip(most, grown, shallow, strict=True)
+            ]
+    return max(most)
+
+
+def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: Rehearsal) -> tuple[int, int]:
+    """Rehearse a step with so many layers of both parts: what is held at most before and in the pre-Buffer's backward.
+
+    Gradients are let go of one by one, as by an engine that takes each into its own room.
+    """
+    config = replace(like, num_prebuffer_layers=depths[0], num_layers=sum(depths))
+    with _META:
+        model = NeoModel(config, activation_checkpointing=how.activation_checkpointing).to(how.dtype)
+    trainable = how.choose(config)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trainable)
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(_let_go)
+    batch = _shapes_of(work)
+    with _LiveBytes() as live:
+        hidden = model.embed(batch)
+        _call_once_backward_reaches(model.layers[: depths[0] + 1][-1], live.begin_anew)
+        turn = model.turn(batch.positions, how.dtype)
+        states = model.normed(model.run_layers(hidden, turn, [_attends(how.backend, work)] * config.num_layers))
+        del hidden
+        index = batch.supervised_index
+        states = states.index_select(0, index)
+        model.loss(states, batch.targets[index], batch.weights[index]).loss.backward()
+    return live.before_bytes, live.most_bytes
+
+
+def _call_once_backward_reaches(layer: Layer, call: Callable[[], None]) -> None:
+    """Call when the gradient of the layer's input is known, which is when its backward pass is over."""
+
+    def watch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(lambda _: call())
+
+    layer.register_forward_pre_hook(watch)
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of storages that were made inside and still live."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most_bytes = 0
+        """At once, since the beginning or since `begin_anew`."""
+        self.before_bytes = 0
+        """At once, before `begin_anew`."""
+        self._now_bytes = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        given = {id(one.untyped_storage()) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and id(one.untyped_storage()) not in given | self._known:
+                self._take(one.untyped_storage())
+        return made
+
+    def begin_anew(self) -> None:
+        """Keep what was seen so far, and look for the most from here on. Again: nothing."""
+        if not self.before_bytes:
+            self.before_bytes, self.most_bytes = self.most_bytes, self._now_bytes
+
+    def _take(self, storage: torch.UntypedStorage) -> None:
+        key, num_bytes = id(storage), storage.nbytes()
+        self._known.add(key)
+        self._now_bytes += num_bytes
+        self.most_bytes = max(self.most_bytes, self._now_bytes)
+        weakref.finalize(storage, self._give, key, num_bytes)
+
+    def _give(self, key: int, num_bytes: int) -> None:
+        self._known.discard(key)
+        self._now_bytes -= num_bytes
+
+
+class _Fused(torch.autograd.Function):
+    """Stands for a fused kernel: keeps queries, keys, values, mask, output and a number for each query and head."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        out = q.new_empty(*q.shape[:2], v.shape[2])
+        ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:2], dtype=torch.float32), mask)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k, v = ctx.saved_tensors[:3]
+        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), None
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    out: Tensor = _Fused.apply(q, k, v, mask)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, num_pairs: int) -> Tensor:
+    """As `attention_sdpa`: documents are copied into groups, their masks get the precision of the queries, and the
+    outputs are copied back. A document's mask has twice the pairs that a causal query sees."""
+    rows = torch.empty(q.shape[0], dtype=torch.int64, device=q.device)
+    return _fused(q[rows], k[rows], v[rows], q.new_empty(2 * num_pairs))[rows][rows]
+
+
+def _attends(backend: Backend, work: Work) -> Attend:
+    return partial(_masked, num_pairs=work.num_pairs) if backend is Backend.SDPA else _fused
+
+
+def _let_go(parameter: nn.Parameter) -> None:
+    parameter.grad = None
+
+
+def _shapes_of(work: Work) -> Batch:
+    """A row of that size on the meta device. Sizes may be means: of patches there are as many as make whole tokens."""
+    num_image_tokens = work.num_patches // 4
+    num_patches = 4 * max(1, num_image_tokens)
+    whole = {"dtype": torch.int64, "device": _META}
+    tokens = torch.empty(work.num_tokens, **whole)  # type: ignore[call-overload]
+    return Batch(
+        input_ids=tokens,
+        positions=tokens[:, None].expand(-1, 3),
+        targets=tokens,
+        weights=tokens.float(),
+        supervised_index=tokens[: work.num_supervised],
+        documents=torch.tensor([0, work.num_tokens]),
+        image_spans=torch.zeros(0, 2, dtype=torch.int64),
+        grids=torch.zeros(0, 2, dtype=torch.int64),
+        context_index=tokens[:num_image_tokens],
+        patches=torch.empty(num_patches, PATCH_VALUES, dtype=torch.uint8, device=_META),
+        patch_positions=torch.empty(num_patches, 2, **whole),  # type: ignore[call-overload]
+    )

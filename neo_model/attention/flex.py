@@ -1,0 +1,69 @@
+"""Attention by FlexAttention, compiled, on a block mask that is built from intervals.
+
+The backend for CUDA in any precision. FlexAttention has no backward on the CPU, so this one says it cannot run there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+from neo_model.attention.backends import Attend, BackendUnavailableError
+from neo_model.batch import Batch
+from neo_model.attention.visibility import visible_blocks, visible_intervals
+
+BLOCK_TOKENS: Final = 128
+"""Side of a block of the mask, FlexAttention's default."""
+
+
+def prepare_flex(batch: Batch, device: torch.device) -> Attend:
+    """The block mask of this row. Raises BackendUnavailableError off CUDA."""
+    if device.type != "cuda":
+        raise BackendUnavailableError(f"flex: FlexAttention cannot be trained on {device.type}; use flash or sdpa")
+    return attend_with(block_mask(batch, device), _compiled())
+
+
+def attend_with(mask: BlockMask, flex: Callable[..., Tensor]) -> Attend:
+    """Lay heads first, as FlexAttention wants them."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        queries, keys, values = (x.transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+        out = flex(queries, keys, values, block_mask=mask, scale=v.shape[-1] ** -0.5, enable_gqa=True)
+        return out.squeeze(0).transpose(0, 1)
+
+    return attend
+
+
+def block_mask(batch: Batch, device: torch.device) -> BlockMask:
+    """The row's BlockMask: the blocks of `create_block_mask`, without the dense mask."""
+    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    blocks = visible_blocks(first, behind, BLOCK_TOKENS)
+    first_key, behind_key = (torch.from_numpy(ends).to(device, non_blocking=True) for ends in (first, behind))
+
+    def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (first_key[query] <= key) & (key < behind_key[query])
+
+    partial, full = _listed(blocks.partial, device), _listed(blocks.full, device)
+    lengths = (batch.num_tokens, batch.num_tokens)
+    return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=BLOCK_TOKENS, mask_mod=visible, seq_lengths=lengths)
+
+
+def _listed(mask: NDArray[np.bool_], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Number of blocks [1, 1, n] and their numbers first [1, 1, n, n], int32, of each row."""
+    counts = mask.sum(axis=1, dtype=np.int32)
+    numbers = np.argsort(~mask, axis=1, kind="stable").astype(np.int32)
+    on_device = (torch.from_numpy(part).to(device, non_blocking=True)[None, None] for part in (counts, numbers))
+    return next(on_device), next(on_device)
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    compiled: Callable[..., Any] = torch.compile(flex_attention)
+    return compiled

@@ -1,0 +1,58 @@
+"""Attention by torch's `scaled_dot_product_attention`, on documents padded into groups, with dense masks.
+
+The plain backend: every device, every precision, and what the others are compared with. A mask has the size of a
+document squared, never of a row squared; masks are made once for all layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neo_model.attention.backends import Attend
+from neo_model.batch import Batch
+from neo_model.attention.segments import Group, Segments
+from neo_model.attention.visibility import visible_intervals
+
+
+@dataclass(frozen=True)
+class _MaskedGroup:
+    group: Group
+    mask: Tensor
+    """[B, 1, length, length] bool."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Outputs [t, h, D] of the group's tokens."""
+        queries, keys, values = (
+            x[self.group.rows].view(*self.group.size, *x.shape[1:]).transpose(1, 2) for x in (q, k, v)
+        )
+        out = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=self.mask, scale=v.shape[-1] ** -0.5, enable_gqa=True
+        )
+        return out.transpose(1, 2).flatten(0, 1)[self.group.cells]
+
+
+def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
+    """Masks and groups of this row's documents."""
+    segments = Segments(np.diff(batch.documents.numpy()), device)
+    ends = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, behind = (torch.from_numpy(part).to(device) for part in ends)
+    masked = [_MaskedGroup(group, _mask(first, behind, group)) for group in segments.groups]
+    back = torch.argsort(torch.cat([entry.group.tokens for entry in masked]))
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return torch.cat([entry.attend(q, k, v) for entry in masked])[back]
+
+    return attend
+
+
+def _mask(first: Tensor, behind: Tensor, group: Group) -> Tensor:
+    """[B, 1, length, length]; a padding key would lie behind its document, so nobody sees it."""
+    queries = group.rows.view(group.size)
+    keys = queries[:, :1] + torch.arange(group.size[1], device=queries.device)
+    visible = (first[queries][:, :, None] <= keys[:, None]) & (keys[:, None] < behind[queries][:, :, None])
+    return visible.unsqueeze(1)

@@ -1,0 +1,139 @@
+"""Lineage backward: from an artifact to all it was made of, down to the URL tables, read from manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stages.artifacts.artifact import STEPS_PHASE, Manifest, PartRecord, artifact_folder, read_manifest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store, StoreError
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact of a lineage. `manifest` is None where the store no longer holds it."""
+
+    stage: str
+    fingerprint: str
+    manifest: Manifest | None
+    complaint: str = ""
+    """Why the manifest could not be read."""
+
+    @property
+    def short(self) -> str:
+        return f"{self.stage}/{self.fingerprint[:SHOWN_DIGITS]}"
+
+    @property
+    def step(self) -> str:
+        """What the step was called in the pipeline that made this."""
+        return step_name(self.manifest) if self.manifest else "?"
+
+    @property
+    def kind(self) -> str:
+        return self.manifest.kind if self.manifest else "missing"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Input name to the whole fingerprint of what was read."""
+        return {name: item.fingerprint for name, item in self.manifest.inputs.items()} if self.manifest else {}
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An artifact and all it leans on, inputs before what reads them."""
+
+    nodes: tuple[Node, ...]
+
+    @cached_property
+    def by_fingerprint(self) -> dict[str, Node]:
+        return {node.fingerprint: node for node in self.nodes}
+
+    @property
+    def target(self) -> Node:
+        return self.nodes[-1]
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """The artifacts that read no other: where data came in."""
+        return tuple(node for node in self.nodes if not node.inputs)
+
+    @property
+    def missing(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.manifest is None)
+
+
+def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
+    """The whole lineage of an artifact. What is missing from the store is a node without a manifest."""
+    found: dict[str, Node] = {}
+    _visit(store, stage, fingerprint, found)
+    return Lineage(tuple(found.values()))
+
+
+def all_manifests(store: Store) -> Iterator[Manifest]:
+    """Every artifact that is committed in the store and can be read. For looking backward from children to parents."""
+    for stage in store.folders("artifacts/"):
+        for name in store.folders(f"artifacts/{stage}/"):
+            node = _node(store, stage, name)
+            if node.manifest is not None:
+                yield node.manifest
+
+
+def step_name(manifest: Manifest) -> str:
+    """What the step that made this was called, else its stage."""
+    return str(manifest.provenance.get("step", manifest.stage))
+
+
+def size_bytes(manifest: Manifest) -> int:
+    """Bytes of all files that a manifest names."""
+    return sum(entry.size_bytes for part in manifest.parts for entry in part.files)
+
+
+def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
+    """The parts whose items the manifest counts: those of the phase that was folded last."""
+    last = manifest.parts[-1].phase
+    return tuple(part for part in manifest.parts if part.phase == last)
+
+
+def describe_counts(manifest: Manifest) -> str:
+    """What an artifact holds, in a few words: parts and items, or a checkpoint's step and what training did without."""
+    parts = last_phase(manifest)
+    if parts[-1].phase == STEPS_PHASE:
+        num_skipped = len(skipped_rows(manifest))
+        lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
+        return f"step {parts[-1].facts['step']}{lacking}"
+    items = manifest.items
+    said = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
+    if items.total:
+        said.append(f"{items.total:,} item{'' if items.total == 1 else 's'}")
+        said.append(f"{items.kept:,} kept")
+        said += [f"{items.num_dropped:,} dropped"] if items.num_dropped else []
+        said += [f"{items.num_failed:,} failed"] if items.num_failed else []
+    return ", ".join(said)
+
+
+def skipped_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """The damaged rows that training did without, as the last checkpoint says: step, part, row, samples."""
+    found: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
+    return found
+
+
+def _visit(store: Store, stage: str, fingerprint: str, found: dict[str, Node]) -> None:
+    if fingerprint in found:
+        return
+    node = _node(store, stage, fingerprint)
+    if node.manifest is not None:
+        for item in node.manifest.inputs.values():
+            _visit(store, item.stage, item.fingerprint, found)
+    found[fingerprint] = node
+
+
+def _node(store: Store, stage: str, fingerprint: str) -> Node:
+    try:
+        manifest = read_manifest(store, stage, fingerprint)
+    except (StoreError, ValueError) as error:
+        return Node(stage, fingerprint, None, str(error))
+    complaint = "" if manifest else f"{artifact_folder(stage, fingerprint)}/manifest.json is missing"
+    return Node(stage, fingerprint, manifest, complaint)

@@ -1,0 +1,89 @@
+"""Repair: move aside what is damaged, so that the next run makes exactly that again.
+
+Moves records and manifests, never data; makes nothing itself. What is made in their place must come out the same
+(`stages/commit/repair.py`), so nothing that leans on it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipelines.lineage.audit import Finding
+from pipelines.lineage.graph import Lineage, Node
+from stages.artifacts.artifact import STEPS_PHASE, PartRecord, artifact_folder
+from stages.commit.repair import DAMAGED, damaged_files, note_repair
+from stages.store.fault_points import fault_point
+from stages.commit.parts import Making
+from stages.commit.phase_records import record_key, sheet_of
+from stages.store.store import Store
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was done."""
+
+    moved: tuple[str, ...]
+    """Keys of the records and manifests that were moved aside: their parts are to be made again."""
+    written: tuple[str, ...]
+    """Keys of the records that were written again from their manifest."""
+    left: tuple[Finding, ...]
+    """What cannot be repaired so."""
+
+
+def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repaired:
+    """Move aside what the findings of an audit name. Killed at any instant, it can be run again."""
+    moved: list[str] = []
+    written: list[str] = []
+    left: list[Finding] = []
+    for node in lineage.nodes:
+        mine = [finding for finding in findings if finding.artifact == node.short]
+        if any(finding.remedy == "by_hand" for finding in mine):
+            left += mine
+            continue
+        written += [_write_again(store, node, finding) for finding in mine if finding.remedy == "write_again"]
+        damaged = [finding for finding in mine if finding.remedy == "make_again" and finding.part]
+        if damaged:
+            folder = artifact_folder(node.stage, node.fingerprint)
+            note_repair(store, folder, {finding.key: finding.said for finding in damaged})
+        parts = sorted({finding.part for finding in damaged})
+        moved += [key for part in parts for key in _move_aside(store, node, part)]
+    return Repaired(tuple(moved), tuple(written), tuple(left))
+
+
+def _write_again(store: Store, node: Node, finding: Finding) -> str:
+    """A record that is lost or torn stands in full in its manifest."""
+    assert node.manifest is not None, "only a manifest knows what a record said"
+    phase, _, name = finding.part.partition("/")
+    record = next(part for part in node.manifest.parts if (part.phase, part.part) == (phase, name))
+    with fault_point("record.set_aside", finding.key):
+        store.set_aside(finding.key)
+    with fault_point("part.recorded", finding.key):
+        store.create_json(finding.key, record.model_dump())
+    return finding.key
+
+
+def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
+    """The manifest last, a record after its copy: while one of them stands, an audit finds the damage again."""
+    folder = artifact_folder(node.stage, node.fingerprint)
+    phase, _, name = part.partition("/")
+    if phase == STEPS_PHASE:
+        keys = _checkpoints_from(store, folder, int(name))
+    else:
+        keys = [sheet_of(store, folder, phase, name), record_key(folder, phase, name)]
+    for key in [*keys, f"{folder}/manifest.json"]:
+        if store.size_bytes(key) is not None:
+            with fault_point("record.set_aside", key):
+                store.set_aside(key, DAMAGED)
+            yield key
+
+
+def _checkpoints_from(store: Store, folder: str, damaged: int) -> list[str]:
+    """Keys of all checkpoints behind the last whole one before the damaged: training goes on from that one."""
+    making = Making(store=store, folder=folder, step="", attempt="")
+    whole = [record for record in making.standing_checkpoints() if _is_whole(store, record, damaged)]
+    return making.keys_behind(whole[-1] if whole else None)
+
+
+def _is_whole(store: Store, record: PartRecord, damaged: int) -> bool:
+    return int(record.part) < damaged and not any(damaged_files(store, record))

@@ -1,0 +1,283 @@
+"""What training will take, before a machine is rented: parameters, memory, tokens, operations, days.
+
+Owns the estimate of a training step from foreseen sizes (`foresight.py`) and the site's layout, and every number that
+has to be assumed for it. Computed and not assumed are parameters, memory (`stages/training/engine/memory.py` and
+`neo_model/activation_memory.py`, held to measurements by tests) and operations (`neo_model/flops.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from cluster.site import GangResources, Site
+from neo_model.flops import Work, training_flops
+from neo_model.gpus import GPUS, Gpu
+from pipelines.exits import BadCommandError
+from pipelines.planning.expected_sizes import ForeseenRows, Foresight
+from stages.contract.context import StageError
+from stages.train_prebuffer import TrainPrebufferRecipe
+from stages.training.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from neo_model.config import NeoConfig
+    from stages.training.engine.memory import RankMemory
+
+SECONDS_PER_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """What nobody knows beforehand. Each can be set: `--assume mfu=0.35`."""
+
+    mfu: float = 0.4
+    """Share of the GPUs' peak rate that goes into the model's own operations, pauses included."""
+    fill: float = 0.98
+    """Tokens of a row over the tokens it can hold, where rows are not made."""
+    document_tokens: float = 1024.0
+    """Tokens of a document, where rows are not made: attention costs their square."""
+    image_share: float = 0.5
+    """Share of the tokens that are visual, where rows are not made."""
+    supervised_share: float = 0.3
+    """Share of the tokens that the loss asks about."""
+
+    @classmethod
+    def read(cls, settings: Collection[str]) -> Assumed:
+        """The defaults, changed as `name=number` says. Raises `BadCommandError`."""
+        return replace(cls(), **dict(cls._read_one(setting) for setting in settings))
+
+    @classmethod
+    def _read_one(cls, setting: str) -> tuple[str, float]:
+        names = [field.name for field in fields(cls)]
+        name, _, said = setting.partition("=")
+        most = float("inf") if name == "document_tokens" else 1.0
+        try:
+            value, trouble = float(said), f"it must lie above 0, at most {most:g}"
+        except ValueError:
+            value, trouble = 0.0, f"{said!r} is no number"
+        if name not in names:
+            trouble = f"nothing is assumed by that name; assumed are {', '.join(names)}"
+        if name not in names or not 0 < value <= most:
+            raise BadCommandError(f"--assume {setting}: {trouble}", then="neo estimate --help")
+        return name, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Memory of a rank under one ZeRO stage."""
+
+    zero_stage: int
+    refused: str
+    """Why the stage would not train so, or ''."""
+    memory: RankMemory
+    frugal: RankMemory
+    """With activation checkpointing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What one training step will take."""
+
+    step: str
+    stage: str
+    num_parameters: int
+    num_trainable: int
+    num_steps: int
+    num_tokens: float
+    num_rows: int
+    rows: tuple[ForeseenRows, ...]
+    flops: float
+    gang: GangResources
+    gpu: Gpu | None
+    days: float | None
+    """None where the rate of the devices is not known."""
+    layouts: tuple[Layout, ...]
+
+    @property
+    def chosen(self) -> RankMemory:
+        """Under the site's ZeRO stage and checkpointing."""
+        layout = next(one for one in self.layouts if one.zero_stage == self.gang.zero_stage)
+        return layout.frugal if self.gang.activation_checkpointing else layout.memory
+
+    @property
+    def rows_are_measured(self) -> bool:
+        return all(rows.measured for rows in self.rows)
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "step": self.step,
+            "stage": self.stage,
+            "num_parameters": self.num_parameters,
+            "num_trainable": self.num_trainable,
+            "num_frozen": self.num_parameters - self.num_trainable,
+            "num_steps": self.num_steps,
+            "num_rows": self.num_rows,
+            "num_tokens": round(self.num_tokens),
+            "rows_are_measured": self.rows_are_measured,
+            "flops": self.flops,
+            "num_ranks": self.gang.num_ranks,
+            "zero_stage": self.gang.zero_stage,
+            "activation_checkpointing": self.gang.activation_checkpointing,
+            "gpu": self.gpu.name if self.gpu else None,
+            "days": self.days,
+            "peak_bytes": self.chosen.peak,
+            "layouts": [
+                {
+                    "zero_stage": one.zero_stage,
+                    "refused": one.refused,
+                    "memory_bytes": {**asdict(one.memory), "peak": one.memory.peak},
+                    "with_checkpointing_bytes": {**asdict(one.frugal), "peak": one.frugal.peak},
+                }
+                for one in self.layouts
+            ],
+        }
+
+
+def estimates(foresight: Foresight, site: Site, assumed: Assumed, gpu_name: str) -> Iterator[Estimate]:
+    """An estimate for each training step of a plan, in its order."""
+    for step in foresight.plan.request.steps:
+        recipe = None if step.used else foresight.plan.request.thawed(step.name)[1]
+        if isinstance(recipe, TrainRecipe):
+            gang = site.resources(stage=step.stage, step=step.name).gang
+            yield _estimate(foresight, (step.name, step.stage), recipe, gang, (assumed, _gpu(gang, gpu_name)))
+
+
+def _estimate(
+    foresight: Foresight,
+    named: tuple[str, str],
+    recipe: TrainRecipe,
+    gang: GangResources,
+    beside: tuple[Assumed, Gpu | None],
+) -> Estimate:
+    from stages.training.engine.memory import Sizes
+
+    name, stage = named
+    assumed, gpu = beside
+    config, rows = foresight.config(name), foresight.rows(name)
+    shapes, trainable = _parameters(config, recipe)
+    sizes = Sizes.of(shapes, trainable)
+    works = [rows_work(one, assumed) for one in rows]
+    edges = [0, *recipe.until_steps, recipe.num_steps]
+    num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
+    frozen = isinstance(recipe, TrainPrebufferRecipe)
+    pairs = list(zip(num_rows, works, strict=True))
+    flops = sum(number * training_flops(config, work, llm_frozen=frozen) for number, work in pairs)
+    rate = gpu.bf16_flops * assumed.mfu * gang.num_ranks if gpu else None
+    return Estimate(
+        step=name,
+        stage=stage,
+        num_parameters=sizes.num_values,
+        num_trainable=sizes.num_trainable,
+        num_steps=recipe.num_steps,
+        num_tokens=sum(number * work.num_tokens for number, work in pairs),
+        num_rows=sum(num_rows),
+        rows=tuple(rows),
+        flops=flops,
+        gang=gang,
+        gpu=gpu,
+        days=flops / rate / SECONDS_PER_DAY if rate else None,
+        layouts=tuple(_layouts(config, recipe, gang, sizes, _fullest(rows, works, gang))),
+    )
+
+
+def rows_work(rows: ForeseenRows, assumed: Assumed) -> Work:
+    """What the mean row asks of the network: measured where rows are made, otherwise assumed."""
+    if rows.measured is not None:
+        measured = rows.measured
+        return replace(measured, num_supervised=round(assumed.supervised_share * measured.num_tokens))
+    num_tokens = rows.row_tokens * assumed.fill
+    length = min(assumed.document_tokens, num_tokens)
+    return Work(
+        num_tokens=round(num_tokens),
+        num_pairs=round(num_tokens * (length + 1) / 2),
+        num_patches=4 * round(num_tokens * assumed.image_share),
+        num_supervised=round(num_tokens * assumed.supervised_share),
+    )
+
+
+def _fullest(rows: list[ForeseenRows], works: list[Work], gang: GangResources) -> Work:
+    """The micro-batch that takes most memory: rows of the longest kind, full."""
+    longest, work = max(zip(rows, works, strict=True), key=lambda pair: pair[0].row_tokens)
+    scale = gang.micro_rows * longest.row_tokens / work.num_tokens
+    return Work(**{name: round(number * scale) for name, number in asdict(work).items()})
+
+
+def _parameters(config: NeoConfig, recipe: TrainRecipe) -> tuple[dict[str, tuple[int, ...]], Collection[str]]:
+    from neo_model.partition import parameter_shapes
+
+    return parameter_shapes(config), _choose(recipe)(config)
+
+
+def _choose(recipe: TrainRecipe) -> Any:
+    """Which parameters of a configuration a training step trains."""
+    from neo_model.partition import parameter_shapes, stage1_trainable
+
+    return stage1_trainable if isinstance(recipe, TrainPrebufferRecipe) else parameter_shapes
+
+
+def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes: Any, work: Work) -> Iterator[Layout]:
+    import torch
+
+    from neo_model.attention.backends import Backend
+    from neo_model.activation_memory import Rehearsal, activation_bytes
+    from stages.training.engine.memory import Carried, ZeroStage, rank_memory
+
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    held = {
+        frugal: activation_bytes(
+            config,
+            work,
+            Rehearsal(
+                choose=_choose(recipe),
+                dtype=dtype,
+                backend=Backend(gang.attention),
+                activation_checkpointing=frugal,
+            ),
+        )
+        for frugal in (False, True)
+    }
+    for zero_stage in get_args(ZeroStage):
+        plain, frugal = (
+            rank_memory(
+                sizes,
+                Carried(
+                    zero_stage=zero_stage,
+                    num_ranks=gang.num_ranks,
+                    precision=recipe.precision,
+                    activation_checkpointing=frugal,
+                    offload_optimizer=gang.offload_optimizer,
+                    on_gpu=gang.gpus > 0,
+                ),
+                held[frugal],
+            )
+            for frugal in (False, True)
+        )
+        refused = _why_refused(recipe, gang, zero_stage)
+        yield Layout(zero_stage=zero_stage, refused=refused, memory=plain, frugal=frugal)
+
+
+def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> str:
+    """What the training stage would say to this layout, or ''."""
+    from stages.training.engine.deepspeed_config import deepspeed_config
+    from stages.training.loading.split import Split
+
+    layout = gang.layout.model_copy(update={"zero_stage": zero_stage})
+    try:
+        split = Split.of(recipe.rows_per_step, layout, 0, gang.num_ranks)
+        deepspeed_config(recipe, layout, split.num_micro_batches, "cuda:0" if gang.gpus else "cpu")
+    except StageError as error:
+        return str(error)
+    return ""
+
+
+def _gpu(gang: GangResources, asked: str) -> Gpu | None:
+    """The GPU that was asked for, else the site's; None where ranks have none, or of no named type."""
+    name = asked or (gang.gpu if gang.gpus else "")
+    if name and name not in GPUS:
+        raise BadCommandError(
+            f"{name!r} is no GPU whose rate is known here; known are {', '.join(GPUS)}", then="neo estimate --help"
+        )
+    return GPUS[name] if name else None

@@ -1,0 +1,150 @@
+"""`--set step.field=value` and `--use step=FINGERPRINT`: changing a graph without editing its recipe.
+
+Owns the rebuilding of a graph with other recipes and the reading of values as the field's own type. What was set is
+recorded in the plan word for word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
+from pipelines.exits import BadCommandError
+from stages.artifacts.fingerprint import UnstableValueError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
+    """The pipeline with fields of its recipes set. Each setting is `step.field=value`; fields nest with dots."""
+    recipes = {name: step.recipe for name, step in pipeline.steps.items()}
+    then = f"neo plan {pipeline.request}"
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        step, dot, field = path.partition(".")
+        if not (step and equals and dot and field):
+            raise BadCommandError(f"--set {setting}: write it as step.field=value", then=then)
+        if step not in recipes:
+            known = list(recipes)
+            raise BadCommandError(
+                f"--set {setting}: there is no step {step!r}{suggestion(step, known)}; steps: {', '.join(known)}",
+                then=then,
+            )
+        try:
+            recipes[step] = _with_field(recipes[step], field.split("."), value)
+        except ValueError as error:
+            raise BadCommandError(f"--set {setting}: {error}", then=then) from error
+    targets = _rebuilt(pipeline.targets, recipes)
+    _check_stable(targets, then)
+    return dataclasses.replace(pipeline, targets=targets)
+
+
+def read_uses(pipeline: Pipeline, uses: Sequence[str]) -> dict[str, str]:
+    """Step name to the fingerprint (or its beginning) to be used for it, from texts `step=FINGERPRINT`."""
+    wanted: dict[str, str] = {}
+    for use in uses:
+        step, equals, fingerprint = use.partition("=")
+        if not (step and equals and fingerprint):
+            raise BadCommandError(f"--use {use}: write it as step=FINGERPRINT", then="neo list")
+        wanted[known_step(pipeline, step, f"--use {use}")] = fingerprint
+    return wanted
+
+
+def known_step(pipeline: Pipeline, step: str, said: str) -> str:
+    """`step` if the pipeline has it. Raises `BadCommandError` with a suggestion otherwise."""
+    if step not in pipeline.steps:
+        known = list(pipeline.steps)
+        raise BadCommandError(
+            f"{said}: there is no step {step!r}{suggestion(step, known)}; steps: {', '.join(known)}",
+            then=f"neo plan {pipeline.request}",
+        )
+    return step
+
+
+def _rebuilt(targets: Sequence[AnyStep], recipes: Mapping[str, Any]) -> tuple[AnyStep, ...]:
+    done: dict[str, AnyStep] = {}
+
+    def rebuild(step: AnyStep) -> AnyStep:
+        if step.name not in done:
+            edges = {name: rebuild(dependency) for name, dependency in step.edges.items()}
+            done[step.name] = dataclasses.replace(step, recipe=recipes[step.name], edges=edges)
+        return done[step.name]
+
+    return tuple(rebuild(target) for target in targets)
+
+
+def _check_stable(targets: Sequence[AnyStep], then: str) -> None:
+    try:
+        for target in targets:
+            _ = target.fingerprint
+    except UnstableValueError as error:
+        raise BadCommandError(str(error), then=then) from error
+
+
+def _with_field(model: ModelT, path: Sequence[str], text: str) -> ModelT:
+    """A copy of `model` with one field read from `text`. Raises ValueError that names field, value and type."""
+    name, rest = path[0], path[1:]
+    fields = type(model).model_fields
+    if name not in fields:
+        raise ValueError(
+            f"{type(model).__name__} has no field {name!r}{suggestion(name, list(fields))}; "
+            f"fields: {', '.join(fields) or 'none'}"
+        )
+    current = getattr(model, name)
+    value = _inside(current, name, rest, text) if rest else _read(text, _field_type(fields[name]), name)
+    known = {field: getattr(model, field) for field in fields} | {name: value}
+    try:
+        return type(model).model_validate(known)
+    except ValidationError as error:
+        raise ValueError(_complaints(error, text)) from error
+
+
+def _inside(current: Any, name: str, rest: Sequence[str], text: str) -> Any:
+    if isinstance(current, BaseModel):
+        return _with_field(current, rest, text)
+    if isinstance(current, Mapping) and len(rest) == 1:
+        if rest[0] not in current:
+            raise ValueError(
+                f"{name} has no key {rest[0]!r}{suggestion(rest[0], list(current))}; keys: {', '.join(current)}"
+            )
+        return {**current, rest[0]: _read(text, type(current[rest[0]]), f"{name}.{rest[0]}")}
+    raise ValueError(f"{name} is {current!r}, which has no fields; set {name} itself")
+
+
+def _field_type(field: Any) -> Any:
+    return field.annotation
+
+
+def _read(text: str, wanted: Any, name: str) -> Any:
+    """`text` as a value of type `wanted`: as JSON if that fits (numbers, true, null, lists), else as it stands."""
+    adapter: TypeAdapter[Any] = TypeAdapter(wanted)
+    try:
+        return adapter.validate_json(text)
+    except ValidationError:
+        pass
+    try:
+        return adapter.validate_python(text)
+    except ValidationError as error:
+        said = "; ".join(item["msg"] for item in error.errors(include_url=False))
+        raise ValueError(f"{name} takes {_type_name(wanted)}, got {text!r} ({said})") from error
+
+
+def _type_name(wanted: Any) -> str:
+    if isinstance(wanted, type) and not get_args(wanted):
+        return wanted.__name__
+    schema = TypeAdapter(wanted).json_schema()
+    if "enum" in schema:
+        return "one of " + ", ".join(json.dumps(item) for item in schema["enum"])
+    return str(wanted).replace("typing.", "")
+
+
+def _complaints(error: ValidationError, text: str) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or type(error).__name__}: {item['msg']}, got {text!r}"
+        for item in error.errors(include_url=False)
+    )

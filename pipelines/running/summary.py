@@ -1,0 +1,225 @@
+"""What a person reads when a run is over: steps, times, artifacts, accuracy, pictures, and where to look further."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.screen.console import STYLES, clean
+from pipelines.exits import ExitCode
+from pipelines.runs.log import log_key
+from pipelines.lineage.graph import describe_counts, lineage_of
+from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
+from pipelines.planning.plan import Plan
+from pipelines.planning.request import FrozenStep
+from pipelines.running.execute_run import RunResult
+from pipelines.screen.progress import clock_time
+from pipelines.tracking.sqlite import sqlite_path
+from stages.artifacts.artifact import Artifact, ItemBalance, read_manifest
+from stages.store.fault_points import fault_point
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store
+from stages.store.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from cluster.site import Site
+
+
+def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
+    """The lines and tables of the end of a run."""
+    made = all_made(plan, result.run.store)
+    yield steps_table(plan, result, made)
+    yield f"{result.run.name}, attempt {result.attempt}: {WORDS[result.code]} after {clock_time(result.seconds)}"
+    if result.failure:
+        yield f"What went wrong: {result.failure}"
+    for step, ending in result.endings.items():
+        if ending.ending in ("failed", "superseded"):
+            yield f"{step}: {ending.reason}"
+        kept = log_key(result.run, result.attempt, step)
+        if ending.ending == "failed" and result.run.store.size_bytes(kept) is not None:
+            yield f"  traceback: {_place(result.run.store, kept)}"
+    for step, item in made.items():
+        yield from _accuracy(step, item.metrics)
+    yield from _pictures(plan, result, made)
+    yield f"MLflow: {mlflow_command(site.mlflow)}"
+    if result.num_undelivered:
+        why = f" ({result.tracker_problem})" if result.tracker_problem else ""
+        yield (
+            f"MLflow at {masked(site.mlflow)} has not taken everything{why}: what waits in the store "
+            f"({result.num_undelivered} messages) goes out with the next command."
+        )
+    elif result.tracker_problem:
+        yield f"MLflow at {masked(site.mlflow)} does not show everything: {result.tracker_problem}."
+    if result.code == ExitCode.DONE:
+        yield from _try_next(plan)
+
+
+def next_command(result: RunResult, again: str) -> str:
+    """The command that goes on where work is left: if a step met damage, the one that its reason names comes first;
+    where another attempt is at it, the one that shows how that stands."""
+    if result.code == ExitCode.SUPERSEDED:
+        return f"neo status {result.run.name}"
+    repairs = (REPAIR_COMMAND.search(ending.reason) for ending in result.endings.values())
+    return next((found[1] for found in repairs if found), again)
+
+
+REPAIR_COMMAND = re.compile(r"`(neo audit \S+ --repair)`")
+WORDS = {
+    ExitCode.DONE: "done",
+    ExitCode.STEP_FAILED: "failed; what was committed stays",
+    ExitCode.SUPERSEDED: "superseded: another attempt made it meanwhile, this one changed nothing",
+    ExitCode.INTERRUPTED: "stopped; what was committed stays",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is said of a committed artifact. Its parts, which may be many thousand, are let go of."""
+
+    holds: str
+    content: str
+    items: ItemBalance
+    metrics: dict[str, float]
+    pictures: tuple[str, ...]
+    """Keys."""
+
+
+def all_made(plan: Plan, store: Store) -> dict[str, Made]:
+    """By step, what of a plan is committed."""
+    found = ((step.name, _made(store, step)) for step in plan.request.steps)
+    return {name: made for name, made in found if made is not None}
+
+
+def _made(store: Store, step: FrozenStep) -> Made | None:
+    manifest = read_manifest(store, step.stage, step.fingerprint)
+    if manifest is None:
+        return None
+    metrics = evaluation_metrics(Artifact(store, manifest))
+    drawn = tuple(entry.key for entry in pictures(manifest))
+    return Made(describe_counts(manifest), manifest.content, manifest.items, metrics, drawn)
+
+
+def steps_table(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "ended", "time", "artifact", "holds"):
+        table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
+    for step in plan.request.steps:
+        ending = result.endings.get(step.name)
+        ended = ending.ending.replace("_", " ") if ending else "not started"
+        state = result.board.steps[step.name]
+        table.add_row(
+            step.name,
+            Text(ended, STYLES.get(ended, "dim")),
+            clock_time(state.seconds) if state.seconds else "",
+            f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}",
+            clean(made[step.name].holds) if step.name in made else "",
+        )
+    return table
+
+
+def _accuracy(step: str, metrics: dict[str, float]) -> Iterator[Any]:
+    if metrics:
+        yield ""
+        yield f"{step}: held-out accuracy, beside the same with the images exchanged (blind)"
+        yield accuracy_table(metrics)
+
+
+def accuracy_table(metrics: dict[str, float]) -> Table:
+    """Accuracy of all questions and of each kind with its interval, beside the blind control and guessing."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("questions", "accuracy", "95% interval", "blind", "guessing"):
+        table.add_column(heading, justify="left" if heading == "questions" else "right")
+    for key in sorted(key for key in metrics if f"{key}_low" in metrics):
+        kind = key.removeprefix("accuracy")
+        interval = f"{metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f}"
+        beside = [metrics.get(f"accuracy_blind{kind}"), metrics.get(f"chance{kind}")]
+        numbers = ["" if number is None else f"{number:.3f}" for number in beside]
+        table.add_row(kind.removeprefix("_") or "all", f"{metrics[key]:.3f}", interval, *numbers)
+    return table
+
+
+def _pictures(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Iterator[str]:
+    store = result.run.store
+    places = [_place(store, key) for item in made.values() for key in item.pictures]
+    target = plan.request.step(plan.request.targets[0])
+    if target.name in made:
+        key = f"{result.run.folder}/lineage.png"
+        lineage = lineage_of(store, target.stage, target.fingerprint)
+        with tempfile.TemporaryDirectory(prefix="neo-lineage-") as folder:
+            drawn = lineage_picture(lineage, Path(folder) / "lineage.png")
+            try:
+                with fault_point("picture.kept", key):
+                    store.upload(drawn, key)
+                places.append(_place(store, key))
+            except DiskFullError as error:
+                yield f"No picture of the lineage: {error}"
+    if places:
+        yield ""
+        yield "Pictures:"
+        yield from (f"  {place}" for place in places)
+
+
+def mlflow_command(uri: str) -> str:
+    """What to type, or where to go, to see the pages."""
+    if sqlite_path(uri) is None:
+        return f"open {masked(uri)}"
+    program = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
+    return f"{program} ui --backend-store-uri {uri} --port 5000, then open http://127.0.0.1:5000"
+
+
+def masked(uri: str) -> str:
+    """An address without the name and password it may hold."""
+    head, separator, tail = uri.partition("://")
+    return f"{head}{separator}{tail.rpartition('@')[2]}" if separator and "@" in tail.partition("/")[0] else uri
+
+
+def look_closer(plan: Plan) -> str:
+    """The command that shows what the run was for."""
+    return f"neo show {plan.request.pipeline}/{plan.request.targets[0]}"
+
+
+def _try_next(plan: Plan) -> Iterator[str]:
+    name = f"{plan.request.pipeline}/{plan.request.targets[0]}"
+    yield ""
+    yield "Try next:"
+    yield f"  neo trace {name:<24} everything it was made of, back to the URL tables"
+    yield f"  neo audit {name:<24} hash and count the whole chain again"
+    yield "  neo trace --url URL               where one image went"
+
+
+def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
+    """The end of a run for machines."""
+    made = all_made(plan, result.run.store)
+    return {
+        "run": result.run.name,
+        "attempt": result.attempt,
+        "seconds": round(result.seconds, 3),
+        "failure": result.failure,
+        "steps": {
+            step.name: {
+                "ended": result.endings[step.name].ending if step.name in result.endings else "not_started",
+                "reason": result.endings[step.name].reason if step.name in result.endings else "",
+                "seconds": round(result.board.steps[step.name].seconds, 3),
+                "stage": step.stage,
+                "fingerprint": step.fingerprint,
+                "content": made[step.name].content if step.name in made else None,
+                "items": made[step.name].items.model_dump() if step.name in made else None,
+            }
+            for step in plan.request.steps
+        },
+        "metrics": {step: item.metrics for step, item in made.items() if item.metrics},
+        "num_undelivered": result.num_undelivered,
+    }
+
+
+def _place(store: Store, key: str) -> str:
+    return str(store.folder / key) if store.folder else f"{store.url}/{key}"

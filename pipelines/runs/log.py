@@ -1,0 +1,117 @@
+"""What an attempt said, kept in the store, so that it outlives the machines: the driver's lines, and tracebacks.
+
+Owns `runs/<run>/logs/<attempt>/`: `driver/<n>.txt` holds the lines of some seconds, `<step>.txt` the traceback of a
+step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. Lines are written by a thread; a dead store
+costs lines, never a step.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.screen.plain_lines import PlainLines, stamped
+from pipelines.runs.run import Run
+from pipelines.screen.progress import Scoreboard
+from stages.contract.events import Event
+from stages.store.fault_points import fault_point
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_CHUNKS = 5.0
+
+
+class Journal:
+    """The journal of one attempt. `take` and `note` never wait and never raise."""
+
+    def __init__(self, run: Run, attempt: int, board: Scoreboard) -> None:
+        self._run = run
+        self._attempt = attempt
+        self._lines = PlainLines(board, self._add)
+        self._waiting: list[str] = []
+        self._next_chunk = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+
+    def take(self, event: Event) -> None:
+        """Say what an event brought. The board knows of it already."""
+        self._lines.take(event)
+
+    def note(self, text: str) -> None:
+        self._add(stamped(text))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Meanwhile lines are written to the store; afterwards all of them are there, if the store takes any."""
+        thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        thread.start()
+        try:
+            with self._lines.now_and_then():
+                yield
+        finally:
+            self._closing.set()
+            thread.join()
+
+    def keep_traceback(self, step: str, details: str) -> None:
+        with fault_point("log.kept"):
+            self._run.store.create(log_key(self._run, self._attempt, step), details.encode())
+
+    def _add(self, line: str) -> None:
+        with self._lock:
+            self._waiting.append(line)
+
+    def _work(self) -> None:
+        while True:
+            closing = self._closing.is_set()
+            with self._lock:
+                lines, self._waiting = self._waiting, []
+            try:
+                self._write(lines)
+            except Exception:
+                logger.warning("the store took no lines of the journal; they are tried again", exc_info=True)
+                with self._lock:
+                    self._waiting[:0] = lines
+            if closing:
+                return
+            self._closing.wait(SECONDS_BETWEEN_CHUNKS)
+
+    def _write(self, lines: list[str]) -> None:
+        if lines:
+            data = "".join(f"{line}\n" for line in lines).encode()
+            with fault_point("log.kept"):
+                while not self._run.store.create(_chunk_key(self._run, self._attempt, self._next_chunk), data):
+                    self._next_chunk += 1
+            self._next_chunk += 1
+
+
+def read_journal(run: Run, attempt: int) -> Iterator[str]:
+    """The driver's lines of an attempt, in order."""
+    number = 0
+    while (data := run.store.read(_chunk_key(run, attempt, number))) is not None:
+        yield from data.decode(errors="replace").splitlines()
+        number += 1
+
+
+def read_traceback(run: Run, attempt: int, step: str) -> str | None:
+    """The traceback of a step that failed in an attempt, or None."""
+    data = run.store.read(log_key(run, attempt, step))
+    return None if data is None else data.decode(errors="replace")
+
+
+def read_stacks(run: Run, attempt: int, step: str) -> dict[str, str]:
+    """What the threads of ranks were doing that were taken to hang, by the name of the text."""
+    folder = f"{run.folder}/logs/{attempt}/"
+    keys = [key for key in run.store.keys(folder) if key.startswith(f"{folder}{step}.rank")]
+    texts = {key.removeprefix(folder).removesuffix(".txt"): run.store.read(key) or b"" for key in keys}
+    return {name: data.decode(errors="replace") for name, data in texts.items()}
+
+
+def log_key(run: Run, attempt: int, step: str) -> str:
+    """Where the traceback of a step's failure is kept."""
+    return f"{run.folder}/logs/{attempt}/{step}.txt"
+
+
+def _chunk_key(run: Run, attempt: int, number: int) -> str:
+    return f"{run.folder}/logs/{attempt}/driver/{number:08d}.txt"

@@ -1,0 +1,125 @@
+"""References as people type them: a run, a name such as `tiny/evaluate`, or the beginning of a fingerprint."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipelines.planning.catalog import NAME_PATTERN
+from pipelines.exits import BadCommandError
+from pipelines.planning.progress import progress_made
+from pipelines.runs.run import Run
+from stages.artifacts.artifact import Artifact, Manifest, artifact_folder, read_manifest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store
+
+FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")
+MAX_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reference names: a run, or a committed artifact."""
+
+    run: Run | None = None
+    artifact: Artifact | None = None
+
+
+def resolve(store: Store, ref: str) -> Found:
+    """What `ref` names. Raises `BadCommandError` if that is nothing, or several things, which it lists."""
+    if not is_well_formed(ref):
+        raise _nothing(store, ref)
+    if store.read(f"runs/{ref}/plan.json") is not None:
+        return Found(run=Run(store, ref))
+    named = store.ref(ref)
+    if named is not None and "run" in named and "fingerprint" not in named:
+        return Found(run=Run(store, named["run"]))
+    if named is not None:
+        return Found(artifact=_opened(store, named["stage"], named["fingerprint"], ref))
+    manifest = find_manifest(store, ref)
+    return Found(artifact=Artifact(store, manifest))
+
+
+def find_run(store: Store, ref: str) -> Run:
+    """The run that `ref` names. Raises `BadCommandError` if it names nothing, or an artifact."""
+    found = resolve(store, ref)
+    if found.run is None:
+        raise BadCommandError(f"{ref!r} is an artifact, not a run", then="neo list")
+    return found.run
+
+
+def resolve_place(store: Store, ref: str) -> tuple[str, str]:
+    """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
+    named = store.ref(ref) if is_well_formed(ref) else None
+    if named is not None and "fingerprint" in named:
+        return named["stage"], named["fingerprint"]
+    if (unfinished := _unfinished(store, ref)) is not None:
+        return unfinished
+    found = resolve(store, ref)
+    if found.run is not None:
+        target = found.run.request.step(found.run.request.targets[0])
+        return target.stage, target.fingerprint
+    assert found.artifact is not None
+    return found.artifact.manifest.stage, found.artifact.fingerprint
+
+
+def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:
+    """Stage and shown fingerprint of the one artifact that begins so, where it is not committed, or not any more."""
+    stage_wanted, _, start = ref.rpartition("/")
+    candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
+    is_one = len(candidates) == 1 and store.size_bytes(f"{artifact_folder(*candidates[0])}/manifest.json") is None
+    return candidates[0] if is_one else None
+
+
+def is_well_formed(ref: str) -> bool:
+    return all(NAME_PATTERN.fullmatch(part) for part in ref.split("/"))
+
+
+def find_manifest(store: Store, ref: str) -> Manifest:
+    """The manifest of the one artifact whose fingerprint begins so; `stage/` may stand before it."""
+    stage_wanted, _, start = ref.rpartition("/")
+    candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
+    manifests = [manifest for stage, name in candidates if (manifest := _committed(store, stage, name, start))]
+    if len(manifests) == 1:
+        return manifests[0]
+    if manifests:
+        listed = ", ".join(f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}" for item in manifests[:MAX_CANDIDATES])
+        raise BadCommandError(f"{ref!r} is the beginning of several: {listed}; type more of it", then="neo list")
+    if candidates:
+        stage, name = candidates[0]
+        raise BadCommandError(_not_committed(store, stage, name, ref), then="neo list")
+    raise _nothing(store, ref)
+
+
+def _nothing(store: Store, ref: str) -> BadCommandError:
+    return BadCommandError(
+        f"nothing in {store.url} is called {ref!r}; a reference is a run, a name such as tiny/evaluate, "
+        "or 4 or more digits of a fingerprint",
+        then="neo list",
+    )
+
+
+def _candidates(store: Store, start: str, stage_wanted: str) -> list[tuple[str, str]]:
+    stages = [stage for stage in store.folders("artifacts/") if stage_wanted in ("", stage)]
+    shown = start[:SHOWN_DIGITS]
+    return [
+        (stage, name) for stage in stages for name in store.folders(f"artifacts/{stage}/") if name.startswith(shown)
+    ]
+
+
+def _committed(store: Store, stage: str, name: str, start: str) -> Manifest | None:
+    manifest = read_manifest(store, stage, name)
+    return manifest if manifest is not None and manifest.fingerprint.startswith(start) else None
+
+
+def _opened(store: Store, stage: str, fingerprint: str, ref: str) -> Artifact:
+    manifest = read_manifest(store, stage, fingerprint)
+    if manifest is None:
+        raise BadCommandError(_not_committed(store, stage, fingerprint, ref), then="neo list")
+    return Artifact(store, manifest)
+
+
+def _not_committed(store: Store, stage: str, fingerprint: str, ref: str) -> str:
+    progress = progress_made(store, stage, fingerprint)
+    so_far = progress.describe() if progress.started else "nothing recorded"
+    return f"{ref!r} ({artifact_folder(stage, fingerprint)}) is not committed: {so_far}"

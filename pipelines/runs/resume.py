@@ -1,0 +1,113 @@
+"""Going on with a run: which one, whether its frozen plan can still be carried out, and what a death has cost.
+
+The frozen plan decides, never the recipe as it is now. What was made before counts by the store alone; what was lost
+is told from the events that the last attempt left, and is for people only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from pipelines.tracking.delivery import bury_dead
+from pipelines.exits import ResumeRefusedError
+from pipelines.runs.feed import Feed, is_commit, is_training
+from pipelines.planning.plan import Decision, Plan
+from pipelines.planning.request import FrozenStep, Request
+from pipelines.runs.run import Run, RunState, all_runs
+from pipelines.screen.progress import clock_time
+from stages.contract.events import Event
+from stages.artifacts.fingerprint import SHOWN_DIGITS, fingerprint
+from stages.commit.heartbeat import Observer, beat_seconds, lost_after_seconds
+from stages.contract.stage import BindError
+from stages.store.store import Store
+
+
+def newest(store: Store, *, unfinished: bool = False) -> Run | None:
+    """The run that was last begun, among those that are not done if only these are asked for; None without any."""
+    runs = [run for run in all_runs(store) if not unfinished or run.state() != "done"]
+    return max(runs, key=_begun_at_seconds, default=None)
+
+
+def go_on(run: Run) -> str:
+    """The command that goes on with a run, where it was before."""
+    last = run.attempt(run.num_attempts)
+    return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
+
+
+def settled_state(run: Run, say: Callable[[str], None]) -> RunState:
+    """How a run stands, once that is known: an attempt out of contact is watched until it moves or counts as dead."""
+    observer = Observer(run.store)
+    if run.state(observer) == "unknown":
+        (found, *_) = run.under_way(observer)
+        say(
+            f"Attempt {found.record.number} on {found.record.host} is out of contact: watching its heartbeat, "
+            f"which counts as lost after {lost_after_seconds():g} s without a beat."
+        )
+    while (state := run.state(observer)) == "unknown":
+        time.sleep(beat_seconds())
+    bury_dead(run, observer)
+    return state
+
+
+def check_thaws(plan: Plan) -> None:
+    """Raises `ResumeRefusedError` where the code would no longer make what the plan was frozen for."""
+    for name in plan.to_make:
+        if fault := _why_not_thawed(plan.request, plan.request.step(name)):
+            raise ResumeRefusedError(
+                f"run {plan.request.run} cannot go on: step {name!r} was frozen for {fault}. "
+                "What is committed stays; the same recipe under the new code is another run and reuses what is equal",
+                then=plan.request.command,
+            )
+
+
+def _why_not_thawed(request: Request, step: FrozenStep) -> str:
+    """What the step was frozen for and what the code has now, or ''."""
+    try:
+        stage, recipe = request.thawed(step.name)
+    except (ImportError, BindError) as error:
+        return f"stage {step.import_path}, which the code no longer has ({error})"
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        return f"a recipe that stage {step.stage} no longer takes ({where}: {fault['msg']})"
+    if stage.number != step.number:
+        return f"stage {step.stage} number {step.number}, the code has number {stage.number}"
+    inputs = {edge: source.fingerprint for edge, source in step.inputs.items()}
+    name = fingerprint(stage.name, stage.number, recipe, inputs)
+    if name != step.fingerprint:
+        return (
+            f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}, under the code as it is now that is {name[:SHOWN_DIGITS]}"
+        )
+    return ""
+
+
+def lost_in_flight(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
+    """Step to what an attempt had done of it since its last commit, as far as its events tell."""
+    events = [event for message in Feed(run).read() if message.attempt == attempt for event in message.events]
+    lost = {}
+    for decision in plan.decisions:
+        mine = [event for event in events if event.step == decision.step]
+        if decision.action != "reuse" and mine and (said := _lost(decision, mine)):
+            lost[decision.step] = said
+    return lost
+
+
+def _lost(decision: Decision, events: list[Event]) -> str:
+    if (num_left := decision.num_parts - decision.num_recorded) > 0:
+        return f"{num_left:,} {'part' if num_left == 1 else 'parts'} not recorded; what was under way begins again"
+    trained = [event for event in events if is_training(event)]
+    reached, committed = max((event.at_step or 0 for event in trained), default=0), decision.at_step or 0
+    if reached <= committed:
+        return ""
+    steps = f"step {reached:,}" if reached == committed + 1 else f"steps {committed + 1:,} to {reached:,}"
+    commits = [event.at_seconds for event in events if is_commit(event)]
+    seconds = trained[-1].at_seconds - max(commits, default=trained[0].at_seconds)
+    return f"{steps} ({clock_time(seconds)} of training after the last commit) are trained again"
+
+
+def _begun_at_seconds(run: Run) -> float:
+    last = run.attempt(run.num_attempts)
+    return last.at_seconds if last else 0.0

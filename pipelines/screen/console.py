@@ -1,0 +1,111 @@
+"""The run on a screen: one line for each step, redrawn in place on a terminal, a plain line now and then elsewhere.
+
+Owns the console, and the rule that foreign text never reaches it with control characters or markup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.screen.plain_lines import PlainLines
+from pipelines.screen.progress import Scoreboard, StepState, clock_time
+from stages.contract.events import Event, Noticed
+
+REDRAWS_PER_SECOND = 4
+WIDE_COLUMNS, BAR_COLUMNS = 60, 16
+PLAIN_WIDTH = 160
+"""Columns where nobody looks at a terminal: wide enough that tables are not broken."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+STYLES = {
+    "waiting": "dim",
+    "running": "bold cyan",
+    "committed": "green",
+    "reused": "green dim",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "superseded": "yellow",
+}
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A console that fits where it writes; no colour where it is not wanted, wide where it is a file or a pipe."""
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def clean(text: str) -> str:
+    """Text of foreign origin without terminal escapes and other control characters."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Display:
+    """Shows a scoreboard. `take` is called with every event, from any thread, and does not wait."""
+
+    def __init__(self, console: Console, board: Scoreboard) -> None:
+        self.console = console
+        self._board = board
+        self._lines = PlainLines(board, self._print)
+
+    def take(self, event: Event) -> None:
+        self._board.take(event)
+        if isinstance(event, Noticed) or not self.console.is_terminal:
+            self._lines.take(event)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Show while the run goes on."""
+        if self.console.is_terminal:
+            with Live(
+                console=self.console, get_renderable=self._table, refresh_per_second=REDRAWS_PER_SECOND, transient=True
+            ):
+                yield
+            return
+        with self._lines.now_and_then():
+            yield
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the table."""
+        self.console.print(Text(clean(text)))
+
+    def _print(self, line: str) -> None:
+        self.console.print(Text(clean(line)), soft_wrap=True)
+
+    def _table(self) -> Table:
+        """A row for each step; name and status alone where there is no room for more."""
+        is_wide = self.console.width >= WIDE_COLUMNS
+        table = Table.grid(padding=(0, 2), expand=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        if is_wide:
+            table.add_column(width=BAR_COLUMNS)
+            table.add_column(justify="right", no_wrap=True)
+            table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        with self._board.lock:
+            for state in self._board.steps.values():
+                more = self._details(state) if is_wide else ()
+                table.add_row(state.name, Text(state.status, STYLES.get(state.status, "")), *more)
+        return table
+
+    def _details(self, state: StepState) -> tuple[ProgressBar | Text, str, Text]:
+        elapsed = clock_time(self._board.elapsed_seconds(state)) if state.status != "waiting" else ""
+        is_shown = state.status not in ("waiting", "reused") or state.waits_for
+        words = self._board.line(state) if is_shown else ""
+        return _bar(state), elapsed, Text(clean(words))
+
+
+def _bar(state: StepState) -> ProgressBar | Text:
+    share = state.share_done()
+    if share is None:
+        return Text("") if state.status != "running" else ProgressBar(total=None, width=BAR_COLUMNS, pulse=True)
+    return ProgressBar(total=1.0, completed=share, width=BAR_COLUMNS)

@@ -1,0 +1,215 @@
+"""How the steps of a run stand, kept up to date by events: what a person watching wants to know.
+
+Pure state and words for it; `display.py` puts them on a screen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.events import (
+    CheckpointCommitted,
+    Event,
+    NumbersReported,
+    PartProgress,
+    PartRecorded,
+    PhaseOpened,
+    StepEnded,
+    StepStarted,
+    StepWaiting,
+)
+
+SHOWN_NUMBERS: Mapping[str, Callable[[float], str]] = {
+    "loss": lambda loss: f"loss {loss:.4g}",
+    "heldout/loss": lambda loss: f"held out {loss:.4g}",
+    "heldout/accuracy": lambda share: f"{share:.0%} right",
+    "accuracy": lambda share: f"accuracy {share:.4g}",
+    "gradient_norm": lambda norm: f"gradient {norm:.3g}",
+    "tokens_per_second": lambda rate: f"{rate:,.0f} tokens/s",
+    "mfu": lambda share: f"MFU {share:.0%}",
+    "data_wait": lambda share: f"{share:.0%} waits for data",
+    "memory_bytes": lambda size_bytes: f"{size_bytes / 2**30:.1f} GiB",
+}
+"""Numbers worth a place on the line, in this order, and how they are said; all are on the MLflow page."""
+
+
+@dataclass
+class StepState:
+    """One step, as far as events have told."""
+
+    name: str
+    num_steps: int | None = None
+    """Optimizer steps in all, for training."""
+    status: str = "waiting"
+    started_seconds: float | None = None
+    seconds: float = 0.0
+    phase: str = ""
+    num_parts: int = 0
+    num_recorded: int = 0
+    items: ItemBalance = field(default_factory=ItemBalance)
+    under_way: dict[str, int] = field(default_factory=dict)
+    """Part to the items it has brought through so far."""
+    at_step: int | None = None
+    first_step: int = 0
+    committed_step: int | None = None
+    committed_at_seconds: float | None = None
+    """When something of it was last committed."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    waits_for: str = ""
+    """Who makes the same artifact now, while the step waits for it."""
+    _items_before: int = 0
+    _recorded_before: int = 0
+    _phase_began_seconds: float = 0.0
+
+    @property
+    def num_items(self) -> int:
+        """Items through: those of recorded parts and those of parts under way."""
+        return self.items.total + sum(self.under_way.values())
+
+    def share_done(self) -> float | None:
+        """From 0 to 1, where it can be told."""
+        if self.status in ("committed", "reused"):
+            return 1.0
+        if self.at_step is not None and self.num_steps:
+            return min(1.0, self.at_step / self.num_steps)
+        return self.num_recorded / self.num_parts if self.num_parts else None
+
+    def rate(self, now_seconds: float) -> tuple[float, str] | None:
+        """How fast it goes, and in what: steps or items a second since the phase began."""
+        elapsed_seconds = now_seconds - self._phase_began_seconds
+        if self.status != "running" or elapsed_seconds <= 0:
+            return None
+        if self.at_step is not None:
+            return (self.at_step - self.first_step) / elapsed_seconds, "steps"
+        num_done = self.num_items - self._items_before
+        return (num_done / elapsed_seconds, "items") if num_done > 0 else None
+
+    def seconds_left(self, now_seconds: float) -> float | None:
+        """Until its phase, or its training, is through at the rate so far; None where that cannot be told."""
+        elapsed_seconds = now_seconds - self._phase_began_seconds
+        if self.at_step is not None:
+            num_done, num_left = self.at_step - self.first_step, (self.num_steps or 0) - self.at_step
+        else:
+            num_done, num_left = self.num_recorded - self._recorded_before, self.num_parts - self.num_recorded
+        is_known = self.status == "running" and num_done > 0 and num_left >= 0
+        return num_left * elapsed_seconds / num_done if is_known else None
+
+    def open_phase(self, event: PhaseOpened, now_seconds: float) -> None:
+        self.phase, self.num_parts, self.num_recorded = event.phase, event.num_parts, event.num_recorded
+        self.items, self.under_way = event.items, {}
+        self._items_before, self._recorded_before = event.items.total, event.num_recorded
+        self._phase_began_seconds = now_seconds
+
+    def take_numbers(self, event: NumbersReported, now_seconds: float) -> None:
+        self.numbers |= event.numbers
+        if event.at_step is not None:
+            if self.at_step is None:
+                self.first_step, self._phase_began_seconds = event.at_step, now_seconds
+            self.at_step = event.at_step
+
+    def pause(self) -> None:
+        """Nobody is at it any more: it goes on, if ever, from what is committed."""
+        self.status = "interrupted" if self.status == "running" else self.status
+        self.at_step, self.under_way, self.waits_for = None, {}, ""
+
+
+class Scoreboard:
+    """All steps of a run, in the order of its plan."""
+
+    def __init__(self, steps: Mapping[str, int | None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`steps` has the names and, for training, the optimizer steps in all."""
+        self._clock = clock
+        self.lock = threading.RLock()
+        """Held by who takes an event, and by who reads a step in another thread."""
+        self.steps = {name: StepState(name, num_steps) for name, num_steps in steps.items()}
+
+    def take(self, event: Event) -> None:
+        """Bring one step up to date."""
+        with self.lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        state, now_seconds = self.steps[event.step], self._clock()
+        match event:
+            case StepWaiting():
+                state.waits_for = f"{event.holder} on {event.host}"
+            case StepStarted():
+                state.status, state.started_seconds, state.waits_for = "running", now_seconds, ""
+            case PhaseOpened():
+                state.open_phase(event, now_seconds)
+            case PartProgress():
+                state.under_way[event.part] = event.num_done
+            case PartRecorded():
+                state.under_way.pop(event.part, None)
+                state.num_recorded += 1
+                state.items = state.items + event.items
+                state.committed_at_seconds = now_seconds
+            case NumbersReported():
+                state.take_numbers(event, now_seconds)
+            case CheckpointCommitted():
+                state.committed_step, state.committed_at_seconds = event.at_step, now_seconds
+            case StepEnded():
+                state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
+                state.seconds = event.seconds
+                state.items = event.items if event.items.total else state.items
+
+    def elapsed_seconds(self, state: StepState) -> float:
+        """Seconds a step has run, or ran."""
+        running = state.status == "running" and state.started_seconds is not None
+        return self._clock() - (state.started_seconds or 0.0) if running else state.seconds
+
+    def seconds_left(self, state: StepState) -> float | None:
+        """Until a step's phase or training is through; None where that cannot be told."""
+        return state.seconds_left(self._clock())
+
+    def commit_age_seconds(self, state: StepState) -> float | None:
+        """Since something of a step was last committed; None where that is not known."""
+        return None if state.committed_at_seconds is None else self._clock() - state.committed_at_seconds
+
+    def line(self, state: StepState) -> str:
+        """What happens in one step, in words: phase, parts, rate, balance."""
+        said = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
+        return ", ".join(said) or state.reason.partition("\n")[0]
+
+    def rate(self, state: StepState) -> str:
+        """How fast a step goes, in words, or ''."""
+        rate = state.rate(self._clock())
+        return f"{rate[0]:,.3g} {rate[1]}/s" if rate else ""
+
+
+def progress(state: StepState) -> str:
+    """How far a step is, in parts or in optimizer steps, or whom it waits for."""
+    if state.waits_for:
+        return f"waits for {state.waits_for}"
+    if state.status in ("committed", "reused"):
+        return ""
+    at_step = state.committed_step if state.at_step is None else state.at_step
+    if at_step is not None:
+        total = f" of {state.num_steps:,}" if state.num_steps else ""
+        return f"step {at_step:,}{total}"
+    return f"{state.phase} {state.num_recorded:,}/{state.num_parts:,} parts".lstrip() if state.num_parts else ""
+
+
+def balance(state: StepState) -> str:
+    """How its items ended so far."""
+    if not state.items.total:
+        return ""
+    said = f"{state.items.kept:,} kept"
+    said += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
+    return said + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
+
+
+def _numbers(state: StepState) -> str:
+    return ", ".join(say(state.numbers[name]) for name, say in SHOWN_NUMBERS.items() if name in state.numbers)
+
+
+def clock_time(seconds: float) -> str:
+    """`4:07` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,216 @@
+"""The thread that carries messages from outboxes to the tracker, and gives up nothing when the tracker is away.
+
+Runs beside the steps and costs them nothing: it reads the store, talks to the tracker, and marks what was taken.
+What it could not deliver waits in the store for the next command.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from cluster.listening import PORTS, look_for
+from pipelines.runs.outbox import Message, Outbox
+from pipelines.runs.run import AttemptOutcome, Run, all_runs
+from pipelines.tracking.server import ENVIRONMENT, Tracker, is_refusal
+from stages.artifacts.artifact import read_head
+from stages.contract.events import StepEnded
+from stages.store.fault_points import fault_point
+from stages.commit.heartbeat import Observer
+from stages.store.store import Store
+
+SECONDS_BETWEEN_ROUNDS = 2.0
+MAX_SECONDS_BETWEEN_TRIES = 60.0
+PATIENCE_SECONDS = 60.0
+"""How long the end of a command waits for a tracker that answers."""
+MAX_PROBLEM_CHARACTERS = 120
+KNOCK_SECONDS = 2.0
+PAUSES_BEFORE_REFUSAL_SECONDS = (0.5, 2.0)
+RUNS_AT_A_TIME = 16
+"""Runs looked at together: each costs a few round trips to the store, and a store keeps runs for years."""
+
+
+class Courier:
+    """Delivers the pending messages of some runs, in order, until it is closed."""
+
+    def __init__(self, uri: str, runs: Iterable[Run]) -> None:
+        os.environ.update(ENVIRONMENT)
+        self._uri = uri
+        self._outboxes = [(run, Outbox(run.store, run.name)) for run in runs]
+        self._tracker: Tracker | None = None
+        self._problem = self._refusal = ""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why the tracker took no message lately or refused one for good, or ''."""
+        return self._problem or self._refusal
+
+    def close(self) -> int:
+        """Deliver what is left, as long as the tracker answers; returns how many messages wait for the next command."""
+        self._closing.set()
+        self._thread.join(PATIENCE_SECONDS)
+        return sum(outbox.num_pending() for _, outbox in self._outboxes)
+
+    def _work(self) -> None:
+        wait_seconds = SECONDS_BETWEEN_ROUNDS
+        while True:
+            closing = self._closing.is_set()
+            try:
+                self._deliver_all()
+                self._problem, wait_seconds = "", SECONDS_BETWEEN_ROUNDS
+            except Exception as error:
+                self._problem = _in_short(error)
+                wait_seconds = min(2 * wait_seconds, MAX_SECONDS_BETWEEN_TRIES)
+            if closing:
+                return
+            self._closing.wait(wait_seconds)
+
+    def _deliver_all(self) -> None:
+        for run, outbox in self._outboxes:
+            for key in outbox.pending():
+                if self._tracker is None:
+                    knock(self._uri)
+                    self._tracker = Tracker(self._uri)
+                self._refusal = _tell(self._tracker, run, outbox, key) or self._refusal
+
+
+class UntoldError(RuntimeError):
+    """The tracker did not take a message; the message says why, in one line."""
+
+
+def mirror(uri: str, runs: Iterable[Run]) -> int:
+    """Tell a tracker everything about these runs once more, in the order in which it happened over all of them.
+
+    An empty tracker has the same pages afterwards as the one that heard it at the time; one that has them keeps them
+    as they are. Returns the number of messages. Raises `UntoldError` where the tracker takes one not.
+    """
+    os.environ.update(ENVIRONMENT)
+    num_told = 0
+    try:
+        knock(uri)
+        tracker = Tracker(uri)
+        for _, run, outbox, key in heapq.merge(*map(_history, runs), key=lambda told: told[0]):
+            _tell(tracker, run, outbox, key)
+            num_told += 1
+    except Exception as error:
+        raise UntoldError(f"after {num_told} messages: {_in_short(error)}") from error
+    return num_told
+
+
+def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
+    """The messages of one run, each with the time at which it was kept."""
+    outbox = Outbox(run.store, run.name)
+    return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
+
+
+def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
+    """Deliver one message, then mark it: killed in between, it is delivered again, which changes nothing.
+
+    One that the tracker will never take must not keep those after it waiting: it is marked with the reason, which is
+    returned; '' where it was taken.
+    """
+    message = outbox.read(key)
+    with fault_point("tracker.op_sent", key):
+        refusal = _deliver(tracker, run, message)
+    refusal = f"it refused {key} for good: {refusal}" if refusal else ""
+    outbox.mark_sent(key, refusal)
+    return refusal
+
+
+def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
+    """Deliver one message; returns why the tracker refuses it for good, or ''.
+
+    Another command may have changed the pages since they were looked for: a refusal counts once it has been repeated
+    with all forgotten that was known of them.
+    """
+    refusal = ""
+    for pause_seconds in (0.0, *PAUSES_BEFORE_REFUSAL_SECONDS):
+        time.sleep(pause_seconds)
+        try:
+            tracker.deliver(run, message)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            refusal = _in_short(error)
+            tracker.forget_pages()
+        else:
+            return ""
+    return refusal
+
+
+def _in_short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS].rstrip(".")
+
+
+def knock(uri: str) -> None:
+    """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
+    if urlsplit(uri).scheme in PORTS:
+        look_for(uri, KNOCK_SECONDS)
+
+
+def reconcile(store: Store) -> list[Run]:
+    """Say how each attempt ended that is known to be dead; returns the runs whose messages wait for the tracker."""
+
+    def waits(run: Run) -> bool:
+        return bury_dead(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
+
+    runs = all_runs(store)
+    with ThreadPoolExecutor(RUNS_AT_A_TIME) as pool:
+        return [run for run, is_waiting in zip(runs, pool.map(waits, runs), strict=True) if is_waiting]
+
+
+def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:
+    """Say of each dead attempt of a run how it ended. True if none is left that may be at work, beside `but`."""
+    observations = [found for found in run.under_way(observer) if found.record.number != but]
+    dead = [observation for observation in observations if observation.life == "dead"]
+    for observation in dead:
+        _bury(run, observation.record.number, observation.why_dead)
+    return len(dead) == len(observations)
+
+
+def end_attempt(run: Run, number: int, outcome: AttemptOutcome, reason: str) -> None:
+    """Say how an attempt ended, for the tracker first: killed in between, the attempt is open and is ended again."""
+    message = Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason)
+    Outbox(run.store, run.name).append(message)
+    run.end_attempt(number, outcome, reason)
+
+
+def supersede(run: Run, why: str) -> list[int]:
+    """End what is under way of a run, alive or not, in favour of an attempt to come; returns the numbers.
+
+    Whatever still works finds its attempt ended, or its claim taken over, and commits nothing more.
+    """
+    numbers = [found.record.number for found in run.under_way()]
+    for number in numbers:
+        end_attempt(run, number, "superseded", why)
+    return numbers
+
+
+def settle(store: Store, uri: str) -> None:
+    """Reconcile, and tell the tracker what it was not told. Costs next to nothing where all is told."""
+    waiting = reconcile(store)
+    if waiting:
+        Courier(uri, waiting).close()
+
+
+def _bury(run: Run, number: int, why: str) -> None:
+    """A dead attempt was killed, or it had made everything and died before it could say so."""
+    manifests = {step.name: read_head(run.store, step.stage, step.fingerprint) for step in run.request.steps}
+    attempt = f"{run.name}-{number}"
+    untold = [
+        StepEnded(step=name, outcome="committed", items=manifest.items)
+        for name, manifest in manifests.items()
+        if manifest is not None and manifest.provenance.get("attempt") == attempt
+    ]
+    if untold:
+        Outbox(run.store, run.name).append(Message(kind="events", attempt=number, events=tuple(untold)))
+    outcome: AttemptOutcome = "done" if all(manifests.values()) else "killed"
+    end_attempt(run, number, outcome, why)

@@ -1,0 +1,38 @@
+"""The graph that manifests describe: everything an artifact was made from, back to what was read from outside.
+
+Owns the walk over recorded inputs and the check that each parent still holds what its child read.
+"""
+
+from __future__ import annotations
+
+from stages.artifacts.artifact import Artifact, Manifest, read_manifest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store, StoreError
+
+
+def ancestry(artifact: Artifact) -> list[Manifest]:
+    """The manifests of all that `artifact` was made from and its own, inputs before what reads them, each once.
+
+    Raises `StoreError` where a parent is missing or holds other content than its child read.
+    """
+    found: dict[str, Manifest] = {}
+    _visit(artifact.store, artifact.manifest, found)
+    return list(found.values())
+
+
+def _visit(store: Store, child: Manifest, found: dict[str, Manifest]) -> None:
+    for name, wanted in child.inputs.items():
+        parent = found.get(wanted.fingerprint) or read_manifest(store, wanted.stage, wanted.fingerprint)
+        reader = f"{child.stage}/{child.fingerprint[:SHOWN_DIGITS]} read as {name!r}"
+        if parent is None:
+            raise StoreError(
+                f"{wanted.stage}/{wanted.fingerprint[:SHOWN_DIGITS]}, which {reader}, is not in {store.url}"
+            )
+        if parent.content != wanted.content:
+            raise StoreError(
+                f"{parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]} holds {parent.content[:SHOWN_DIGITS]}, "
+                f"but {reader} {wanted.content[:SHOWN_DIGITS]}: it was made again; run the pipeline again"
+            )
+        if parent.fingerprint not in found:
+            _visit(store, parent, found)
+    found[child.fingerprint] = child

@@ -1,0 +1,248 @@
+"""Carrying out one step: from a plain order to a committed manifest.
+
+Owns what travels to the process that makes a step, and the fold of records into the manifest, the last write. The
+backend decides only how the stage's four verbs are fulfilled.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol, TypeAlias
+
+from pydantic import ValidationError
+
+from stages.artifacts.artifact import (
+    Artifact,
+    InputRecord,
+    Manifest,
+    PartRecord,
+    artifact_folder,
+    content_digest,
+    describe_inputs,
+    manifest_bytes,
+    open_artifact,
+    read_head,
+    read_manifest,
+    total,
+)
+from stages.commit.claims import Claimant
+from stages.contract.context import Recipe, StageContext, StageError
+from stages.commit.repair import check_same_again, is_repaired, set_aside_key
+from stages.contract.events import Post, StepEnded, StepStarted
+from stages.store.fault_points import fault_point
+from stages.commit.parts import Making
+from stages.contract.stage import USER_FILE_PREFIX, Stage
+from stages.store.store import Store
+from stages.store.errors import TornRecordError
+
+PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
+"""Packages whose version can touch bytes; recorded in every manifest."""
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """What to make, frozen at submission: plain values and the stage itself."""
+
+    step: str
+    stage: Stage[Any]
+    recipe: Recipe
+    fingerprint: str
+    inputs: Mapping[str, tuple[str, str]]
+    """Input name to (stage name, fingerprint) of the artifact it reads."""
+    store: Store
+    run: str
+    attempt: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    allows_rollback: bool = False
+    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
+    ended_attempts: frozenset[str] = frozenset()
+    """Attempts of this run that are said to have ended: whatever they still hold is not waited for."""
+
+    @property
+    def user_modules(self) -> set[str]:
+        """Names of the modules of a user's own file that this order leans on: other machines do not have them."""
+        names = {self.stage.function.__module__, type(self.recipe).__module__, self.stage.makes.__module__}
+        return {name for name in names if name.startswith(USER_FILE_PREFIX)}
+
+    @property
+    def folder(self) -> str:
+        """The artifact's key prefix."""
+        return artifact_folder(self.stage.name, self.fingerprint)
+
+    @property
+    def making(self) -> Making:
+        return Making(
+            store=self.store,
+            folder=self.folder,
+            step=self.step,
+            attempt=self.attempt,
+            allows_rollback=self.allows_rollback,
+        )
+
+    @property
+    def claimant(self) -> Claimant:
+        return Claimant(self.store, self.folder, self.step, self.run, self.attempt, self.ended_attempts)
+
+
+OpenContext: TypeAlias = Callable[[Making, Post], AbstractContextManager["RecordingContext"]]
+"""A backend's context for one step, opened in the process that carries it out."""
+
+
+class RecordingContext(StageContext, Protocol):
+    """A context that knows which records the stage has gathered, so that they can be folded."""
+
+    records: list[PartRecord]
+
+
+def carry_out(
+    order: StepOrder, open_context: OpenContext, post: Post, stop_asked: Callable[[], bool] = lambda: False
+) -> Manifest:
+    """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one.
+
+    Waits while another attempt makes it, until `stop_asked`. What was made, or begun, of other content than the inputs
+    hold now is moved aside and made again.
+    """
+    with order.claimant.claim(post, stop_asked, is_made=lambda: _is_made(order)) as claim:
+        artifacts = _open_inputs(order)
+        inputs = describe_inputs(artifacts)
+        committed = _committed(order, inputs)
+        if committed is not None:
+            post(StepEnded(step=order.step, outcome="reused", items=committed.items))
+            return committed
+        if claim is None:
+            raise StageError(f"step {order.step!r}: {order.folder} was moved aside just now; run the command again")
+        post(StepStarted(step=order.step))
+        started = time.monotonic()
+        making = replace(order.making, claim=claim, is_repaired=is_repaired(order.store, order.folder))
+        _settle_inputs(order, inputs, making)
+        with open_context(making, post) as context:
+            order.stage(order.recipe, *order.stage.arrange(artifacts), ctx=context)
+            records = tuple(context.records)
+        manifest = _commit(order, fold(order, inputs, records), making)
+        post(StepEnded(step=order.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
+        return manifest
+
+
+def _is_made(order: StepOrder) -> bool:
+    """Whether the artifact is committed over its inputs as they are now. Costs little where it is not."""
+    try:
+        head = read_head(order.store, order.stage.name, order.fingerprint)
+    except (TornRecordError, ValidationError):
+        return False
+    return head is not None and head.inputs == describe_inputs(_open_inputs(order))
+
+
+def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest | None:
+    """The manifest over these inputs, or None.
+
+    One that does not parse is moved aside; the records it was folded from are still there.
+    """
+    try:
+        manifest = read_manifest(order.store, order.stage.name, order.fingerprint)
+    except (TornRecordError, ValidationError):
+        key = f"{order.folder}/manifest.json"
+        with fault_point("record.set_aside", key):
+            order.store.set_aside(key)
+        return None
+    return manifest if manifest is not None and manifest.inputs == inputs else None
+
+
+def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord], making: Making) -> None:
+    """Note what everything recorded from now on is made of; move aside what was made of something else.
+
+    Records lie under the fingerprint, which stays the same when a lost input is made again and comes out different.
+    """
+    noted = {name: item.model_dump() for name, item in inputs.items()}
+    key = f"{order.folder}/inputs.json"
+    if _note_inputs(order, key, noted):
+        return
+    # The note goes last: killed before that, the next attempt finds it and goes on moving.
+    manifest = f"{order.folder}/manifest.json"
+    outdated = [*order.store.keys(f"{order.folder}/records/"), *order.store.keys(f"{order.folder}/phases/")]
+    for outdated_key in [*outdated, manifest, set_aside_key(manifest), key]:
+        is_heeded = outdated_key.endswith((".json", set_aside_key("")))
+        if is_heeded and order.store.size_bytes(outdated_key) is not None:
+            making.check_claim()
+            with fault_point("record.set_aside", outdated_key):
+                order.store.set_aside(outdated_key, "outdated")
+    if not _note_inputs(order, key, noted):
+        raise StageError(
+            f"step {order.step!r}: another attempt makes {order.folder} of other inputs now; run it again later"
+        )
+
+
+def _note_inputs(order: StepOrder, key: str, noted: Mapping[str, Any]) -> bool:
+    """Whether the note says this now, written by this call or before."""
+    with fault_point("inputs.noted", key):
+        ours = order.store.create_json(key, noted)
+    try:
+        return ours or order.store.read_json(key) == noted
+    except TornRecordError:  # nobody knows any more what it was made of
+        return False
+
+
+def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
+    """The manifest over the records of all phases, with the item balance and the digest of the content."""
+    if not records:
+        raise StageError(f"step {order.step!r}: {order.stage.name} recorded no part, so it made nothing")
+    last_phase = records[-1].phase
+    return Manifest(
+        kind=order.stage.makes.kind,
+        stage=order.stage.name,
+        number=order.stage.number,
+        fingerprint=order.fingerprint,
+        recipe=order.recipe.model_dump(mode="json"),
+        inputs=dict(inputs),
+        parts=records,
+        items=total(record.items for record in records if record.phase == last_phase),
+        content=content_digest(records),
+        versions=versions(),
+        provenance={"run": order.run, "attempt": order.attempt, **order.provenance},
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that can touch bytes, as far as they are installed."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _open_inputs(order: StepOrder) -> dict[str, Artifact]:
+    kinds = {slot.name: slot.kinds for slot in order.stage.slots}
+    opened: dict[str, Artifact] = {}
+    for name, (stage_name, fingerprint) in order.inputs.items():
+        allowed = {kind.kind: kind for kind in _with_subclasses(kinds[name.split(".", 1)[0]])}
+        plain = open_artifact(order.store, stage_name, fingerprint, Artifact)
+        if plain.manifest.kind not in allowed:
+            raise StageError(f"step {order.step!r}: input {name!r} is {plain!r}, expected {sorted(allowed)}")
+        opened[name] = allowed[plain.manifest.kind](order.store, plain.manifest)
+    return opened
+
+
+def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
+    return [kind for base in kinds for kind in (base, *_with_subclasses(tuple(base.__subclasses__())))]
+
+
+def _commit(order: StepOrder, manifest: Manifest, making: Making) -> Manifest:
+    making.check_claim()
+    key = f"{order.folder}/manifest.json"
+    if making.is_repaired:
+        check_same_again(order.store, key, manifest)
+    with fault_point("artifact.manifest_created", key):
+        ours = order.store.create(key, manifest_bytes(manifest))
+    if ours:
+        return manifest
+    winner = read_manifest(order.store, order.stage.name, order.fingerprint)
+    if winner is None:
+        raise StageError(f"step {order.step!r}: {key} vanished while it was committed; run the command again")
+    return winner

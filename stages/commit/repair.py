@@ -1,0 +1,103 @@
+"""What was committed and is damaged now: how it is found to be, and that what is made in its place is the same.
+
+Bytes on a disk rot, and people delete files. A damaged part's record is moved aside (`<record>.damaged-0`), and its
+artifact's manifest as well; then the next run makes that part again, from the same recipe and inputs. What was made of
+the artifact read the old bytes, so the part counts only if it comes out the same, and so does the whole. Where somebody
+reads on, nothing is moved aside: the same bytes are put back in place of the damaged.
+`repairs/<n>.json`, created before either, says what was damaged, and how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from stages.artifacts.artifact import FileEntry, Manifest, PartRecord
+from stages.contract.context import StageError
+from stages.store.fault_points import fault_point
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.store import Store, first_missing
+
+DAMAGED: Final = "damaged"
+CHUNK_BYTES: Final = 8 * 1024 * 1024
+
+
+def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
+    """Key and complaint for every file of a part that is not as it was recorded. Reads every byte."""
+    for entry in part.files:
+        size_bytes = store.size_bytes(entry.key)
+        if size_bytes is None:
+            yield entry.key, "is missing"
+        elif size_bytes != entry.size_bytes:
+            yield entry.key, f"has {size_bytes:,} bytes, {entry.size_bytes:,} were committed"
+        elif (found := _sha256(store, entry)) != entry.sha256:
+            shown, committed = found[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
+            yield entry.key, f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
+
+
+def note_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
+    """Say what is about to be moved aside or put back: damaged key to what is wrong with it."""
+    number = first_missing(lambda number: store.size_bytes(_repair_key(folder, number)) is not None)
+    with fault_point("repair.noted", folder):
+        while not store.create_json(_repair_key(folder, number), dict(why)):
+            number += 1
+
+
+def put_back(store: Store, path: Path, key: str) -> None:
+    """Put the committed bytes of a file, made again, in the place of the damaged ones, of which a copy is kept.
+
+    Whoever reads meanwhile finds the one or the other, and what several put is the same.
+    """
+    with fault_point("record.set_aside", key):
+        store.copy_aside(key, DAMAGED)
+    with fault_point("part.uploaded", key):
+        store.upload(path, key)
+
+
+def is_repaired(store: Store, folder: str) -> bool:
+    """Whether anything of an artifact was ever moved aside as damaged."""
+    return store.size_bytes(_repair_key(folder, 0)) is not None
+
+
+def _repair_key(folder: str, number: int) -> str:
+    return f"{folder}/repairs/{number}.json"
+
+
+def set_aside_key(key: str) -> str:
+    """Where the first damaged version of a record or manifest is kept; later ones had to be the same."""
+    return f"{key}.{DAMAGED}-0"
+
+
+def check_same_again(store: Store, key: str, made: PartRecord | Manifest) -> None:
+    """Raises `StageError` where a record or manifest was moved aside and this, made in its place, holds other bytes."""
+    raw = store.read_json(set_aside_key(key))
+    before = None if raw is None else type(made).model_validate(raw)
+    if before is not None and before.content != made.content:
+        raise StageError(
+            f"{key} was moved aside because its files are damaged, and made again it comes out different"
+            f"{_difference(before, made)}. What was made of it read the old bytes, so it is not replaced. Put the "
+            f"files back from a copy and rename {set_aside_key(key)} to {key}; or delete {set_aside_key(key)} to take "
+            "what is made now: then all that was made of it is made again"
+        )
+
+
+def _difference(before: PartRecord | Manifest, made: PartRecord | Manifest) -> str:
+    """The first file that differs, in words, or ''."""
+    if not isinstance(before, PartRecord) or not isinstance(made, PartRecord):
+        return ""
+    held = {entry.name: entry for entry in before.files}
+    for entry in made.files:
+        old = held.get(entry.name)
+        if old is not None and old.sha256 != entry.sha256:
+            shown = f"{old.sha256[:SHOWN_DIGITS]} then, {entry.sha256[:SHOWN_DIGITS]} now"
+            return f" ({entry.name}: {old.size_bytes:,} and {entry.size_bytes:,} bytes, sha256 {shown})"
+    return ""
+
+
+def _sha256(store: Store, entry: FileEntry) -> str:
+    hasher = hashlib.sha256()
+    for start in range(0, entry.size_bytes, CHUNK_BYTES):
+        hasher.update(store.read_range(entry.key, start, min(CHUNK_BYTES, entry.size_bytes - start)))
+    return hasher.hexdigest()

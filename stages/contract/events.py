@@ -1,0 +1,125 @@
+"""What happens while a run is carried out, as small values: for people to watch and for the tracker to keep.
+
+Events decide nothing. Losing one loses a line on a screen; what is true is in the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from stages.artifacts.artifact import ItemBalance
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    """Name of the step in its pipeline."""
+    at_seconds: float = Field(default_factory=time.time)
+    """Unix time, for showing only."""
+
+
+class StepWaiting(_Event):
+    """Another attempt makes the same artifact now; the step waits for it."""
+
+    event: Literal["waiting"] = "waiting"
+    holder: str
+    """Such as `attempt 2 of run tiny-8a1b2c3d`."""
+    host: str
+
+
+class StepStarted(_Event):
+    event: Literal["started"] = "started"
+
+
+class PhaseOpened(_Event):
+    """A phase's parts are listed; `num_recorded` of them were done before."""
+
+    event: Literal["phase"] = "phase"
+    phase: str
+    num_parts: int
+    num_recorded: int
+    items: ItemBalance = ItemBalance()
+    """Balance of the parts recorded before."""
+
+
+class PartProgress(_Event):
+    """A part under way has brought `num_done` items through."""
+
+    event: Literal["progress"] = "progress"
+    phase: str
+    part: str
+    num_done: int
+
+
+class PartRecorded(_Event):
+    """A part is true."""
+
+    event: Literal["part"] = "part"
+    phase: str
+    part: str
+    items: ItemBalance
+
+
+class NumbersReported(_Event):
+    """Numbers of a training step or of a whole stage (`at_step` None)."""
+
+    event: Literal["numbers"] = "numbers"
+    numbers: dict[str, float]
+    at_step: int | None = None
+
+
+class PictureKept(_Event):
+    """A picture for people lies in the store, such as answers after some steps of training."""
+
+    event: Literal["picture"] = "picture"
+    name: str
+    """`answers`: the same for all of a kind."""
+    key: str
+    at_step: int
+
+
+class CheckpointCommitted(_Event):
+    event: Literal["checkpoint"] = "checkpoint"
+    at_step: int
+
+
+class Noticed(_Event):
+    """Something went wrong and was dealt with; the step goes on."""
+
+    event: Literal["noticed"] = "noticed"
+    said: str
+
+
+class StepEnded(_Event):
+    """The step's artifact is committed, or the reason why not."""
+
+    event: Literal["ended"] = "ended"
+    outcome: Literal["committed", "reused", "failed", "interrupted", "superseded"]
+    items: ItemBalance = ItemBalance()
+    seconds: float = 0.0
+    reason: str = ""
+
+
+Event: TypeAlias = Annotated[
+    StepWaiting
+    | StepStarted
+    | PhaseOpened
+    | PartProgress
+    | PartRecorded
+    | NumbersReported
+    | PictureKept
+    | CheckpointCommitted
+    | Noticed
+    | StepEnded,
+    Field(discriminator="event"),
+]
+Post: TypeAlias = Callable[[Event], None]
+"""Takes an event; never blocks and never raises."""
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Reads an event back from JSON."""

@@ -1,0 +1,209 @@
+"""Stages as things that can be bound into a graph: the decorator, the stage, and the step.
+
+`@stage` turns a function into a `Stage`; `stage.bind(name, recipe, *inputs)` makes a `Step`, one inert node of the
+graph. `bind` checks arity and kinds at once, so that a wrong pipeline fails where it is written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from stages.artifacts.artifact import Artifact
+from stages.contract.context import Recipe, StageContext
+from stages.artifacts.fingerprint import fingerprint
+
+MadeT_co = TypeVar("MadeT_co", bound=Artifact, covariant=True)
+Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]] | None"
+
+
+USER_FILE_PREFIX = "neo_user_file_"
+"""Modules loaded from a user's own pipeline file have names that begin so."""
+
+
+class BindError(TypeError):
+    """A step does not fit its stage; the message names the step, the input and what was expected."""
+
+
+@dataclass(frozen=True)
+class InputSlot:
+    """One artifact parameter of a stage function."""
+
+    name: str
+    kinds: tuple[type[Artifact], ...]
+    shape: typing.Literal["one", "mapping", "sequence"]
+    is_optional: bool = False
+    """Annotated `| None`: it may be bound to None, or left out at the end, and then is no edge."""
+
+    def expected(self) -> str:
+        kinds = " or ".join(kind.kind for kind in self.kinds)
+        return {"one": kinds, "mapping": f"a dictionary of {kinds}", "sequence": f"a list of {kinds}"}[self.shape]
+
+
+@dataclass(frozen=True)
+class Stage(Generic[MadeT_co]):
+    """A named, numbered function: recipe and artifacts in, one artifact out. May be killed and run again."""
+
+    function: Callable[..., None]
+    number: int
+    recipe_type: type[Recipe]
+    makes: type[MadeT_co]
+    slots: tuple[InputSlot, ...]
+    accepts: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def import_path(self) -> str:
+        """`module:function`, by which another process finds this stage."""
+        return f"{self.function.__module__}:{self.name}"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Travel by name. A stage of a user's file has none on another machine, so it travels whole."""
+        if self.function.__module__.startswith(USER_FILE_PREFIX):
+            fields = (self.function, self.number, self.recipe_type, self.makes, self.slots, self.accepts)
+            return Stage, fields
+        return load_stage, (self.import_path,)
+
+    def __call__(self, recipe: Recipe, *artifacts: Any, ctx: StageContext) -> None:
+        self.function(recipe, *artifacts, ctx=ctx)
+
+    def bind(self, name: str, recipe: Recipe, *inputs: Bound) -> Step[MadeT_co]:
+        """A node of the graph: this stage under a name of its own, with a recipe and the steps it reads."""
+        if not isinstance(recipe, self.recipe_type):
+            raise BindError(f"step {name!r}: {self.name} takes a {self.recipe_type.__name__}, got {recipe!r}")
+        left_out = self.slots[len(inputs) :]
+        if len(inputs) > len(self.slots) or not all(slot.is_optional for slot in left_out):
+            wanted = ", ".join(f"{slot.name}: {slot.expected()}" for slot in self.slots) or "no inputs"
+            raise BindError(f"step {name!r}: {self.name} reads {wanted}; got {len(inputs)} inputs")
+        bindings = zip(self.slots, [*inputs, *(None for _ in left_out)], strict=True)
+        edges = dict(edge for slot, bound in bindings for edge in _edges(name, slot, bound))
+        return Step(name=name, stage=self, recipe=recipe, edges=edges)
+
+    def arrange(self, artifacts: Mapping[str, Artifact]) -> list[Any]:
+        """The positional arguments of the stage function, from artifacts named as the edges are; None for no edge."""
+        return [_arranged(slot, artifacts) for slot in self.slots]
+
+
+@dataclass(frozen=True)
+class Step(Generic[MadeT_co]):
+    """A stage bound to a name, a recipe and the steps it reads. Inert; its name is not hashed."""
+
+    name: str
+    stage: Stage[MadeT_co]
+    recipe: Recipe
+    edges: Mapping[str, Step[Any]] = field(default_factory=dict)
+    """Input name (`raw`, `sources.pairs`, `rows.0`) to the step that makes it."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The name of what this step makes, 64 hex digits."""
+        return self.fingerprint_under(self.stage.number)
+
+    def fingerprint_under(self, number: int) -> str:
+        """What the stage called the same output when its number was `number`."""
+        inputs = {name: step.fingerprint for name, step in self.edges.items()}
+        return fingerprint(self.stage.name, number, self.recipe, inputs)
+
+    def walk(self) -> list[Step[Any]]:
+        """This step and all it depends on, inputs before what reads them, each once."""
+        ordered: dict[str, Step[Any]] = {}
+        for dependency in self.edges.values():
+            ordered |= {step.name: step for step in dependency.walk() if step.name not in ordered}
+        return [*ordered.values(), self]
+
+
+def load_stage(import_path: str) -> Stage[Any]:
+    """The stage at `module:function`. Raises `BindError` if there is none."""
+    module, _, name = import_path.partition(":")
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, Stage):
+        raise BindError(f"{import_path} is not a stage; expected module:function of a function declared with @stage")
+    return found
+
+
+def stage(
+    *, number: int, recipe: type[Recipe], makes: type[MadeT_co], accepts: tuple[int, ...] = ()
+) -> Callable[[Callable[..., None]], Stage[MadeT_co]]:
+    """Declare a stage. Its function is `(recipe, *artifacts, *, ctx) -> None`, artifact kinds given by annotations.
+
+    `number` is raised whenever the output would change; `accepts` lists older numbers whose artifacts stay good.
+    """
+
+    def declare(function: Callable[..., None]) -> Stage[MadeT_co]:
+        return Stage(
+            function=function,
+            number=number,
+            recipe_type=recipe,
+            makes=makes,
+            slots=_slots(function),
+            accepts=accepts,
+        )
+
+    return declare
+
+
+def _slots(function: Callable[..., None]) -> tuple[InputSlot, ...]:
+    hints = typing.get_type_hints(function)
+    parameters = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    return tuple(_slot(name, hints[name]) for name in parameters[1:])
+
+
+def _slot(name: str, hint: Any) -> InputSlot:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if types.NoneType in arguments:
+        needed = _slot(name, typing.Union[tuple(kind for kind in arguments if kind is not types.NoneType)])  # noqa: UP007
+        return replace(needed, is_optional=True)
+    if origin in (typing.Union, types.UnionType):
+        return InputSlot(name, arguments, "one")
+    if origin is not None and issubclass(origin, Mapping):
+        return InputSlot(name, _slot(name, arguments[1]).kinds, "mapping")
+    if origin is not None and issubclass(origin, Sequence):
+        return InputSlot(name, _slot(name, arguments[0]).kinds, "sequence")
+    return InputSlot(name, (hint,), "one")
+
+
+def _edges(step: str, slot: InputSlot, bound: Bound) -> Iterator[tuple[str, Step[Any]]]:
+    named: Mapping[str, Any]
+    if bound is None and slot.is_optional:
+        named = {}
+    elif slot.shape == "one":
+        named = {slot.name: bound}
+    elif slot.shape == "mapping" and isinstance(bound, Mapping):
+        named = {f"{slot.name}.{key}": item for key, item in sorted(bound.items())}
+    elif slot.shape == "sequence" and isinstance(bound, Sequence):
+        named = {f"{slot.name}.{index}": item for index, item in enumerate(bound)}
+    else:
+        raise BindError(f"step {step!r}: input {slot.name!r} takes {slot.expected()}, got {bound!r}")
+    for name, item in named.items():
+        if not isinstance(item, Step):
+            raise BindError(f"step {step!r}: input {name!r} takes the step of {slot.expected()}, got {item!r}")
+        if not issubclass(item.stage.makes, slot.kinds):
+            raise BindError(
+                f"step {step!r}: input {name!r} takes {slot.expected()}, "
+                f"but step {item.name!r} makes {item.stage.makes.kind}"
+            )
+        yield name, item
+
+
+def _arranged(slot: InputSlot, artifacts: Mapping[str, Artifact]) -> Any:
+    if slot.is_optional and all(name.split(".", 1)[0] != slot.name for name in artifacts):
+        return None
+    if slot.shape == "one":
+        return artifacts[slot.name]
+    inside = {name.split(".", 1)[1]: item for name, item in artifacts.items() if name.split(".", 1)[0] == slot.name}
+    if slot.shape == "mapping":
+        return inside
+    return [inside[key] for key in sorted(inside, key=int)]

@@ -1,0 +1,156 @@
+"""What is said of a checkpoint that leaves the system: a model card for people, and its lineage for programs.
+
+Pure functions of manifests: what two undisturbed runs agree on, and no times, hosts or names of runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stages.artifacts.artifact import Manifest
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.kinds import Draw
+
+if TYPE_CHECKING:
+    from neo_model.config import NeoConfig
+
+HOW_TO_LOAD = """\
+```python
+from pathlib import Path
+
+from neo_model.conversation import encode_prompt, load_tokenizer, special_ids
+from neo_model.generate import Prompt, generate
+from neo_model.pictures import open_pixels, to_patches
+from neo_model.released import load_model
+
+folder = Path(".")
+model, tokenizer = load_model(folder), load_tokenizer(folder)
+pixels = open_pixels(Path("picture.jpg").read_bytes(), max_pixels_px=100_000_000)
+patches, grid = to_patches(pixels, model.config.min_pixels_px, model.config.max_pixels_px)
+messages = [{"role": "user", "content": "<image>\\nWhat do you see?"}]
+token_ids = encode_prompt(tokenizer, messages, [grid[0] * grid[1] // 4]).token_ids
+prompt = Prompt(token_ids=token_ids, patches=[patches], grids=[grid])
+stop_ids = [special_ids(tokenizer).turn_end]
+answer, = generate(model, [prompt], max_new_tokens=64, stop_ids=stop_ids)
+print(tokenizer.decode(answer))
+```
+"""
+
+
+def lineage_document(chain: Sequence[Manifest]) -> dict[str, Any]:
+    """The chain as plain JSON: for each artifact its stage, digests, recipe, inputs, item balance and facts."""
+    return {
+        "checkpoint": chain[-1].fingerprint,
+        "artifacts": [
+            {
+                "stage": manifest.stage,
+                "number": manifest.number,
+                "kind": manifest.kind,
+                "fingerprint": manifest.fingerprint,
+                "content": manifest.content,
+                "recipe": manifest.recipe,
+                "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
+                "items": manifest.items.model_dump(),
+                "drawn": drawn_by_source(manifest),
+            }
+            for manifest in chain
+        ],
+    }
+
+
+def drawn_by_source(manifest: Manifest) -> dict[str, int]:
+    """How many samples a Draw took from each of its sources; nothing for other kinds."""
+    drawn: Counter[str] = Counter()
+    if manifest.kind == Draw.kind:
+        for part in manifest.parts:
+            if "num_drawn" in part.facts:
+                drawn[part.facts["source"]] += part.facts["num_drawn"]
+    return dict(sorted(drawn.items()))
+
+
+def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequence[Manifest]) -> str:
+    """The README of an exported checkpoint, in Markdown with the metadata that model hubs read."""
+    sections = (
+        _front_matter(),
+        f"# {title}\n",
+        _introduction(config, num_parameters),
+        "## How to load it\n",
+        "With this folder as the working directory and `neo-pipelines` installed:\n",
+        HOW_TO_LOAD,
+        "## What it learned from\n",
+        "Every item that entered a step ended as kept, dropped or failed, with a reason:\n",
+        _table(("step", "entered", "kept", "dropped", "failed"), _funnel(chain)),
+        *_draws(chain),
+        "## What it was made from\n",
+        "Each row was made from rows above it; `lineage.json` holds the same in full, with every recipe.\n",
+        _table(("stage", "made", "fingerprint", "content", "read"), _chain_rows(chain)),
+        f"`neo trace {chain[-1].fingerprint[:SHOWN_DIGITS]}` follows this down to single samples.\n",
+        "## Recipes\n",
+        *_recipes(chain),
+    )
+    return "\n".join(sections)
+
+
+def _front_matter() -> str:
+    return "---\nlibrary_name: neo-pipelines\npipeline_tag: image-text-to-text\ntags:\n- neo\n- vision-language\n---\n"
+
+
+def _introduction(config: NeoConfig, num_parameters: int) -> str:
+    sizes = (
+        ("parameters", f"{num_parameters:,}"),
+        ("layers", f"{config.num_layers}, the first {config.num_prebuffer_layers} of them the pre-Buffer"),
+        ("width", f"{config.hidden}, feed-forward {config.ffn}"),
+        ("heads", f"{config.num_heads} for queries, {config.num_kv_heads} for keys and values, {config.head_dim} wide"),
+        ("vocabulary", f"{config.vocab_size:,} rows, {'tied' if config.tied else 'with a head of its own'}"),
+        ("pictures", f"{config.min_pixels_px:,} to {config.max_pixels_px:,} pixels, one token for 32 x 32"),
+    )
+    return (
+        "A native vision-language model of the NEO family (arXiv 2510.14979): one stack of decoder layers reads\n"
+        "pixels and words alike, without a vision encoder in front of it. Files and tensor names are those of the\n"
+        f"released NEO checkpoints.\n\n{_table(('size', ''), sizes)}"
+    )
+
+
+def _funnel(chain: Sequence[Manifest]) -> Iterator[tuple[str, ...]]:
+    for manifest in chain:
+        items = manifest.items
+        if items.total:
+            counts = (f"{items.total:,}", f"{items.kept:,}", _reasons(items.dropped), _reasons(items.failed))
+            yield (f"{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}", *counts)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """The sum, and the share of each reason: `12 (too_small 9, too_elongated 3)`."""
+    if not counts:
+        return "0"
+    each = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"{sum(counts.values()):,} ({each})"
+
+
+def _draws(chain: Sequence[Manifest]) -> Iterator[str]:
+    for manifest in chain:
+        drawn = drawn_by_source(manifest)
+        if drawn:
+            shares = ", ".join(f"{count:,} from {source}" for source, count in drawn.items())
+            yield f"`{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}` drew {shares}.\n"
+
+
+def _chain_rows(chain: Sequence[Manifest]) -> Iterator[tuple[str, ...]]:
+    for manifest in chain:
+        read = ", ".join(f"{name} {item.fingerprint[:SHOWN_DIGITS]}" for name, item in manifest.inputs.items())
+        stage = f"{manifest.stage} ({manifest.number})"
+        yield stage, manifest.kind, manifest.fingerprint[:SHOWN_DIGITS], manifest.content[:SHOWN_DIGITS], read
+
+
+def _recipes(chain: Sequence[Manifest]) -> Iterator[str]:
+    for manifest in chain:
+        recipe = json.dumps(manifest.recipe, indent=2, sort_keys=True, ensure_ascii=False)
+        yield f"`{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}`\n\n```json\n{recipe}\n```\n"
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)

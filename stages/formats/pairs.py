@@ -1,0 +1,236 @@
+"""Read image-text pairs: the facts of those that were kept, and their image bytes by one range read.
+
+KeptPairs holds verdicts only, so its reader leans on the RawPairs that the verdicts are about; both artifacts have
+the same part names, and verdict row i is about the i-th kept row of the samples beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stages.artifacts.artifact import Artifact, mended_by
+from stages.artifacts.kinds import Conversations, KeptPairs, RawPairs
+from stages.store.store import Store
+from stages.store.errors import CutShortError, StoreError
+from stages.formats.sample_table import SAMPLE_ID_BYTES, Verdict, read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+SAMPLES_FILE = "samples.parquet"
+VERDICTS_FILE = "verdicts.parquet"
+TAR_FILE = "pairs.tar"
+NUM_CACHED_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One kept pair: what its sample table says."""
+
+    sample_id: bytes
+    url: str
+    caption: str
+    width_px: int
+    """After EXIF orientation, like `height_px`."""
+    height_px: int
+    sha256: bytes
+    """Of the image's bytes."""
+    image_offset: int
+    """Of the image's bytes inside `pairs.tar`."""
+    image_size_bytes: int
+    part: str
+    position: int
+    """Row of `verdicts.parquet` (KeptPairs) or `samples.parquet` (RawPairs) in that part."""
+
+
+class PlacedImage(Protocol):
+    """What is needed to read an image, and to know it: the part of a `Pair` that `image_of` asks for."""
+
+    @property
+    def sample_id(self) -> bytes: ...
+    @property
+    def sha256(self) -> bytes: ...
+    @property
+    def part(self) -> str: ...
+    @property
+    def image_offset(self) -> int: ...
+    @property
+    def image_size_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageReader:
+    """Reads images from where they lie. Of an artifact with many thousand parts it holds the keys of their tars, so it
+    travels where the artifact would be a burden."""
+
+    store: Store
+    tars: Mapping[str, str]
+    """Part to the key of its tar."""
+    raw: str
+    """What errors call the artifact."""
+    ref: str
+    """By which people name it."""
+
+    def image_of(self, pair: PlacedImage) -> bytes:
+        """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
+        key = self.tars[pair.part]
+        try:
+            data = self.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+        except FileNotFoundError as error:
+            raise self._damaged(key, "is missing") from error
+        except CutShortError as error:
+            raise self._damaged(key, f"is cut short ({error})") from error
+        if hashlib.sha256(data).digest() != pair.sha256:
+            raise self._damaged(
+                key,
+                f"is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is not the one "
+                "that was downloaded",
+            )
+        return data
+
+    def _damaged(self, key: str, said: str) -> StoreError:
+        return StoreError(f"{key} of {self.raw} {said}; {mended_by(self.ref)}")
+
+
+class PairReader:
+    """The kept pairs of an artifact, in table order. Pickles small: what it has read stays behind."""
+
+    def __init__(self, pairs: KeptPairs | RawPairs) -> None:
+        self.pairs = pairs
+        self._tables: dict[str, pa.Table] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PairReader, (self.pairs,)
+
+    @property
+    def num_kept(self) -> int:
+        return self.pairs.manifest.items.kept
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts, in order."""
+        return [record.part for record in self.pairs.parts]
+
+    def __iter__(self) -> Iterator[Pair]:
+        for part in self.parts:
+            yield from self.pairs_of(part)
+
+    def pairs_of(self, part: str) -> Iterator[Pair]:
+        """The kept pairs of one part, in table order."""
+        return (_pair(row, part) for row in self.read_table(part).to_pylist())
+
+    def table(self, part: str) -> pa.Table:
+        """`read_table`, kept for the next question."""
+        if part not in self._tables:
+            if len(self._tables) >= NUM_CACHED_PARTS:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[part] = self.read_table(part)
+        return self._tables[part]
+
+    def pair(self, sample_id: bytes) -> Pair:
+        """The kept pair of this sample id. Raises `KeyError` if it was not kept, or never entered."""
+        row = self._find(sample_id)
+        if row is None:
+            raise KeyError(f"no kept pair of {self.pairs!r} has the sample id {sample_id.hex()}")
+        part, index = row
+        return _pair(self.table(part).slice(index, 1).to_pylist()[0], part)
+
+    def image(self, sample_id: bytes) -> bytes:
+        """The encoded image of this sample id: one range read, its digest checked."""
+        return self.image_of(self.pair(sample_id))
+
+    def image_of(self, pair: PlacedImage) -> bytes:
+        """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
+        return self.images.image_of(pair)
+
+    def sample_id_of(self, url: str) -> bytes | None:
+        """The sample id of the first kept pair with this URL, or None."""
+        return self._sample_ids_by_url.get(url)
+
+    @cached_property
+    def images(self) -> ImageReader:
+        """What reads the images, without the tables."""
+        tars = {record.part: record.file(TAR_FILE).key for record in self.raw.parts}
+        return ImageReader(store=self.raw.store, tars=tars, raw=repr(self.raw), ref=self.raw.short)
+
+    @cached_property
+    def raw(self) -> RawPairs:
+        """The pairs that hold the bytes."""
+        return self.pairs if isinstance(self.pairs, RawPairs) else self.pairs.input("raw", RawPairs)
+
+    def read_table(self, part: str) -> pa.Table:
+        """The sample table of one part, kept rows only, carried columns included, with their `position`."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        samples = self._samples(part)
+        if not isinstance(self.pairs, RawPairs):
+            samples = samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
+            judged = read_table(self.pairs.read(self.pairs.part(part).file(VERDICTS_FILE)))
+            if judged["sample_id"] != samples["sample_id"]:
+                raise StoreError(f"{self.pairs!r}: part {part} judges other samples than {self.raw!r} kept there")
+            samples = samples.set_column(samples.column_names.index("verdict"), "verdict", judged["verdict"])
+        samples = samples.append_column("position", pa.array(range(samples.num_rows), pa.int32()))
+        return samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
+
+    def _samples(self, part: str) -> pa.Table:
+        return read_table(self.raw.read(self.raw.part(part).file(SAMPLES_FILE)))
+
+    def _find(self, sample_id: bytes) -> tuple[str, int] | None:
+        """Part and row of `table(part)` that hold a sample."""
+        import numpy as np
+
+        ids, order, first_rows = self._index
+        wanted = np.array(sample_id, dtype=ids.dtype)
+        at = int(np.searchsorted(ids, wanted, sorter=order))
+        if at == len(ids) or ids[order[at]] != wanted:
+            return None
+        row = int(order[at])
+        number = int(np.searchsorted(first_rows, row, side="right")) - 1
+        return self.parts[number], row - int(first_rows[number])
+
+    @cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All sample ids in table order, their sorted order, and the first row of each part."""
+        import numpy as np
+
+        columns = [self.table(part)["sample_id"].combine_chunks() for part in self.parts]
+        ids = np.concatenate([np.array(column.to_pylist(), dtype=f"S{SAMPLE_ID_BYTES}") for column in columns])
+        first_rows = np.cumsum([0, *(len(column) for column in columns[:-1])])
+        return ids, np.argsort(ids, kind="stable"), first_rows
+
+    @cached_property
+    def _sample_ids_by_url(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for part in self.parts:
+            table = self.table(part)
+            for url, sample_id in zip(table["url"].to_pylist(), table["sample_id"].to_pylist(), strict=True):
+                found.setdefault(url, sample_id)
+        return found
+
+
+def pictures_of(conversations: Conversations) -> PairReader:
+    """The pairs that the image ids of conversations are about."""
+    found = conversations.input("pictures", Artifact)
+    kind = KeptPairs if found.manifest.kind == KeptPairs.kind else RawPairs
+    return PairReader(kind(found.store, found.manifest))
+
+
+def _pair(row: dict[str, Any], part: str) -> Pair:
+    return Pair(
+        sample_id=row["sample_id"],
+        url=row["url"],
+        caption=row["caption"],
+        width_px=row["width_px"],
+        height_px=row["height_px"],
+        sha256=row["sha256"],
+        image_offset=row["image_offset"],
+        image_size_bytes=row["image_size_bytes"],
+        part=part,
+        position=row["position"],
+    )

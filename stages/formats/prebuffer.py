@@ -1,0 +1,87 @@
+"""What a PreBuffer holds as files, and which language models it fits.
+
+model/prebuffer.safetensors    the tensors of `neo_model.partition.prebuffer_keys`, in NEO's names
+model/prebuffer.json           `config` of the whole network, as released; `language_model`, the artifact whose
+                               hidden states it was trained on; `taken_over` where it began as another PreBuffer
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from stages.contract.context import StageError
+from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, PreBuffer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neo_model.config import NeoConfig
+
+WEIGHTS_FILE: Final = "prebuffer.safetensors"
+DESCRIPTION_FILE: Final = "prebuffer.json"
+
+
+def write_prebuffer(
+    folder: Path,
+    parameters: Iterable[tuple[str, Tensor]],
+    config: NeoConfig,
+    against: ModelFolder,
+    taken_over: PreBuffer | None = None,
+) -> None:
+    """Write the tensors that belong to a pre-Buffer, and what they were trained against."""
+    from safetensors.torch import save_file
+
+    from neo_model.partition import prebuffer_keys
+
+    wanted = prebuffer_keys(config)
+    tensors = {name: value.cpu().clone() for name, value in parameters if name in wanted}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
+    description = {"config": config.to_released(), "language_model": _named(against)}
+    if taken_over is not None:
+        before = describe(taken_over)["language_model"]
+        description["taken_over"] = {**_named(taken_over), "language_model": before}
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def describe(prebuffer: PreBuffer) -> dict[str, Any]:
+    """`prebuffer.json` of an artifact."""
+    entry = next(entry for entry in prebuffer.model_files if entry.name == f"{MODEL_PREFIX}{DESCRIPTION_FILE}")
+    description: dict[str, Any] = json.loads(prebuffer.read(entry))
+    return description
+
+
+def check_fit(prebuffer: PreBuffer, llm: BaseLlm, *, rebase: bool) -> None:
+    """Raise `StageError` where a pre-Buffer was trained against another language model than `llm`, unless `rebase` is
+    asked for, and where widths, heads or rotation differ, even then."""
+    from neo_model.config import NeoConfig
+    from neo_model.merge import MergeError, check_language_model
+
+    description = describe(prebuffer)
+    trained_against, given = description["language_model"]["content"], llm.manifest.content
+    if trained_against != given and not rebase:
+        raise StageError(
+            f"the pre-Buffer was trained against language model {trained_against[:12]}, this one is {given[:12]}; "
+            "bind the former, or set rebase=True to join them all the same"
+        )
+    try:
+        check_language_model(NeoConfig.from_released(description["config"]), _qwen3(llm))
+    except MergeError as error:
+        raise StageError(str(error)) from error
+
+
+def _qwen3(llm: BaseLlm) -> Mapping[str, Any]:
+    entry = next(entry for entry in llm.model_files if entry.name == f"{MODEL_PREFIX}config.json")
+    config: Mapping[str, Any] = json.loads(llm.read(entry))
+    return config
+
+
+def _named(artifact: ModelFolder) -> dict[str, str]:
+    return {
+        "stage": artifact.manifest.stage,
+        "fingerprint": artifact.fingerprint,
+        "content": artifact.manifest.content,
+    }

@@ -1,0 +1,161 @@
+"""From a sample to the rows that hold it, by one small read among hundreds of millions.
+
+    sample_rows.bin   entries of 20 bytes, sorted: a sample id (16 bytes), a row that holds it or a piece of it (uint32)
+    sample_rows.fan   int64: where the entries begin whose ids have the same leading bits, for all values of those bits
+
+Sample ids are digests, so ids with the same leading bits are about equally many: `ENTRIES_PER_SLOT`. A reader keeps
+the second file, two million times smaller than the samples that it leads to, and reads a slot of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.artifacts.artifact import Artifact, PartRecord
+from stages.formats.read_ahead import read_ahead
+from stages.formats.external_sort import order_of, raw
+from stages.store.errors import CutShortError
+from stages.formats.sample_table import SAMPLE_ID_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stages.formats.external_sort import Records
+
+ENTRIES_FILE = "sample_rows.bin"
+FAN_FILE = "sample_rows.fan"
+ENTRIES_PER_SLOT = 1024
+RANGE_BYTES = 8 * 1024 * 1024
+"""Of the entries that are read at once where many samples are asked for."""
+GAP_BYTES = 512 * 1024
+"""Read over rather than asked around: what a store sends in the time that another question takes."""
+PREFIX_BITS = 32
+"""Leading bits of a sample id by which entries are sorted apart before they are sorted."""
+ENTRY_FIELDS = [("sample_id", f"V{SAMPLE_ID_BYTES}"), ("row", "<u4")]
+ENTRY_BYTES = SAMPLE_ID_BYTES + 4
+
+
+def halves(sample_ids: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Sample ids as two numbers each, the leading one first: they compare as the bytes do."""
+    import numpy as np
+
+    pairs = np.ascontiguousarray(sample_ids).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path, fan_path: Path) -> None:
+    """Write the index from entries that come in buckets, by rising prefixes of their ids; each entry once.
+
+    `num_entries` is at least their number, and the same for two undisturbed runs: it says how many slots there are.
+    """
+    import numpy as np
+
+    bits = max(0, -(-num_entries // ENTRIES_PER_SLOT) - 1).bit_length()
+    counts = np.zeros(2**bits, np.int64)
+    with entries_path.open("wb") as file:
+        for bucket in buckets:
+            high, low = halves(bucket["sample_id"])
+            order = order_of(high, low, bucket["row"])
+            is_new = np.zeros(len(order), bool)
+            is_new[:1] = True
+            for key in (high, low, bucket["row"]):
+                is_new[1:] |= key[order[1:]] != key[order[:-1]]
+            order = order[is_new]
+            file.write(raw(bucket.take(order)))
+            np.add.at(counts, *np.unique(_slots(high[order], bits), return_counts=True))
+    starts = np.zeros(len(counts) + 1, "<i8")
+    np.cumsum(counts, out=starts[1:])
+    fan_path.write_bytes(starts.tobytes())
+
+
+def _slots(high: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    return (high >> np.uint64(1) >> np.uint64(63 - bits)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """The index of one artifact, read as it is asked."""
+
+    artifact: Artifact
+    record: PartRecord
+    """Of the part that holds the index."""
+
+    def rows_of(self, sample_id: bytes) -> list[int]:
+        """The rows that hold a sample, rising: one read."""
+        return self.rows_of_many([sample_id]).get(sample_id, [])
+
+    def rows_of_many(self, sample_ids: Iterable[bytes]) -> dict[bytes, list[int]]:
+        """The rows of each sample that is in any. Costs a read for samples that lie near each other."""
+        import numpy as np
+
+        wanted = np.array(sorted(set(sample_ids)), f"V{SAMPLE_ID_BYTES}")
+        found: dict[bytes, list[int]] = {}
+        if not len(wanted):
+            return found
+        high, _ = halves(wanted)
+        slots = _slots(high, self._bits)
+        ranges = list(self._ranges(slots))
+        stretches = [(int(slots[first]), int(slots[until - 1]) + 1) for first, until in ranges]
+        read = read_ahead(self.artifact.store, self._entries, stretches)
+        for (first, until), entries in zip(ranges, read, strict=True):
+            for sample_id, row in _matches(entries, wanted[first:until]):
+                found.setdefault(sample_id, []).append(row)
+        return found
+
+    def _ranges(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Which of the samples, whose slots rise, are looked up in one read."""
+        starts = self._starts[slots].tolist()
+        ends = self._starts[slots + 1].tolist()
+        longest, farthest = RANGE_BYTES // ENTRY_BYTES, GAP_BYTES // ENTRY_BYTES
+        first = 0
+        for number in range(1, len(slots)):
+            if ends[number] - starts[first] > longest or starts[number] - ends[number - 1] > farthest:
+                yield first, number
+                first = number
+        yield first, len(slots)
+
+    def _entries(self, slots: tuple[int, int]) -> Records:
+        """The entries from the first of these slots up to the second. Raises `StoreError` where there are none such."""
+        import numpy as np
+
+        first_slot, until_slot = slots
+        entry = self.record.file(ENTRIES_FILE)
+        start, end = self._starts[[*slots]].tolist()
+        try:
+            data = self.artifact.store.read_range(entry.key, start * ENTRY_BYTES, (end - start) * ENTRY_BYTES)
+        except (CutShortError, FileNotFoundError) as error:
+            raise self.artifact.damaged(entry.key, str(error)) from error
+        entries = np.frombuffer(data, ENTRY_FIELDS)
+        found = _slots(halves(entries["sample_id"])[0], self._bits)
+        if len(found) and not first_slot <= int(found[0]) <= int(found[-1]) < until_slot:
+            raise self.artifact.damaged(entry.key, f"holds other samples than {FAN_FILE} says at entry {start}")
+        return entries
+
+    @property
+    def _bits(self) -> int:
+        return (len(self._starts) - 1).bit_length() - 1
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.frombuffer(self.artifact.read(self.record.file(FAN_FILE)), "<i8")
+
+
+def _matches(entries: Records, wanted: NDArray[np.void]) -> Iterator[tuple[bytes, int]]:
+    """Sample and row of each entry about one of the `wanted`, which rise, as the entries do."""
+    import numpy as np
+
+    held = np.ascontiguousarray(entries["sample_id"]).view(f"S{SAMPLE_ID_BYTES}")
+    asked = wanted.view(held.dtype)
+    first, until = (np.searchsorted(held, asked, side=side) for side in ("left", "right"))
+    for number in np.flatnonzero(first < until).tolist():
+        for row in entries["row"][first[number] : until[number]].tolist():
+            yield wanted[number].tobytes(), row

@@ -1,0 +1,109 @@
+"""Sample tables: Parquet files in which every item that entered has a row, a verdict and a reason.
+
+Owns what such tables share: the type of a sample id, the three verdicts, bytes that two undisturbed runs agree on,
+and the item balance that follows from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from stages.artifacts.artifact import ItemBalance
+from stages.contract.context import StageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLE_ID_BYTES = 16
+
+
+class Verdict(StrEnum):
+    """How an item ended."""
+
+    KEPT = "kept"
+    DROPPED = "dropped"
+    """Not wanted; another try would not change that."""
+    FAILED = "failed"
+    """Wanted, and not to be had."""
+
+
+class ItemReason(StrEnum):
+    """Why an item was not kept. Each stage lists its own; the verdict belongs to the reason, so no two rows differ."""
+
+    verdict: Verdict
+    retriable: bool
+    """Whether another try, now or next week, may end otherwise."""
+
+    def __new__(cls, value: str, verdict: Verdict = Verdict.DROPPED, retriable: bool = False) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.verdict = verdict
+        member.retriable = retriable
+        return member
+
+    @classmethod
+    def spelled(cls, text: str) -> Self:
+        """The reason whose value this is. Raises `KeyError`."""
+        return cls[text.upper()]
+
+
+def sample_id_type() -> pa.DataType:
+    """The column type of sample ids: 16 bytes."""
+    import pyarrow as pa
+
+    return pa.binary(SAMPLE_ID_BYTES)
+
+
+def verdict_columns(reasons: Sequence[ItemReason | None]) -> dict[str, pa.Array]:
+    """The columns `verdict` and `reason`, one row for each item; None keeps it."""
+    import pyarrow as pa
+
+    verdicts = [(Verdict.KEPT if reason is None else reason.verdict).value for reason in reasons]
+    return {
+        "verdict": pa.array(verdicts, pa.string()),
+        "reason": pa.array([reason and reason.value for reason in reasons], pa.string()),
+    }
+
+
+def balance_of(table: pa.Table) -> ItemBalance:
+    """The item balance of a table with the columns `verdict` and `reason`."""
+    counted = table.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).sort_by("reason").to_pylist()
+    by_verdict = {
+        verdict: {row["reason"]: row["count_all"] for row in counted if row["verdict"] == verdict}
+        for verdict in Verdict
+    }
+    return ItemBalance(
+        kept=sum(by_verdict[Verdict.KEPT].values()),
+        dropped=by_verdict[Verdict.DROPPED],
+        failed=by_verdict[Verdict.FAILED],
+    )
+
+
+def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
+    """A column of text as bytes, because text in Parquet need not be UTF-8. Raises `StageError` if it is no text."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    found = table[name].type if name in table.column_names else None
+    if found is None or not (types.is_string(found) or types.is_large_string(found) or types.is_null(found)):
+        raise StageError(f"column {name!r} of the {whose} is {found or 'missing'}; it must be text")
+    texts: list[bytes | None] = table[name].cast(pa.large_binary()).to_pylist()
+    return texts
+
+
+def read_table(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table from the bytes of its Parquet file; these columns, or all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet whose bytes follow from the rows alone (and the version of pyarrow, which manifests record)."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd", row_group_size=65_536)

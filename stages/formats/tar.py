@@ -1,0 +1,87 @@
+"""Write WebDataset tars whose bytes are a function of their members alone.
+
+Owns the ustar header: mode 644, owner 0, time 0, so that two runs give one file. Members of a sample lie side by side
+and names have exactly one kind of ending, because WebDataset readers merge keys that hold dots and split samples
+whose members are apart, both without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+BLOCK_BYTES = 512
+WRITE_BUFFER_BYTES = 1024 * 1024
+MAX_MEMBER_BYTES = 8**11 - 1
+"""Eleven octal digits: what a ustar header can say."""
+KEY_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,80}")
+ENDING_PATTERN = re.compile(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8})?")
+
+_TEMPLATE = bytearray(BLOCK_BYTES)
+_TEMPLATE[100:108] = b"0000644\0"
+_TEMPLATE[108:116] = _TEMPLATE[116:124] = b"0000000\0"
+_TEMPLATE[136:148] = b"00000000000\0"
+_TEMPLATE[148:156] = b" " * 8
+_TEMPLATE[156:157] = b"0"
+_TEMPLATE[257:265] = b"ustar\x0000"
+_TEMPLATE_SUM = sum(_TEMPLATE)
+
+
+class TarWriter:
+    """Appends samples to a new tar. Use as a context manager: leaving it writes the end of the archive.
+
+    `watch` is given all bytes of the samples as they are written, headers and padding included: to digest them.
+    """
+
+    def __init__(self, path: Path, watch: Callable[[bytes], object] = len) -> None:
+        self._watch = watch
+        self._file = path.open("xb", buffering=WRITE_BUFFER_BYTES)
+        self._offset_bytes = 0
+        self._last_key = ""
+
+    def __enter__(self) -> TarWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._file.write(bytes(2 * BLOCK_BYTES))
+        self._file.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far: the offset of the next member's header."""
+        return self._offset_bytes
+
+    def add(self, key: str, members: Mapping[str, bytes]) -> dict[str, int]:
+        """Write one sample, its members in order of their endings; returns the offset of each member's bytes.
+
+        Keys must rise, which also keeps them unique. Raises `ValueError` naming what cannot be written.
+        """
+        if not KEY_PATTERN.fullmatch(key) or key <= self._last_key:
+            raise ValueError(f"tar key {key!r} must be letters, digits, _ or -, and come after {self._last_key!r}")
+        self._last_key = key
+        return {ending: self._append(f"{key}.{ending}", members[ending]) for ending in sorted(members)}
+
+    def _append(self, name: str, data: bytes) -> int:
+        if not ENDING_PATTERN.fullmatch(name.partition(".")[2]) or len(data) > MAX_MEMBER_BYTES:
+            raise ValueError(f"tar member {name!r} of {len(data)} bytes cannot be written; see stages/formats/tar.py")
+        padding_bytes = -len(data) % BLOCK_BYTES
+        for piece in (_header(name.encode(), len(data)), data, bytes(padding_bytes)):
+            self._file.write(piece)
+            self._watch(piece)
+        start = self._offset_bytes + BLOCK_BYTES
+        self._offset_bytes = start + len(data) + padding_bytes
+        return start
+
+
+def _header(name: bytes, size_bytes: int) -> bytes:
+    size = b"%011o" % size_bytes
+    header = bytearray(_TEMPLATE)
+    header[: len(name)] = name
+    header[124:135] = size
+    header[148:155] = b"%06o\0" % (_TEMPLATE_SUM + sum(name) + sum(size))
+    return bytes(header)

@@ -1,0 +1,193 @@
+"""Keep what a model is examined on out of what it is trained on.
+
+Owns the rule by which a sample counts as held out, and a source without such samples. A sample is known by its marks:
+its sample id; the bytes of each of its pictures, and their URLs; its text, where it has no picture. One mark in common
+with any held-out sample and it is not drawn. Text beside a picture is no mark: a caption or a question of five words
+belongs to thousands of pictures.
+
+    mark/<part>      marks.parquet, a row for each mark of the held-out samples of one part
+    hold_out/<part>  held_out.parquet, a row for each sample of one part of a source that is not drawn, and why
+
+Marks are digests of 16 bytes, searched in sorted arrays: 60 bytes for each mark of all held-out samples, in each
+process, and nothing that grows with the sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from stages.artifacts.artifact import FileEntry, PartRecord
+from stages.contract.context import ItemBalance, Part, PartDraft
+from stages.formats.pairs import PairReader
+from stages.formats.phase_files import read_entry, read_file
+from stages.formats.samples import Sample, Source
+from stages.store.store import Store
+from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+MARKS_FILE = "marks.parquet"
+HELD_OUT_FILE = "held_out.parquet"
+MARK_PHASE = "mark"
+HOLD_OUT_PHASE = "hold_out"
+HELD_OUT = "held_out"
+"""The reason of samples that are not drawn because a model is examined on them."""
+
+MarkKind: TypeAlias = Literal["sample_id", "picture", "url", "text"]
+
+
+def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
+    """What a sample is known by, surest first: the kind of mark and 16 bytes."""
+    yield "sample_id", sample.sample_id
+    for picture in sample.pictures:
+        yield "picture", picture.sha256[:SAMPLE_ID_BYTES]
+        yield "url", _digest(plain_url(picture.url))
+    if not sample.pictures:
+        yield "text", _digest(plain_text(sample.text))
+
+
+def plain_url(url: str) -> str:
+    """A URL without what does not change the picture behind it: scheme, letter case of the host, fragment."""
+    place = url.strip().partition("#")[0]
+    host, slash, path = (place.partition("://")[2] or place).partition("/")
+    return f"{host.lower()}{slash}{path}"
+
+
+def plain_text(text: str) -> str:
+    """A text without what a reader would not call a difference: letter case, white space, compatible characters."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:SAMPLE_ID_BYTES]
+
+
+def mark_part(part: Part, draft: PartDraft, held_out: Mapping[str, Source]) -> None:
+    """Note the marks of the samples of one part of a held-out artifact."""
+    import pyarrow as pa
+
+    name = part.task["source"]
+    samples = held_out[name].samples(part.task["part"])
+    marked = [(mark, sample.sample_id) for sample in samples for mark in marks_of(sample)]
+    table = pa.table(
+        {
+            "mark": pa.array([mark for (_, mark), _ in marked], sample_id_type()),
+            "kind": pa.array([kind for (kind, _), _ in marked], pa.string()).dictionary_encode(),
+            "name": pa.array([name] * len(marked), pa.string()).dictionary_encode(),
+            "sample_id": pa.array([sample_id for _, sample_id in marked], sample_id_type()),
+        }
+    )
+    write_table(table, draft.path(MARKS_FILE))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of all held-out samples, sorted."""
+
+    digests: NDArray[np.bytes_]
+    table: pa.Table
+    """`kind` of each mark, `name` of the held-out artifact, and `sample_id` in it."""
+
+    def find(self, samples: Iterable[Sample]) -> dict[int, dict[str, Any]]:
+        """The held-out samples among these, by number: the row of `table` that each has its first common mark with."""
+        import numpy as np
+
+        wanted = [(number, kind, mark) for number, sample in enumerate(samples) for kind, mark in marks_of(sample)]
+        digests = np.array([mark for *_, mark in wanted], self.digests.dtype)
+        places = np.searchsorted(self.digests, digests)
+        is_found = self.digests[np.minimum(places, len(self.digests) - 1)] == digests
+        found: dict[int, dict[str, Any]] = {}
+        for hit in np.flatnonzero(is_found).tolist():
+            number = wanted[hit][0]
+            found[number] = found.get(number) or self.table.slice(int(places[hit]), 1).to_pylist()[0]
+        return found
+
+
+@lru_cache(maxsize=1)
+def load_marks(store_url: str, entries: tuple[FileEntry, ...]) -> Marks:
+    """The marks in these files; kept for the next part in this process."""
+    import numpy as np
+    import pyarrow as pa
+
+    store = Store(store_url)
+    tables = [read_table(read_entry(store, entry)) for entry in entries]
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    digests = np.frombuffer(table["mark"].chunk(0).buffers()[1], f"S{SAMPLE_ID_BYTES}")
+    order = np.argsort(digests, kind="stable")
+    return Marks(digests[order], table.drop_columns("mark").take(pa.array(order)))
+
+
+def hold_out_part(
+    part: Part, draft: PartDraft, sources: Mapping[str, Source], store: Store, marks: tuple[FileEntry, ...]
+) -> None:
+    """Find the held-out samples in one part of a source."""
+    import pyarrow as pa
+
+    source = sources[part.task["source"]]
+    found = load_marks(store.url, marks).find(source.samples(part.task["part"]))
+    table = source.table(part.task["part"]).select(["sample_id", "position"])
+    rows = [{**table.slice(number, 1).to_pylist()[0], **_known(mark)} for number, mark in found.items()]
+    kinds = {"sample_id": sample_id_type(), "position": pa.int32(), "by": pa.string()}
+    kinds |= {"held_out_in": pa.string(), "held_out_sample_id": sample_id_type()}
+    write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), draft.path(HELD_OUT_FILE))
+    draft.count(ItemBalance(kept=table.num_rows - len(rows), dropped={HELD_OUT: len(rows)} if rows else {}))
+    draft.fact(source=part.task["source"], part=part.task["part"], num_held_out=len(rows))
+
+
+def _known(mark: Mapping[str, Any]) -> dict[str, Any]:
+    """By which mark a sample is known, and as which held-out sample."""
+    return {"by": mark["kind"], "held_out_in": mark["name"], "held_out_sample_id": mark["sample_id"]}
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A source without its held-out samples."""
+
+    source: Source
+    store: Store
+    held_out: Mapping[str, PartRecord]
+    """The record of phase `hold_out` of each part that has any."""
+
+    @classmethod
+    def of(cls, name: str, source: Source, store: Store, records: Sequence[PartRecord]) -> Trainable:
+        """The source called `name`, of which the records of phase `hold_out` say what is held out."""
+        mine = (record for record in records if record.facts["source"] == name and record.facts["num_held_out"])
+        return cls(source, store, {record.facts["part"]: record for record in mine})
+
+    @property
+    def num_kept(self) -> dict[str, int]:
+        return {part: number - self.num_held_out(part) for part, number in self.source.num_kept.items()}
+
+    @property
+    def pictures(self) -> PairReader | None:
+        return self.source.pictures
+
+    def num_held_out(self, part: str) -> int:
+        """Held-out samples of a part."""
+        return int(self.held_out[part].facts["num_held_out"]) if part in self.held_out else 0
+
+    def table(self, part: str) -> pa.Table:
+        table = self.source.table(part)
+        return table.filter(self._is_trainable(part, table)) if part in self.held_out else table
+
+    def samples(self, part: str) -> Iterator[Sample]:
+        samples = self.source.samples(part)
+        if part not in self.held_out:
+            return samples
+        return compress(samples, self._is_trainable(part, self.source.table(part)).to_pylist())
+
+    def _is_trainable(self, part: str, table: pa.Table) -> pa.ChunkedArray:
+        """Of each row of a part's table, whether it is held out from nothing."""
+        import pyarrow.compute as pc
+
+        held_out = read_file(self.store, self.held_out[part], HELD_OUT_FILE)
+        return pc.invert(pc.is_in(table["position"], value_set=read_table(held_out)["position"].combine_chunks()))

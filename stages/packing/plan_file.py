@@ -1,0 +1,94 @@
+"""What a plan tells the parts that write: each reads its own stretch of one file, and nothing else.
+
+    planned.bin     records of 28 bytes, a document each, row after row: the row, where the record of the document lies,
+                    and which repetition and piece it is
+    parts.parquet   a row for each part to be written: its rows, its stretch of planned.bin with a digest, and the
+                    measured parts whose unfit drawings it accounts for
+
+A row of the second is the `task` of a part of the last phase, so that the list of its parts says all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stages.contract.context import Part, PartRecord
+from stages.formats.phase_files import damaged, read_file
+from stages.store.store import Store
+from stages.store.errors import CutShortError
+from stages.formats.sample_table import read_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stages.formats.external_sort import Records
+
+PLANNED_FILE = "planned.bin"
+PARTS_FILE = "parts.parquet"
+PLANNED_FIELDS = [
+    ("row", "<u4"),
+    ("measured", "<u4"),  # number of the measured part, in the order of its phase
+    ("offset", "<u8"),  # of the document's record in that part's documents.bin
+    ("size_bytes", "<u4"),
+    ("repetition", "<u4"),
+    ("piece", "<u4"),
+]
+PLANNED_BYTES = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPart:
+    """What one part is to write; a row of `parts.parquet`."""
+
+    first_row: int
+    num_rows: int
+    first_document: int
+    """Of `planned.bin`."""
+    num_documents: int
+    digest: int
+    """xxh3 of its stretch of `planned.bin`, 64 bits."""
+    first_measured: int
+    until_measured: int
+    """It accounts for the drawings that are unfit in these measured parts."""
+    num_samples: int
+    """Drawings that it accounts for: those whose first document it writes, and those unfit."""
+
+
+def part_name(number: int) -> str:
+    """The name of a part that writes rows."""
+    return f"{number:05d}"
+
+
+def parts_table(planned: Sequence[PlannedPart]) -> pa.Table:
+    """`parts.parquet`."""
+    import pyarrow as pa
+
+    names = PlannedPart.__slots__
+    kinds = {"digest": pa.uint64()}
+    return pa.table(
+        {name: pa.array([getattr(one, name) for one in planned], kinds.get(name, pa.int64())) for name in names}
+    )
+
+
+def planned_parts(store: Store, plan: PartRecord) -> list[Part]:
+    """The parts of the last phase, as a recorded plan has them."""
+    rows = read_table(read_file(store, plan, PARTS_FILE)).to_pylist()
+    return [Part(name=part_name(number), task=row, num_items=row["num_samples"]) for number, row in enumerate(rows)]
+
+
+def read_planned(store: Store, plan: PartRecord, planned: PlannedPart) -> Records:
+    """The documents of a part's rows, in order. Raises `StoreError` where they are not those that were planned."""
+    import numpy as np
+    import xxhash
+
+    key = plan.file(PLANNED_FILE).key
+    start, size_bytes = planned.first_document * PLANNED_BYTES, planned.num_documents * PLANNED_BYTES
+    try:
+        data = store.read_range(key, start, size_bytes)
+    except (CutShortError, FileNotFoundError) as error:
+        raise damaged(key, f"cannot be read ({error})") from error
+    if xxhash.xxh3_64_intdigest(data) != planned.digest:
+        raise damaged(key, f"is damaged between the bytes {start} and {start + size_bytes}")
+    return np.frombuffer(data, PLANNED_FIELDS)

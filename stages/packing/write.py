@@ -1,0 +1,141 @@
+"""Last phase of packing: the planned rows as a tar, with an index that says where each lies.
+
+Documents and pictures are read from everywhere (`pantry.py`); pictures are copied as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neo_model.flops import visible_pairs
+from stages.contract.context import Part, PartDraft, PartRecord
+from stages.artifacts.kinds import Draw, Rows
+from stages.formats.fit_sample import UnfitReason
+from stages.packing.row_inputs import Ingredients, Pantry
+from stages.packing.plan_file import PlannedPart, planned_parts, read_planned
+from stages.formats.row_format import DocumentFacts, row_key, row_members
+from stages.formats.rows import INDEX_FILE, ROWS_FILE
+from stages.formats.samples import drawn_sources
+from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
+from stages.formats.tar import TarWriter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLES_FILE = "samples.parquet"
+
+
+def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -> None:
+    """Write the rows of one part. `part.task` is a `PlannedPart`."""
+    import numpy as np
+    import xxhash
+
+    task = PlannedPart(**part.task)
+    planned = read_planned(pantry.store, plan, task)
+    rows = np.split(planned, np.flatnonzero(np.diff(planned["row"])) + 1)
+    places: list[dict[str, Any]] = []
+    written: list[DocumentFacts] = []
+    digest = xxhash.xxh3_64()
+    with TarWriter(draft.path(ROWS_FILE), watch=digest.update) as tar:
+        for ingredients in pantry.fetch_all(rows):
+            digest.reset()
+            places.append({**_write_row(tar, ingredients), "digest": digest.intdigest()})
+            written += ingredients.facts
+            draft.progress(len(written))
+    write_table(_index_table(places), draft.path(INDEX_FILE))
+    samples = _samples_table(written, pantry.unfit(task.first_measured, task.until_measured))
+    write_table(samples, draft.path(SAMPLES_FILE))
+    draft.count(balance_of(samples))
+    draft.fact(
+        first_row=task.first_row,
+        num_rows=len(rows),
+        num_documents=len(written),
+        num_tokens=sum(place["num_tokens"] for place in places),
+        num_images=sum(place["num_images"] for place in places),
+        sources=_sources(written),
+    )
+
+
+def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
+    """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
+    plan = rows.part("plan", "plan")
+    part = planned_parts(rows.store, plan)[int(part_name)]
+    sources = drawn_sources(rows.input("draw", Draw))
+    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.store, sources, rows.phase("measure")))
+
+
+def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
+    """Append a row; returns its line of the index but for the digest."""
+    import numpy as np
+
+    offset = tar.size_bytes
+    token_ids = np.concatenate([document.token_ids for document in row.documents])
+    supervised = np.concatenate([document.supervised for document in row.documents])
+    grids = [picture.grid for document in row.documents for picture in document.pictures]
+    tar.add(row_key(row.number), row_members(token_ids, supervised, row.facts, grids, row.images))
+    return {
+        "row": row.number,
+        "offset": offset,
+        "size_bytes": tar.size_bytes - offset,
+        "num_tokens": len(token_ids),
+        "num_images": len(row.images),
+        "num_pairs": visible_pairs(
+            [facts.num_tokens for facts in row.facts], [grid_h * grid_w // 4 for grid_h, grid_w in grids]
+        ),
+        "num_patches": sum(grid_h * grid_w for grid_h, grid_w in grids),
+        "num_supervised": sum(int(document.supervised[1:].sum()) for document in row.documents),
+        "sample_ids": [facts.sample_id for facts in row.facts],
+        "sources": [facts.source for facts in row.facts],
+        "document_tokens": [facts.num_tokens for facts in row.facts],
+    }
+
+
+def _sources(written: Iterable[DocumentFacts]) -> dict[str, dict[str, int]]:
+    """Documents and tokens of each source in this part."""
+    found: dict[str, dict[str, int]] = {}
+    for facts in written:
+        counts = found.setdefault(facts.source, {"documents": 0, "tokens": 0})
+        counts["documents"] += 1
+        counts["tokens"] += facts.num_tokens
+    return dict(sorted(found.items()))
+
+
+def _index_table(places: list[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    kinds = [
+        ("row", pa.int64()),
+        ("offset", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("digest", pa.uint64()),
+        ("num_tokens", pa.int32()),
+        ("num_images", pa.int32()),
+        ("num_pairs", pa.int64()),
+        ("num_patches", pa.int32()),
+        ("num_supervised", pa.int32()),
+        ("sample_ids", pa.list_(sample_id_type())),
+        ("sources", pa.list_(pa.string())),
+        ("document_tokens", pa.list_(pa.int32())),
+    ]
+    return pa.Table.from_pylist(places, schema=pa.schema(kinds))
+
+
+def _samples_table(written: Sequence[DocumentFacts], unfit: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A row for each drawing: those whose first document is in this part, and those in no row at all."""
+    import pyarrow as pa
+
+    packed = [facts for facts in written if facts.piece == 0]
+    reasons = [None] * len(packed) + [UnfitReason.spelled(row["reason"]) for row in unfit]
+    return pa.table(
+        {
+            "sample_id": pa.array(
+                [facts.sample_id for facts in packed] + [row["sample_id"] for row in unfit], sample_id_type()
+            ),
+            "source": pa.array([facts.source for facts in packed] + [row["source"] for row in unfit], pa.string()),
+            "repetition": pa.array(
+                [facts.repetition for facts in packed] + [row["repetition"] for row in unfit], pa.int32()
+            ),
+            **verdict_columns(reasons),
+        }
+    )

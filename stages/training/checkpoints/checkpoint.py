@@ -1,0 +1,183 @@
+"""Checkpoints of a training stage: what is committed at a step, and going on from it.
+
+Owns the facts that a checkpoint's record carries and the checks before one is loaded; its way into the store is
+`committing`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
+rank its share (`engine/shards.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
+of the step, frozen parameters are an input, so none of them is in it. The last checkpoint holds the model instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from neo_model.config import NeoConfig
+from stages.artifacts.artifact import PartRecord
+from stages.contract.context import Rank, StageError
+from stages.store.fault_points import fault_point
+from stages.artifacts.kinds import MODEL_PREFIX, Rows
+from stages.store.errors import DamagedFileError
+from stages.training.collectives import results_of_all
+from stages.training.checkpoints.in_flight import Committing, Files
+from stages.training.engine.engine import Engine
+from stages.training.engine.files import FOLDER, shard_name
+from stages.training.held_out import HELDOUT_LOSS
+from stages.training.checkpoints.probe import Probe
+from stages.training.recipe import TrainRecipe, best_step, retired_steps
+from stages.training.checkpoints.rollback import go_back, newest
+from stages.training.skipped import SKIPPED_PHASE, lacked
+from stages.training.weight_digests import WeightDigests
+
+WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
+"""Writes a model folder from the names and whole values of all parameters, given one at a time."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training stage, as one rank sees them."""
+
+    rank: Rank
+    recipe: TrainRecipe
+    engine: Engine
+    rows: Sequence[Rows]
+    before: WeightDigests
+    """The weights that training started from."""
+    probe: Probe
+    committing: Committing
+
+    def restore(self) -> int:
+        """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
+
+        Raises `StageError` where the checkpoint was trained on other rows or from other weights, is damaged and nobody
+        asked to go back behind it, or does not compute what it did.
+        """
+        folder = self.rank.scratch / "restored"
+        record = newest(self.rank)
+        while record is not None:
+            self._check(record)
+            damage = self._fetch(record, folder)
+            if not damage:
+                break
+            go_back(self.rank, f"the checkpoint at step {record.facts['step']}", damage, behind=record)
+            record = newest(self.rank)
+        if record is None:
+            return 0
+        self.engine.load(folder, record.facts["num_applied"])
+        shutil.rmtree(folder)
+        self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
+        return int(record.facts["step"])
+
+    def begin(self, step: int, found: Mapping[str, Any]) -> None:
+        """Let the state after `step` steps be committed while training goes on, once the one before is. Collective.
+
+        `found` is what was found out about that state, such as its loss on held-out rows.
+        """
+        self.committing.finish()
+        state = self.engine.snapshot()
+        facts = {
+            "num_applied": self.engine.num_applied,
+            "layout": self._layout,
+            "frozen_digest": self.before.of_frozen,
+            "probe_loss": self.probe.loss(),
+            **found,
+        }
+
+        def upload() -> Files:
+            folder = self._folder(step)
+            with fault_point("checkpoint.files_written"):
+                state.write(folder)
+            return self._upload(folder, step)
+
+        def record(files: Files) -> None:
+            self._record(files, step, facts)
+            self._delete_old()
+
+        self.committing.begin(_named(step), upload, record)
+
+    def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
+        """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
+        self.committing.finish()
+        folder = self._folder(step)
+        parameters = self.engine.parameters()
+        with fault_point("checkpoint.files_written"):
+            if self.rank.rank == 0:
+                write_model(folder / MODEL_PREFIX, parameters, config)
+            deque(parameters, maxlen=0)
+        said = {**facts, **self._best(step, facts)}
+        self.committing.begin(
+            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, said)
+        )
+        self.committing.finish()
+
+    def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
+        losses = {int(record.facts["step"]): record.facts.get(HELDOUT_LOSS) for record in self.rank.standing()}
+        losses[step] = facts.get(HELDOUT_LOSS)
+        best = best_step(losses)
+        return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
+
+    def _upload(self, folder: Path, step: int) -> Files:
+        files = self.rank.upload(folder, step)
+        shutil.rmtree(folder)
+        return files
+
+    def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> None:
+        self.rank.record(files, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
+
+    def _delete_old(self) -> None:
+        standing = {int(record.facts["step"]): record for record in self.rank.standing()}
+        losses = {step: record.facts.get(HELDOUT_LOSS) for step, record in standing.items()}
+        for step in retired_steps(losses, self.recipe):
+            self.rank.delete(standing[step])
+
+    @property
+    def _layout(self) -> dict[str, int]:
+        """What decides who holds which slice of the state."""
+        return {"num_ranks": self.rank.world_size, "zero_stage": self.rank.layout.zero_stage}
+
+    @property
+    def _rows_facts(self) -> list[str]:
+        """Content digests of the rows, in order: with the recipe they say what every step has seen."""
+        return [rows.manifest.content for rows in self.rows]
+
+    def _lacked(self, step: int) -> dict[str, Any]:
+        """The damaged rows that the steps until this one were applied without."""
+        skips = self.recipe.on_damaged_row == "skip"
+        return lacked(self.rank.noted(SKIPPED_PHASE), step) if skips else {}
+
+    def _folder(self, step: int) -> Path:
+        folder = self.rank.scratch / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def _check(self, record: PartRecord) -> None:
+        facts = record.facts
+        where = f"checkpoint at step {facts['step']}"
+        if facts["rows"] != self._rows_facts:
+            raise StageError(f"{where} was trained on other rows ({facts['rows']}, now {self._rows_facts})")
+        if facts["frozen_digest"] != self.before.of_frozen:
+            raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
+
+    def _fetch(self, record: PartRecord, folder: Path) -> str:
+        """Bring the files that this rank needs, verified; what is damaged of those of any rank, or ''. Collective."""
+        alone = record.facts["layout"] == self._layout and self.rank.layout.zero_stage > 0
+
+        def fetched() -> str:
+            try:
+                self.rank.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
+            except DamagedFileError as error:
+                return str(error)
+            return ""
+
+        damage = results_of_all(fetched, f"the checkpoint at step {record.facts['step']} cannot be read")
+        return "; ".join(sorted(filter(None, damage)))
+
+
+def _named(step: int) -> str:
+    return f"the checkpoint at step {step} could not be committed"

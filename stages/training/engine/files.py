@@ -1,0 +1,79 @@
+"""The state of training as files: one for each rank, of slices of parameters, readable by any number of ranks.
+
+    engine/rank-00000.safetensors    weight/<parameter>, exp_avg/<parameter>, exp_avg_sq/<parameter>: fp32 slices of
+                                     the flattened parameter; where each begins stands in the file's metadata
+
+No pickles, and no trace of the ranks or ZeRO stage that wrote them: another layout reads the slices it needs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from stages.contract.context import StageError
+from stages.training.engine.zero_slices import KINDS, Piece
+
+FOLDER: Final = "engine"
+
+
+def shard_name(rank: int) -> str:
+    """The file of one rank inside a checkpoint."""
+    return f"{FOLDER}/rank-{rank:05d}.safetensors"
+
+
+def write_shard(path: Path, held: Sequence[Piece]) -> None:
+    """Write the pieces of one rank, which lie in host memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    filled = [piece for piece in held if piece.length]
+    tensors = {f"{kind}/{piece.name}": piece.values[kind] for piece in filled for kind in KINDS}
+    save_file(tensors, path, {"starts": json.dumps({piece.name: piece.start for piece in filled})})
+
+
+@torch.no_grad()
+def read_shards(folder: Path, wanted: Sequence[Piece]) -> None:
+    """Fill pieces from whatever files of `folder` hold them. Raises `StageError` where a value is in none."""
+    with ExitStack() as stack:
+        slices = _index(folder, stack)
+        for piece in wanted:
+            found = sum(_fill(piece, one) for one in slices[piece.name])
+            if found != piece.length:
+                raise StageError(f"the checkpoint in {folder} holds {found} of {piece.length} values of {piece.name}")
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A slice of one parameter in a file."""
+
+    file: Any
+    start: int
+    length: int
+
+
+def _index(folder: Path, stack: ExitStack) -> dict[str, list[_Slice]]:
+    found: dict[str, list[_Slice]] = defaultdict(list)
+    for path in sorted((folder / FOLDER).glob("rank-*.safetensors")):
+        file = stack.enter_context(safe_open(path, framework="pt"))
+        for name, start in json.loads(file.metadata()["starts"]).items():
+            found[name].append(_Slice(file, start, file.get_slice(f"{KINDS[0]}/{name}").get_shape()[0]))
+    return found
+
+
+def _fill(piece: Piece, found: _Slice) -> int:
+    """Copy what a slice and a piece share; returns how many values that is."""
+    first, until = max(piece.start, found.start), min(piece.start + piece.length, found.start + found.length)
+    if first >= until:
+        return 0
+    for kind in KINDS:
+        read = found.file.get_slice(f"{kind}/{piece.name}")[first - found.start : until - found.start]
+        piece.values[kind][first - piece.start : until - piece.start].copy_(read)
+    return until - first

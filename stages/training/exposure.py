@@ -1,0 +1,171 @@
+"""What a training stage has seen by a step: computed, never logged.
+
+Owns the account of it. The recipe's order says which rows each step took, the index of the rows what they hold, and
+the last checkpoint which of them were damaged and left out. `tests/stages/training/test_seen.py` compares it with
+every batch of a real training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.artifacts.artifact import STEPS_PHASE, Artifact
+from stages.contract.context import StageError
+from stages.artifacts.kinds import Rows
+from stages.formats.external_sort import Buckets
+from stages.formats.sample_index import halves
+from stages.formats.rows import INDEX_FILE, ROWS_PHASE, RowReader
+from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
+from stages.training.loading.step_rows import Span, rows_of_step, spans, times_taken
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from stages.formats.external_sort import Records
+    from stages.formats.permutation import Whole
+
+LISTS = {"sample_ids": "sample_id", "sources": "source", "document_tokens": "tokens"}
+"""Columns of the index that list the documents of a row, and what is called so of one."""
+SAMPLE_FIELDS = [("sample_id", f"V{SAMPLE_ID_BYTES}"), ("source", "<u4")]
+KEY_BITS = 32
+"""Leading bits of a sample id by which samples are set apart before they are counted."""
+
+
+@dataclass(frozen=True)
+class SeenRows:
+    """What was seen of one Rows artifact."""
+
+    name: str
+    """Of the input: `rows.0`."""
+    rows: Rows
+    span: Span
+    """The steps that read it, counted from 0, as far as training has come."""
+    times: Whole
+    """[num_rows], how often each row was read."""
+
+
+@dataclass(frozen=True)
+class SeenOfSource:
+    """What was seen of one source."""
+
+    documents: int = 0
+    """As often as they were read."""
+    tokens: int = 0
+    samples: int = 0
+    """Different ones."""
+
+
+def is_trained(artifact: Artifact) -> bool:
+    """Whether an artifact was made by steps over rows."""
+    return "rows_per_step" in artifact.manifest.recipe and any(artifact.inputs("rows."))
+
+
+def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRows, ...]:
+    """What the first `until_step` steps read of each Rows artifact; None is all steps. Raises `StageError`."""
+    recipe = trained.manifest.recipe
+    num_steps = recipe["num_steps"] if until_step is None else until_step
+    if not 0 <= num_steps <= recipe["num_steps"]:
+        raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
+    left_out = {(step, row) for step, row in skipped_rows(trained) if step <= num_steps}
+    return tuple(
+        _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)
+        for span in spans(recipe["num_steps"], recipe["until_steps"])
+        if span.first_step < num_steps
+    )
+
+
+def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOfSource]:
+    """What was seen of each source. Any number of samples: they are told apart in files under `scratch`."""
+    import numpy as np
+
+    counts: dict[str, Counter[str]] = {}
+    num_documents = sum(part.facts["num_documents"] for one in seen for part in one.rows.phase(ROWS_PHASE))
+    buckets = Buckets(scratch / "samples", SAMPLE_FIELDS, num_keys=2**KEY_BITS, num_records=num_documents)
+    with buckets:
+        for documents in (documents for one in seen for documents in _documents(one)):
+            for source, num_read, num_tokens in _sums(documents):
+                counts.setdefault(source, Counter()).update(documents=num_read, tokens=num_tokens)
+            codes = {source: code for code, source in enumerate(counts)}
+            samples = np.empty(documents.num_rows, SAMPLE_FIELDS)
+            samples["sample_id"] = _bytes_of(documents["sample_id"])
+            samples["source"] = [codes[source] for source in documents["source"].to_pylist()]
+            buckets.add(samples, halves(samples["sample_id"])[0] >> np.uint64(64 - KEY_BITS))
+        sources = list(counts)
+        for bucket in buckets.drain():
+            for code, num_samples in _num_different(bucket):
+                counts[sources[code]].update(samples=num_samples)
+    return {source: SeenOfSource(**counts[source]) for source in sorted(counts)}
+
+
+def skipped_rows(trained: Artifact) -> set[tuple[int, int]]:
+    """(step, row) of the damaged rows that steps, counted from 1, were applied without, as the last checkpoint says."""
+    return {
+        (skip["step"], skip["row"]) for record in trained.phase(STEPS_PHASE) for skip in record.facts.get("skipped", ())
+    }
+
+
+def _seen(trained: Artifact, span: Span, left_out: Iterable[tuple[int, int]]) -> SeenRows:
+    recipe, name = trained.manifest.recipe, f"rows.{span.rows}"
+    rows = trained.input(name, Rows)
+    order = {"num_rows": RowReader(rows).num_rows, "rows_per_step": recipe["rows_per_step"], "seed": recipe["seed"]}
+    times = times_taken(span.until_step - span.first_step, **order)
+    for step, row in left_out:
+        if span.first_step < step <= span.until_step:
+            times[row] -= rows_of_step(step - 1 - span.first_step, **order).count(row)
+    return SeenRows(name, rows, span, times)
+
+
+def _documents(seen: SeenRows) -> Iterator[pa.Table]:
+    """A table for each part of the rows: the documents that were read, with `times`, how often."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for part in seen.rows.phase(ROWS_PHASE):
+        first_row = part.facts["first_row"]
+        times = seen.times[first_row : first_row + part.facts["num_rows"]]
+        if not times.any():
+            continue
+        index = read_table(seen.rows.read(part.file(INDEX_FILE)), list(LISTS)).combine_chunks()
+        rows = pc.list_parent_indices(index["sources"].chunk(0)).to_numpy()
+        table = pa.table({name: pc.list_flatten(index[column]) for column, name in LISTS.items()})
+        yield table.append_column("times", pa.array(times[rows])).filter(pa.array(times[rows] > 0))
+
+
+def _sums(documents: pa.Table) -> Iterator[tuple[str, int, int]]:
+    """Source, documents and tokens, each counted as often as it was read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    tokens = pc.multiply(documents["tokens"].cast(pa.int64()), documents["times"])
+    counted = documents.append_column("num_tokens", tokens).group_by("source")
+    sums = counted.aggregate([("times", "sum"), ("num_tokens", "sum")]).to_pylist()
+    return ((row["source"], row["times_sum"], row["num_tokens_sum"]) for row in sums)
+
+
+def _num_different(samples: Records) -> Iterator[tuple[int, int]]:
+    """Code of each source and the number of its different samples."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids = pa.py_buffer(np.ascontiguousarray(samples["sample_id"]))
+    table = pa.table(
+        {
+            "sample_id": pa.FixedSizeBinaryArray.from_buffers(sample_id_type(), len(samples), [None, ids]),
+            "source": samples["source"],
+        }
+    )
+    counted = table.group_by("source").aggregate([("sample_id", "count_distinct")]).to_pylist()
+    return ((row["source"], row["sample_id_count_distinct"]) for row in counted)
+
+
+def _bytes_of(sample_ids: pa.ChunkedArray) -> NDArray[np.void]:
+    """A column of sample ids as numpy has them."""
+    import numpy as np
+
+    return np.array(sample_ids.to_pylist(), f"V{SAMPLE_ID_BYTES}")

@@ -1,0 +1,240 @@
+"""From the number of a step to the micro-batches of one rank.
+
+Owns the reading of packed rows for training: which rows (`order`), whose (`split`), and their pictures as patches. What
+a step holds is a function of its number, so any step can be loaded first, by any process (`ahead`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
+from neo_model.config import PATCH_PX, NeoConfig
+from neo_model.flops import forward_flops
+from neo_model.pictures import PictureError, fit_size, open_pixels, patches_on_grid
+from neo_model.positions import image_spans
+from stages.contract.context import Rank, StageError
+from stages.artifacts.kinds import Rows
+from stages.formats.rows import DamagedRowError, Row, RowReader
+from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans
+from stages.training.recipe import TrainRecipe
+from stages.training.skipped import Skipped
+from stages.training.loading.split import Split
+
+NUM_STEPS_REMEMBERED: Final = 8
+"""Steps whose rows stay dealt out: more than are loaded at a time."""
+NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
+"""What stands in for the rows of a micro-batch where all are left out: every rank runs as many passes."""
+MAX_DECODED_PX: Final = 2**28
+"""Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One Rows artifact as training reads it."""
+
+    reader: RowReader
+    min_pixels_px: int
+    """Range that its pictures are resized into, as it was when the rows were packed."""
+    max_pixels_px: int
+
+    @classmethod
+    def of(cls, rows: Rows) -> Packed:
+        """Open an artifact; its manifest says how its pictures were measured."""
+        recipe = rows.manifest.recipe
+        return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
+
+    @property
+    def pixel_range(self) -> dict[str, int]:
+        """`min_pixels_px` and `max_pixels_px`, for a model's configuration."""
+        return {"min_pixels_px": self.min_pixels_px, "max_pixels_px": self.max_pixels_px}
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass takes, and where it comes from."""
+
+    batch: Batch
+    rows: tuple[int, ...]
+    sample_ids: tuple[str, ...]
+    """Of each document, hex."""
+    sources: tuple[str, ...]
+    """Of each document."""
+    imbalance: float = 0.0
+    """How much longer its step takes than it would if the rows of all ranks cost alike, as a fraction."""
+    skipped: tuple[Skipped, ...] = ()
+    """Rows that belong here, are damaged, and were left out."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of its rows."""
+        return self.batch.num_tokens if self.rows else 0
+
+    @property
+    def weight(self) -> float:
+        """Sum of the loss weights."""
+        return float(self.batch.weights.double().sum())
+
+    def without_pixels(self) -> MicroBatch:
+        """The same with its pictures gone, which are most of its memory."""
+        patches, places = self.batch.patches[:0].clone(), self.batch.patch_positions[:0].clone()
+        return replace(self, batch=replace(self.batch, patches=patches, patch_positions=places))
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a micro-batch is made of: the rows as they were read."""
+
+    packed: Packed
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...] = ()
+    imbalance: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepLoader:
+    """Loads one rank's share of any step. Pickles, for worker processes."""
+
+    packed: tuple[Packed, ...]
+    spans: tuple[Span, ...]
+    split: Split
+    rows_per_step: int
+    seed: int
+    weighting: Weighting
+    config: NeoConfig
+    skips_damage: bool = False
+    """Whether damaged rows are left out, instead of raised."""
+    left_out: frozenset[tuple[int, int]] = frozenset()
+    """(step, row) of what was left out before, and is whatever it holds now."""
+    _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        recipe: TrainRecipe,
+        rows: Sequence[Rows],
+        rank: Rank,
+        config: NeoConfig,
+        left_out: frozenset[tuple[int, int]] = frozenset(),
+    ) -> StepLoader:
+        """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
+        return cls(
+            packed=tuple(Packed.of(one) for one in rows),
+            spans=spans(recipe.num_steps, recipe.until_steps),
+            split=Split.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
+            rows_per_step=recipe.rows_per_step,
+            seed=recipe.seed,
+            weighting=Weighting(recipe.loss_weighting),
+            config=config,
+            skips_damage=recipe.on_damaged_row == "skip",
+            left_out=left_out,
+        )
+
+    def row_tokens(self, step: int) -> int:
+        """How many tokens a row of this step can hold."""
+        return self.packed[span_of_step(step, self.spans).rows].reader.row_tokens
+
+    def probe(self) -> Batch:
+        """The first row of the first step, whatever the rank: what a loaded checkpoint is tried on."""
+        packed = self.packed[0]
+        rows = rows_of_step(0, num_rows=packed.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
+        return self.decode(Fetched(packed, (packed.reader.read(rows[0]),))).batch
+
+    def load(self, step: int) -> list[MicroBatch]:
+        """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
+        return [self.decode(self.fetch(step, number)) for number in range(self.split.num_micro_batches)]
+
+    def fetch(self, step: int, number: int) -> Fetched:
+        """Read the rows of one micro-batch of this rank. From any thread."""
+        packed = self.packed[span_of_step(step, self.spans).rows]
+        imbalance, shares = self._dealt_out(step)
+        rows, skipped = [], []
+        for row in shares[number]:
+            try:
+                rows += [packed.reader.read(row)] if (step, row) not in self.left_out else []
+            except DamagedRowError as error:
+                if not self.skips_damage:
+                    raise
+                skipped.append(Skipped.of(step, error, packed.reader))
+        return Fetched(packed, tuple(rows), tuple(skipped), imbalance)
+
+    def decode(self, fetched: Fetched) -> MicroBatch:
+        """The pictures of the rows as patches, and the rows end to end."""
+        rows, packed = fetched.rows, fetched.packed
+        documents = [document for row in rows for document in self._documents(row)]
+        patches = [image for row in rows for image in _patches(row, packed)]
+        batch = pack(
+            documents or [NOTHING], patches, image_context_id=self.config.image_context_id, weighting=self.weighting
+        )
+        return MicroBatch(
+            batch=ensure_image(batch),
+            rows=tuple(row.number for row in rows),
+            sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
+            sources=tuple(source for row in rows for source in row.sources),
+            skipped=fetched.skipped,
+            imbalance=fetched.imbalance,
+        )
+
+    def _dealt_out(self, step: int) -> tuple[float, list[list[int]]]:
+        """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
+        if (dealt_out := self._steps.get(step)) is not None:
+            return dealt_out
+        span = span_of_step(step, self.spans)
+        reader = self.packed[span.rows].reader
+        rows = rows_of_step(
+            step - span.first_step, num_rows=reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed
+        )
+        costs = [forward_flops(self.config, work) for work in reader.works(rows)]
+        shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
+        dealt_out = self._steps[step] = self.split.imbalance(costs), shares
+        for old in list(self._steps)[:-NUM_STEPS_REMEMBERED]:
+            self._steps.pop(old, None)
+        return dealt_out
+
+    def _documents(self, row: Row) -> Iterator[Document]:
+        """The documents of a row, each with the grids of its own pictures."""
+        starts = image_spans(np.asarray(row.token_ids, np.int64), self.config.image_context_id)[:, 0]
+        edges = np.searchsorted(starts, row.document_offsets)
+        if len(starts) != len(row.image_grids):
+            raise StageError(
+                f"row {row.number} holds {len(row.image_grids)} pictures and places for {len(starts)}; "
+                "its samples are " + ", ".join(sample_id.hex() for sample_id in row.sample_ids)
+            )
+        for number, (start, end) in enumerate(zip(row.document_offsets[:-1], row.document_offsets[1:], strict=True)):
+            grids = row.image_grids[edges[number] : edges[number + 1]]
+            yield Document(
+                token_ids=row.token_ids[start:end],
+                supervised=row.supervised[start:end],
+                grids=[(int(grid_h), int(grid_w)) for grid_h, grid_w in grids],
+            )
+
+
+def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """The patches of each picture of a row, on exactly the grid that its tokens were counted for."""
+    for number, (data, recorded) in enumerate(zip(row.images, row.image_grids.tolist(), strict=True)):
+        grid_h, grid_w = recorded
+        try:
+            pixels = open_pixels(data, max_pixels_px=MAX_DECODED_PX)
+            height_px, width_px, _ = pixels.shape
+            largest_w, largest_h = fit_size(width_px, height_px, packed.min_pixels_px, packed.max_pixels_px)
+        except PictureError as error:
+            raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
+        # Packing gives a picture fewer tokens where its sample would not fit a row otherwise; never more, nor turned.
+        is_larger = grid_h * PATCH_PX * grid_w * PATCH_PX > largest_h * largest_w
+        is_turned = (grid_h - grid_w) * (height_px - width_px) < 0
+        if is_larger or is_turned:
+            raise StageError(
+                f"picture {number} of {_described(row)} has {width_px} x {height_px} px and comes to at most "
+                f"{largest_h // PATCH_PX} x {largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it "
+                "was packed: pack the rows again"
+            )
+        yield patches_on_grid(pixels, (grid_h, grid_w))
+
+
+def _described(row: Row) -> str:
+    samples = ", ".join(sample_id.hex() for sample_id in row.sample_ids)
+    return f"row {row.number} (samples {samples})"

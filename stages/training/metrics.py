@@ -1,0 +1,170 @@
+"""What people watch while a model trains, averaged over the steps since the last report."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from resource import RUSAGE_SELF, getrusage
+from typing import Final
+
+import torch
+import torch.distributed as dist
+
+from neo_model.batch import Batch
+from neo_model.config import NeoConfig
+from neo_model.flops import Work, training_flops, visible_pairs
+from neo_model.gpus import gpu_named
+from neo_model.loss import LossSum
+from neo_model.model import NeoModel
+from stages.training.collectives import exchange
+from stages.training.loading.micro_batches import MicroBatch
+
+KIB: Final = 1024
+"""Linux counts `ru_maxrss` in these."""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What a device can do at best, and what of it a micro-batch asks for."""
+
+    flops_per_second: float
+    config: NeoConfig
+    llm_frozen: bool
+
+    @classmethod
+    def of(cls, model: NeoModel, device: str) -> Rated | None:
+        """None on a CPU, and on a GPU whose best is not known."""
+        if not device.startswith("cuda"):
+            return None
+        gpu = gpu_named(torch.cuda.get_device_name(device))
+        frozen = not all(parameter.requires_grad for parameter in model.parameters())
+        return None if gpu is None else cls(gpu.bf16_flops, model.config, frozen)
+
+    def flops(self, batch: Batch) -> float:
+        """Of forward and backward, each operation counted once."""
+        images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
+        work = Work(
+            num_tokens=batch.num_tokens,
+            num_pairs=visible_pairs(batch.documents.diff().tolist(), images),
+            num_patches=batch.patches.shape[0],
+            num_supervised=batch.supervised_index.shape[0],
+        )
+        return training_flops(self.config, work, llm_frozen=self.llm_frozen)
+
+
+class Meter:
+    """Numbers of consecutive steps, as one rank gathers them. Until they are read, losses stay on their device."""
+
+    def __init__(self, rated: Rated | None = None) -> None:
+        """`rated` where the share of the device's best is to be told."""
+        self._rated = rated
+        self._start()
+
+    def _start(self) -> None:
+        self._began = time.monotonic()
+        self._seen: list[tuple[MicroBatch, LossSum, float]] = []
+        self._num_steps = 0
+        self._num_tokens = 0
+        self._num_places = 0
+        self._imbalance = 0.0
+        self._wait_seconds = 0.0
+        self._flops = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """The step's rows were waited for so long."""
+        self._wait_seconds += seconds
+
+    def saw(self, micro_batch: MicroBatch, sums: LossSum, weight: float) -> None:
+        """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
+        if micro_batch.rows:
+            self._flops += 0.0 if self._rated is None else self._rated.flops(micro_batch.batch)
+            self._seen.append((micro_batch.without_pixels(), sums, weight))
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What is done meanwhile is no training, and its time is left out."""
+        began = time.monotonic()
+        yield
+        self._began += time.monotonic() - began
+
+    def end_step(self, num_tokens: int, num_places: int, imbalance: float) -> None:
+        """A step is done: its tokens on all ranks, how many its rows could have held, how unequal the ranks' were."""
+        self._num_steps += 1
+        self._num_tokens += num_tokens
+        self._num_places += num_places
+        self._imbalance += imbalance
+
+    def read(self) -> dict[str, float]:
+        """The averages since the last reading, and start anew. Collective.
+
+        loss                nats for each unit of loss weight, over all ranks
+        loss/<source>       the same over the documents of one source
+        tokens_per_second   of all ranks
+        fill                tokens of the rows over the tokens they could hold
+        data_wait           share of the time in which this rank waited for rows
+        imbalance           what the slowest ranks' rows cost above the mean, as a share of it
+        memory_bytes        the most that any rank held at once: of its GPU since the last reading, on a CPU ever
+        mfu                 the model's own operations as a share of what the GPUs can do; absent elsewhere
+        """
+        loss, by_source, flops, memory_bytes = self._of_all_ranks()
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        num_steps = max(self._num_steps, 1)
+        numbers = {
+            "loss": loss / num_steps,
+            **{f"loss/{source}": mean for source, mean in by_source.items()},
+            "tokens_per_second": self._num_tokens / seconds,
+            "seconds_per_step": seconds / num_steps,
+            "fill": self._num_tokens / max(self._num_places, 1),
+            "data_wait": self._wait_seconds / seconds,
+            "imbalance": self._imbalance / num_steps,
+            "memory_bytes": memory_bytes,
+        }
+        if self._rated is not None:
+            numbers["mfu"] = flops / seconds / (self._rated.flops_per_second * dist.get_world_size())
+        self._start()
+        return numbers
+
+    def _of_all_ranks(self) -> tuple[float, dict[str, float], float, float]:
+        """The sum of the losses of all steps, their mean for each source, operations, and the largest memory."""
+        mine = sum(float(sums.loss) / weight for _, sums, weight in self._seen)
+        sources: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        for micro_batch, sums, _ in self._seen:
+            add(sources, losses_by_source(micro_batch, sums.entropies))
+        loss, flops, memory_bytes, totals = 0.0, 0.0, 0.0, dict[str, tuple[float, float]]()
+        for theirs, their_sources, their_flops, held in exchange((mine, dict(sources), self._flops, _most_held())):
+            loss, flops, memory_bytes = loss + theirs, flops + their_flops, max(memory_bytes, held)
+            add(totals, their_sources)
+        by_source = {source: total / weight for source, (total, weight) in sorted(totals.items()) if weight > 0}
+        return loss, by_source, flops, memory_bytes
+
+
+def _most_held() -> float:
+    """Bytes of this rank: of its GPU since the last asking, or, without one, of its process ever."""
+    if torch.cuda.is_available():
+        held = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        return float(held)
+    return float(getrusage(RUSAGE_SELF).ru_maxrss * KIB)
+
+
+def losses_by_source(micro_batch: MicroBatch, entropies: torch.Tensor) -> dict[str, tuple[float, float]]:
+    """Weighted loss and weight of each source in a micro-batch; entropies [S] at its supervised positions."""
+    batch = micro_batch.batch
+    names = sorted(set(micro_batch.sources))
+    source_of_document = torch.tensor([names.index(source) for source in micro_batch.sources])
+    document = torch.searchsorted(batch.documents, batch.supervised_index, right=True) - 1
+    weights = batch.weights[batch.supervised_index].double()
+    sums = torch.zeros(len(names), 2, dtype=torch.float64)
+    values = torch.stack((entropies.cpu().double() * weights, weights), dim=1)
+    sums.index_add_(0, source_of_document[document], values)
+    return {name: (float(total), float(weight)) for name, (total, weight) in zip(names, sums, strict=True)}
+
+
+def add(totals: dict[str, tuple[float, float]], more: Mapping[str, tuple[float, float]]) -> None:
+    """Add losses and weights, source by source."""
+    for source, (total, weight) in more.items():
+        before = totals.get(source, (0.0, 0.0))
+        totals[source] = before[0] + total, before[1] + weight

@@ -1,0 +1,58 @@
+"""What training did to the weights: which moved, which did not, and that nothing frozen changed.
+
+Owns the digests of whole parameters, taken before the first step and after the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stages.contract.context import StageError
+
+
+@dataclass(frozen=True)
+class WeightDigests:
+    """sha256 of each parameter's bytes, those that train and those that are frozen."""
+
+    trained: Mapping[str, str]
+    frozen: Mapping[str, str]
+
+    @property
+    def of_frozen(self) -> str:
+        """One sha256 over the names and digests of all frozen parameters."""
+        lines = "".join(f"{name} {value}\n" for name, value in sorted(self.frozen.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def compare(self, after: WeightDigests) -> dict[str, Any]:
+        """What the last checkpoint records. Raises `StageError` where a frozen parameter changed."""
+        changed = [name for name, value in self.frozen.items() if after.frozen[name] != value]
+        if changed:
+            raise StageError(f"{len(changed)} frozen parameters changed in training, the first is {changed[0]}")
+        unmoved = sorted(name for name, value in self.trained.items() if after.trained[name] == value)
+        return {
+            "num_frozen_tensors": len(self.frozen),
+            "frozen_digest": self.of_frozen,
+            "num_trained_tensors": len(self.trained),
+            "unmoved": unmoved,
+        }
+
+
+def weight_digests(parameters: Iterable[tuple[str, Tensor]], trainable: frozenset[str]) -> WeightDigests:
+    """The digests of whole parameters, given one at a time."""
+    found = {name: sha256_of_tensor(value) for name, value in parameters}
+    return WeightDigests(
+        trained={name: value for name, value in found.items() if name in trainable},
+        frozen={name: value for name, value in found.items() if name not in trainable},
+    )
+
+
+def sha256_of_tensor(value: Tensor) -> str:
+    """sha256 of a tensor's bytes in memory order, 64 hex digits."""
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
