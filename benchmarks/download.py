@@ -60,9 +60,9 @@ def ours(port: int, num_images: int, folder: Path) -> int:
     """Download with our stage's own part; returns how many images were kept."""
     import pyarrow as pa
 
+    from stages.commit.parts import Draft
     from stages.contract.context import Part
     from stages.download_pairs import DownloadPairsRecipe, make_part
-    from stages.commit.parts import Draft
     from stages.toy_world.world import ToyWorld
 
     urls = [f"http://toy.invalid/{number}.jpg" for number in range(num_images)]

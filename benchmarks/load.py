@@ -38,15 +38,15 @@ from benchmarks.load_peers.asking import SCRIPTS, peer
 from benchmarks.pack import cpu_seconds, show
 from benchmarks.pair_world import LLM, draw_of, make
 from neo_model.pictures import open_pixels
-from stages.contract.context import ItemBalance, Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import Rows
-from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.contract.context import ItemBalance, Part, PartDraft, Recipe, StageContext
+from stages.contract.stage import stage
+from stages.formats.permutation import Shuffle
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader
-from stages.formats.permutation import Shuffle
-from stages.contract.stage import stage
 from stages.formats.sample_table import write_table
 from stages.formats.tar import TarWriter
+from stages.pack_rows import PackRowsRecipe, pack_rows
 
 LONG = PackRowsRecipe(max_row_tokens=16_384)
 """Rows as training reads them."""

@@ -31,17 +31,17 @@ from benchmarks.pack import show
 from benchmarks.pair_world import make
 from neo_model.batch import Weighting
 from neo_model.config import NeoConfig
-from stages.contract.context import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import Rows
+from stages.contract.context import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext
+from stages.contract.stage import stage
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader
-from stages.contract.stage import stage
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
-from stages.training.loading.prefetch import ahead
 from stages.training.loading.micro_batches import Packed, StepLoader
-from stages.training.loading.step_rows import spans
+from stages.training.loading.prefetch import ahead
 from stages.training.loading.split import Split
+from stages.training.loading.step_rows import spans
 
 NUM_PICTURES = 500
 START, CONTEXT, END = 1, 2, 3

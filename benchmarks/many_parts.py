@@ -30,19 +30,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cluster.local import local_context
-from pipelines.planning.catalog import find_pipeline
 from pipelines.commands.selection import Asked, planned
+from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.progress import progress_made
 from pipelines.planning.request import Request, Selection, freeze
 from pipelines.running.execute_run import orders_of
 from pipelines.runs.run import Run
 from stages.artifacts.artifact import FileEntry, ItemBalance, PartRecord, artifact_folder
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import RawPairs
-from stages.commit.parts import Making
 from stages.commit.execute_step import carry_out
+from stages.commit.parts import Making
 from stages.commit.phase_records import record_key
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import stage
 from stages.store.store import Store
 

@@ -21,14 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.local import local_context
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.artifacts.kinds import Draw, TextDocuments
-from stages.mix_samples import MixRecipe, drawn_by_source, mix_samples
+from stages.artifacts.kinds import DOCUMENTS_FILE, Draw, TextDocuments
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.read_text import DOCUMENTS_FILE
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import Step, stage
-from stages.store.store import Store
+from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import SAMPLE_ID_BYTES, balance_of, sample_id_type, write_table
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.store.store import Store
 
 NUM_ROWS_PER_PART = 10_000
 NUM_HELD_OUT = 20_000

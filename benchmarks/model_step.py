@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 from benchmarks.plain_neo import plain_loss
+from neo_model.attention.visibility import visible_intervals
 from neo_model.batch import Batch, Document, pack
 from neo_model.config import NeoConfig
 from neo_model.flops import Work, forward_flops
 from neo_model.model import NeoModel
-from neo_model.attention.visibility import visible_intervals
 
 GRIDS = [(24, 26), (26, 24), (12, 52), (52, 12), (8, 78)]
 DOCUMENT_TOKENS, NUM_DOCUMENTS, NUM_SUPERVISED = 256, 8, 90

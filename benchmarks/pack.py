@@ -37,19 +37,19 @@ from benchmarks.pair_world import LLM, draw_of, make
 from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_in_a_fresh_process, sample_index
 from neo_model.conversation import encode_caption
 from neo_model.pictures import open_pixels, to_uint8_patches
-from stages.contract.context import Part
-from stages.formats.tokenizer import tokenizer_of
 from stages.commit.parts import Draft
+from stages.contract.context import Part
+from stages.formats.pairs import PairReader
+from stages.formats.samples import drawn_sources
+from stages.formats.tar import TarWriter
+from stages.formats.tokenizer import tokenizer_of
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bin_packing import plan_rows
 from stages.packing.certificate import Certificate, certify, length_counts
 from stages.packing.measure import measure_part
-from stages.packing.row_inputs import Pantry
 from stages.packing.plan_file import planned_parts
+from stages.packing.row_inputs import Pantry
 from stages.packing.write import write_part
-from stages.formats.pairs import PairReader
-from stages.formats.samples import drawn_sources
-from stages.formats.tar import TarWriter
 
 TARGET_DOCUMENTS = 390_000_000
 RECIPE = PackRowsRecipe(max_row_tokens=ROW_TOKENS, num_rows_per_part=10_000)

@@ -18,16 +18,16 @@ from PIL import Image
 
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.artifacts.kinds import BaseLlm, Draw, RawPairs
-from stages.mix_samples import MixRecipe, mix_samples
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import Step, stage
-from stages.store.store import Store
+from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.formats.tar import TarWriter
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.store.store import Store
 from stages.toy_world.tokenizer import train_tokenizer
 
 NUM_PICTURES = 200

@@ -18,11 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from stages.artifacts.artifact import Artifact, FileEntry, Manifest
-from stages.contract.context import ItemBalance, Part, PartRecord
 from stages.commit.parts import Draft
+from stages.contract.context import ItemBalance, Part, PartRecord
 from stages.formats.external_sort import Buckets
-from stages.packing.document_records import DOCUMENTS_FILE
-from stages.packing.plan import plan_part
+from stages.formats.permutation import Shuffle
 from stages.formats.sample_index import (
     ENTRIES_FILE,
     ENTRY_FIELDS,
@@ -32,9 +31,10 @@ from stages.formats.sample_index import (
     halves,
     write_index,
 )
-from stages.formats.permutation import Shuffle
-from stages.store.store import Store
 from stages.formats.sample_table import sample_id_type, write_table
+from stages.packing.document_records import DOCUMENTS_FILE
+from stages.packing.plan import plan_part
+from stages.store.store import Store
 
 Result = TypeVar("Result")
 NUM_DOCUMENTS_PER_PART = 10_000

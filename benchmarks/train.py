@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from stages.contract.context import GangLayout, Rank
 from stages.artifacts.kinds import BaseLlm, Rows
+from stages.contract.context import GangLayout, Rank
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
@@ -58,15 +58,15 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     """Alternate the two sides; rank 0 writes what it measured."""
     import torch.distributed as dist
 
-    from stages.training.loading.prefetch import ahead
     from stages.training.checkpoints.checkpoint import Checkpoints
     from stages.training.checkpoints.in_flight import Committing
+    from stages.training.checkpoints.probe import Probe
+    from stages.training.damaged_rows import Mending
     from stages.training.engine.engine import Engine
     from stages.training.loading.micro_batches import StepLoader
+    from stages.training.loading.prefetch import ahead
     from stages.training.loop import Loop
-    from stages.training.damaged_rows import Mending
     from stages.training.metrics import Meter
-    from stages.training.checkpoints.probe import Probe
     from stages.training.weight_digests import WeightDigests
 
     model = untrained_model(llm.place(rank.scratch / "llm"), RECIPE).requires_grad_(True)
@@ -135,8 +135,8 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     import torch
 
     from stages.training.loading.micro_batches import Packed, StepLoader
-    from stages.training.loading.step_rows import spans
     from stages.training.loading.split import Split
+    from stages.training.loading.step_rows import spans
 
     torch.set_num_threads(1)
     model = untrained_model(llm.place(scratch / "llm"), RECIPE).requires_grad_(True)

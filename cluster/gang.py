@@ -19,8 +19,8 @@ from cluster.board import BoardPost, StopWatch, deliver
 from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.site import GangResources
-from stages.contract.context import Rank, StageError
 from stages.commit.parts import Making, scratch_folder
+from stages.contract.context import Rank, StageError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

@@ -19,14 +19,14 @@ import ray
 from ray.dag import DAGNode
 from ray.exceptions import RayError, RayTaskError
 
-from cluster.step_task import StepOutcome, carry_out_step
 from cluster.board import open_board
 from cluster.failure import Failure
 from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
+from cluster.step_task import StepOutcome, carry_out_step
+from stages.commit.execute_step import StepOrder
 from stages.contract.context import Event
 from stages.contract.events import StepEnded
-from stages.commit.execute_step import StepOrder
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

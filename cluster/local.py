@@ -11,11 +11,11 @@ from multiprocessing.queues import Queue
 from queue import Empty
 from typing import TypeAlias
 
-from cluster.recording_context import GatheringContext
 from cluster.failure import Failure
 from cluster.rank import GangRank
-from stages.contract.context import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
+from cluster.recording_context import GatheringContext
 from stages.commit.parts import Making, scratch_folder
+from stages.contract.context import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
 
 Channel: TypeAlias = "Queue[Event | Failure]"
 """What a rank sends to the process that started it."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.contract.context import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
 from stages.commit.parts import Making
+from stages.contract.context import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
 
 
 @dataclass

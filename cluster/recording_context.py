@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.contract.context import NumbersReported, Part, PartRecord, PartWork, Post, Rank
 from stages.commit.parts import Making
+from stages.contract.context import NumbersReported, Part, PartRecord, PartWork, Post, Rank
 
 
 @dataclass

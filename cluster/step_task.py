@@ -12,14 +12,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from cluster.board import BoardPost, StopWatch, deliver
-from cluster.recording_context import GatheringContext
 from cluster.failure import Failure
 from cluster.gang import run_gang
+from cluster.recording_context import GatheringContext
 from cluster.site import Resources
 from cluster.spread import Spread
-from stages.contract.context import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
-from stages.commit.parts import Making, scratch_folder
 from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.parts import Making, scratch_folder
+from stages.contract.context import (
+    InterruptedRunError,
+    Part,
+    PartRecord,
+    PartWork,
+    Post,
+    Rank,
+    StageError,
+    SupersededError,
+)
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

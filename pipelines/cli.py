@@ -7,7 +7,6 @@ import sys
 
 import typer
 
-from pipelines.commands.output import complain
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.doctor import doctor
@@ -15,6 +14,7 @@ from pipelines.commands.estimate import estimate
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
 from pipelines.commands.mirror import mirror_
+from pipelines.commands.output import complain
 from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
 from pipelines.commands.run import run

@@ -21,8 +21,8 @@ from typing import Any, Literal
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
 from cluster.versions import PACKAGE, Versions
-from stages.store.store import Store, StoreError
 from stages.store.probe import probe
+from stages.store.store import Store, StoreError
 
 Verdict = Literal["ok", "warning", "failed"]
 GIB = 1024**3
@@ -166,8 +166,8 @@ def check_secrets(site: Site) -> Finding:
 
 def check_tracker(uri: str) -> Finding:
     """It answers and may be written to. A run goes on without: nothing is lost, all is told later."""
-    from pipelines.tracking.delivery import knock
     from pipelines.running.summary import masked
+    from pipelines.tracking.delivery import knock
     from pipelines.tracking.server import ENVIRONMENT, Tracker
 
     os.environ.update(ENVIRONMENT)

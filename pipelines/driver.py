@@ -13,14 +13,14 @@ from cluster.versions import Versions
 from pipelines.commands.output import Answer
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
-from pipelines.screen.console import Display
 from pipelines.exits import CommandError, ExitCode, RefusedError
 from pipelines.planning.plan import Plan, decide
+from pipelines.running.execute_run import carry_out
 from pipelines.running.summary import report
 from pipelines.runs.resume import check_thaws
-from pipelines.running.execute_run import carry_out
 from pipelines.runs.run import Run
 from pipelines.runs.submissions import Submission, Submissions
+from pipelines.screen.console import Display
 from stages.store.store import Store
 
 

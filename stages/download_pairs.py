@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from stages.artifacts.kinds import RawPairs
 from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
+from stages.contract.stage import stage
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
 from stages.download.judge_picture import PictureRule, ResizeMode
 from stages.download.raw_pairs import write_part
 from stages.download.reasons import Reason
 from stages.download.url_rows import naming_fields, read_rows
-from stages.artifacts.kinds import RawPairs
 from stages.origins.origin import Split, reachable, source_name, url_table
 from stages.origins.slices import ordinals_of, slice_rows
-from stages.contract.stage import stage
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stages.download.address import Routes
+    from stages.origins.routes import Routes
 
 MAX_SHARE_UNREACHABLE = 0.8
 MIN_HOSTS_TO_JUDGE_NETWORK = 20

@@ -17,16 +17,17 @@ from functools import partial
 from pydantic import Field
 
 from stages.artifacts.artifact import PartRecord
+from stages.artifacts.kinds import Checkpoint, Conversations, Evaluation
 from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
+from stages.contract.stage import stage
 from stages.evaluation.answering import Examinee, load_examinee
 from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
 from stages.evaluation.blind_control import exchange_images
-from stages.evaluation.contact_sheet import Card, contact_sheet
+from stages.evaluation.cards import card_of, urls_of
+from stages.evaluation.contact_sheet import contact_sheet
 from stages.evaluation.questions import Question, read_questions
 from stages.evaluation.scoring import metrics
-from stages.artifacts.kinds import Checkpoint, Conversations, Evaluation
 from stages.formats.pairs import PairReader, pictures_of
-from stages.contract.stage import stage
 from stages.formats.sample_table import balance_of, read_table, write_table
 
 ANSWERS_FILE = "answers.parquet"
@@ -120,28 +121,3 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     gathering = partial(evaluate_part, recipe=recipe, answered_parts=records, questions=questions)
     (record,) = ctx.spread(gathering, over=[whole], phase="evaluate")
     ctx.report(record.facts["metrics"])
-
-
-def urls_of(pictures: PairReader, question: Question) -> list[str | None]:
-    """Where the images of a question came from; None for one that is not among the pictures."""
-    found: list[str | None] = []
-    for image_id in question.image_ids:
-        try:
-            found.append(pictures.pair(image_id).url)
-        except KeyError:
-            found.append(None)
-    return found
-
-
-def card_of(answer: Answer, pictures: PairReader) -> Card:
-    """How an answer is shown."""
-    return Card(
-        images=tuple(pictures.image(image_id) for image_id in answer.image_ids),
-        kind=answer.kind,
-        question=answer.question,
-        answer=answer.answer or "",
-        truth=answer.truth,
-        correct=bool(answer.correct),
-        blind_answer=answer.blind_answer,
-        blind_images=tuple(pictures.image(image_id) for image_id in answer.blind_image_ids),
-    )

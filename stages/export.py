@@ -18,11 +18,11 @@ from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.artifact import mended_by
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
 from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
 from stages.commit.parts import sha256_of
-from stages.exporting.model_card import lineage_document, model_card
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
 from stages.contract.stage import stage
+from stages.exporting.model_card import lineage_document, model_card
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
-from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, describe
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import stage
+from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, describe
 
 
 class MergeRecipe(Recipe):

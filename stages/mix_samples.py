@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,8 +24,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
-from stages.contract.context import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
 from stages.artifacts.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.contract.context import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
+from stages.contract.stage import stage
+from stages.formats.draws import DRAW_FILE, DRAW_PHASE, drawn_by_source
+from stages.formats.fit_sample import Limits
+from stages.formats.permutation import Shuffle
+from stages.formats.sample_table import write_table
+from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
 from stages.mixing.held_out import (
     HELD_OUT,
     HOLD_OUT_PHASE,
@@ -37,22 +42,13 @@ from stages.mixing.held_out import (
     mark_part,
 )
 from stages.mixing.token_counts import WEIGH_PHASE, Scale, Weights, weigh_part
-from stages.formats.fit_sample import Limits
-from stages.formats.permutation import Shuffle
-from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
-from stages.contract.stage import stage
 from stages.store.store import Store
-from stages.formats.sample_table import write_table
 
 if TYPE_CHECKING:
     from stages.formats.permutation import Whole
 
-DRAW_FILE = "draw.parquet"
-DRAW_PHASE = "draw"
 NOT_DRAWN = "not_drawn"
 """The reason of samples that the draw had no place for."""
-COUNTED = ("samples", "held_out", "distinct", "drawn", "tokens")
-"""What the parts of a draw count of their source, as facts `num_<what>`."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -197,19 +193,6 @@ def draw_part(
     )
     if weights is not None:
         draft.fact(num_tokens=float(weights.of_part(part.name)[samples].sum()))
-
-
-def drawn_by_source(records: Iterable[PartRecord]) -> dict[str, dict[str, float]]:
-    """What was really drawn, of each source: the sums of what the parts of phase `draw` recorded.
-
-    `samples` could be drawn and `held_out` could not; `distinct` of them were, in `drawn` drawings, of `tokens` if
-    the shares count those.
-    """
-    found: dict[str, Counter[str]] = {}
-    for record in records:
-        numbers = {what: record.facts[f"num_{what}"] for what in COUNTED if f"num_{what}" in record.facts}
-        found.setdefault(record.facts["source"], Counter()).update(numbers)
-    return {source: dict(numbers) for source, numbers in sorted(found.items())}
 
 
 @stage(number=2, recipe=MixRecipe, makes=Draw, accepts=(1,))

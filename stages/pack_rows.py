@@ -23,18 +23,18 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.contract.context import Part, PartRecord, Recipe, StageContext
 from stages.artifacts.kinds import BaseLlm, Draw, Rows
-from stages.mix_samples import DRAW_PHASE
+from stages.contract.context import Part, PartRecord, Recipe, StageContext
+from stages.contract.stage import stage
+from stages.formats.draws import DRAW_PHASE
 from stages.formats.fit_sample import Limits
-from stages.packing.measure import measure_part
-from stages.packing.row_inputs import Pantry
-from stages.packing.plan_file import planned_parts
-from stages.packing.plan import plan_part
-from stages.packing.write import write_part
 from stages.formats.rows import ROWS_PHASE
 from stages.formats.samples import drawn_sources
-from stages.contract.stage import stage
+from stages.packing.measure import measure_part
+from stages.packing.plan import plan_part
+from stages.packing.plan_file import planned_parts
+from stages.packing.row_inputs import Pantry
+from stages.packing.write import write_part
 
 
 class PackRowsRecipe(Recipe):

@@ -17,20 +17,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic import Field
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
-from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptPairs, RawPairs
 from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
-from stages.artifacts.kinds import Conversations, KeptPairs, RawPairs
-from stages.origins.origin import Split, conversation_table, source_name
-from stages.formats.pairs import PairReader
-from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
 from stages.contract.stage import stage
+from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, balance_of, sample_id_type, verdict_columns, write_table
+from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.origins.origin import Split, conversation_table, source_name
+from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CONVERSATIONS_FILE = "conversations.parquet"
 
 
 class ReadConversationsRecipe(Recipe):

@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.artifacts.kinds import DOCUMENTS_FILE, TextDocuments
 from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.artifacts.kinds import TextDocuments
-from stages.origins.origin import document_table, source_name
-from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
 from stages.contract.stage import stage
 from stages.formats.sample_table import (
     ItemReason,
@@ -27,12 +24,13 @@ from stages.formats.sample_table import (
     verdict_columns,
     write_table,
 )
+from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.origins.origin import document_table, source_name
+from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-DOCUMENTS_FILE = "documents.parquet"
 
 
 class ReadTextRecipe(Recipe):

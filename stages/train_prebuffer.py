@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract.context import Rank, StageContext
 from stages.artifacts.kinds import BaseLlm, Conversations, PreBuffer, Rows
-from stages.formats.tokenizer import check_same_tokenizer
-from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, write_prebuffer
+from stages.contract.context import Rank, StageContext
 from stages.contract.stage import stage
+from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, write_prebuffer
+from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import Examination
 from stages.training.recipe import TrainRecipe
 
@@ -56,11 +56,11 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
 
     from neo_model.config import NeoConfig
     from neo_model.conversation import load_tokenizer, special_ids
+    from neo_model.hw_init import start_behind_the_norms
     from neo_model.model import NeoModel
     from neo_model.partition import freeze_for_stage1
     from neo_model.qwen3 import load_language_model
     from neo_model.released import read_config_json, read_tensors
-    from neo_model.hw_init import start_behind_the_norms
 
     qwen3 = read_config_json(llm_folder)
     ids = special_ids(load_tokenizer(llm_folder, vocab_size=qwen3["vocab_size"]))

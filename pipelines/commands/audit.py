@@ -6,16 +6,16 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
+from pipelines.commands.output import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
+from pipelines.exits import ExitCode
 from pipelines.lineage.audit import Finding, Report
 from pipelines.lineage.audit import audit as look_at_everything
-from pipelines.commands.output import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
-from pipelines.tracking.delivery import settle
-from pipelines.exits import ExitCode
 from pipelines.lineage.graph import Lineage, Node, lineage_of, size_bytes
-from pipelines.runs.refs import resolve_place
 from pipelines.lineage.repair import repair as repaired
 from pipelines.planning.request import Request
+from pipelines.runs.refs import resolve_place
 from pipelines.runs.resume import go_on, newest
+from pipelines.tracking.delivery import settle
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 

@@ -11,14 +11,14 @@ import typer
 from cluster.jobs import JobError, Jobs
 from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
 from pipelines.commands.status import document, headline, steps_table, watch_run
-from pipelines.tracking.delivery import settle
 from pipelines.exits import ExitCode
-from pipelines.runs.refs import find_run
 from pipelines.running.summary import look_closer
+from pipelines.runs.refs import find_run
 from pipelines.runs.resume import go_on
 from pipelines.runs.run import AttemptRecord
 from pipelines.runs.status import Standing
 from pipelines.runs.submissions import Submission, Submissions
+from pipelines.tracking.delivery import settle
 
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and do not stay until it has stopped.")]
 GraceOption = Annotated[

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
-from pipelines.screen.console import clean
 from pipelines.doctor import Finding, examine
 from pipelines.exits import ExitCode
+from pipelines.screen.console import clean
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 

@@ -21,8 +21,8 @@ from pipelines.commands.output import (
     find_site,
 )
 from pipelines.commands.selection import Asked, planned
-from pipelines.planning.estimate import Assumed, Estimate, Layout, estimates
 from pipelines.exits import BadCommandError
+from pipelines.planning.estimate import Assumed, Estimate, Layout, estimates
 from pipelines.planning.expected_sizes import Foresight
 from stages.store.store import Store
 

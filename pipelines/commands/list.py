@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.site import Site
-from pipelines.planning.catalog import recipes
 from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
-from pipelines.screen.console import STYLES, clean
+from pipelines.planning.catalog import recipes
 from pipelines.runs.run import all_runs
+from pipelines.screen.console import STYLES, clean
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 

@@ -8,13 +8,13 @@ import typer
 from rich.text import Text
 
 from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
-from pipelines.tracking.delivery import settle
-from pipelines.screen.console import clean
 from pipelines.exits import BadCommandError
 from pipelines.runs.log import read_journal, read_stacks, read_traceback
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import go_on
 from pipelines.runs.run import AttemptRecord, Run
+from pipelines.screen.console import clean
+from pipelines.tracking.delivery import settle
 
 StepArgument = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="This step alone, in the last attempt that says anything of it.")

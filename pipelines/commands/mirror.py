@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
-from pipelines.tracking.delivery import UntoldError, mirror, reconcile
 from pipelines.exits import BadCommandError, RefusedError
-from pipelines.runs.refs import resolve
 from pipelines.running.summary import masked
+from pipelines.runs.attempts import reconcile
+from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run, all_runs
+from pipelines.tracking.delivery import UntoldError, mirror
 from stages.store.store import Store
 
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="This run alone; all without it.")]

@@ -12,8 +12,8 @@ import typer
 from rich.text import Text
 
 from cluster.site import Site, SiteError, load_site
-from pipelines.screen.console import clean, open_console
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.screen.console import clean, open_console
 from stages.store.store import CARD, Store
 
 RecipeArgument: TypeAlias = Annotated[

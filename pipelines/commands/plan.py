@@ -20,8 +20,8 @@ from pipelines.commands.output import (
     find_site,
 )
 from pipelines.commands.selection import Asked, planned
-from pipelines.screen.text_graph import lanes
 from pipelines.planning.plan import Decision, Plan
+from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 

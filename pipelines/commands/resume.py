@@ -15,15 +15,16 @@ from pipelines.commands.output import (
     existing_store,
     find_site,
 )
-from pipelines.commands.selection import Asked, requested
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
-from pipelines.tracking.delivery import settle, supersede
+from pipelines.commands.selection import Asked, requested
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.planning.plan import Plan, decide
+from pipelines.runs.attempts import supersede
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import check_thaws, lost_in_flight, newest, settled_state
 from pipelines.runs.run import Run
+from pipelines.tracking.delivery import settle
 
 TakeOverOption = Annotated[
     bool,

@@ -18,14 +18,14 @@ from pipelines.commands.output import (
     find_site,
     open_store,
 )
-from pipelines.commands.selection import Asked, planned
 from pipelines.commands.plan import in_words, plan_document, plan_table
-from pipelines.tracking.delivery import settle
-from pipelines.screen.console import Display
+from pipelines.commands.selection import Asked, planned
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
-from pipelines.running.summary import look_closer, next_command, report, result_document
 from pipelines.running.execute_run import RunGraph, carry_out, point_name
+from pipelines.running.summary import look_closer, next_command, report, result_document
+from pipelines.screen.console import Display
+from pipelines.tracking.delivery import settle
 from stages.store.store import Store
 
 

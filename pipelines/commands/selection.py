@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.planning.catalog import find_pipeline
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.overrides import apply_settings, known_step, read_uses
 from pipelines.planning.plan import Plan, decide
-from pipelines.runs.refs import find_manifest
 from pipelines.planning.request import Request, Selection, freeze
+from pipelines.runs.refs import find_manifest
 from stages.store.store import Store
 
 

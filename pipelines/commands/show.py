@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.planning.recipe_diff import flat_fields
 from pipelines.commands.output import (
     Answer,
     JsonOption,
@@ -15,14 +14,15 @@ from pipelines.commands.output import (
     find_site,
 )
 from pipelines.lineage.contents import counts_of_sources, sources_table
-from pipelines.tracking.delivery import settle
-from pipelines.screen.console import STYLES, clean
 from pipelines.lineage.graph import describe_counts, size_bytes, skipped_rows, step_name
-from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from pipelines.planning.plan import Decision, Plan, decide
-from pipelines.runs.refs import resolve
+from pipelines.planning.recipe_diff import flat_fields
 from pipelines.running.summary import accuracy_table
+from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
+from pipelines.screen.console import STYLES, clean
+from pipelines.tracking.delivery import settle
+from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact, read_manifest
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.commit.heartbeat import Life

@@ -13,16 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.output import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
-from pipelines.tracking.delivery import bury_dead, settle
-from pipelines.screen.console import STYLES, clean
 from pipelines.exits import BadCommandError
-from pipelines.screen.plain_lines import PlainLines
-from pipelines.runs.refs import find_run
-from pipelines.running.summary import look_closer
-from pipelines.runs.resume import go_on, newest
-from pipelines.screen.progress import StepState, balance, clock_time, progress
-from pipelines.runs.status import Standing
 from pipelines.running.signals import ctrl_c_noted
+from pipelines.running.summary import look_closer
+from pipelines.runs.attempts import bury_dead
+from pipelines.runs.refs import find_run
+from pipelines.runs.resume import go_on, newest
+from pipelines.runs.status import Standing
+from pipelines.screen.console import STYLES, clean
+from pipelines.screen.plain_lines import PlainLines
+from pipelines.screen.progress import StepState, balance, clock_time, progress
+from pipelines.tracking.delivery import settle
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]

@@ -9,7 +9,6 @@ import typer
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
-from pipelines.planning.catalog import recipes
 from pipelines.commands.output import (
     Answer,
     JsonOption,
@@ -21,19 +20,20 @@ from pipelines.commands.output import (
     find_site,
     open_store,
 )
-from pipelines.commands.selection import Asked, planned
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
+from pipelines.commands.selection import Asked, planned
 from pipelines.commands.status import document, headline, steps_table, watch_run
-from pipelines.tracking.delivery import settle
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.planning.catalog import recipes
 from pipelines.planning.plan import Plan, decide
+from pipelines.running.execute_run import EXIT_CODES
 from pipelines.running.summary import look_closer, masked
 from pipelines.runs.resume import check_thaws, go_on, settled_state
-from pipelines.running.execute_run import EXIT_CODES
 from pipelines.runs.run import Run, open_run
 from pipelines.runs.status import Standing
 from pipelines.runs.submissions import Submission, SubmissionEnd, Submissions
+from pipelines.tracking.delivery import settle
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 

@@ -12,20 +12,20 @@ import typer
 from rich.table import Table
 
 from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
-from pipelines.lineage.contents import contents_of_row, seen_by
-from pipelines.tracking.delivery import settle
-from pipelines.screen.console import clean
 from pipelines.exits import BadCommandError
-from pipelines.screen.text_graph import lanes
+from pipelines.lineage.contents import contents_of_row, seen_by
 from pipelines.lineage.graph import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_place
+from pipelines.screen.console import clean
+from pipelines.screen.text_graph import lanes
+from pipelines.tracking.delivery import settle
 from stages.artifacts.artifact import Artifact, Manifest
-from stages.contract.context import StageError
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import Rows
+from stages.contract.context import StageError
 from stages.formats.rows import RowReader
-from stages.store.store import Store
 from stages.formats.sample_table import SAMPLE_ID_BYTES
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     from pipelines.lineage.forward import Sighting

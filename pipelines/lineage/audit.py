@@ -25,11 +25,11 @@ from stages.artifacts.artifact import (
     content_digest,
 )
 from stages.artifacts.artifact import artifact_folder as folder_of
-from stages.commit.repair import damaged_files, set_aside_key
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.store.store import Store, StoreError
-from stages.store.errors import TornRecordError
+from stages.commit.repair import damaged_files, set_aside_key
 from stages.formats.sample_table import balance_of
+from stages.store.errors import TornRecordError
+from stages.store.store import Store, StoreError
 
 Remedy = Literal["make_again", "write_again", "by_hand"]
 """A damaged part can be made again by the next run, a lost record be written again from its manifest; the rest needs a

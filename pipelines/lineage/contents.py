@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.table import Table
 
-from pipelines.screen.console import clean
 from pipelines.lineage.graph import step_name
+from pipelines.screen.console import clean
 from stages.artifacts.artifact import Artifact, Manifest
 from stages.artifacts.kinds import Draw, Rows
-from stages.mix_samples import DRAW_PHASE, drawn_by_source
+from stages.formats.draws import DRAW_PHASE, drawn_by_source
 from stages.formats.rows import RowReader
 
 if TYPE_CHECKING:

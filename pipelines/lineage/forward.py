@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.lineage.sightings import LOOKS, NOTHING, SOURCE_TABLES, Held, Traced, in_source, in_weights, tables
 from pipelines.lineage.graph import step_name
+from pipelines.lineage.sightings import LOOKS, NOTHING, SOURCE_TABLES, Held, Traced, in_source, in_weights, tables
 from stages.artifacts.artifact import Artifact, Manifest
-from stages.store.store import Store
 from stages.formats.sample_table import SAMPLE_ID_BYTES
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pipelines.lineage.audit import Finding
 from pipelines.lineage.graph import Lineage, Node
 from stages.artifacts.artifact import STEPS_PHASE, PartRecord, artifact_folder
-from stages.commit.repair import DAMAGED, damaged_files, note_repair
-from stages.store.fault_points import fault_point
 from stages.commit.parts import Making
 from stages.commit.phase_records import record_key, sheet_of
+from stages.commit.repair import DAMAGED, damaged_files, note_repair
+from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
 

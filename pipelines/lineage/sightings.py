@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import Rows
-from stages.mix_samples import DRAW_FILE
-from stages.mixing.held_out import HELD_OUT_FILE
-from stages.packing.write import SAMPLES_FILE
+from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import VERDICTS_FILE
 from stages.formats.rows import RowReader
-from stages.training.loading.step_rows import spans, steps_of_row
+from stages.mixing.held_out import HELD_OUT_FILE
+from stages.packing.write import SAMPLES_FILE
 from stages.training.exposure import skipped_rows
+from stages.training.loading.step_rows import spans, steps_of_row
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -221,8 +221,8 @@ def _choose(recipe: TrainRecipe) -> Any:
 def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes: Any, work: Work) -> Iterator[Layout]:
     import torch
 
-    from neo_model.attention.backends import Backend
     from neo_model.activation_memory import Rehearsal, activation_bytes
+    from neo_model.attention.backends import Backend
     from stages.training.engine.memory import Carried, ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32

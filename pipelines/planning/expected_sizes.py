@@ -14,13 +14,12 @@ from typing import Any, Final, Protocol, runtime_checkable
 from neo_model.config import ConfigError, NeoConfig
 from neo_model.flops import Work
 from pipelines.exits import BadCommandError, RefusedError
-from pipelines.tracking.page_contents import find_file
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
-from stages.artifacts.artifact import Artifact, open_artifact
+from stages.artifacts.artifact import Artifact, find_file, open_artifact
 from stages.artifacts.kinds import Rows
-from stages.pack_rows import PackRowsRecipe
 from stages.formats.rows import RowReader
+from stages.pack_rows import PackRowsRecipe
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe
 

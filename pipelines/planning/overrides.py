@@ -13,8 +13,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from stages.artifacts.fingerprint import UnstableValueError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stages.artifacts.artifact import STEPS_PHASE, artifact_folder
 from stages.commit.phase_records import PhaseRecords, listed_parts
-from stages.store.store import Store
 from stages.store.errors import TornRecordError
+from stages.store.store import Store
 
 
 @dataclass(frozen=True)

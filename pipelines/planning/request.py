@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.planning.catalog import AnyStep, Pipeline, UserFile, load_user_file
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import AnyStep, Pipeline, UserFile, load_user_file
 from stages.artifacts.artifact import Manifest, read_head
-from stages.contract.context import Recipe
 from stages.artifacts.fingerprint import SHOWN_DIGITS, digest, fingerprint
+from stages.contract.context import Recipe
 from stages.contract.stage import Stage, load_stage
 from stages.store.store import Store
 

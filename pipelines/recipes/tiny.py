@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from stages.artifacts.kinds import Draw, Evaluation, ExportedCheckpoint, Rows
+from stages.contract.stage import Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, export
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.artifacts.kinds import Draw, Evaluation, ExportedCheckpoint, Rows
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.read_conversations import ReadConversationsRecipe, read_conversations
 from stages.read_text import ReadTextRecipe, read_text
-from stages.contract.stage import Step
 from stages.toy_world.train_toy_llm import ToyLlmRecipe, train_toy_llm
 from stages.toy_world.world import ToyWorld
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer

@@ -7,10 +7,10 @@ widths and other weights, merged with it and tuned. What `tiny` has made already
 from __future__ import annotations
 
 from pipelines.recipes.tiny import tiny
-from stages.evaluate import evaluate
 from stages.artifacts.kinds import Evaluation
-from stages.merge_post_llm import merge_post_llm
 from stages.contract.stage import Step
+from stages.evaluate import evaluate
+from stages.merge_post_llm import merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.toy_world.train_toy_llm import train_toy_llm
 from stages.train_prebuffer import train_prebuffer

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipelines.tracking.delivery import bury_dead
+from pipelines.runs.attempts import bury_dead
 from pipelines.runs.run import Run
 from stages.commit.heartbeat import Heart, Observer
 from stages.store.errors import StoreError

@@ -13,26 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.tracking.delivery import Courier, end_attempt, reconcile
-from pipelines.screen.console import Display
 from pipelines.exits import ExitCode
+from pipelines.planning.plan import Plan
+from pipelines.planning.request import FrozenStep, Request
+from pipelines.running.driver_heartbeat import Pulse
+from pipelines.running.signals import stop_on_signals
+from pipelines.runs.attempts import end_attempt, reconcile
 from pipelines.runs.log import Journal
 from pipelines.runs.outbox import EventWriter, Message, Outbox
-from pipelines.planning.plan import Plan
-from pipelines.running.driver_heartbeat import Pulse
-from pipelines.planning.request import FrozenStep, Request
 from pipelines.runs.run import AttemptEnd, AttemptOutcome, Run, open_run
+from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
-from pipelines.running.signals import stop_on_signals
+from pipelines.tracking.delivery import Courier
 from stages.artifacts.artifact import artifact_folder, read_head
+from stages.commit.execute_step import StepOrder
 from stages.contract.events import Event, StepEnded
 from stages.store.fault_points import fault_point
-from stages.commit.execute_step import StepOrder
 from stages.store.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from cluster.step_task import StepOutcome
     from cluster.site import Site
+    from cluster.step_task import StepOutcome
 
 RunGraph: TypeAlias = Callable[
     [Mapping[str, StepOrder], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.screen.console import STYLES, clean
 from pipelines.exits import ExitCode
-from pipelines.runs.log import log_key
 from pipelines.lineage.graph import describe_counts, lineage_of
-from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
 from pipelines.running.execute_run import RunResult
+from pipelines.runs.log import log_key
+from pipelines.screen.console import STYLES, clean
 from pipelines.screen.progress import clock_time
+from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
 from pipelines.tracking.sqlite import sqlite_path
 from stages.artifacts.artifact import Artifact, ItemBalance, read_manifest
-from stages.store.fault_points import fault_point
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.store.store import Store
 from stages.store.errors import DiskFullError
+from stages.store.fault_points import fault_point
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     from cluster.site import Site

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.screen.plain_lines import PlainLines, stamped
 from pipelines.runs.run import Run
+from pipelines.screen.plain_lines import PlainLines, stamped
 from pipelines.screen.progress import Scoreboard
 from stages.contract.events import Event
 from stages.store.fault_points import fault_point

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipelines.planning.catalog import NAME_PATTERN
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import NAME_PATTERN
 from pipelines.planning.progress import progress_made
 from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact, Manifest, artifact_folder, read_manifest

@@ -11,16 +11,16 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from pipelines.tracking.delivery import bury_dead
 from pipelines.exits import ResumeRefusedError
-from pipelines.runs.feed import Feed, is_commit, is_training
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FrozenStep, Request
+from pipelines.runs.attempts import bury_dead
+from pipelines.runs.feed import Feed, is_commit, is_training
 from pipelines.runs.run import Run, RunState, all_runs
 from pipelines.screen.progress import clock_time
-from stages.contract.events import Event
 from stages.artifacts.fingerprint import SHOWN_DIGITS, fingerprint
 from stages.commit.heartbeat import Observer, beat_seconds, lost_after_seconds
+from stages.contract.events import Event
 from stages.contract.stage import BindError
 from stages.store.store import Store
 

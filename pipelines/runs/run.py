@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import Request
-from stages.store.fault_points import fault_point
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
+from stages.store.fault_points import fault_point
 from stages.store.store import Store, first_missing
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]

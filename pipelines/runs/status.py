@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipelines.planning.plan import Plan, decide
 from pipelines.runs.feed import Feed, is_count
 from pipelines.runs.outbox import Message, read_tally
-from pipelines.planning.plan import Plan, decide
 from pipelines.runs.run import Run, RunState
-from pipelines.screen.progress import Scoreboard, StepState
 from pipelines.runs.submissions import Submission, Submissions
+from pipelines.screen.progress import Scoreboard, StepState
 from stages.artifacts.artifact import artifact_folder
-from stages.contract.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 from stages.commit.heartbeat import Observer, beat_seconds
+from stages.contract.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 
 NUM_BEATS_TO_WATCH = 3
 """How long a first look at another machine's driver takes, in beats."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.lineage.contents import counts_of_sources, lines_of_sources
-from pipelines.tracking.graph_picture import draw_graph
 from pipelines.lineage.graph import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes
 from pipelines.planning.request import FrozenStep, Request
-from stages.artifacts.artifact import Artifact, FileEntry, Manifest, artifact_folder
+from pipelines.tracking.graph_picture import draw_graph
+from stages.artifacts.artifact import Artifact, FileEntry, Manifest, artifact_folder, find_file
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import MODEL_PREFIX
 from stages.store.store import Store
@@ -99,12 +99,6 @@ def is_loss(metric: str) -> bool:
 def order_of_losses(metric: str) -> tuple[int, bool, str]:
     """The overall losses first, what is trained on before what is held out."""
     return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
-
-
-def find_file(manifest: Manifest, name: str) -> FileEntry | None:
-    """The first file of that name, whatever its part and folder."""
-    entries = (entry for part in manifest.parts for entry in part.files)
-    return next((entry for entry in entries if Path(entry.name).name == name), None)
 
 
 def dataset(manifest: Manifest, store: Store) -> dict[str, str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from pipelines.lineage.graph import lineage_of
+from pipelines.planning.request import FrozenStep, Request
+from pipelines.runs.outbox import Message
+from pipelines.runs.run import Run
 from pipelines.tracking import page_contents as pages
 from pipelines.tracking.plots import draw_curves
-from pipelines.lineage.graph import lineage_of
-from pipelines.runs.outbox import Message
-from pipelines.planning.request import FrozenStep, Request
-from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact, Manifest, read_manifest
 from stages.contract.events import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 

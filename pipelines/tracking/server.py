@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.runs.outbox import Message
-from pipelines.tracking.run_pages import RunPages
 from pipelines.runs.run import Run
+from pipelines.tracking.run_pages import RunPages
 from pipelines.tracking.sqlite import one_process_at_a_time, sqlite_path
 
 if TYPE_CHECKING:

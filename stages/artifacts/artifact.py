@@ -316,3 +316,9 @@ def describe_inputs(artifacts: Mapping[str, Artifact]) -> dict[str, InputRecord]
         )
         for name, artifact in artifacts.items()
     }
+
+
+def find_file(manifest: Manifest, name: str) -> FileEntry | None:
+    """The first file of that name, whatever its part and folder."""
+    entries = (entry for part in manifest.parts for entry in part.files)
+    return next((entry for entry in entries if Path(entry.name).name == name), None)

@@ -82,3 +82,9 @@ class ExportedCheckpoint(ModelFolder):
 
 class Evaluation(Artifact):
     """Answers to held-out questions: `metrics.json`, `answers.parquet`, `contact_sheet.png`."""
+
+
+DOCUMENTS_FILE = "documents.parquet"
+
+
+CONVERSATIONS_FILE = "conversations.parquet"

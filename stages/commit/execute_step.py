@@ -31,14 +31,14 @@ from stages.artifacts.artifact import (
     total,
 )
 from stages.commit.claims import Claimant
-from stages.contract.context import Recipe, StageContext, StageError
-from stages.commit.repair import check_same_again, is_repaired, set_aside_key
-from stages.contract.events import Post, StepEnded, StepStarted
-from stages.store.fault_points import fault_point
 from stages.commit.parts import Making
+from stages.commit.repair import check_same_again, is_repaired, set_aside_key
+from stages.contract.context import Recipe, StageContext, StageError
+from stages.contract.events import Post, StepEnded, StepStarted
 from stages.contract.stage import USER_FILE_PREFIX, Stage
-from stages.store.store import Store
 from stages.store.errors import TornRecordError
+from stages.store.fault_points import fault_point
+from stages.store.store import Store
 
 PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow", "tokenizers", "img2dataset")
 """Packages whose version can touch bytes; recorded in every manifest."""

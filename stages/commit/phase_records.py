@@ -16,9 +16,9 @@ from functools import cached_property
 from pydantic import TypeAdapter, ValidationError
 
 from stages.artifacts.artifact import PartRecord
+from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
-from stages.store.errors import StoreError, TornRecordError
 
 PARTS_PER_SHEET = 256
 SHEET = TypeAdapter(list[PartRecord])

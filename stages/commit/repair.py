@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from stages.artifacts.artifact import FileEntry, Manifest, PartRecord
+from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract.context import StageError
 from stages.store.fault_points import fault_point
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store, first_missing
 
 DAMAGED: Final = "damaged"

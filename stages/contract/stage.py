@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from stages.artifacts.artifact import Artifact
-from stages.contract.context import Recipe, StageContext
 from stages.artifacts.fingerprint import fingerprint
+from stages.contract.context import Recipe, StageContext
 
 MadeT_co = TypeVar("MadeT_co", bound=Artifact, covariant=True)
 Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]] | None"

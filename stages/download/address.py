@@ -10,13 +10,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from stages.download.reasons import Reason, RowError
+from stages.origins.routes import Routes, SocketAddress
 
 MAX_URL_CHARS: Final = 8192
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -31,10 +31,6 @@ NOT_REALLY_GLOBAL: Final = (
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]+:[0-9a-f:.]*")
 _KEPT_IN_PATH: Final = "%/:=&?~#+!$,;'@()*[]|"
-
-SocketAddress: TypeAlias = tuple[str, int]
-Routes: TypeAlias = Mapping[str, SocketAddress]
-"""Host name to (address, port) of a server that we run ourselves."""
 
 
 @dataclass(frozen=True, slots=True)

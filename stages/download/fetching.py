@@ -16,10 +16,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from stages.download.address import Routes
-from stages.download.opener import GuardedOpener, Patience, installed
 from stages.download.judge_picture import HeldPicture, PictureJudge, PictureRule
+from stages.download.opener import GuardedOpener, Patience, installed
 from stages.download.reasons import Reason, RowError
+from stages.origins.routes import Routes
 
 NUM_THREADS: Final = 16
 USER_AGENT_TOKEN: Final = "neo-pipelines"

@@ -16,8 +16,9 @@ from email.message import Message
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from stages.download.address import SocketAddress, WebAddress
+from stages.download.address import WebAddress
 from stages.download.reasons import Reason, RowError
+from stages.origins.routes import SocketAddress
 
 if TYPE_CHECKING:
     from httptools import HttpResponseParser

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Final
 
-from stages.download.address import Resolver, Routes, WebAddress, parse_address
+from stages.download.address import Resolver, WebAddress, parse_address
 from stages.download.http_exchange import Answer, Deadline, exchange
 from stages.download.reasons import Reason, RowError
+from stages.origins.routes import Routes
 
 MAX_REDIRECTS: Final = 5
 FIRST_WAIT_SECONDS: Final = 0.25

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.origins.clean_text import TextEncodingError, clean_text
 from stages.contract.context import StageError
 from stages.download.address import WebAddress, parse_address
 from stages.download.reasons import Reason, RowError
-from stages.origins.slices import Fields, sample_id
 from stages.formats.sample_table import text_column
+from stages.origins.clean_text import TextEncodingError, clean_text
+from stages.origins.slices import Fields, sample_id
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
+from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations
 from stages.evaluation.blind_control import Asked
 from stages.evaluation.scoring import is_metric_name, normalised
-from stages.artifacts.kinds import Conversations
-from stages.read_conversations import CONVERSATIONS_FILE
 from stages.formats.sample_table import ItemReason, Verdict, read_table
 
 PLAIN_KIND = "plain"

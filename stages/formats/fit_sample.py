@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from neo_model.config import PATCH_PX, TOKEN_PX
 from neo_model.conversation import ConversationError, EncodedDocument
 from neo_model.pictures import PictureError, fit_size
-from stages.formats.samples import PlainText, Sample
 from stages.formats.sample_table import ItemReason
+from stages.formats.samples import PlainText, Sample
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.artifacts.artifact import Artifact, mended_by
 from stages.artifacts.kinds import Conversations, KeptPairs, RawPairs
-from stages.store.store import Store
-from stages.store.errors import CutShortError, StoreError
 from stages.formats.sample_table import SAMPLE_ID_BYTES, Verdict, read_table
+from stages.store.errors import CutShortError, StoreError
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stages.contract.context import StageError
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, PreBuffer
+from stages.contract.context import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,9 +21,9 @@ from stages.artifacts.artifact import PartRecord, mended_by
 from stages.artifacts.kinds import Rows
 from stages.formats.row_format import Row, RowLayoutError, parse_row
 from stages.formats.sample_index import SampleIndex
+from stages.formats.sample_table import read_table
 from stages.store.errors import CutShortError, StoreError
 from stages.store.local_folder import close_kept_files
-from stages.formats.sample_table import read_table
 
 if TYPE_CHECKING:
     import numpy as np

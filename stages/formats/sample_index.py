@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifacts.artifact import Artifact, PartRecord
-from stages.formats.read_ahead import read_ahead
 from stages.formats.external_sort import order_of, raw
-from stages.store.errors import CutShortError
+from stages.formats.read_ahead import read_ahead
 from stages.formats.sample_table import SAMPLE_ID_BYTES
+from stages.store.errors import CutShortError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.artifacts.kinds import (
+    CONVERSATIONS_FILE,
+    DOCUMENTS_FILE,
+    Conversations,
+    Draw,
+    KeptPairs,
+    RawPairs,
+    TextDocuments,
+)
 from stages.formats.pairs import SAMPLES_FILE, VERDICTS_FILE, Pair, PairReader, pictures_of
-from stages.read_conversations import CONVERSATIONS_FILE
-from stages.read_text import DOCUMENTS_FILE
 from stages.formats.sample_table import Verdict, read_table
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from stages.artifacts.artifact import FileEntry, PartRecord
 from stages.contract.context import ItemBalance, Part, PartDraft
 from stages.formats.pairs import PairReader
 from stages.formats.phase_files import read_entry, read_file
+from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table
 from stages.formats.samples import Sample, Source
 from stages.store.store import Store
-from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table
 
 if TYPE_CHECKING:
     import numpy as np

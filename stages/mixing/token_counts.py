@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neo_model.pictures import PictureError, num_image_tokens
-from stages.contract.context import Part, PartDraft, PartRecord
 from stages.artifacts.kinds import BaseLlm
-from stages.formats.tokenizer import tokenizer_of
+from stages.contract.context import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit
 from stages.formats.phase_files import read_file
-from stages.formats.samples import Sample, Source
-from stages.store.store import Store
 from stages.formats.sample_table import read_table, write_table
+from stages.formats.samples import Sample, Source
+from stages.formats.tokenizer import tokenizer_of
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from stages.toy_world.world import ToyWorld
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stages.download.address import Routes
+    from stages.origins.routes import Routes
 
 Split: TypeAlias = Literal["train", "heldout"]
 """What is learned from, and what is only ever asked about."""

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stages.packing.certificate import CHUNK, length_counts, lower_bound_rows
 from stages.formats.permutation import Shuffle
+from stages.packing.certificate import CHUNK, length_counts, lower_bound_rows
 
 if TYPE_CHECKING:
     import numpy as np

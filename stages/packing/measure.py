@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from stages.contract.context import Part, PartDraft
 from stages.artifacts.kinds import BaseLlm, Draw
-from stages.formats.tokenizer import tokenizer_of
-from stages.mix_samples import DRAW_FILE, DRAW_PHASE
-from stages.packing.document_records import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
+from stages.contract.context import Part, PartDraft
+from stages.formats.draws import DRAW_FILE, DRAW_PHASE
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
-from stages.formats.samples import Sample, Source
-from stages.store.store import StoreError
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
+from stages.formats.samples import Sample, Source
+from stages.formats.tokenizer import tokenizer_of
+from stages.packing.document_records import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
+from stages.store.store import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.artifact import total
 from stages.contract.context import Part, PartDraft, PartRecord, StageError
-from stages.formats.read_ahead import read_ahead
-from stages.packing.bin_packing import plan_rows
 from stages.formats.external_sort import Buckets, order_of, raw
-from stages.packing.certificate import certify, length_counts
-from stages.packing.document_records import DOCUMENTS_FILE
-from stages.packing.plan_file import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
+from stages.formats.permutation import scatter
+from stages.formats.phase_files import read_file
+from stages.formats.read_ahead import read_ahead
 from stages.formats.sample_index import (
     ENTRIES_FILE,
     ENTRY_FIELDS,
@@ -31,16 +29,18 @@ from stages.formats.sample_index import (
     halves,
     write_index,
 )
-from stages.formats.phase_files import read_file
-from stages.formats.permutation import scatter
-from stages.store.store import Store
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, write_table
+from stages.packing.bin_packing import plan_rows
+from stages.packing.certificate import certify, length_counts
+from stages.packing.document_records import DOCUMENTS_FILE
+from stages.packing.plan_file import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.packing.bin_packing import Whole
     from stages.formats.external_sort import Records
+    from stages.packing.bin_packing import Whole
 
 RECORDS_AT_ONCE = 2**19
 """Documents of the draw that are thrown into buckets together."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from stages.contract.context import Part, PartRecord
 from stages.formats.phase_files import damaged, read_file
-from stages.store.store import Store
-from stages.store.errors import CutShortError
 from stages.formats.sample_table import read_table
+from stages.store.errors import CutShortError
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,12 +6,12 @@ as it was committed. The manifest stands all the while and stays true; whoever d
 
 from __future__ import annotations
 
-from stages.contract.context import StageError
-from stages.commit.repair import damaged_files, note_repair, put_back
 from stages.artifacts.kinds import Rows
 from stages.commit.parts import Draft, scratch_folder, sha256_of
-from stages.packing.write import rewrite_part
+from stages.commit.repair import damaged_files, note_repair, put_back
+from stages.contract.context import StageError
 from stages.formats.rows import ROWS_PHASE
+from stages.packing.write import rewrite_part
 
 
 def rebuild_part(rows: Rows, part: str) -> dict[str, str]:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.artifact import PartRecord
-from stages.formats.read_ahead import read_ahead
-from stages.packing.document_records import RECORDS_FILE, Document, from_record
-from stages.packing.measure import MEASURED_FILE
-from stages.formats.row_format import DocumentFacts
 from stages.formats.pairs import ImageReader
 from stages.formats.phase_files import damaged, read_file
-from stages.formats.samples import Source
-from stages.store.store import Store
-from stages.store.errors import CutShortError
+from stages.formats.read_ahead import read_ahead
+from stages.formats.row_format import DocumentFacts
 from stages.formats.sample_table import Verdict, read_table
+from stages.formats.samples import Source
+from stages.packing.document_records import RECORDS_FILE, Document, from_record
+from stages.packing.measure import MEASURED_FILE
+from stages.store.errors import CutShortError
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     from stages.formats.external_sort import Records

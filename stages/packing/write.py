@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import visible_pairs
-from stages.contract.context import Part, PartDraft, PartRecord
 from stages.artifacts.kinds import Draw, Rows
+from stages.contract.context import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason
-from stages.packing.row_inputs import Ingredients, Pantry
-from stages.packing.plan_file import PlannedPart, planned_parts, read_planned
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE
-from stages.formats.samples import drawn_sources
 from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
+from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter
+from stages.packing.plan_file import PlannedPart, planned_parts, read_planned
+from stages.packing.row_inputs import Ingredients, Pantry
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -22,8 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from stages.store.fault_points import fault_point
-from stages.store.exclusive_create import create_after_a_look, create_exclusively, put_despite_conflicts
 from stages.store.errors import (
     CutShortError,
     StoreError,
@@ -32,6 +30,8 @@ from stages.store.errors import (
     local_disk_errors,
     store_errors,
 )
+from stages.store.exclusive_create import create_after_a_look, create_exclusively, put_despite_conflicts
+from stages.store.fault_points import fault_point
 from stages.store.local_folder import create_in_folder, make_durable, read_range_of
 from stages.store.probe import ProbeResult, probe
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import stage
 from stages.toy_world.records import document_record, text_conversation
 from stages.toy_world.world import ToyWorld

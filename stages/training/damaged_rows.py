@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from stages.contract.context import Rank
 from stages.artifacts.kinds import Rows
+from stages.contract.context import Rank
 from stages.formats.rows import DamagedPartError, DamagedRowError
 from stages.training.collectives import exchange, raise_together
 from stages.training.loading.micro_batches import MicroBatch

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifacts.artifact import STEPS_PHASE, Artifact
-from stages.contract.context import StageError
 from stages.artifacts.kinds import Rows
+from stages.contract.context import StageError
 from stages.formats.external_sort import Buckets
-from stages.formats.sample_index import halves
 from stages.formats.rows import INDEX_FILE, ROWS_PHASE, RowReader
+from stages.formats.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
 from stages.training.loading.step_rows import Span, rows_of_step, spans, times_taken
 

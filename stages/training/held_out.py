@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.artifact import read_head
-from stages.contract.context import Rank, StageError
 from stages.artifacts.kinds import Conversations, Rows
+from stages.contract.context import Rank, StageError
 from stages.formats.rows import RowReader
 from stages.training.recipe import TrainRecipe
 
@@ -153,8 +153,8 @@ class Examiner:
         return StepLoader.of(self.recipe, self.trained_on, self.rank, self.config)
 
     def _answers(self, engine: Engine) -> list[Answer]:
-        from stages.evaluate import urls_of
         from stages.evaluation.answers import answered
+        from stages.evaluation.cards import urls_of
         from stages.formats.pairs import pictures_of
 
         def ask(model: NeoModel) -> list[Any]:
@@ -193,8 +193,8 @@ class Examiner:
 
     def _show(self, num_done: int, losses: Mapping[str, float], answers: Sequence[Answer]) -> None:
         """Numbers and a contact sheet, for people to watch."""
-        from stages.evaluate import card_of
         from stages.evaluation.answers import scored
+        from stages.evaluation.cards import card_of
         from stages.evaluation.contact_sheet import contact_sheet
         from stages.evaluation.scoring import metrics
         from stages.formats.pairs import pictures_of

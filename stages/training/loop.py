@@ -21,19 +21,19 @@ import torch
 from neo_model.attention.backends import Backend
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
-from stages.contract.context import InterruptedRunError, Rank, StageError
 from stages.artifacts.kinds import Rows
-from stages.training.collectives import Share, SharedError, exchange, raise_together
-from stages.training.loading.prefetch import ahead
+from stages.contract.context import InterruptedRunError, Rank, StageError
 from stages.training.checkpoints.checkpoint import Checkpoints, WriteModel
 from stages.training.checkpoints.in_flight import Committing
+from stages.training.checkpoints.probe import Probe
+from stages.training.checkpoints.rollback import newest
+from stages.training.collectives import Share, SharedError, exchange, raise_together
+from stages.training.damaged_rows import Mending
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
-from stages.training.damaged_rows import Mending
+from stages.training.loading.prefetch import ahead
 from stages.training.metrics import Meter, Rated
-from stages.training.checkpoints.probe import Probe
 from stages.training.recipe import TrainRecipe, learning_rate
-from stages.training.checkpoints.rollback import newest
 from stages.training.watchdog import Watchdog
 from stages.training.weight_digests import weight_digests
 

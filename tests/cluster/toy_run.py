@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.step_task import StepOutcome
 from cluster.graph import run_graph
 from cluster.site import Site, load_site
+from cluster.step_task import StepOutcome
 from stages.artifacts.artifact import open_artifact
-from stages.contract.context import Event
 from stages.commit.execute_step import StepOrder
+from stages.contract.context import Event
 from stages.contract.stage import Step
 from stages.store.store import Store
 from tests.cluster.toy_stages import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train

@@ -20,15 +20,15 @@ from pydantic import BaseModel
 
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.fingerprint import canonical_form
+from stages.commit.execute_step import StepOrder, carry_out
+from stages.contract.stage import Stage, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.artifacts.fingerprint import canonical_form
 from stages.mix_samples import MixRecipe, mix_samples
-from stages.commit.execute_step import StepOrder, carry_out
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.read_conversations import ReadConversationsRecipe, read_conversations
 from stages.read_text import ReadTextRecipe, read_text
-from stages.contract.stage import Stage, Step
 from stages.store.store import Store
 from stages.toy_world.train_toy_llm import ToyLlmRecipe, train_toy_llm
 from stages.toy_world.world import ToyWorld

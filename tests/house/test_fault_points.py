@@ -44,7 +44,11 @@ PLACES = {
     "phase.gathered": {"stages/commit/phase_records.py:_write_sheet"},
     "part.files_written": {"stages/commit/parts.py:_make_part"},
     "part.uploaded": {"stages/commit/parts.py:_make_part", "stages/commit/repair.py:put_back"},
-    "part.recorded": {"stages/commit/parts.py:_make_part", "stages/commit/parts.py:note", "pipelines/lineage/repair.py:_write_again"},
+    "part.recorded": {
+        "stages/commit/parts.py:_make_part",
+        "stages/commit/parts.py:note",
+        "pipelines/lineage/repair.py:_write_again",
+    },
     "repair.noted": {"stages/commit/repair.py:note_repair"},
     "record.set_aside": {
         "stages/commit/repair.py:put_back",

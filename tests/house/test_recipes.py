@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from stages.artifacts.artifact import Artifact
-from stages.contract.context import Recipe
 from stages.artifacts.fingerprint import canonical_bytes
+from stages.contract.context import Recipe
 from stages.contract.stage import Stage, load_stage
 
 

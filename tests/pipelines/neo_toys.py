@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from stages.artifacts.artifact import ItemBalance, PartRecord
-from stages.contract.context import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
 from stages.artifacts.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
+from stages.contract.context import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
 from stages.contract.stage import stage
 from tests.cluster.toy_stages import commit_together, first_of
 

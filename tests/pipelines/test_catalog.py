@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.planning.catalog import find_pipeline, load_user_file, read_user_file, recipes
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import find_pipeline, load_user_file, read_user_file, recipes
 from tests.pipelines.conftest import TOYS
 
 STEP = "from stages.contract.stage import stage\nfrom tests.pipelines.neo_toys import LlmRecipe, toy_llm\n"

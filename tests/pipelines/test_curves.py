@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from pipelines.tracking.plots import COLOURS, PAPER, draw_curves
 from pipelines.tracking.page_contents import is_loss, order_of_losses
+from pipelines.tracking.plots import COLOURS, PAPER, draw_curves
 
 
 def colours(png: bytes) -> set[str]:

@@ -7,11 +7,12 @@ import pytest
 from pipelines.lineage.forward import Sighting, trace_sample
 from pipelines.lineage.graph import all_manifests
 from stages.artifacts.kinds import Draw, Rows
-from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
-from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.formats.draws import DRAW_FILE
 from stages.formats.rows import RowReader
-from stages.store.store import Store
 from stages.formats.sample_table import read_table
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.store.store import Store
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, PairsRecipe, make, make_pairs, sample_id
 
 EXAM = make_pairs.bind("exam", PairsRecipe(num_pairs=12, num_parts=2, split="heldout"))

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import pytest
 from pydantic import Field
 
-from pipelines.planning.catalog import Pipeline, find_pipeline
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import Pipeline, find_pipeline
 from pipelines.planning.overrides import apply_settings
-from stages.contract.context import Recipe, StageContext
 from stages.artifacts.kinds import TextDocuments
+from stages.contract.context import Recipe, StageContext
 from stages.contract.stage import stage
 from tests.pipelines.conftest import TOYS
 

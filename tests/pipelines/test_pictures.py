@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipelines.tracking.graph_picture import BOX_HEIGHT, _centres, _columns, _depths, _untangle, draw_graph
 from pipelines.screen.text_graph import lanes
+from pipelines.tracking.graph_picture import BOX_HEIGHT, _centres, _columns, _depths, _untangle, draw_graph
 
 GRAPH = {
     "llm": [],

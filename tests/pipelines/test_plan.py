@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.planning.catalog import Pipeline
 from pipelines.exits import BadCommandError
+from pipelines.planning.catalog import Pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Selection, freeze
 from stages.contract.stage import Stage

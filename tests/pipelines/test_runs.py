@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.tracking.delivery import bury_dead, reconcile
-from pipelines.runs.outbox import Outbox
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Request
+from pipelines.runs.attempts import bury_dead, reconcile
+from pipelines.runs.outbox import Outbox
 from pipelines.runs.run import AttemptRecord, Run, open_run
 from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
 from stages.store.store import Store

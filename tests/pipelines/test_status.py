@@ -6,11 +6,11 @@ from subprocess import Popen
 
 import pytest
 
-from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.planning.plan import decide
+from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import Run
-from pipelines.screen.progress import Scoreboard
 from pipelines.runs.status import Standing
+from pipelines.screen.progress import Scoreboard
 from stages.artifacts.artifact import ItemBalance
 from stages.contract.events import (
     CheckpointCommitted,

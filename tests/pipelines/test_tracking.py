@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.tracking.delivery import Courier, knock
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import all_runs
+from pipelines.tracking.delivery import Courier, knock
 from pipelines.tracking.server import Tracker
 from stages.contract.events import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite

@@ -14,13 +14,12 @@ from PIL import Image
 
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, Manifest, open_artifact
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, Conversations, RawPairs
+from stages.artifacts.kinds import CONVERSATIONS_FILE, MODEL_PREFIX, Checkpoint, Conversations, RawPairs
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.read_conversations import CONVERSATIONS_FILE
+from stages.contract.context import Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import Step, stage
-from stages.store.store import Store
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
+from stages.store.store import Store
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 50), "blue": (40, 60, 220)}
 SIZES_PX = {"wide": (96, 64), "tall": (64, 96)}

@@ -9,13 +9,13 @@ import pytest
 
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
-from stages.contract.context import GangLayout
-from stages.download_pairs import DownloadPairsRecipe, download_pairs
-from stages.contract.events import Event
-from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.commit.execute_step import StepOrder, carry_out
+from stages.contract.context import GangLayout
+from stages.contract.events import Event
 from stages.contract.stage import Step
+from stages.download_pairs import DownloadPairsRecipe, download_pairs
+from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.store.store import Store
 from stages.toy_world.world import ToyWorld
 from tests.stages.colour_world import ColourWorld, make_colour_world

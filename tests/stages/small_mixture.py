@@ -13,17 +13,23 @@ from PIL import Image
 
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, Manifest, open_artifact
-from stages.contract.context import Event, Part, PartDraft, Recipe, StageContext
-from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.artifacts.kinds import BaseLlm, Conversations, KeptPairs, RawPairs, TextDocuments
+from stages.artifacts.kinds import (
+    CONVERSATIONS_FILE,
+    DOCUMENTS_FILE,
+    BaseLlm,
+    Conversations,
+    KeptPairs,
+    RawPairs,
+    TextDocuments,
+)
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE, PairReader
-from stages.read_conversations import CONVERSATIONS_FILE
-from stages.read_text import DOCUMENTS_FILE
+from stages.contract.context import Event, Part, PartDraft, Recipe, StageContext
 from stages.contract.stage import Step, stage
-from stages.store.store import Store
+from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.formats.pairs import SAMPLES_FILE, TAR_FILE, PairReader
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.formats.tar import TarWriter
+from stages.store.store import Store
 from stages.toy_world.tokenizer import train_tokenizer
 
 WORDS = (

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from stages.artifacts.artifact import PartRecord
-from stages.contract.context import Part, PartDraft
 from stages.commit.parts import Making, scratch_folder
-from stages.store.store import Store
+from stages.contract.context import Part, PartDraft
 from stages.store.errors import DiskFullError, StoreDeniedError, is_full
+from stages.store.store import Store
 from tests.small_disk import SmallDisk
 
 PART = Part(name="00000")

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from stages.artifacts.kinds import RawPairs
+from stages.commit.parts import Draft
 from stages.contract.context import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
-from stages.artifacts.kinds import RawPairs
-from stages.commit.parts import Draft
 from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
-from stages.store.store import Store
 from stages.formats.sample_table import Verdict
+from stages.store.store import Store
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity
 from stages.toy_world.tables import url_table

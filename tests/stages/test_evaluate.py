@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stages.artifacts.kinds import Evaluation
 from stages.contract.context import StageError
 from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, EvaluateRecipe, evaluate
 from stages.evaluation.scoring import wilson_interval
-from stages.artifacts.kinds import Evaluation
 from stages.formats.sample_table import read_table
 from tests.stages.colour_world import ColourWorld
 

@@ -8,11 +8,11 @@ import pytest
 
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
 from stages.commit.execute_step import StepOrder, carry_out
+from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
 from stages.contract.stage import BindError, stage
-from stages.store.store import Store
 from stages.store.errors import TornRecordError
+from stages.store.store import Store
 
 
 class Words(Artifact):

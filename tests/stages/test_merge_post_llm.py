@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from stages.contract.context import GangLayout, StageError
-from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.contract.stage import Step
+from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, SmallWorld, make_llm
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS

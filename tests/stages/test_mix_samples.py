@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.local import LocalContext, local_context
-from stages.contract.context import Event, GangLayout, StageError
-from stages.filter_pairs import FilterPairsRecipe
 from stages.artifacts.kinds import Draw
-from stages.commit.parts import scratch_folder
-from stages.mix_samples import DRAW_FILE, Allotment, MixRecipe, allot, drawings, drawn_by_source, mix_samples
 from stages.commit.execute_step import carry_out
-from stages.packing.bin_packing import plan_rows
+from stages.commit.parts import scratch_folder
+from stages.contract.context import Event, GangLayout, StageError
 from stages.contract.stage import Step
-from stages.store.store import Store
+from stages.filter_pairs import FilterPairsRecipe
+from stages.formats.draws import DRAW_FILE, drawn_by_source
 from stages.formats.sample_table import read_table
+from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
+from stages.packing.bin_packing import plan_rows
+from stages.store.store import Store
 from tests.stages.small_mixture import (
     CHATS,
     KEPT,

@@ -14,21 +14,22 @@ from pydantic import ValidationError
 from cluster.local import local_context
 from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import Event, StageError
 from stages.artifacts.kinds import Draw, RawPairs, Rows
-from stages.formats.tokenizer import tokenizer_of
-from stages.commit.parts import Draft, sha256_of
-from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
 from stages.commit.execute_step import carry_out
+from stages.commit.parts import Draft, sha256_of
+from stages.contract.context import Event, StageError
+from stages.contract.stage import Step
+from stages.formats.draws import DRAW_FILE
+from stages.formats.pairs import PairReader
+from stages.formats.rows import ROWS_FILE, RowReader
+from stages.formats.sample_table import read_table
+from stages.formats.tokenizer import tokenizer_of
+from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.document_records import RECORDS_FILE
 from stages.packing.measure import MEASURED_FILE
 from stages.packing.write import SAMPLES_FILE, rewrite_part
-from stages.formats.pairs import PairReader
-from stages.formats.rows import ROWS_FILE, RowReader
-from stages.contract.stage import Step
 from stages.store.store import Store, StoreError
-from stages.formats.sample_table import read_table
 from tests.stages.packing.checker import check_rows
 from tests.stages.small_mixture import (
     CHATS,

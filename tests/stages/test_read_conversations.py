@@ -6,10 +6,12 @@ import pyarrow as pa
 import pytest
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
+from stages.artifacts.kinds import CONVERSATIONS_FILE
 from stages.contract.context import StageError
 from stages.formats.pairs import PairReader
+from stages.formats.sample_table import balance_of, read_table
+from stages.origins.slices import slice_rows
 from stages.read_conversations import (
-    CONVERSATIONS_FILE,
     ConversationReason,
     ReadConversationsRecipe,
     conversation_table_of,
@@ -18,8 +20,6 @@ from stages.read_conversations import (
     read_conversations,
     read_rows,
 )
-from stages.origins.slices import slice_rows
-from stages.formats.sample_table import balance_of, read_table
 from stages.toy_world.records import heldout_questions
 from stages.toy_world.world import ToyWorld
 

@@ -5,11 +5,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from stages.artifacts.kinds import DOCUMENTS_FILE
 from stages.contract.context import Part, StageError
-from stages.read_text import DOCUMENTS_FILE, ReadTextRecipe, TextReason, naming_fields, read_documents, read_text
-from stages.origins.slices import slice_rows
-from stages.store.store import Store
 from stages.formats.sample_table import balance_of, read_table
+from stages.origins.slices import slice_rows
+from stages.read_text import ReadTextRecipe, TextReason, naming_fields, read_documents, read_text
+from stages.store.store import Store
 from stages.toy_world.tables import document_table
 from stages.toy_world.world import ToyWorld
 

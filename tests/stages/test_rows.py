@@ -13,13 +13,13 @@ from PIL import Image
 
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import Rows
-from stages.mix_samples import MixRecipe, mix_samples
-from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError, RowReader
-from stages.store.store import Store
-from stages.store.local_folder import close_kept_files
 from stages.formats.tar import TarWriter
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.pack_rows import PackRowsRecipe, pack_rows
+from stages.store.local_folder import close_kept_files
+from stages.store.store import Store
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 

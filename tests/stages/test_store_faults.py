@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import stages.store.store
 import stages.store.exclusive_create
-from stages.store.store import CHUNK_BYTES, Store, StoreError
+import stages.store.store
 from stages.store.errors import StoreDeniedError, TornRecordError
+from stages.store.store import CHUNK_BYTES, Store, StoreError
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy
 
 NUM_WRITERS = 8

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stages.store.store import Store
 from stages.store.local_folder import MAX_KEPT_OPEN, close_kept_files
+from stages.store.store import Store
 
 NUM_FILES = MAX_KEPT_OPEN + 50
 

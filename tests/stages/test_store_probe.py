@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.store.store import LAYOUT_VERSION, Store, StoreError
 from stages.store.probe import ProbeResult, probe
+from stages.store.store import LAYOUT_VERSION, Store, StoreError
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy
 
 FIT = ProbeResult(exclusive_creates=True, reads_back=True)

@@ -7,7 +7,15 @@ import pytest
 
 from stages.artifacts.artifact import ItemBalance
 from stages.contract.context import StageError
-from stages.formats.sample_table import ItemReason, Verdict, balance_of, read_table, text_column, verdict_columns, write_table
+from stages.formats.sample_table import (
+    ItemReason,
+    Verdict,
+    balance_of,
+    read_table,
+    text_column,
+    verdict_columns,
+    write_table,
+)
 
 
 class Why(ItemReason):

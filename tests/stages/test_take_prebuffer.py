@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.contract.context import GangLayout, StageError
-from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.contract.stage import Step
+from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows

@@ -19,18 +19,18 @@ from torch import Tensor
 
 from neo_model.config import NeoConfig
 from stages.artifacts.artifact import PartRecord
-from stages.contract.context import Rank, StageError
-from stages.store.fault_points import fault_point
 from stages.artifacts.kinds import MODEL_PREFIX, Rows
+from stages.contract.context import Rank, StageError
 from stages.store.errors import DamagedFileError
-from stages.training.collectives import results_of_all
+from stages.store.fault_points import fault_point
 from stages.training.checkpoints.in_flight import Committing, Files
+from stages.training.checkpoints.probe import Probe
+from stages.training.checkpoints.rollback import go_back, newest
+from stages.training.collectives import results_of_all
 from stages.training.engine.engine import Engine
 from stages.training.engine.files import FOLDER, shard_name
 from stages.training.held_out import HELDOUT_LOSS
-from stages.training.checkpoints.probe import Probe
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
-from stages.training.checkpoints.rollback import go_back, newest
 from stages.training.skipped import SKIPPED_PHASE, lacked
 from stages.training.weight_digests import WeightDigests
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from neo_model.batch import Batch
 from stages.contract.context import StageError
 from stages.training.collectives import exchange
+from stages.training.damaged_rows import Mending
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import StepLoader
-from stages.training.damaged_rows import Mending
 from stages.training.recipe import Precision
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-2}

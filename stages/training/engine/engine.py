@@ -24,9 +24,9 @@ from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract.context import GangLayout
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
-from stages.training.engine.zero_slices import Piece, pieces, publish
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot
+from stages.training.engine.zero_slices import Piece, pieces, publish
 from stages.training.recipe import TrainRecipe
 
 

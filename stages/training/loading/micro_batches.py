@@ -17,13 +17,13 @@ from neo_model.config import PATCH_PX, NeoConfig
 from neo_model.flops import forward_flops
 from neo_model.pictures import PictureError, fit_size, open_pixels, patches_on_grid
 from neo_model.positions import image_spans
-from stages.contract.context import Rank, StageError
 from stages.artifacts.kinds import Rows
+from stages.contract.context import Rank, StageError
 from stages.formats.rows import DamagedRowError, Row, RowReader
+from stages.training.loading.split import Split
 from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans
 from stages.training.recipe import TrainRecipe
 from stages.training.skipped import Skipped
-from stages.training.loading.split import Split
 
 NUM_STEPS_REMEMBERED: Final = 8
 """Steps whose rows stay dealt out: more than are loaded at a time."""

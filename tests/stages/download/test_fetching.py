@@ -18,8 +18,8 @@ from PIL import Image
 from stages.contract.context import Part
 from stages.download import fetching
 from stages.download.address import parse_address
-from stages.download.http_exchange import Deadline, exchange
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
+from stages.download.http_exchange import Deadline, exchange
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 from stages.download.url_rows import read_rows

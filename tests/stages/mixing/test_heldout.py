@@ -7,16 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.contract.context import StageError
-from stages.filter_pairs import FilterPairsRecipe
 from stages.artifacts.kinds import Draw
-from stages.mix_samples import DRAW_FILE, MixRecipe, mix_samples
-from stages.mixing.held_out import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
-from stages.formats.pairs import Pair
-from stages.formats.samples import CaptionedPicture, Chat, PlainText
+from stages.contract.context import StageError
 from stages.contract.stage import Step
-from stages.store.store import Store
+from stages.filter_pairs import FilterPairsRecipe
+from stages.formats.draws import DRAW_FILE
+from stages.formats.pairs import Pair
 from stages.formats.sample_table import read_table
+from stages.formats.samples import CaptionedPicture, Chat, PlainText
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.mixing.held_out import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
+from stages.store.store import Store
 from tests.stages.small_mixture import (
     CHATS,
     KEPT,

@@ -5,14 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from stages.contract.context import StageError
 from stages.artifacts.kinds import Draw
-from stages.mix_samples import Allotment, MixRecipe, allot, drawings, drawn_by_source, mix_samples
+from stages.contract.context import StageError
+from stages.contract.stage import Step
+from stages.formats.draws import drawn_by_source
+from stages.formats.sample_table import read_table
+from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
 from stages.mixing.token_counts import WEIGHED_FILE
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.contract.stage import Step
 from stages.store.store import Store
-from stages.formats.sample_table import read_table
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 SOURCES = {"pairs": KEPT, "text": TEXTS, "chat": CHATS}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.formats.permutation import Shuffle
 from stages.packing.bin_packing import WINDOWS_TOGETHER, RowPlan, plan_rows
 from stages.packing.certificate import certify, length_counts, lower_bound_rows
-from stages.formats.permutation import Shuffle
 
 
 def check(plan: RowPlan, lengths: list[int], row_tokens: int) -> None:

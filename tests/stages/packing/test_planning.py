@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.contract.context import Part
 from stages.artifacts.kinds import Rows
 from stages.commit.parts import Draft, sha256_of
+from stages.contract.context import Part
+from stages.formats.permutation import scatter
+from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
+from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bin_packing import plan_rows
 from stages.packing.document_records import DOCUMENTS_FILE
+from stages.packing.plan import plan_part
 from stages.packing.plan_file import (
     PARTS_FILE,
     PLANNED_BYTES,
@@ -22,11 +26,7 @@ from stages.packing.plan_file import (
     planned_parts,
     read_planned,
 )
-from stages.packing.plan import plan_part
-from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
-from stages.formats.permutation import scatter
 from stages.store.store import Store, StoreError
-from stages.formats.sample_table import read_table
 from tests.stages.small_mixture import CHATS, KEPT, LLM, TEXTS, make
 
 MIX = mix_samples.bind(

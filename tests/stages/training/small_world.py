@@ -13,10 +13,10 @@ import numpy as np
 
 from cluster.local import LocalContext
 from stages.artifacts.artifact import Manifest, open_artifact
-from stages.contract.context import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
 from stages.artifacts.kinds import BaseLlm, Rows
-from stages.commit.parts import Making, scratch_folder
 from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.parts import Making, scratch_folder
+from stages.contract.context import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
 from stages.contract.stage import Step, stage
 from stages.store.store import Store
 

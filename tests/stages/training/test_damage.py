@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stages.contract.context import GangLayout, StageError
-from stages.packing.rebuild import rebuild_part
 from stages.formats.rows import RowReader
+from stages.packing.rebuild import rebuild_part
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.packed_world import LLM, PAIRS, path_of, rows_of

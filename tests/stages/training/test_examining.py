@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from stages.artifacts.artifact import PartRecord
-from stages.contract.context import GangLayout, NumbersReported, Part, PartDraft, PictureKept, Recipe, StageContext, StageError
 from stages.artifacts.kinds import BaseLlm, Draw, Rows
-from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+from stages.contract.context import (
+    GangLayout,
+    NumbersReported,
+    Part,
+    PartDraft,
+    PictureKept,
+    Recipe,
+    StageContext,
+    StageError,
+)
 from stages.contract.stage import stage
-from stages.store.store import Store
+from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
 from stages.formats.sample_table import read_table
+from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
 from stages.training.held_out import Examination
 from tests.stages.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions

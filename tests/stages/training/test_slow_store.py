@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from stages.contract.context import GangLayout
 from stages.artifacts.kinds import Rows
+from stages.contract.context import GangLayout
 from stages.formats.rows import RowReader
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
-from stages.training.loading.prefetch import STEPS_AHEAD, ahead
 from stages.training.loading.micro_batches import StepLoader
+from stages.training.loading.prefetch import STEPS_AHEAD, ahead
 from stages.training.loading.workers import NUM_READERS
 from tests.fault_proxy import Fault, FaultProxy
 from tests.stages.training.packed_world import LLM, rows_of

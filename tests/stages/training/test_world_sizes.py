@@ -14,8 +14,8 @@ import pytest
 from stages.contract.context import GangLayout
 from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
-from stages.training.loading.prefetch import ahead
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
+from stages.training.loading.prefetch import ahead
 from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.packed_world import LLM, rows_of
 from tests.stages.training.small_world import SmallWorld

@@ -103,10 +103,10 @@ def most_allocated(profile) -> int:
 def estimated(case: Case):
     import torch
 
+    from neo_model.activation_memory import Rehearsal, activation_bytes
     from neo_model.attention.backends import Backend
     from neo_model.flops import Work
     from neo_model.partition import parameter_shapes, stage1_trainable
-    from neo_model.activation_memory import Rehearsal, activation_bytes
     from stages.training.engine.memory import Carried, Sizes, rank_memory
 
     batch, shapes = row(), parameter_shapes(config())

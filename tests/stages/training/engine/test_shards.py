@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.contract.context import StageError
-from stages.training.engine.zero_slices import KINDS, Piece
 from stages.training.engine.files import read_shards, shard_name, write_shard
+from stages.training.engine.zero_slices import KINDS, Piece
 
 LENGTHS = {"layers.0.weight": 13, "norm": 5}
 
