@@ -61,7 +61,7 @@ def ours(port: int, num_images: int, folder: Path) -> int:
     import pyarrow as pa
 
     from stages.commit.parts import Draft
-    from stages.contract.context import Part
+    from stages.contract import Part
     from stages.download_pairs import DownloadPairsRecipe, make_part
     from stages.toy_world.world import ToyWorld
 

@@ -39,8 +39,7 @@ from benchmarks.pack import cpu_seconds, show
 from benchmarks.pair_world import LLM, draw_of, make
 from neo_model.pictures import open_pixels
 from stages.artifacts.kinds import Rows
-from stages.contract.context import ItemBalance, Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.permutation import Shuffle
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader

@@ -32,8 +32,7 @@ from benchmarks.pair_world import make
 from neo_model.batch import Weighting
 from neo_model.config import NeoConfig
 from stages.artifacts.kinds import Rows
-from stages.contract.context import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader
 from stages.formats.sample_table import sample_id_type, write_table

@@ -37,13 +37,13 @@ from pipelines.planning.progress import progress_made
 from pipelines.planning.request import Request, Selection, freeze
 from pipelines.running.execute_run import orders_of
 from pipelines.runs.run import Run
-from stages.artifacts.artifact import FileEntry, ItemBalance, PartRecord, artifact_folder
 from stages.artifacts.kinds import RawPairs
+from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
 from stages.commit.execute_step import carry_out
 from stages.commit.parts import Making
 from stages.commit.phase_records import record_key
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.store.store import Store
 
 NUM_PARTS_VARIABLE = "NEO_BENCHMARK_PARTS"

@@ -23,8 +23,7 @@ import pyarrow.compute as pc
 from cluster.local import local_context
 from stages.artifacts.kinds import DOCUMENTS_FILE, Draw, TextDocuments
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import Step, stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import SAMPLE_ID_BYTES, balance_of, sample_id_type, write_table
 from stages.mix_samples import MixRecipe, mix_samples

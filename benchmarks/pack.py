@@ -38,7 +38,7 @@ from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_
 from neo_model.conversation import encode_caption
 from neo_model.pictures import open_pixels, to_uint8_patches
 from stages.commit.parts import Draft
-from stages.contract.context import Part
+from stages.contract import Part
 from stages.formats.pairs import PairReader
 from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter

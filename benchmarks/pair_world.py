@@ -20,8 +20,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import BaseLlm, Draw, RawPairs
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import Step, stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
 from stages.formats.sample_table import balance_of, sample_id_type, write_table

@@ -17,9 +17,11 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from stages.artifacts.artifact import Artifact, FileEntry, Manifest
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest
+from stages.artifacts.records import FileEntry
 from stages.commit.parts import Draft
-from stages.contract.context import ItemBalance, Part, PartRecord
+from stages.contract import ItemBalance, Part, PartRecord
 from stages.formats.external_sort import Buckets
 from stages.formats.permutation import Shuffle
 from stages.formats.sample_index import (

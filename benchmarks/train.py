@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from stages.artifacts.kinds import BaseLlm, Rows
-from stages.contract.context import GangLayout, Rank
+from stages.contract import GangLayout, Rank
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 

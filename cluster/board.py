@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from cluster.failure import Failure
 from cluster.session import draining_nodes, on_this_machine
-from stages.contract.context import Event, Noticed
+from stages.contract import Event, Noticed
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from stages.contract.context import InterruptedRunError, StageError, SupersededError
+from stages.contract import InterruptedRunError, StageError, SupersededError
 
 KINDS: tuple[type[StageError], ...] = (InterruptedRunError, SupersededError, StageError)
 """What a failure is raised again as, the most particular first."""

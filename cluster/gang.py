@@ -20,7 +20,7 @@ from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.site import GangResources
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import Rank, StageError
+from stages.contract import Rank, StageError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

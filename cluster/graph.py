@@ -25,8 +25,7 @@ from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
 from cluster.step_task import StepOutcome, carry_out_step
 from stages.commit.execute_step import StepOrder
-from stages.contract.context import Event
-from stages.contract.events import StepEnded
+from stages.contract import Event, StepEnded
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

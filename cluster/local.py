@@ -15,7 +15,7 @@ from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.recording_context import GatheringContext
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
+from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
 
 Channel: TypeAlias = "Queue[Event | Failure]"
 """What a rank sends to the process that started it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.commit.parts import Making
-from stages.contract.context import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
+from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
 
 
 @dataclass

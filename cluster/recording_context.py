@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.commit.parts import Making
-from stages.contract.context import NumbersReported, Part, PartRecord, PartWork, Post, Rank
+from stages.contract import NumbersReported, Part, PartRecord, PartWork, Post, Rank
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 
 SHIPPED = Path(__file__).with_name("sites")
 DEFAULT_SITE = "embedded"

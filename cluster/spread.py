@@ -19,7 +19,7 @@ from cluster.board import BoardPost, StopWatch, deliver
 from cluster.failure import Failure
 from cluster.site import PartResources
 from stages.commit.parts import Making
-from stages.contract.context import InterruptedRunError, Part, PartRecord, PartWork, StageError
+from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, StageError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

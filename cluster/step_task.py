@@ -19,16 +19,7 @@ from cluster.site import Resources
 from cluster.spread import Spread
 from stages.commit.execute_step import StepOrder, carry_out
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import (
-    InterruptedRunError,
-    Part,
-    PartRecord,
-    PartWork,
-    Post,
-    Rank,
-    StageError,
-    SupersededError,
-)
+from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

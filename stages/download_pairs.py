@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from stages.artifacts.kinds import RawPairs
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
 from stages.download.judge_picture import PictureRule, ResizeMode
 from stages.download.raw_pairs import write_part

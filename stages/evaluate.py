@@ -16,10 +16,9 @@ from functools import partial
 
 from pydantic import Field
 
-from stages.artifacts.artifact import PartRecord
 from stages.artifacts.kinds import Checkpoint, Conversations, Evaluation
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
-from stages.contract.stage import stage
+from stages.artifacts.records import PartRecord
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.evaluation.answering import Examinee, load_examinee
 from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
 from stages.evaluation.blind_control import exchange_images

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import KeptPairs, RawPairs
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.pairs import VERDICTS_FILE, PairReader
 from stages.formats.sample_table import ItemReason, balance_of, verdict_columns, write_table
 

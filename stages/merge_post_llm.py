@@ -12,8 +12,7 @@ from __future__ import annotations
 from functools import partial
 
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, describe
 
 

@@ -25,8 +25,7 @@ from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
-from stages.contract.context import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError
-from stages.contract.stage import stage
+from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError, stage
 from stages.formats.draws import DRAW_FILE, DRAW_PHASE, drawn_by_source
 from stages.formats.fit_sample import Limits
 from stages.formats.permutation import Shuffle

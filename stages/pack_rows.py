@@ -24,8 +24,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from stages.artifacts.kinds import BaseLlm, Draw, Rows
-from stages.contract.context import Part, PartRecord, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Part, PartRecord, Recipe, StageContext, stage
 from stages.formats.draws import DRAW_PHASE
 from stages.formats.fit_sample import Limits
 from stages.formats.rows import ROWS_PHASE

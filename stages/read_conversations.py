@@ -18,8 +18,7 @@ from pydantic import Field
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptPairs, RawPairs
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, balance_of, sample_id_type, verdict_columns, write_table
 from stages.origins.clean_text import TextEncodingError, clean_text

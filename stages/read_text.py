@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import DOCUMENTS_FILE, TextDocuments
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.sample_table import (
     ItemReason,
     Verdict,

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import BaseLlm, Conversations, PreBuffer, Rows
-from stages.contract.context import Rank, StageContext
-from stages.contract.stage import stage
+from stages.contract import Rank, StageContext, stage
 from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, write_prebuffer
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import Examination

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
-from stages.contract.context import Rank, StageContext
-from stages.contract.stage import stage
+from stages.contract import Rank, StageContext, stage
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import Examination
 from stages.training.recipe import TrainRecipe

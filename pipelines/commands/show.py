@@ -23,8 +23,9 @@ from pipelines.runs.run import Run
 from pipelines.screen.console import STYLES, clean
 from pipelines.tracking.delivery import settle
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
-from stages.artifacts.artifact import Artifact, read_manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import read_manifest
 from stages.commit.heartbeat import Life
 
 LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}

@@ -19,10 +19,11 @@ from pipelines.runs.refs import MAX_CANDIDATES, resolve_place
 from pipelines.screen.console import clean
 from pipelines.screen.text_graph import lanes
 from pipelines.tracking.delivery import settle
-from stages.artifacts.artifact import Artifact, Manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import Rows
-from stages.contract.context import StageError
+from stages.artifacts.manifest import Manifest
+from stages.contract import StageError
 from stages.formats.rows import RowReader
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store

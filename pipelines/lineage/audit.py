@@ -14,18 +14,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.lineage.graph import Lineage, Node, last_phase
-from stages.artifacts.artifact import (
-    STEPS_PHASE,
-    Artifact,
-    FileEntry,
-    InputRecord,
-    ItemBalance,
-    Manifest,
-    PartRecord,
-    content_digest,
-)
-from stages.artifacts.artifact import artifact_folder as folder_of
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import Manifest, content_digest
+from stages.artifacts.manifest import artifact_folder as folder_of
+from stages.artifacts.records import STEPS_PHASE, FileEntry, InputRecord, ItemBalance, PartRecord
 from stages.commit.repair import damaged_files, set_aside_key
 from stages.formats.sample_table import balance_of
 from stages.store.errors import TornRecordError

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from pipelines.lineage.graph import step_name
 from pipelines.screen.console import clean
-from stages.artifacts.artifact import Artifact, Manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import Draw, Rows
+from stages.artifacts.manifest import Manifest
 from stages.formats.draws import DRAW_PHASE, drawn_by_source
 from stages.formats.rows import RowReader
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.lineage.graph import step_name
 from pipelines.lineage.sightings import LOOKS, NOTHING, SOURCE_TABLES, Held, Traced, in_source, in_weights, tables
-from stages.artifacts.artifact import Artifact, Manifest
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from stages.artifacts.artifact import STEPS_PHASE, Manifest, PartRecord, artifact_folder, read_manifest
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
+from stages.artifacts.records import STEPS_PHASE, PartRecord
 from stages.store.store import Store, StoreError
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from pipelines.lineage.audit import Finding
 from pipelines.lineage.graph import Lineage, Node
-from stages.artifacts.artifact import STEPS_PHASE, PartRecord, artifact_folder
+from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.records import STEPS_PHASE, PartRecord
 from stages.commit.parts import Making
 from stages.commit.phase_records import record_key, sheet_of
 from stages.commit.repair import DAMAGED, damaged_files, note_repair

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from pipelines.exits import BadCommandError
-from stages.contract.stage import USER_FILE_PREFIX, BindError, Step
+from stages.contract import USER_FILE_PREFIX, BindError, Step
 
 AnyStep: TypeAlias = Step[Any]
 

@@ -17,7 +17,7 @@ from neo_model.flops import Work, training_flops
 from neo_model.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
 from pipelines.planning.expected_sizes import ForeseenRows, Foresight
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
 from stages.training.recipe import TrainRecipe
 

@@ -16,8 +16,9 @@ from neo_model.flops import Work
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
-from stages.artifacts.artifact import Artifact, find_file, open_artifact
+from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import Rows
+from stages.artifacts.manifest import find_file
 from stages.formats.rows import RowReader
 from stages.pack_rows import PackRowsRecipe
 from stages.store.store import Store

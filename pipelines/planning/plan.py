@@ -14,8 +14,9 @@ from pipelines.exits import RefusedError
 from pipelines.planning.progress import Progress, progress_made
 from pipelines.planning.recipe_diff import Change, field_changes
 from pipelines.planning.request import FrozenStep, Request
-from stages.artifacts.artifact import InputRecord, ManifestHead, artifact_folder, read_head
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import ManifestHead, artifact_folder, read_head
+from stages.artifacts.records import InputRecord
 from stages.store.errors import TornRecordError
 from stages.store.store import Store
 

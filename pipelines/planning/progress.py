@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.artifacts.artifact import STEPS_PHASE, artifact_folder
+from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.records import STEPS_PHASE
 from stages.commit.phase_records import PhaseRecords, listed_parts
 from stages.store.errors import TornRecordError
 from stages.store.store import Store

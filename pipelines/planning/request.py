@@ -14,10 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import AnyStep, Pipeline, UserFile, load_user_file
-from stages.artifacts.artifact import Manifest, read_head
 from stages.artifacts.fingerprint import SHOWN_DIGITS, digest, fingerprint
-from stages.contract.context import Recipe
-from stages.contract.stage import Stage, load_stage
+from stages.artifacts.manifest import Manifest, read_head
+from stages.contract import Recipe, Stage, load_stage
 from stages.store.store import Store
 
 RUN_DIGITS = 8

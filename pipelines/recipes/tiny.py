@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from stages.artifacts.kinds import Draw, Evaluation, ExportedCheckpoint, Rows
-from stages.contract.stage import Step
+from stages.contract import Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, export

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.recipes.tiny import tiny
 from stages.artifacts.kinds import Evaluation
-from stages.contract.stage import Step
+from stages.contract import Step
 from stages.evaluate import evaluate
 from stages.merge_post_llm import merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer

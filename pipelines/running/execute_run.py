@@ -25,9 +25,9 @@ from pipelines.runs.run import AttemptEnd, AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import Courier
-from stages.artifacts.artifact import artifact_folder, read_head
+from stages.artifacts.manifest import artifact_folder, read_head
 from stages.commit.execute_step import StepOrder
-from stages.contract.events import Event, StepEnded
+from stages.contract import Event, StepEnded
 from stages.store.fault_points import fault_point
 from stages.store.store import Store, StoreError
 

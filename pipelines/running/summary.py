@@ -24,8 +24,10 @@ from pipelines.screen.console import STYLES, clean
 from pipelines.screen.progress import clock_time
 from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
 from pipelines.tracking.sqlite import sqlite_path
-from stages.artifacts.artifact import Artifact, ItemBalance, read_manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import read_manifest
+from stages.artifacts.records import ItemBalance
 from stages.store.errors import DiskFullError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import AttemptOutcome, Run, all_runs
-from stages.artifacts.artifact import read_head
+from stages.artifacts.manifest import read_head
 from stages.commit.heartbeat import Observer
-from stages.contract.events import StepEnded
+from stages.contract import StepEnded
 from stages.store.store import Store
 
 RUNS_AT_A_TIME = 16

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from pipelines.runs.outbox import Message, Outbox, read_tally
 from pipelines.runs.run import Run
-from stages.contract.events import CheckpointCommitted, Event, NumbersReported, PhaseOpened, StepStarted
+from stages.contract import CheckpointCommitted, Event, NumbersReported, PhaseOpened, StepStarted
 
 MAX_MESSAGES_BACK = 500
 """How far back reading begins: three quarters of an hour and more of a busy run."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pipelines.runs.run import Run
 from pipelines.screen.plain_lines import PlainLines, stamped
 from pipelines.screen.progress import Scoreboard
-from stages.contract.events import Event
+from stages.contract import Event
 from stages.store.fault_points import fault_point
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.events import (
+from stages.artifacts.records import ItemBalance
+from stages.contract import (
     CheckpointCommitted,
     Event,
     NumbersReported,

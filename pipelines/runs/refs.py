@@ -9,8 +9,9 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import NAME_PATTERN
 from pipelines.planning.progress import progress_made
 from pipelines.runs.run import Run
-from stages.artifacts.artifact import Artifact, Manifest, artifact_folder, read_manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
 from stages.store.store import Store
 
 FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")

@@ -20,8 +20,7 @@ from pipelines.runs.run import Run, RunState, all_runs
 from pipelines.screen.progress import clock_time
 from stages.artifacts.fingerprint import SHOWN_DIGITS, fingerprint
 from stages.commit.heartbeat import Observer, beat_seconds, lost_after_seconds
-from stages.contract.events import Event
-from stages.contract.stage import BindError
+from stages.contract import BindError, Event
 from stages.store.store import Store
 
 

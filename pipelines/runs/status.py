@@ -16,9 +16,9 @@ from pipelines.runs.outbox import Message, read_tally
 from pipelines.runs.run import Run, RunState
 from pipelines.runs.submissions import Submission, Submissions
 from pipelines.screen.progress import Scoreboard, StepState
-from stages.artifacts.artifact import artifact_folder
+from stages.artifacts.manifest import artifact_folder
 from stages.commit.heartbeat import Observer, beat_seconds
-from stages.contract.events import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
+from stages.contract import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 
 NUM_BEATS_TO_WATCH = 3
 """How long a first look at another machine's driver takes, in beats."""

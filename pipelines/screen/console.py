@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract.events import Event, Noticed
+from stages.contract import Event, Noticed
 
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract.events import Event, Noticed, StepEnded, StepStarted, StepWaiting
+from stages.contract import Event, Noticed, StepEnded, StepStarted, StepWaiting
 
 SECONDS_BETWEEN_LINES = 30.0
 

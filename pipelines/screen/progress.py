@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.events import (
+from stages.artifacts.records import ItemBalance
+from stages.contract import (
     CheckpointCommitted,
     Event,
     NumbersReported,

@@ -16,9 +16,11 @@ from pipelines.lineage.contents import counts_of_sources, lines_of_sources
 from pipelines.lineage.graph import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking.graph_picture import draw_graph
-from stages.artifacts.artifact import Artifact, FileEntry, Manifest, artifact_folder, find_file
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import MODEL_PREFIX
+from stages.artifacts.manifest import Manifest, artifact_folder, find_file
+from stages.artifacts.records import FileEntry
 from stages.store.store import Store
 
 DIGEST_CHARACTERS = 32

@@ -21,8 +21,9 @@ from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
 from pipelines.tracking import page_contents as pages
 from pipelines.tracking.plots import draw_curves
-from stages.artifacts.artifact import Artifact, Manifest, read_manifest
-from stages.contract.events import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest, read_manifest
+from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,8 +5,9 @@ Owns the walk over recorded inputs and the check that each parent still holds wh
 
 from __future__ import annotations
 
-from stages.artifacts.artifact import Artifact, Manifest, read_manifest
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import Manifest, read_manifest
 from stages.store.store import Store, StoreError
 
 

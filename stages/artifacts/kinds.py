@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stages.artifacts.artifact import Artifact, FileEntry
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.records import FileEntry
 from stages.store.store import StoreError
 
 MODEL_PREFIX = "model/"

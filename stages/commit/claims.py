@@ -17,8 +17,7 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from stages.commit.heartbeat import Heart, Observer, ProcessMark, beat_seconds, lost_after_seconds
-from stages.contract.context import InterruptedRunError, SupersededError
-from stages.contract.events import Post, StepWaiting
+from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store, first_missing

@@ -16,26 +16,20 @@ from typing import Any, Protocol, TypeAlias
 
 from pydantic import ValidationError
 
-from stages.artifacts.artifact import (
-    Artifact,
-    InputRecord,
+from stages.artifacts.artifact import Artifact, describe_inputs, open_artifact
+from stages.artifacts.manifest import (
     Manifest,
-    PartRecord,
     artifact_folder,
     content_digest,
-    describe_inputs,
     manifest_bytes,
-    open_artifact,
     read_head,
     read_manifest,
-    total,
 )
+from stages.artifacts.records import InputRecord, PartRecord, total
 from stages.commit.claims import Claimant
 from stages.commit.parts import Making
 from stages.commit.repair import check_same_again, is_repaired, set_aside_key
-from stages.contract.context import Recipe, StageContext, StageError
-from stages.contract.events import Post, StepEnded, StepStarted
-from stages.contract.stage import USER_FILE_PREFIX, Stage
+from stages.contract import USER_FILE_PREFIX, Post, Recipe, Stage, StageContext, StageError, StepEnded, StepStarted
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store

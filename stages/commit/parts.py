@@ -23,12 +23,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.artifacts.artifact import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
+from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
 from stages.commit.claims import Claim
 from stages.commit.phase_records import PhaseRecords, read_record, record_key
 from stages.commit.repair import DAMAGED, check_same_again, note_repair
-from stages.contract.context import Part, PartWork, StageError, SupersededError
-from stages.contract.events import CheckpointCommitted, PartProgress, PartRecorded, PhaseOpened, Post
+from stages.contract import (
+    CheckpointCommitted,
+    Part,
+    PartProgress,
+    PartRecorded,
+    PartWork,
+    PhaseOpened,
+    Post,
+    StageError,
+    SupersededError,
+)
 from stages.store.errors import DamagedFileError, TornRecordError, local_disk_errors
 from stages.store.fault_points import fault_point
 from stages.store.store import Store, first_missing

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.artifacts.artifact import PartRecord
+from stages.artifacts.records import PartRecord
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store

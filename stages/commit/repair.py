@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from stages.artifacts.artifact import FileEntry, Manifest, PartRecord
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.contract.context import StageError
+from stages.artifacts.manifest import Manifest
+from stages.artifacts.records import FileEntry, PartRecord
+from stages.contract import StageError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store, first_missing
 

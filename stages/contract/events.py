@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from stages.artifacts.artifact import ItemBalance
+from stages.artifacts.records import ItemBalance
 
 
 class _Event(BaseModel):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.contract.context import PartDraft
+from stages.contract import PartDraft
 from stages.download.fetching import FetchedPicture
 from stages.download.reasons import Reason
 from stages.download.url_rows import UrlRow, carried_columns

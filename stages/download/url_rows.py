@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.download.address import WebAddress, parse_address
 from stages.download.reasons import Reason, RowError
 from stages.formats.sample_table import text_column

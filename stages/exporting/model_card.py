@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.artifacts.artifact import Manifest
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import Draw
+from stages.artifacts.manifest import Manifest
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from stages.artifacts.artifact import PartRecord
+from stages.artifacts.records import PartRecord
 
 DRAW_FILE = "draw.parquet"
 

@@ -5,7 +5,8 @@ There is no manifest yet that an `Artifact` could be opened by; the check and th
 
 from __future__ import annotations
 
-from stages.artifacts.artifact import FileEntry, PartRecord, mended_by
+from stages.artifacts.artifact import mended_by
+from stages.artifacts.records import FileEntry, PartRecord
 from stages.store.store import Store, StoreError
 
 

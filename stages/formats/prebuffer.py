@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, PreBuffer
-from stages.contract.context import StageError
+from stages.contract import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor

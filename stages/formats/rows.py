@@ -17,8 +17,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import Work
-from stages.artifacts.artifact import PartRecord, mended_by
+from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import Rows
+from stages.artifacts.records import PartRecord
 from stages.formats.row_format import Row, RowLayoutError, parse_row
 from stages.formats.sample_index import SampleIndex
 from stages.formats.sample_table import read_table

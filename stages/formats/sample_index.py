@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.artifacts.artifact import Artifact, PartRecord
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.records import PartRecord
 from stages.formats.external_sort import order_of, raw
 from stages.formats.read_ahead import read_ahead
 from stages.formats.sample_table import SAMPLE_ID_BYTES

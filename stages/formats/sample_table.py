@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import StageError
+from stages.artifacts.records import ItemBalance
+from stages.contract import StageError
 
 if TYPE_CHECKING:
     import pyarrow as pa

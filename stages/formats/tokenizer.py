@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, Rows
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.store.store import Store, StoreError
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from functools import lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from stages.artifacts.artifact import FileEntry, PartRecord
-from stages.contract.context import ItemBalance, Part, PartDraft
+from stages.artifacts.records import FileEntry, PartRecord
+from stages.contract import ItemBalance, Part, PartDraft
 from stages.formats.pairs import PairReader
 from stages.formats.phase_files import read_entry, read_file
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from neo_model.pictures import PictureError, num_image_tokens
 from stages.artifacts.kinds import BaseLlm
-from stages.contract.context import Part, PartDraft, PartRecord
+from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit
 from stages.formats.phase_files import read_file
 from stages.formats.sample_table import read_table, write_table

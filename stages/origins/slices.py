@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
-from stages.contract.context import Part
+from stages.contract import Part
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 
 Fields: TypeAlias = Sequence[bytes | None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stages.artifacts.kinds import BaseLlm, Draw
-from stages.contract.context import Part, PartDraft
+from stages.contract import Part, PartDraft
 from stages.formats.draws import DRAW_FILE, DRAW_PHASE
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.artifacts.artifact import total
-from stages.contract.context import Part, PartDraft, PartRecord, StageError
+from stages.artifacts.records import total
+from stages.contract import Part, PartDraft, PartRecord, StageError
 from stages.formats.external_sort import Buckets, order_of, raw
 from stages.formats.permutation import scatter
 from stages.formats.phase_files import read_file

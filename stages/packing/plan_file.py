@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.contract.context import Part, PartRecord
+from stages.contract import Part, PartRecord
 from stages.formats.phase_files import damaged, read_file
 from stages.formats.sample_table import read_table
 from stages.store.errors import CutShortError

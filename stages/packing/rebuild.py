@@ -9,7 +9,7 @@ from __future__ import annotations
 from stages.artifacts.kinds import Rows
 from stages.commit.parts import Draft, scratch_folder, sha256_of
 from stages.commit.repair import damaged_files, note_repair, put_back
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.formats.rows import ROWS_PHASE
 from stages.packing.write import rewrite_part
 

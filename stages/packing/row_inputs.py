@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.artifacts.artifact import PartRecord
+from stages.artifacts.records import PartRecord
 from stages.formats.pairs import ImageReader
 from stages.formats.phase_files import damaged, read_file
 from stages.formats.read_ahead import read_ahead

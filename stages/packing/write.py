@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neo_model.flops import visible_pairs
 from stages.artifacts.kinds import Draw, Rows
-from stages.contract.context import Part, PartDraft, PartRecord
+from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason
 from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import INDEX_FILE, ROWS_FILE

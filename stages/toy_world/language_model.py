@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 
 if TYPE_CHECKING:
     import torch

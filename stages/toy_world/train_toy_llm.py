@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stages.artifacts.artifact import ItemBalance
 from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.artifacts.records import ItemBalance
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.toy_world.records import document_record, text_conversation
 from stages.toy_world.world import ToyWorld
 

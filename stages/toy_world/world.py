@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stages.contract.context import Recipe
+from stages.contract import Recipe
 
 
 class ToyWorld(Recipe):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from stages.artifacts.kinds import Rows
-from stages.contract.context import Rank
+from stages.contract import Rank
 from stages.formats.rows import DamagedPartError, DamagedRowError
 from stages.training.collectives import exchange, raise_together
 from stages.training.loading.micro_batches import MicroBatch

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.artifacts.artifact import STEPS_PHASE, Artifact
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import Rows
-from stages.contract.context import StageError
+from stages.artifacts.records import STEPS_PHASE
+from stages.contract import StageError
 from stages.formats.external_sort import Buckets
 from stages.formats.rows import INDEX_FILE, ROWS_PHASE, RowReader
 from stages.formats.sample_index import halves

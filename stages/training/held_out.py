@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.artifacts.artifact import read_head
 from stages.artifacts.kinds import Conversations, Rows
-from stages.contract.context import Rank, StageError
+from stages.artifacts.manifest import read_head
+from stages.contract import Rank, StageError
 from stages.formats.rows import RowReader
 from stages.training.recipe import TrainRecipe
 

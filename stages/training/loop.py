@@ -22,7 +22,7 @@ from neo_model.attention.backends import Backend
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.artifacts.kinds import Rows
-from stages.contract.context import InterruptedRunError, Rank, StageError
+from stages.contract import InterruptedRunError, Rank, StageError
 from stages.training.checkpoints.checkpoint import Checkpoints, WriteModel
 from stages.training.checkpoints.in_flight import Committing
 from stages.training.checkpoints.probe import Probe

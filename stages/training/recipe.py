@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from stages.contract.context import Recipe, StageError
+from stages.contract import Recipe, StageError
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 OnDamagedRow: TypeAlias = Literal["fail", "rebuild", "skip"]

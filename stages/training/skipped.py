@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stages.contract.context import PartRecord
+from stages.contract import PartRecord
 from stages.formats.rows import DamagedRowError, RowReader
 
 SKIPPED_PHASE: Final = "skipped"

@@ -15,7 +15,7 @@ import time
 from types import TracebackType
 from typing import Final
 
-from stages.contract.context import Rank
+from stages.contract import Rank
 
 EXIT_CODE: Final = 71
 LOOKS_PER_SILENCE: Final = 20

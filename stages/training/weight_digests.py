@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 
 
 @dataclass(frozen=True)

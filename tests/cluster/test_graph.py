@@ -11,7 +11,7 @@ import pytest
 from cluster.graph import StepGraph
 from cluster.site import PartResources, Resources, Site
 from stages.artifacts.artifact import open_artifact
-from stages.contract.stage import USER_FILE_PREFIX, Step
+from stages.contract import USER_FILE_PREFIX, Step
 from tests.cluster.toy_run import ToyRun as Run
 from tests.cluster.toy_stages import (
     CountRecipe,
@@ -177,8 +177,8 @@ USER_FILE = '''
 from functools import partial
 
 from stages.artifacts.artifact import Artifact
-from stages.contract.context import Part, Recipe
-from stages.contract.stage import stage
+from stages.contract import Part, Recipe
+from stages.contract import stage
 
 
 class Shouts(Artifact):

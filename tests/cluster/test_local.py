@@ -7,7 +7,7 @@ import pytest
 
 from cluster.local import local_context
 from stages.commit.parts import Making
-from stages.contract.context import Event, GangLayout, InterruptedRunError, Rank, StageError
+from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
 from stages.store.store import Store
 from tests.cluster.toy_stages import commit_together, first_of
 

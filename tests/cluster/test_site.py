@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.site import SiteError, load_site, shipped_sites
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 
 
 @pytest.fixture(autouse=True)

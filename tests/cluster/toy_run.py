@@ -15,8 +15,7 @@ from cluster.site import Site, load_site
 from cluster.step_task import StepOutcome
 from stages.artifacts.artifact import open_artifact
 from stages.commit.execute_step import StepOrder
-from stages.contract.context import Event
-from stages.contract.stage import Step
+from stages.contract import Event, Step
 from stages.store.store import Store
 from tests.cluster.toy_stages import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train
 

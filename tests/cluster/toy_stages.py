@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts.artifact import Artifact
-from stages.contract.context import InterruptedRunError, ItemBalance, Part, PartDraft, Rank, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import InterruptedRunError, ItemBalance, Part, PartDraft, Rank, Recipe, StageContext, stage
 
 
 class Numbers(Artifact):

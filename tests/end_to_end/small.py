@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipelines.recipes.tiny import Effort, learn
-from stages.contract.stage import Step
+from stages.contract import Step
 from stages.toy_world.world import ToyWorld
 
 

@@ -22,7 +22,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_form
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.stage import Stage, Step
+from stages.contract import Stage, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.mix_samples import MixRecipe, mix_samples

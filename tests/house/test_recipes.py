@@ -8,8 +8,7 @@ from pydantic import BaseModel
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_bytes
-from stages.contract.context import Recipe
-from stages.contract.stage import Stage, load_stage
+from stages.contract import Recipe, Stage, load_stage
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:

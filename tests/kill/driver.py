@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster.local import LocalContext
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import GangLayout, Post, Rank
+from stages.contract import GangLayout, Post, Rank
 
 PRELOADED = ["tests.kill.driver", "pipelines.cli", "tests.pipelines.local_graph", "stages.training.loop", "mlflow"]
 PRELOADED += ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "transformers", "pyarrow.parquet"]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.artifact import Manifest
+from stages.artifacts.manifest import Manifest
 from tests.kill.driver import Said, neo
 from tests.kill.small import WORDS
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from stages.artifacts.artifact import Manifest, PartRecord
+from stages.artifacts.manifest import Manifest
+from stages.artifacts.records import PartRecord
 from tests.kill.home import Golden, Home, Typed, comparable
 
 DRAWING = ["source", "sample_id", "repetition"]

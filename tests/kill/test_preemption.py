@@ -7,7 +7,7 @@ import pytest
 
 from cluster.session import SETTINGS
 from cluster.site import GangResources, RaySettings, Site
-from stages.contract.context import Event
+from stages.contract import Event
 from tests.cluster.toy_run import ToyRun
 from tests.cluster.toy_stages import TrainRecipe, train
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifacts.artifact import Manifest
+from stages.artifacts.manifest import Manifest
 from stages.store.store import Store
 from tests.fault_proxy import FaultProxy, storm
 from tests.kill.driver import neo

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from cluster.local import local_context
 from stages.commit.execute_step import carry_out
-from stages.contract.context import GangLayout, InterruptedRunError, SupersededError
-from stages.contract.events import StepEnded
+from stages.contract import GangLayout, InterruptedRunError, StepEnded, SupersededError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from stages.artifacts.artifact import ItemBalance, PartRecord
 from stages.artifacts.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
-from stages.contract.context import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext
-from stages.contract.stage import stage
+from stages.artifacts.records import ItemBalance, PartRecord
+from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext, stage
 from tests.cluster.toy_stages import commit_together, first_of
 
 

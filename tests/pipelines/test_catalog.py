@@ -8,7 +8,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import find_pipeline, load_user_file, read_user_file, recipes
 from tests.pipelines.conftest import TOYS
 
-STEP = "from stages.contract.stage import stage\nfrom tests.pipelines.neo_toys import LlmRecipe, toy_llm\n"
+STEP = "from stages.contract import stage\nfrom tests.pipelines.neo_toys import LlmRecipe, toy_llm\n"
 
 
 def test_shipped_recipes_have_a_name_and_a_line_about_them() -> None:
@@ -71,8 +71,8 @@ def test_an_edited_file_is_another_module(tmp_path: Path) -> None:
 def test_a_stage_of_a_users_own_file_can_be_planned(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
-        "from stages.contract.context import Recipe, StageContext\nfrom stages.artifacts.kinds import TextDocuments\n"
-        "from stages.contract.stage import stage\n\n\nclass MineRecipe(Recipe):\n    size: int = 1\n\n\n"
+        "from stages.contract import Recipe, StageContext\nfrom stages.artifacts.kinds import TextDocuments\n"
+        "from stages.contract import stage\n\n\nclass MineRecipe(Recipe):\n    size: int = 1\n\n\n"
         "@stage(number=1, recipe=MineRecipe, makes=TextDocuments)\n"
         "def mine(recipe: MineRecipe, *, ctx: StageContext) -> None: ...\n\n\n"
         "def p():\n    return mine.bind('mine', MineRecipe(size=2))\n"

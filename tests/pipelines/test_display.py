@@ -7,8 +7,8 @@ from rich.console import Console
 
 from pipelines.screen.console import Display, clean, open_console
 from pipelines.screen.progress import Scoreboard, clock_time
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.events import (
+from stages.artifacts.records import ItemBalance
+from stages.contract import (
     NumbersReported,
     PartProgress,
     PartRecorded,

@@ -6,7 +6,7 @@ from pipelines.runs.log import Journal, read_journal
 from pipelines.runs.run import Run
 from pipelines.screen.progress import Scoreboard
 from stages.commit.parts import Making
-from stages.contract.events import StepEnded, StepStarted
+from stages.contract import StepEnded, StepStarted
 from stages.store.store import Store
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.test_run import kill_in_the_middle, the_run

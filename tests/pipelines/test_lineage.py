@@ -86,7 +86,9 @@ def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None
 
 def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) -> None:
     from pipelines.lineage.sightings import Held, in_weights
-    from stages.artifacts.artifact import Artifact, InputRecord, Manifest
+    from stages.artifacts.artifact import Artifact
+    from stages.artifacts.manifest import Manifest
+    from stages.artifacts.records import InputRecord
     from stages.training.loading.step_rows import rows_of_step
 
     rows = json.loads((made.artifact_folder("rows") / "manifest.json").read_text())

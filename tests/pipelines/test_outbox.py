@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.outbox import MAX_EVENTS_PER_MESSAGE, EventWriter, Message, Outbox, Tally, as_message
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.events import NumbersReported, PartProgress, PartRecorded, PhaseOpened, StepEnded, StepStarted
+from stages.artifacts.records import ItemBalance
+from stages.contract import NumbersReported, PartProgress, PartRecorded, PhaseOpened, StepEnded, StepStarted
 from stages.store.store import Store
 from tests.pipelines.test_run import wait_until
 

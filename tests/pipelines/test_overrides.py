@@ -10,8 +10,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import Pipeline, find_pipeline
 from pipelines.planning.overrides import apply_settings
 from stages.artifacts.kinds import TextDocuments
-from stages.contract.context import Recipe, StageContext
-from stages.contract.stage import stage
+from stages.contract import Recipe, StageContext, stage
 from tests.pipelines.conftest import TOYS
 
 

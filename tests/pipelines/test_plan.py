@@ -9,7 +9,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import Pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Selection, freeze
-from stages.contract.stage import Stage
+from stages.contract import Stage
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.neo_toys import JudgeRecipe, LlmRecipe, TrainRecipe, judge_toys, toy_llm, train_toy
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.exits import BadCommandError
 from pipelines.runs.refs import resolve, resolve_place
-from stages.artifacts.artifact import Manifest
+from stages.artifacts.manifest import Manifest
 from stages.store.store import Store
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifacts.artifact import Manifest
+from stages.artifacts.manifest import Manifest
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.spoil import cut, flip
 

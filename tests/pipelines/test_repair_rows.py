@@ -8,8 +8,8 @@ import pytest
 from pipelines.lineage.audit import audit
 from pipelines.lineage.graph import lineage_of
 from pipelines.lineage.repair import repair
-from stages.artifacts.artifact import Manifest
 from stages.artifacts.kinds import Rows
+from stages.artifacts.manifest import Manifest
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store

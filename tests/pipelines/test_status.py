@@ -11,8 +11,8 @@ from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import Run
 from pipelines.runs.status import Standing
 from pipelines.screen.progress import Scoreboard
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.events import (
+from stages.artifacts.records import ItemBalance
+from stages.contract import (
     CheckpointCommitted,
     NumbersReported,
     PartRecorded,

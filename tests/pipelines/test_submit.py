@@ -31,9 +31,9 @@ from functools import partial
 from pathlib import Path
 
 from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
+from stages.contract import Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import KeptPairs
-from stages.contract.stage import stage
+from stages.contract import stage
 
 
 class OwnRecipe(Recipe):

@@ -11,7 +11,7 @@ from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import all_runs
 from pipelines.tracking.delivery import Courier, knock
 from pipelines.tracking.server import Tracker
-from stages.contract.events import CheckpointCommitted, NumbersReported, PictureKept
+from stages.contract import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.pages_dump import pages_dump
 from tests.pipelines.test_run import wait_until

@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 
 from cluster.local import local_context
-from stages.artifacts.artifact import AnyArtifact, Manifest, open_artifact
+from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import CONVERSATIONS_FILE, MODEL_PREFIX, Checkpoint, Conversations, RawPairs
+from stages.artifacts.manifest import Manifest
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import Step, stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.store.store import Store
 

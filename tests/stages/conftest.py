@@ -11,9 +11,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import GangLayout
-from stages.contract.events import Event
-from stages.contract.stage import Step
+from stages.contract import Event, GangLayout, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.store.store import Store

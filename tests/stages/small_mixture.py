@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cluster.local import local_context
-from stages.artifacts.artifact import AnyArtifact, Manifest, open_artifact
+from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
@@ -22,9 +22,9 @@ from stages.artifacts.kinds import (
     RawPairs,
     TextDocuments,
 )
+from stages.artifacts.manifest import Manifest
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import Event, Part, PartDraft, Recipe, StageContext
-from stages.contract.stage import Step, stage
+from stages.contract import Event, Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import SAMPLES_FILE, TAR_FILE, PairReader
 from stages.formats.sample_table import balance_of, sample_id_type, write_table

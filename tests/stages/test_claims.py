@@ -8,8 +8,7 @@ import pytest
 
 from stages.commit.claims import Claim, Claimant, ClaimRecord
 from stages.commit.heartbeat import LOST_AFTER_VARIABLE, ProcessMark
-from stages.contract.context import InterruptedRunError, SupersededError
-from stages.contract.events import Event
+from stages.contract import Event, InterruptedRunError, SupersededError
 from stages.store.store import Store
 
 FOLDER = "artifacts/toy/0123456789ab"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stages.artifacts.artifact import PartRecord
+from stages.artifacts.records import PartRecord
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import Part, PartDraft
+from stages.contract import Part, PartDraft
 from stages.store.errors import DiskFullError, StoreDeniedError, is_full
 from stages.store.store import Store
 from tests.small_disk import SmallDisk

@@ -18,7 +18,7 @@ from PIL import Image
 
 from stages.artifacts.kinds import RawPairs
 from stages.commit.parts import Draft
-from stages.contract.context import Part, StageError
+from stages.contract import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
@@ -150,7 +150,7 @@ def test_a_download_killed_in_the_middle_goes_on_where_it_was(toy_pairs: Any, ca
     program = f"""
 from functools import partial
 from cluster.local import local_context
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.commit.execute_step import StepOrder, carry_out
 from stages.store.store import Store

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.artifacts.kinds import Evaluation
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, EvaluateRecipe, evaluate
 from stages.evaluation.scoring import wilson_interval
 from stages.formats.sample_table import read_table

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.kinds import ExportedCheckpoint
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.export import CARD_FILE, LINEAGE_FILE, ExportRecipe, differences, export
 from stages.exporting.model_card import drawn_by_source
 from stages.formats.pairs import PairReader

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.artifacts.fingerprint import UnstableValueError, canonical_bytes, digest, fingerprint
-from stages.contract.context import GangLayout, Recipe
+from stages.contract import GangLayout, Recipe
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.artifacts.artifact import Artifact, FileEntry, ItemBalance, open_artifact, read_head, read_manifest, total
+from stages.artifacts.artifact import Artifact, open_artifact
+from stages.artifacts.manifest import read_head, read_manifest
+from stages.artifacts.records import FileEntry, ItemBalance, total
 from stages.commit.execute_step import StepOrder, carry_out
-from stages.contract.context import Part, PartDraft, Recipe, StageContext, StageError, SupersededError
-from stages.contract.stage import BindError, stage
+from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, StageError, SupersededError, stage
 from stages.store.errors import TornRecordError
 from stages.store.store import Store
 

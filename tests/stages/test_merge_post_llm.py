@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import GangLayout, StageError
-from stages.contract.stage import Step
+from stages.contract import GangLayout, StageError, Step
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, SmallWorld, make_llm

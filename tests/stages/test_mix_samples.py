@@ -14,8 +14,7 @@ from cluster.local import LocalContext, local_context
 from stages.artifacts.kinds import Draw
 from stages.commit.execute_step import carry_out
 from stages.commit.parts import scratch_folder
-from stages.contract.context import Event, GangLayout, StageError
-from stages.contract.stage import Step
+from stages.contract import Event, GangLayout, StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
 from stages.formats.draws import DRAW_FILE, drawn_by_source
 from stages.formats.sample_table import read_table

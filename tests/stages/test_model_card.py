@@ -3,7 +3,8 @@
 import json
 
 from neo_model.config import NEO_2B
-from stages.artifacts.artifact import InputRecord, ItemBalance, Manifest, PartRecord
+from stages.artifacts.manifest import Manifest
+from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
 from stages.exporting.model_card import lineage_document, model_card
 
 

@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from cluster.local import local_context
 from neo_model.conversation import IMAGE_CONTEXT, encode_caption
-from stages.artifacts.artifact import ItemBalance
 from stages.artifacts.kinds import Draw, RawPairs, Rows
+from stages.artifacts.records import ItemBalance
 from stages.commit.execute_step import carry_out
 from stages.commit.parts import Draft, sha256_of
-from stages.contract.context import Event, StageError
-from stages.contract.stage import Step
+from stages.contract import Event, StageError, Step
 from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import PairReader
 from stages.formats.rows import ROWS_FILE, RowReader

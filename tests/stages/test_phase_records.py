@@ -7,10 +7,10 @@ import pytest
 
 from cluster.local import local_context
 from pipelines.planning.progress import progress_made
-from stages.artifacts.artifact import ItemBalance, PartRecord
+from stages.artifacts.records import ItemBalance, PartRecord
 from stages.commit.parts import Making
 from stages.commit.phase_records import PhaseRecords, listed_parts, record_key
-from stages.contract.context import Part, PartDraft
+from stages.contract import Part, PartDraft
 from stages.store.store import Store
 
 FOLDER = "artifacts/toy/0123456789ab"

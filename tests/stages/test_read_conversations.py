@@ -7,7 +7,7 @@ import pytest
 
 from neo_model.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import balance_of, read_table
 from stages.origins.slices import slice_rows

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from stages.artifacts.kinds import DOCUMENTS_FILE
-from stages.contract.context import Part, StageError
+from stages.contract import Part, StageError
 from stages.formats.sample_table import balance_of, read_table
 from stages.origins.slices import slice_rows
 from stages.read_text import ReadTextRecipe, TextReason, naming_fields, read_documents, read_text

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from stages.artifacts.artifact import Artifact
-from stages.contract.context import Recipe, StageContext
-from stages.contract.stage import BindError, Stage, Step, load_stage, stage
+from stages.contract import BindError, Recipe, Stage, StageContext, Step, load_stage, stage
 
 
 class Eggs(Artifact):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import StageError
+from stages.artifacts.records import ItemBalance
+from stages.contract import StageError
 from stages.formats.sample_table import (
     ItemReason,
     Verdict,

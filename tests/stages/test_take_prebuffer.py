@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import GangLayout, StageError
-from stages.contract.stage import Step
+from stages.contract import GangLayout, StageError, Step
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end

@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from neo_model.config import NeoConfig
-from stages.artifacts.artifact import PartRecord
 from stages.artifacts.kinds import MODEL_PREFIX, Rows
-from stages.contract.context import Rank, StageError
+from stages.artifacts.records import PartRecord
+from stages.contract import Rank, StageError
 from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
 from stages.training.checkpoints.in_flight import Committing, Files

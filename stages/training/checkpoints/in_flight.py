@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
-from stages.contract.context import FileEntry
+from stages.contract import FileEntry
 from stages.store.fault_points import fault_point
 from stages.training.collectives import results_of_all
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from neo_model.batch import Batch
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.training.collectives import exchange
 from stages.training.damaged_rows import Mending
 from stages.training.engine.engine import Engine

@@ -6,7 +6,7 @@ happens by itself; and training never begins again at step 0 because nothing who
 
 from __future__ import annotations
 
-from stages.contract.context import PartRecord, Rank, StageError
+from stages.contract import PartRecord, Rank, StageError
 from stages.store.errors import TornRecordError
 from stages.training.collectives import exchange
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import Any, Final
 
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
 
 PERSISTENT_PARAMETER_VALUES: Final = 100_000

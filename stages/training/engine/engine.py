@@ -22,7 +22,7 @@ from neo_model.batch import Batch
 from neo_model.layer import Layer
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot

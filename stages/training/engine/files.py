@@ -20,7 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.training.engine.zero_slices import KINDS, Piece
 
 FOLDER: Final = "engine"

@@ -18,7 +18,7 @@ from neo_model.flops import forward_flops
 from neo_model.pictures import PictureError, fit_size, open_pixels, patches_on_grid
 from neo_model.positions import image_spans
 from stages.artifacts.kinds import Rows
-from stages.contract.context import Rank, StageError
+from stages.contract import Rank, StageError
 from stages.formats.rows import DamagedRowError, Row, RowReader
 from stages.training.loading.split import Split
 from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans

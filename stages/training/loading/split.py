@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 
 
 @dataclass(frozen=True)

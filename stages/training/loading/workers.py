@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import torch
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stages.contract.context import Part
+from stages.contract import Part
 from stages.download import fetching
 from stages.download.address import parse_address
 from stages.download.fetching import FetchedPicture, FetchRule, fetch

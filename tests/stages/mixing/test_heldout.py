@@ -8,8 +8,7 @@ import pyarrow as pa
 import pytest
 
 from stages.artifacts.kinds import Draw
-from stages.contract.context import StageError
-from stages.contract.stage import Step
+from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
 from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import Pair

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from stages.artifacts.kinds import Draw
-from stages.contract.context import StageError
-from stages.contract.stage import Step
+from stages.contract import StageError, Step
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import read_table
 from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples

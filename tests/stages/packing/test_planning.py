@@ -8,7 +8,7 @@ import pytest
 
 from stages.artifacts.kinds import Rows
 from stages.commit.parts import Draft, sha256_of
-from stages.contract.context import Part
+from stages.contract import Part
 from stages.formats.permutation import scatter
 from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
 from stages.formats.sample_table import read_table

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.artifacts.artifact import Artifact, FileEntry, Manifest, PartRecord
-from stages.contract.context import ItemBalance
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest
+from stages.artifacts.records import FileEntry, PartRecord
+from stages.contract import ItemBalance
 from stages.formats.external_sort import Buckets
 from stages.formats.sample_index import (
     ENTRIES_FILE,

@@ -12,8 +12,8 @@ from neo_model.config import NeoConfig
 from neo_model.conversation import encode_text, load_tokenizer, special_ids
 from neo_model.qwen3 import from_qwen3
 from neo_model.released import read_config_json, read_tensors
-from stages.artifacts.artifact import ItemBalance
-from stages.contract.context import Part, StageError
+from stages.artifacts.records import ItemBalance
+from stages.contract import Part, StageError
 from stages.toy_world.language_model import NUM_SPARE_ROWS, padded
 from stages.toy_world.records import document_record
 from stages.toy_world.tokenizer import PLAIN_ADDED_TOKENS, SPECIAL_TOKENS

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from cluster.local import LocalContext
-from stages.artifacts.artifact import Manifest, open_artifact
+from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import BaseLlm, Rows
+from stages.artifacts.manifest import Manifest
 from stages.commit.execute_step import StepOrder, carry_out
 from stages.commit.parts import Making, scratch_folder
-from stages.contract.context import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext
-from stages.contract.stage import Step, stage
+from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext, Step, stage
 from stages.store.store import Store
 
 WORDS = ["a", "red", "green", "blue", "square", "disc", "on", "the", "left", "right", "of", "one", "two", "three"]

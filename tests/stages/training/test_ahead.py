@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.training.loading.prefetch import STEPS_AHEAD, ahead
 from stages.training.loading.workers import MAX_DEATHS, SHARED_BYTES
 

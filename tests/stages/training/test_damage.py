@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 from stages.formats.rows import RowReader
 from stages.packing.rebuild import rebuild_part
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.artifacts.artifact import PartRecord
 from stages.artifacts.kinds import BaseLlm, Draw, Rows
-from stages.contract.context import (
+from stages.artifacts.records import PartRecord
+from stages.contract import (
     GangLayout,
     NumbersReported,
     Part,
@@ -18,8 +18,8 @@ from stages.contract.context import (
     Recipe,
     StageContext,
     StageError,
+    stage,
 )
-from stages.contract.stage import stage
 from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
 from stages.formats.sample_table import read_table
 from stages.store.store import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import committed_steps, training, two_ranks
 

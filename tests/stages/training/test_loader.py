@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neo_model.config import NeoConfig
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.formats.rows import RowReader
 from stages.train_prebuffer import untrained_model
 from stages.training.loading.micro_batches import StepLoader

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import GangLayout, InterruptedRunError, StageError, SupersededError
+from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 

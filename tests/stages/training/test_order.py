@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.training.loading.split import Split
 from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans, steps_of_row, times_taken
 

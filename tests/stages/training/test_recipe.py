@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.training.recipe import TrainRecipe, best_step, learning_rate, retired_steps
 
 

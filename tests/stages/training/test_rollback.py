@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract.context import InterruptedRunError, StageError
+from stages.contract import InterruptedRunError, StageError
 from tests.spoil import cut, flip
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import ask_to_stop, committed_steps, training, two_ranks

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.kinds import PreBuffer, Rows
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from stages.training.exposure import SeenOfSource, is_trained, seen_of_sources, seen_rows

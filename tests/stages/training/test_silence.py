@@ -4,7 +4,7 @@ import socket
 import sys
 from pathlib import Path
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import training
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from stages.artifacts.kinds import Rows
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.formats.rows import RowReader
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model

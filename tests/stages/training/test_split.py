@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 from stages.training.loading.split import Split
 
 

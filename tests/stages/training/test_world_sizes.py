@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import MicroBatch, StepLoader

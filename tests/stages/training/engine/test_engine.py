@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.contract.context import GangLayout, StageError
+from stages.contract import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
 from tests.stages.training.ranks import run_ranks
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.contract.context import GangLayout
+from stages.contract import GangLayout
 from stages.training.recipe import TrainRecipe
 from tests.stages.training.ranks import run_ranks
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.contract.context import StageError
+from stages.contract import StageError
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.zero_slices import KINDS, Piece
 

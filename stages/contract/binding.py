@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import fingerprint
-from stages.contract.context import Recipe, StageContext
+from stages.contract.context import StageContext
+from stages.contract.recipe import Recipe
 
 MadeT_co = TypeVar("MadeT_co", bound=Artifact, covariant=True)
 Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]] | None"

@@ -1,0 +1,103 @@
+"""Ranks: the processes of a worker group (a gang), and what one may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.artifacts.records import FileEntry, PartRecord
+
+
+class GangLayout(BaseModel):
+    """How a site runs a gang of training ranks. Not identity: any layout makes the same thing to rounding."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_ranks: int = Field(default=1, ge=1)
+    """Processes, each with one device."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
+    offload_optimizer: bool = False
+    """Keep moments and fp32 weights in the host's memory and update there: slower steps, for models that fit a GPU
+    in no other way. With ZeRO stage 1 or above."""
+    micro_rows: int = Field(default=1, ge=1)
+    """Packed rows in one forward pass of one rank; the rest of an optimizer step is accumulated."""
+    attention: Literal["sdpa", "flex", "flash"] = "sdpa"
+    """Attention backend."""
+    activation_checkpointing: bool = False
+    """Recompute block activations in the backward pass."""
+    num_loader_workers: int = Field(default=0, ge=0)
+    """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
+    max_silent_seconds: float = Field(default=3600, gt=0)
+    """Longest time that a rank may take from step to step, commits included, before it is taken to hang."""
+
+
+class Rank(Protocol):
+    """One rank of a gang, inside its process. The process group is already initialised."""
+
+    rank: int
+    world_size: int
+    device: str
+    layout: GangLayout
+
+    @property
+    def scratch(self) -> Path:
+        """A private local folder of this rank."""
+
+    def report(self, numbers: Mapping[str, float], at_step: int) -> None:
+        """Post numbers for people to watch. Opens no socket to a tracker and does not wait."""
+
+    def keep_picture(self, name: str, png: bytes, at_step: int) -> None:
+        """Keep a picture for people to watch beside the numbers; `name` is the same for all of a kind."""
+
+    def should_stop(self) -> bool:
+        """Whether the run was asked to stop: commit, then return. Only rank 0 hears of it; it never waits."""
+
+    def latest(self) -> PartRecord | None:
+        """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`.
+
+        Raises `TornRecordError` where its record does not parse.
+        """
+
+    @property
+    def allows_rollback(self) -> bool:
+        """Whether training may go on from an earlier checkpoint where the newest is damaged."""
+
+    def roll_back(self, to: PartRecord, why: str) -> None:
+        """Move aside every checkpoint behind `to`, so that it is the last. On rank 0 only."""
+
+    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
+        """Bring the files of a committed checkpoint whose names begin with `prefix` into `folder`, verified."""
+
+    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        """Bring this rank's files of a checkpoint, all under `folder`, to a private place. From any thread.
+
+        Two ranks must not hold a file of the same name. Nothing of the checkpoint exists before it is recorded.
+        """
+
+    def record(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
+        """Commit a checkpoint: the files that all ranks have uploaded, as one record. On rank 0, from any thread.
+
+        Raises `SupersededError` where another attempt has gone on from the same checkpoint and committed first.
+        """
+
+    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
+        """Record, create-exclusively and numbered under `phase`, what later attempts must go by."""
+
+    def noted(self, phase: str) -> list[PartRecord]:
+        """What was recorded by `note`, by any attempt, in order."""
+
+    def notice(self, said: str) -> None:
+        """Tell people what went wrong and was dealt with. Does not wait."""
+
+    def keep_log(self, name: str, text: str) -> None:
+        """Keep a text for people beside the logs of this attempt, where `neo logs` finds it."""
+
+    def standing(self) -> list[PartRecord]:
+        """The committed checkpoints whose files are still there, in order."""
+
+    def delete(self, record: PartRecord) -> None:
+        """Delete the files of a committed checkpoint that is not the last. Its record stays. On one rank only."""
