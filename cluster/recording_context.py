@@ -1,7 +1,7 @@
-"""What every backend's context does alike: phases are opened, records gathered, numbers posted.
+"""What the contexts of both backends share: phases are opened, records gathered, numbers posted.
 
-How parts come to be made and ranks to run is the backend's: `cluster/local.py` in this process, `cluster/step_task.py` on
-Ray.
+How parts are made and ranks are run is left to the backend: `cluster/local.py` in this process, `cluster/step_task.py`
+on Ray.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from pydantic import Field
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
-from stages.commit.parts import sha256_of
+from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.exporting.model_card import lineage_document, model_card
 

@@ -8,8 +8,9 @@ Makes  Draw                                      parts: draw.parquet, a row for 
                                                  before them what is held out (stages/mixing/held_out.py) and what
                                                  samples weigh (stages/mixing/token_counts.py)
 
-The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/formats/permutation.py`): each part
-computes its own drawings, nothing is held in memory or sorted, and any number of workers draw the same.
+The order of a draw, and which samples of a source it takes, are keyed permutations
+(`stages/formats/permutation.py`): each part computes its own drawings, nothing is held in memory or sorted, and any
+number of workers draw the same.
 """
 
 from __future__ import annotations

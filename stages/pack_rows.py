@@ -5,7 +5,8 @@ Reads  Draw      what to pack and in which order, and the sources it was drawn f
 Makes  Rows      three phases, the last of which is what others read
 
     measure/<part>   measured.parquet, a row for each drawing with its verdict and length; documents.bin and
-                     documents.parquet, what was tokenised (stages/packing/document_records.py). A part for each of the draw
+                     documents.parquet, what was tokenised (stages/packing/document_records.py). One part for each
+                     part of the draw
     plan/plan        planned.bin and parts.parquet, what each part is to write (stages/packing/plan_file.py);
                      sample_rows.bin and .fan, the rows of each sample (stages/formats/sample_index.py); facts: the
                      certificate

@@ -7,7 +7,6 @@ record, they are folded into the manifest. Any of it may be killed at any instan
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -23,7 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, total
+from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, sha256_of, total
 from stages.commit.claims import Claim
 from stages.commit.phase_records import PhaseRecords, read_record, record_key
 from stages.commit.repair import DAMAGED, check_same_again, note_repair
@@ -355,12 +354,6 @@ class Draft:
     @property
     def _folder(self) -> Path:
         return self.scratch / "files"
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

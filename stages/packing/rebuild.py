@@ -7,7 +7,8 @@ as it was committed. The manifest stands all the while and stays true; whoever d
 from __future__ import annotations
 
 from stages.artifacts.kinds import Rows
-from stages.commit.parts import Draft, scratch_folder, sha256_of
+from stages.artifacts.records import sha256_of
+from stages.commit.parts import Draft, scratch_folder
 from stages.commit.repair import damaged_files, note_repair, put_back
 from stages.contract import StageError
 from stages.formats.rows import ROWS_PHASE

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from cluster.local import local_context
 from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifacts.kinds import Draw, RawPairs, Rows
-from stages.artifacts.records import ItemBalance
+from stages.artifacts.records import ItemBalance, sha256_of
 from stages.commit.execute_step import carry_out
-from stages.commit.parts import Draft, sha256_of
+from stages.commit.parts import Draft
 from stages.contract import Event, StageError, Step
 from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import PairReader

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from stages.artifacts.kinds import Rows
-from stages.commit.parts import Draft, sha256_of
+from stages.artifacts.records import sha256_of
+from stages.commit.parts import Draft
 from stages.contract import Part
 from stages.formats.permutation import scatter
 from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
