@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from stages.artifacts.kinds import BaseLlm, Rows
 from stages.contract import GangLayout, Rank
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
-from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 if TYPE_CHECKING:
     from stages.training.checkpoints.checkpoint import Checkpoints

@@ -1,7 +1,7 @@
 """What a training stage has seen by a step: computed, never logged.
 
 Owns the account of it. The recipe's order says which rows each step took, the index of the rows what they hold, and
-the last checkpoint which of them were damaged and left out. `tests/stages/training/test_seen.py` compares it with
+the last checkpoint which of them were damaged and left out. `tests/stages/training/test_exposure.py` compares it with
 every batch of a real training.
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.site import Site
 from tests.cluster.toy_run import ToyRun, killable
-from tests.cluster.toy_stages import times
+from tests.worlds.cluster_world import times
 
 MARK = "NEO_TEST_MARK"
 ROOT = Path(__file__).parents[2]

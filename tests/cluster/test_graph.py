@@ -13,7 +13,7 @@ from cluster.site import PartResources, Resources, Site
 from stages.artifacts.artifact import open_artifact
 from stages.contract import USER_FILE_PREFIX, Step
 from tests.cluster.toy_run import ToyRun as Run
-from tests.cluster.toy_stages import (
+from tests.worlds.cluster_world import (
     CountRecipe,
     Numbers,
     SumRecipe,

@@ -9,7 +9,7 @@ from cluster.local import local_context
 from stages.commit.parts import Making
 from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
 from stages.store.store import Store
-from tests.cluster.toy_stages import commit_together, first_of
+from tests.worlds.cluster_world import commit_together, first_of
 
 
 def train(rank: Rank) -> None:

@@ -17,7 +17,7 @@ from stages.artifacts.artifact import open_artifact
 from stages.commit.execute_step import StepOrder
 from stages.contract import Event, Step
 from stages.store.store import Store
-from tests.cluster.toy_stages import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train
+from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train
 
 
 class ToyRun:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kill.home import Golden, Home
 from tests.kill.invariants import hold_at_death, hold_at_the_end
-from tests.pipelines.pages_dump import pages_dump
+from tests.pipelines.tracking.pages_dump import pages_dump
 
 STEP = "kept"
 POINTS_OF_A_RUN = {

@@ -9,7 +9,7 @@ from cluster.session import SETTINGS
 from cluster.site import GangResources, RaySettings, Site
 from stages.contract import Event
 from tests.cluster.toy_run import ToyRun
-from tests.cluster.toy_stages import TrainRecipe, train
+from tests.worlds.cluster_world import TrainRecipe, train
 
 
 @pytest.mark.kill

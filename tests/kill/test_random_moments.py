@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.manifest import Manifest
-from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import RECIPE, committed_steps, split_everything, training, two_ranks
+from tests.worlds.training_world import SmallWorld
 
 PLACES = (
     "checkpoint.files_written",

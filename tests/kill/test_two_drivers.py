@@ -9,7 +9,7 @@ import pytest
 
 from tests.kill.on_ray import Driver, RayHome
 from tests.pipelines.conftest import TOYS
-from tests.pipelines.test_takeover import everything_under
+from tests.pipelines.runs.test_takeover import everything_under
 
 pytestmark = pytest.mark.kill
 WHOLE = (f"{TOYS}:whole", "--set", "weights.pause_seconds=0.5")

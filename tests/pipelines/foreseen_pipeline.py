@@ -1,7 +1,7 @@
 """A pipeline that trains on rows which a test can make in a second."""
 
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from tests.stages.training.small_world import LlmRecipe, RowsRecipe, make_llm, make_rows
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, make_llm, make_rows
 
 LLM = make_llm.bind("llm", LlmRecipe())
 ROWS = make_rows.bind("rows", RowsRecipe(), LLM)

@@ -1,6 +1,6 @@
 """Pipelines of toy stages: a user's own file, as the command line takes it."""
 
-from tests.pipelines.neo_toys import (
+from tests.worlds.pipeline_world import (
     DrawRecipe,
     FetchRecipe,
     JudgeRecipe,

@@ -16,7 +16,7 @@ from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.store.store import Store
 from stages.toy_world.world import ToyWorld
-from tests.stages.colour_world import ColourWorld, make_colour_world
+from tests.worlds.colour_world import ColourWorld, make_colour_world
 
 NUM_TOY_IMAGES = 260
 """One deck of pictures with all oddities, and some more."""

@@ -13,7 +13,7 @@ from stages.contract import StageError
 from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, EvaluateRecipe, evaluate
 from stages.evaluation.scoring import wilson_interval
 from stages.formats.sample_table import read_table
-from tests.stages.colour_world import ColourWorld
+from tests.worlds.colour_world import ColourWorld
 
 RECIPE = EvaluateRecipe(max_new_tokens=8, max_prompt_tokens=120, num_questions_per_part=30)
 

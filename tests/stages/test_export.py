@@ -16,7 +16,7 @@ from stages.export import CARD_FILE, LINEAGE_FILE, ExportRecipe, differences, ex
 from stages.exporting.model_card import drawn_by_source
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
-from tests.stages.colour_world import ColourWorld
+from tests.worlds.colour_world import ColourWorld
 
 RECIPE = ExportRecipe(title="NEO of three colours")
 

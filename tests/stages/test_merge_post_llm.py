@@ -7,8 +7,8 @@ import pytest
 from stages.contract import GangLayout, StageError, Step
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
-from tests.stages.training.small_world import LlmRecipe, SmallWorld, make_llm
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
+from tests.worlds.training_world import LlmRecipe, SmallWorld, make_llm
 
 BUFFER = train_prebuffer.bind("prebuffer", RECIPE.model_copy(update={"num_steps": 1}), [ROWS], LLM)
 

@@ -21,7 +21,7 @@ from stages.formats.sample_table import read_table
 from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
 from stages.packing.bin_packing import plan_rows
 from stages.store.store import Store
-from tests.stages.small_mixture import (
+from tests.worlds.mixture_world import (
     CHATS,
     KEPT,
     LLM,

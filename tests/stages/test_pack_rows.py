@@ -30,7 +30,7 @@ from stages.packing.measure import MEASURED_FILE
 from stages.packing.write import SAMPLES_FILE, rewrite_part
 from stages.store.store import Store, StoreError
 from tests.stages.packing.checker import check_rows
-from tests.stages.small_mixture import (
+from tests.worlds.mixture_world import (
     CHATS,
     KEPT,
     LLM,

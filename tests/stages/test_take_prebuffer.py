@@ -9,8 +9,8 @@ from stages.contract import GangLayout, StageError, Step
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 STILL = RECIPE.model_copy(update={"num_steps": 1, "peak_learning_rate": 1e-30, "num_warmup_steps": 0})
 """One step that moves nothing."""

@@ -9,8 +9,8 @@ from stages.contract import GangLayout
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end
-from tests.stages.training.small_world import RowsRecipe, SmallWorld, make_rows
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, split_everything, two_ranks
+from tests.worlds.training_world import RowsRecipe, SmallWorld, make_rows
 
 SHORT = RECIPE.model_copy(update={"num_steps": 2})
 BUFFER = train_prebuffer.bind("prebuffer", SHORT, [ROWS], LLM)

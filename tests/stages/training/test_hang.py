@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from stages.contract import GangLayout
-from tests.stages.training.small_world import SmallWorld
 from tests.stages.training.test_loop import committed_steps, training, two_ranks
+from tests.worlds.training_world import SmallWorld
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from tests.stages.training.small_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 RECIPE = TrainPrebufferRecipe(
     num_steps=6,
@@ -207,7 +207,7 @@ def poison(rank, step: int) -> None:
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_applied_and_names_the_rows(world: SmallWorld) -> None:
     from stages.formats.rows import RowReader
-    from tests.stages.training.test_loader import loader_of
+    from tests.stages.training.loading.test_micro_batches import loader_of
 
     with pytest.raises(StageError) as caught:
         world.make(training(), two_ranks(), trouble=partial(poison, step=4))

@@ -17,9 +17,9 @@ from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
 from stages.training.loading.prefetch import ahead
 from stages.training.loading.step_rows import rows_of_step
-from tests.stages.training.packed_world import LLM, rows_of
-from tests.stages.training.small_world import SmallWorld
-from tests.stages.training.test_loader import Seat
+from tests.stages.training.loading.test_micro_batches import Seat
+from tests.worlds.packed_world import LLM, rows_of
+from tests.worlds.training_world import SmallWorld
 
 WORLD_SIZES = (1, 2, 3, 4, 6, 8)
 NUM_WORKERS = range(5)

@@ -1,0 +1,91 @@
+"""`neo estimate` says what training takes before anything is made, and names what it does not know."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.formats.rows import RowReader
+from tests.pipelines.conftest import TOYS, NeoSite
+from tests.pipelines.foreseen_pipeline import ROWS
+from tests.worlds.training_world import SmallWorld
+
+SMALL = f"{Path(__file__).with_name('foreseen_pipeline.py')}:small"
+QWEN3_8B = {
+    "model_type": "qwen3", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+    "intermediate_size": 12_288, "vocab_size": 151_936, "num_hidden_layers": 36, "rope_theta": 1e6,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+LARGE = (
+    "--set", "prebuffer.num_prebuffer_layers=6", "--set", "prebuffer.patch_hidden=1024",
+    "--set", "prebuffer.precision=bf16", "--set", "mid.precision=bf16",
+    "--set", "pretrain_rows.max_row_tokens=16384", "--set", "mid_rows.max_row_tokens=16384",
+)  # fmt: skip
+
+
+@pytest.fixture
+def llm(tmp_path: Path) -> str:
+    (tmp_path / "qwen").mkdir()
+    (tmp_path / "qwen" / "config.json").write_text(json.dumps(QWEN3_8B))
+    return str(tmp_path / "qwen")
+
+
+def test_every_training_step_of_a_recipe_is_estimated_before_anything_is_made(site: NeoSite) -> None:
+    told = site.neo("estimate", "tiny")
+    assert told.code == 0 and told.last_line.startswith("Next: neo run tiny")
+    assert all(f"{step} (" in told.out for step in ("prebuffer", "mid", "chat")) and "base_llm (" not in told.out
+    assert "supervised_share=0.3, fill=0.98" in told.out and "GPUs of no named type" in told.out
+    steps = site.neo("estimate", "tiny", "--json").json["steps"]
+    assert [one["step"] for one in steps] == ["prebuffer", "mid", "chat"]
+    assert steps[0]["num_frozen"] > 0 and steps[1]["num_frozen"] == 0 and steps[0]["days"] is None
+    assert not (site.folder / "store" / "artifacts").exists()
+
+
+def test_the_paper_s_9b_has_its_sizes_and_its_days(site: NeoSite, llm: str) -> None:
+    asked = ("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, "--json")
+    told = site.neo(*asked, "--gpu", "H200").json
+    prebuffer, mid = told["steps"]
+    assert prebuffer["num_parameters"] == pytest.approx(10.246e9, rel=1e-3)
+    assert prebuffer["num_trainable"] == pytest.approx(2.056e9, rel=1e-3)
+    assert mid["num_trainable"] == mid["num_parameters"]
+    assert mid["flops"] / mid["num_tokens"] == pytest.approx(6 * 9e9, rel=0.15)
+    assert prebuffer["flops"] / prebuffer["num_tokens"] < 5 * 9e9
+    rate = 989e12 * told["assumed"]["mfu"]
+    assert mid["days"] == pytest.approx(mid["flops"] / rate / 86_400)
+    slower = site.neo(*asked, "--gpu", "A100", "--assume", "mfu=0.2").json["steps"][1]
+    assert slower["days"] > 6 * mid["days"]
+    assert {one["zero_stage"]: bool(one["refused"]) for one in mid["layouts"]} == {
+        0: True,
+        1: False,
+        2: False,
+        3: False,
+    }
+
+
+def test_rows_that_are_made_are_measured(site: NeoSite, tmp_path: Path) -> None:
+    world = SmallWorld(site.store, tmp_path)
+    world.make(ROWS)
+    told = site.neo("estimate", SMALL)
+    assert "as measured in the rows" in told.out and "fill=" not in told.out
+    (step,) = site.neo("estimate", SMALL, "--json").json["steps"]
+    reader = RowReader(world.open(ROWS))
+    mean = sum(reader.work(row).num_tokens for row in range(reader.num_rows)) / reader.num_rows
+    assert step["rows_are_measured"] and step["num_rows"] == 48
+    assert step["num_tokens"] == pytest.approx(48 * mean, abs=24)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((f"{TOYS}:data",), 2, "no training step"),
+        (("tiny", "--gpu", "H2O"), 2, "known are A100"),
+        (("tiny", "--assume", "mfu=2"), 2, "at most 1"),
+        (("tiny", "--assume", "speed=2"), 2, "assumed are mfu"),
+        (("tiny", "--assume", "mfu=fast"), 2, "no number"),
+        (("tiny", "--llm", "/nowhere"), 2, "/nowhere"),
+        ((SMALL,), 3, "make it first"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said(site: NeoSite, words: tuple[str, ...], code: int, said: str) -> None:
+    told = site.neo("estimate", *words)
+    assert told.code == code and said in told.err and told.last_line.startswith("Next: neo ")

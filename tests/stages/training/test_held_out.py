@@ -1,0 +1,135 @@
+"""Training is examined on what it never sees: numbers, answers and a best checkpoint, and not a bit of it changes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.artifacts.kinds import BaseLlm, Draw, Rows
+from stages.artifacts.records import PartRecord
+from stages.contract import (
+    GangLayout,
+    NumbersReported,
+    Part,
+    PartDraft,
+    PictureKept,
+    Recipe,
+    StageContext,
+    StageError,
+    stage,
+)
+from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+from stages.formats.sample_table import read_table
+from stages.store.store import Store
+from stages.train_prebuffer import train_prebuffer
+from stages.training.held_out import Examination
+from tests.stages.training.test_loop import LLM, RECIPE, die_after, split_everything, two_ranks
+from tests.worlds.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions
+from tests.worlds.training_world import RowsRecipe, SmallWorld, write_rows
+
+
+class PurposeRecipe(Recipe):
+    purpose: str = "train"
+
+
+@stage(number=1, recipe=PurposeRecipe, makes=Draw)
+def make_draw(recipe: PurposeRecipe, *, ctx: StageContext) -> None:
+    ctx.spread(nothing, over=[Part(name="00000")], phase="draw")
+
+
+@stage(number=1, recipe=RowsRecipe, makes=Rows)
+def make_rows(recipe: RowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
+    (record,) = ctx.spread(partial(write_rows, recipe=recipe, llm=llm), over=[Part(name="00000")], phase="write")
+    ctx.spread(partial(write_samples, store=llm.store, rows=record), over=[Part(name="plan")], phase="plan")
+
+
+def nothing(part: Part, draft: PartDraft) -> None:
+    draft.path("nothing").write_bytes(b"")
+
+
+def write_samples(part: Part, draft: PartDraft, store: Store, rows: PartRecord) -> None:
+    """The index from samples to rows, as packing writes it."""
+    index = read_table(store.read(rows.file("index.parquet").key), ["row", "sample_ids"]).to_pylist()
+    entries = [(sample_id, row["row"]) for row in index for sample_id in row["sample_ids"]]
+    bucket = np.array(entries, np.dtype(ENTRY_FIELDS))
+    write_index([bucket], len(entries), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
+
+
+DRAW = make_draw.bind("draw", PurposeRecipe())
+UNSEEN = make_draw.bind("unseen", PurposeRecipe(purpose="examine"))
+ROWS = make_rows.bind("rows", RowsRecipe(), DRAW, LLM)
+HELD_OUT = make_rows.bind("heldout_rows", RowsRecipe(num_rows=5, seed=9), UNSEEN, LLM)
+PICTURES = make_pictures.bind("pictures", PicturesRecipe(num_pictures=4))
+QUESTIONS = make_questions.bind("questions", QuestionsRecipe(), PICTURES)
+
+
+def training(*examined_on: Any, rows=ROWS):
+    changes = {"num_answers": 4, "max_answer_tokens": 3, "keep_last_checkpoints": 1, "checkpoint_every_steps": 1}
+    return train_prebuffer.bind("prebuffer", RECIPE.model_copy(update=changes), [rows], LLM, *examined_on)
+
+
+def weights(world: SmallWorld, step) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(world.open(step).place(world.scratch / step.fingerprint[:8]) / "prebuffer.safetensors")
+
+
+def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
+    """Of the finished model on all held-out rows at once, in this process, without DeepSpeed."""
+    import torch
+
+    from stages.train_prebuffer import untrained_model
+    from stages.training.loading.micro_batches import Fetched, Packed, StepLoader
+
+    model = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE)
+    model.load_state_dict(trained, strict=False)
+    rank = type("Alone", (), {"layout": GangLayout(), "rank": 0, "world_size": 1})
+    packed = Packed.of(world.open(HELD_OUT))
+    loader = StepLoader.of(RECIPE, [world.open(ROWS)], rank, model.config)
+    with torch.no_grad():
+        sums = model(loader.decode(Fetched(packed, tuple(packed.reader))).batch)
+    return float(sums.loss / sums.weight)
+
+
+def test_an_examined_run_that_was_killed_ends_as_one_that_was_not_examined(tmp_path: Path) -> None:
+    plain, examined = SmallWorld.at(tmp_path / "plain"), SmallWorld.at(tmp_path / "examined")
+    plain.make(training(), two_ranks(3), trouble=split_everything)
+    step = training(HELD_OUT, QUESTIONS)
+    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
+        examined.make(step, two_ranks(3), trouble=partial(die_after, step=2))
+    facts = examined.make(step, two_ranks(3), trouble=split_everything).parts[-1].facts
+    ours, theirs = weights(examined, step), weights(plain, training())
+    assert ours.keys() == theirs.keys() and all(value.equal(theirs[name]) for name, value in ours.items())
+
+    reports = [event for event in examined.events if isinstance(event, NumbersReported)]
+    told = {one.at_step: one.numbers for one in reports if "heldout/loss" in one.numbers}
+    assert sorted(told) == [1, 2, 3, 4, 5, 6]
+    assert all(
+        {"heldout/loss/pairs", "heldout/loss/text", "heldout/accuracy"} <= numbers.keys() for numbers in told.values()
+    )
+    assert facts["heldout_loss"] == told[6]["heldout/loss"] == pytest.approx(examined_loss(examined, ours), rel=1e-5)
+
+    losses = {record.facts["step"]: record.facts["heldout_loss"] for record in examined.making(step).checkpoints()}
+    assert losses == {number: numbers["heldout/loss"] for number, numbers in told.items()}
+    best = min(losses, key=losses.get)
+    assert facts["best"] == {"step": best, "heldout_loss": losses[best]}
+    standing = {record.facts["step"] for record in examined.making(step).standing_checkpoints()}
+    assert best in standing and 6 in standing and len(standing) <= 3
+
+    drawn = {event.at_step: event.key for event in examined.events if isinstance(event, PictureKept)}
+    assert sorted(drawn) == [1, 2, 3, 4, 5, 6]
+    assert examined.store.read(drawn[6]).startswith(b"\x89PNG")
+
+
+def test_what_is_trained_on_examines_nobody(tmp_path: Path) -> None:
+    world = SmallWorld.at(tmp_path)
+    for step in (ROWS, HELD_OUT):
+        world.make(step)
+    rows, held_out = world.open(ROWS), world.open(HELD_OUT)
+    Examination(held_out, None).check([rows])
+    with pytest.raises(StageError, match="held-out samples are trained on: sample [0-9a-f]{32} is in row"):
+        Examination(rows, None).check([rows])
+    with pytest.raises(StageError, match="drawn to examine a model on"):
+        Examination(None, None).check([rows, held_out])
