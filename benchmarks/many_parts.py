@@ -40,7 +40,7 @@ from pipelines.runs.run import Run
 from stages.artifacts.kinds import RawPairs
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
-from stages.commit.execute_step import carry_out
+from stages.commit.execute_step import execute_step
 from stages.commit.parts import Making
 from stages.commit.phase_records import record_key
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
@@ -124,7 +124,7 @@ def status(store: Store) -> str:
 def resume(store: Store) -> str:
     made = decide(asked_before(store), store)
     (order,) = orders_of(made, Run(store, "many"), 2).values()
-    manifest = carry_out(order, local_context, lambda _: None)
+    manifest = execute_step(order, local_context, lambda _: None)
     return f"{len(manifest.parts)} parts, {manifest.items.total} items, content {manifest.content[:12]}"
 
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from cluster.local import local_context
 from stages.artifacts.kinds import DOCUMENTS_FILE, Draw, TextDocuments
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import SAMPLE_ID_BYTES, balance_of, sample_id_type, write_table
@@ -78,9 +78,9 @@ def mixture(num_rows: int) -> Step[Draw]:
     return mix_samples.bind("mix", recipe, {"text": texts}, {"exam": exam})
 
 
-def order_of(step: Step[Draw], folder: Path) -> StepOrder:
+def order_of(step: Step[Draw], folder: Path) -> StepSpec:
     inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()}
-    return StepOrder(
+    return StepSpec(
         step=step.name, stage=step.stage, recipe=step.recipe, fingerprint=step.fingerprint, inputs=inputs,
         store=Store(folder), run="benchmark", attempt="benchmark-1",
     )  # fmt: skip
@@ -89,7 +89,7 @@ def order_of(step: Step[Draw], folder: Path) -> StepOrder:
 def draw(num_rows: int, folder: Path, answer: Connection) -> None:
     """Draw in this process; answers with wall and CPU seconds, peak memory before and after, and what was drawn."""
     wall, cpu, before = time.monotonic(), time.process_time(), peak_mb()
-    manifest = carry_out(order_of(mixture(num_rows), folder), local_context, lambda _: None)
+    manifest = execute_step(order_of(mixture(num_rows), folder), local_context, lambda _: None)
     counts = drawn_by_source(part for part in manifest.parts if part.phase == "draw")["text"]
     answer.send((time.monotonic() - wall, time.process_time() - cpu, before, peak_mb(), counts))
 
@@ -104,7 +104,7 @@ def main() -> None:
     for num_rows in parser.parse_args().num_rows:
         with tempfile.TemporaryDirectory(prefix="neo-mix-") as folder:
             for needed in mixture(num_rows).walk()[:-1]:
-                carry_out(order_of(needed, Path(folder)), local_context, lambda _: None)
+                execute_step(order_of(needed, Path(folder)), local_context, lambda _: None)
             receiver, sender = get_context("spawn").Pipe(duplex=False)
             process = get_context("spawn").Process(target=draw, args=(num_rows, Path(folder), sender))
             process.start()

@@ -19,7 +19,7 @@ from PIL import Image
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import BaseLlm, Draw, RawPairs
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
@@ -121,9 +121,9 @@ def make(step: Step[AnyArtifact], folder: Path) -> AnyArtifact:
     store = Store(folder)
     for one in step.walk():
         inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in one.edges.items()}
-        order = StepOrder(
+        order = StepSpec(
             step=one.name, stage=one.stage, recipe=one.recipe, fingerprint=one.fingerprint, inputs=inputs,
             store=store, run="benchmark", attempt="benchmark-1",
         )  # fmt: skip
-        carry_out(order, local_context, lambda _: None)
+        execute_step(order, local_context, lambda _: None)
     return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)

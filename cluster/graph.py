@@ -24,7 +24,7 @@ from cluster.failure import Failure
 from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
 from cluster.step_task import StepOutcome, carry_out_step
-from stages.commit.execute_step import StepOrder
+from stages.commit.execute_step import StepSpec
 from stages.contract import Event, StepEnded
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _STEP_TASK = ray.remote(num_cpus=0, max_retries=0)(carry_out_step)
 class StepGraph:
     """A run's steps, bound into Ray's DAG."""
 
-    def __init__(self, orders: Mapping[str, StepOrder], edges: Mapping[str, Sequence[str]], site: Site) -> None:
+    def __init__(self, orders: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]], site: Site) -> None:
         """`edges` names for each step those that it reads. Steps that are committed already may be left out."""
         self.orders = orders
         self.nodes: dict[str, DAGNode] = {}
@@ -81,7 +81,7 @@ class StepGraph:
 
 
 def run_graph(
-    orders: Mapping[str, StepOrder],
+    orders: Mapping[str, StepSpec],
     edges: Mapping[str, Sequence[str]],
     site: Site,
     on_event: Callable[[Event], None],
@@ -178,7 +178,7 @@ def _name(node: DAGNode) -> str:
     return str(node.get_options()["name"])
 
 
-def _inputs_first(orders: Mapping[str, StepOrder], edges: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _inputs_first(orders: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The steps in an order in which each comes after those it reads. Raises ValueError for a circle."""
     from graphlib import CycleError, TopologicalSorter
 
@@ -190,7 +190,7 @@ def _inputs_first(orders: Mapping[str, StepOrder], edges: Mapping[str, Sequence[
 
 
 @contextmanager
-def _by_value(orders: Sequence[StepOrder] | Any) -> Iterator[None]:
+def _by_value(orders: Sequence[StepSpec] | Any) -> Iterator[None]:
     """While inside, what a user's own file defines is pickled whole, since no other machine has that file."""
     modules = {name for order in orders for name in order.user_modules if name in sys.modules}
     for name in modules:

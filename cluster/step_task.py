@@ -17,7 +17,7 @@ from cluster.gang import run_gang
 from cluster.recording_context import GatheringContext
 from cluster.site import Resources
 from cluster.spread import Spread
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.commit.parts import Making, scratch_folder
 from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
 
@@ -69,14 +69,14 @@ class RayContext(GatheringContext):
         run_gang(self.making, rank_main, self.resources.gang, self.board)
 
 
-def carry_out_step(order: StepOrder, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
+def carry_out_step(order: StepSpec, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
     """The body of a step's Ray task. `inputs` are what the edges of the graph carry."""
     try:
         for found in inputs:
             if not found.is_committed:
                 raise StageError(f"step {order.step!r}: its input {found.step!r} is {found.ending}, not committed")
         open_context = partial(_ray_context, resources=resources, board=board)
-        manifest = carry_out(order, open_context, BoardPost(board), StopWatch(board))
+        manifest = execute_step(order, open_context, BoardPost(board), StopWatch(board))
         ending: Ending = "committed" if manifest.provenance["attempt"] == order.attempt else "reused"
         return StepOutcome(order.step, ending, fingerprint=manifest.fingerprint)
     except Exception as error:

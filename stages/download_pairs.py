@@ -116,7 +116,7 @@ def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairs
     coming = iter(fetched)
     endings = [next(coming) if row.refusal is None else row.refusal for row in rows]
     write_part(rows, endings, table, draft, spool=sink.spool, first_row=part.task["start"])
-    draft.note(num_asked=len(asked), unexplained=sink.remarks)
+    draft.annotate(num_asked=len(asked), unexplained=sink.remarks)
 
 
 def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> None:

@@ -121,7 +121,7 @@ def open_store(site: Site) -> Store:
     overwrite each other, unless the site says that there is one at a time: then every command says so."""
     store = Store(site.store)
     store.open(single_writer=site.single_writer)
-    if not store.heeds_conditions:
+    if not store.has_conditional_writes:
         said = (
             f"WARNING: {site.store} heeds no conditional writes, and the site says that one command at a time writes "
             "there. A second one would destroy what the first has recorded, and nothing would notice."

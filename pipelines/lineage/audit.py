@@ -19,7 +19,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import Manifest, content_digest
 from stages.artifacts.manifest import artifact_folder as folder_of
 from stages.artifacts.records import STEPS_PHASE, FileEntry, InputRecord, ItemBalance, PartRecord
-from stages.commit.repair import damaged_files, set_aside_key
+from stages.commit.repair import damaged_files, quarantine_key
 from stages.formats.sample_table import balance_of
 from stages.store.errors import TornRecordError
 from stages.store.store import Store, StoreError
@@ -131,7 +131,7 @@ def _check_manifest(store: Store, key: str, node: Node, noted: Mapping[str, set[
 
 def _sha256_before_repair(store: Store, key: str, content: str) -> str | None:
     """The sha256 of the first manifest, where one of the same content was moved aside because files were damaged."""
-    data = store.read(set_aside_key(key))
+    data = store.read(quarantine_key(key))
     if data is None or Manifest.model_validate_json(data).content != content:
         return None
     return hashlib.sha256(data).hexdigest()

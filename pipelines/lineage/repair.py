@@ -15,7 +15,7 @@ from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import STEPS_PHASE, PartRecord
 from stages.commit.parts import Making
 from stages.commit.phase_records import record_key, sheet_of
-from stages.commit.repair import DAMAGED, damaged_files, note_repair
+from stages.commit.repair import DAMAGED, damaged_files, record_repair
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -46,7 +46,7 @@ def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repai
         damaged = [finding for finding in mine if finding.remedy == "make_again" and finding.part]
         if damaged:
             folder = artifact_folder(node.stage, node.fingerprint)
-            note_repair(store, folder, {finding.key: finding.said for finding in damaged})
+            record_repair(store, folder, {finding.key: finding.said for finding in damaged})
         parts = sorted({finding.part for finding in damaged})
         moved += [key for part in parts for key in _move_aside(store, node, part)]
     return Repaired(tuple(moved), tuple(written), tuple(left))
@@ -57,8 +57,8 @@ def _write_again(store: Store, node: Node, finding: Finding) -> str:
     assert node.manifest is not None, "only a manifest knows what a record said"
     phase, _, name = finding.part.partition("/")
     record = next(part for part in node.manifest.parts if (part.phase, part.part) == (phase, name))
-    with fault_point("record.set_aside", finding.key):
-        store.set_aside(finding.key)
+    with fault_point("record.quarantined", finding.key):
+        store.quarantine(finding.key)
     with fault_point("part.recorded", finding.key):
         store.create_json(finding.key, record.model_dump())
     return finding.key
@@ -74,8 +74,8 @@ def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
         keys = [sheet_of(store, folder, phase, name), record_key(folder, phase, name)]
     for key in [*keys, f"{folder}/manifest.json"]:
         if store.size_bytes(key) is not None:
-            with fault_point("record.set_aside", key):
-                store.set_aside(key, DAMAGED)
+            with fault_point("record.quarantined", key):
+                store.quarantine(key, DAMAGED)
             yield key
 
 

@@ -26,7 +26,7 @@ from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import Courier
 from stages.artifacts.manifest import artifact_folder, read_head
-from stages.commit.execute_step import StepOrder
+from stages.commit.execute_step import StepSpec
 from stages.contract import Event, StepEnded
 from stages.store.fault_points import fault_point
 from stages.store.store import Store, StoreError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cluster.step_task import StepOutcome
 
 RunGraph: TypeAlias = Callable[
-    [Mapping[str, StepOrder], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],
+    [Mapping[str, StepSpec], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],
     "Mapping[str, StepOutcome]",
 ]
 """What carries out orders on machines: `cluster.graph.run_graph`, or something like it."""
@@ -200,14 +200,14 @@ def _overall(endings: set[str]) -> AttemptOutcome:
     return "superseded" if "superseded" in endings else "interrupted"
 
 
-def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepOrder]:
+def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
     """What is to be made, as orders that travel; inputs first."""
     request, orders = plan.request, {}
     ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
     for name in plan.to_make:
         step = request.step(name)
         stage, recipe = request.thawed(name)
-        orders[name] = StepOrder(
+        orders[name] = StepSpec(
             step=name,
             stage=stage,
             recipe=recipe,

@@ -28,7 +28,7 @@ from stages.artifacts.manifest import (
 from stages.artifacts.records import InputRecord, PartRecord, total
 from stages.commit.claims import Claimant
 from stages.commit.parts import Making
-from stages.commit.repair import check_same_again, is_repaired, set_aside_key
+from stages.commit.repair import check_same_again, is_repaired, quarantine_key
 from stages.contract import USER_FILE_PREFIX, Post, Recipe, Stage, StageContext, StageError, StepEnded, StepStarted
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
@@ -39,7 +39,7 @@ PACKAGES = ("neo-pipelines", "torch", "deepspeed", "numpy", "pillow", "pyarrow",
 
 
 @dataclass(frozen=True)
-class StepOrder:
+class StepSpec:
     """What to make, frozen at submission: plain values and the stage itself."""
 
     step: str
@@ -93,8 +93,8 @@ class RecordingContext(StageContext, Protocol):
     records: list[PartRecord]
 
 
-def carry_out(
-    order: StepOrder, open_context: OpenContext, post: Post, stop_asked: Callable[[], bool] = lambda: False
+def execute_step(
+    order: StepSpec, open_context: OpenContext, post: Post, stop_asked: Callable[[], bool] = lambda: False
 ) -> Manifest:
     """Make the step's artifact and commit it; returns the manifest that counts, ours or an earlier one.
 
@@ -122,7 +122,7 @@ def carry_out(
         return manifest
 
 
-def _is_made(order: StepOrder) -> bool:
+def _is_made(order: StepSpec) -> bool:
     """Whether the artifact is committed over its inputs as they are now. Costs little where it is not."""
     try:
         head = read_head(order.store, order.stage.name, order.fingerprint)
@@ -131,7 +131,7 @@ def _is_made(order: StepOrder) -> bool:
     return head is not None and head.inputs == describe_inputs(_open_inputs(order))
 
 
-def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest | None:
+def _committed(order: StepSpec, inputs: Mapping[str, InputRecord]) -> Manifest | None:
     """The manifest over these inputs, or None.
 
     One that does not parse is moved aside; the records it was folded from are still there.
@@ -140,13 +140,13 @@ def _committed(order: StepOrder, inputs: Mapping[str, InputRecord]) -> Manifest 
         manifest = read_manifest(order.store, order.stage.name, order.fingerprint)
     except (TornRecordError, ValidationError):
         key = f"{order.folder}/manifest.json"
-        with fault_point("record.set_aside", key):
-            order.store.set_aside(key)
+        with fault_point("record.quarantined", key):
+            order.store.quarantine(key)
         return None
     return manifest if manifest is not None and manifest.inputs == inputs else None
 
 
-def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord], making: Making) -> None:
+def _settle_inputs(order: StepSpec, inputs: Mapping[str, InputRecord], making: Making) -> None:
     """Note what everything recorded from now on is made of; move aside what was made of something else.
 
     Records lie under the fingerprint, which stays the same when a lost input is made again and comes out different.
@@ -158,19 +158,19 @@ def _settle_inputs(order: StepOrder, inputs: Mapping[str, InputRecord], making: 
     # The note goes last: killed before that, the next attempt finds it and goes on moving.
     manifest = f"{order.folder}/manifest.json"
     outdated = [*order.store.keys(f"{order.folder}/records/"), *order.store.keys(f"{order.folder}/phases/")]
-    for outdated_key in [*outdated, manifest, set_aside_key(manifest), key]:
-        is_heeded = outdated_key.endswith((".json", set_aside_key("")))
+    for outdated_key in [*outdated, manifest, quarantine_key(manifest), key]:
+        is_heeded = outdated_key.endswith((".json", quarantine_key("")))
         if is_heeded and order.store.size_bytes(outdated_key) is not None:
             making.check_claim()
-            with fault_point("record.set_aside", outdated_key):
-                order.store.set_aside(outdated_key, "outdated")
+            with fault_point("record.quarantined", outdated_key):
+                order.store.quarantine(outdated_key, "outdated")
     if not _note_inputs(order, key, noted):
         raise StageError(
             f"step {order.step!r}: another attempt makes {order.folder} of other inputs now; run it again later"
         )
 
 
-def _note_inputs(order: StepOrder, key: str, noted: Mapping[str, Any]) -> bool:
+def _note_inputs(order: StepSpec, key: str, noted: Mapping[str, Any]) -> bool:
     """Whether the note says this now, written by this call or before."""
     with fault_point("inputs.noted", key):
         ours = order.store.create_json(key, noted)
@@ -180,7 +180,7 @@ def _note_inputs(order: StepOrder, key: str, noted: Mapping[str, Any]) -> bool:
         return False
 
 
-def fold(order: StepOrder, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
+def fold(order: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
     """The manifest over the records of all phases, with the item balance and the digest of the content."""
     if not records:
         raise StageError(f"step {order.step!r}: {order.stage.name} recorded no part, so it made nothing")
@@ -211,7 +211,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _open_inputs(order: StepOrder) -> dict[str, Artifact]:
+def _open_inputs(order: StepSpec) -> dict[str, Artifact]:
     kinds = {slot.name: slot.kinds for slot in order.stage.slots}
     opened: dict[str, Artifact] = {}
     for name, (stage_name, fingerprint) in order.inputs.items():
@@ -227,7 +227,7 @@ def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
     return [kind for base in kinds for kind in (base, *_with_subclasses(tuple(base.__subclasses__())))]
 
 
-def _commit(order: StepOrder, manifest: Manifest, making: Making) -> Manifest:
+def _commit(order: StepSpec, manifest: Manifest, making: Making) -> Manifest:
     making.check_claim()
     key = f"{order.folder}/manifest.json"
     if making.is_repaired:

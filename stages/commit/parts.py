@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord, sha256_of, total
 from stages.commit.claims import Claim
 from stages.commit.phase_records import PhaseRecords, read_record, record_key
-from stages.commit.repair import DAMAGED, check_same_again, note_repair
+from stages.commit.repair import DAMAGED, check_same_again, record_repair
 from stages.contract import (
     CheckpointCommitted,
     Part,
@@ -104,7 +104,7 @@ class Making:
             _check_balance(self.step, phase, part, draft.items)
             place = _place_of_one_try(f"{phase}/{part.name}")
             files = [self._upload(path, name, place, "part.uploaded") for name, path in draft.files()]
-            made_by = {"attempt": self.attempt, "host": socket.gethostname(), **draft.notes}
+            made_by = {"attempt": self.attempt, "host": socket.gethostname(), **draft.annotations}
             record = PartRecord(
                 phase=phase,
                 part=part.name,
@@ -178,11 +178,11 @@ class Making:
         """Move aside the records of all checkpoints behind `to`, of which the last is damaged."""
         self.check_claim()
         keys = self.keys_behind(to)
-        note_repair(self.store, self.folder, {keys[1]: why})
+        record_repair(self.store, self.folder, {keys[1]: why})
         for key in keys:
             if self.store.size_bytes(key) is not None:
-                with fault_point("record.set_aside", key):
-                    self.store.set_aside(key, DAMAGED)
+                with fault_point("record.quarantined", key):
+                    self.store.quarantine(key, DAMAGED)
 
     def upload_checkpoint(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
         """Bring what one rank holds of a checkpoint, all files under `folder`, to a private place: nothing of it exists
@@ -317,7 +317,7 @@ class Draft:
     report: Callable[[int], None]
     items: ItemBalance = field(default_factory=ItemBalance)
     facts: dict[str, Any] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, Any] = field(default_factory=dict)
     _promised: set[str] = field(default_factory=set)
 
     def path(self, name: str) -> Path:
@@ -332,8 +332,8 @@ class Draft:
     def fact(self, **facts: Any) -> None:
         self.facts |= facts
 
-    def note(self, **notes: Any) -> None:
-        self.notes |= notes
+    def annotate(self, **annotations: Any) -> None:
+        self.annotations |= annotations
 
     def progress(self, num_done: int) -> None:
         self.report(num_done)

@@ -35,8 +35,8 @@ def read_record(store: Store, key: str) -> PartRecord | None:
         raw = store.read_json(key)
         return None if raw is None else PartRecord.model_validate(raw)
     except (TornRecordError, ValidationError):
-        with fault_point("record.set_aside", key):
-            store.set_aside(key)
+        with fault_point("record.quarantined", key):
+            store.quarantine(key)
         return None
 
 
@@ -125,8 +125,8 @@ class PhaseRecords:
             records = SHEET.validate_json(data)
         except ValidationError:
             key = self._sheet_key(f"{number}.json")
-            with fault_point("record.set_aside", key):
-                self.store.set_aside(key)
+            with fault_point("record.quarantined", key):
+                self.store.quarantine(key)
             return False
         self.found |= {record.part: record for record in records}
         return True

@@ -38,10 +38,10 @@ def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
             yield entry.key, f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
 
 
-def note_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
+def record_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
     """Say what is about to be moved aside or put back: damaged key to what is wrong with it."""
     number = first_missing(lambda number: store.size_bytes(_repair_key(folder, number)) is not None)
-    with fault_point("repair.noted", folder):
+    with fault_point("repair.recorded", folder):
         while not store.create_json(_repair_key(folder, number), dict(why)):
             number += 1
 
@@ -51,8 +51,8 @@ def put_back(store: Store, path: Path, key: str) -> None:
 
     Whoever reads meanwhile finds the one or the other, and what several put is the same.
     """
-    with fault_point("record.set_aside", key):
-        store.copy_aside(key, DAMAGED)
+    with fault_point("record.quarantined", key):
+        store.copy_to_quarantine(key, DAMAGED)
     with fault_point("part.uploaded", key):
         store.upload(path, key)
 
@@ -66,21 +66,21 @@ def _repair_key(folder: str, number: int) -> str:
     return f"{folder}/repairs/{number}.json"
 
 
-def set_aside_key(key: str) -> str:
+def quarantine_key(key: str) -> str:
     """Where the first damaged version of a record or manifest is kept; later ones had to be the same."""
     return f"{key}.{DAMAGED}-0"
 
 
 def check_same_again(store: Store, key: str, made: PartRecord | Manifest) -> None:
     """Raises `StageError` where a record or manifest was moved aside and this, made in its place, holds other bytes."""
-    raw = store.read_json(set_aside_key(key))
+    raw = store.read_json(quarantine_key(key))
     before = None if raw is None else type(made).model_validate(raw)
     if before is not None and before.content != made.content:
         raise StageError(
             f"{key} was moved aside because its files are damaged, and made again it comes out different"
             f"{_difference(before, made)}. What was made of it read the old bytes, so it is not replaced. Put the "
-            f"files back from a copy and rename {set_aside_key(key)} to {key}; or delete {set_aside_key(key)} to take "
-            "what is made now: then all that was made of it is made again"
+            f"files back from a copy and rename {quarantine_key(key)} to {key}; or delete {quarantine_key(key)} "
+            "to take what is made now: then all that was made of it is made again"
         )
 
 

@@ -38,7 +38,7 @@ class PartDraft(Protocol):
     def fact(self, **facts: Any) -> None:
         """Record what two undisturbed runs agree on. Plain JSON."""
 
-    def note(self, **notes: Any) -> None:
+    def annotate(self, **annotations: Any) -> None:
         """Record what they need not agree on: times, tries, addresses. Plain JSON."""
 
     def progress(self, num_done: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from stages.artifacts.kinds import Rows
 from stages.artifacts.records import sha256_of
 from stages.commit.parts import Draft, scratch_folder
-from stages.commit.repair import damaged_files, note_repair, put_back
+from stages.commit.repair import damaged_files, put_back, record_repair
 from stages.contract import StageError
 from stages.formats.rows import ROWS_PHASE
 from stages.packing.write import rewrite_part
@@ -24,7 +24,7 @@ def rebuild_part(rows: Rows, part: str) -> dict[str, str]:
     complaints = dict(damaged_files(rows.store, record))
     if not complaints:
         return {}
-    note_repair(rows.store, rows.folder, complaints)
+    record_repair(rows.store, rows.folder, complaints)
     with scratch_folder(f"rebuild-{part}") as scratch:
         draft = Draft(scratch=scratch, report=lambda _num_done: None)
         rewrite_part(rows, part, draft)

@@ -88,7 +88,7 @@ class Store:
 
     def create(self, key: str, data: bytes) -> bool:
         """Create an object exclusively and durably. True if this call made it, False if the key existed already."""
-        if self.heeds_conditions:
+        if self.has_conditional_writes:
             return self.create_conditionally(key, data)
         with self._doing(f"create {key}"):
             return create_after_a_look(self._engine, key, data)
@@ -225,24 +225,24 @@ class Store:
         with suppress(FileNotFoundError), self._doing(f"delete {key}"):
             obstore.delete(self._engine, key)
 
-    def set_aside(self, key: str, why: str = "torn") -> str:
+    def quarantine(self, key: str, why: str = "torn") -> str:
         """Move a record out of the way, so that what it stood for is made again; returns the new key."""
         import obstore
 
-        aside = self._place_aside(key, why)
+        aside = self._quarantine_key(key, why)
         # Another attempt may have moved it meanwhile: then it is out of the way as well.
         with suppress(FileNotFoundError), self._doing(f"move {key} aside"):
             obstore.rename(self._engine, key, aside)
         return aside
 
-    def copy_aside(self, key: str, why: str) -> None:
+    def copy_to_quarantine(self, key: str, why: str) -> None:
         """Keep a copy of an object, if there is one, before it is put back as it was committed."""
         import obstore
 
         with suppress(FileNotFoundError), self._doing(f"copy {key} aside"):
-            obstore.copy(self._engine, key, self._place_aside(key, why))
+            obstore.copy(self._engine, key, self._quarantine_key(key, why))
 
-    def _place_aside(self, key: str, why: str) -> str:
+    def _quarantine_key(self, key: str, why: str) -> str:
         return f"{key}.{why}-{first_missing(lambda number: self.size_bytes(f'{key}.{why}-{number}') is not None)}"
 
     def set_ref(self, name: str, value: dict[str, Any]) -> int:
@@ -283,7 +283,7 @@ class Store:
         return self.read_json(CARD)
 
     @cached_property
-    def heeds_conditions(self) -> bool:
+    def has_conditional_writes(self) -> bool:
         """Whether exclusive creates work here, as the card says; a store without one is taken to be whole."""
         card = self.read_json(CARD)
         return card is None or bool(card.get("probe", {}).get("exclusive_creates", True))

@@ -14,7 +14,7 @@ from cluster.graph import run_graph
 from cluster.site import Site, load_site
 from cluster.step_task import StepOutcome
 from stages.artifacts.artifact import open_artifact
-from stages.commit.execute_step import StepOrder
+from stages.commit.execute_step import StepSpec
 from stages.contract import Event, Step
 from stages.store.store import Store
 from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train
@@ -31,9 +31,9 @@ class ToyRun:
         self.stop = threading.Event()
         self.attempt = f"run-{attempt}"
 
-    def orders(self) -> dict[str, StepOrder]:
+    def orders(self) -> dict[str, StepSpec]:
         return {
-            name: StepOrder(
+            name: StepSpec(
                 step=name,
                 stage=step.stage,
                 recipe=step.recipe,

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_form
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Stage, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -69,7 +69,7 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 def make(step: Step[Any], store: Store) -> str:
     inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()}
-    order = StepOrder(
+    order = StepSpec(
         step=step.name,
         stage=step.stage,
         recipe=step.recipe,
@@ -79,7 +79,7 @@ def make(step: Step[Any], store: Store) -> str:
         run="golden",
         attempt="golden-1",
     )
-    return carry_out(order, local_context, lambda event: None).content
+    return execute_step(order, local_context, lambda event: None).content
 
 
 def test_defaults_and_output_are_those_of_the_number(

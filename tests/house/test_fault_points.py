@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("stages", "cluster", "pipelines")
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
-COMMITS = {"create", "create_json", "set_ref", "set_aside", "upload", "delete"}
+COMMITS = {"create", "create_json", "set_ref", "quarantine", "upload", "delete"}
 """Methods of a store that change what it holds."""
 STORE_ROOMS = ("stages/store",)
 """What these files are called begins so: there the methods are made of each other."""
@@ -49,8 +49,8 @@ PLACES = {
         "stages/commit/parts.py:note",
         "pipelines/lineage/repair.py:_write_again",
     },
-    "repair.noted": {"stages/commit/repair.py:note_repair"},
-    "record.set_aside": {
+    "repair.recorded": {"stages/commit/repair.py:record_repair"},
+    "record.quarantined": {
         "stages/commit/repair.py:put_back",
         "stages/commit/phase_records.py:read_record",
         "stages/commit/phase_records.py:_take_sheet",

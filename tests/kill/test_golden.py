@@ -10,8 +10,8 @@ PASSED_BY_OTHERS = {
     "submission.recorded": "`neo submit` says what it submitted",
     "submission.ended": "`neo submit` says how the job ended",
     "phase.gathered": "only records of 256 parts are copied together",
-    "repair.noted": "`neo audit --repair` notes what it moves aside",
-    "record.set_aside": "only what is torn or outdated is set aside",
+    "repair.recorded": "`neo audit --repair` notes what it moves aside",
+    "record.quarantined": "only what is torn or outdated is set aside",
 }
 """Points that a run which nothing disturbs does not come by, and why."""
 

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 
 from cluster.local import local_context
-from stages.commit.execute_step import carry_out
+from stages.commit.execute_step import execute_step
 from stages.contract import GangLayout, InterruptedRunError, StepEnded, SupersededError
 
 
@@ -32,7 +32,7 @@ def run_graph_locally(orders, edges, site, on_event, stop, open_context=ONE_RANK
             outcomes[step] = Outcome(step, "not_started", why)
             continue
         try:
-            manifest = carry_out(order, open_context, on_event, stop.is_set)
+            manifest = execute_step(order, open_context, on_event, stop.is_set)
             ours = manifest.provenance["attempt"] == order.attempt
             outcomes[step] = Outcome(step, "committed" if ours else "reused")
         except Exception as error:

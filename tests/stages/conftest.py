@@ -10,7 +10,7 @@ import pytest
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import KeptPairs, RawPairs
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Event, GangLayout, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -24,7 +24,7 @@ NUM_TOY_IMAGES = 260
 
 def carried_out(step: Step[Any], store: Store, attempt: str = "run-1", events: list[Event] | None = None) -> Any:
     """Make the step's artifact from those of the steps it reads, which are committed; returns it."""
-    order = StepOrder(
+    order = StepSpec(
         step=step.name,
         stage=step.stage,
         recipe=step.recipe,
@@ -34,7 +34,7 @@ def carried_out(step: Step[Any], store: Store, attempt: str = "run-1", events: l
         run=attempt.rsplit("-", 1)[0],
         attempt=attempt,
     )
-    manifest = carry_out(
+    manifest = execute_step(
         order, partial(local_context, layout=GangLayout()), (events if events is not None else []).append
     )
     kind: type[Artifact] = step.stage.makes

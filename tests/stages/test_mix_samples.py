@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cluster.local import LocalContext, local_context
 from stages.artifacts.kinds import Draw
-from stages.commit.execute_step import carry_out
+from stages.commit.execute_step import execute_step
 from stages.commit.parts import scratch_folder
 from stages.contract import Event, GangLayout, StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
@@ -79,7 +79,7 @@ def test_what_was_really_drawn_of_each_source_is_recorded_and_reported(tmp_path:
     step, store, numbers = bind(recipe, pairs=KEPT, text=TEXTS), Store(tmp_path / "store"), {}
     for source in (KEPT, TEXTS):
         make(source, store)
-    draw = Draw(store, carry_out(order_of(step, store, "run-1"), local_context, lambda event: noted(event, numbers)))
+    draw = Draw(store, execute_step(order_of(step, store, "run-1"), local_context, lambda event: noted(event, numbers)))
     rows = in_order(draw)
     for source, counts in drawn_by_source(draw.phase("draw")).items():
         mine = [row["sample_id"] for row in rows if row["source"] == source]
@@ -217,7 +217,7 @@ def test_a_draw_is_the_same_whoever_makes_its_parts_and_when(store: Store, tmp_p
     for other in (backwards, interrupted):
         for source in step.walk()[:-1]:
             make(source, other)
-    assert carry_out(order_of(step, backwards, "run-1"), backwards_context, lambda _: None).content == wanted
+    assert execute_step(order_of(step, backwards, "run-1"), backwards_context, lambda _: None).content == wanted
     assert run(order_of(step, interrupted, "run-1"), stop_after_parts=3) is None
     assert run(order_of(step, interrupted, "run-2"), stop_after_parts=8) is None
     assert run(order_of(step, interrupted, "run-3")).content == wanted

@@ -15,7 +15,7 @@ from cluster.local import local_context
 from neo_model.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifacts.kinds import Draw, RawPairs, Rows
 from stages.artifacts.records import ItemBalance, sha256_of
-from stages.commit.execute_step import carry_out
+from stages.commit.execute_step import execute_step
 from stages.commit.parts import Draft
 from stages.contract import Event, StageError, Step
 from stages.formats.draws import DRAW_FILE
@@ -144,7 +144,7 @@ def test_the_certificate_and_the_sources_are_reported(tmp_path: Path) -> None:
 
     make(MIX, store)
     make(LLM, store)
-    rows = carry_out(order_of(bind(SMALL), store, "run-1"), local_context, post)
+    rows = execute_step(order_of(bind(SMALL), store, "run-1"), local_context, post)
     facts = next(part for part in rows.parts if part.phase == "plan").facts
     assert numbers["num_rows"] == facts["num_rows"] and numbers["gap"] == facts["gap"]
     assert numbers["samples_pairs"] == facts["packed"]["pairs"]["samples"]

@@ -16,7 +16,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import CONVERSATIONS_FILE, MODEL_PREFIX, Checkpoint, Conversations, RawPairs
 from stages.artifacts.manifest import Manifest
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.store.store import Store
@@ -223,7 +223,7 @@ class ColourWorld:
     def make(self, step: Step[Any]) -> Manifest:
         """Make a step whose inputs are there, in this process."""
         inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()}
-        order = StepOrder(
+        order = StepSpec(
             step=step.name,
             stage=step.stage,
             recipe=step.recipe,
@@ -233,7 +233,7 @@ class ColourWorld:
             run="run",
             attempt="run-1",
         )
-        return carry_out(order, local_context, lambda event: None)
+        return execute_step(order, local_context, lambda event: None)
 
     def open(self, step: Step[AnyArtifact]) -> AnyArtifact:
         """The artifact of a step, which is made first where it is missing."""

@@ -23,7 +23,7 @@ from stages.artifacts.kinds import (
     TextDocuments,
 )
 from stages.artifacts.manifest import Manifest
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Event, Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import SAMPLES_FILE, TAR_FILE, PairReader
@@ -180,8 +180,8 @@ class StoppedError(Exception):
     """The test's own way of dying."""
 
 
-def order_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepOrder:
-    return StepOrder(
+def order_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepSpec:
+    return StepSpec(
         step=step.name,
         stage=step.stage,
         recipe=step.recipe,
@@ -193,7 +193,7 @@ def order_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepOrder:
     )
 
 
-def run(order: StepOrder, stop_after_parts: int | None = None) -> Manifest | None:
+def run(order: StepSpec, stop_after_parts: int | None = None) -> Manifest | None:
     """Carry out one step; None where it is stopped after so many recorded parts."""
     num_recorded = 0
 
@@ -204,7 +204,7 @@ def run(order: StepOrder, stop_after_parts: int | None = None) -> Manifest | Non
             raise StoppedError
 
     with suppress(StoppedError):
-        return carry_out(order, local_context, post)
+        return execute_step(order, local_context, post)
     return None
 
 

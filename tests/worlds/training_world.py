@@ -15,7 +15,7 @@ from cluster.local import LocalContext
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import BaseLlm, Rows
 from stages.artifacts.manifest import Manifest
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.commit.parts import Making, scratch_folder
 from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext, Step, stage
 from stages.store.store import Store
@@ -232,12 +232,12 @@ class SmallWorld:
 
     def _carry_out(self, step: Step[Any], layout: GangLayout, trouble: Callable[[Rank], None] | None) -> Manifest:
         self.num_attempts += 1
-        return carry_out(
+        return execute_step(
             self._order(step), partial(troubled_context, layout=layout, trouble=trouble), self.events.append
         )
 
-    def _order(self, step: Step[Any]) -> StepOrder:
-        return StepOrder(
+    def _order(self, step: Step[Any]) -> StepSpec:
+        return StepSpec(
             step=step.name,
             stage=step.stage,
             recipe=step.recipe,

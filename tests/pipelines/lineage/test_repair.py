@@ -191,7 +191,7 @@ def test_a_killed_repair_is_finished_by_the_next(made: NeoSite, monkeypatch: pyt
 
     flip(a_file(made, "pairs", part=1))
     words = [sys.executable, "-m", "pipelines.cli", "audit", "data/rows", "--repair", "--site", str(made.file)]
-    fault = {"NEO_FAULT": "record.set_aside:after@1=kill"}
+    fault = {"NEO_FAULT": "record.quarantined:after@1=kill"}
     assert subprocess.run(words, env=os.environ | fault, capture_output=True, check=False).returncode == -9
     assert made.artifact_folder("pairs").joinpath("manifest.json").is_file()
     assert made.neo("audit", "data/rows", "--repair").code == 0

@@ -125,7 +125,7 @@ def test_permission_taken_away_from_a_folder_is_no_full_disk_and_no_torn_record(
     store = Store(disk.folder / "store")
     store.create("records/a.json", b"{}")
     disk.forbid_writing()
-    for attempt in (lambda: store.create("records/b.json", b"{}"), lambda: store.set_aside("records/a.json")):
+    for attempt in (lambda: store.create("records/b.json", b"{}"), lambda: store.quarantine("records/a.json")):
         with pytest.raises(StoreDeniedError, match=r"does not permit to .*Read-only file system"):
             attempt()
     assert store.read_json("records/a.json") == {}

@@ -10,7 +10,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.manifest import read_head, read_manifest
 from stages.artifacts.records import FileEntry, ItemBalance, total
-from stages.commit.execute_step import StepOrder, carry_out
+from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, StageError, SupersededError, stage
 from stages.store.errors import TornRecordError
 from stages.store.store import Store
@@ -73,9 +73,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def order(step, store: Store, attempt: str = "run-1") -> StepOrder:
+def order(step, store: Store, attempt: str = "run-1") -> StepSpec:
     inputs = {name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()}
-    return StepOrder(
+    return StepSpec(
         step=step.name,
         stage=step.stage,
         recipe=step.recipe,
@@ -89,7 +89,7 @@ def order(step, store: Store, attempt: str = "run-1") -> StepOrder:
 
 def make(step, store: Store, attempt: str = "run-1"):
     events = []
-    manifest = carry_out(order(step, store, attempt), local_context, events.append)
+    manifest = execute_step(order(step, store, attempt), local_context, events.append)
     return manifest, events
 
 

@@ -44,7 +44,7 @@ def test_a_server_that_takes_every_write_is_found_and_refused(heedless: Store) -
 def test_a_single_writer_overwrites_nothing_there(heedless: Store) -> None:
     card = heedless.open(single_writer=True)
     for store in (heedless, Store(heedless.url)):
-        assert not store.heeds_conditions
+        assert not store.has_conditional_writes
         assert not store.create("store.json", b"other")
     assert heedless.open(single_writer=True) == card
     assert heedless.create("records/a.json", b"first")

@@ -64,7 +64,7 @@ def test_json_is_readable_and_sorted_and_a_torn_one_is_named(store: Store) -> No
 def test_a_record_set_aside_leaves_its_key_free(store: Store) -> None:
     for number in range(2):
         store.create("record.json", b"torn")
-        assert store.set_aside("record.json") == f"record.json.torn-{number}"
+        assert store.quarantine("record.json") == f"record.json.torn-{number}"
         assert store.read("record.json") is None
     assert store.create("record.json", b"whole")
 

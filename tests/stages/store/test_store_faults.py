@@ -147,7 +147,7 @@ def test_moving_aside_deleting_and_pointing_survive_lost_answers(store: Store, p
     store.create("record.json", b"torn")
     for method in ("PUT", "POST"):
         proxy.ask(fault, method)
-    assert store.set_aside("record.json") == "record.json.torn-0"
+    assert store.quarantine("record.json") == "record.json.torn-0"
     assert (store.read("record.json"), store.read("record.json.torn-0")) == (None, b"torn")
     proxy.ask(fault, "POST")
     store.delete("record.json.torn-0")
@@ -178,7 +178,7 @@ def test_lost_permission_is_told_at_once_and_not_knocked_at(
     if fault is Fault.FORBIDDEN:  # a HEAD has no body that could say what else is wrong
         attempts += [
             lambda: store.size_bytes("records/a.json"),
-            lambda: store.set_aside("records/a.json"),
+            lambda: store.quarantine("records/a.json"),
             lambda: store.read_range("records/a.json", 0, 1),
         ]
     for attempt in attempts:
