@@ -20,7 +20,7 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from neo_model.attention.flex import block_mask
-from neo_model.batch import Batch, Document, pack
+from neo_model.inputs.batch import Batch, Document, pack
 
 NUM_DOCUMENTS, GRID, CONTEXT = 16, (40, 40), 2
 

@@ -21,11 +21,11 @@ import torch
 
 from neo_model.attention.backends import Backend
 from neo_model.attention.visibility import visible_intervals
-from neo_model.batch import Batch, Document, pack
 from neo_model.config import NEO_2B, NEO_9B, NeoConfig
+from neo_model.inputs.batch import Batch, Document, pack
 from neo_model.layer import compiled_regions
 from neo_model.model import NeoModel
-from neo_model.partition import freeze_for_stage1, parameter_shapes, stage1_trainable
+from neo_model.weights.partition import freeze_for_stage1, parameter_shapes, stage1_trainable
 
 TINY = NeoConfig(
     hidden=64, num_heads=4, num_kv_heads=2, head_dim=16, ffn=96, vocab_size=512, num_prebuffer_layers=1, num_layers=3,

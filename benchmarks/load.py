@@ -37,7 +37,7 @@ import xxhash
 from benchmarks.load_peers.asking import SCRIPTS, peer
 from benchmarks.pack import cpu_seconds, show
 from benchmarks.pair_world import LLM, draw_of, make
-from neo_model.pictures import open_pixels
+from neo_model.inputs.pictures import open_pixels
 from stages.artifacts.kinds import Rows
 from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.permutation import Shuffle

@@ -29,8 +29,8 @@ from PIL import Image
 from benchmarks.load import SmallRowsRecipe, make_small_rows
 from benchmarks.pack import show
 from benchmarks.pair_world import make
-from neo_model.batch import Weighting
 from neo_model.config import NeoConfig
+from neo_model.inputs.batch import Weighting
 from stages.artifacts.kinds import Rows
 from stages.contract import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.row_format import DocumentFacts, row_key, row_members

@@ -26,9 +26,9 @@ import torch
 
 from benchmarks.plain_neo import plain_loss
 from neo_model.attention.visibility import visible_intervals
-from neo_model.batch import Batch, Document, pack
 from neo_model.config import NeoConfig
-from neo_model.flops import Work, forward_flops
+from neo_model.costs.flops import Work, forward_flops
+from neo_model.inputs.batch import Batch, Document, pack
 from neo_model.model import NeoModel
 
 GRIDS = [(24, 26), (26, 24), (12, 52), (52, 12), (8, 78)]

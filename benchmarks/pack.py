@@ -35,8 +35,8 @@ import xxhash
 
 from benchmarks.pair_world import LLM, draw_of, make
 from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_in_a_fresh_process, sample_index
-from neo_model.conversation import encode_caption
-from neo_model.pictures import open_pixels, to_uint8_patches
+from neo_model.inputs.conversation import encode_caption
+from neo_model.inputs.pictures import open_pixels, to_uint8_patches
 from stages.commit.parts import Draft
 from stages.contract import Part
 from stages.formats.pairs import PairReader

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neo_model.batch import Batch
 from neo_model.config import NeoConfig
+from neo_model.inputs.batch import Batch
 from neo_model.loss import LossSum
 
 Parameters = dict[str, Tensor]

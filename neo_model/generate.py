@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neo_model.attention.backends import Attend, default_backend, prepare
-from neo_model.batch import Document, pack
+from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
 from neo_model.sampling import Sampler, Sampling
 

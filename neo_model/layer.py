@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from neo_model.attention.backends import Attend
 from neo_model.config import NeoConfig
-from neo_model.qwen3 import hw_queries_from_t
 from neo_model.rotary import Rotation, rotate
+from neo_model.weights.qwen3 import hw_queries_from_t
 
 INIT_STD: Final = 0.02
 """Standard deviation of every random linear map and embedding."""

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from neo_model.attention.backends import Attend, Backend, default_backend, prepare
-from neo_model.batch import Batch
 from neo_model.config import NeoConfig
+from neo_model.inputs.batch import Batch
 from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm
 from neo_model.loss import LossSum, weighted_loss
 from neo_model.patch_embedding import FoldedConv, VisionModel

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neo_model.config import PATCH_PX, NeoConfig
-from neo_model.pictures import IMAGENET_MEAN, IMAGENET_STD
+from neo_model.inputs.pictures import IMAGENET_MEAN, IMAGENET_STD
 from neo_model.rotary import rotate_patches
 
 

@@ -23,14 +23,14 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from neo_model.attention.backends import Backend, BackendUnavailableError
-from neo_model.batch import IGNORED, Batch, assemble, ensure_image
 from neo_model.config import PATCH_PX, PATCH_VALUES, NeoConfig
+from neo_model.inputs.batch import IGNORED, Batch, assemble, ensure_image
+from neo_model.inputs.positions import image_spans
 from neo_model.model import NeoModel
-from neo_model.partition import parameter_shapes
-from neo_model.positions import image_spans
-from neo_model.qwen3 import PREFIX, from_qwen3
-from neo_model.released import read_config, read_config_json, read_tensors
-from neo_model.tensor_report import check_tensors
+from neo_model.weights.partition import parameter_shapes
+from neo_model.weights.qwen3 import PREFIX, from_qwen3
+from neo_model.weights.released import read_config, read_config_json, read_tensors
+from neo_model.weights.tensor_report import check_tensors
 
 MAX_LOGIT: Final = 5e-5
 """Largest difference of a logit, a visual token or a final state."""

@@ -63,7 +63,7 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
 
 def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:
     """Write the folder, and compare what can be read from it with what was trained."""
-    from neo_model.released import load_model, read_config, read_sidecars, read_tensors, write_released
+    from neo_model.weights.released import load_model, read_config, read_sidecars, read_tensors, write_released
 
     chain = ancestry(checkpoint)
     source = checkpoint.place(draft.scratch / "checkpoint")

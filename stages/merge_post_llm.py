@@ -28,9 +28,9 @@ def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: Pr
     from safetensors.torch import load_file
 
     from neo_model.config import NeoConfig
-    from neo_model.conversation import load_tokenizer
-    from neo_model.merge import merge
-    from neo_model.released import read_tensors, tokenizer_sidecars, write_released
+    from neo_model.inputs.conversation import load_tokenizer
+    from neo_model.weights.merge import merge
+    from neo_model.weights.released import read_tensors, tokenizer_sidecars, write_released
 
     check_fit(prebuffer, llm, rebase=recipe.rebase)
     description = describe(prebuffer)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import Field
 
-from neo_model.conversation import IMAGE_PLACEHOLDER
+from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.formats.pairs import PairReader

@@ -22,8 +22,8 @@ class TakePrebufferRecipe(Recipe):
 
 def take_part(_part: Part, draft: PartDraft, checkpoint: Checkpoint | ExportedCheckpoint) -> None:
     """Write the tensors of the pre-Buffer, bit for bit."""
-    from neo_model.merge import take_prebuffer as taken_from
-    from neo_model.released import read_config, read_tensors
+    from neo_model.weights.merge import take_prebuffer as taken_from
+    from neo_model.weights.released import read_config, read_tensors
 
     folder = checkpoint.place(draft.scratch / "checkpoint")
     config = read_config(folder)

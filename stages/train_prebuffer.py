@@ -54,12 +54,12 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     import torch
 
     from neo_model.config import NeoConfig
-    from neo_model.conversation import load_tokenizer, special_ids
-    from neo_model.hw_init import start_behind_the_norms
+    from neo_model.inputs.conversation import load_tokenizer, special_ids
     from neo_model.model import NeoModel
-    from neo_model.partition import freeze_for_stage1
-    from neo_model.qwen3 import load_language_model
-    from neo_model.released import read_config_json, read_tensors
+    from neo_model.weights.hw_init import start_behind_the_norms
+    from neo_model.weights.partition import freeze_for_stage1
+    from neo_model.weights.qwen3 import load_language_model
+    from neo_model.weights.released import read_config_json, read_tensors
 
     qwen3 = read_config_json(llm_folder)
     ids = special_ids(load_tokenizer(llm_folder, vocab_size=qwen3["vocab_size"]))
@@ -83,8 +83,8 @@ def take_over(model: NeoModel, prebuffer_folder: Path) -> None:
     """Let `model` begin with the weights of a pre-Buffer. Raises TensorMismatchError where it has other layers."""
     from safetensors.torch import load_file
 
-    from neo_model.partition import parameter_shapes, prebuffer_keys
-    from neo_model.tensor_report import check_tensors
+    from neo_model.weights.partition import parameter_shapes, prebuffer_keys
+    from neo_model.weights.tensor_report import check_tensors
 
     tensors, wanted = load_file(prebuffer_folder / WEIGHTS_FILE), prebuffer_keys(model.config)
     shapes = {name: shape for name, shape in parameter_shapes(model.config).items() if name in wanted}

@@ -39,7 +39,7 @@ def write_checkpoint(
     folder: Path, parameters: Iterable[tuple[str, Tensor]], config: NeoConfig, sidecars: Mapping[str, bytes]
 ) -> None:
     """Write the whole model as a released folder."""
-    from neo_model.released import write_released
+    from neo_model.weights.released import write_released
 
     write_released(folder, config, {name: value.cpu().clone() for name, value in parameters}, sidecars)
 
@@ -48,7 +48,7 @@ def tune_rank(
     rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], examination: Examination
 ) -> None:
     """What every rank does."""
-    from neo_model.released import load_model, read_sidecars
+    from neo_model.weights.released import load_model, read_sidecars
     from stages.training.loop import train
 
     folder = start.place(rank.scratch / "start")

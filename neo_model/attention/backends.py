@@ -18,7 +18,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q [L, h, E], k [L, g, E], v [L, g, D]) -> [L, h, D], softmax scale 1 / sqrt(D)."""

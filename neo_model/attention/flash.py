@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from neo_model.attention.backends import Attend
 from neo_model.attention.segments import Segments
 from neo_model.attention.varlen import Attended, VarlenKernel, kernel_for
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)

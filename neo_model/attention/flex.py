@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from neo_model.attention.backends import Attend, BackendUnavailableError
 from neo_model.attention.visibility import visible_blocks, visible_intervals
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 
 BLOCK_TOKENS: Final = 128
 """Side of a block of the mask, FlexAttention's default."""

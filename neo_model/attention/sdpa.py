@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from neo_model.attention.backends import Attend
 from neo_model.attention.segments import Group, Segments
 from neo_model.attention.visibility import visible_intervals
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Owns the estimate of a training step from foreseen sizes (`foresight.py`) and the site's layout, and every number that
 has to be assumed for it. Computed and not assumed are parameters, memory (`stages/training/engine/memory.py` and
-`neo_model/activation_memory.py`, held to measurements by tests) and operations (`neo_model/flops.py`).
+`neo_model/costs/activation_memory.py`, held to measurements by tests) and operations (`neo_model/costs/flops.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from cluster.site import GangResources, Site
-from neo_model.flops import Work, training_flops
-from neo_model.gpus import GPUS, Gpu
+from neo_model.costs.flops import Work, training_flops
+from neo_model.costs.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
 from pipelines.planning.expected_sizes import ForeseenRows, Foresight
 from stages.contract import StageError
@@ -206,14 +206,14 @@ def _fullest(rows: list[ForeseenRows], works: list[Work], gang: GangResources) -
 
 
 def _parameters(config: NeoConfig, recipe: TrainRecipe) -> tuple[dict[str, tuple[int, ...]], Collection[str]]:
-    from neo_model.partition import parameter_shapes
+    from neo_model.weights.partition import parameter_shapes
 
     return parameter_shapes(config), _choose(recipe)(config)
 
 
 def _choose(recipe: TrainRecipe) -> Any:
     """Which parameters of a configuration a training step trains."""
-    from neo_model.partition import parameter_shapes, stage1_trainable
+    from neo_model.weights.partition import parameter_shapes, stage1_trainable
 
     return stage1_trainable if isinstance(recipe, TrainPrebufferRecipe) else parameter_shapes
 
@@ -221,8 +221,8 @@ def _choose(recipe: TrainRecipe) -> Any:
 def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes: Any, work: Work) -> Iterator[Layout]:
     import torch
 
-    from neo_model.activation_memory import Rehearsal, activation_bytes
     from neo_model.attention.backends import Backend
+    from neo_model.costs.activation_memory import Rehearsal, activation_bytes
     from stages.training.engine.memory import Carried, ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32

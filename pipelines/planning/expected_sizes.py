@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from neo_model.config import ConfigError, NeoConfig
-from neo_model.flops import Work
+from neo_model.costs.flops import Work
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, Literal, TypeAlias
 
-from neo_model.pictures import PictureError, PictureTrouble, open_picture, picture_facts
+from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
 from stages.download.jpeg import MAX_SCANS, plain_jpeg
 from stages.download.reasons import Reason, RowError
 

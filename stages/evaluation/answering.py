@@ -53,8 +53,8 @@ class Examinee:
 
     def prompt(self, question: Question, image_ids: Sequence[bytes]) -> Prompt | QuestionTrouble:
         """The question with these images, or why it cannot be asked."""
-        from neo_model.conversation import ConversationError, encode_prompt
         from neo_model.generate import Prompt
+        from neo_model.inputs.conversation import ConversationError, encode_prompt
 
         if question.trouble is not None:
             return question.trouble
@@ -73,8 +73,8 @@ class Examinee:
 
     def answers(self, prompts: Sequence[Prompt | QuestionTrouble | None]) -> list[str | QuestionTrouble | None]:
         """What the checkpoint says to each prompt until it ends its turn; what is no prompt stays what it is."""
-        from neo_model.conversation import special_ids
         from neo_model.generate import Prompt, generate
+        from neo_model.inputs.conversation import special_ids
 
         ids = special_ids(self.tokenizer)
         asked = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
@@ -89,8 +89,8 @@ def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
     """Load a released folder, onto the GPU where there is one."""
     import torch
 
-    from neo_model.conversation import load_tokenizer
-    from neo_model.released import load_model
+    from neo_model.inputs.conversation import load_tokenizer
+    from neo_model.weights.released import load_model
 
     model = load_model(folder).requires_grad_(False)
     return Examinee(
@@ -105,7 +105,7 @@ def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
 def patch_reader(pictures: PairReader, config: NeoConfig) -> Callable[[bytes], ImagePatches]:
     """What reads the patches of images by id. Bytes that are damaged in the store stop the part, for the store is to be
     mended; all else is the question's."""
-    from neo_model.pictures import PictureError, open_pixels, to_uint8_patches
+    from neo_model.inputs.pictures import PictureError, open_pixels, to_uint8_patches
 
     @lru_cache(maxsize=NUM_IMAGES_KEPT)
     def patches_of(image_id: bytes) -> ImagePatches:

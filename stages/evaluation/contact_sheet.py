@@ -157,7 +157,7 @@ def _draw_card(sheet: Image, card: Card, box: Box) -> None:
 
 def _paste_images(sheet: Image, images: Sequence[bytes], box: Box, margin_px: int = 8) -> None:
     """Images side by side in a box, each whole."""
-    from neo_model.pictures import open_picture
+    from neo_model.inputs.pictures import open_picture
 
     left, top, right, bottom = box
     width_px = (right - left) // max(1, len(images))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neo_model.conversation import IMAGE_PLACEHOLDER
+from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations
 from stages.evaluation.blind_control import Asked
 from stages.evaluation.scoring import is_metric_name, normalised

@@ -21,10 +21,10 @@ HOW_TO_LOAD = """\
 ```python
 from pathlib import Path
 
-from neo_model.conversation import encode_prompt, load_tokenizer, special_ids
+from neo_model.inputs.conversation import encode_prompt, load_tokenizer, special_ids
 from neo_model.generate import Prompt, generate
-from neo_model.pictures import open_pixels, to_patches
-from neo_model.released import load_model
+from neo_model.inputs.pictures import open_pixels, to_patches
+from neo_model.weights.released import load_model
 
 folder = Path(".")
 model, tokenizer = load_model(folder), load_tokenizer(folder)

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from neo_model.config import PATCH_PX, TOKEN_PX
-from neo_model.conversation import ConversationError, EncodedDocument
-from neo_model.pictures import PictureError, fit_size
+from neo_model.inputs.conversation import ConversationError, EncodedDocument
+from neo_model.inputs.pictures import PictureError, fit_size
 from stages.formats.sample_table import ItemReason
 from stages.formats.samples import PlainText, Sample
 

@@ -1,6 +1,6 @@
 """What a PreBuffer holds as files, and which language models it fits.
 
-model/prebuffer.safetensors    the tensors of `neo_model.partition.prebuffer_keys`, in NEO's names
+model/prebuffer.safetensors    the tensors of `neo_model.weights.partition.prebuffer_keys`, in NEO's names
 model/prebuffer.json           `config` of the whole network, as released; `language_model`, the artifact whose
                                hidden states it was trained on; `taken_over` where it began as another PreBuffer
 """
@@ -34,7 +34,7 @@ def write_prebuffer(
     """Write the tensors that belong to a pre-Buffer, and what they were trained against."""
     from safetensors.torch import save_file
 
-    from neo_model.partition import prebuffer_keys
+    from neo_model.weights.partition import prebuffer_keys
 
     wanted = prebuffer_keys(config)
     tensors = {name: value.cpu().clone() for name, value in parameters if name in wanted}
@@ -58,7 +58,7 @@ def check_fit(prebuffer: PreBuffer, llm: BaseLlm, *, rebase: bool) -> None:
     """Raise `StageError` where a pre-Buffer was trained against another language model than `llm`, unless `rebase` is
     asked for, and where widths, heads or rotation differ, even then."""
     from neo_model.config import NeoConfig
-    from neo_model.merge import MergeError, check_language_model
+    from neo_model.weights.merge import MergeError, check_language_model
 
     description = describe(prebuffer)
     trained_against, given = description["language_model"]["content"], llm.manifest.content

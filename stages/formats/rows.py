@@ -16,7 +16,7 @@ from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from neo_model.flops import Work
+from neo_model.costs.flops import Work
 from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import Rows
 from stages.artifacts.records import PartRecord

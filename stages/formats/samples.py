@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from neo_model.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
+from neo_model.inputs.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,

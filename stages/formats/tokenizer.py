@@ -43,7 +43,7 @@ def check_same_tokenizer(rows: Sequence[Rows], model: ModelFolder) -> None:
 
 @lru_cache(maxsize=1)
 def _tokenizer(store_url: str, key: str) -> Tokenizer:
-    from neo_model.conversation import load_tokenizer
+    from neo_model.inputs.conversation import load_tokenizer
 
     with TemporaryDirectory(prefix="neo-tokenizer-") as folder:
         data = Store(store_url).read(key)

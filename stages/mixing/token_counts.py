@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neo_model.pictures import PictureError, num_image_tokens
+from neo_model.inputs.pictures import PictureError, num_image_tokens
 from stages.artifacts.kinds import BaseLlm
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit

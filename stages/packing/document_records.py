@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neo_model.conversation import EncodedDocument
+from neo_model.inputs.conversation import EncodedDocument
 from stages.formats.pairs import Pair
 from stages.formats.sample_table import sample_id_type
 

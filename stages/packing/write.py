@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from neo_model.flops import visible_pairs
+from neo_model.costs.flops import visible_pairs
 from stages.artifacts.kinds import Draw, Rows
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import Qwen3ForCausalLM
 
-    from neo_model.conversation import EncodedDocument
+    from neo_model.inputs.conversation import EncodedDocument
     from stages.toy_world.train_toy_llm import ToyLlmRecipe
 
 IGNORED = -100

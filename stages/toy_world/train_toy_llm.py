@@ -22,7 +22,7 @@ from stages.toy_world.world import ToyWorld
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from neo_model.conversation import EncodedDocument
+    from neo_model.inputs.conversation import EncodedDocument
 
 NUM_TOKENIZER_DOCUMENTS = 2000
 """Documents from which the tokenizer learns its pieces: enough to hold every word many times."""
@@ -71,7 +71,7 @@ class ToyLlmRecipe(Recipe):
 
 def corpus(recipe: ToyLlmRecipe, tokenizer: Tokenizer) -> Iterator[EncodedDocument]:
     """Documents and text-only conversations in turn, without end: the world's, over and over."""
-    from neo_model.conversation import encode_conversation, encode_text
+    from neo_model.inputs.conversation import encode_conversation, encode_text
 
     world, number = recipe.world, 0
     while True:
@@ -84,7 +84,7 @@ def corpus(recipe: ToyLlmRecipe, tokenizer: Tokenizer) -> Iterator[EncodedDocume
 
 def train_part(_: Part, draft: PartDraft, recipe: ToyLlmRecipe) -> None:
     """Train and save tokenizer and model."""
-    from neo_model.conversation import load_tokenizer
+    from neo_model.inputs.conversation import load_tokenizer
     from stages.toy_world.language_model import hub_config, save_language_model, train_language_model
     from stages.toy_world.tokenizer import save_tokenizer, train_tokenizer
 

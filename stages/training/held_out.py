@@ -178,7 +178,7 @@ class Examiner:
         return in_turn(fit)[: self.recipe.num_answers]
 
     def _examinee(self, model: NeoModel) -> Examinee:
-        from neo_model.conversation import load_tokenizer
+        from neo_model.inputs.conversation import load_tokenizer
         from stages.evaluation.answering import Examinee, patch_reader
         from stages.formats.pairs import pictures_of
 

@@ -13,10 +13,10 @@ from typing import Final
 import torch
 import torch.distributed as dist
 
-from neo_model.batch import Batch
 from neo_model.config import NeoConfig
-from neo_model.flops import Work, training_flops, visible_pairs
-from neo_model.gpus import gpu_named
+from neo_model.costs.flops import Work, training_flops, visible_pairs
+from neo_model.costs.gpus import gpu_named
+from neo_model.inputs.batch import Batch
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.training.collectives import exchange

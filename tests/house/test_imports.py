@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "mlflow", "deepspeed", "transformers", "img2dataset")
 LIGHT_FOLDERS = ("stages/*.py", "stages/toy_world/*.py", "pipelines/recipes/*.py")
-LIGHT_FILES = ("pipelines/cli.py", "pipelines/planning/plan.py", "neo_model/config.py", "neo_model/pictures.py")
+LIGHT_FILES = (
+    "pipelines/cli.py", "pipelines/planning/plan.py",
+    "neo_model/config.py", "neo_model/inputs/pictures.py", "neo_model/inputs/conversation.py",
+)  # fmt: skip
 
 PROBE = """
 import importlib, json, multiprocessing, sys, pydantic

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from neo_model.attention.backends import Backend, BackendUnavailableError
+from neo_model.inputs.padding import pad
 from neo_model.layer import compiled_regions
-from neo_model.padding import pad
 from tests.neo_model.tiny import lively_model, row, tiny_config
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neo_model.batch import Document, pack
 from neo_model.generate import Prompt, generate
+from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
 from neo_model.sampling import Sampler, Sampling
 from tests.neo_model.tiny import CONTEXT, END, START, lively_model, tiny_config

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from neo_model.attention.backends import Backend
-from neo_model.batch import Batch, ensure_image
+from neo_model.inputs.batch import Batch, ensure_image
+from neo_model.inputs.pictures import normalise
 from neo_model.model import NeoModel
-from neo_model.pictures import normalise
 from tests.neo_model.tiny import lively_model, row, tiny_config
 
 

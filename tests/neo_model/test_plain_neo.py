@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from benchmarks.plain_neo import plain_logits, plain_loss
 from neo_model.reference import read_batch
-from neo_model.released import read_config, read_tensors
+from neo_model.weights.released import read_config, read_tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden_model"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from neo_model.batch import Batch, ensure_image
+from neo_model.inputs.batch import Batch, ensure_image
 from neo_model.model import NeoModel
-from neo_model.partition import freeze_for_stage1
+from neo_model.weights.partition import freeze_for_stage1
 from tests.neo_model.tiny import lively_model, row, tiny_config
 
 NUM_STEPS, LEARNING_RATE = 3, 0.02

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neo_model.batch import Batch, Document, Weighting, pack
 from neo_model.config import NeoConfig
+from neo_model.inputs.batch import Batch, Document, Weighting, pack
 from neo_model.model import NeoModel
 
 CONTEXT, START, END = 90, 91, 92

@@ -43,7 +43,7 @@ def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> No
 
 
 def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: ColourWorld, tmp_path: Path) -> None:
-    from neo_model.released import read_config, read_tensors
+    from neo_model.weights.released import read_config, read_tensors
 
     source = colour_world.open(colour_world.checkpoint).place(tmp_path / "source")
     assert differences(read_tensors(source), read_tensors(folder)) == []

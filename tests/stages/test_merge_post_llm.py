@@ -27,8 +27,8 @@ def merge_with(llm: Step, **fields) -> Step:
 def test_the_merged_checkpoint_holds_both_bit_for_bit(world: SmallWorld, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from neo_model.qwen3 import from_qwen3
-    from neo_model.released import load_model, read_tensors
+    from neo_model.weights.qwen3 import from_qwen3
+    from neo_model.weights.released import load_model, read_tensors
 
     world.make(merge_with(LLM))
     model = load_model(world.open(merge_with(LLM)).place(tmp_path / "merged"))

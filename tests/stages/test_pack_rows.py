@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from cluster.local import local_context
-from neo_model.conversation import IMAGE_CONTEXT, encode_caption
+from neo_model.inputs.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifacts.kinds import Draw, RawPairs, Rows
 from stages.artifacts.records import ItemBalance, sha256_of
 from stages.commit.execute_step import execute_step

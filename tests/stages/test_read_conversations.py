@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from neo_model.conversation import IMAGE_PLACEHOLDER
+from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE
 from stages.contract import StageError
 from stages.formats.pairs import PairReader

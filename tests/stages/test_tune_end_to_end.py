@@ -34,8 +34,8 @@ def world(tmp_path: Path) -> SmallWorld:
 
 
 def test_a_checkpoint_is_tuned_over_several_rows_and_survives_a_kill(world: SmallWorld, tmp_path: Path) -> None:
-    from neo_model.conversation import load_tokenizer
-    from neo_model.released import load_model
+    from neo_model.inputs.conversation import load_tokenizer
+    from neo_model.weights.released import load_model
 
     layout = GangLayout(num_ranks=2, zero_stage=3, micro_rows=2, activation_checkpointing=True)
     for step in (BUFFER, MERGED):

@@ -147,11 +147,11 @@ def write_checkpoint(part: Part, draft: PartDraft, recipe: LearnRecipe) -> None:
     """Train a NEO of a hundred thousand weights on pictures that nobody is asked about."""
     import torch
 
-    from neo_model.batch import pack
     from neo_model.config import NeoConfig
-    from neo_model.conversation import special_ids
+    from neo_model.inputs.batch import pack
+    from neo_model.inputs.conversation import special_ids
     from neo_model.model import NeoModel
-    from neo_model.released import tokenizer_sidecars, write_released
+    from neo_model.weights.released import tokenizer_sidecars, write_released
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -179,9 +179,9 @@ def write_checkpoint(part: Part, draft: PartDraft, recipe: LearnRecipe) -> None:
 
 
 def training_document(tokenizer: Any, config: Any, seed: str, chance: random.Random) -> tuple[Any, Any]:
-    from neo_model.batch import Document
-    from neo_model.conversation import encode_conversation
-    from neo_model.pictures import open_pixels, to_patches
+    from neo_model.inputs.batch import Document
+    from neo_model.inputs.conversation import encode_conversation
+    from neo_model.inputs.pictures import open_pixels, to_patches
 
     shown, kind = picture(seed), chance.choice(list(QUESTIONS))
     pixels = open_pixels(shown.jpeg, max_pixels_px=10_000)
@@ -194,7 +194,7 @@ def training_document(tokenizer: Any, config: Any, seed: str, chance: random.Ran
 def tiny_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from neo_model.conversation import add_special_tokens
+    from neo_model.inputs.conversation import add_special_tokens
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -70,8 +70,8 @@ def write_llm(part: Part, draft: PartDraft, recipe: LlmRecipe) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from neo_model.config import NeoConfig
-    from neo_model.conversation import add_special_tokens
-    from neo_model.qwen3 import qwen3_shapes
+    from neo_model.inputs.conversation import add_special_tokens
+    from neo_model.weights.qwen3 import qwen3_shapes
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -152,7 +152,7 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
 
 
 def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:
-    from neo_model.flops import visible_pairs
+    from neo_model.costs.flops import visible_pairs
 
     return visible_pairs([one.num_tokens for one in documents], [h * w // 4 for h, w in grids])
 

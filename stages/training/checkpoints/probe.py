@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 from stages.contract import StageError
 from stages.training.collectives import exchange
 from stages.training.damaged_rows import Mending

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 from neo_model.layer import Layer
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel

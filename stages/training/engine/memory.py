@@ -2,8 +2,8 @@
 
 Owns the arithmetic of DeepSpeed's stages as `engine.py` sets them up: which share of weights, fp32 masters, moments
 and gradients a rank keeps, and the communication buffers, of which a CPU allocates only the pages that it writes. What
-forward and backward hold beside that is measured on the meta device (`neo_model/activation_memory.py`). Fragmentation
-of an allocator is not counted.
+forward and backward hold beside that is measured on the meta device (`neo_model/costs/activation_memory.py`).
+Fragmentation of an allocator is not counted.
 
 Tests measure ZeRO 0, 2 and 3 in fp32; ZeRO 1 and an optimizer on the host follow DeepSpeed's source alone.
 """

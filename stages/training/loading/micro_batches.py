@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from neo_model.batch import Batch, Document, Weighting, ensure_image, pack
 from neo_model.config import PATCH_PX, NeoConfig
-from neo_model.flops import forward_flops
-from neo_model.pictures import PictureError, fit_size, open_pixels, patches_on_grid
-from neo_model.positions import image_spans
+from neo_model.costs.flops import forward_flops
+from neo_model.inputs.batch import Batch, Document, Weighting, ensure_image, pack
+from neo_model.inputs.pictures import PictureError, fit_size, open_pixels, patches_on_grid
+from neo_model.inputs.positions import image_spans
 from stages.artifacts.kinds import Rows
 from stages.contract import Rank, StageError
 from stages.formats.rows import DamagedRowError, Row, RowReader

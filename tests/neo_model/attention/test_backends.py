@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neo_model.attention.backends import Backend, default_backend, prepare
-from neo_model.batch import Batch
+from neo_model.inputs.batch import Batch
 from tests.neo_model.tiny import Piece, row, slow_attention
 
 GRIDS = st.sampled_from([(2, 2), (2, 4), (4, 2), (4, 4), (2, 6), (6, 4)])

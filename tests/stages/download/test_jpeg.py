@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from neo_model.pictures import open_picture
+from neo_model.inputs.pictures import open_picture
 from stages.download.jpeg import plain_jpeg
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from neo_model.conversation import IMAGE_CONTEXT, add_special_tokens
+from neo_model.inputs.conversation import IMAGE_CONTEXT, add_special_tokens
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
 from stages.formats.pairs import Pair
 from stages.formats.samples import CaptionedPicture, Chat, PlainText, Sample

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from neo_model.pictures import PictureError, PictureTrouble, open_picture, picture_facts
+from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
 from stages.toy_world import draw
 from stages.toy_world.addresses import Address, address_of
 from stages.toy_world.answers import FORBIDDEN_PLACES, Answer, answer

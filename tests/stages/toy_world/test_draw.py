@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from neo_model.pictures import open_picture, picture_facts
+from neo_model.inputs.pictures import open_picture, picture_facts
 from stages.toy_world import draw
 from stages.toy_world.scene import ANSWERS, Scene, scene
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from neo_model.pictures import num_image_tokens
+from neo_model.inputs.pictures import num_image_tokens
 from stages.toy_world.scene import (
     ANSWERS,
     BAND_PX,

@@ -9,9 +9,9 @@ import torch
 from tokenizers import Tokenizer
 
 from neo_model.config import NeoConfig
-from neo_model.conversation import encode_text, load_tokenizer, special_ids
-from neo_model.qwen3 import from_qwen3
-from neo_model.released import read_config_json, read_tensors
+from neo_model.inputs.conversation import encode_text, load_tokenizer, special_ids
+from neo_model.weights.qwen3 import from_qwen3
+from neo_model.weights.released import read_config_json, read_tensors
 from stages.artifacts.records import ItemBalance
 from stages.contract import Part, StageError
 from stages.toy_world.language_model import NUM_SPARE_ROWS, padded

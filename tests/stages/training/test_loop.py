@@ -66,7 +66,7 @@ def die_after(rank, step: int) -> None:
 def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
     from safetensors.torch import load_file
 
-    from neo_model.partition import prebuffer_keys
+    from neo_model.weights.partition import prebuffer_keys
     from stages.train_prebuffer import untrained_model
     from stages.training.weight_digests import weight_digests
 

@@ -66,7 +66,7 @@ def test_losses_are_told_apart_by_source_over_all_ranks() -> None:
 
 def counted_by_hand() -> float:
     """Operations of all micro-batches: three times those of the forward pass, as nothing is frozen."""
-    from neo_model.flops import Work, forward_flops, visible_pairs
+    from neo_model.costs.flops import Work, forward_flops, visible_pairs
 
     total = 0.0
     for step in range(len(WEIGHTS_OF_STEPS)):

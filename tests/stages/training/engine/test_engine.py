@@ -38,7 +38,7 @@ def model(seed: int = 0):
 
 def micro_batch(step: int, micro: int):
     """A packed row of two documents, the first with a picture of 2 x 1 tokens in two rows of three; uneven weights."""
-    from neo_model.batch import Document, ensure_image, pack
+    from neo_model.inputs.batch import Document, ensure_image, pack
 
     rng = np.random.default_rng((step, micro))
     with_image = (step + micro) % 3 != 1
@@ -87,7 +87,7 @@ def bare_torch(trainable: str) -> tuple[dict, list[float], list[float]]:
 
 
 def freeze(network, trainable: str) -> None:
-    from neo_model.partition import freeze_for_stage1
+    from neo_model.weights.partition import freeze_for_stage1
 
     if trainable == "prebuffer":
         freeze_for_stage1(network)

@@ -43,7 +43,7 @@ def config():
 
 def row():
     """Four documents of 256 tokens, each with a picture of 64."""
-    from neo_model.batch import Document, pack
+    from neo_model.inputs.batch import Document, pack
 
     rng = np.random.default_rng(0)
     token_ids = [51, *[50] * 64, 52, *rng.integers(0, 50, 190)]
@@ -62,7 +62,7 @@ def measure(case: Case, batch: Any) -> tuple[int, int]:
 
     from neo_model.attention.backends import Backend
     from neo_model.model import NeoModel
-    from neo_model.partition import freeze_for_stage1
+    from neo_model.weights.partition import freeze_for_stage1
     from stages.training.engine import deepspeed_config as settings
     from stages.training.engine.engine import Engine
 
@@ -103,10 +103,10 @@ def most_allocated(profile) -> int:
 def estimated(case: Case):
     import torch
 
-    from neo_model.activation_memory import Rehearsal, activation_bytes
     from neo_model.attention.backends import Backend
-    from neo_model.flops import Work
-    from neo_model.partition import parameter_shapes, stage1_trainable
+    from neo_model.costs.activation_memory import Rehearsal, activation_bytes
+    from neo_model.costs.flops import Work
+    from neo_model.weights.partition import parameter_shapes, stage1_trainable
     from stages.training.engine.memory import Carried, Sizes, rank_memory
 
     batch, shapes = row(), parameter_shapes(config())

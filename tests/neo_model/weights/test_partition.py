@@ -6,7 +6,7 @@ import pytest
 
 from neo_model.config import NEO_2B, NEO_9B, NeoConfig
 from neo_model.model import NeoModel
-from neo_model.partition import (
+from neo_model.weights.partition import (
     freeze_for_stage1,
     num_parameters,
     parameter_shapes,

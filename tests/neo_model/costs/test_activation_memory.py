@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from neo_model import activation_memory as rehearsal
-from neo_model.activation_memory import Rehearsal, activation_bytes
 from neo_model.attention.backends import Backend
 from neo_model.config import NeoConfig
-from neo_model.flops import Work
-from neo_model.partition import parameter_shapes, stage1_trainable
+from neo_model.costs import activation_memory as rehearsal
+from neo_model.costs.activation_memory import Rehearsal, activation_bytes
+from neo_model.costs.flops import Work
+from neo_model.weights.partition import parameter_shapes, stage1_trainable
 from tests.neo_model.tiny import tiny_config
 
 WORK = Work(num_tokens=512, num_pairs=20_000, num_patches=256, num_supervised=200)

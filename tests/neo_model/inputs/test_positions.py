@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neo_model.positions import (
+from neo_model.inputs.positions import (
     ImageMismatchError,
     check_images,
     image_spans,

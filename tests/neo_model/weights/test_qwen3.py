@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from neo_model.batch import Document, pack
 from neo_model.config import NeoConfig
+from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
-from neo_model.qwen3 import from_qwen3, hw_queries_from_t, language_model_differences, load_language_model, qwen3_shapes
-from neo_model.released import read_config_json, read_tensors
-from neo_model.tensor_report import TensorMismatchError
+from neo_model.weights.qwen3 import (
+    from_qwen3,
+    hw_queries_from_t,
+    language_model_differences,
+    load_language_model,
+    qwen3_shapes,
+)
+from neo_model.weights.released import read_config_json, read_tensors
+from neo_model.weights.tensor_report import TensorMismatchError
 from tests.neo_model.tiny import tiny_config
 
 

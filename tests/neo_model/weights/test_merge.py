@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neo_model.merge import MergeError, check_language_model, merge, take_language_model, take_prebuffer
-from neo_model.partition import parameter_shapes
-from neo_model.qwen3 import neo_name, qwen3_shapes
-from neo_model.tensor_report import TensorMismatchError
+from neo_model.weights.merge import MergeError, check_language_model, merge, take_language_model, take_prebuffer
+from neo_model.weights.partition import parameter_shapes
+from neo_model.weights.qwen3 import neo_name, qwen3_shapes
+from neo_model.weights.tensor_report import TensorMismatchError
 from tests.neo_model.tiny import lively_model, tiny_config
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neo_model.batch import IGNORED, Document, Weighting, ensure_image, pack
-from neo_model.positions import ImageMismatchError
+from neo_model.inputs.batch import IGNORED, Document, Weighting, ensure_image, pack
+from neo_model.inputs.positions import ImageMismatchError
 from tests.neo_model.tiny import CONTEXT, END, START, row
 
 

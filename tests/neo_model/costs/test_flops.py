@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from neo_model import model as model_module
 from neo_model.attention.visibility import visible_intervals
 from neo_model.config import PATCH_VALUES
-from neo_model.flops import Work, forward_flops, training_flops, visible_pairs
-from neo_model.partition import freeze_for_stage1
+from neo_model.costs.flops import Work, forward_flops, training_flops, visible_pairs
+from neo_model.weights.partition import freeze_for_stage1
 from tests.neo_model.attention.test_backends import PACKS
 from tests.neo_model.tiny import Piece, lively_model, row, tiny_config
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from neo_model.config import NeoConfig
 from neo_model.model import NeoModel
-from neo_model.partition import parameter_shapes
-from neo_model.tensor_report import check_tensors
+from neo_model.weights.partition import parameter_shapes
+from neo_model.weights.tensor_report import check_tensors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -85,7 +85,7 @@ def read_sidecars(folder: Path) -> dict[str, bytes]:
 
 def tokenizer_sidecars(tokenizer: Tokenizer) -> dict[str, bytes]:
     """The files from which `transformers.AutoTokenizer` makes this tokenizer."""
-    from neo_model.conversation import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
+    from neo_model.inputs.conversation import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
 
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from neo_model.hw_init import start_behind_the_norms
 from neo_model.model import NeoModel
-from neo_model.partition import freeze_for_stage1
+from neo_model.weights.hw_init import start_behind_the_norms
+from neo_model.weights.partition import freeze_for_stage1
 from tests.neo_model.tiny import row, tiny_config
 
 TEXT = row([24], [30], seed=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neo_model.boxes import read_boxes, spell_boxes
+from neo_model.inputs.boxes import read_boxes, spell_boxes
 
 
 def test_the_released_spelling() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from neo_model.config import NeoConfig
-from neo_model.partition import parameter_shapes, post_llm_keys, prebuffer_keys
-from neo_model.qwen3 import from_qwen3, language_model_differences
-from neo_model.tensor_report import check_tensors
+from neo_model.weights.partition import parameter_shapes, post_llm_keys, prebuffer_keys
+from neo_model.weights.qwen3 import from_qwen3, language_model_differences
+from neo_model.weights.tensor_report import check_tensors
 
 
 class MergeError(ValueError):

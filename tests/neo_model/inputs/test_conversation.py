@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from neo_model.conversation import (
+from neo_model.inputs.conversation import (
     SPECIAL_TOKENS,
     ConversationError,
     EncodedDocument,

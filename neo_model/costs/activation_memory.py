@@ -21,9 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from neo_model.attention.backends import Attend, Backend
-from neo_model.batch import Batch
 from neo_model.config import PATCH_VALUES, NeoConfig
-from neo_model.flops import Work
+from neo_model.costs.flops import Work
+from neo_model.inputs.batch import Batch
 from neo_model.layer import Layer
 from neo_model.model import NeoModel
 

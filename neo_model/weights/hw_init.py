@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from neo_model.model import NeoModel
-from neo_model.qwen3 import hw_queries_from_t
+from neo_model.weights.qwen3 import hw_queries_from_t
 
 
 @torch.no_grad()

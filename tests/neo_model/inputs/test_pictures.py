@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neo_model.pictures import (
+from neo_model.inputs.pictures import (
     PictureError,
     PictureTrouble,
     _plain_jpeg,

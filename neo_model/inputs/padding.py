@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from neo_model.batch import IGNORED, Batch
+from neo_model.inputs.batch import IGNORED, Batch
 
 
 def pad(batch: Batch, bucket_tokens: int) -> Batch:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from neo_model.conversation import SPECIAL_TOKENS, add_special_tokens
+from neo_model.inputs.conversation import SPECIAL_TOKENS, add_special_tokens
 from neo_model.model import NeoModel
-from neo_model.released import (
+from neo_model.weights.released import (
     ReleasedFolderError,
     load_model,
     read_config,
@@ -19,7 +19,7 @@ from neo_model.released import (
     tokenizer_sidecars,
     write_released,
 )
-from neo_model.tensor_report import TensorMismatchError
+from neo_model.weights.tensor_report import TensorMismatchError
 from tests.neo_model.tiny import lively_model, row, tiny_config
 
 SIDECARS = {"tokenizer.json": b'{"a": 1}', "generation_config.json": b"{}"}

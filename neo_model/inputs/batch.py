@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neo_model.config import PATCH_VALUES
-from neo_model.positions import check_images, image_spans, merge_order, patch_positions, thw_positions
+from neo_model.inputs.positions import check_images, image_spans, merge_order, patch_positions, thw_positions
 
 IGNORED: Final = -100
 """Target of a position that the loss does not ask about."""

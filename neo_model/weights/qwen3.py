@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from neo_model.config import NeoConfig
-from neo_model.tensor_report import check_tensors
+from neo_model.weights.tensor_report import check_tensors
 
 if TYPE_CHECKING:
     from neo_model.model import NeoModel
