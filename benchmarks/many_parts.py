@@ -33,7 +33,7 @@ from cluster.local import local_context
 from pipelines.commands.selection import Asked, planned
 from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
-from pipelines.planning.progress import progress_made
+from pipelines.planning.progress import read_progress
 from pipelines.planning.request import Request, Selection, freeze
 from pipelines.running.execute_run import orders_of
 from pipelines.runs.run import Run
@@ -118,7 +118,7 @@ def plan(store: Store) -> str:
 
 def status(store: Store) -> str:
     step = asked_before(store).steps[0]
-    return progress_made(store, step.stage, step.fingerprint).describe()
+    return read_progress(store, step.stage, step.fingerprint).describe()
 
 
 def resume(store: Store) -> str:

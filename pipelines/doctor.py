@@ -167,13 +167,13 @@ def check_secrets(site: Site) -> Finding:
 def check_tracker(uri: str) -> Finding:
     """It answers and may be written to. A run goes on without: nothing is lost, all is told later."""
     from pipelines.running.summary import masked
-    from pipelines.tracking.delivery import knock
+    from pipelines.tracking.delivery import check_reachable
     from pipelines.tracking.server import ENVIRONMENT, Tracker
 
     os.environ.update(ENVIRONMENT)
     try:
-        knock(uri)
-        Tracker(uri).try_writing()
+        check_reachable(uri)
+        Tracker(uri).check_writable()
     except Exception as error:
         said = f"MLflow at {masked(uri)}: {type(error).__name__}: {error}".partition("\n")[0]
         do = "start it, or set MLFLOW_TRACKING_TOKEN or _USERNAME and _PASSWORD; runs go on and tell it later"

@@ -17,7 +17,7 @@ from pipelines.exits import CommandError, ExitCode, RefusedError
 from pipelines.planning.plan import Plan, decide
 from pipelines.running.execute_run import carry_out
 from pipelines.running.summary import report
-from pipelines.runs.resume import check_thaws
+from pipelines.runs.resume import check_plan_matches_code
 from pipelines.runs.run import Run
 from pipelines.runs.submissions import Submission, Submissions
 from pipelines.screen.console import Display
@@ -73,7 +73,7 @@ def _checked(run: Run, submission: Submission) -> Plan:
             then=f"neo submit {run.name}",
         )
     plan = decide(run.request, run.store)
-    check_thaws(plan)
+    check_plan_matches_code(plan)
     return plan
 
 

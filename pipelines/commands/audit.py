@@ -13,9 +13,9 @@ from pipelines.lineage.audit import audit as look_at_everything
 from pipelines.lineage.graph import Lineage, Node, lineage_of, size_bytes
 from pipelines.lineage.repair import repair as repaired
 from pipelines.planning.request import Request
-from pipelines.runs.refs import resolve_place
-from pipelines.runs.resume import go_on, newest
-from pipelines.tracking.delivery import settle
+from pipelines.runs.refs import resolve_artifact
+from pipelines.runs.resume import newest_run, resume_command
+from pipelines.tracking.delivery import deliver_pending
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 
@@ -38,8 +38,8 @@ def audit(
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
-    lineage = lineage_of(store, *resolve_place(store, ref))
+    deliver_pending(store, place.mlflow)
+    lineage = lineage_of(store, *resolve_artifact(store, ref))
 
     def progress(node: Node) -> None:
         answer.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
@@ -80,9 +80,9 @@ def _repair(store: Store, lineage: Lineage, found: Report, ref: str, answer: Ans
 
 def _makes_again(store: Store, lineage: Lineage) -> str:
     """The command that goes on with the run that met the damage, else the one that made the artifact."""
-    waiting, wanted = newest(store, unfinished=True), lineage.target.fingerprint
+    waiting, wanted = newest_run(store, unfinished=True), lineage.target.fingerprint
     if waiting is not None and any(step.fingerprint.startswith(wanted) for step in waiting.request.steps):
-        return go_on(waiting)
+        return resume_command(waiting)
     manifest = lineage.target.manifest
     run = None if manifest is None else store.read_json(f"runs/{manifest.provenance.get('run')}/plan.json")
     return "neo resume" if run is None else Request.model_validate(run).command

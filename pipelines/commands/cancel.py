@@ -14,11 +14,11 @@ from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import ExitCode
 from pipelines.running.summary import look_closer
 from pipelines.runs.refs import find_run
-from pipelines.runs.resume import go_on
+from pipelines.runs.resume import resume_command
 from pipelines.runs.run import AttemptRecord
-from pipelines.runs.status import Standing
+from pipelines.runs.status import RunStatus
 from pipelines.runs.submissions import Submission, Submissions
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and do not stay until it has stopped.")]
 GraceOption = Annotated[
@@ -43,42 +43,42 @@ def cancel(
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
-    standing = Standing(find_run(store, run))
-    asked = _ask(standing, answer)
-    queued = _take_back(standing, answer)
+    deliver_pending(store, place.mlflow)
+    run_status = RunStatus(find_run(store, run))
+    asked = _ask(run_status, answer)
+    queued = _take_back(run_status, answer)
     if not asked and not queued:
-        answer.say(f"Run {standing.run.name} is not under way, there is nothing to stop.")
+        answer.say(f"Run {run_status.run.name} is not under way, there is nothing to stop.")
     elif not no_wait:
         jobs = {record.job: Jobs(place) for record in asked if record.job}
-        watch_run(standing, answer, meanwhile=_stop_after(jobs, grace_seconds, answer))
-    answer.say(headline(standing), steps_table(standing))
-    waiting = f"neo status {standing.run.name} --watch"
-    over = look_closer(standing.plan) if standing.state == "done" else go_on(standing.run)
-    answer.end(document(standing), then=over if standing.is_over else waiting)
+        watch_run(run_status, answer, meanwhile=_stop_after(jobs, grace_seconds, answer))
+    answer.say(headline(run_status), steps_table(run_status))
+    waiting = f"neo status {run_status.run.name} --watch"
+    over = look_closer(run_status.plan) if run_status.state == "done" else resume_command(run_status.run)
+    answer.end(document(run_status), then=over if run_status.is_over else waiting)
 
 
-def _ask(standing: Standing, answer: Answer) -> list[AttemptRecord]:
+def _ask(run_status: RunStatus, answer: Answer) -> list[AttemptRecord]:
     """Ask each attempt that is not known to be dead; returns them."""
-    found = [one.record for one in standing.run.under_way(standing.observer) if one.life != "dead"]
+    found = [one.record for one in run_status.run.open_attempts(run_status.observer) if one.life != "dead"]
     for record in found:
-        is_first = standing.run.ask_stop(record.number)
+        is_first = run_status.run.request_stop(record.number)
         words = "Asked" if is_first else "Had already asked"
         answer.say(f"{words} attempt {record.number} on {record.host} to stop at its next commit.")
     return found
 
 
-def _take_back(standing: Standing, answer: Answer) -> Submission | None:
+def _take_back(run_status: RunStatus, answer: Answer) -> Submission | None:
     """Call off a submission that has not begun: there is nothing yet to commit. Returns it, if any.
 
     The store is told first: a driver that begins after all, on a cluster that does not answer now, reads it and ends.
     """
-    waiting = standing.waiting
+    waiting = run_status.waiting
     if waiting is None:
         return None
     said = f"Ray job {waiting.job} was called off before it began"
-    submissions = Submissions(standing.run)
-    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {standing.run.name}")
+    submissions = Submissions(run_status.run)
+    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {run_status.run.name}")
     answer.say(f"{said}.")
     try:
         Jobs(waiting.place).stop(waiting.job)

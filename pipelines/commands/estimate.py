@@ -22,8 +22,8 @@ from pipelines.commands.output import (
 )
 from pipelines.commands.selection import Asked, planned
 from pipelines.exits import BadCommandError
-from pipelines.planning.estimate import Assumed, Estimate, Layout, estimates
-from pipelines.planning.expected_sizes import Foresight
+from pipelines.planning.estimate import Assumptions, Estimate, Layout, estimates
+from pipelines.planning.expected_sizes import ExpectedSizes
 from stages.store.store import Store
 
 GIB = 2**30
@@ -49,13 +49,13 @@ def estimate(
     as_json: JsonOption = False,
 ) -> None:
     """Say what each training step will take: parameters, memory, tokens, operations, days. Changes nothing."""
-    assumed = Assumed.read(assume or ())
+    assumed = Assumptions.read(assume or ())
     asked = Asked(recipe, settings or (), until)
     answer = Answer(as_json=as_json)
     where = find_site(site)
     store = Store(where.store)
     plan = planned(asked, store)
-    found = list(estimates(Foresight(plan, store, llm), where, assumed, gpu))
+    found = list(estimates(ExpectedSizes(plan, store, llm), where, assumed, gpu))
     if not found:
         raise BadCommandError(
             f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {recipe}"
@@ -68,7 +68,7 @@ def estimate(
     answer.end({**document, "steps": steps}, then=plan.request.command)
 
 
-def _words(one: Estimate, assumed: Assumed) -> Iterator[Any]:
+def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     """Parameters, tokens, operations and time of one step."""
     frozen = one.num_parameters - one.num_trainable
     yield Text(f"{one.step} ({one.stage})", style="bold")
@@ -86,7 +86,7 @@ def _words(one: Estimate, assumed: Assumed) -> Iterator[Any]:
             yield Text(f"  refused     {layout.refused}", style="red")
 
 
-def _time(one: Estimate, assumed: Assumed) -> str:
+def _time(one: Estimate, assumed: Assumptions) -> str:
     ranks = one.gang.num_ranks
     if one.gpu is None or one.days is None:
         return f"not known for {ranks} ranks on CPUs, or GPUs of no named type; name one with --gpu"
@@ -122,7 +122,7 @@ def _memory_row(one: Estimate, layout: Layout, frugal: bool) -> Iterator[str]:
     yield host if fits else f"more than a {one.gpu.name if one.gpu else ''}"
 
 
-def _assumptions(found: list[Estimate], assumed: Assumed) -> Iterator[str]:
+def _assumptions(found: list[Estimate], assumed: Assumptions) -> Iterator[str]:
     """Every number that was not computed."""
     yield "* the site's layout. Peak: the largest of forward and backward, and of the update; leave a tenth for gaps."
     said = [f"supervised_share={assumed.supervised_share:g}"]
@@ -131,7 +131,7 @@ def _assumptions(found: list[Estimate], assumed: Assumed) -> Iterator[str]:
     if not all(one.rows_are_measured for one in found):
         names = ("fill", "document_tokens", "image_share")
         said += [f"{name}={getattr(assumed, name):g}" for name in names]
-    yield f"Assumed, to be changed with --assume: {', '.join(said)}."
+    yield f"Assumptions, to be changed with --assume: {', '.join(said)}."
 
 
 def _big(number: float) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cluster.site import Site
 from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
-from pipelines.planning.catalog import recipes
+from pipelines.planning.catalog import shipped_pipelines
 from pipelines.runs.run import all_runs
 from pipelines.screen.console import STYLES, clean
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -20,7 +20,7 @@ def list_(*, site: SiteOption = "", as_json: JsonOption = False) -> None:
     """List the recipes, the runs of the site's store, and the names that point at artifacts."""
     answer = Answer(as_json=as_json)
     place = find_site(site)
-    shipped = recipes()
+    shipped = shipped_pipelines()
     answer.say(_table(("recipe", "what it makes"), [(name, about) for name, about in shipped.items()]))
     runs, names = _store_contents(place)
     if runs:

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
 from pipelines.exits import BadCommandError
-from pipelines.runs.log import read_journal, read_stacks, read_traceback
+from pipelines.runs.log import read_driver_log, read_stacks, read_traceback
 from pipelines.runs.refs import find_run
-from pipelines.runs.resume import go_on
+from pipelines.runs.resume import resume_command
 from pipelines.runs.run import AttemptRecord, Run
 from pipelines.screen.console import clean
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 
 StepArgument = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="This step alone, in the last attempt that says anything of it.")
@@ -37,14 +37,14 @@ def logs(
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
+    deliver_pending(store, place.mlflow)
     found = find_run(store, run)
     record = _attempt(found, step, attempt)
     steps = [step] if step else [one.name for one in found.request.steps]
     end = found.end(record.number)
     tracebacks = {name: text for name in steps if (text := read_traceback(found, record.number, name))}
     stacks = {name: text for step_name in steps for name, text in read_stacks(found, record.number, step_name).items()}
-    lines = [line for line in read_journal(found, record.number) if step is None or _is_about(line, step)]
+    lines = [line for line in read_driver_log(found, record.number) if step is None or _is_about(line, step)]
     ended = f"{end.outcome}{f': {end.reason}' if end.reason else ''}" if end else found.state()
     answer.say(Text(clean(f"{found.name}, attempt {record.number} on {record.host}: {ended}"), "bold"))
     for name, text in tracebacks.items():
@@ -61,7 +61,7 @@ def logs(
         "stacks": stacks,
         "lines": lines,
     }
-    then = go_on(found) if end and end.outcome != "done" else f"neo status {found.name}"
+    then = resume_command(found) if end and end.outcome != "done" else f"neo status {found.name}"
     answer.end(document, then=then)
 
 
@@ -84,7 +84,7 @@ def _attempt(run: Run, step: str | None, number: int | None) -> AttemptRecord:
 
 def _speaks_of(run: Run, attempt: int, step: str) -> bool:
     return read_traceback(run, attempt, step) is not None or any(
-        _is_about(line, step) for line in read_journal(run, attempt)
+        _is_about(line, step) for line in read_driver_log(run, attempt)
     )
 
 

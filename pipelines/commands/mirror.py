@@ -12,7 +12,7 @@ from pipelines.running.summary import masked
 from pipelines.runs.attempts import reconcile
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run, all_runs
-from pipelines.tracking.delivery import UntoldError, mirror
+from pipelines.tracking.delivery import NotDeliveredError, mirror
 from stages.store.store import Store
 
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="This run alone; all without it.")]
@@ -30,7 +30,7 @@ def mirror_(*, run: RunOption = "", site: SiteOption = "", as_json: JsonOption =
     runs = _runs(store, run)
     try:
         num_messages = mirror(place.mlflow, runs)
-    except UntoldError as error:
+    except NotDeliveredError as error:
         said = (
             f"MLflow at {masked(place.mlflow)} did not take everything: {error}; nothing is lost, the store has it all"
         )

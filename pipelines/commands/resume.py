@@ -22,9 +22,9 @@ from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.planning.plan import Plan, decide
 from pipelines.runs.attempts import supersede
 from pipelines.runs.refs import find_run
-from pipelines.runs.resume import check_thaws, lost_in_flight, newest, settled_state
+from pipelines.runs.resume import check_plan_matches_code, lost_work, newest_run, wait_for_known_state
 from pipelines.runs.run import Run
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 
 TakeOverOption = Annotated[
     bool,
@@ -48,15 +48,15 @@ def resume(
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
-    found = find_run(store, run) if run else newest(store, unfinished=True)
+    deliver_pending(store, place.mlflow)
+    found = find_run(store, run) if run else newest_run(store, unfinished=True)
     if found is None:
         answer.say(f"Nothing to resume: every run in {store.url} is done.")
         answer.end({"run": None}, then="neo list")
     plan = decide(found.request, store)
     if not plan.to_make:
         nothing_to_make(plan, place, answer)
-    check_thaws(plan)
+    check_plan_matches_code(plan)
     if take_over:
         ended = supersede(found, "`neo resume --take-over` went on in its place")
         answer.say(*(f"Attempt {number} is superseded: it commits nothing more." for number in ended))
@@ -69,7 +69,7 @@ def resume(
 
 def _refuse_if_alive(run: Run, answer: Answer) -> None:
     """Two attempts at once would do no harm, and no good either."""
-    if settled_state(run, answer.say) == "running":
+    if wait_for_known_state(run, answer.say) == "running":
         last = list(run.attempts())[-1]
         raise ResumeRefusedError(
             f"run {run.name} is under way: attempt {last.number} on {last.host}, process {last.process_id}",
@@ -85,7 +85,7 @@ def _what_was_lost(run: Run, plan: Plan) -> list[str]:
     number = attempts[-1].number
     end = run.end(number)
     ended = f"{end.outcome}{f', {end.reason}' if end.reason else ''}" if end else "no word of its end"
-    lost = lost_in_flight(run, plan, number)
+    lost = lost_work(run, plan, number)
     said = [f"  {step}: {words}" for step, words in lost.items()]
     return [f"Attempt {number} ended: {ended}. Lost in flight: {'' if lost else 'nothing known'}".rstrip(), *said]
 

@@ -25,7 +25,7 @@ from pipelines.planning.plan import Plan
 from pipelines.running.execute_run import RunGraph, carry_out, point_name
 from pipelines.running.summary import look_closer, next_command, report, result_document
 from pipelines.screen.console import Display
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 from stages.store.store import Store
 
 
@@ -76,6 +76,6 @@ def nothing_to_make(plan: Plan, site: Site, answer: Answer) -> NoReturn:
     store = Store(site.store)
     for step in plan.request.steps:
         point_name(store, plan.request, step.name, plan.request.run)
-    settle(store, site.mlflow)
+    deliver_pending(store, site.mlflow)
     answer.say(plan_table(plan, graph=False), in_words(plan))
     answer.end(plan_document(plan), then=look_closer(plan))

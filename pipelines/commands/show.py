@@ -14,14 +14,14 @@ from pipelines.commands.output import (
     find_site,
 )
 from pipelines.lineage.contents import counts_of_sources, sources_table
-from pipelines.lineage.graph import describe_counts, size_bytes, skipped_rows, step_name
+from pipelines.lineage.graph import describe_counts, size_bytes, skipped_row_records, step_name
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import flat_fields
 from pipelines.running.summary import accuracy_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
 from pipelines.screen.console import STYLES, clean
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -37,7 +37,7 @@ def show(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
+    deliver_pending(store, place.mlflow)
     found = resolve(store, ref)
     if found.run is not None:
         _show_run(found.run, answer)
@@ -48,7 +48,7 @@ def show(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False
 def _show_run(run: Run, answer: Answer) -> None:
     plan = decide(run.request, run.store)
     attempts = [(record, run.end(record.number)) for record in run.attempts()]
-    at_work = {seen.record.number: LIVES[seen.life] for seen in run.under_way()}
+    at_work = {seen.record.number: LIVES[seen.life] for seen in run.open_attempts()}
     answer.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
     answer.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
@@ -117,7 +117,7 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
         "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
         "items": funnel(manifest),
         "sources": counts,
-        "skipped": skipped_rows(manifest),
+        "skipped": skipped_row_records(manifest),
         "num_parts": len(manifest.parts),
         "size_bytes": size_bytes(manifest),
         "versions": manifest.versions,
@@ -150,7 +150,7 @@ def _funnel(artifact: Artifact) -> list[Table]:
 
 
 def _skipped_table(artifact: Artifact) -> list[Table]:
-    skipped = skipped_rows(artifact.manifest)
+    skipped = skipped_row_records(artifact.manifest)
     if not skipped:
         return []
     table = Table("damaged rows left out", "row", "of", "samples", box=None, pad_edge=False)

@@ -25,15 +25,15 @@ from pipelines.commands.run import nothing_to_make
 from pipelines.commands.selection import Asked, planned
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from pipelines.planning.catalog import recipes
+from pipelines.planning.catalog import shipped_pipelines
 from pipelines.planning.plan import Plan, decide
 from pipelines.running.execute_run import EXIT_CODES
 from pipelines.running.summary import look_closer, masked
-from pipelines.runs.resume import check_thaws, go_on, settled_state
+from pipelines.runs.resume import check_plan_matches_code, resume_command, wait_for_known_state
 from pipelines.runs.run import Run, open_run
-from pipelines.runs.status import Standing
+from pipelines.runs.status import RunStatus
 from pipelines.runs.submissions import Submission, SubmissionEnd, Submissions
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -68,7 +68,7 @@ def submit(
     place = find_site(site)
     _check_submittable(place)
     store = open_store(place)
-    settle(store, place.mlflow)
+    deliver_pending(store, place.mlflow)
     plan = _planned(Asked(recipe, settings or (), until, only, uses or ()), store)
     if not plan.to_make:
         nothing_to_make(plan, place, answer)
@@ -88,7 +88,7 @@ def hand_over(run: Run, site: Site, answer: Answer) -> Submission | None:
     """Submit the run, or find who is at it already; returns the last submission, None where there never was one."""
     jobs, submissions = Jobs(site), Submissions(run)
     while True:
-        if settled_state(run, answer.say) == "running":
+        if wait_for_known_state(run, answer.say) == "running":
             answer.say(f"Run {run.name} is under way already: attached to attempt {run.num_attempts}.")
             return submissions.last()
         if (waiting := submissions.waiting()) is not None:
@@ -134,32 +134,36 @@ def _ended_at_once(end: SubmissionEnd) -> NoReturn:
 
 
 def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bool) -> NoReturn:
-    standing = Standing(run)
+    run_status = RunStatus(run)
     if wait:
-        watch_run(standing, answer)
-    answer.say(headline(standing))
-    record = run.attempt(standing.attempt)
-    told = {**document(standing), "job": record.job if record else submission.job if submission else ""}
-    if not wait or not standing.is_over:
+        watch_run(run_status, answer)
+    answer.say(headline(run_status))
+    record = run.attempt(run_status.attempt)
+    told = {**document(run_status), "job": record.job if record else submission.job if submission else ""}
+    if not wait or not run_status.is_over:
         answer.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
-    answer.say(steps_table(standing))
-    if standing.state == "done":
-        answer.end(told, then=look_closer(standing.plan))
-    end = run.end(standing.attempt)
+    answer.say(steps_table(run_status))
+    if run_status.state == "done":
+        answer.end(told, then=look_closer(run_status.plan))
+    end = run.end(run_status.attempt)
     code = EXIT_CODES.get(end.outcome, ExitCode.STEP_FAILED) if end else ExitCode.STEP_FAILED
-    then = f"neo logs {run.name}   (and neo submit {run.name} to go on)" if code == ExitCode.STEP_FAILED else go_on(run)
+    then = (
+        f"neo logs {run.name}   (and neo submit {run.name} to go on)"
+        if code == ExitCode.STEP_FAILED
+        else resume_command(run)
+    )
     answer.end(told, then=then, code=code)
 
 
 def _planned(asked: Asked, store: Store) -> Plan:
     """The plan of a recipe as it is now, or of a run as it was frozen."""
     frozen = Run(store, asked.recipe)
-    if asked.recipe in recipes() or ":" in asked.recipe or "/" in asked.recipe:
+    if asked.recipe in shipped_pipelines() or ":" in asked.recipe or "/" in asked.recipe:
         return planned(asked, store)
     if store.read(f"{frozen.folder}/plan.json") is None:
         return planned(asked, store)
     plan = decide(frozen.request, store)
-    check_thaws(plan)
+    check_plan_matches_code(plan)
     return plan
 
 

@@ -15,10 +15,10 @@ from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_s
 from pipelines.exits import BadCommandError
 from pipelines.lineage.contents import contents_of_row, seen_by
 from pipelines.lineage.graph import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
-from pipelines.runs.refs import MAX_CANDIDATES, resolve_place
+from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
 from pipelines.screen.console import clean
 from pipelines.screen.text_graph import lanes
-from pipelines.tracking.delivery import settle
+from pipelines.tracking.delivery import deliver_pending
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import Rows
@@ -71,8 +71,8 @@ def trace(
     answer = Answer(as_json=as_json)
     place = find_site(site)
     store = existing_store(place)
-    settle(store, place.mlflow)
-    lineage = lineage_of(store, *resolve_place(store, ref)) if ref is not None else None
+    deliver_pending(store, place.mlflow)
+    lineage = lineage_of(store, *resolve_artifact(store, ref)) if ref is not None else None
     if url is not None:
         _forward_from_url(store, url, lineage, answer)
     if sample is not None:
@@ -90,7 +90,7 @@ def _backward(lineage: Lineage, picture: Path | None, answer: Answer) -> None:
     answer.say(lineage_table(lineage), "")
     answer.say(f"{target.step} leans on {len(lineage.nodes) - 1} artifacts. Data came in at:")
     answer.say(*(f"  {_source(node)}" for node in lineage.sources))
-    answer.say(*(f"  missing: {node.short} ({node.complaint})" for node in lineage.missing))
+    answer.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
     if picture is not None:
         from pipelines.tracking.page_contents import lineage_picture
 
@@ -110,7 +110,7 @@ def lineage_table(lineage: Lineage) -> Table:
     table = Table("", "step", "artifact", "kind", "holds", "read as", box=None, pad_edge=False)
     for node in lineage.nodes:
         reads = ", ".join(f"{name}={lineage.by_fingerprint[source].step}" for name, source in node.inputs.items())
-        holds = describe_counts(node.manifest) if node.manifest else node.complaint
+        holds = describe_counts(node.manifest) if node.manifest else node.problem
         table.add_row(drawn[node.fingerprint], node.step, node.short, node.kind, clean(holds), clean(reads))
     return table
 
@@ -206,7 +206,7 @@ def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
         raise BadCommandError(f"--saw {saw}: name an optimizer step, or `end`", then="neo trace --help")
     target = lineage.target
     if target.manifest is None:
-        raise BadCommandError(f"{target.short} is not committed: {target.complaint}", then="neo status")
+        raise BadCommandError(f"{target.short} is not committed: {target.problem}", then="neo status")
     artifacts = [Artifact(store, node.manifest) for node in lineage.nodes if node.manifest is not None]
     trained = [artifact for artifact in artifacts if is_trained(artifact)]
     took_steps = bool(trained) and trained[-1].fingerprint == target.fingerprint

@@ -106,7 +106,7 @@ def noted_sha256s(store: Store) -> dict[str, set[str]]:
 def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[_Complaint]:
     """Of what is not committed, or not any more: the next run folds the manifest from the records, as far as they are
     whole. By listing, which misses no record that is there."""
-    yield _Complaint(key, node.complaint, "make_again")
+    yield _Complaint(key, node.problem, "make_again")
     for record_key in store.keys(f"{folder_of(node.stage, node.fingerprint)}/records/"):
         if not record_key.endswith(".json") or store.size_bytes(f"{record_key}.deleted") is not None:
             continue

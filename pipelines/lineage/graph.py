@@ -20,7 +20,7 @@ class Node:
     stage: str
     fingerprint: str
     manifest: Manifest | None
-    complaint: str = ""
+    problem: str = ""
     """Why the manifest could not be read."""
 
     @property
@@ -102,7 +102,7 @@ def describe_counts(manifest: Manifest) -> str:
     """What an artifact holds, in a few words: parts and items, or a checkpoint's step and what training did without."""
     parts = last_phase(manifest)
     if parts[-1].phase == STEPS_PHASE:
-        num_skipped = len(skipped_rows(manifest))
+        num_skipped = len(skipped_row_records(manifest))
         lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
         return f"step {parts[-1].facts['step']}{lacking}"
     items = manifest.items
@@ -115,7 +115,7 @@ def describe_counts(manifest: Manifest) -> str:
     return ", ".join(said)
 
 
-def skipped_rows(manifest: Manifest) -> list[dict[str, Any]]:
+def skipped_row_records(manifest: Manifest) -> list[dict[str, Any]]:
     """The damaged rows that training did without, as the last checkpoint says: step, part, row, samples."""
     found: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
     return found
@@ -136,5 +136,5 @@ def _node(store: Store, stage: str, fingerprint: str) -> Node:
         manifest = read_manifest(store, stage, fingerprint)
     except (StoreError, ValueError) as error:
         return Node(stage, fingerprint, None, str(error))
-    complaint = "" if manifest else f"{artifact_folder(stage, fingerprint)}/manifest.json is missing"
-    return Node(stage, fingerprint, manifest, complaint)
+    problem = "" if manifest else f"{artifact_folder(stage, fingerprint)}/manifest.json is missing"
+    return Node(stage, fingerprint, manifest, problem)

@@ -54,7 +54,7 @@ class Pipeline:
         return {step.name: step for target in self.targets for step in target.walk()}
 
 
-def recipes() -> dict[str, str]:
+def shipped_pipelines() -> dict[str, str]:
     """The shipped recipes: name to the first line of their docstring. Imports none of them."""
     found: dict[str, str] = {}
     for path in sorted(RECIPES_FOLDER.glob("*.py")):
@@ -68,9 +68,10 @@ def find_pipeline(request: str) -> Pipeline:
     """The pipeline that `request` names. Raises `BadCommandError` with a suggestion if there is none."""
     if ":" in request or request.endswith(".py"):
         return _from_file(request)
-    if request not in recipes():
+    shipped = shipped_pipelines()
+    if request not in shipped:
         raise BadCommandError(
-            f"there is no recipe {request!r}{suggestion(request, recipes())}; there are: {', '.join(recipes())}; "
+            f"there is no pipeline {request!r}{suggestion(request, shipped)}; shipped are: {', '.join(shipped)}; "
             "a pipeline of your own is named path/to/file.py:function",
             then="neo list",
         )

@@ -16,7 +16,7 @@ from cluster.site import GangResources, Site
 from neo_model.costs.flops import Work, training_flops
 from neo_model.costs.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
-from pipelines.planning.expected_sizes import ForeseenRows, Foresight
+from pipelines.planning.expected_sizes import ExpectedRows, ExpectedSizes
 from stages.contract import StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
 from stages.training.recipe import TrainRecipe
@@ -29,7 +29,7 @@ SECONDS_PER_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assumed:
+class Assumptions:
     """What nobody knows beforehand. Each can be set: `--assume mfu=0.35`."""
 
     mfu: float = 0.4
@@ -44,7 +44,7 @@ class Assumed:
     """Share of the tokens that the loss asks about."""
 
     @classmethod
-    def read(cls, settings: Collection[str]) -> Assumed:
+    def read(cls, settings: Collection[str]) -> Assumptions:
         """The defaults, changed as `name=number` says. Raises `BadCommandError`."""
         return replace(cls(), **dict(cls._read_one(setting) for setting in settings))
 
@@ -87,7 +87,7 @@ class Estimate:
     num_steps: int
     num_tokens: float
     num_rows: int
-    rows: tuple[ForeseenRows, ...]
+    rows: tuple[ExpectedRows, ...]
     flops: float
     gang: GangResources
     gpu: Gpu | None
@@ -136,21 +136,21 @@ class Estimate:
         }
 
 
-def estimates(foresight: Foresight, site: Site, assumed: Assumed, gpu_name: str) -> Iterator[Estimate]:
+def estimates(foresight: ExpectedSizes, site: Site, assumed: Assumptions, gpu_name: str) -> Iterator[Estimate]:
     """An estimate for each training step of a plan, in its order."""
     for step in foresight.plan.request.steps:
-        recipe = None if step.used else foresight.plan.request.thawed(step.name)[1]
+        recipe = None if step.used else foresight.plan.request.load_step(step.name)[1]
         if isinstance(recipe, TrainRecipe):
             gang = site.resources(stage=step.stage, step=step.name).gang
             yield _estimate(foresight, (step.name, step.stage), recipe, gang, (assumed, _gpu(gang, gpu_name)))
 
 
 def _estimate(
-    foresight: Foresight,
+    foresight: ExpectedSizes,
     named: tuple[str, str],
     recipe: TrainRecipe,
     gang: GangResources,
-    beside: tuple[Assumed, Gpu | None],
+    beside: tuple[Assumptions, Gpu | None],
 ) -> Estimate:
     from stages.training.engine.memory import Sizes
 
@@ -183,7 +183,7 @@ def _estimate(
     )
 
 
-def rows_work(rows: ForeseenRows, assumed: Assumed) -> Work:
+def rows_work(rows: ExpectedRows, assumed: Assumptions) -> Work:
     """What the mean row asks of the network: measured where rows are made, otherwise assumed."""
     if rows.measured is not None:
         measured = rows.measured
@@ -198,7 +198,7 @@ def rows_work(rows: ForeseenRows, assumed: Assumed) -> Work:
     )
 
 
-def _fullest(rows: list[ForeseenRows], works: list[Work], gang: GangResources) -> Work:
+def _fullest(rows: list[ExpectedRows], works: list[Work], gang: GangResources) -> Work:
     """The micro-batch that takes most memory: rows of the longest kind, full."""
     longest, work = max(zip(rows, works, strict=True), key=lambda pair: pair[0].row_tokens)
     scale = gang.micro_rows * longest.row_tokens / work.num_tokens

@@ -32,14 +32,14 @@ UNKNOWN_IDS: Final = {"image_start_id": 0, "image_context_id": 1, "image_end_id"
 
 
 @runtime_checkable
-class ForeseesConfig(Protocol):
+class TellsExpectedConfig(Protocol):
     """A recipe that tells `config.json` of the language model it will make."""
 
-    def foreseen_config(self) -> dict[str, Any]: ...
+    def expected_config(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
-class ForeseenRows:
+class ExpectedRows:
     """What a training step will read in one of its spans."""
 
     row_tokens: int
@@ -49,7 +49,7 @@ class ForeseenRows:
 
 
 @dataclass(frozen=True)
-class Foresight:
+class ExpectedSizes:
     """A plan seen with the store that holds some of it, and perhaps a language model's folder at hand."""
 
     plan: Plan
@@ -60,12 +60,12 @@ class Foresight:
     def config(self, name: str) -> NeoConfig:
         """The configuration of the model that a training step trains. Raises `CommandError` where none can be told."""
         step = self.plan.request.step(name)
-        recipe = self.plan.request.thawed(name)[1]
+        recipe = self.plan.request.load_step(name)[1]
         if isinstance(recipe, TrainPrebufferRecipe):
             return self._joined(recipe, step.inputs["llm"].step)
         return self._config_of_model(step.inputs["start"].step)
 
-    def rows(self, name: str) -> list[ForeseenRows]:
+    def rows(self, name: str) -> list[ExpectedRows]:
         """What a training step reads, in order."""
         edges = self.plan.request.step(name).inputs
         wanted = sorted((edge for edge in edges if edge.startswith("rows.")), key=lambda edge: int(edge.split(".")[1]))
@@ -79,7 +79,7 @@ class Foresight:
         if "start" in inputs:
             return self._config_of_model(inputs["start"].step)
         if {"prebuffer", "llm"} <= set(inputs):
-            recipe = self.plan.request.thawed(inputs["prebuffer"].step)[1]
+            recipe = self.plan.request.load_step(inputs["prebuffer"].step)[1]
             if isinstance(recipe, TrainPrebufferRecipe):
                 return self._joined(recipe, inputs["llm"].step)
         raise self._unknown(name)
@@ -98,9 +98,9 @@ class Foresight:
             return _read_config(self.llm)
         if (committed := self._committed(name, CONFIG_FILE)) is not None:
             return committed
-        recipe = self.plan.request.thawed(name)[1]
-        if isinstance(recipe, ForeseesConfig):
-            return recipe.foreseen_config()
+        recipe = self.plan.request.load_step(name)[1]
+        if isinstance(recipe, TellsExpectedConfig):
+            return recipe.expected_config()
         raise self._unknown(name)
 
     def _committed(self, name: str, file: str) -> dict[str, Any] | None:
@@ -117,14 +117,14 @@ class Foresight:
     def _is_made(self, step: FrozenStep) -> bool:
         return step.name in self.plan.manifests and self.plan.decision(step.name).action == "reuse"
 
-    def _rows(self, name: str) -> ForeseenRows:
+    def _rows(self, name: str) -> ExpectedRows:
         step = self.plan.request.step(name)
         if self._is_made(step):
             reader = RowReader(open_artifact(self.store, step.stage, step.fingerprint, Rows))
-            return ForeseenRows(reader.row_tokens, _mean_work(reader))
-        recipe = self.plan.request.thawed(name)[1]
+            return ExpectedRows(reader.row_tokens, _mean_work(reader))
+        recipe = self.plan.request.load_step(name)[1]
         if isinstance(recipe, PackRowsRecipe):
-            return ForeseenRows(recipe.max_row_tokens, None)
+            return ExpectedRows(recipe.max_row_tokens, None)
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> RefusedError:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.exits import RefusedError
-from pipelines.planning.progress import Progress, progress_made
+from pipelines.planning.progress import Progress, read_progress
 from pipelines.planning.recipe_diff import Change, field_changes
 from pipelines.planning.request import FrozenStep, Request
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -97,7 +97,7 @@ def _decision(
         return Decision(
             step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if that comes out the same"
         )
-    progress = progress_made(store, step.stage, step.fingerprint)
+    progress = read_progress(store, step.stage, step.fingerprint)
     if progress.started:
         return _continuation(step, progress)
     reason, changes = _why_made(step, request, store, remade)

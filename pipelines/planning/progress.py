@@ -38,7 +38,7 @@ class Progress:
         return ", ".join(said)
 
 
-def progress_made(store: Store, stage: str, fingerprint: str) -> Progress:
+def read_progress(store: Store, stage: str, fingerprint: str) -> Progress:
     """Read the phases and records of an artifact under way."""
     folder = artifact_folder(stage, fingerprint)
     phases = {phase: _phase_progress(store, folder, phase) for phase in store.folders(f"{folder}/phases/")}

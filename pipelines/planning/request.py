@@ -92,7 +92,7 @@ class Request(_Frozen):
     def step(self, name: str) -> FrozenStep:
         return next(step for step in self.steps if step.name == name)
 
-    def thawed(self, name: str) -> tuple[Stage[Any], Recipe]:
+    def load_step(self, name: str) -> tuple[Stage[Any], Recipe]:
         """The stage and the recipe of a step, found by name and read back. Loads the user's file if need be."""
         if self.user_file is not None:
             load_user_file(self.user_file)

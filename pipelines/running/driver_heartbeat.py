@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipelines.runs.attempts import bury_dead
+from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.run import Run
 from stages.commit.heartbeat import Heart, Observer
 from stages.store.errors import StoreError
@@ -29,7 +29,7 @@ class Pulse:
         self._say = say
         self._observer = Observer(run.store)
         self._others_may_live = number > 1
-        self._heart = Heart(run.store, run.beat_key(number), self._listen)
+        self._heart = Heart(run.store, run.heartbeat_key(number), self._listen)
 
     def end(self) -> str:
         """No beat comes after this. Returns why the attempt is no longer the run's, or ''."""
@@ -43,10 +43,10 @@ class Pulse:
             self._notice_burial()
             if self.superseded:
                 self._stop(f"{self.superseded}. Stopping; what is committed stays.")
-            elif self._run.stop_asked(self._number):
+            elif self._run.is_stop_requested(self._number):
                 self._stop("Asked to stop by `neo cancel`: stopping at the next commit; what is committed stays.")
         if self._others_may_live:
-            self._others_may_live = not bury_dead(self._run, self._observer, but=self._number)
+            self._others_may_live = not end_dead_attempts(self._run, self._observer, but=self._number)
 
     def _notice_burial(self) -> None:
         """Others may have said how this attempt ended: killed, since they saw no sign of life."""

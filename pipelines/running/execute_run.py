@@ -19,12 +19,12 @@ from pipelines.planning.request import FrozenStep, Request
 from pipelines.running.driver_heartbeat import Pulse
 from pipelines.running.signals import stop_on_signals
 from pipelines.runs.attempts import end_attempt, reconcile
-from pipelines.runs.log import Journal
+from pipelines.runs.log import AttemptLog
 from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import AttemptEnd, AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
-from pipelines.tracking.delivery import Courier
+from pipelines.tracking.delivery import DeliveryThread
 from stages.artifacts.manifest import artifact_folder, read_head
 from stages.commit.execute_step import StepSpec
 from stages.contract import Event, StepEnded
@@ -101,13 +101,13 @@ def carry_out(
     outbox.append(Message(kind="attempt_started", attempt=number))
     board = Scoreboard({step.name: step.num_steps for step in plan.request.steps})
     writer = EventWriter(outbox, number)
-    journal = Journal(run, number, board)
-    courier = Courier(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
+    log = AttemptLog(run, number, board)
+    delivery = DeliveryThread(site.mlflow, [*(other for other in left_behind if other.name != run.name), run])
     screen = display(board)
 
     def say(text: str) -> None:
         screen.note(text)
-        journal.note(text)
+        log.write(text)
 
     pulse = Pulse(run, number, say)
 
@@ -115,19 +115,19 @@ def carry_out(
         if isinstance(event, StepEnded) and event.outcome in ("committed", "reused"):
             point_name(store, plan.request, event.step, run.name, made_anew=event.outcome == "committed")
         screen.take(event)
-        journal.take(event)
+        log.take(event)
         writer.post(event)
 
-    journal.note(f"attempt {number} begins on site {site.name!r}: {', '.join(plan.to_make)} to make")
-    with journal.kept():
+    log.write(f"attempt {number} begins on site {site.name!r}: {', '.join(plan.to_make)} to make")
+    with log.writing():
         outcome, endings, failure = _go(_Attempt(plan, run, number, site, screen, say, on_event, pulse.stop), run_graph)
         superseded = pulse.end()
         if superseded and outcome != "done":
             outcome, failure = "superseded", superseded
         reason = failure or next((ending.reason for ending in endings.values() if ending.ending in ENDED_EARLY), "")
-        journal.note(f"attempt {number}: {outcome} {reason}".rstrip())
+        log.write(f"attempt {number}: {outcome} {reason}".rstrip())
     writer.close()
-    if unsaid := _put_on_record(run, number, AttemptEnd(outcome=outcome, reason=reason), endings, journal):
+    if unsaid := _put_on_record(run, number, AttemptEnd(outcome=outcome, reason=reason), endings, log):
         outcome, failure = "failed", failure or unsaid
     return RunResult(
         run=run,
@@ -136,19 +136,19 @@ def carry_out(
         endings=endings,
         board=board,
         seconds=time.monotonic() - started,
-        num_undelivered=courier.close(),
-        tracker_problem=courier.problem,
+        num_undelivered=delivery.close(),
+        tracker_problem=delivery.problem,
         failure=failure,
     )
 
 
-def _put_on_record(run: Run, number: int, end: AttemptEnd, endings: Mapping[str, StepEnding], journal: Journal) -> str:
+def _put_on_record(run: Run, number: int, end: AttemptEnd, endings: Mapping[str, StepEnding], log: AttemptLog) -> str:
     """How the attempt ended, for good. Returns why the store did not take it, or '': then the next command finds an
     attempt whose process is gone, and says so."""
     try:
         for step, ending in endings.items():
             if ending.details and ending.ending == "failed":
-                journal.keep_traceback(step, ending.details)
+                log.keep_traceback(step, ending.details)
         end_attempt(run, number, end.outcome, end.reason)
     except StoreError as error:
         return f"how this attempt ended is not on record: {error}"
@@ -206,7 +206,7 @@ def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
     ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
     for name in plan.to_make:
         step = request.step(name)
-        stage, recipe = request.thawed(name)
+        stage, recipe = request.load_step(name)
         orders[name] = StepSpec(
             step=name,
             stage=stage,

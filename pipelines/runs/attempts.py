@@ -19,19 +19,19 @@ def reconcile(store: Store) -> list[Run]:
     """Say how each attempt ended that is known to be dead; returns the runs whose messages wait for the tracker."""
 
     def waits(run: Run) -> bool:
-        return bury_dead(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
+        return end_dead_attempts(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
 
     runs = all_runs(store)
     with ThreadPoolExecutor(RUNS_AT_A_TIME) as pool:
         return [run for run, is_waiting in zip(runs, pool.map(waits, runs), strict=True) if is_waiting]
 
 
-def bury_dead(run: Run, observer: Observer, but: int | None = None) -> bool:
+def end_dead_attempts(run: Run, observer: Observer, but: int | None = None) -> bool:
     """Say of each dead attempt of a run how it ended. True if none is left that may be at work, beside `but`."""
-    observations = [found for found in run.under_way(observer) if found.record.number != but]
+    observations = [found for found in run.open_attempts(observer) if found.record.number != but]
     dead = [observation for observation in observations if observation.life == "dead"]
     for observation in dead:
-        _bury(run, observation.record.number, observation.why_dead)
+        _bury(run, observation.record.number, observation.death_reason)
     return len(dead) == len(observations)
 
 
@@ -47,7 +47,7 @@ def supersede(run: Run, why: str) -> list[int]:
 
     Whatever still works finds its attempt ended, or its claim taken over, and commits nothing more.
     """
-    numbers = [found.record.number for found in run.under_way()]
+    numbers = [found.record.number for found in run.open_attempts()]
     for number in numbers:
         end_attempt(run, number, "superseded", why)
     return numbers

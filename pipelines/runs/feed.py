@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeGuard
 
-from pipelines.runs.outbox import Message, Outbox, read_tally
+from pipelines.runs.outbox import Message, Outbox, read_phase_counts
 from pipelines.runs.run import Run
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PhaseOpened, StepStarted
 
@@ -38,7 +38,7 @@ def is_training(event: Event) -> TypeGuard[NumbersReported]:
 
 def is_count(event: Event) -> TypeGuard[NumbersReported]:
     """Whether it tells how many parts of a phase are recorded."""
-    return isinstance(event, NumbersReported) and read_tally(event) is not None
+    return isinstance(event, NumbersReported) and read_phase_counts(event) is not None
 
 
 def is_commit(event: Event) -> bool:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_CHUNKS = 5.0
 
 
-class Journal:
+class AttemptLog:
     """The journal of one attempt. `take` and `note` never wait and never raise."""
 
     def __init__(self, run: Run, attempt: int, board: Scoreboard) -> None:
@@ -39,11 +39,11 @@ class Journal:
         """Say what an event brought. The board knows of it already."""
         self._lines.take(event)
 
-    def note(self, text: str) -> None:
+    def write(self, text: str) -> None:
         self._add(stamped(text))
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Meanwhile lines are written to the store; afterwards all of them are there, if the store takes any."""
         thread = threading.Thread(target=self._work, name="journal", daemon=True)
         thread.start()
@@ -86,7 +86,7 @@ class Journal:
             self._next_chunk += 1
 
 
-def read_journal(run: Run, attempt: int) -> Iterator[str]:
+def read_driver_log(run: Run, attempt: int) -> Iterator[str]:
     """The driver's lines of an attempt, in order."""
     number = 0
     while (data := run.store.read(_chunk_key(run, attempt, number))) is not None:

@@ -124,7 +124,7 @@ class EventWriter:
     def __init__(self, outbox: Outbox, attempt: int) -> None:
         self._outbox = outbox
         self._attempt = attempt
-        self._tally = Tally()
+        self._tally = PhaseCounts()
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
@@ -146,7 +146,7 @@ class EventWriter:
             events = list(self._gather())
             open_ended = not events or events[-1] is not None
             if kept := [event for event in events if event is not None]:
-                waiting.append(as_message(kept, self._attempt, self._tally))
+                waiting.append(to_message(kept, self._attempt, self._tally))
             waiting = self._keep(waiting)
 
     def _gather(self) -> Iterator[Event | None]:
@@ -172,7 +172,7 @@ class EventWriter:
         return []
 
 
-class Tally:
+class PhaseCounts:
     """Running counts of a phase, so that a page shows how far a long step has come."""
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class Tally:
         ]
 
 
-def read_tally(event: NumbersReported) -> tuple[str, int, ItemBalance] | None:
+def read_phase_counts(event: NumbersReported) -> tuple[str, int, ItemBalance] | None:
     """Phase, parts recorded and items so far, if that is what these numbers are; reasons are not among them."""
     name = next((name for name in event.numbers if name.endswith("/parts")), None)
     if name is None:
@@ -219,7 +219,7 @@ def read_tally(event: NumbersReported) -> tuple[str, int, ItemBalance] | None:
     return phase, int(event.numbers[name]), items
 
 
-def as_message(events: list[Event], attempt: int, tally: Tally) -> Message:
+def to_message(events: list[Event], attempt: int, tally: PhaseCounts) -> Message:
     """A message of these events: records of parts counted together, what is not finite turned into words."""
     plain: list[Event] = []
     oddities: dict[str, dict[str, str]] = {}

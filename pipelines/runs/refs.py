@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import NAME_PATTERN
-from pipelines.planning.progress import progress_made
+from pipelines.planning.progress import read_progress
 from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -19,26 +19,26 @@ MAX_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
-class Found:
+class Resolved:
     """What a reference names: a run, or a committed artifact."""
 
     run: Run | None = None
     artifact: Artifact | None = None
 
 
-def resolve(store: Store, ref: str) -> Found:
+def resolve(store: Store, ref: str) -> Resolved:
     """What `ref` names. Raises `BadCommandError` if that is nothing, or several things, which it lists."""
     if not is_well_formed(ref):
         raise _nothing(store, ref)
     if store.read(f"runs/{ref}/plan.json") is not None:
-        return Found(run=Run(store, ref))
+        return Resolved(run=Run(store, ref))
     named = store.ref(ref)
     if named is not None and "run" in named and "fingerprint" not in named:
-        return Found(run=Run(store, named["run"]))
+        return Resolved(run=Run(store, named["run"]))
     if named is not None:
-        return Found(artifact=_opened(store, named["stage"], named["fingerprint"], ref))
+        return Resolved(artifact=_opened(store, named["stage"], named["fingerprint"], ref))
     manifest = find_manifest(store, ref)
-    return Found(artifact=Artifact(store, manifest))
+    return Resolved(artifact=Artifact(store, manifest))
 
 
 def find_run(store: Store, ref: str) -> Run:
@@ -49,7 +49,7 @@ def find_run(store: Store, ref: str) -> Run:
     return found.run
 
 
-def resolve_place(store: Store, ref: str) -> tuple[str, str]:
+def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
     """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
     named = store.ref(ref) if is_well_formed(ref) else None
     if named is not None and "fingerprint" in named:
@@ -121,6 +121,6 @@ def _opened(store: Store, stage: str, fingerprint: str, ref: str) -> Artifact:
 
 
 def _not_committed(store: Store, stage: str, fingerprint: str, ref: str) -> str:
-    progress = progress_made(store, stage, fingerprint)
+    progress = read_progress(store, stage, fingerprint)
     so_far = progress.describe() if progress.started else "nothing recorded"
     return f"{ref!r} ({artifact_folder(stage, fingerprint)}) is not committed: {so_far}"

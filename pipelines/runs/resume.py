@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pipelines.exits import ResumeRefusedError
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FrozenStep, Request
-from pipelines.runs.attempts import bury_dead
+from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.feed import Feed, is_commit, is_training
 from pipelines.runs.run import Run, RunState, all_runs
 from pipelines.screen.progress import clock_time
@@ -24,37 +24,37 @@ from stages.contract import BindError, Event
 from stages.store.store import Store
 
 
-def newest(store: Store, *, unfinished: bool = False) -> Run | None:
+def newest_run(store: Store, *, unfinished: bool = False) -> Run | None:
     """The run that was last begun, among those that are not done if only these are asked for; None without any."""
     runs = [run for run in all_runs(store) if not unfinished or run.state() != "done"]
     return max(runs, key=_begun_at_seconds, default=None)
 
 
-def go_on(run: Run) -> str:
+def resume_command(run: Run) -> str:
     """The command that goes on with a run, where it was before."""
     last = run.attempt(run.num_attempts)
     return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
 
 
-def settled_state(run: Run, say: Callable[[str], None]) -> RunState:
+def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
     """How a run stands, once that is known: an attempt out of contact is watched until it moves or counts as dead."""
     observer = Observer(run.store)
     if run.state(observer) == "unknown":
-        (found, *_) = run.under_way(observer)
+        (found, *_) = run.open_attempts(observer)
         say(
             f"Attempt {found.record.number} on {found.record.host} is out of contact: watching its heartbeat, "
             f"which counts as lost after {lost_after_seconds():g} s without a beat."
         )
     while (state := run.state(observer)) == "unknown":
         time.sleep(beat_seconds())
-    bury_dead(run, observer)
+    end_dead_attempts(run, observer)
     return state
 
 
-def check_thaws(plan: Plan) -> None:
+def check_plan_matches_code(plan: Plan) -> None:
     """Raises `ResumeRefusedError` where the code would no longer make what the plan was frozen for."""
     for name in plan.to_make:
-        if fault := _why_not_thawed(plan.request, plan.request.step(name)):
+        if fault := _why_not_loadable(plan.request, plan.request.step(name)):
             raise ResumeRefusedError(
                 f"run {plan.request.run} cannot go on: step {name!r} was frozen for {fault}. "
                 "What is committed stays; the same recipe under the new code is another run and reuses what is equal",
@@ -62,10 +62,10 @@ def check_thaws(plan: Plan) -> None:
             )
 
 
-def _why_not_thawed(request: Request, step: FrozenStep) -> str:
+def _why_not_loadable(request: Request, step: FrozenStep) -> str:
     """What the step was frozen for and what the code has now, or ''."""
     try:
-        stage, recipe = request.thawed(step.name)
+        stage, recipe = request.load_step(step.name)
     except (ImportError, BindError) as error:
         return f"stage {step.import_path}, which the code no longer has ({error})"
     except ValidationError as error:
@@ -83,7 +83,7 @@ def _why_not_thawed(request: Request, step: FrozenStep) -> str:
     return ""
 
 
-def lost_in_flight(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
+def lost_work(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
     """Step to what an attempt had done of it since its last commit, as far as its events tell."""
     events = [event for message in Feed(run).read() if message.attempt == attempt for event in message.events]
     lost = {}

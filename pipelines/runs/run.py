@@ -62,11 +62,11 @@ class Observation:
 
     record: AttemptRecord
     life: Life
-    beat_age_seconds: float | None
+    heartbeat_age_seconds: float | None
     """Since its counter was last seen to move, on the observer's clock; None if it was never seen to."""
 
     @property
-    def why_dead(self) -> str:
+    def death_reason(self) -> str:
         return "its process is gone" if self.record.is_gone else f"no sign of life for {lost_after_seconds():g} s"
 
 
@@ -126,21 +126,21 @@ class Run:
         with fault_point("attempt.ended"):
             return self.store.create_json(self._ended_key(number), end.model_dump(mode="json"))
 
-    def beat_key(self, number: int) -> str:
+    def heartbeat_key(self, number: int) -> str:
         """Where an attempt's driver raises its counter."""
         return f"{self.folder}/attempts/{number}.beat"
 
-    def ask_stop(self, number: int) -> bool:
+    def request_stop(self, number: int) -> bool:
         """Ask an attempt to stop at its next commit. True if this call asked first; asking again changes nothing."""
         request = StopRequest(**ProcessMark.here())
         with fault_point("cancel.asked"):
             return self.store.create_json(self._cancel_key(number), request.model_dump(mode="json"))
 
-    def stop_asked(self, number: int) -> bool:
+    def is_stop_requested(self, number: int) -> bool:
         """Whether somebody asked an attempt to stop."""
         return self.store.size_bytes(self._cancel_key(number)) is not None
 
-    def under_way(self, observer: Observer | None = None) -> list[Observation]:
+    def open_attempts(self, observer: Observer | None = None) -> list[Observation]:
         """The attempts whose end nobody has said, in order, dead or not, as far as the observer can tell.
 
         An observer that was not there before has looked once: of other machines' attempts it knows nothing yet.
@@ -153,7 +153,7 @@ class Run:
 
     def state(self, observer: Observer | None = None) -> RunState:
         """How the run stands: at work if any attempt is, else as its last attempt ended."""
-        lives = {observation.life for observation in self.under_way(observer)}
+        lives = {observation.life for observation in self.open_attempts(observer)}
         if lives - {"dead"}:
             return "running" if "alive" in lives else "unknown"
         last = self.num_attempts
@@ -163,7 +163,7 @@ class Run:
         return "killed" if end is None else end.outcome
 
     def _observed(self, record: AttemptRecord, observer: Observer) -> Observation:
-        sighting = observer.look(self.beat_key(record.number))
+        sighting = observer.look(self.heartbeat_key(record.number))
         return Observation(record, sighting.life_of(record), sighting.age_seconds)
 
     def _attempt_key(self, number: int) -> str:

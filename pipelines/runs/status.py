@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipelines.planning.plan import Plan, decide
 from pipelines.runs.feed import Feed, is_count
-from pipelines.runs.outbox import Message, read_tally
+from pipelines.runs.outbox import Message, read_phase_counts
 from pipelines.runs.run import Run, RunState
 from pipelines.runs.submissions import Submission, Submissions
 from pipelines.screen.progress import Scoreboard, StepState
@@ -35,7 +35,7 @@ class EventClock:
         return time.time() if self.at_seconds is None else self.at_seconds
 
 
-class Standing:
+class RunStatus:
     """One run, kept up to date by `refresh`."""
 
     def __init__(self, run: Run) -> None:
@@ -68,9 +68,13 @@ class Standing:
         return self.state not in ("running", "unknown") and self.waiting is None
 
     @property
-    def beat_age_seconds(self) -> float | None:
+    def heartbeat_age_seconds(self) -> float | None:
         """Since the last attempt's counter was last seen to move; None where it was not, or nobody is at work."""
-        found = [one.beat_age_seconds for one in self.run.under_way(self.observer) if one.record.number == self.attempt]
+        found = [
+            one.heartbeat_age_seconds
+            for one in self.run.open_attempts(self.observer)
+            if one.record.number == self.attempt
+        ]
         return found[0] if found else None
 
     def refresh(self) -> None:
@@ -119,7 +123,7 @@ class Standing:
         state = self.board.steps[event.step]
         if state.status != "running" and not isinstance(event, StepEnded | StepStarted | StepWaiting):
             self.board.take(StepStarted(step=event.step))
-        tally = read_tally(event) if isinstance(event, NumbersReported) else None
+        tally = read_phase_counts(event) if isinstance(event, NumbersReported) else None
         if tally is None:
             self.board.take(event)
             return

@@ -23,14 +23,14 @@ from stages.store.store import Store
 
 SECONDS_BETWEEN_ROUNDS = 2.0
 MAX_SECONDS_BETWEEN_TRIES = 60.0
-PATIENCE_SECONDS = 60.0
+CLOSE_TIMEOUT_SECONDS = 60.0
 """How long the end of a command waits for a tracker that answers."""
 MAX_PROBLEM_CHARACTERS = 120
-KNOCK_SECONDS = 2.0
-PAUSES_BEFORE_REFUSAL_SECONDS = (0.5, 2.0)
+REACH_TIMEOUT_SECONDS = 2.0
+RETRY_PAUSES_SECONDS = (0.5, 2.0)
 
 
-class Courier:
+class DeliveryThread:
     """Delivers the pending messages of some runs, in order, until it is closed."""
 
     def __init__(self, uri: str, runs: Iterable[Run]) -> None:
@@ -40,7 +40,7 @@ class Courier:
         self._tracker: Tracker | None = None
         self._problem = self._refusal = ""
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
     @property
@@ -51,7 +51,7 @@ class Courier:
     def close(self) -> int:
         """Deliver what is left, as long as the tracker answers; returns how many messages wait for the next command."""
         self._closing.set()
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(CLOSE_TIMEOUT_SECONDS)
         return sum(outbox.num_pending() for _, outbox in self._outboxes)
 
     def _work(self) -> None:
@@ -72,12 +72,12 @@ class Courier:
         for run, outbox in self._outboxes:
             for key in outbox.pending():
                 if self._tracker is None:
-                    knock(self._uri)
+                    check_reachable(self._uri)
                     self._tracker = Tracker(self._uri)
                 self._refusal = _tell(self._tracker, run, outbox, key) or self._refusal
 
 
-class UntoldError(RuntimeError):
+class NotDeliveredError(RuntimeError):
     """The tracker did not take a message; the message says why, in one line."""
 
 
@@ -85,18 +85,18 @@ def mirror(uri: str, runs: Iterable[Run]) -> int:
     """Tell a tracker everything about these runs once more, in the order in which it happened over all of them.
 
     An empty tracker has the same pages afterwards as the one that heard it at the time; one that has them keeps them
-    as they are. Returns the number of messages. Raises `UntoldError` where the tracker takes one not.
+    as they are. Returns the number of messages. Raises `NotDeliveredError` where the tracker takes one not.
     """
     os.environ.update(ENVIRONMENT)
     num_told = 0
     try:
-        knock(uri)
+        check_reachable(uri)
         tracker = Tracker(uri)
         for _, run, outbox, key in heapq.merge(*map(_history, runs), key=lambda told: told[0]):
             _tell(tracker, run, outbox, key)
             num_told += 1
     except Exception as error:
-        raise UntoldError(f"after {num_told} messages: {_in_short(error)}") from error
+        raise NotDeliveredError(f"after {num_told} messages: {_in_short(error)}") from error
     return num_told
 
 
@@ -127,7 +127,7 @@ def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
     with all forgotten that was known of them.
     """
     refusal = ""
-    for pause_seconds in (0.0, *PAUSES_BEFORE_REFUSAL_SECONDS):
+    for pause_seconds in (0.0, *RETRY_PAUSES_SECONDS):
         time.sleep(pause_seconds)
         try:
             tracker.deliver(run, message)
@@ -145,14 +145,14 @@ def _in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS].rstrip(".")
 
 
-def knock(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
     if urlsplit(uri).scheme in PORTS:
-        look_for(uri, KNOCK_SECONDS)
+        look_for(uri, REACH_TIMEOUT_SECONDS)
 
 
-def settle(store: Store, uri: str) -> None:
+def deliver_pending(store: Store, uri: str) -> None:
     """Reconcile, and tell the tracker what it was not told. Costs next to nothing where all is told."""
     waiting = reconcile(store)
     if waiting:
-        Courier(uri, waiting).close()
+        DeliveryThread(uri, waiting).close()

@@ -60,7 +60,7 @@ class Tracker:
         self._experiments.clear()
         self._pages.clear()
 
-    def try_writing(self) -> None:
+    def check_writable(self) -> None:
         """Write something and take it back: an experiment that stays deleted. Raises whatever MLflow raises."""
         tried = self.experiment("neo-doctor")
         self._client.set_experiment_tag(tried, "neo.tried", "yes")

@@ -60,7 +60,7 @@ class ToyLlmRecipe(Recipe):
     seed: int = 0
     """Of the initial weights."""
 
-    def foreseen_config(self) -> dict[str, Any]:
+    def expected_config(self) -> dict[str, Any]:
         """`config.json` as it will be if the tokenizer learns all its pieces, which it does on any real corpus."""
         from stages.toy_world.language_model import hub_config
         from stages.toy_world.tokenizer import PLAIN_ADDED_TOKENS, SPECIAL_TOKENS

@@ -25,7 +25,7 @@ PLACES = {
     "run.frozen": {"pipelines/runs/run.py:open_run"},
     "attempt.begun": {"pipelines/runs/run.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs/run.py:end_attempt"},
-    "cancel.asked": {"pipelines/runs/run.py:ask_stop"},
+    "cancel.asked": {"pipelines/runs/run.py:request_stop"},
     "claim.taken": {"stages/commit/claims.py:_take"},
     "claim.released": {"stages/commit/claims.py:_release"},
     "submission.recorded": {"pipelines/runs/submissions.py:begin"},

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.exits import BadCommandError
-from pipelines.planning.catalog import find_pipeline, load_user_file, read_user_file, recipes
+from pipelines.planning.catalog import find_pipeline, load_user_file, read_user_file, shipped_pipelines
 from tests.pipelines.conftest import TOYS
 
 STEP = "from stages.contract import stage\nfrom tests.worlds.pipeline_world import LlmRecipe, toy_llm\n"
 
 
 def test_shipped_recipes_have_a_name_and_a_line_about_them() -> None:
-    assert "tiny" in recipes()
-    assert all(about.endswith(".") for about in recipes().values())
+    assert "tiny" in shipped_pipelines()
+    assert all(about.endswith(".") for about in shipped_pipelines().values())
 
 
 def test_a_shipped_recipe_and_a_users_file_are_found() -> None:
@@ -26,7 +26,7 @@ def test_a_shipped_recipe_and_a_users_file_are_found() -> None:
 @pytest.mark.parametrize(
     ("request_", "complaint"),
     [
-        ("tinny", r"no recipe 'tinny' \(did you mean 'tiny'\?\)"),
+        ("tinny", r"no pipeline 'tinny' \(did you mean 'tiny'\?\)"),
         (TOYS, "names no pipeline"),
         ("nowhere.py:x", "there is no file nowhere.py"),
         (f"{TOYS}:dato", r"has no function 'dato' \(did you mean 'data'\?\)"),

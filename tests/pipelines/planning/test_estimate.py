@@ -7,10 +7,10 @@ import pytest
 
 from stages.formats.rows import RowReader
 from tests.pipelines.conftest import TOYS, NeoSite
-from tests.pipelines.foreseen_pipeline import ROWS
+from tests.pipelines.expected_pipeline import ROWS
 from tests.worlds.training_world import SmallWorld
 
-SMALL = f"{Path(__file__).with_name('foreseen_pipeline.py')}:small"
+SMALL = f"{Path(__file__).with_name('expected_pipeline.py')}:small"
 QWEN3_8B = {
     "model_type": "qwen3", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
     "intermediate_size": 12_288, "vocab_size": 151_936, "num_hidden_layers": 36, "rope_theta": 1e6,

@@ -130,7 +130,7 @@ def test_a_frozen_plan_goes_back_to_the_same_stages_and_recipes(site: NeoSite) -
     request = freeze(pipeline, site.store, Selection())
     again = type(request).model_validate_json(request.model_dump_json())
     assert again == request and again.run == request.run
-    assert again.thawed("llm") == (toy_llm, LlmRecipe(width=9))
+    assert again.load_step("llm") == (toy_llm, LlmRecipe(width=9))
 
 
 def test_a_recipe_that_json_does_not_carry_is_refused(site: NeoSite) -> None:

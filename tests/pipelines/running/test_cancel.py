@@ -56,4 +56,4 @@ def test_a_run_that_is_done_is_left_alone(site: NeoSite) -> None:
     site.neo("run", DATA)
     said = site.neo("cancel", "data")
     assert said.code == 0 and said.last_line.startswith("Next: neo show data/rows")
-    assert not the_run(site).stop_asked(1)
+    assert not the_run(site).is_stop_requested(1)

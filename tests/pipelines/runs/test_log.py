@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.runs.log import Journal, read_journal
+from pipelines.runs.log import AttemptLog, read_driver_log
 from pipelines.runs.run import Run
 from pipelines.screen.progress import Scoreboard
 from stages.commit.parts import Making
@@ -17,28 +17,28 @@ BROKEN = f"{TOYS}:broken_data"
 def test_lines_are_kept_in_order_in_chunks_that_never_change(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.runs.log.SECONDS_BETWEEN_CHUNKS", 0.01)
     run, board = Run(Store(tmp_path), "r"), Scoreboard({"pairs": None})
-    journal = Journal(run, 3, board)
-    with journal.kept():
+    log = AttemptLog(run, 3, board)
+    with log.writing():
         for number in range(40):
-            journal.note(f"line {number}")
+            log.write(f"line {number}")
         board.take(event := StepStarted(step="pairs"))
-        journal.take(event)
-    said = [line.split("  ", 1)[1] for line in read_journal(run, 3)]
+        log.take(event)
+    said = [line.split("  ", 1)[1] for line in read_driver_log(run, 3)]
     assert said == [*(f"line {number}" for number in range(40)), "pairs  running  0:00"]
-    assert list(read_journal(run, 2)) == []
+    assert list(read_driver_log(run, 2)) == []
 
 
 def test_a_store_that_takes_nothing_for_a_while_loses_no_line(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.runs.log.SECONDS_BETWEEN_CHUNKS", 0.01)
     run, board = Run(Store(tmp_path / "store"), "r"), Scoreboard({"pairs": None})
     (tmp_path / "store").write_text("a file where the folder should be")
-    journal = Journal(run, 1, board)
-    with journal.kept():
-        journal.note("first")
-        journal.take(StepEnded(step="pairs", outcome="failed", reason="x"))
+    log = AttemptLog(run, 1, board)
+    with log.writing():
+        log.write("first")
+        log.take(StepEnded(step="pairs", outcome="failed", reason="x"))
         (tmp_path / "store").unlink()
-        journal.note("last")
-    assert [line.split("  ")[1] for line in read_journal(run, 1)] == ["first", "pairs", "last"]
+        log.write("last")
+    assert [line.split("  ")[1] for line in read_driver_log(run, 1)] == ["first", "pairs", "last"]
 
 
 def test_logs_say_the_cause_first_and_then_what_happened(site: NeoSite) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runs.outbox import MAX_EVENTS_PER_MESSAGE, EventWriter, Message, Outbox, Tally, as_message
+from pipelines.runs.outbox import MAX_EVENTS_PER_MESSAGE, EventWriter, Message, Outbox, PhaseCounts, to_message
 from stages.artifacts.records import ItemBalance
 from stages.contract import NumbersReported, PartProgress, PartRecorded, PhaseOpened, StepEnded, StepStarted
 from stages.store.store import Store
@@ -79,7 +79,7 @@ def test_posting_does_not_wait_for_a_store_that_refuses_and_nothing_is_lost(outb
 
 def test_what_is_not_finite_is_told_in_words() -> None:
     event = NumbersReported(step="mid", numbers={"loss": math.nan, "grad": math.inf, "rate": 0.1}, at_step=7)
-    message = as_message([event], attempt=1, tally=Tally())
+    message = to_message([event], attempt=1, tally=PhaseCounts())
     assert message.events[0].numbers == {"rate": 0.1}
     assert message.oddities == {"mid": {"loss": "nan at step 7", "grad": "inf at step 7"}}
     assert Message.model_validate_json(message.model_dump_json()) == message

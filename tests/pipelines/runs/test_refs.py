@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.exits import BadCommandError
-from pipelines.runs.refs import resolve, resolve_place
+from pipelines.runs.refs import resolve, resolve_artifact
 from stages.artifacts.manifest import Manifest
 from stages.store.store import Store
 
@@ -34,9 +34,9 @@ def store(tmp_path) -> Store:
 
 
 def test_the_beginning_of_a_fingerprint_is_enough(store: Store) -> None:
-    assert resolve_place(store, "abcd1") == ("fetch", "abcd1111" + "0" * 56)
-    assert resolve_place(store, "abcd1111" + "0" * 56)[0] == "fetch"
-    assert resolve_place(store, "judge/abcd2222")[0] == "judge"
+    assert resolve_artifact(store, "abcd1") == ("fetch", "abcd1111" + "0" * 56)
+    assert resolve_artifact(store, "abcd1111" + "0" * 56)[0] == "fetch"
+    assert resolve_artifact(store, "judge/abcd2222")[0] == "judge"
 
 
 def test_an_ambiguous_beginning_lists_what_it_could_be(store: Store) -> None:
@@ -58,7 +58,7 @@ def test_what_is_not_there_is_said_with_what_a_reference_is(store: Store, ref: s
 def test_a_name_points_at_the_last_it_was_given_to(store: Store) -> None:
     store.set_ref("tiny/pairs", {"stage": "fetch", "fingerprint": "abcd1111" + "0" * 56})
     store.set_ref("tiny/pairs", {"stage": "judge", "fingerprint": "abcd2222" + "1" * 56})
-    assert resolve_place(store, "tiny/pairs")[0] == "judge"
+    assert resolve_artifact(store, "tiny/pairs")[0] == "judge"
 
 
 def test_an_artifact_under_way_says_how_far_it_is(store: Store) -> None:

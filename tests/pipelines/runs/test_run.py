@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Request
-from pipelines.runs.attempts import bury_dead, reconcile
+from pipelines.runs.attempts import end_dead_attempts, reconcile
 from pipelines.runs.outbox import Outbox
 from pipelines.runs.run import AttemptRecord, Run, open_run
 from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
@@ -53,22 +53,22 @@ def test_an_end_is_said_once_and_is_the_state(run: Run, outcome) -> None:
 
 def test_an_attempt_is_asked_to_stop_by_its_number_alone(run: Run) -> None:
     first, second = begin_here(run), begin_here(run)
-    assert run.ask_stop(first)
-    assert not run.ask_stop(first)
-    assert run.stop_asked(first) and not run.stop_asked(second)
+    assert run.request_stop(first)
+    assert not run.request_stop(first)
+    assert run.is_stop_requested(first) and not run.is_stop_requested(second)
     assert run.store.read_json(f"{run.folder}/cancel/1.json")["host"] == socket.gethostname()
 
 
 def test_another_machines_attempt_is_unknown_until_its_counter_moves(run: Run) -> None:
     begin_elsewhere(run)
     assert run.state() == "unknown"
-    assert not bury_dead(run, Observer(run.store)) and run.end(1) is None
+    assert not end_dead_attempts(run, Observer(run.store)) and run.end(1) is None
     observer = Observer(run.store)
-    heart = Heart(run.store, run.beat_key(1))
+    heart = Heart(run.store, run.heartbeat_key(1))
     wait_until(lambda: run.state(observer) == "running")
     heart.stop()
-    (seen,) = run.under_way(observer)
-    assert (seen.record.host, seen.life) == ("far-away", "alive") and seen.beat_age_seconds < 60
+    (seen,) = run.open_attempts(observer)
+    assert (seen.record.host, seen.life) == ("far-away", "alive") and seen.heartbeat_age_seconds < 60
 
 
 def test_show_says_which_attempts_are_out_of_contact(site: NeoSite) -> None:
@@ -84,8 +84,8 @@ def test_a_lost_attempt_is_buried_after_it_was_watched_long_enough(run: Run, mon
     monkeypatch.setenv(LOST_AFTER_VARIABLE, "0.5")
     begin_elsewhere(run)
     observer = Observer(run.store)
-    assert not bury_dead(run, observer)
-    wait_until(lambda: bury_dead(run, observer))
+    assert not end_dead_attempts(run, observer)
+    wait_until(lambda: end_dead_attempts(run, observer))
     # Without a step everything that was asked for is made.
     assert (run.state(), run.end(1).reason) == ("done", "no sign of life for 0.5 s")
 
@@ -116,7 +116,7 @@ def test_a_run_that_is_asked_to_stop_stops_at_its_next_commit_with_75(site: NeoS
     wait_until(lambda: bool(list(site.folder.glob("store/runs/*/attempts/1.beat"))))
     run = the_run(site)
     assert run.state() == "running"
-    assert run.ask_stop(1)
+    assert run.request_stop(1)
     out, _ = driver.communicate(timeout=60)
     assert driver.returncode == 75, out
     assert "Asked to stop by `neo cancel`" in out

@@ -9,7 +9,7 @@ import pytest
 from pipelines.planning.plan import decide
 from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import Run
-from pipelines.runs.status import Standing
+from pipelines.runs.status import RunStatus
 from pipelines.screen.progress import Scoreboard
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
@@ -129,7 +129,7 @@ def test_counts_hold_after_the_phase_that_their_message_opens(site: NeoSite) -> 
         PhaseOpened(step="kept", phase="judge", num_parts=9, num_recorded=3, at_seconds=now - 100),
         *recorded,
     )
-    state = Standing(run).board.steps["kept"]
+    state = RunStatus(run).board.steps["kept"]
     assert (state.phase, state.num_recorded, state.num_parts, state.items.kept) == ("judge", 6, 9, 150)
 
 
@@ -139,7 +139,7 @@ def test_what_an_attempt_before_had_under_way_is_not_shown_of_the_next(site: Neo
     site.neo("status")
     assert run.begin_attempt(decide(run.request, run.store), "here") == 2
     tell(run, 2, StepStarted(step="pairs"))
-    state = Standing(run).board.steps["pairs"]
+    state = RunStatus(run).board.steps["pairs"]
     assert (state.status, state.phase, state.num_parts) == ("running", "", 0)
 
 

@@ -15,7 +15,7 @@ from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
 from pipelines.driver import CalledOffError, drive
 from pipelines.exits import RefusedError
-from pipelines.runs.log import read_journal
+from pipelines.runs.log import read_driver_log
 from pipelines.runs.run import Run, all_runs
 from pipelines.runs.submissions import Submissions
 from stages.store.store import Store
@@ -144,7 +144,7 @@ def test_a_users_file_is_submitted_once_stopped_and_gone_on_with_and_makes_what_
     wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
     assert "Asked attempt 1 on" in cluster.neo("cancel", name, "--no-wait").out
     wait_until(
-        lambda: any("Asked to stop by `neo cancel`" in line for line in read_journal(cluster.run, 1)), seconds=180
+        lambda: any("Asked to stop by `neo cancel`" in line for line in read_driver_log(cluster.run, 1)), seconds=180
     )
     (tmp_path / "gate").touch()
     cancelled = cluster.neo("cancel", name)

@@ -84,7 +84,7 @@ def test_a_run_that_waits_can_be_stopped(site: NeoSite, start: Start) -> None:
     wait_until(lambda: bool(list(site.folder.glob(FETCHED))))
     second = start(site, "run", DATA)
     assert any("waits for attempt 1" in line for line in second.stdout)
-    assert the_run(site).ask_stop(2)
+    assert the_run(site).request_stop(2)
     code, out = ended(second)
     assert code == 75, out
     assert (

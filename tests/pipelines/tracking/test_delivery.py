@@ -43,7 +43,7 @@ def proxy(server: MlflowServer) -> Iterator[FaultProxy]:
 @pytest.fixture
 def served(site: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> NeoSite:
     """A site with that server behind its proxy, and commands that wait for it but a little."""
-    monkeypatch.setattr(pipelines.tracking.delivery, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(pipelines.tracking.delivery, "CLOSE_TIMEOUT_SECONDS", 2.0)
     site.file.write_text(f'store = "{site.folder}/store"\nmlflow = "{proxy.uri}"\n')
     return site
 
@@ -57,8 +57,8 @@ def ends_well(
     def check(said: Said) -> None:
         assert said.code == 0, said
         assert max(step["seconds"] for step in said.json["steps"].values()) < MAX_STEP_SECONDS
-        wait_until(lambda: all(thread.name != "courier" for thread in threading.enumerate()))
-        monkeypatch.setattr(pipelines.tracking.delivery, "PATIENCE_SECONDS", 60.0)
+        wait_until(lambda: all(thread.name != "delivery" for thread in threading.enumerate()))
+        monkeypatch.setattr(pipelines.tracking.delivery, "CLOSE_TIMEOUT_SECONDS", 60.0)
         for _ in range(20):
             assert served.neo("show", said.json["run"]).code == 0
             if not num_waiting(served):

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import all_runs
-from pipelines.tracking.delivery import Courier, knock
+from pipelines.tracking.delivery import DeliveryThread, check_reachable
 from pipelines.tracking.server import Tracker
 from stages.contract import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite
@@ -130,8 +130,8 @@ def test_messages_that_are_delivered_again_change_nothing(tracked: NeoSite) -> N
 def redeliver(site: NeoSite) -> None:
     for mark in site.folder.glob("store/runs/*/outbox/*.sent"):
         mark.unlink()
-    courier = Courier(uri(site), all_runs(site.store))
-    assert courier.close() == 0, courier.problem
+    delivery = DeliveryThread(uri(site), all_runs(site.store))
+    assert delivery.close() == 0, delivery.problem
 
 
 def test_a_message_that_is_refused_for_good_keeps_none_waiting_and_says_why(tracked: NeoSite) -> None:
@@ -142,9 +142,9 @@ def test_a_message_that_is_refused_for_good_keeps_none_waiting_and_says_why(trac
     refused = outbox.append(Message(kind="events", attempt=1, events=(endless,)))
     odd = NumbersReported(step="evaluate", numbers={"loss (nats?)": 2.0})
     outbox.append(Message(kind="events", attempt=1, events=(odd,)))
-    courier = Courier(uri(tracked), [run])
-    assert courier.close() == 0
-    assert refused in courier.problem
+    delivery = DeliveryThread(uri(tracked), [run])
+    assert delivery.close() == 0
+    assert refused in delivery.problem
     assert b"exceeds the maximum length" in run.store.read(f"{refused}.sent")
     assert runs_of(tracked, "scored")["evaluate"].data.metrics["loss _nats__"] == 2.0
 
@@ -153,7 +153,7 @@ def test_a_page_that_another_command_put_away_is_looked_for_again(tracked: NeoSi
     tracked.neo("run", SCORED)
     (run,) = all_runs(tracked.store)
     outbox = Outbox(run.store, run.name)
-    courier = Courier(uri(tracked), [run])
+    delivery = DeliveryThread(uri(tracked), [run])
 
     def report(number: float) -> Message:
         return Message(kind="events", attempt=1, events=(NumbersReported(step="evaluate", numbers={"told": number}),))
@@ -163,7 +163,7 @@ def test_a_page_that_another_command_put_away_is_looked_for_again(tracked: NeoSi
     client(tracked).delete_run(runs_of(tracked, "scored")["evaluate"].info.run_id)
     Tracker(uri(tracked)).deliver(run, report(2.0))
     outbox.append(report(3.0))
-    assert courier.close() == 0 and courier.problem == ""
+    assert delivery.close() == 0 and delivery.problem == ""
     assert runs_of(tracked, "scored")["evaluate"].data.metrics["told"] == 3.0
 
 
@@ -183,8 +183,8 @@ def test_a_server_that_is_away_costs_no_step_and_is_told_later(tracked: NeoSite)
 
 def test_knocking_tells_at_once_that_nobody_is_there() -> None:
     with pytest.raises(OSError, match="refused"):
-        knock("http://127.0.0.1:9/path")
-    knock("sqlite:////nowhere/mlflow.db")
+        check_reachable("http://127.0.0.1:9/path")
+    check_reachable("sqlite:////nowhere/mlflow.db")
 
 
 def test_a_killed_run_does_not_stay_running(tracked: NeoSite) -> None:

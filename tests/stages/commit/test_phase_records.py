@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from pipelines.planning.progress import progress_made
+from pipelines.planning.progress import read_progress
 from stages.artifacts.records import ItemBalance, PartRecord
 from stages.commit.parts import Making
 from stages.commit.phase_records import PhaseRecords, listed_parts, record_key
@@ -135,5 +135,5 @@ def test_an_attempt_that_was_overtaken_writes_no_sheet(store: CountingStore) -> 
 @pytest.mark.parametrize("num_made", [0, 1, 4, 6, 10])
 def test_progress_counts_what_is_recorded_with_sheets_and_without(store: CountingStore, num_made: int) -> None:
     spread(store, 10, made=num_made)
-    assert progress_made(store, "toy", "0123456789ab").phases == {PHASE: (num_made, 10)}
+    assert read_progress(store, "toy", "0123456789ab").phases == {PHASE: (num_made, 10)}
     assert listed_parts(store, FOLDER, PHASE) == [part.name for part in parts(10)]
