@@ -38,11 +38,11 @@ from benchmarks.load_peers.asking import SCRIPTS, peer
 from benchmarks.pack import cpu_seconds, show
 from benchmarks.pair_world import LLM, draw_of, make
 from neo_model.inputs.pictures import open_pixels
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.permutation import Shuffle
 from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader
+from stages.formats.rows import RowReader
 from stages.formats.sample_table import write_table
 from stages.formats.tar import TarWriter
 from stages.pack_rows import PackRowsRecipe, pack_rows
@@ -189,7 +189,7 @@ def write_small_rows(part: Part, draft: PartDraft, num_rows: int) -> None:
         place["digest"] = xxhash.xxh3_64_intdigest(data[place["offset"] : place["offset"] + place["size_bytes"]])
     kinds = {"digest": pa.uint64(), "num_tokens": pa.int32(), "num_patches": pa.int32()}
     schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in places[0]])
-    write_table(pa.Table.from_pylist(places, schema=schema), draft.path(INDEX_FILE))
+    write_table(pa.Table.from_pylist(places, schema=schema), draft.path(ROW_INDEX_FILE))
     draft.count(ItemBalance(kept=num_rows))
     draft.fact(first_row=first, num_rows=num_rows)
 

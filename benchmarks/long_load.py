@@ -31,10 +31,10 @@ from benchmarks.pack import show
 from benchmarks.pair_world import make
 from neo_model.config import NeoConfig
 from neo_model.inputs.batch import Weighting
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.contract import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import INDEX_FILE, ROWS_FILE, ROWS_PHASE, RowReader
+from stages.formats.rows import RowReader
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.training.loading.micro_batches import Packed, StepLoader
@@ -82,7 +82,7 @@ def write_picture_rows(_part: Part, draft: PartDraft, num_rows: int) -> None:
         place["digest"] = xxhash.xxh3_64_intdigest(data[place["offset"] : place["offset"] + place["size_bytes"]])
     kinds = {"digest": pa.uint64(), "sample_ids": pa.list_(sample_id_type())}
     schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in places[0]])
-    write_table(pa.Table.from_pylist(places, schema=schema), draft.path(INDEX_FILE))
+    write_table(pa.Table.from_pylist(places, schema=schema), draft.path(ROW_INDEX_FILE))
     draft.count(ItemBalance(kept=num_rows))
     draft.fact(first_row=0, num_rows=num_rows)
 

@@ -18,11 +18,10 @@ from PIL import Image
 
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
-from stages.artifacts.kinds import BaseLlm, Draw, RawPairs
+from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, BaseLlm, Draw, RawPairs
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.mix_samples import MixRecipe, mix_samples
@@ -61,7 +60,7 @@ def pictures() -> list[tuple[bytes, int, int]]:
 def write_pairs(part: Part, draft: PartDraft) -> None:
     drawn = pictures()
     rows = []
-    with TarWriter(draft.path(TAR_FILE)) as tar:
+    with TarWriter(draft.path(PAIRS_FILE)) as tar:
         for number in range(part.task["first"], part.task["first"] + NUM_PAIRS_PER_PART):
             chance = random.Random(number)
             image, width_px, height_px = drawn[number % NUM_PICTURES]

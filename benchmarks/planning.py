@@ -18,23 +18,15 @@ import numpy as np
 import pyarrow as pa
 
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import MEASURED_DOCUMENTS_FILE, SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE
 from stages.artifacts.manifest import Manifest
 from stages.artifacts.records import FileEntry
 from stages.commit.parts import Draft
 from stages.contract import ItemBalance, Part, PartRecord
 from stages.formats.external_sort import Buckets
 from stages.formats.permutation import Shuffle
-from stages.formats.sample_index import (
-    ENTRIES_FILE,
-    ENTRY_FIELDS,
-    FAN_FILE,
-    PREFIX_BITS,
-    SampleIndex,
-    halves,
-    write_index,
-)
+from stages.formats.sample_index import ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index
 from stages.formats.sample_table import sample_id_type, write_table
-from stages.packing.document_records import DOCUMENTS_FILE
 from stages.packing.plan import plan_part
 from stages.store.store import Store
 
@@ -73,7 +65,7 @@ def measured_parts(num_documents: int, store: Store) -> Iterator[PartRecord]:
             }
         )
         name = f"pairs-{first // NUM_DOCUMENTS_PER_PART:05d}"
-        key = f"artifacts/pack_rows/benchmark/attempts/{name}/{DOCUMENTS_FILE}"
+        key = f"artifacts/pack_rows/benchmark/attempts/{name}/{MEASURED_DOCUMENTS_FILE}"
         assert store.folder is not None
         path = store.folder / key
         path.parent.mkdir(parents=True)
@@ -82,7 +74,7 @@ def measured_parts(num_documents: int, store: Store) -> Iterator[PartRecord]:
         yield PartRecord(
             phase="measure",
             part=name,
-            files=(FileEntry(name=DOCUMENTS_FILE, key=key, size_bytes=path.stat().st_size, sha256=""),),
+            files=(FileEntry(name=MEASURED_DOCUMENTS_FILE, key=key, size_bytes=path.stat().st_size, sha256=""),),
             items=ItemBalance(kept=number),
             facts=facts | {"num_with_smaller_pictures": 0, "num_cut_texts": 0},
         )
@@ -131,10 +123,10 @@ def sample_index(num_samples: int, folder: Path) -> SampleIndex:
             entries["row"] = np.arange(first, first + len(entries)) // 20
             buckets.add(entries, halves(entries["sample_id"])[0] >> np.uint64(64 - PREFIX_BITS))
         place = "artifacts/pack_rows/benchmark/attempts"
-        keys = {name: f"{place}/{name}" for name in (ENTRIES_FILE, FAN_FILE)}
+        keys = {name: f"{place}/{name}" for name in (SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE)}
         (folder / "store" / place).mkdir(parents=True)
         paths = {name: folder / "store" / key for name, key in keys.items()}
-        write_index(buckets.drain(), num_samples, paths[ENTRIES_FILE], paths[FAN_FILE])
+        write_index(buckets.drain(), num_samples, paths[SAMPLE_ROWS_FILE], paths[SAMPLE_ROWS_OFFSETS_FILE])
     files = tuple(
         FileEntry(name=name, key=key, size_bytes=paths[name].stat().st_size, sha256="") for name, key in keys.items()
     )

@@ -69,7 +69,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     from stages.training.metrics import Meter
     from stages.training.weight_digests import WeightDigests
 
-    model = untrained_model(llm.place(rank.scratch / "llm"), RECIPE).requires_grad_(True)
+    model = untrained_model(llm.copy_to(rank.scratch / "llm"), RECIPE).requires_grad_(True)
     loader = StepLoader.of(RECIPE, [rows], rank, model.config)
     engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
     held = [loader.load(step) for step in range(WINDOW_STEPS)]
@@ -139,7 +139,7 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     from stages.training.loading.step_rows import spans
 
     torch.set_num_threads(1)
-    model = untrained_model(llm.place(scratch / "llm"), RECIPE).requires_grad_(True)
+    model = untrained_model(llm.copy_to(scratch / "llm"), RECIPE).requires_grad_(True)
     split = Split.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
     loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
     batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]

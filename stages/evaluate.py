@@ -16,7 +16,7 @@ from functools import partial
 
 from pydantic import Field
 
-from stages.artifacts.kinds import Checkpoint, Conversations, Evaluation
+from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Checkpoint, Conversations, Evaluation
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.evaluation.answering import Examinee, load_examinee
@@ -29,9 +29,6 @@ from stages.evaluation.scoring import metrics
 from stages.formats.pairs import PairReader, pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
 
-ANSWERS_FILE = "answers.parquet"
-METRICS_FILE = "metrics.json"
-CONTACT_SHEET_FILE = "contact_sheet.png"
 NUM_ASKED_TOGETHER = 128
 """Questions of a part whose images are in memory at once."""
 
@@ -57,7 +54,7 @@ def answer_part(
     asked = list(zip(everything, exchange_images(everything), strict=True))[part.task["start"] : part.task["stop"]]
     pictures = pictures_of(questions)
     examinee = load_examinee(
-        checkpoint.place(draft.scratch / "checkpoint"),
+        checkpoint.copy_to(draft.scratch / "checkpoint"),
         pictures,
         max_prompt_tokens=recipe.max_prompt_tokens,
         max_new_tokens=recipe.max_new_tokens,

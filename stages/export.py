@@ -18,16 +18,13 @@ from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.artifact import mended_by
-from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint
+from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, MODEL_PREFIX, Checkpoint, ExportedCheckpoint
 from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.exporting.model_card import lineage_document, model_card
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CARD_FILE = "README.md"
-LINEAGE_FILE = "lineage.json"
 
 
 class ExportRecipe(Recipe):
@@ -66,7 +63,7 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     from neo_model.weights.released import load_model, read_config, read_sidecars, read_tensors, write_released
 
     chain = ancestry(checkpoint)
-    source = checkpoint.place(draft.scratch / "checkpoint")
+    source = checkpoint.copy_to(draft.scratch / "checkpoint")
     check_folder(source, checkpoint)
     config, tensors = read_config(source), read_tensors(source)
     folder = draft.path(MODEL_PREFIX + CARD_FILE).parent

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.artifacts.kinds import KeptPairs, RawPairs
+from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.pairs import VERDICTS_FILE, PairReader
+from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, balance_of, verdict_columns, write_table
 
 if TYPE_CHECKING:

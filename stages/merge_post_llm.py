@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, Checkpoint, PreBuffer
+from stages.artifacts.kinds import MODEL_PREFIX, PREBUFFER_WEIGHTS_FILE, BaseLlm, Checkpoint, PreBuffer
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, describe
+from stages.formats.prebuffer import check_fit, describe
 
 
 class MergeRecipe(Recipe):
@@ -35,8 +35,8 @@ def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: Pr
     check_fit(prebuffer, llm, rebase=recipe.rebase)
     description = describe(prebuffer)
     config = NeoConfig.from_released(description["config"])
-    buffer_folder, llm_folder = prebuffer.place(draft.scratch / "buffer"), llm.place(draft.scratch / "llm")
-    tensors = merge(load_file(buffer_folder / WEIGHTS_FILE), read_tensors(llm_folder), config)
+    buffer_folder, llm_folder = prebuffer.copy_to(draft.scratch / "buffer"), llm.copy_to(draft.scratch / "llm")
+    tensors = merge(load_file(buffer_folder / PREBUFFER_WEIGHTS_FILE), read_tensors(llm_folder), config)
     sidecars = tokenizer_sidecars(load_tokenizer(llm_folder, vocab_size=config.vocab_size))
     write_released(draft.path(f"{MODEL_PREFIX}config.json").parent, config, tensors, sidecars)
     trained_against = description["language_model"]["content"]

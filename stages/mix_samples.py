@@ -25,23 +25,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
-from stages.artifacts.kinds import BaseLlm, Conversations, Draw, KeptPairs, RawPairs, TextDocuments
+from stages.artifacts.kinds import (
+    DRAW_FILE,
+    DRAW_PHASE,
+    HOLD_OUT_PHASE,
+    MARK_PHASE,
+    MARKS_FILE,
+    WEIGH_PHASE,
+    BaseLlm,
+    Conversations,
+    Draw,
+    KeptPairs,
+    RawPairs,
+    TextDocuments,
+)
 from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError, stage
-from stages.formats.draws import DRAW_FILE, DRAW_PHASE, drawn_by_source
+from stages.formats.draws import drawn_by_source
 from stages.formats.fit_sample import Limits
 from stages.formats.permutation import Shuffle
 from stages.formats.sample_table import write_table
 from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
-from stages.mixing.held_out import (
-    HELD_OUT,
-    HOLD_OUT_PHASE,
-    MARK_PHASE,
-    MARKS_FILE,
-    Trainable,
-    hold_out_part,
-    mark_part,
-)
-from stages.mixing.token_counts import WEIGH_PHASE, Scale, Weights, weigh_part
+from stages.mixing.held_out import HELD_OUT, Trainable, hold_out_part, mark_part
+from stages.mixing.token_counts import Scale, Weights, weigh_part
 from stages.store.store import Store
 
 if TYPE_CHECKING:

@@ -24,11 +24,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.artifacts.kinds import BaseLlm, Draw, Rows
+from stages.artifacts.kinds import DRAW_PHASE, MEASURE_PHASE, PLAN_PART, PLAN_PHASE, ROWS_PHASE, BaseLlm, Draw, Rows
 from stages.contract import Part, PartRecord, Recipe, StageContext, stage
-from stages.formats.draws import DRAW_PHASE
 from stages.formats.fit_sample import Limits
-from stages.formats.rows import ROWS_PHASE
 from stages.formats.samples import drawn_sources
 from stages.packing.measure import measure_part
 from stages.packing.plan import plan_part
@@ -83,7 +81,7 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
     ]
     sources = drawn_sources(draw)
     measuring = partial(measure_part, draw=draw, sources=sources, llm=llm, limits=recipe.limits)
-    measured = ctx.spread(measuring, over=over, phase="measure")
+    measured = ctx.spread(measuring, over=over, phase=MEASURE_PHASE)
     task = {
         "key": f"{recipe.seed}/rows",
         "row_tokens": recipe.max_row_tokens,
@@ -91,7 +89,7 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
         "num_rows_per_part": recipe.num_rows_per_part,
     }
     planning = partial(plan_part, store=draw.store, measured=measured)
-    (plan,) = ctx.spread(planning, over=[Part(name="plan", task=task)], phase="plan")
+    (plan,) = ctx.spread(planning, over=[Part(name=PLAN_PART, task=task)], phase=PLAN_PHASE)
     ctx.report(_numbers(plan))
     writing = partial(write_part, plan=plan, pantry=Pantry.of(draw.store, sources, measured))
     ctx.spread(writing, over=planned_parts(draw.store, plan), phase=ROWS_PHASE)

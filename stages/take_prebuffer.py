@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, ExportedCheckpoint, PreBuffer
+from stages.artifacts.kinds import MODEL_PREFIX, PREBUFFER_DESCRIPTION_FILE, Checkpoint, ExportedCheckpoint, PreBuffer
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.prebuffer import DESCRIPTION_FILE, write_prebuffer
+from stages.formats.prebuffer import write_prebuffer
 
 
 class TakePrebufferRecipe(Recipe):
@@ -25,10 +25,10 @@ def take_part(_part: Part, draft: PartDraft, checkpoint: Checkpoint | ExportedCh
     from neo_model.weights.merge import take_prebuffer as taken_from
     from neo_model.weights.released import read_config, read_tensors
 
-    folder = checkpoint.place(draft.scratch / "checkpoint")
+    folder = checkpoint.copy_to(draft.scratch / "checkpoint")
     config = read_config(folder)
     tensors = taken_from(read_tensors(folder), config)
-    target = draft.path(f"{MODEL_PREFIX}{DESCRIPTION_FILE}").parent
+    target = draft.path(f"{MODEL_PREFIX}{PREBUFFER_DESCRIPTION_FILE}").parent
     write_prebuffer(target, tensors.items(), config, against=checkpoint)
     draft.fact(num_tensors=len(tensors))
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.artifacts.kinds import BaseLlm, Conversations, PreBuffer, Rows
+from stages.artifacts.kinds import PREBUFFER_WEIGHTS_FILE, BaseLlm, Conversations, PreBuffer, Rows
 from stages.contract import Rank, StageContext, stage
-from stages.formats.prebuffer import WEIGHTS_FILE, check_fit, write_prebuffer
+from stages.formats.prebuffer import check_fit, write_prebuffer
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import Examination
 from stages.training.recipe import TrainRecipe
@@ -86,7 +86,7 @@ def take_over(model: NeoModel, prebuffer_folder: Path) -> None:
     from neo_model.weights.partition import parameter_shapes, prebuffer_keys
     from neo_model.weights.tensor_report import check_tensors
 
-    tensors, wanted = load_file(prebuffer_folder / WEIGHTS_FILE), prebuffer_keys(model.config)
+    tensors, wanted = load_file(prebuffer_folder / PREBUFFER_WEIGHTS_FILE), prebuffer_keys(model.config)
     shapes = {name: shape for name, shape in parameter_shapes(model.config).items() if name in wanted}
     check_tensors(tensors, shapes, what="the pre-Buffer to begin with")
     model.load_state_dict(tensors, strict=False)
@@ -104,10 +104,10 @@ def train_rank(
     """What every rank does."""
     from stages.training.loop import train
 
-    folder = llm.place(rank.scratch / "llm")
+    folder = llm.copy_to(rank.scratch / "llm")
     model = untrained_model(folder, recipe)
     if start is not None:
-        take_over(model, start.place(rank.scratch / "start"))
+        take_over(model, start.copy_to(rank.scratch / "start"))
     examiner = examination.examiner(rank, recipe, rows, model.config, folder)
     train(rank, recipe, rows, model, partial(write_prebuffer, against=llm, taken_over=start), after_step=examiner)
 

@@ -51,7 +51,7 @@ def tune_rank(
     from neo_model.weights.released import load_model, read_sidecars
     from stages.training.loop import train
 
-    folder = start.place(rank.scratch / "start")
+    folder = start.copy_to(rank.scratch / "start")
     model, write_model = load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder))
     examiner = examination.examiner(rank, recipe, rows, model.config, folder)
     train(rank, recipe, rows, model, write_model, after_step=examiner)

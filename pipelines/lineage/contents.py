@@ -13,9 +13,9 @@ from rich.table import Table
 from pipelines.lineage.graph import step_name
 from pipelines.screen.console import clean
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import Draw, Rows
+from stages.artifacts.kinds import DRAW_PHASE, Draw, Rows
 from stages.artifacts.manifest import Manifest
-from stages.formats.draws import DRAW_PHASE, drawn_by_source
+from stages.formats.draws import drawn_by_source
 from stages.formats.rows import RowReader
 
 if TYPE_CHECKING:

@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import Rows
-from stages.formats.draws import DRAW_FILE
-from stages.formats.pairs import VERDICTS_FILE
+from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, SAMPLES_FILE, VERDICTS_FILE, Rows
 from stages.formats.rows import RowReader
-from stages.mixing.held_out import HELD_OUT_FILE
-from stages.packing.write import SAMPLES_FILE
 from stages.training.exposure import skipped_rows
 from stages.training.loading.step_rows import spans, steps_of_row
 

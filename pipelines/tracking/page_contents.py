@@ -18,7 +18,7 @@ from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking.graph_picture import draw_graph
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.kinds import MODEL_PREFIX
+from stages.artifacts.kinds import METRICS_FILE, MODEL_PREFIX
 from stages.artifacts.manifest import Manifest, artifact_folder, find_file
 from stages.artifacts.records import FileEntry
 from stages.store.store import Store
@@ -29,7 +29,6 @@ NUM_SAMPLE_ROWS = 100
 MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
 MAX_PICTURE_BYTES = 20_000_000
-METRICS_FILE = "metrics.json"
 HELD_OUT = "heldout/"
 """Begins the names of numbers found on what is never trained on."""
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
 from stages.download.fetching import FetchedPicture
 from stages.download.reasons import Reason
 from stages.download.url_rows import UrlRow, carried_columns
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
 from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
 from stages.formats.tar import TarWriter
 
@@ -39,7 +39,7 @@ def write_part(
     keys = [f"{first_row + number:0{KEY_DIGITS}d}" for number in range(len(rows))]
     samples = _samples(rows, endings, keys)
     carried = carried_columns(url_table, samples.column_names)
-    offsets = _write_tar(draft.path(TAR_FILE), samples.to_pylist(), carried.to_pylist(), endings, spool)
+    offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), carried.to_pylist(), endings, spool)
     samples = _with_offsets(samples, offsets)
     for name in carried.column_names:
         samples = samples.append_column(name, carried[name])

@@ -7,12 +7,6 @@ from collections.abc import Iterable
 
 from stages.artifacts.records import PartRecord
 
-DRAW_FILE = "draw.parquet"
-
-
-DRAW_PHASE = "draw"
-
-
 COUNTED = ("samples", "held_out", "distinct", "drawn", "tokens")
 """What the parts of a draw count of their source, as facts `num_<what>`."""
 

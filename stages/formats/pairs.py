@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.artifacts.artifact import Artifact, mended_by
-from stages.artifacts.kinds import Conversations, KeptPairs, RawPairs
+from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, VERDICTS_FILE, Conversations, KeptPairs, RawPairs
 from stages.formats.sample_table import SAMPLE_ID_BYTES, Verdict, read_table
 from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-SAMPLES_FILE = "samples.parquet"
-VERDICTS_FILE = "verdicts.parquet"
-TAR_FILE = "pairs.tar"
 NUM_CACHED_PARTS = 64
 
 
@@ -155,7 +152,7 @@ class PairReader:
     @cached_property
     def images(self) -> ImageReader:
         """What reads the images, without the tables."""
-        tars = {record.part: record.file(TAR_FILE).key for record in self.raw.parts}
+        tars = {record.part: record.file(PAIRS_FILE).key for record in self.raw.parts}
         return ImageReader(store=self.raw.store, tars=tars, raw=repr(self.raw), ref=self.raw.short)
 
     @cached_property

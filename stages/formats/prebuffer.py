@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, PreBuffer
+from stages.artifacts.kinds import (
+    MODEL_PREFIX,
+    PREBUFFER_DESCRIPTION_FILE,
+    PREBUFFER_WEIGHTS_FILE,
+    BaseLlm,
+    ModelFolder,
+    PreBuffer,
+)
 from stages.contract import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from neo_model.config import NeoConfig
-
-WEIGHTS_FILE: Final = "prebuffer.safetensors"
-DESCRIPTION_FILE: Final = "prebuffer.json"
 
 
 def write_prebuffer(
@@ -39,17 +43,19 @@ def write_prebuffer(
     wanted = prebuffer_keys(config)
     tensors = {name: value.cpu().clone() for name, value in parameters if name in wanted}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
+    save_file(tensors, folder / PREBUFFER_WEIGHTS_FILE, {"format": "pt"})
     description = {"config": config.to_released(), "language_model": _named(against)}
     if taken_over is not None:
         before = describe(taken_over)["language_model"]
         description["taken_over"] = {**_named(taken_over), "language_model": before}
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
+    (folder / PREBUFFER_DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
 
 
 def describe(prebuffer: PreBuffer) -> dict[str, Any]:
     """`prebuffer.json` of an artifact."""
-    entry = next(entry for entry in prebuffer.model_files if entry.name == f"{MODEL_PREFIX}{DESCRIPTION_FILE}")
+    entry = next(
+        entry for entry in prebuffer.model_files if entry.name == f"{MODEL_PREFIX}{PREBUFFER_DESCRIPTION_FILE}"
+    )
     description: dict[str, Any] = json.loads(prebuffer.read(entry))
     return description
 

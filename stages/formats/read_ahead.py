@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from stages.store.store import Store
 
-NUM_READERS = 8
+NUM_READ_AHEAD = 8
 """Reads at once: hides the answering time of an object store behind the work on what has come."""
 
 Item = TypeVar("Item")
@@ -18,7 +18,7 @@ Done = TypeVar("Done")
 
 def read_ahead(store: Store, read: Callable[[Item], Done], items: Iterable[Item]) -> Iterator[Done]:
     """`read` of each item, in order of the items; a local folder answers at once, so there nothing is read ahead."""
-    return map(read, items) if store.folder else ahead(read, items, NUM_READERS)
+    return map(read, items) if store.folder else ahead(read, items, NUM_READ_AHEAD)
 
 
 def ahead(work: Callable[[Item], Done], items: Iterable[Item], num_workers: int) -> Iterator[Done]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KEY_DIGITS = 9
+ROW_KEY_DIGITS = 9
 MAX_PICTURES = 99_999
 """Pictures in one row: what five digits can number."""
 PICTURE_ENDINGS = ("jpg", "png", "webp", "gif", "bmp", "tiff", "bin")
@@ -36,10 +36,12 @@ ARRAYS = {TOKENS: "<i4", SUPERVISED: "|b1"}
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
 
 NAME_BYTES = 100
-HEADER = Struct(f"{KEY_DIGITS}s {NAME_BYTES - KEY_DIGITS}s 24x 11s 21x c {BLOCK_BYTES - 157}x")
+HEADER = Struct(f"{ROW_KEY_DIGITS}s {NAME_BYTES - ROW_KEY_DIGITS}s 24x 11s 21x c {BLOCK_BYTES - 157}x")
 """What is read of a tar header: the key and the rest of the name, padded with zeros; size in octal digits; type."""
-_PADDED_PICTURE_ENDINGS = frozenset(name.encode().ljust(NAME_BYTES - KEY_DIGITS - 7, b"\0") for name in PICTURE_ENDINGS)
-_PADDED_NAMES = {f".{name}".encode().ljust(NAME_BYTES - KEY_DIGITS, b"\0"): name for name in (FACTS, *ARRAYS)}
+_PADDED_PICTURE_ENDINGS = frozenset(
+    name.encode().ljust(NAME_BYTES - ROW_KEY_DIGITS - 7, b"\0") for name in PICTURE_ENDINGS
+)
+_PADDED_NAMES = {f".{name}".encode().ljust(NAME_BYTES - ROW_KEY_DIGITS, b"\0"): name for name in (FACTS, *ARRAYS)}
 
 
 class RowLayoutError(ValueError):
@@ -83,7 +85,7 @@ class DocumentFacts:
 
 def row_key(number: int) -> str:
     """The key of a row's sample in its tar."""
-    return f"{number:0{KEY_DIGITS}d}"
+    return f"{number:0{ROW_KEY_DIGITS}d}"
 
 
 def row_members(
@@ -141,7 +143,7 @@ def _parsed(number: int, data: bytes) -> Row:
 
 def _members(number: int, data: bytes) -> tuple[list[memoryview], dict[str, slice]]:
     """The pictures in a piece of a tar, numbered from 0 without a gap, and where the other members lie."""
-    key, view = b"%0*d" % (KEY_DIGITS, number), memoryview(data)
+    key, view = b"%0*d" % (ROW_KEY_DIGITS, number), memoryview(data)
     pictures: list[memoryview] = []
     places: dict[str, slice] = {}
     start, end = 0, len(data) - BLOCK_BYTES

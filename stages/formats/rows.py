@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from neo_model.costs.flops import Work
 from stages.artifacts.artifact import mended_by
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import PLAN_PART, PLAN_PHASE, ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import PartRecord
 from stages.formats.row_format import Row, RowLayoutError, parse_row
 from stages.formats.sample_index import SampleIndex
@@ -31,12 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["INDEX_FILE", "ROWS_FILE", "ROWS_PHASE", "DamagedPartError", "DamagedRowError", "Row", "RowReader"]
+__all__ = ["DamagedPartError", "DamagedRowError", "Row", "RowReader"]
 
-ROWS_PHASE = "write"
-ROWS_FILE = "rows.tar"
-INDEX_FILE = "index.parquet"
-NUM_READERS = 32
+NUM_INDEX_READERS = 32
 """Indexes that are read at a time from an object store."""
 WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches", "num_supervised")
 """What the index says that a row asks of the network: the fields of `Work`."""
@@ -144,7 +141,7 @@ class RowReader:
         if self.rows.store.folder is None:
             with self._reading_indexes:  # else each thread that deals out a step would read all of them
                 unread = {part for part, _ in map(self._find, rows)} - self._places.keys()
-                with ThreadPoolExecutor(NUM_READERS) as readers:
+                with ThreadPoolExecutor(NUM_INDEX_READERS) as readers:
                     list(readers.map(self._places_of, sorted(unread)))
         return [self.work(row) for row in rows]
 
@@ -167,7 +164,7 @@ class RowReader:
         import pyarrow as pa
 
         wanted = list(columns) or None
-        return pa.concat_tables(read_table(self.rows.read(part.file(INDEX_FILE)), wanted) for part in self._parts)
+        return pa.concat_tables(read_table(self.rows.read(part.file(ROW_INDEX_FILE)), wanted) for part in self._parts)
 
     def rows_of(self, sample_id: bytes) -> list[int]:
         """The rows that hold a sample, or a piece of it: one small read, wherever they lie."""
@@ -176,7 +173,7 @@ class RowReader:
     @cached_property
     def samples(self) -> SampleIndex:
         """From samples to rows."""
-        return SampleIndex(self.rows, self.rows.part("plan", "plan"))
+        return SampleIndex(self.rows, self.rows.part(PLAN_PART, PLAN_PHASE))
 
     @cached_property
     def _parts(self) -> tuple[PartRecord, ...]:
@@ -228,7 +225,7 @@ class RowReader:
     def _read_index(self, part: int) -> bytes:
         """The index of a part, checked by its digest: all ranks deal rows out by what it says."""
         record = self._parts[part]
-        entry = record.file(INDEX_FILE)
+        entry = record.file(ROW_INDEX_FILE)
         data = self.rows.store.read(entry.key)
         if data is None or sha256(data).hexdigest() != entry.sha256:
             found = "is missing" if data is None else "is damaged: it has another digest"

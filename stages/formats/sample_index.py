@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE
 from stages.artifacts.records import PartRecord
 from stages.formats.external_sort import order_of, raw
 from stages.formats.read_ahead import read_ahead
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from stages.formats.external_sort import Records
 
-ENTRIES_FILE = "sample_rows.bin"
-FAN_FILE = "sample_rows.fan"
 ENTRIES_PER_SLOT = 1024
 RANGE_BYTES = 8 * 1024 * 1024
 """Of the entries that are read at once where many samples are asked for."""
@@ -127,7 +126,7 @@ class SampleIndex:
         import numpy as np
 
         first_slot, until_slot = slots
-        entry = self.record.file(ENTRIES_FILE)
+        entry = self.record.file(SAMPLE_ROWS_FILE)
         start, end = self._starts[[*slots]].tolist()
         try:
             data = self.artifact.store.read_range(entry.key, start * ENTRY_BYTES, (end - start) * ENTRY_BYTES)
@@ -136,7 +135,9 @@ class SampleIndex:
         entries = np.frombuffer(data, ENTRY_FIELDS)
         found = _slots(halves(entries["sample_id"])[0], self._bits)
         if len(found) and not first_slot <= int(found[0]) <= int(found[-1]) < until_slot:
-            raise self.artifact.damaged(entry.key, f"holds other samples than {FAN_FILE} says at entry {start}")
+            raise self.artifact.damaged(
+                entry.key, f"holds other samples than {SAMPLE_ROWS_OFFSETS_FILE} says at entry {start}"
+            )
         return entries
 
     @property
@@ -147,7 +148,7 @@ class SampleIndex:
     def _starts(self) -> NDArray[np.int64]:
         import numpy as np
 
-        return np.frombuffer(self.artifact.read(self.record.file(FAN_FILE)), "<i8")
+        return np.frombuffer(self.artifact.read(self.record.file(SAMPLE_ROWS_OFFSETS_FILE)), "<i8")
 
 
 def _matches(entries: Records, wanted: NDArray[np.void]) -> Iterator[tuple[bytes, int]]:

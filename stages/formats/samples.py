@@ -16,13 +16,15 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
+    SAMPLES_FILE,
+    VERDICTS_FILE,
     Conversations,
     Draw,
     KeptPairs,
     RawPairs,
     TextDocuments,
 )
-from stages.formats.pairs import SAMPLES_FILE, VERDICTS_FILE, Pair, PairReader, pictures_of
+from stages.formats.pairs import Pair, PairReader, pictures_of
 from stages.formats.sample_table import Verdict, read_table
 
 if TYPE_CHECKING:

@@ -8,14 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from stages.artifacts.kinds import MODEL_PREFIX, BaseLlm, ModelFolder, Rows
+from stages.artifacts.kinds import TOKENIZER_FILE, BaseLlm, ModelFolder, Rows
 from stages.contract import StageError
 from stages.store.store import Store, StoreError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
 
 
 def tokenizer_of(llm: ModelFolder) -> Tokenizer:

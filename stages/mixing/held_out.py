@@ -22,6 +22,7 @@ from functools import lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from stages.artifacts.kinds import HELD_OUT_FILE, MARKS_FILE
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.contract import ItemBalance, Part, PartDraft
 from stages.formats.pairs import PairReader
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-MARKS_FILE = "marks.parquet"
-HELD_OUT_FILE = "held_out.parquet"
-MARK_PHASE = "mark"
-HOLD_OUT_PHASE = "hold_out"
 HELD_OUT = "held_out"
 """The reason of samples that are not drawn because a model is examined on them."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neo_model.inputs.pictures import PictureError, num_image_tokens
-from stages.artifacts.kinds import BaseLlm
+from stages.artifacts.kinds import WEIGHED_FILE, BaseLlm
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit
 from stages.formats.phase_files import read_file
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
-
-WEIGHED_FILE = "weighed.parquet"
-WEIGH_PHASE = "weigh"
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-RECORDS_FILE = "documents.bin"
-DOCUMENTS_FILE = "documents.parquet"
-
 
 _HEAD = struct.Struct("<II16s")
 """Tokens, pictures, sample id."""

@@ -10,20 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from stages.artifacts.kinds import BaseLlm, Draw
+from stages.artifacts.kinds import (
+    DOCUMENT_RECORDS_FILE,
+    DRAW_FILE,
+    DRAW_PHASE,
+    MEASURED_DOCUMENTS_FILE,
+    MEASURED_FILE,
+    BaseLlm,
+    Draw,
+)
 from stages.contract import Part, PartDraft
-from stages.formats.draws import DRAW_FILE, DRAW_PHASE
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
 from stages.formats.samples import Sample, Source
 from stages.formats.tokenizer import tokenizer_of
-from stages.packing.document_records import DOCUMENTS_FILE, RECORDS_FILE, PlacedPicture, documents_table, to_record
+from stages.packing.document_records import PlacedPicture, documents_table, to_record
 from stages.store.store import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MEASURED_FILE = "measured.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ def measure_part(
     """Tokenise the samples of one part of the draw; `sources` are those of the draw."""
     drawings = _drawings(draw, part.name)
     tokenizer = tokenizer_of(llm)
-    with draft.path(RECORDS_FILE).open("wb") as file:
+    with draft.path(DOCUMENT_RECORDS_FILE).open("wb") as file:
         measured = _Measured(part.task["source"], file)
         for sample in sources[part.task["source"]].samples(part.task["part"]):
             for_sample = drawings.pop(sample.sample_id, None)
@@ -54,7 +59,7 @@ def measure_part(
         raise StoreError(f"{draw!r} draws {len(drawings)} samples of part {part.name} that its source does not hold")
     table = measured.table()
     write_table(table, draft.path(MEASURED_FILE))
-    write_table(documents_table(measured.documents), draft.path(DOCUMENTS_FILE))
+    write_table(documents_table(measured.documents), draft.path(MEASURED_DOCUMENTS_FILE))
     draft.count(balance_of(table))
     draft.fact(**measured.facts(limits))
 

@@ -15,25 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.artifacts.kinds import (
+    MEASURED_DOCUMENTS_FILE,
+    PLANNED_FILE,
+    PLANNED_PARTS_FILE,
+    SAMPLE_ROWS_FILE,
+    SAMPLE_ROWS_OFFSETS_FILE,
+)
 from stages.artifacts.records import total
 from stages.contract import Part, PartDraft, PartRecord, StageError
 from stages.formats.external_sort import Buckets, order_of, raw
 from stages.formats.permutation import scatter
 from stages.formats.phase_files import read_file
 from stages.formats.read_ahead import read_ahead
-from stages.formats.sample_index import (
-    ENTRIES_FILE,
-    ENTRY_FIELDS,
-    FAN_FILE,
-    PREFIX_BITS,
-    halves,
-    write_index,
-)
+from stages.formats.sample_index import ENTRY_FIELDS, PREFIX_BITS, halves, write_index
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, write_table
 from stages.packing.bin_packing import plan_rows
 from stages.packing.certificate import certify, length_counts
-from stages.packing.document_records import DOCUMENTS_FILE
-from stages.packing.plan_file import PARTS_FILE, PLANNED_FIELDS, PLANNED_FILE, PlannedPart, parts_table
+from stages.packing.plan_file import PLANNED_FIELDS, PlannedPart, parts_table
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
     ):
         _bring_to_rows(drawn, rows, task, by_part, by_sample)
         parts = cut.write(by_part.drain(), draft.path(PLANNED_FILE))
-        write_index(by_sample.drain(), len(rows), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
-    write_table(parts_table(parts), draft.path(PARTS_FILE))
+        write_index(by_sample.drain(), len(rows), draft.path(SAMPLE_ROWS_FILE), draft.path(SAMPLE_ROWS_OFFSETS_FILE))
+    write_table(parts_table(parts), draft.path(PLANNED_PARTS_FILE))
     num_samples = sum(one.num_samples for one in parts)
     if num_samples != balance.total:
         raise StageError(f"{balance.total} samples were drawn and {num_samples} are planned or unfit; none may be lost")
@@ -119,7 +118,7 @@ def _documents(numbered: tuple[int, PartRecord], store: Store) -> Records:
     import numpy as np
 
     number, record = numbered
-    table = read_table(read_file(store, record, DOCUMENTS_FILE))
+    table = read_table(read_file(store, record, MEASURED_DOCUMENTS_FILE))
     found = np.zeros(table.num_rows, _DRAWN_FIELDS)
     found["measured"] = number
     for name in table.column_names:

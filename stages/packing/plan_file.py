@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stages.artifacts.kinds import PLANNED_FILE, PLANNED_PARTS_FILE
 from stages.contract import Part, PartRecord
 from stages.formats.phase_files import damaged, read_file
 from stages.formats.sample_table import read_table
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from stages.formats.external_sort import Records
 
-PLANNED_FILE = "planned.bin"
-PARTS_FILE = "parts.parquet"
 PLANNED_FIELDS = [
     ("row", "<u4"),
     ("measured", "<u4"),  # number of the measured part, in the order of its phase
@@ -74,7 +73,7 @@ def parts_table(planned: Sequence[PlannedPart]) -> pa.Table:
 
 def planned_parts(store: Store, plan: PartRecord) -> list[Part]:
     """The parts of the last phase, as a recorded plan has them."""
-    rows = read_table(read_file(store, plan, PARTS_FILE)).to_pylist()
+    rows = read_table(read_file(store, plan, PLANNED_PARTS_FILE)).to_pylist()
     return [Part(name=part_name(number), task=row, num_items=row["num_samples"]) for number, row in enumerate(rows)]
 
 

@@ -6,12 +6,11 @@ as it was committed. The manifest stands all the while and stays true; whoever d
 
 from __future__ import annotations
 
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import ROWS_PHASE, Rows
 from stages.artifacts.records import sha256_of
 from stages.commit.parts import Draft, scratch_folder
 from stages.commit.repair import damaged_files, put_back, record_repair
 from stages.contract import StageError
-from stages.formats.rows import ROWS_PHASE
 from stages.packing.write import rewrite_part
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.artifacts.kinds import DOCUMENT_RECORDS_FILE, MEASURED_FILE
 from stages.artifacts.records import PartRecord
 from stages.formats.pairs import ImageReader
 from stages.formats.phase_files import damaged, read_file
@@ -16,8 +17,7 @@ from stages.formats.read_ahead import read_ahead
 from stages.formats.row_format import DocumentFacts
 from stages.formats.sample_table import Verdict, read_table
 from stages.formats.samples import Source
-from stages.packing.document_records import RECORDS_FILE, Document, from_record
-from stages.packing.measure import MEASURED_FILE
+from stages.packing.document_records import Document, from_record
 from stages.store.errors import CutShortError
 from stages.store.store import Store
 
@@ -48,7 +48,7 @@ class MeasuredPart:
     @classmethod
     def of(cls, record: PartRecord) -> MeasuredPart:
         has_unfit = record.items.kept < record.items.total
-        return cls(record.facts["source"], record.file(RECORDS_FILE).key, record if has_unfit else None)
+        return cls(record.facts["source"], record.file(DOCUMENT_RECORDS_FILE).key, record if has_unfit else None)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neo_model.costs.flops import visible_pairs
-from stages.artifacts.kinds import Draw, Rows
+from stages.artifacts.kinds import (
+    MEASURE_PHASE,
+    PLAN_PART,
+    PLAN_PHASE,
+    ROW_INDEX_FILE,
+    ROWS_FILE,
+    SAMPLES_FILE,
+    Draw,
+    Rows,
+)
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason
 from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import INDEX_FILE, ROWS_FILE
 from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
 from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter
@@ -22,8 +30,6 @@ from stages.packing.row_inputs import Ingredients, Pantry
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SAMPLES_FILE = "samples.parquet"
 
 
 def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -> None:
@@ -43,7 +49,7 @@ def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -
             places.append({**_write_row(tar, ingredients), "digest": digest.intdigest()})
             written += ingredients.facts
             draft.progress(len(written))
-    write_table(_index_table(places), draft.path(INDEX_FILE))
+    write_table(_index_table(places), draft.path(ROW_INDEX_FILE))
     samples = _samples_table(written, pantry.unfit(task.first_measured, task.until_measured))
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
@@ -59,10 +65,10 @@ def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -
 
 def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
     """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
-    plan = rows.part("plan", "plan")
+    plan = rows.part(PLAN_PART, PLAN_PHASE)
     part = planned_parts(rows.store, plan)[int(part_name)]
     sources = drawn_sources(rows.input("draw", Draw))
-    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.store, sources, rows.phase("measure")))
+    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.store, sources, rows.phase(MEASURE_PHASE)))
 
 
 def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:

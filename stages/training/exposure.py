@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import STEPS_PHASE
 from stages.contract import StageError
 from stages.formats.external_sort import Buckets
-from stages.formats.rows import INDEX_FILE, ROWS_PHASE, RowReader
+from stages.formats.rows import RowReader
 from stages.formats.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
 from stages.training.loading.step_rows import Span, rows_of_step, spans, times_taken
@@ -132,7 +132,7 @@ def _documents(seen: SeenRows) -> Iterator[pa.Table]:
         times = seen.times[first_row : first_row + part.facts["num_rows"]]
         if not times.any():
             continue
-        index = read_table(seen.rows.read(part.file(INDEX_FILE)), list(LISTS)).combine_chunks()
+        index = read_table(seen.rows.read(part.file(ROW_INDEX_FILE)), list(LISTS)).combine_chunks()
         rows = pc.list_parent_indices(index["sources"].chunk(0)).to_numpy()
         table = pa.table({name: pc.list_flatten(index[column]) for column, name in LISTS.items()})
         yield table.append_column("times", pa.array(times[rows])).filter(pa.array(times[rows] > 0))

@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages.artifacts.kinds import RawPairs
+from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.commit.parts import Draft
 from stages.contract import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE
 from stages.formats.sample_table import Verdict
 from stages.store.store import Store
 from stages.toy_world.oddities import Oddity, oddity
@@ -89,7 +88,7 @@ def test_every_row_ends_as_the_web_treats_it(toy_pairs: Any) -> None:
 
 def test_the_table_says_what_is_in_the_tar(toy_pairs: Any) -> None:
     for part in toy_pairs.raw.parts:
-        tar = toy_pairs.raw.read(part.file(TAR_FILE))
+        tar = toy_pairs.raw.read(part.file(PAIRS_FILE))
         rows = pq.read_table(io.BytesIO(toy_pairs.raw.read(part.file(SAMPLES_FILE)))).to_pylist()
         kept = [row for row in rows if row["verdict"] == "kept"]
         with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
@@ -128,7 +127,7 @@ def test_webdataset_reads_the_tars(toy_pairs: Any) -> None:
     import webdataset
 
     for part in toy_pairs.raw.parts:
-        path = toy_pairs.raw.local_path(part.file(TAR_FILE))
+        path = toy_pairs.raw.local_path(part.file(PAIRS_FILE))
         samples = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False))
         assert len(samples) == part.items.kept
         for sample in samples:
@@ -211,6 +210,6 @@ def test_a_part_of_which_nothing_is_asked_still_accounts_for_its_rows(tmp_path: 
     make_part(table, part, {}, DownloadPairsRecipe(origin=ToyWorld()), draft)
     assert draft.items.dropped == {"url_scheme": 1} and draft.items.failed == {"schema": 1}
     files = dict(draft.files())
-    with tarfile.open(files[TAR_FILE]) as archive:
+    with tarfile.open(files[PAIRS_FILE]) as archive:
         assert archive.getnames() == []
     assert "score" in pq.read_schema(files[SAMPLES_FILE]).names

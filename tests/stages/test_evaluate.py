@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stages.artifacts.kinds import Evaluation
+from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Evaluation
 from stages.contract import StageError
-from stages.evaluate import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, EvaluateRecipe, evaluate
+from stages.evaluate import EvaluateRecipe, evaluate
 from stages.evaluation.scoring import wilson_interval
 from stages.formats.sample_table import read_table
 from tests.worlds.colour_world import ColourWorld

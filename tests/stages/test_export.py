@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifacts.kinds import ExportedCheckpoint
+from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, ExportedCheckpoint
 from stages.contract import StageError
-from stages.export import CARD_FILE, LINEAGE_FILE, ExportRecipe, differences, export
+from stages.export import ExportRecipe, differences, export
 from stages.exporting.model_card import drawn_by_source
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
@@ -28,7 +28,7 @@ def exported(colour_world: ColourWorld) -> ExportedCheckpoint:
 
 @pytest.fixture
 def folder(exported: ExportedCheckpoint, tmp_path: Path) -> Path:
-    return exported.place(tmp_path / "exported")
+    return exported.copy_to(tmp_path / "exported")
 
 
 def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> No
 def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: ColourWorld, tmp_path: Path) -> None:
     from neo_model.weights.released import read_config, read_tensors
 
-    source = colour_world.open(colour_world.checkpoint).place(tmp_path / "source")
+    source = colour_world.open(colour_world.checkpoint).copy_to(tmp_path / "source")
     assert differences(read_tensors(source), read_tensors(folder)) == []
     assert read_config(source) == read_config(folder)
 

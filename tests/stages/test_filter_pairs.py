@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from stages.artifacts.kinds import VERDICTS_FILE
 from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs
-from stages.formats.pairs import VERDICTS_FILE
 from stages.formats.sample_table import read_table
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity

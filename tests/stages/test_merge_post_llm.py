@@ -31,9 +31,9 @@ def test_the_merged_checkpoint_holds_both_bit_for_bit(world: SmallWorld, tmp_pat
     from neo_model.weights.released import load_model, read_tensors
 
     world.make(merge_with(LLM))
-    model = load_model(world.open(merge_with(LLM)).place(tmp_path / "merged"))
-    buffer = load_file(world.open(BUFFER).place(tmp_path / "buffer") / "prebuffer.safetensors")
-    inherited = from_qwen3(read_tensors(world.open(LLM).place(tmp_path / "llm")), model.config)
+    model = load_model(world.open(merge_with(LLM)).copy_to(tmp_path / "merged"))
+    buffer = load_file(world.open(BUFFER).copy_to(tmp_path / "buffer") / "prebuffer.safetensors")
+    inherited = from_qwen3(read_tensors(world.open(LLM).copy_to(tmp_path / "llm")), model.config)
     for name, value in model.state_dict().items():
         assert value.equal(buffer[name] if name in buffer else inherited[name]), name
     assert (tmp_path / "merged" / "tokenizer.json").is_file()

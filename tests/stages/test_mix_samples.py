@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.local import LocalContext, local_context
-from stages.artifacts.kinds import Draw
+from stages.artifacts.kinds import DRAW_FILE, Draw
 from stages.commit.execute_step import execute_step
 from stages.commit.parts import scratch_folder
 from stages.contract import Event, GangLayout, StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
-from stages.formats.draws import DRAW_FILE, drawn_by_source
+from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import read_table
 from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
 from stages.packing.bin_packing import plan_rows

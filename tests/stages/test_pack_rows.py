@@ -13,21 +13,27 @@ from pydantic import ValidationError
 
 from cluster.local import local_context
 from neo_model.inputs.conversation import IMAGE_CONTEXT, encode_caption
-from stages.artifacts.kinds import Draw, RawPairs, Rows
+from stages.artifacts.kinds import (
+    DOCUMENT_RECORDS_FILE,
+    DRAW_FILE,
+    MEASURED_FILE,
+    ROWS_FILE,
+    SAMPLES_FILE,
+    Draw,
+    RawPairs,
+    Rows,
+)
 from stages.artifacts.records import ItemBalance, sha256_of
 from stages.commit.execute_step import execute_step
 from stages.commit.parts import Draft
 from stages.contract import Event, StageError, Step
-from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import PairReader
-from stages.formats.rows import ROWS_FILE, RowReader
+from stages.formats.rows import RowReader
 from stages.formats.sample_table import read_table
 from stages.formats.tokenizer import tokenizer_of
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
-from stages.packing.document_records import RECORDS_FILE
-from stages.packing.measure import MEASURED_FILE
-from stages.packing.write import SAMPLES_FILE, rewrite_part
+from stages.packing.write import rewrite_part
 from stages.store.store import Store, StoreError
 from tests.stages.packing.checker import check_rows
 from tests.worlds.mixture_world import (
@@ -307,7 +313,7 @@ def test_a_picture_that_changed_under_us_stops_the_part_and_is_named(tmp_path: P
 def test_a_measured_document_that_changed_under_us_stops_the_part_and_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     rows = make(bind(SMALL), store)
-    path = store.folder / rows.phase("measure")[0].file(RECORDS_FILE).key
+    path = store.folder / rows.phase("measure")[0].file(DOCUMENT_RECORDS_FILE).key
     whole = path.read_bytes()
     path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     with pytest.raises(StoreError, match=r"documents\.bin is damaged at byte \d+ .*neo audit"):

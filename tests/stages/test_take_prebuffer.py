@@ -30,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 def tensors_of(world: SmallWorld, step: Step, folder: Path) -> dict:
     from safetensors.torch import load_file
 
-    return load_file(world.open(step).place(folder / step.name) / "prebuffer.safetensors")
+    return load_file(world.open(step).copy_to(folder / step.name) / "prebuffer.safetensors")
 
 
 def goes_on(llm: Step = OTHER, recipe: TrainPrebufferRecipe = STILL, **changes) -> Step:

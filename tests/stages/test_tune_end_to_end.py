@@ -46,7 +46,7 @@ def test_a_checkpoint_is_tuned_over_several_rows_and_survives_a_kill(world: Smal
     assert tuned.parts[-1].facts["unmoved"] == []
     assert tuned.parts[-1].facts["num_frozen_tensors"] == 0
     assert tuned.parts[-1].facts["rows"] == [world.open(rows).manifest.content for rows in (ROWS, LONGER)]
-    before, after = (load_model(world.open(step).place(tmp_path / step.name)) for step in (MERGED, TUNED))
+    before, after = (load_model(world.open(step).copy_to(tmp_path / step.name)) for step in (MERGED, TUNED))
     assert before.state_dict().keys() == after.state_dict().keys()
     assert after.config == before.config.with_pixels(min_pixels_px=2048, max_pixels_px=16_384)
     assert load_tokenizer(tmp_path / "tuned").get_vocab() == load_tokenizer(tmp_path / "merged").get_vocab()

@@ -16,6 +16,8 @@ from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
+    PAIRS_FILE,
+    SAMPLES_FILE,
     BaseLlm,
     Conversations,
     KeptPairs,
@@ -26,7 +28,7 @@ from stages.artifacts.manifest import Manifest
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Event, Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-from stages.formats.pairs import SAMPLES_FILE, TAR_FILE, PairReader
+from stages.formats.pairs import PairReader
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.store.store import Store
@@ -83,7 +85,7 @@ def jpeg(chance: random.Random, size_px: tuple[int, int]) -> bytes:
 def write_pairs(part: Part, draft: PartDraft, decodable: bool) -> None:
     """Every tenth failed, every seventh is too small for the filter."""
     rows: list[dict[str, Any]] = []
-    with TarWriter(draft.path(TAR_FILE)) as tar:
+    with TarWriter(draft.path(PAIRS_FILE)) as tar:
         for number in part.task["numbers"]:
             chance = random.Random(number)
             width_px, height_px = (20, 20) if number % 7 == 3 else SIZES_PX[number % len(SIZES_PX)]

@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from stages.artifacts.kinds import BaseLlm, Checkpoint, Draw, Evaluation, KeptPairs, RawPairs, Rows
+from stages.artifacts.kinds import (
+    SAMPLE_ROWS_FILE,
+    SAMPLE_ROWS_OFFSETS_FILE,
+    BaseLlm,
+    Checkpoint,
+    Draw,
+    Evaluation,
+    KeptPairs,
+    RawPairs,
+    Rows,
+)
 from stages.artifacts.records import ItemBalance, PartRecord
 from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext, stage
 from tests.worlds.cluster_world import commit_together, first_of
@@ -195,13 +205,13 @@ def packed_ids(draw: Draw, pairs_per_row: int) -> list[list[bytes]]:
 def plan_toy_rows(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
     import numpy as np
 
-    from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+    from stages.formats.sample_index import ENTRY_FIELDS, write_index
 
     entries = [
         (sample_id, row) for row, ids in enumerate(packed_ids(draw, pairs_per_row)) for sample_id in dict.fromkeys(ids)
     ]
     bucket = np.array(entries, ENTRY_FIELDS)
-    write_index([bucket], len(entries), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
+    write_index([bucket], len(entries), draft.path(SAMPLE_ROWS_FILE), draft.path(SAMPLE_ROWS_OFFSETS_FILE))
 
 
 def pack_part(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
@@ -239,7 +249,7 @@ def toy_llm(recipe: LlmRecipe, *, ctx: StageContext) -> None:
 
 
 def copy_part(part: Part, draft: PartDraft, llm: BaseLlm) -> None:
-    llm.place(draft.path("model/config.json").parent)
+    llm.copy_to(draft.path("model/config.json").parent)
     draft.count(ItemBalance())
 
 

@@ -113,7 +113,7 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
     from stages.formats.sample_table import sample_id_type, write_table
     from stages.formats.tar import TarWriter
 
-    tokenizer = Tokenizer.from_file(str(llm.place(draft.scratch / "llm") / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(llm.copy_to(draft.scratch / "llm") / "tokenizer.json"))
     ids = [tokenizer.token_to_id(token) for token in ("<img>", "<IMG_CONTEXT>", "</img>")]
     index = []
     tar_path = draft.path("rows.tar")

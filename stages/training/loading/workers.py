@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Ask: TypeAlias = tuple[int, int]
 """A step, and which of its micro-batches."""
 
-NUM_READERS: Final = 8
+NUM_ROW_READERS: Final = 8
 """Micro-batches whose rows one process reads at once: hides the answering time of an object store."""
 MAX_DEATHS: Final = 3
 """How often the same micro-batch may be the end of a process: what kills each that loads it is no accident."""
@@ -59,7 +59,7 @@ class Thread:
 
     def __init__(self, loading: Loading) -> None:
         self._loading = loading
-        self._readers = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="loader-reader")
+        self._readers = ThreadPoolExecutor(NUM_ROW_READERS, thread_name_prefix="loader-reader")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="loader-decoder")
         self._answers: dict[Ask, Future[Any]] = {}
 
@@ -174,7 +174,7 @@ def _serve(connection: Connection, loading: Loading, environment: Mapping[str, s
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     fetched: SimpleQueue[Future[Any]] = SimpleQueue()
-    with ThreadPoolExecutor(1) as receiver, ThreadPoolExecutor(NUM_READERS) as readers:
+    with ThreadPoolExecutor(1) as receiver, ThreadPoolExecutor(NUM_ROW_READERS) as readers:
         receiver.submit(_receive, connection, loading, readers, fetched)
         while True:
             _send(connection, _answer(loading, fetched.get()))

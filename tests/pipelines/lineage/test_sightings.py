@@ -6,8 +6,7 @@ import pytest
 
 from pipelines.lineage.forward import Sighting, trace_sample
 from pipelines.lineage.graph import all_manifests
-from stages.artifacts.kinds import Draw, Rows
-from stages.formats.draws import DRAW_FILE
+from stages.artifacts.kinds import DRAW_FILE, Draw, Rows
 from stages.formats.rows import RowReader
 from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from stages.artifacts.artifact import open_artifact
-from stages.artifacts.kinds import RawPairs
-from stages.formats.pairs import TAR_FILE, PairReader
+from stages.artifacts.kinds import PAIRS_FILE, RawPairs
+from stages.formats.pairs import PairReader
 from stages.store.store import Store, StoreError
 
 
@@ -70,7 +70,7 @@ def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> No
     shutil.copytree(toy_pairs.store.folder, tmp_path / "store")
     raw = open_artifact(Store(tmp_path / "store"), "download_pairs", toy_pairs.raw.fingerprint, RawPairs)
     pair = next(iter(PairReader(raw)))
-    path = raw.local_path(raw.part(pair.part).file(TAR_FILE))
+    path = raw.local_path(raw.part(pair.part).file(PAIRS_FILE))
     damaged = bytearray(path.read_bytes())
     damaged[pair.image_offset + 100] ^= 1
     path.write_bytes(damaged)

@@ -12,9 +12,9 @@ import webdataset
 from PIL import Image
 
 from stages.artifacts.artifact import open_artifact
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, Rows
 from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import INDEX_FILE, ROWS_FILE, DamagedPartError, DamagedRowError, RowReader
+from stages.formats.rows import DamagedPartError, DamagedRowError, RowReader
 from stages.formats.tar import TarWriter
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
@@ -107,7 +107,7 @@ def test_an_object_store_holds_and_gives_the_same_rows(
 
 def assert_one_request_gives(reader: RowReader, number: int, proxy: FaultProxy) -> None:
     """One for the row wherever it lies; the first row of a part asks for its index and the size of its tar before."""
-    for expected in ([("GET", INDEX_FILE), ("HEAD", ROWS_FILE), ("GET", ROWS_FILE)], [("GET", ROWS_FILE)]):
+    for expected in ([("GET", ROW_INDEX_FILE), ("HEAD", ROWS_FILE), ("GET", ROWS_FILE)], [("GET", ROWS_FILE)]):
         proxy.seen.clear()
         reader.read(number)
         assert [(method, path.rsplit("/", 1)[-1]) for method, path in proxy.seen] == expected
@@ -136,7 +136,7 @@ def test_a_row_costs_one_range_read_and_one_index_wherever_it_lies(rows: Rows, m
         asked.clear()
         reader.read(number)
         part = rows.phase("write")[number // 4]
-        assert asked == [part.file(INDEX_FILE).key, part.file(ROWS_FILE).key]
+        assert asked == [part.file(ROW_INDEX_FILE).key, part.file(ROWS_FILE).key]
         asked.clear()
         reader.read(number)
         assert asked == [part.file(ROWS_FILE).key]
@@ -223,7 +223,7 @@ def test_what_rows_ask_for_is_known_whatever_became_of_their_tar(rows: Rows) -> 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_damaged_index_is_named_before_anything_is_believed_of_it(rows: Rows, is_there: bool) -> None:
-    with Damage(path_of(rows, 1, INDEX_FILE)) as damage:
+    with Damage(path_of(rows, 1, ROW_INDEX_FILE)) as damage:
         damage.flip(-500)
         if not is_there:
             damage.path.unlink()

@@ -7,20 +7,12 @@ import numpy as np
 import pytest
 
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE
 from stages.artifacts.manifest import Manifest
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.contract import ItemBalance
 from stages.formats.external_sort import Buckets
-from stages.formats.sample_index import (
-    ENTRIES_FILE,
-    ENTRY_BYTES,
-    ENTRY_FIELDS,
-    FAN_FILE,
-    PREFIX_BITS,
-    SampleIndex,
-    halves,
-    write_index,
-)
+from stages.formats.sample_index import ENTRY_BYTES, ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index
 from stages.store.store import Store, StoreError
 
 NUM_SAMPLES = 20_000
@@ -45,9 +37,9 @@ def index_in(store: Store, folder: Path, entries: list[tuple[bytes, int]]) -> Sa
         for start in range(0, len(records), 1000):
             some = records[start : start + 1000]
             buckets.add(some, halves(some["sample_id"])[0] >> np.uint64(64 - PREFIX_BITS))
-        write_index(buckets.drain(), len(records), folder / ENTRIES_FILE, folder / FAN_FILE)
+        write_index(buckets.drain(), len(records), folder / SAMPLE_ROWS_FILE, folder / SAMPLE_ROWS_OFFSETS_FILE)
     files = []
-    for name in (ENTRIES_FILE, FAN_FILE):
+    for name in (SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE):
         key = f"artifacts/pack_rows/0123456789ab/attempts/{name}"
         store.upload(folder / name, key)
         files.append(FileEntry(name=name, key=key, size_bytes=(folder / name).stat().st_size, sha256=""))
@@ -90,7 +82,9 @@ def test_every_sample_leads_to_its_rows(index: SampleIndex, entries: list[tuple[
 
 
 def test_an_entry_takes_20_bytes_and_stands_once(index: SampleIndex, entries: list[tuple[bytes, int]]) -> None:
-    assert index.record.file(ENTRIES_FILE).size_bytes == ENTRY_BYTES * len(set(entries)) < ENTRY_BYTES * len(entries)
+    assert (
+        index.record.file(SAMPLE_ROWS_FILE).size_bytes == ENTRY_BYTES * len(set(entries)) < ENTRY_BYTES * len(entries)
+    )
 
 
 def test_one_sample_costs_one_read_of_a_slot(
@@ -124,7 +118,7 @@ def test_an_object_store_answers_the_same(
 
 
 def test_damage_is_named(index: SampleIndex, entries: list[tuple[bytes, int]]) -> None:
-    path = index.artifact.store.folder / index.record.file(ENTRIES_FILE).key
+    path = index.artifact.store.folder / index.record.file(SAMPLE_ROWS_FILE).key
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[: len(whole) // 2])

@@ -7,15 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.artifacts.kinds import Draw
+from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, Draw
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
-from stages.formats.draws import DRAW_FILE
 from stages.formats.pairs import Pair
 from stages.formats.sample_table import read_table
 from stages.formats.samples import CaptionedPicture, Chat, PlainText
 from stages.mix_samples import MixRecipe, mix_samples
-from stages.mixing.held_out import HELD_OUT_FILE, Marks, marks_of, plain_text, plain_url
+from stages.mixing.held_out import Marks, marks_of, plain_text, plain_url
 from stages.store.store import Store
 from tests.worlds.mixture_world import (
     CHATS,

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from stages.artifacts.kinds import Draw
+from stages.artifacts.kinds import WEIGHED_FILE, Draw
 from stages.contract import StageError, Step
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import read_table
 from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
-from stages.mixing.token_counts import WEIGHED_FILE
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
 from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make

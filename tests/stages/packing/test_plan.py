@@ -6,27 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.artifacts.kinds import Rows
+from stages.artifacts.kinds import MEASURED_DOCUMENTS_FILE, PLANNED_FILE, PLANNED_PARTS_FILE, SAMPLE_ROWS_FILE, Rows
 from stages.artifacts.records import sha256_of
 from stages.commit.parts import Draft
 from stages.contract import Part
 from stages.formats.permutation import scatter
-from stages.formats.sample_index import ENTRIES_FILE, ENTRY_BYTES
+from stages.formats.sample_index import ENTRY_BYTES
 from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bin_packing import plan_rows
-from stages.packing.document_records import DOCUMENTS_FILE
 from stages.packing.plan import plan_part
-from stages.packing.plan_file import (
-    PARTS_FILE,
-    PLANNED_BYTES,
-    PLANNED_FIELDS,
-    PLANNED_FILE,
-    PlannedPart,
-    planned_parts,
-    read_planned,
-)
+from stages.packing.plan_file import PLANNED_BYTES, PLANNED_FIELDS, PlannedPart, planned_parts, read_planned
 from stages.store.store import Store, StoreError
 from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make
 
@@ -47,7 +38,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 
 def documents_in_draw_order(rows: Rows) -> list[dict]:
-    tables = (read_table(rows.read(record.file(DOCUMENTS_FILE))) for record in rows.phase("measure"))
+    tables = (read_table(rows.read(record.file(MEASURED_DOCUMENTS_FILE))) for record in rows.phase("measure"))
     found = [{**row, "measured": number} for number, table in enumerate(tables) for row in table.to_pylist()]
     return sorted(found, key=lambda row: (row["place"], row["piece"]))
 
@@ -75,7 +66,7 @@ def test_the_plan_is_the_one_that_is_made_in_memory(packed: Rows) -> None:
     plan = packed.part("plan")
     found = np.frombuffer(packed.read(plan.file(PLANNED_FILE)), PLANNED_FIELDS)
     assert found.tolist() == [record for _, _, record in expected]
-    entries = packed.read(plan.file(ENTRIES_FILE))
+    entries = packed.read(plan.file(SAMPLE_ROWS_FILE))
     held = [entries[start : start + ENTRY_BYTES] for start in range(0, len(entries), ENTRY_BYTES)]
     assert [(entry[:16], int.from_bytes(entry[16:], "little")) for entry in held] == sorted(
         {(sample_id, row) for row, sample_id, _ in expected}
@@ -132,5 +123,5 @@ def test_a_plan_that_is_damaged_is_found_by_the_part_that_reads_it(packed: Rows)
 def test_the_plan_says_all_parts_in_files_that_do_not_grow_in_number(packed: Rows) -> None:
     """Its record travels to every worker, whether there are ten parts to write or forty thousand."""
     plan = packed.part("plan")
-    assert len(plan.files) == 4 and PARTS_FILE in {file.name for file in plan.files}
+    assert len(plan.files) == 4 and PLANNED_PARTS_FILE in {file.name for file in plan.files}
     assert len(plan.model_dump_json()) < 3000

@@ -188,7 +188,7 @@ def test_skip_leaves_out_what_is_damaged_and_says_so_for_good(damage: Callable, 
 def trained(world: SmallWorld, step) -> dict:
     from safetensors.torch import load_file
 
-    return load_file(world.open(step).place(world.scratch / "buffer") / "prebuffer.safetensors")
+    return load_file(world.open(step).copy_to(world.scratch / "buffer") / "prebuffer.safetensors")
 
 
 def largest_difference(one: dict, other: dict) -> float:

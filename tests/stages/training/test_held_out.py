@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.artifacts.kinds import BaseLlm, Draw, Rows
+from stages.artifacts.kinds import SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE, BaseLlm, Draw, Rows
 from stages.artifacts.records import PartRecord
 from stages.contract import (
     GangLayout,
@@ -20,7 +20,7 @@ from stages.contract import (
     StageError,
     stage,
 )
-from stages.formats.sample_index import ENTRIES_FILE, ENTRY_FIELDS, FAN_FILE, write_index
+from stages.formats.sample_index import ENTRY_FIELDS, write_index
 from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
@@ -54,7 +54,7 @@ def write_samples(part: Part, draft: PartDraft, store: Store, rows: PartRecord) 
     index = read_table(store.read(rows.file("index.parquet").key), ["row", "sample_ids"]).to_pylist()
     entries = [(sample_id, row["row"]) for row in index for sample_id in row["sample_ids"]]
     bucket = np.array(entries, np.dtype(ENTRY_FIELDS))
-    write_index([bucket], len(entries), draft.path(ENTRIES_FILE), draft.path(FAN_FILE))
+    write_index([bucket], len(entries), draft.path(SAMPLE_ROWS_FILE), draft.path(SAMPLE_ROWS_OFFSETS_FILE))
 
 
 DRAW = make_draw.bind("draw", PurposeRecipe())
@@ -73,7 +73,7 @@ def training(*examined_on: Any, rows=ROWS):
 def weights(world: SmallWorld, step) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    return load_file(world.open(step).place(world.scratch / step.fingerprint[:8]) / "prebuffer.safetensors")
+    return load_file(world.open(step).copy_to(world.scratch / step.fingerprint[:8]) / "prebuffer.safetensors")
 
 
 def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
@@ -83,7 +83,7 @@ def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
     from stages.train_prebuffer import untrained_model
     from stages.training.loading.micro_batches import Fetched, Packed, StepLoader
 
-    model = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE)
+    model = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE)
     model.load_state_dict(trained, strict=False)
     rank = type("Alone", (), {"layout": GangLayout(), "rank": 0, "world_size": 1})
     packed = Packed.of(world.open(HELD_OUT))

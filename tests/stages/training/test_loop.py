@@ -72,14 +72,14 @@ def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
 
     step = training()
     facts = world.make(step, two_ranks()).parts[-1].facts
-    model = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE)
+    model = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE)
     trainable = frozenset(name for name, one in model.named_parameters() if one.requires_grad)
     before = weight_digests(model.named_parameters(), trainable)
     assert trainable == prebuffer_keys(model.config)
     assert facts["frozen_digest"] == before.of_frozen
     assert facts["num_trained_tensors"] == len(trainable)
     assert facts["unmoved"] == []
-    folder = world.open(step).place(world.scratch / "buffer")
+    folder = world.open(step).copy_to(world.scratch / "buffer")
     trained = load_file(folder / "prebuffer.safetensors")
     assert set(trained) == trainable
     assert not any(trained[name].equal(one) for name, one in model.named_parameters() if name in trainable)
@@ -111,7 +111,7 @@ def test_other_ranks_and_zero_stages_go_on_from_the_same_checkpoints(world: Smal
     other = SmallWorld.at(tmp_path / "other")
     other.make(step, two_ranks(2))
     moved, straight = (
-        load_file(one.open(step).place(one.scratch / "buffer") / "prebuffer.safetensors") for one in (world, other)
+        load_file(one.open(step).copy_to(one.scratch / "buffer") / "prebuffer.safetensors") for one in (world, other)
     )
     for name, value in straight.items():
         assert (moved[name] - value).abs().max() < 1e-6, name

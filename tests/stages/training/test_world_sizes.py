@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 @pytest.fixture(scope="module")
 def loaders(world: SmallWorld) -> dict[int, list[StepLoader]]:
     """Of each world size, those of its ranks."""
-    config = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE).config
+    config = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE).config
     rows = [world.open(step) for step in ROWS]
     return {
         size: [

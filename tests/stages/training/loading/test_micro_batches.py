@@ -32,7 +32,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 
 
 def config_of(world: SmallWorld) -> NeoConfig:
-    return untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE).config
+    return untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE).config
 
 
 def loader_of(world: SmallWorld, rank: int = 0, micro_rows: int = 2, **changes) -> StepLoader:

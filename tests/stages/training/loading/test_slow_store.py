@@ -14,7 +14,7 @@ from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import StepLoader
 from stages.training.loading.prefetch import STEPS_AHEAD, ahead
-from stages.training.loading.workers import NUM_READERS
+from stages.training.loading.workers import NUM_ROW_READERS
 from tests.fault_proxy import Fault, FaultProxy
 from tests.stages.training.loading.test_micro_batches import Seat
 from tests.worlds.packed_world import LLM, rows_of
@@ -39,7 +39,7 @@ def loaders(world: SmallWorld, bucket: str, proxy: FaultProxy) -> tuple[StepLoad
     for part in here.phase("write"):
         for entry in part.files:
             there.upload(world.store.folder / entry.key, entry.key)
-    config = untrained_model(world.open(LLM).place(world.scratch / "llm"), RECIPE).config
+    config = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE).config
     both = (here, Rows(there, here.manifest))
     return tuple(StepLoader.of(RECIPE, [rows], Seat(0, 1, GangLayout()), config) for rows in both)
 
@@ -56,12 +56,12 @@ def test_rows_are_read_side_by_side_and_no_more_than_that(
 ) -> None:
     """None of the first answers comes before so many rows are asked for; one after another, they never would be."""
     local, remote = loaders
-    together, num_seen = threading.Barrier(NUM_READERS, timeout=PATIENCE_SECONDS), []
+    together, num_seen = threading.Barrier(NUM_ROW_READERS, timeout=PATIENCE_SECONDS), []
 
     def hold(method: str, path: str) -> None:
         if method == "GET" and path.endswith("rows.tar"):
             num_seen.append(path)
-            if len(num_seen) <= NUM_READERS:
+            if len(num_seen) <= NUM_ROW_READERS:
                 together.wait()
 
     proxy.watch = hold
