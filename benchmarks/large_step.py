@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 from neo_model.attention.visibility import visible_intervals
 from neo_model.config import NEO_2B, NEO_9B, NeoConfig
 from neo_model.inputs.batch import Batch, Document, pack

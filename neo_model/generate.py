@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from neo_model.attention.backends import Attend, default_backend, prepare
+from neo_model.attention.backends import default_backend, prepare
+from neo_model.attention.interface import Attend
 from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
 from neo_model.sampling import Sampler, Sampling
@@ -106,7 +107,7 @@ class _Run:
             for _ in range(config.num_layers)
         ]
         attends = [cache.recording(attend, place) for cache in self._caches]
-        hidden = model.run_layers(hidden, model.turn(batch.positions, hidden.dtype), attends)
+        hidden = model.run_layers(hidden, model.rotary_tables(batch.positions, hidden.dtype), attends)
         last = torch.from_numpy(np.cumsum(lengths) - 1).to(self._device)
         self._next_t = batch.positions[last, 0] + 1
         self.logits = model.head_logits(model.normed(hidden[last]))
@@ -118,7 +119,7 @@ class _Run:
         positions = F.pad(self._next_t[:, None], (0, 2))
         visible = self._visible[:, : self._filled + 1]
         attends = [cache.appending(self._filled, visible) for cache in self._caches]
-        hidden = model.run_layers(hidden, model.turn(positions, hidden.dtype), attends)
+        hidden = model.run_layers(hidden, model.rotary_tables(positions, hidden.dtype), attends)
         self._filled += 1
         self._next_t = self._next_t + 1
         self.logits = model.head_logits(model.normed(hidden))

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neo_model.attention.backends import Attend
+from neo_model.attention.interface import Attend
 from neo_model.config import NeoConfig
-from neo_model.rotary import Rotation, rotate
-from neo_model.weights.qwen3 import hw_queries_from_t
+from neo_model.rotary import RotaryTables, hw_rows_from_t, rotate
 
 INIT_STD: Final = 0.02
 """Standard deviation of every random linear map and embedding."""
@@ -78,10 +77,10 @@ class Attention(nn.Module):
     @torch.no_grad()
     def inherit_hw_from_t(self) -> None:
         """H and W as in a layer converted from Qwen3: queries from those of T, keys zero."""
-        self.q_proj_hw.weight.copy_(hw_queries_from_t(self.q_proj.weight, self._width))
+        self.q_proj_hw.weight.copy_(hw_rows_from_t(self.q_proj.weight, self._width))
         self.k_proj_hw.weight.zero_()
 
-    def queries_keys_values(self, hidden: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+    def queries_keys_values(self, hidden: Tensor, tables: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
         """Normed hidden [L, H] -> q [L, h, 2 D], k [L, g, 2 D], v [L, g, D]."""
         q_t, k_t, v = (
             projection(hidden).unflatten(-1, (-1, self._width))
@@ -93,7 +92,7 @@ class Attention(nn.Module):
         )
         q_hw = torch.stack((self.q_norm_h(q_hw[..., 0, :]), self.q_norm_w(q_hw[..., 1, :])), dim=-2)
         k_hw = torch.stack((self.k_norm_h(k_hw[..., 0, :]), self.k_norm_w(k_hw[..., 1, :])), dim=-2)
-        return rotate(self.q_norm(q_t), q_hw, turn), rotate(self.k_norm(k_t), k_hw, turn), v
+        return rotate(self.q_norm(q_t), q_hw, tables), rotate(self.k_norm(k_t), k_hw, tables), v
 
 
 class FeedForward(nn.Module):
@@ -113,7 +112,7 @@ class FeedForward(nn.Module):
 class Regions(NamedTuple):
     """What lies around the attention of a layer, compiled; one compilation serves all layers and rows of a length."""
 
-    before: Callable[[Layer, Tensor, Rotation], tuple[Tensor, Tensor, Tensor]]
+    before: Callable[[Layer, Tensor, RotaryTables], tuple[Tensor, Tensor, Tensor]]
     after: Callable[[Layer, Tensor, Tensor], Tensor]
 
 
@@ -136,14 +135,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden, config.rms_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, hidden: Tensor, turn: Rotation, attend: Attend, regions: Regions | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, tables: RotaryTables, attend: Attend, regions: Regions | None = None) -> Tensor:
         before, after = regions or (Layer.before_attention, Layer.after_attention)
-        q, k, v = before(self, hidden, turn)
+        q, k, v = before(self, hidden, tables)
         return after(self, hidden, attend(q, k, v))
 
-    def before_attention(self, hidden: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+    def before_attention(self, hidden: Tensor, tables: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden [L, H] -> q [L, h, 2 D], k [L, g, 2 D], v [L, g, D]."""
-        return self.self_attn.queries_keys_values(self.input_layernorm(hidden), turn)
+        return self.self_attn.queries_keys_values(self.input_layernorm(hidden), tables)
 
     def after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
         """Hidden [L, H] and attended values [L, h, D] -> hidden [L, H]."""

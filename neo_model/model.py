@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from neo_model.attention.backends import Attend, Backend, default_backend, prepare
+from neo_model.attention.backends import default_backend, prepare
+from neo_model.attention.interface import Attend, Backend
 from neo_model.config import NeoConfig
 from neo_model.inputs.batch import Batch
 from neo_model.layer import INIT_STD, Layer, Linear, Regions, RMSNorm
 from neo_model.loss import LossSum, weighted_loss
 from neo_model.patch_embedding import FoldedConv, VisionModel
-from neo_model.rotary import Rotation, rotation
+from neo_model.rotary import RotaryTables, rotary_tables
 
 Made = TypeVar("Made", Tensor, LossSum)
 
@@ -138,8 +139,8 @@ class NeoModel(nn.Module):
         """[L, H] after the last norm."""
         hidden = self.embed(batch)
         attend = prepare(self.backend or default_backend(hidden.device, hidden.dtype), batch)
-        turn = self.turn(batch.positions, hidden.dtype)
-        return self.normed(self.run_layers(hidden, turn, [attend] * self.config.num_layers))
+        tables = self.rotary_tables(batch.positions, hidden.dtype)
+        return self.normed(self.run_layers(hidden, tables, [attend] * self.config.num_layers))
 
     def normed(self, hidden: Tensor) -> Tensor:
         """Layer outputs [n, H] after the last norm."""
@@ -164,10 +165,10 @@ class NeoModel(nn.Module):
         hidden: Tensor = self._table(_rows_of_table, token_ids)
         return hidden
 
-    def turn(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+    def rotary_tables(self, positions: Tensor, dtype: torch.dtype) -> RotaryTables:
         """Rotary tables for positions [L, 3]."""
         config = self.config
-        return rotation(
+        return rotary_tables(
             positions,
             head_dim=config.head_dim,
             theta_t=config.theta_t,
@@ -175,13 +176,13 @@ class NeoModel(nn.Module):
             dtype=dtype,
         )
 
-    def run_layers(self, hidden: Tensor, turn: Rotation, attends: Sequence[Attend]) -> Tensor:
+    def run_layers(self, hidden: Tensor, tables: RotaryTables, attends: Sequence[Attend]) -> Tensor:
         """All layers, each with its own way to attend; the last norm is not applied."""
         for layer, attend in zip(self.layers, attends, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(layer, hidden, turn, attend, self.regions, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, tables, attend, self.regions, use_reentrant=False)
             else:
-                hidden = layer(hidden, turn, attend, self.regions)
+                hidden = layer(hidden, tables, attend, self.regions)
         return hidden
 
     def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

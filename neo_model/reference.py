@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from neo_model.attention.backends import Backend, BackendUnavailableError
+from neo_model.attention.interface import Backend, BackendUnavailableError
 from neo_model.config import PATCH_PX, PATCH_VALUES, NeoConfig
 from neo_model.inputs.batch import IGNORED, Batch, assemble, ensure_image
 from neo_model.inputs.positions import image_spans

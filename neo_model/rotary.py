@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 
-class Rotation(NamedTuple):
-    """Cosines and sines, made once for a row and shared by all its layers."""
+class RotaryTables(NamedTuple):
+    """Cosines and sines of a packed row, computed once and shared by all layers."""
 
     cos: Tensor
     """[L, 1, D], D/2 for T, then D/4 for H and D/4 for W."""
@@ -24,16 +24,18 @@ class Rotation(NamedTuple):
     """[L, 1, D]."""
 
 
-def rotation(positions: Tensor, *, head_dim: int, theta_t: float, theta_hw: float, dtype: torch.dtype) -> Rotation:
-    """Tables for positions [L, 3] (T, H, W); angles in fp32, tables in `dtype`."""
+def rotary_tables(
+    positions: Tensor, *, head_dim: int, theta_t: float, theta_hw: float, dtype: torch.dtype
+) -> RotaryTables:
+    """Rotary tables for positions [L, 3] (T, H, W); angles in fp32, tables in `dtype`."""
     t, h, w = positions.unbind(1)
     frequencies_t = _frequencies(head_dim, theta_t, positions.device)
     frequencies_hw = _frequencies(head_dim // 2, theta_hw, positions.device)
     angles = torch.cat([t[:, None] * frequencies_t, h[:, None] * frequencies_hw, w[:, None] * frequencies_hw], dim=1)
-    return Rotation(angles.cos().unsqueeze(1).to(dtype), angles.sin().unsqueeze(1).to(dtype))
+    return RotaryTables(angles.cos().unsqueeze(1).to(dtype), angles.sin().unsqueeze(1).to(dtype))
 
 
-def rotate(t: Tensor, hw: Tensor, turn: Rotation) -> Tensor:
+def rotate(t: Tensor, hw: Tensor, tables: RotaryTables) -> Tensor:
     """Rotate heads whose parts are t [L, heads, D] and hw [L, heads, 2, D/2]; returns [L, heads, 2 D].
 
     The channels come out as (first halves of T, H, W; second halves of T, H, W). Queries and keys share the order,
@@ -43,7 +45,7 @@ def rotate(t: Tensor, hw: Tensor, turn: Rotation) -> Tensor:
     first_hw, second_hw = hw.unflatten(-1, (2, -1)).unbind(-2)
     first = torch.cat([first_t, first_hw.flatten(-2)], dim=-1)
     second = torch.cat([second_t, second_hw.flatten(-2)], dim=-1)
-    return torch.cat([first * turn.cos - second * turn.sin, second * turn.cos + first * turn.sin], dim=-1)
+    return torch.cat([first * tables.cos - second * tables.sin, second * tables.cos + first * tables.sin], dim=-1)
 
 
 def rotate_patches(features: Tensor, columns_rows: Tensor, theta: float) -> Tensor:
@@ -52,8 +54,20 @@ def rotate_patches(features: Tensor, columns_rows: Tensor, theta: float) -> Tens
     angles = columns_rows[:, :, None] * _frequencies(channels // 2, theta, features.device)
     cos, sin = angles.cos().flatten(1), angles.sin().flatten(1)
     even, odd = features.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return turned.view(num_patches, channels).to(features.dtype)
+    rotated = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+    return rotated.view(num_patches, channels).to(features.dtype)
+
+
+def hw_rows_from_t(projection: Tensor, head_dim: int) -> Tensor:
+    """Weight of an H/W projection taken from that of a T projection, both [heads * D, hidden].
+
+    T pairs channel i with i + D/2 and rotates the pair by theta ** (-2 i / D): low i, fast rotation. H and W are D/2
+    wide and pair j with j + D/4, so each takes quarters 1 and 3 of T's rows: the fastest pairs, still whole.
+    For D = 8 the rows of a head become 0 1 4 5 (H), 0 1 4 5 (W): T's pairs (0, 4) and (1, 5).
+    """
+    first, _, third, _ = projection.unflatten(0, (-1, 4, head_dim // 4)).unbind(1)
+    part = torch.cat((first, third), dim=1)
+    return torch.cat((part, part), dim=1).flatten(0, 1)
 
 
 def _frequencies(width: int, theta: float, device: torch.device) -> Tensor:

@@ -56,7 +56,7 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     from neo_model.config import NeoConfig
     from neo_model.inputs.conversation import load_tokenizer, special_ids
     from neo_model.model import NeoModel
-    from neo_model.weights.hw_init import start_behind_the_norms
+    from neo_model.weights.hw_init import init_hw_with_zero_gain
     from neo_model.weights.partition import freeze_for_stage1
     from neo_model.weights.qwen3 import load_language_model
     from neo_model.weights.released import read_config_json, read_tensors
@@ -74,7 +74,7 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     torch.manual_seed(recipe.seed)
     model = NeoModel(config)
     load_language_model(model, read_tensors(llm_folder))
-    start_behind_the_norms(model)
+    init_hw_with_zero_gain(model)
     freeze_for_stage1(model)
     return model
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neo_model.attention.backends import Attend
+from neo_model.attention.interface import Attend
 from neo_model.attention.segments import Segments
 from neo_model.attention.varlen import Attended, VarlenKernel, kernel_for
 from neo_model.inputs.batch import Batch

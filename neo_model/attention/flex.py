@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from neo_model.attention.backends import Attend, BackendUnavailableError
+from neo_model.attention.interface import Attend, BackendUnavailableError
 from neo_model.attention.visibility import visible_blocks, visible_intervals
 from neo_model.inputs.batch import Batch
 

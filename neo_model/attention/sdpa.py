@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neo_model.attention.backends import Attend
+from neo_model.attention.interface import Attend
 from neo_model.attention.segments import Group, Segments
 from neo_model.attention.visibility import visible_intervals
 from neo_model.inputs.batch import Batch

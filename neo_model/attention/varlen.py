@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from neo_model.attention.backends import BackendUnavailableError
+from neo_model.attention.interface import BackendUnavailableError
 from neo_model.attention.segments import Group, Segments
 
 

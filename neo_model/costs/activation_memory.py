@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from neo_model.attention.backends import Attend, Backend
+from neo_model.attention.interface import Attend, Backend
 from neo_model.config import PATCH_VALUES, NeoConfig
 from neo_model.costs.flops import Work
 from neo_model.inputs.batch import Batch
@@ -31,17 +31,17 @@ _META: Final = torch.device("meta")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class TrainingSetup:
     """How a model is trained, as far as it decides what a step holds."""
 
-    choose: Callable[[NeoConfig], Collection[str]]
+    trainable: Callable[[NeoConfig], Collection[str]]
     """The names of the parameters that train, in a model of any depth."""
     dtype: torch.dtype
     backend: Backend
     activation_checkpointing: bool
 
 
-def activation_bytes(config: NeoConfig, work: Work, how: Rehearsal) -> int:
+def activation_bytes(config: NeoConfig, work: Work, how: TrainingSetup) -> int:
     """The most that one micro-batch of `work` holds at once beside parameters and their finished gradients.
 
     Layers of one kind are alike, so a deep stack is told from three shallow ones: what is held in the post-LLM grows
@@ -62,7 +62,7 @@ def activation_bytes(config: NeoConfig, work: Work, how: Rehearsal) -> int:
     return max(most)
 
 
-def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: Rehearsal) -> tuple[int, int]:
+def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: TrainingSetup) -> tuple[int, int]:
     """Rehearse a step with so many layers of both parts: what is held at most before and in the pre-Buffer's backward.
 
     Gradients are let go of one by one, as by an engine that takes each into its own room.
@@ -70,17 +70,17 @@ def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: Rehea
     config = replace(like, num_prebuffer_layers=depths[0], num_layers=sum(depths))
     with _META:
         model = NeoModel(config, activation_checkpointing=how.activation_checkpointing).to(how.dtype)
-    trainable = how.choose(config)
+    names = how.trainable(config)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trainable)
+        parameter.requires_grad_(name in names)
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(_let_go)
     batch = _shapes_of(work)
     with _LiveBytes() as live:
         hidden = model.embed(batch)
         _call_once_backward_reaches(model.layers[: depths[0] + 1][-1], live.begin_anew)
-        turn = model.turn(batch.positions, how.dtype)
-        states = model.normed(model.run_layers(hidden, turn, [_attends(how.backend, work)] * config.num_layers))
+        tables = model.rotary_tables(batch.positions, how.dtype)
+        states = model.normed(model.run_layers(hidden, tables, [_attends(how.backend, work)] * config.num_layers))
         del hidden
         index = batch.supervised_index
         states = states.index_select(0, index)

@@ -42,13 +42,6 @@ def take_prebuffer(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[
     return {name: checkpoint[name] for name in parameter_shapes(config) if name in wanted}
 
 
-def take_language_model(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
-    """What a whole checkpoint inherited from its language model, in NEO's names. Raises TensorMismatchError."""
-    check_tensors(checkpoint, parameter_shapes(config), what="the checkpoint")
-    wanted = post_llm_keys(config)
-    return {name: checkpoint[name] for name in parameter_shapes(config) if name in wanted}
-
-
 def check_language_model(config: NeoConfig, qwen3: Mapping[str, Any]) -> None:
     """Raise MergeError unless the Qwen3 of this `config.json` has the widths, heads and rotation of `config`."""
     differences = language_model_differences(config, qwen3)

@@ -11,32 +11,20 @@ new keys are hundreds of times larger than all others and dominate a clip by glo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from neo_model.config import NeoConfig
+from neo_model.model import NeoModel
+from neo_model.rotary import hw_rows_from_t
 from neo_model.weights.tensor_report import check_tensors
-
-if TYPE_CHECKING:
-    from neo_model.model import NeoModel
 
 PREFIX: Final = "language_model."
 """What the released names put before Qwen3's."""
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
-
-
-def hw_queries_from_t(q_proj: Tensor, head_dim: int) -> Tensor:
-    """Weight of `q_proj_hw` from that of `q_proj`, both [heads * D, hidden].
-
-    In each head, quarters 1 and 3 of the D rows (the fastest rotations of each half, so that pairs stay pairs)
-    serve as H and again as W.
-    """
-    first, _, third, _ = q_proj.unflatten(0, (-1, 4, head_dim // 4)).unbind(1)
-    part = torch.cat((first, third), dim=1)
-    return torch.cat((part, part), dim=1).flatten(0, 1)
 
 
 def from_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
@@ -113,7 +101,7 @@ def language_model_differences(config: NeoConfig, qwen3: Mapping[str, Any]) -> l
 def _hw_parameters(converted: Mapping[str, Tensor], attention: str, config: NeoConfig) -> dict[str, Tensor]:
     queries, keys = converted[attention + "q_proj.weight"], converted[attention + "k_proj.weight"]
     parameters = {
-        "q_proj_hw.weight": hw_queries_from_t(queries, config.head_dim),
+        "q_proj_hw.weight": hw_rows_from_t(queries, config.head_dim),
         "k_proj_hw.weight": torch.zeros_like(keys),
     }
     for norm in ("q_norm_h", "q_norm_w", "k_norm_h", "k_norm_w"):

@@ -221,8 +221,8 @@ def _choose(recipe: TrainRecipe) -> Any:
 def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes: Any, work: Work) -> Iterator[Layout]:
     import torch
 
-    from neo_model.attention.backends import Backend
-    from neo_model.costs.activation_memory import Rehearsal, activation_bytes
+    from neo_model.attention.interface import Backend
+    from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
     from stages.training.engine.memory import Carried, ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
@@ -230,8 +230,8 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
         frugal: activation_bytes(
             config,
             work,
-            Rehearsal(
-                choose=_choose(recipe),
+            TrainingSetup(
+                trainable=_choose(recipe),
                 dtype=dtype,
                 backend=Backend(gang.attention),
                 activation_checkpointing=frugal,

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import torch
 
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.artifacts.kinds import Rows

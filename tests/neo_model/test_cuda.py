@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neo_model.attention.backends import Backend, BackendUnavailableError
+from neo_model.attention.interface import Backend, BackendUnavailableError
 from neo_model.inputs.padding import pad
 from neo_model.layer import compiled_regions
 from tests.neo_model.tiny import lively_model, row, tiny_config

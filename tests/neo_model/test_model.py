@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 from neo_model.inputs.batch import Batch, ensure_image
 from neo_model.inputs.pictures import normalise
 from neo_model.model import NeoModel

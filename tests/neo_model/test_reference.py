@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neo_model import model, patch_embedding, reference, rotary
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 
 GOLDEN = Path(__file__).parents[1] / "golden_model"
 
@@ -62,17 +62,17 @@ def test_what_cannot_be_compared_is_no_success(tmp_path: Path, capsys: pytest.Ca
 
 
 def _changed_bases(factor: float, name: str) -> Callable[..., object]:
-    def rotation(positions: Tensor, **settings: float) -> object:
-        return rotary.rotation(positions, **(settings | {name: settings[name] * factor}))  # type: ignore[arg-type]
+    def changed(positions: Tensor, **settings: float) -> object:
+        return rotary.rotary_tables(positions, **(settings | {name: settings[name] * factor}))  # type: ignore[arg-type]
 
-    return rotation
+    return changed
 
 
 @pytest.mark.parametrize(
     ("where", "name", "wrong"),
     [
-        (model, "rotation", _changed_bases(100.0, "theta_hw")),
-        (model, "rotation", _changed_bases(0.01, "theta_t")),
+        (model, "rotary_tables", _changed_bases(100.0, "theta_hw")),
+        (model, "rotary_tables", _changed_bases(0.01, "theta_t")),
         (patch_embedding, "rotate_patches", lambda x, at, theta: rotary.rotate_patches(x, at, theta / 10)),
         (patch_embedding, "rotate_patches", lambda x, at, theta: rotary.rotate_patches(x, at.flip(1), theta)),
         (patch_embedding, "rotate_patches", lambda x, at, theta: x + 0.0),

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neo_model.attention.backends import Backend, default_backend, prepare
+from neo_model.attention.backends import default_backend, prepare
+from neo_model.attention.interface import Backend
 from neo_model.inputs.batch import Batch
 from tests.neo_model.tiny import Piece, row, slow_attention
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neo_model.attention.backends import BackendUnavailableError
 from neo_model.attention.flash import TwoPassAttention, plan_passes
+from neo_model.attention.interface import BackendUnavailableError
 from neo_model.attention.segments import Segments
 from neo_model.attention.varlen import Attended, FlashAttnKernel, VarlenKernel, kernel_for
 from tests.neo_model.attention.test_backends import PACKS, inputs

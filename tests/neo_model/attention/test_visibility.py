@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from neo_model.attention.backends import Backend, BackendUnavailableError, prepare
+from neo_model.attention.backends import prepare
 from neo_model.attention.flex import attend_with, block_mask
+from neo_model.attention.interface import Backend, BackendUnavailableError
 from neo_model.attention.visibility import visible_blocks, visible_intervals
 from tests.neo_model.tiny import Piece, may_see, row
 

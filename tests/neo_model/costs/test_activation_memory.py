@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 from neo_model.config import NeoConfig
 from neo_model.costs import activation_memory as rehearsal
-from neo_model.costs.activation_memory import Rehearsal, activation_bytes
+from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
 from neo_model.costs.flops import Work
 from neo_model.weights.partition import parameter_shapes, stage1_trainable
 from tests.neo_model.tiny import tiny_config
@@ -18,8 +18,8 @@ WORK = Work(num_tokens=512, num_pairs=20_000, num_patches=256, num_supervised=20
 DEEP = replace(tiny_config(), num_layers=11, num_prebuffer_layers=4)
 
 
-def how(choose: Callable[[NeoConfig], Collection[str]], checkpointing: bool, backend: Backend) -> Rehearsal:
-    return Rehearsal(choose=choose, dtype=torch.float32, backend=backend, activation_checkpointing=checkpointing)
+def how(choose: Callable[[NeoConfig], Collection[str]], checkpointing: bool, backend: Backend) -> TrainingSetup:
+    return TrainingSetup(trainable=choose, dtype=torch.float32, backend=backend, activation_checkpointing=checkpointing)
 
 
 @pytest.mark.parametrize("choose", [parameter_shapes, stage1_trainable])

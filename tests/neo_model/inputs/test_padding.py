@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from neo_model.attention.backends import Backend
+from neo_model.attention.interface import Backend
 from neo_model.inputs.padding import pad
 from neo_model.layer import compiled_regions
 from tests.neo_model.tiny import lively_model, row, tiny_config

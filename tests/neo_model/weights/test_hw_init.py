@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from neo_model.model import NeoModel
-from neo_model.weights.hw_init import start_behind_the_norms
+from neo_model.weights.hw_init import init_hw_with_zero_gain
 from neo_model.weights.partition import freeze_for_stage1
 from tests.neo_model.tiny import row, tiny_config
 
@@ -24,7 +24,7 @@ def converted(*, gently: bool) -> NeoModel:
         for layer in model.layers[1:]:
             layer.self_attn.inherit_hw_from_t()
     if gently:
-        start_behind_the_norms(model)
+        init_hw_with_zero_gain(model)
     freeze_for_stage1(model)
     return model
 

@@ -13,7 +13,6 @@ from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
 from neo_model.weights.qwen3 import (
     from_qwen3,
-    hw_queries_from_t,
     language_model_differences,
     load_language_model,
     qwen3_shapes,
@@ -74,11 +73,6 @@ def test_a_silent_prebuffer_leaves_the_language_model_as_it_was(qwen3_folder: Pa
             layer.mlp.down_proj.weight.zero_()
         batch = pack([Document(token_ids=range(30), supervised=[False] * 30)], [], image_context_id=118)
         assert torch.equal(plain.logits(batch), deep.logits(batch))
-
-
-def test_queries_of_height_and_width_are_quarters_one_and_three() -> None:
-    weight = torch.arange(2 * 8.0)[:, None].expand(16, 3)
-    assert hw_queries_from_t(weight, 8)[:, 0].tolist() == [0, 1, 4, 5, 0, 1, 4, 5, 8, 9, 12, 13, 8, 9, 12, 13]
 
 
 def test_misfits_are_named_together(qwen3_folder: Path) -> None:

@@ -60,7 +60,7 @@ def measured(_rank: int) -> list[tuple[int, int]]:
 def measure(case: Case, batch: Any) -> tuple[int, int]:
     import torch
 
-    from neo_model.attention.backends import Backend
+    from neo_model.attention.interface import Backend
     from neo_model.model import NeoModel
     from neo_model.weights.partition import freeze_for_stage1
     from stages.training.engine import deepspeed_config as settings
@@ -103,16 +103,16 @@ def most_allocated(profile) -> int:
 def estimated(case: Case):
     import torch
 
-    from neo_model.attention.backends import Backend
-    from neo_model.costs.activation_memory import Rehearsal, activation_bytes
+    from neo_model.attention.interface import Backend
+    from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
     from neo_model.costs.flops import Work
     from neo_model.weights.partition import parameter_shapes, stage1_trainable
     from stages.training.engine.memory import Carried, Sizes, rank_memory
 
     batch, shapes = row(), parameter_shapes(config())
     choose = stage1_trainable if case.prebuffer_only else parameter_shapes
-    how = Rehearsal(
-        choose=choose,
+    how = TrainingSetup(
+        trainable=choose,
         dtype=torch.float32,
         backend=Backend.SDPA,
         activation_checkpointing=case.activation_checkpointing,
