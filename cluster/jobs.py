@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from cluster.import_path import package_folders, python_path
 from cluster.listening import SECONDS_TO_ANSWER, look_for
 from cluster.site import Site
-from cluster.versions import CODE_FOLDER, package_folders
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -52,8 +52,11 @@ class Jobs:
         return self.site.ray.jobs or self.site.ray.address
 
     def submit(self, job: str, module: str, arguments: Sequence[str]) -> bool:
-        """Start `python -m module arguments` on the cluster. False if there is, or was, a job of this name."""
-        command = f"exec {shlex.join([self._python, '-m', module, *arguments])}"
+        """Start `python -P -m module arguments` on the cluster. False if there is, or was, a job of this name.
+
+        Without `-P`, a `pipelines` folder where the cluster starts its jobs would be imported in the place of ours.
+        """
+        command = f"exec {shlex.join([self._python, '-P', '-m', module, *arguments])}"
         client = self._client
         try:
             client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
@@ -135,7 +138,7 @@ class Jobs:
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_SECONDS)}
         variables |= {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
         if self.site.code == "local":
-            variables["PYTHONPATH"] = str(CODE_FOLDER)
+            variables |= python_path()
         if self.site.code == "wheel":
             return {"env_vars": variables, "py_modules": package_folders(), "excludes": ["__pycache__"]}
         return {"env_vars": variables}

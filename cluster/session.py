@@ -21,17 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.import_path import SAFE_PATH, package_folders, python_path
 from cluster.listening import look_for
 from cluster.site import Site
-from cluster.versions import package_folders
 
 REAPER = Path(__file__).with_name("reaper.py")
 LONGEST_FOLDER_CHARS = 12
 """Ray puts some 90 characters of its own behind it, and the path of a Unix socket has at most 107."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Data goes through the store, not through Ray: its memory holds little more than the work of a phase."""
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set where this driver is itself a Ray job. Its workers get the job's variables; Ray refuses one that both state."""
 
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon the death of a rank is noticed; 2 s otherwise
@@ -41,6 +44,7 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    **SAFE_PATH,
 }
 """Environment of every process of a run."""
 
@@ -78,7 +82,13 @@ def _connect(site: Site, **settings: Any) -> None:
     """Connect to Ray, or start it, so that it prints nothing: deaths come back as outcomes."""
     try:
         look_for(site.ray.address)
-        ray.init(address=site.ray.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+        ray.init(
+            address=site.ray.address,
+            job_config=_DriverJob(),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **settings,
+        )
     except Exception as error:
         hint = (
             "the machine may be too busy or short of memory; run the same command again"
@@ -90,11 +100,24 @@ def _connect(site: Site, **settings: Any) -> None:
     ray._private.worker._worker_logs_enabled = False
 
 
+class _DriverJob(JobConfig):  # type: ignore[misc]  # mypy does not follow imports of Ray
+    """This driver's connection. Workers import as it does, without its current folder.
+
+    Ray puts the folder of the driver's script and its current folder first on the import path of every worker, unless
+    the job brings a working folder of its own. There is no setting for that, so this job says that it brings one.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
 def _runtime_env(site: Site) -> dict[str, Any]:
     """What the processes of a running cluster are given for this run."""
-    if site.code != "wheel":
-        return {"env_vars": SETTINGS}
-    return {"env_vars": SETTINGS, "py_modules": package_folders()}
+    if site.code == "wheel":
+        return {"env_vars": SETTINGS, "py_modules": package_folders()}
+    if site.code == "local" and JOB_VARIABLE not in os.environ:
+        return {"env_vars": {**SETTINGS, **python_path()}}
+    return {"env_vars": SETTINGS}
 
 
 @contextmanager
@@ -108,7 +131,7 @@ def _local_ray(site: Site) -> Iterator[None]:
         "RAY_worker_niceness": "0",  # of 15, a busy program beside it leaves a worker a thirtieth of the machine
     }
     with _reaped(home, scratch):
-        with _environment({**SETTINGS, **private}), _kept_sigterm_handler():
+        with _environment({**SETTINGS, **python_path(), **private}), _kept_sigterm_handler():
             _connect(
                 site,
                 num_cpus=site.num_local_cpus(),

@@ -1,26 +1,17 @@
-"""The code of a run on two machines: the versions that must agree where it is asked for and where it is carried out,
-and the folders that can be sent along.
+"""The versions that must agree on the machine that submits a run and on the machines that execute it.
 
-A frozen plan is plain values and travels anywhere; what is made of it is decided by the code that reads it. Python
-counts up to its minor number, since that decides what a function pickled by value means.
+A frozen plan is plain values and travels anywhere; the code that reads it decides what is made of it. Python is
+compared up to its minor version, since a function pickled by value holds bytecode of that version.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 PACKAGE = "neo-pipelines"
-CODE_FOLDER = Path(__file__).parents[1]
-"""What is on the import path for this package to be found."""
-
-
-def package_folders() -> list[str]:
-    """What is sent along where a site has `code = "wheel"`; what they need, its image holds."""
-    return [str(CODE_FOLDER / name) for name in ("neo_model", "stages", "cluster", "pipelines")]
 
 
 class Versions(BaseModel):

@@ -26,8 +26,8 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(num_cpus: int = 2) -> Iterator[RayHead]:
-    """Start a head; afterwards none of its processes lives."""
+def ray_head(num_cpus: int = 2, folder: Path | None = None) -> Iterator[RayHead]:
+    """Start a head in `folder`, or here; afterwards none of its processes lives."""
     home = tempfile.mkdtemp(prefix="neo-head-", dir="/tmp")
     port, jobs_port = free_ports(2)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -49,7 +49,7 @@ def ray_head(num_cpus: int = 2) -> Iterator[RayHead]:
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         private = {"RAY_TMPDIR": home, "TMPDIR": home, "PATH": programs, "RAY_worker_niceness": "0"}
         environment = os.environ | token | private
-        subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
         yield RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{jobs_port}", token)
     finally:
         clear_up(home, [home], os.getpid())
