@@ -40,8 +40,10 @@ from pipelines.runs.run import Run
 from stages.artifacts.kinds import RawPairs
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import execute_step
-from stages.commit.parts import Making
+from stages.commit.parts import PartWriter
 from stages.commit.phase_records import record_key
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.store.store import Store
@@ -100,14 +102,15 @@ def fill(folder: Path, num_parts: int) -> None:
     """What an attempt leaves that is killed before its last commit. Records are written without fsync."""
     store, parts = Store(folder), parts_of(num_parts)
     step = asked_before(store).steps[0]
-    making = Making(store, artifact_folder(step.stage, step.fingerprint), step=step.name, attempt="many-1")
-    store.create_json(f"{making.folder}/inputs.json", {})
-    recorded = making.open_phase(PHASE, parts, lambda _: None)
-    (folder / making.folder / "records" / PHASE).mkdir(parents=True)
+    folder_key = artifact_folder(step.stage, step.fingerprint)
+    writer = ArtifactWriter(store, folder_key, step=step.name, attempt=AttemptId("many", 1))
+    store.create_json(f"{folder_key}/inputs.json", {})
+    recorded = PartWriter(writer, post=lambda _: None).open_phase(PHASE, parts)
+    (folder / folder_key / "records" / PHASE).mkdir(parents=True)
     for part in parts:
-        record = record_of(part, making.folder)
+        record = record_of(part, folder_key)
         text = json.dumps(record.model_dump(), indent=2, sort_keys=True) + "\n"
-        (folder / record_key(making.folder, PHASE, part.name)).write_text(text)
+        (folder / record_key(folder_key, PHASE, part.name)).write_text(text)
         recorded.add(record)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, BaseLlm, Draw, RawPairs
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -119,10 +120,5 @@ def make(step: Step[AnyArtifact], folder: Path) -> AnyArtifact:
     """Make a step and all it reads in a store under `folder`, and open what it made."""
     store = Store(folder)
     for one in step.walk():
-        inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in one.edges.items()}
-        order = StepSpec(
-            step=one.name, stage=one.stage, recipe=one.recipe, fingerprint=one.fingerprint, inputs=inputs,
-            store=store, run="benchmark", attempt="benchmark-1",
-        )  # fmt: skip
-        execute_step(order, local_context, lambda _: None)
+        execute_step(StepSpec.of(one, store, AttemptId("benchmark", 1)), local_context, lambda _: None)
     return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)

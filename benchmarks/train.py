@@ -76,7 +76,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
     pauses: list[float] = []
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
-    reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.notice)
+    reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.warn)
     with Committing(rank.rank) as committing, reading as loaded:
         mending, before = Mending(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
         checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, mending), committing)

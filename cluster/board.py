@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from cluster.failure import Failure
 from cluster.session import draining_nodes, on_this_machine
-from stages.contract import Event, Noticed
+from stages.contract import Event, WarningPosted
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -62,7 +62,7 @@ class Board:
         if gang not in self._leaving and self._machines[gang] & draining_nodes():
             self._leaving.add(gang)
             said = "a machine is about to be taken away: training commits at the next step and stops"
-            self._events.append(Noticed(step=step, said=said))
+            self._events.append(WarningPosted(step=step, message=said))
         return gang in self._leaving
 
     def abandon(self, phase: str) -> None:

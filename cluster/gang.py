@@ -19,7 +19,8 @@ from cluster.board import BoardPost, StopWatch, deliver
 from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.site import GangResources
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.scratch import scratch_folder
 from stages.contract import Rank, StageError
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ SIGNS_OF_A_LOST_PEER = ("gloo/transport", "Connection closed by peer", "Connecti
 
 
 @dataclass(frozen=True)
-class _Errand:
+class _RankTask:
     """What travels to each rank."""
 
-    making: Making
+    writer: ArtifactWriter
     resources: GangResources
     rank_main: Callable[[Rank], None]
     board: ActorHandle
@@ -49,43 +50,45 @@ class RankFailedError(Exception):
     """Ends a rank whose failure is on the board already."""
 
 
-def run_gang(making: Making, rank_main: Callable[[Rank], None], resources: GangResources, board: ActorHandle) -> None:
+def run_gang(
+    writer: ArtifactWriter, rank_main: Callable[[Rank], None], resources: GangResources, board: ActorHandle
+) -> None:
     """Run `rank_main` in every rank; returns when all have.
 
     Raises the failure that came first, with its own kind, and `StageError` once ranks have died too often.
     """
     for _ in range(1 + RESTARTS_AFTER_DEATHS):
-        gang = f"{making.step}-{making.attempt}-{uuid.uuid4().hex[:8]}".replace("/", "-")
-        death = _run_once(_Errand(making, resources, rank_main, board, gang))
+        gang = f"{writer.step}-{writer.attempt}-{uuid.uuid4().hex[:8]}".replace("/", "-")
+        death = _run_once(_RankTask(writer, resources, rank_main, board, gang))
         if death is None:
             return
         failures: list[Failure] = ray.get(board.failures.remote(gang))
         if failures:
             raise failures[0].error()
     raise StageError(
-        f"step {making.step!r}: its ranks died {1 + RESTARTS_AFTER_DEATHS} times; the machines lack memory or fail, or "
+        f"step {writer.step!r}: its ranks died {1 + RESTARTS_AFTER_DEATHS} times; the machines lack memory or fail, or "
         "a library the ranks call crashes. What was committed is kept: run the same command again to continue from it"
     ) from death
 
 
-def _run_once(errand: _Errand) -> Exception | None:
+def _run_once(task: _RankTask) -> Exception | None:
     """Bring up one group and wait for its end; returns what ended it early, or None."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    wanted = errand.resources
+    wanted = task.resources
     per_rank: dict[str, float] = {"CPU": wanted.cpus, "GPU": wanted.gpus, "memory": wanted.memory_bytes or 0}
     with tempfile.TemporaryDirectory(prefix="neo-gang-") as folder:
         trainer = TorchTrainer(
             _enter_rank,
-            train_loop_config={"errand": errand},
+            train_loop_config={"task": task},
             scaling_config=ScalingConfig(
                 num_workers=wanted.num_ranks,
                 use_gpu=wanted.gpus > 0,
                 resources_per_worker={name: amount for name, amount in per_rank.items() if amount},
             ),
             run_config=RunConfig(
-                name=errand.gang,
+                name=task.gang,
                 storage_path=folder,
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=RESTARTS_WHILE_STARTING),
             ),
@@ -104,31 +107,31 @@ def _enter_rank(config: dict[str, Any]) -> None:
     from ray.train import get_context
     from ray.train.torch import get_device
 
-    errand: _Errand = config["errand"]
-    making, board = errand.making, errand.board
+    task: _RankTask = config["task"]
+    writer, board = task.writer, task.board
     rank, world_size = get_context().get_world_rank(), get_context().get_world_size()
-    board.join.remote(errand.gang, ray.get_runtime_context().get_node_id())
-    torch.set_num_threads(max(1, int(errand.resources.cpus)))
+    board.join.remote(task.gang, ray.get_runtime_context().get_node_id())
+    torch.set_num_threads(max(1, int(task.resources.cpus)))
     try:
-        with scratch_folder(f"{making.step}-rank{rank}") as scratch:
-            errand.rank_main(
+        with scratch_folder(f"{writer.step}-rank{rank}") as scratch:
+            task.rank_main(
                 GangRank(
-                    making=making,
-                    layout=errand.resources.layout,
+                    writer=writer,
+                    layout=task.resources.layout,
                     rank=rank,
                     world_size=world_size,
                     device=str(get_device()),
                     scratch=scratch,
                     post=BoardPost(board),
-                    stop_asked=StopWatch(board, errand.gang, making.step),
+                    stop_asked=StopWatch(board, task.gang, writer.step),
                 )
             )
     except Exception as error:
         if _is_lost_peer(error):
             raise
-        failure = Failure.of(error, f"step {making.step!r}: rank {rank} of {world_size}")
+        failure = Failure.of(error, f"step {writer.step!r}: rank {rank} of {world_size}")
         # Pinned before this rank lets go of its peers, so that what they meet then comes second.
-        ray.get(board.pin_failure.remote(errand.gang, failure))
+        ray.get(board.pin_failure.remote(task.gang, failure))
         raise RankFailedError(failure.message) from None
     finally:
         deliver(board)

@@ -14,7 +14,9 @@ from typing import TypeAlias
 from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.recording_context import GatheringContext
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.parts import PartWriter
+from stages.commit.scratch import scratch_folder
 from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
 
 Channel: TypeAlias = "Queue[Event | Failure]"
@@ -26,10 +28,10 @@ START_METHOD = "forkserver"
 
 
 @dataclass(frozen=True)
-class _Errand:
+class _RankTask:
     """What travels to the process of a rank."""
 
-    making: Making
+    writer: ArtifactWriter
     layout: GangLayout
     rank_main: Callable[[Rank], None]
     channel: Channel
@@ -44,7 +46,7 @@ class LocalContext(GatheringContext):
 
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
         for part in parts:
-            keep(self.making.make_part(work, phase, part, self.post))
+            keep(PartWriter(self.writer, self.post).make_part(work, phase, part))
 
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
@@ -52,9 +54,9 @@ class LocalContext(GatheringContext):
 
         channel: Channel = get_context(START_METHOD).Queue()
         failures: list[Failure] = []
-        errand = _Errand(self.making, self.layout, rank_main, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
+        task = _RankTask(self.writer, self.layout, rank_main, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
         group = start_processes(
-            _enter_rank, args=(errand,), nprocs=self.layout.num_ranks, join=False, start_method=START_METHOD
+            _enter_rank, args=(task,), nprocs=self.layout.num_ranks, join=False, start_method=START_METHOD
         )
         assert group is not None
         try:
@@ -80,36 +82,36 @@ class LocalContext(GatheringContext):
 
 
 @contextmanager
-def local_context(making: Making, post: Post, layout: GangLayout | None = None) -> Iterator[LocalContext]:
+def local_context(writer: ArtifactWriter, post: Post, layout: GangLayout | None = None) -> Iterator[LocalContext]:
     """A context for one step, with a scratch folder that goes with it."""
-    with scratch_folder(making.step) as scratch:
-        yield LocalContext(making=making, scratch=scratch, post=post, layout=layout or GangLayout())
+    with scratch_folder(writer.step) as scratch:
+        yield LocalContext(writer=writer, scratch=scratch, post=post, layout=layout or GangLayout())
 
 
-def _enter_rank(rank: int, errand: _Errand) -> None:
+def _enter_rank(rank: int, task: _RankTask) -> None:
     import torch.distributed as dist
 
-    making, layout, num_ranks = errand.making, errand.layout, errand.layout.num_ranks
+    writer, layout, num_ranks = task.writer, task.layout, task.layout.num_ranks
     try:
-        dist.init_process_group("gloo", init_method=errand.meeting_point, rank=rank, world_size=num_ranks)
-        with scratch_folder(f"{making.step}-rank{rank}") as scratch:
-            errand.rank_main(
+        dist.init_process_group("gloo", init_method=task.meeting_point, rank=rank, world_size=num_ranks)
+        with scratch_folder(f"{writer.step}-rank{rank}") as scratch:
+            task.rank_main(
                 GangRank(
-                    making=making,
+                    writer=writer,
                     layout=layout,
                     rank=rank,
                     world_size=num_ranks,
                     device="cpu",
                     scratch=scratch,
-                    post=errand.channel.put,
+                    post=task.channel.put,
                     stop_asked=_never,
                 )
             )
         dist.destroy_process_group()
     except Exception as error:
-        errand.channel.put(Failure.of(error, f"step {making.step!r}: rank {rank} of {num_ranks}"))
-        errand.channel.close()
-        errand.channel.join_thread()
+        task.channel.put(Failure.of(error, f"step {writer.step!r}: rank {rank} of {num_ranks}"))
+        task.channel.close()
+        task.channel.join_thread()
         raise
 
 

@@ -1,24 +1,28 @@
-"""One rank of a gang: what `stages.contract.context.Rank` promises, over a process group that is already initialised.
+"""One rank of a worker group (gang): fulfils `stages.contract.ranks.Rank` over an initialised process group.
 
-Shared by the Ray and the Ray-free backend, which differ only in how the processes come to be.
+Shared by the Ray and the Ray-free backend, which differ only in how they start the processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.commit.parts import Making
-from stages.contract import FileEntry, GangLayout, Noticed, NumbersReported, PartRecord, PictureKept, Post
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.checkpoints import CheckpointWriter
+from stages.commit.recorded_facts import record_fact, recorded_facts
+from stages.commit.run_files import RunFiles
+from stages.contract import GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
 
 
 @dataclass
 class GangRank:
-    """A rank bound to the making of one artifact."""
+    """A rank that works on one artifact."""
 
-    making: Making
+    writer: ArtifactWriter
     layout: GangLayout
     rank: int
     world_size: int
@@ -26,60 +30,30 @@ class GangRank:
     scratch: Path
     post: Post
     stop_asked: Callable[[], bool]
-    """Asked on rank 0 only, at every step: it must not wait."""
-    next_checkpoint: int = 0
-    """Number of the checkpoint that is committed next: one after the last that this rank went on from or recorded."""
+    """Called on rank 0 only, at every optimizer step: it must not block."""
+
+    @cached_property
+    def checkpoints(self) -> CheckpointWriter:
+        return CheckpointWriter(self.writer, self.post, self.world_size)
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
-        self.post(NumbersReported(step=self.making.step, numbers=dict(numbers), at_step=at_step))
+        self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers), at_step=at_step))
+
+    def warn(self, message: str) -> None:
+        self.post(WarningPosted(step=self.writer.step, message=f"rank {self.rank}: {message}"))
 
     def keep_picture(self, name: str, png: bytes, at_step: int) -> None:
-        key = self.making.keep_picture(f"{name}-{at_step:08d}", png)
-        self.post(PictureKept(step=self.making.step, name=name, key=key, at_step=at_step))
+        key = RunFiles.of(self.writer).keep_picture(f"{name}-{at_step:08d}", png)
+        self.post(PictureKept(step=self.writer.step, name=name, key=key, at_step=at_step))
+
+    def keep_log(self, name: str, text: str) -> None:
+        RunFiles.of(self.writer).keep_log(name, text)
 
     def should_stop(self) -> bool:
         return self.rank == 0 and self.stop_asked()
 
-    def latest(self) -> PartRecord | None:
-        found = self.making.latest_checkpoint()
-        self.next_checkpoint = 0 if found is None else int(found.part) + 1
-        return found
+    def record_fact(self, phase: str, facts: Mapping[str, Any]) -> None:
+        record_fact(self.writer, phase, facts)
 
-    @property
-    def allows_rollback(self) -> bool:
-        return self.making.allows_rollback
-
-    def roll_back(self, to: PartRecord, why: str) -> None:
-        self.making.roll_back(to, why)
-
-    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
-        self.making.fetch(record, folder, prefix)
-
-    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
-        return self.making.upload_checkpoint(folder, step)
-
-    def record(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
-        asked = {**facts, "step": step}
-        record = self.making.record_checkpoint(
-            files, asked, number=self.next_checkpoint, num_ranks=self.world_size, post=self.post
-        )
-        self.next_checkpoint += 1
-        return record
-
-    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
-        self.making.note(phase, facts)
-
-    def noted(self, phase: str) -> list[PartRecord]:
-        return self.making.noted(phase)
-
-    def notice(self, said: str) -> None:
-        self.post(Noticed(step=self.making.step, said=f"rank {self.rank}: {said}"))
-
-    def keep_log(self, name: str, text: str) -> None:
-        self.making.keep_log(name, text)
-
-    def standing(self) -> list[PartRecord]:
-        return self.making.standing_checkpoints()
-
-    def delete(self, record: PartRecord) -> None:
-        self.making.delete_checkpoint(record)
+    def recorded_facts(self, phase: str) -> list[PartRecord]:
+        return recorded_facts(self.writer, phase)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.commit.parts import Making
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.checkpoints import CheckpointRecords
+from stages.commit.parts import PartWriter
 from stages.contract import NumbersReported, Part, PartRecord, PartWork, Post, Rank
 
 
@@ -19,7 +21,7 @@ from stages.contract import NumbersReported, Part, PartRecord, PartWork, Post, R
 class GatheringContext(ABC):
     """Fulfils `stages.contract.context.StageContext` for one step, over two things a backend can do."""
 
-    making: Making
+    writer: ArtifactWriter
     scratch: Path
     post: Post
     records: list[PartRecord] = field(default_factory=list, kw_only=True)
@@ -33,18 +35,18 @@ class GatheringContext(ABC):
         """Run `rank_main` in each rank of a new group, or raise once none is running."""
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
-        recorded = self.making.open_phase(phase, over, self.post)
-        missing = [part for part in over if part.name not in recorded.found]
+        recorded = PartWriter(self.writer, self.post).open_phase(phase, over)
+        missing = [part for part in over if part.name not in recorded.by_part]
         if missing:
             self.make_parts(work, missing, phase, recorded.add)
-        records = tuple(recorded.found[part.name] for part in over)
+        records = tuple(recorded.by_part[part.name] for part in over)
         self.records.extend(records)
         return records
 
     def gang(self, rank_main: Callable[[Rank], None]) -> None:
         self.run_ranks(rank_main)
-        latest = self.making.latest_checkpoint()
+        latest = CheckpointRecords(self.writer.store, self.writer.folder).latest()
         self.records.extend([] if latest is None else [latest])
 
     def report(self, numbers: Mapping[str, float]) -> None:
-        self.post(NumbersReported(step=self.making.step, numbers=dict(numbers)))
+        self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers)))

@@ -18,7 +18,8 @@ from ray.exceptions import RayError, RayTaskError
 from cluster.board import BoardPost, StopWatch, deliver
 from cluster.failure import Failure
 from cluster.site import PartResources
-from stages.commit.parts import Making
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.parts import PartWriter
 from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, StageError
 
 if TYPE_CHECKING:
@@ -35,38 +36,38 @@ Outcome: TypeAlias = "PartRecord | Failure | None"
 
 
 @dataclass(frozen=True)
-class _Errand:
+class TaskPayload:
     """What is the same for all parts of a phase: it travels to each machine once."""
 
-    making: Making
+    writer: ArtifactWriter
     phase: str
     work: PartWork
 
     @property
     def key(self) -> str:
         """The phase's name on the board."""
-        return f"{self.making.folder}/{self.phase}"
+        return f"{self.writer.folder}/{self.phase}"
 
     def name(self, part: Part) -> str:
-        return f"step {self.making.step!r}: part {self.phase}/{part.name}"
+        return f"step {self.writer.step!r}: part {self.phase}/{part.name}"
 
 
 @lru_cache(maxsize=1)
-def _unpacked(errand_ref: Any) -> _Errand:
-    """The errand, unpacked once in each worker: it may hold artifacts with the manifests of many thousand parts."""
-    errand: _Errand = ray.get(errand_ref)
-    return errand
+def _unpacked(payload_ref: Any) -> TaskPayload:
+    """The payload, unpacked once in each worker: it may hold artifacts with the manifests of many thousand parts."""
+    payload: TaskPayload = ray.get(payload_ref)
+    return payload
 
 
 def make_part(packed: list[Any], part: Part, board: ActorHandle) -> Outcome:
-    """Make one part in a Ray worker. `packed` holds the reference to the errand, which Ray then does not unpack."""
-    errand = _unpacked(packed[0])
-    if not ray.get(board.goes_on.remote(errand.key)):
+    """Make one part in a Ray worker. `packed` holds the reference to the payload, which Ray then does not unpack."""
+    payload = _unpacked(packed[0])
+    if not ray.get(board.goes_on.remote(payload.key)):
         return None
     try:
-        return errand.making.make_part(errand.work, errand.phase, part, BoardPost(board))
+        return PartWriter(payload.writer, BoardPost(board)).make_part(payload.work, payload.phase, part)
     except Exception as error:
-        return Failure.of(error, errand.name(part))
+        return Failure.of(error, payload.name(part))
     finally:
         deliver(board)
 
@@ -75,10 +76,10 @@ class Spread:
     """The parts of one phase under way."""
 
     def __init__(
-        self, making: Making, work: PartWork, phase: str, resources: PartResources, board: ActorHandle
+        self, writer: ArtifactWriter, work: PartWork, phase: str, resources: PartResources, board: ActorHandle
     ) -> None:
-        self._errand = _Errand(making, phase, work)
-        self._packed = [ray.put(self._errand)]
+        self._payload = TaskPayload(writer, phase, work)
+        self._packed = [ray.put(self._payload)]
         self._resources = resources
         self._task = ray.remote(
             max_retries=0,
@@ -114,15 +115,15 @@ class Spread:
             raise self._failure.error()
         if self._num_made < len(parts):
             raise InterruptedRunError(
-                f"step {self._errand.making.step!r}: stopped with {len(parts) - self._num_made} of {len(parts)} parts "
-                f"of phase {self._errand.phase!r} to go; those made are kept"
+                f"step {self._payload.writer.step!r}: stopped with {len(parts) - self._num_made} of {len(parts)} parts "
+                f"of phase {self._payload.phase!r} to go; those made are kept"
             )
 
     def _hand_out(self, waiting: deque[Part]) -> None:
         bound = self._resources.max_parallel or _num_parts_at_once(self._resources) + NUM_PARTS_QUEUED_AHEAD
         while waiting and len(self._in_flight) < bound:
             part = waiting.popleft()
-            named = self._task.options(name=self._errand.name(part))
+            named = self._task.options(name=self._payload.name(part))
             self._in_flight[named.remote(self._packed, part, self._board)] = part
 
     def _take_back(self, ref: Any, waiting: deque[Part]) -> PartRecord | None:
@@ -132,11 +133,11 @@ class Spread:
             return outcome
         if outcome is not None and self._failure is None:
             self._failure = outcome
-            self._board.abandon.remote(self._errand.key)
+            self._board.abandon.remote(self._payload.key)
         return None
 
     def _outcome(self, ref: Any, part: Part, waiting: deque[Part]) -> Outcome:
-        name = self._errand.name(part)
+        name = self._payload.name(part)
         try:
             outcome: Outcome = ray.get(ref)
             return outcome

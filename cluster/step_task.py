@@ -17,8 +17,9 @@ from cluster.gang import run_gang
 from cluster.recording_context import GatheringContext
 from cluster.site import Resources
 from cluster.spread import Spread
+from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.execute_step import StepSpec, execute_step
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.scratch import scratch_folder
 from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class RayContext(GatheringContext):
     board: ActorHandle
 
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
-        Spread(self.making, work, phase, self.resources.parts, self.board).make(parts, keep)
+        Spread(self.writer, work, phase, self.resources.parts, self.board).make(parts, keep)
 
     def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
-        run_gang(self.making, rank_main, self.resources.gang, self.board)
+        run_gang(self.writer, rank_main, self.resources.gang, self.board)
 
 
 def carry_out_step(order: StepSpec, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
@@ -77,7 +78,7 @@ def carry_out_step(order: StepSpec, resources: Resources, *inputs: StepOutcome, 
                 raise StageError(f"step {order.step!r}: its input {found.step!r} is {found.ending}, not committed")
         open_context = partial(_ray_context, resources=resources, board=board)
         manifest = execute_step(order, open_context, BoardPost(board), StopWatch(board))
-        ending: Ending = "committed" if manifest.provenance["attempt"] == order.attempt else "reused"
+        ending: Ending = "committed" if manifest.provenance["attempt"] == str(order.attempt) else "reused"
         return StepOutcome(order.step, ending, fingerprint=manifest.fingerprint)
     except Exception as error:
         return StepOutcome.of_failure(order.step, Failure.of(error, f"step {order.step!r}"))
@@ -86,6 +87,6 @@ def carry_out_step(order: StepSpec, resources: Resources, *inputs: StepOutcome, 
 
 
 @contextmanager
-def _ray_context(making: Making, post: Post, resources: Resources, board: ActorHandle) -> Iterator[RayContext]:
-    with scratch_folder(making.step) as scratch:
-        yield RayContext(making=making, scratch=scratch, post=post, resources=resources, board=board)
+def _ray_context(writer: ArtifactWriter, post: Post, resources: Resources, board: ActorHandle) -> Iterator[RayContext]:
+    with scratch_folder(writer.step) as scratch:
+        yield RayContext(writer=writer, scratch=scratch, post=post, resources=resources, board=board)

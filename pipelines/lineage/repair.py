@@ -13,7 +13,7 @@ from pipelines.lineage.audit import Finding
 from pipelines.lineage.graph import Lineage, Node
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import STEPS_PHASE, PartRecord
-from stages.commit.parts import Making
+from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.phase_records import record_key, sheet_of
 from stages.commit.repair import DAMAGED, damaged_files, record_repair
 from stages.store.fault_points import fault_point
@@ -81,9 +81,9 @@ def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
 
 def _checkpoints_from(store: Store, folder: str, damaged: int) -> list[str]:
     """Keys of all checkpoints behind the last whole one before the damaged: training goes on from that one."""
-    making = Making(store=store, folder=folder, step="", attempt="")
-    whole = [record for record in making.standing_checkpoints() if _is_whole(store, record, damaged)]
-    return making.keys_behind(whole[-1] if whole else None)
+    checkpoints = CheckpointRecords(store, folder)
+    whole = [record for record in checkpoints.kept() if _is_whole(store, record, damaged)]
+    return checkpoints.keys_after(whole[-1] if whole else None)
 
 
 def _is_whole(store: Store, record: PartRecord, damaged: int) -> bool:

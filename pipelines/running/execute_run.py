@@ -26,6 +26,7 @@ from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import DeliveryThread
 from stages.artifacts.manifest import artifact_folder, read_head
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec
 from stages.contract import Event, StepEnded
 from stages.store.fault_points import fault_point
@@ -203,7 +204,7 @@ def _overall(endings: set[str]) -> AttemptOutcome:
 def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
     """What is to be made, as orders that travel; inputs first."""
     request, orders = plan.request, {}
-    ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
+    ended = frozenset(str(AttemptId(run.name, number)) for number in range(1, attempt) if run.end(number) is not None)
     for name in plan.to_make:
         step = request.step(name)
         stage, recipe = request.load_step(name)
@@ -214,8 +215,7 @@ def orders_of(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
             fingerprint=step.fingerprint,
             inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
             store=run.store,
-            run=run.name,
-            attempt=f"{run.name}-{attempt}",
+            attempt=AttemptId(run.name, attempt),
             provenance=_provenance(request, name),
             allows_rollback=plan.allows_rollback,
             ended_attempts=ended,

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract import Event, Noticed
+from stages.contract import Event, WarningPosted
 
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
@@ -59,7 +59,7 @@ class Display:
 
     def take(self, event: Event) -> None:
         self._board.take(event)
-        if isinstance(event, Noticed) or not self.console.is_terminal:
+        if isinstance(event, WarningPosted) or not self.console.is_terminal:
             self._lines.take(event)
 
     @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract import Event, Noticed, StepEnded, StepStarted, StepWaiting
+from stages.contract import Event, StepEnded, StepStarted, StepWaiting, WarningPosted
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -24,8 +24,8 @@ class PlainLines:
 
     def take(self, event: Event) -> None:
         """Say what an event brought, if it deserves a line. The board knows of it already."""
-        if isinstance(event, Noticed):
-            self._say(stamped(f"{event.step}  {event.said}"))
+        if isinstance(event, WarningPosted):
+            self._say(stamped(f"{event.step}  {event.message}"))
         elif _is_news(event):
             self._say(self._line(self._board.steps[event.step]))
 

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
+from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Heart, Observer, ProcessMark, beat_seconds, lost_after_seconds
 from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
@@ -71,8 +72,7 @@ class Claimant:
     store: Store
     folder: str
     step: str
-    run: str
-    attempt: str
+    attempt: AttemptId
     ended_attempts: frozenset[str] = frozenset()
     """Attempts whose claims no longer count, though their processes may still beat."""
     _num_claims: int = 0
@@ -123,7 +123,9 @@ class Claimant:
             why_not = self._why_not_good(last, record) if record is not None else ""
             if why_not is None and record is not None:
                 return record
-            ours = ClaimRecord(run=self.run, attempt=self.attempt, took_over=why_not or "", **ProcessMark.here())
+            ours = ClaimRecord(
+                run=self.attempt.run, attempt=str(self.attempt), took_over=why_not or "", **ProcessMark.here()
+            )
             key = _key(self.folder, last + 1)
             with fault_point("claim.taken", key):
                 is_ours = self.store.create_json(key, ours.model_dump(mode="json"))
@@ -134,7 +136,7 @@ class Claimant:
         """Why a claim no longer counts, '' where it was released; None while its holder may be at work."""
         if self.store.size_bytes(_released_key(self.folder, number)) is not None:
             return ""
-        if record.attempt == self.attempt:
+        if record.attempt == str(self.attempt):
             return "the attempt itself began the step again"
         if record.is_gone:
             return f"the process of {record.holder} is gone"

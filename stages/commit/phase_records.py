@@ -69,8 +69,8 @@ class PhaseRecords:
     names: Sequence[str]
     may_write: Callable[[], bool]
     """Asked before a sheet is written: whether this attempt is still the one to commit."""
-    found: dict[str, PartRecord] = field(default_factory=dict)
-    """By part: what `read` and `add` know of."""
+    by_part: dict[str, PartRecord] = field(default_factory=dict)
+    """The records that `read` and `add` know, by name of the part."""
     _num_found: Counter[int] = field(default_factory=Counter)
     """By sheet that is not written: how many of its parts are recorded."""
 
@@ -90,7 +90,7 @@ class PhaseRecords:
 
     def add(self, record: PartRecord) -> None:
         """Take note of a record that was found or made; the last of a sheet's parts writes the sheet."""
-        self.found[record.part] = record
+        self.by_part[record.part] = record
         number = self._places[record.part] // PARTS_PER_SHEET
         self._num_found[number] += 1
         if self._num_found[number] == PARTS_PER_SHEET:
@@ -128,7 +128,7 @@ class PhaseRecords:
             with fault_point("record.quarantined", key):
                 self.store.quarantine(key)
             return False
-        self.found |= {record.part: record for record in records}
+        self.by_part |= {record.part: record for record in records}
         return True
 
     def _write_sheet(self, number: int) -> None:
@@ -136,7 +136,7 @@ class PhaseRecords:
         if not self.may_write():
             return
         first = number * PARTS_PER_SHEET
-        records = [self.found[name] for name in self.names[first : first + PARTS_PER_SHEET]]
+        records = [self.by_part[name] for name in self.names[first : first + PARTS_PER_SHEET]]
         key = self._sheet_key(f"{number}.json")
         with suppress(StoreError), fault_point("phase.gathered", key):
             self.store.create(key, SHEET.dump_json(records))

@@ -10,7 +10,6 @@ from stages.contract.errors import InterruptedRunError, StageError, SupersededEr
 from stages.contract.events import (
     CheckpointCommitted,
     Event,
-    Noticed,
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -20,9 +19,10 @@ from stages.contract.events import (
     StepEnded,
     StepStarted,
     StepWaiting,
+    WarningPosted,
 )
 from stages.contract.parts import Part, PartDraft, PartWork
-from stages.contract.ranks import GangLayout, Rank
+from stages.contract.ranks import GangLayout, Rank, RankCheckpoints
 from stages.contract.recipe import Recipe
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "GangLayout",
     "InterruptedRunError",
     "ItemBalance",
-    "Noticed",
     "NumbersReported",
     "Part",
     "PartDraft",
@@ -46,6 +45,7 @@ __all__ = [
     "PictureKept",
     "Post",
     "Rank",
+    "RankCheckpoints",
     "Recipe",
     "Stage",
     "StageContext",
@@ -55,6 +55,7 @@ __all__ = [
     "StepStarted",
     "StepWaiting",
     "SupersededError",
+    "WarningPosted",
     "load_stage",
     "stage",
 ]

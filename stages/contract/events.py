@@ -88,11 +88,14 @@ class CheckpointCommitted(_Event):
     at_step: int
 
 
-class Noticed(_Event):
-    """Something went wrong and was dealt with; the step goes on."""
+class WarningPosted(_Event):
+    """Something went wrong and was dealt with; the step continues."""
+
+    # Stored under the names that the first release gave them: the tag `noticed` and the field `said`.
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     event: Literal["noticed"] = "noticed"
-    said: str
+    message: str = Field(validation_alias="said", serialization_alias="said")
 
 
 class StepEnded(_Event):
@@ -114,7 +117,7 @@ Event: TypeAlias = Annotated[
     | NumbersReported
     | PictureKept
     | CheckpointCommitted
-    | Noticed
+    | WarningPosted
     | StepEnded,
     Field(discriminator="event"),
 ]

@@ -35,8 +35,49 @@ class GangLayout(BaseModel):
     """Longest time that a rank may take from step to step, commits included, before it is taken to hang."""
 
 
+class RankCheckpoints(Protocol):
+    """The checkpoints of the step that a rank works on. `stages/commit/checkpoints.py` fulfils it."""
+
+    @property
+    def allows_rollback(self) -> bool:
+        """Whether training may continue from an earlier checkpoint if the newest is damaged."""
+
+    def latest(self) -> PartRecord | None:
+        """The last committed checkpoint of this step, or None. Its optimizer step is `facts["step"]`.
+
+        Raises `TornRecordError` where its record does not parse.
+        """
+
+    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        """Upload this rank's files of a checkpoint, all under `folder`, to a private prefix. From any thread.
+
+        Two ranks must not hold a file of the same name. The checkpoint does not exist before `commit`.
+        """
+
+    def commit(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
+        """Commit the files that all ranks have uploaded as one checkpoint. On rank 0, from any thread.
+
+        Raises `SupersededError` if another attempt continued from the same checkpoint and committed first.
+        """
+
+    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
+        """Copy the files of a checkpoint whose names begin with `prefix` into `folder`, verified.
+
+        Raises `DamagedFileError` where one is missing or differs from what was committed.
+        """
+
+    def kept(self) -> list[PartRecord]:
+        """The committed checkpoints whose files were not deleted, in order."""
+
+    def delete(self, record: PartRecord) -> None:
+        """Delete the files of a committed checkpoint that is not the last. Its record stays. On one rank only."""
+
+    def roll_back(self, to: PartRecord, why: str) -> None:
+        """Quarantine every checkpoint after `to`, so that it is the last. On rank 0 only."""
+
+
 class Rank(Protocol):
-    """One rank of a gang, inside its process. The process group is already initialised."""
+    """One rank of a worker group, inside its process. The process group is already initialised."""
 
     rank: int
     world_size: int
@@ -47,57 +88,27 @@ class Rank(Protocol):
     def scratch(self) -> Path:
         """A private local folder of this rank."""
 
+    @property
+    def checkpoints(self) -> RankCheckpoints:
+        """The checkpoints of this step."""
+
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
-        """Post numbers for people to watch. Opens no socket to a tracker and does not wait."""
+        """Post metrics for people to watch. Opens no socket to a tracker and does not block."""
+
+    def warn(self, message: str) -> None:
+        """Post a warning about something that went wrong and was dealt with. Does not block; nothing is stored."""
 
     def keep_picture(self, name: str, png: bytes, at_step: int) -> None:
-        """Keep a picture for people to watch beside the numbers; `name` is the same for all of a kind."""
-
-    def should_stop(self) -> bool:
-        """Whether the run was asked to stop: commit, then return. Only rank 0 hears of it; it never waits."""
-
-    def latest(self) -> PartRecord | None:
-        """The last committed checkpoint of this step, or None. Its step number is `facts["step"]`.
-
-        Raises `TornRecordError` where its record does not parse.
-        """
-
-    @property
-    def allows_rollback(self) -> bool:
-        """Whether training may go on from an earlier checkpoint where the newest is damaged."""
-
-    def roll_back(self, to: PartRecord, why: str) -> None:
-        """Move aside every checkpoint behind `to`, so that it is the last. On rank 0 only."""
-
-    def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
-        """Bring the files of a committed checkpoint whose names begin with `prefix` into `folder`, verified."""
-
-    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
-        """Bring this rank's files of a checkpoint, all under `folder`, to a private place. From any thread.
-
-        Two ranks must not hold a file of the same name. Nothing of the checkpoint exists before it is recorded.
-        """
-
-    def record(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
-        """Commit a checkpoint: the files that all ranks have uploaded, as one record. On rank 0, from any thread.
-
-        Raises `SupersededError` where another attempt has gone on from the same checkpoint and committed first.
-        """
-
-    def note(self, phase: str, facts: Mapping[str, Any]) -> None:
-        """Record, create-exclusively and numbered under `phase`, what later attempts must go by."""
-
-    def noted(self, phase: str) -> list[PartRecord]:
-        """What was recorded by `note`, by any attempt, in order."""
-
-    def notice(self, said: str) -> None:
-        """Tell people what went wrong and was dealt with. Does not wait."""
+        """Keep a picture for people to watch beside the metrics; `name` is the same for all of a kind."""
 
     def keep_log(self, name: str, text: str) -> None:
         """Keep a text for people beside the logs of this attempt, where `neo logs` finds it."""
 
-    def standing(self) -> list[PartRecord]:
-        """The committed checkpoints whose files are still there, in order."""
+    def should_stop(self) -> bool:
+        """Whether the run was asked to stop: commit, then return. Only rank 0 is told; it never blocks."""
 
-    def delete(self, record: PartRecord) -> None:
-        """Delete the files of a committed checkpoint that is not the last. Its record stays. On one rank only."""
+    def record_fact(self, phase: str, facts: Mapping[str, Any]) -> None:
+        """Commit facts that later attempts must follow, under the next number of `phase`."""
+
+    def recorded_facts(self, phase: str) -> list[PartRecord]:
+        """What was recorded by `record_fact`, by any attempt, in order."""

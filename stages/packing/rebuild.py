@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from stages.artifacts.kinds import ROWS_PHASE, Rows
 from stages.artifacts.records import sha256_of
-from stages.commit.parts import Draft, scratch_folder
+from stages.commit.draft import Draft
 from stages.commit.repair import damaged_files, put_back, record_repair
+from stages.commit.scratch import scratch_folder
 from stages.contract import StageError
 from stages.packing.write import rewrite_part
 

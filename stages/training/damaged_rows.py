@@ -37,13 +37,13 @@ class Mending:
 
     def left_out(self) -> frozenset[tuple[int, int]]:
         """(step, row) of what earlier attempts left out."""
-        return left_out(self.rank.noted(SKIPPED_PHASE)) if self.policy == "skip" else frozenset()
+        return left_out(self.rank.recorded_facts(SKIPPED_PHASE)) if self.policy == "skip" else frozenset()
 
     def record_skipped(self, micro_batches: Sequence[MicroBatch]) -> None:
         """Say for good what these micro-batches lack, before anybody computes with them."""
         for skipped in (one for micro_batch in micro_batches for one in micro_batch.skipped):
-            self.rank.note(SKIPPED_PHASE, skipped.facts)
-            self.rank.notice(skipped.sentence)
+            self.rank.record_fact(SKIPPED_PHASE, skipped.facts)
+            self.rank.warn(skipped.sentence)
 
     def mend(self, what: str, error: Exception | None) -> None:
         """Deal with the error that this rank met, if it met one, so that `what` can be tried again. Collective.
@@ -74,7 +74,7 @@ class Mending:
             if not met:
                 return found
             if self.policy == "skip" and met == {DamagedRowError}:
-                self.rank.notice(f"{what} is damaged, so it is left out{f': {error}' if error else ''}")
+                self.rank.warn(f"{what} is damaged, so it is left out{f': {error}' if error else ''}")
                 return None
             self.mend(f"{what} could not be read", error)
 
@@ -88,5 +88,5 @@ class Mending:
         except Exception as error:
             return f"part {part} of {rows!r} could not be made again: {error}"
         for key, said in complaints.items():
-            self.rank.notice(f"{key} {said}; it was made again, the same")
+            self.rank.warn(f"{key} {said}; it was made again, the same")
         return ""

@@ -72,7 +72,7 @@ def train(
     with Committing(rank.rank) as committing:
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, mending), committing)
         steps = range(checkpoints.restore(), recipe.num_steps)
-        reading = ahead(loader, steps, num_micro_batches, num_workers, rank.notice)
+        reading = ahead(loader, steps, num_micro_batches, num_workers, rank.warn)
         with reading as loaded, Watchdog(rank) as watchdog:
             loop = Loop(rank, recipe, engine, loader, loaded, mending, committing, Meter(Rated.of(model, rank.device)))
             try:

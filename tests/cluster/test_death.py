@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.site import Site
+from stages.commit.phase_records import read_record
 from tests.cluster.toy_run import ToyRun, killable
 from tests.worlds.cluster_world import times
 
@@ -83,8 +84,12 @@ def test_killed_in_parts_interrupted_in_training_killed_in_training_and_the_end_
     first.process.kill()
     assert first.is_gone_within(60), first.processes()
     assert not list(tmp_path.glob("neo-*")), "what parts had written before they were recorded"
-    making = ToyRun(ray_site, tmp_path, killable(tmp_path)).orders()["parts"].making
-    kept = [part for part in (f"{index:03d}" for index in range(10)) if making.record("write", part)]
+    writer = ToyRun(ray_site, tmp_path, killable(tmp_path)).specs()["parts"].writer
+    kept = [
+        part
+        for part in (f"{index:03d}" for index in range(10))
+        if read_record(writer.store, writer.record_key("write", part))
+    ]
     assert 1 <= len(kept) < 10
 
     second = Driver(tmp_path, 2)

@@ -11,6 +11,7 @@ import pytest
 from cluster.graph import StepGraph
 from cluster.site import PartResources, Resources, Site
 from stages.artifacts.artifact import open_artifact
+from stages.commit.phase_records import read_record
 from stages.contract import USER_FILE_PREFIX, Step
 from tests.cluster.toy_run import ToyRun as Run
 from tests.worlds.cluster_world import (
@@ -43,7 +44,7 @@ def diamond(diary: Path, **changes: object) -> Step[Numbers]:
 
 def test_the_edges_of_rays_graph_are_the_plans(tmp_path: Path, diary: Path, plain_site: Site) -> None:
     run = Run(plain_site, tmp_path, [diamond(diary)])
-    graph = StepGraph(run.orders(), run.edges(), plain_site)
+    graph = StepGraph(run.specs(), run.edges(), plain_site)
     expected = {(read, reader) for reader, reads in run.edges().items() for read in reads}
     assert graph.edges() == expected
     assert len(expected) == 5
@@ -55,7 +56,7 @@ def test_the_edges_of_rays_graph_are_the_plans(tmp_path: Path, diary: Path, plai
 def test_a_circle_is_refused_by_name(tmp_path: Path, diary: Path, plain_site: Site) -> None:
     run = Run(plain_site, tmp_path, [diamond(diary)])
     with pytest.raises(ValueError, match="in a circle: .*root.*top"):
-        StepGraph(run.orders(), {**run.edges(), "root": ["top"]}, plain_site)
+        StepGraph(run.specs(), {**run.edges(), "root": ["top"]}, plain_site)
 
 
 def test_a_diamond_is_made_once_and_then_reused(tmp_path: Path, diary: Path, ray_site: Site) -> None:
@@ -96,9 +97,9 @@ def test_when_a_part_fails_other_parts_and_branches_end_and_what_reads_it_does_n
     assert "in count_part" in outcomes["other"].details
     assert outcomes["right"].reason == "it reads 'other', which is not committed"
     assert run.ended()["other"] == "failed"
-    making = run.orders()["other"].making
-    assert making.record("write", "000") is not None
-    assert making.record("write", "001") is None
+    writer = run.specs()["other"].writer
+    assert read_record(writer.store, writer.record_key("write", "000")) is not None
+    assert read_record(writer.store, writer.record_key("write", "001")) is None
     assert times(diary / "other", "begun-001") == 1
 
 
@@ -220,7 +221,7 @@ def test_a_killed_rank_is_replaced_from_the_last_checkpoint_and_a_failing_one_is
     assert outcome.reason == "step 'train': rank 1 of 2 failed: ValueError: nonfinite loss at step 7"
     assert [times(diary, f"rank1-from-step{step}") for step in (0, 4, 6)] == [1, 1, 0]
     assert [event.at_step for event in run.events if event.event == "checkpoint"] == [2, 4, 6]
-    latest = run.orders()["train"].making.latest_checkpoint()
+    latest = run.checkpoints("train").latest()
     assert latest is not None
     assert latest.facts == {"step": 6, "total": 18}
     assert run.store.read(latest.file("rank1.txt").key) == b"6 18 1 cpu"

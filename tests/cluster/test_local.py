@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.local import local_context
-from stages.commit.parts import Making
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
+from stages.commit.checkpoints import CheckpointRecords
 from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
 from stages.store.store import Store
 from tests.worlds.cluster_world import commit_together, first_of
@@ -31,18 +33,20 @@ def interrupt(rank: Rank) -> None:
     raise InterruptedRunError(f"stopped after step {rank.world_size}")
 
 
-def run(rank_main: Callable[[Rank], None], folder: Path) -> tuple[list[Event], Making]:
+def run(rank_main: Callable[[Rank], None], folder: Path) -> tuple[list[Event], CheckpointRecords]:
     events: list[Event] = []
-    making = Making(store=Store(folder / "store"), folder="artifacts/toy/0", step="toy", attempt="run-1")
-    with local_context(making, events.append, GangLayout(num_ranks=2, zero_stage=3)) as context:
+    store = Store(folder / "store")
+    writer = ArtifactWriter(store, "artifacts/toy/0", step="toy", attempt=AttemptId("run", 1))
+    checkpoints = CheckpointRecords(store, writer.folder)
+    with local_context(writer, events.append, GangLayout(num_ranks=2, zero_stage=3)) as context:
         context.gang(rank_main)
-        assert context.records == [making.latest_checkpoint()]
-    return events, making
+        assert context.records == [checkpoints.latest()]
+    return events, checkpoints
 
 
 def test_ranks_commit_one_checkpoint_and_post_to_the_caller(tmp_path: Path) -> None:
-    events, making = run(train, tmp_path)
-    latest = making.latest_checkpoint()
+    events, checkpoints = run(train, tmp_path)
+    latest = checkpoints.latest()
     assert latest is not None
     assert [entry.name for entry in latest.files] == ["rank0.txt", "rank1.txt"]
     assert latest.facts == {"step": 3, "zero_stage": 3}

@@ -14,6 +14,8 @@ from cluster.graph import run_graph
 from cluster.site import Site, load_site
 from cluster.step_task import StepOutcome
 from stages.artifacts.artifact import open_artifact
+from stages.commit.attempt import AttemptId
+from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.execute_step import StepSpec
 from stages.contract import Event, Step
 from stages.store.store import Store
@@ -29,22 +31,10 @@ class ToyRun:
         self.steps = {step.name: step for end in last for step in end.walk()}
         self.events: list[Event] = []
         self.stop = threading.Event()
-        self.attempt = f"run-{attempt}"
+        self.attempt = AttemptId("run", attempt)
 
-    def orders(self) -> dict[str, StepSpec]:
-        return {
-            name: StepSpec(
-                step=name,
-                stage=step.stage,
-                recipe=step.recipe,
-                fingerprint=step.fingerprint,
-                inputs={slot: (made.stage.name, made.fingerprint) for slot, made in step.edges.items()},
-                store=self.store,
-                run="run",
-                attempt=self.attempt,
-            )
-            for name, step in self.steps.items()
-        }
+    def specs(self) -> dict[str, StepSpec]:
+        return {name: StepSpec.of(step, self.store, self.attempt) for name, step in self.steps.items()}
 
     def edges(self) -> dict[str, list[str]]:
         return {name: [made.name for made in step.edges.values()] for name, step in self.steps.items()}
@@ -54,7 +44,10 @@ class ToyRun:
             self.events.append(event)
             watch(event)
 
-        return run_graph(self.orders(), self.edges(), self.site, on_event, self.stop)
+        return run_graph(self.specs(), self.edges(), self.site, on_event, self.stop)
+
+    def checkpoints(self, step: str) -> CheckpointRecords:
+        return CheckpointRecords(self.store, self.specs()[step].folder)
 
     def made(self, step: str) -> Numbers:
         return open_artifact(self.store, self.steps[step].stage.name, self.steps[step].fingerprint, Numbers)

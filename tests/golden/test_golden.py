@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_form
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Stage, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
@@ -68,18 +69,8 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 def make(step: Step[Any], store: Store) -> str:
-    inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()}
-    order = StepSpec(
-        step=step.name,
-        stage=step.stage,
-        recipe=step.recipe,
-        fingerprint=step.fingerprint,
-        inputs=inputs,
-        store=store,
-        run="golden",
-        attempt="golden-1",
-    )
-    return execute_step(order, local_context, lambda event: None).content
+    spec = StepSpec.of(step, store, AttemptId("golden", 1))
+    return execute_step(spec, local_context, lambda event: None).content
 
 
 def test_defaults_and_output_are_those_of_the_number(

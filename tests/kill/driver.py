@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from cluster.local import LocalContext
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.scratch import scratch_folder
 from stages.contract import GangLayout, Post, Rank
 
 PRELOADED = ["tests.kill.driver", "pipelines.cli", "tests.pipelines.local_graph", "stages.training.loop", "mlflow"]
@@ -72,7 +73,7 @@ class InThisProcess(LocalContext):
         if not dist.is_initialized():  # one group for all gangs of this process: DeepSpeed keeps the first it sees
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         rank = GangRank(
-            making=self.making,
+            writer=self.writer,
             layout=self.layout,
             rank=0,
             world_size=1,
@@ -85,6 +86,6 @@ class InThisProcess(LocalContext):
 
 
 @contextmanager
-def in_this_process(making: Making, post: Post) -> Iterator[InThisProcess]:
-    with scratch_folder(making.step) as scratch:
-        yield InThisProcess(making=making, scratch=scratch, post=post, layout=LAYOUT)
+def in_this_process(writer: ArtifactWriter, post: Post) -> Iterator[InThisProcess]:
+    with scratch_folder(writer.step) as scratch:
+        yield InThisProcess(writer=writer, scratch=scratch, post=post, layout=LAYOUT)

@@ -36,11 +36,11 @@ def test_ranks_commit_and_stop_before_their_machine_goes(tmp_path: Path) -> None
 
         outcome = run.carry_out(take_away)["train"]
         assert outcome.ending == "interrupted", outcome
-        latest = run.orders()["train"].making.latest_checkpoint()
+        latest = run.checkpoints("train").latest()
         assert latest is not None
         assert outcome.reason == f"stopped after step {latest.facts['step']}"
         assert latest.facts["step"] < 10_000
-        assert [event.said for event in run.events if event.event == "noticed"] == [
+        assert [event.message for event in run.events if event.event == "noticed"] == [
             "a machine is about to be taken away: training commits at the next step and stops"
         ]
     finally:

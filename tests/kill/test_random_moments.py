@@ -58,8 +58,8 @@ def die_at(rank, moment: Moment) -> None:
     split_everything(rank)
     if rank.rank != moment.rank:
         return
-    from stages.commit import parts as making
-    from stages.training import checkpoint, committing
+    from stages.commit import artifact_writer, checkpoints
+    from stages.training.checkpoints import checkpoint, in_flight
     from stages.training.loop import Loop
 
     num_passed = 0
@@ -88,7 +88,7 @@ def die_at(rank, moment: Moment) -> None:
         return take(loop, step)
 
     Loop.take = take_watched
-    for module in (making, checkpoint, committing):
+    for module in (artifact_writer, checkpoints, checkpoint, in_flight):
         module.fault_point = watched
 
 

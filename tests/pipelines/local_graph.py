@@ -33,7 +33,7 @@ def run_graph_locally(orders, edges, site, on_event, stop, open_context=ONE_RANK
             continue
         try:
             manifest = execute_step(order, open_context, on_event, stop.is_set)
-            ours = manifest.provenance["attempt"] == order.attempt
+            ours = manifest.provenance["attempt"] == str(order.attempt)
             outcomes[step] = Outcome(step, "committed" if ours else "reused")
         except Exception as error:
             kinds = {InterruptedRunError: "interrupted", SupersededError: "superseded"}

@@ -10,6 +10,7 @@ import pytest
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import KeptPairs, RawPairs
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Event, GangLayout, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
@@ -24,18 +25,9 @@ NUM_TOY_IMAGES = 260
 
 def carried_out(step: Step[Any], store: Store, attempt: str = "run-1", events: list[Event] | None = None) -> Any:
     """Make the step's artifact from those of the steps it reads, which are committed; returns it."""
-    order = StepSpec(
-        step=step.name,
-        stage=step.stage,
-        recipe=step.recipe,
-        fingerprint=step.fingerprint,
-        inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
-        store=store,
-        run=attempt.rsplit("-", 1)[0],
-        attempt=attempt,
-    )
+    spec = StepSpec.of(step, store, AttemptId.parse(attempt))
     manifest = execute_step(
-        order, partial(local_context, layout=GangLayout()), (events if events is not None else []).append
+        spec, partial(local_context, layout=GangLayout()), (events if events is not None else []).append
     )
     kind: type[Artifact] = step.stage.makes
     return open_artifact(store, manifest.stage, manifest.fingerprint, kind)

@@ -151,12 +151,12 @@ from functools import partial
 from cluster.local import local_context
 from stages.contract import GangLayout
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.store.store import Store
 step = download_pairs.bind("pairs", DownloadPairsRecipe.model_validate_json('{recipe}'))
-order = StepSpec(step="pairs", stage=step.stage, recipe=step.recipe, fingerprint=step.fingerprint, inputs={{}},
-                  store=Store({str(tmp_path)!r}), run="run", attempt="run-1")
-execute_step(order, partial(local_context, layout=GangLayout()), lambda _: None)
+spec = StepSpec.of(step, Store({str(tmp_path)!r}), AttemptId("run", 1))
+execute_step(spec, partial(local_context, layout=GangLayout()), lambda _: None)
 """
     records = tmp_path / "artifacts" / "download_pairs" / toy_pairs.raw_step.fingerprint[:12] / "records" / "download"
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)

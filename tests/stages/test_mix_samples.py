@@ -32,8 +32,8 @@ from tests.worlds.mixture_world import (
     make,
     make_pairs,
     make_texts,
-    order_of,
     run,
+    spec_of,
 )
 
 
@@ -79,7 +79,7 @@ def test_what_was_really_drawn_of_each_source_is_recorded_and_reported(tmp_path:
     step, store, numbers = bind(recipe, pairs=KEPT, text=TEXTS), Store(tmp_path / "store"), {}
     for source in (KEPT, TEXTS):
         make(source, store)
-    draw = Draw(store, execute_step(order_of(step, store, "run-1"), local_context, lambda event: noted(event, numbers)))
+    draw = Draw(store, execute_step(spec_of(step, store, "run-1"), local_context, lambda event: noted(event, numbers)))
     rows = in_order(draw)
     for source, counts in drawn_by_source(draw.phase("draw")).items():
         mine = [row["sample_id"] for row in rows if row["source"] == source]
@@ -217,10 +217,10 @@ def test_a_draw_is_the_same_whoever_makes_its_parts_and_when(store: Store, tmp_p
     for other in (backwards, interrupted):
         for source in step.walk()[:-1]:
             make(source, other)
-    assert execute_step(order_of(step, backwards, "run-1"), backwards_context, lambda _: None).content == wanted
-    assert run(order_of(step, interrupted, "run-1"), stop_after_parts=3) is None
-    assert run(order_of(step, interrupted, "run-2"), stop_after_parts=8) is None
-    assert run(order_of(step, interrupted, "run-3")).content == wanted
+    assert execute_step(spec_of(step, backwards, "run-1"), backwards_context, lambda _: None).content == wanted
+    assert run(spec_of(step, interrupted, "run-1"), stop_after_parts=3) is None
+    assert run(spec_of(step, interrupted, "run-2"), stop_after_parts=8) is None
+    assert run(spec_of(step, interrupted, "run-3")).content == wanted
 
 
 class BackwardsContext(LocalContext):
@@ -231,9 +231,9 @@ class BackwardsContext(LocalContext):
 
 
 @contextmanager
-def backwards_context(making, post):
-    with scratch_folder(making.step) as scratch:
-        yield BackwardsContext(making=making, scratch=scratch, post=post, layout=GangLayout())
+def backwards_context(writer, post):
+    with scratch_folder(writer.step) as scratch:
+        yield BackwardsContext(writer=writer, scratch=scratch, post=post, layout=GangLayout())
 
 
 def test_held_out_data_are_refused_wherever_they_come_from(store: Store) -> None:

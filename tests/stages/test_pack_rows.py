@@ -46,9 +46,9 @@ from tests.worlds.mixture_world import (
     make,
     make_chats,
     make_texts,
-    order_of,
     run,
     sample_id,
+    spec_of,
 )
 
 MIX = mix_samples.bind(
@@ -150,7 +150,7 @@ def test_the_certificate_and_the_sources_are_reported(tmp_path: Path) -> None:
 
     make(MIX, store)
     make(LLM, store)
-    rows = execute_step(order_of(bind(SMALL), store, "run-1"), local_context, post)
+    rows = execute_step(spec_of(bind(SMALL), store, "run-1"), local_context, post)
     facts = next(part for part in rows.parts if part.phase == "plan").facts
     assert numbers["num_rows"] == facts["num_rows"] and numbers["gap"] == facts["gap"]
     assert numbers["samples_pairs"] == facts["packed"]["pairs"]["samples"]
@@ -204,10 +204,10 @@ def test_the_same_bytes_come_out_in_another_store_and_after_deaths(packed: Rows,
     other = Store(tmp_path / "other")
     make(MIX, other)
     make(LLM, other)
-    order = order_of(bind(SMALL), other, "run-1")
-    run(order, stop_after_parts=9)
-    assert not (other.folder / order.making.folder / "manifest.json").exists()
-    manifest = run(order_of(bind(SMALL), other, "run-2"))
+    spec = spec_of(bind(SMALL), other, "run-1")
+    run(spec, stop_after_parts=9)
+    assert not (other.folder / spec.folder / "manifest.json").exists()
+    manifest = run(spec_of(bind(SMALL), other, "run-2"))
     assert manifest.content == packed.manifest.content
     attempts = Counter(part.made_by["attempt"] for part in manifest.parts)
     assert attempts == {"run-1": 9, "run-2": len(manifest.parts) - 9}
@@ -222,7 +222,7 @@ def test_one_part_is_written_again_from_the_rows_alone(packed: Rows, tmp_path: P
     assert (draft.items, draft.facts) == (written.items, written.facts)
 
 
-def test_another_seed_is_another_order_of_the_same_documents(packed: Rows, store: Store) -> None:
+def test_another_seed_is_another_spec_of_the_same_documents(packed: Rows, store: Store) -> None:
     other = make(bind(SMALL.model_copy(update={"seed": 1})), store)
     first, second = ([row.sample_ids for row in RowReader(rows)] for rows in (packed, other))
     assert first != second

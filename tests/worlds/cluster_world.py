@@ -112,9 +112,9 @@ def commit_together(rank: Rank, folder: Path, step: int, facts: Mapping[str, Any
     import torch.distributed as dist
 
     files: list[Any] = [None] * rank.world_size
-    dist.all_gather_object(files, rank.upload(folder, step))
+    dist.all_gather_object(files, rank.checkpoints.upload(folder, step))
     if rank.rank == 0:
-        rank.record([entry for held in files for entry in held], step, facts)
+        rank.checkpoints.commit([entry for held in files for entry in held], step, facts)
     dist.barrier()
 
 
@@ -132,7 +132,7 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
     import torch
     import torch.distributed as dist
 
-    latest = rank.latest()
+    latest = rank.checkpoints.latest()
     step, total = (0, 0) if latest is None else (latest.facts["step"], latest.facts["total"])
     write_down(recipe.diary, f"rank{rank.rank}-from-step{step}")
     while step < recipe.num_steps:

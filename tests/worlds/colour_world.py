@@ -16,6 +16,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import CONVERSATIONS_FILE, MODEL_PREFIX, Checkpoint, Conversations, RawPairs
 from stages.artifacts.manifest import Manifest
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
@@ -222,18 +223,8 @@ class ColourWorld:
 
     def make(self, step: Step[Any]) -> Manifest:
         """Make a step whose inputs are there, in this process."""
-        inputs = {name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()}
-        order = StepSpec(
-            step=step.name,
-            stage=step.stage,
-            recipe=step.recipe,
-            fingerprint=step.fingerprint,
-            inputs=inputs,
-            store=self.store,
-            run="run",
-            attempt="run-1",
-        )
-        return execute_step(order, local_context, lambda event: None)
+        spec = StepSpec.of(step, self.store, AttemptId("run", 1))
+        return execute_step(spec, local_context, lambda event: None)
 
     def open(self, step: Step[AnyArtifact]) -> AnyArtifact:
         """The artifact of a step, which is made first where it is missing."""

@@ -25,6 +25,7 @@ from stages.artifacts.kinds import (
     TextDocuments,
 )
 from stages.artifacts.manifest import Manifest
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Event, Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -182,20 +183,11 @@ class StoppedError(Exception):
     """The test's own way of dying."""
 
 
-def order_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepSpec:
-    return StepSpec(
-        step=step.name,
-        stage=step.stage,
-        recipe=step.recipe,
-        fingerprint=step.fingerprint,
-        inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
-        store=store,
-        run="run",
-        attempt=attempt,
-    )
+def spec_of(step: Step[AnyArtifact], store: Store, attempt: str) -> StepSpec:
+    return StepSpec.of(step, store, AttemptId.parse(attempt))
 
 
-def run(order: StepSpec, stop_after_parts: int | None = None) -> Manifest | None:
+def run(spec: StepSpec, stop_after_parts: int | None = None) -> Manifest | None:
     """Carry out one step; None where it is stopped after so many recorded parts."""
     num_recorded = 0
 
@@ -206,12 +198,12 @@ def run(order: StepSpec, stop_after_parts: int | None = None) -> Manifest | None
             raise StoppedError
 
     with suppress(StoppedError):
-        return execute_step(order, local_context, post)
+        return execute_step(spec, local_context, post)
     return None
 
 
 def make(step: Step[AnyArtifact], store: Store) -> AnyArtifact:
     """Make a step and all it reads, and open what it made."""
     for one in step.walk():
-        run(order_of(one, store, "run-1"))
+        run(spec_of(one, store, "run-1"))
     return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)

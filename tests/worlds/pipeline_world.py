@@ -259,7 +259,7 @@ def copy_weights(recipe: LlmRecipe, llm: BaseLlm, *, ctx: StageContext) -> None:
 
 
 def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
-    latest = rank.latest()
+    latest = rank.checkpoints.latest()
     first = latest.facts["step"] if latest else 0
     for step in range(first, recipe.num_steps):
         if log := os.environ.get("TOY_EXECUTIONS"):
@@ -273,7 +273,7 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
             folder = rank.scratch / f"step-{step + 1}"
             (folder / "model").mkdir(parents=True)
             (folder / "model" / "weights.json").write_text(json.dumps({"step": step + 1}))
-            commit_together(rank, folder, step + 1, {"allows_rollback": rank.allows_rollback})
+            commit_together(rank, folder, step + 1, {"allows_rollback": rank.checkpoints.allows_rollback})
             if step + 1 < recipe.num_steps and first_of(rank.should_stop()):
                 raise InterruptedRunError(f"stopped after step {step + 1}")
 

@@ -1,10 +1,10 @@
-"""A language model and packed rows that take a second to make, and training stages carried out on them."""
+"""A language model and packed rows that take a second to make, and training stages made on them."""
 
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ from cluster.local import LocalContext
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import BaseLlm, Rows
 from stages.artifacts.manifest import Manifest
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
+from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.execute_step import StepSpec, execute_step
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.recorded_facts import recorded_facts
+from stages.commit.scratch import scratch_folder
 from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext, Step, stage
 from stages.store.store import Store
 
@@ -197,7 +201,7 @@ def jpeg(rng: np.random.Generator, size_px: tuple[int, int]) -> bytes:
 
 @dataclass
 class SmallWorld:
-    """Carries out steps in one store, each time as another attempt."""
+    """Makes steps in one store, each time as another attempt."""
 
     store: Store
     scratch: Path
@@ -210,13 +214,13 @@ class SmallWorld:
     ) -> Manifest:
         """Make a step and whatever it reads that is missing. `trouble` is done to each rank before it begins."""
         for needed in step.walk()[:-1]:
-            self._carry_out(needed, GangLayout(), None)
-        return self._carry_out(step, layout or GangLayout(), trouble)
+            self._make_one(needed, GangLayout(), None)
+        return self._make_one(step, layout or GangLayout(), trouble)
 
     def run_gang(self, rank_main: Callable[[Rank], None], layout: GangLayout) -> None:
         """A gang that makes nothing but what `rank_main` does."""
-        making = Making(store=self.store, folder="artifacts/nothing/0", step="nothing", attempt="run-1")
-        with troubled_context(making, self.events.append, layout, None) as context:
+        writer = ArtifactWriter(self.store, "artifacts/nothing/0", step="nothing", attempt=AttemptId("run", 1))
+        with troubled_context(writer, self.events.append, layout, None) as context:
             context.run_ranks(rank_main)
 
     def open(self, step: Step[Any]) -> Any:
@@ -226,28 +230,23 @@ class SmallWorld:
     def at(cls, folder: Path) -> "SmallWorld":
         return cls(Store(folder / "store"), folder / "scratch")
 
-    def making(self, step: Step[Any]) -> Making:
-        """As the last attempt saw it."""
-        return self._order(step).making
+    def checkpoints(self, step: Step[Any]) -> CheckpointRecords:
+        """The committed checkpoints of a step."""
+        return CheckpointRecords(self.store, self._spec(step).folder)
 
-    def _carry_out(self, step: Step[Any], layout: GangLayout, trouble: Callable[[Rank], None] | None) -> Manifest:
+    def recorded_facts(self, step: Step[Any], phase: str) -> list[dict[str, Any]]:
+        """The facts that ranks recorded under `phase`, in order."""
+        return [record.facts for record in recorded_facts(self._spec(step).writer, phase)]
+
+    def _make_one(self, step: Step[Any], layout: GangLayout, trouble: Callable[[Rank], None] | None) -> Manifest:
         self.num_attempts += 1
         return execute_step(
-            self._order(step), partial(troubled_context, layout=layout, trouble=trouble), self.events.append
+            self._spec(step), partial(troubled_context, layout=layout, trouble=trouble), self.events.append
         )
 
-    def _order(self, step: Step[Any]) -> StepSpec:
-        return StepSpec(
-            step=step.name,
-            stage=step.stage,
-            recipe=step.recipe,
-            fingerprint=step.fingerprint,
-            inputs={name: (edge.stage.name, edge.fingerprint) for name, edge in step.edges.items()},
-            store=self.store,
-            run="run",
-            attempt=f"run-{self.num_attempts}",
-            allows_rollback=self.allows_rollback,
-        )
+    def _spec(self, step: Step[Any]) -> StepSpec:
+        spec = StepSpec.of(step, self.store, AttemptId("run", self.num_attempts))
+        return replace(spec, allows_rollback=self.allows_rollback)
 
 
 class TroubledContext(LocalContext):
@@ -267,9 +266,9 @@ def enter_troubled(rank: Rank, trouble: Callable[[Rank], None] | None, rank_main
 
 @contextmanager
 def troubled_context(
-    making: Making, post: Any, layout: GangLayout, trouble: Callable[[Rank], None] | None
+    writer: ArtifactWriter, post: Any, layout: GangLayout, trouble: Callable[[Rank], None] | None
 ) -> Iterator[TroubledContext]:
-    with scratch_folder(making.step) as scratch:
-        context = TroubledContext(making=making, scratch=scratch, post=post, layout=layout)
+    with scratch_folder(writer.step) as scratch:
+        context = TroubledContext(writer=writer, scratch=scratch, post=post, layout=layout)
         context.trouble = trouble
         yield context

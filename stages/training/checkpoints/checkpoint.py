@@ -117,24 +117,24 @@ class Checkpoints:
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
-        losses = {int(record.facts["step"]): record.facts.get(HELDOUT_LOSS) for record in self.rank.standing()}
+        losses = {int(record.facts["step"]): record.facts.get(HELDOUT_LOSS) for record in self.rank.checkpoints.kept()}
         losses[step] = facts.get(HELDOUT_LOSS)
         best = best_step(losses)
         return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
 
     def _upload(self, folder: Path, step: int) -> Files:
-        files = self.rank.upload(folder, step)
+        files = self.rank.checkpoints.upload(folder, step)
         shutil.rmtree(folder)
         return files
 
     def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> None:
-        self.rank.record(files, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
+        self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
 
     def _delete_old(self) -> None:
-        standing = {int(record.facts["step"]): record for record in self.rank.standing()}
+        standing = {int(record.facts["step"]): record for record in self.rank.checkpoints.kept()}
         losses = {step: record.facts.get(HELDOUT_LOSS) for step, record in standing.items()}
         for step in retired_steps(losses, self.recipe):
-            self.rank.delete(standing[step])
+            self.rank.checkpoints.delete(standing[step])
 
     @property
     def _layout(self) -> dict[str, int]:
@@ -149,7 +149,7 @@ class Checkpoints:
     def _lacked(self, step: int) -> dict[str, Any]:
         """The damaged rows that the steps until this one were applied without."""
         skips = self.recipe.on_damaged_row == "skip"
-        return lacked(self.rank.noted(SKIPPED_PHASE), step) if skips else {}
+        return lacked(self.rank.recorded_facts(SKIPPED_PHASE), step) if skips else {}
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"
@@ -170,7 +170,7 @@ class Checkpoints:
 
         def fetched() -> str:
             try:
-                self.rank.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
+                self.rank.checkpoints.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
             except DamagedFileError as error:
                 return str(error)
             return ""

@@ -29,7 +29,7 @@ def go_back(rank: Rank, what: str, damage: str, behind: PartRecord | None = None
     `behind` is its record, where that can be read. Raises `StageError` on every rank where this was not asked for, or
     there is none before it.
     """
-    standing: list[PartRecord] = exchange(rank.standing() if rank.rank == 0 else None)[0]
+    standing: list[PartRecord] = exchange(rank.checkpoints.kept() if rank.rank == 0 else None)[0]
     before = [record for record in standing if behind is None or int(record.part) < int(behind.part)]
     said = f"{what} is damaged: {damage}. "
     if not before:
@@ -39,20 +39,20 @@ def go_back(rank: Rank, what: str, damage: str, behind: PartRecord | None = None
         )
     step = before[-1].facts["step"]
     num_lost = "unknown" if behind is None else behind.facts["step"] - step
-    if not rank.allows_rollback:
+    if not rank.checkpoints.allows_rollback:
         raise StageError(
             f"{said}The one before it is that of step {step}: to go on from there, type the command with "
             f"--allow-rollback (steps to be trained again: {num_lost}); or put the file back from a copy"
         )
     if rank.rank == 0:
-        rank.roll_back(before[-1], damage)
-        rank.notice(f"{said}Training goes back to step {step}, as was allowed; steps trained again: {num_lost}")
+        rank.checkpoints.roll_back(before[-1], damage)
+        rank.warn(f"{said}Training goes back to step {step}, as was allowed; steps trained again: {num_lost}")
     exchange(None)  # nobody looks for the newest before it has changed
 
 
 def _latest(rank: Rank) -> tuple[PartRecord | None, str]:
     """The last checkpoint, or what is wrong with its record."""
     try:
-        return rank.latest(), ""
+        return rank.checkpoints.latest(), ""
     except TornRecordError as error:
         return None, str(error)

@@ -14,7 +14,7 @@ from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
 from tests.spoil import cut, flip
-from tests.worlds.mixture_world import KEPT, LLM, TEXTS, make, order_of, run
+from tests.worlds.mixture_world import KEPT, LLM, TEXTS, make, run, spec_of
 
 MIX = mix_samples.bind("mix", MixRecipe(shares={"pairs": 2, "text": 1}), {"pairs": KEPT, "text": TEXTS})
 RECIPE = PackRowsRecipe(max_row_tokens=512, min_pixels_px=1024, max_pixels_px=65_536, num_rows_per_part=4)
@@ -51,7 +51,7 @@ def test_a_damaged_part_of_rows_is_made_again_with_the_same_bytes(
     lineage, findings = findings_in(rows)
     assert {finding.part for finding in findings} == {f"{phase}/{record.part}"}
     assert repair(rows.store, lineage, findings).moved
-    again = run(order_of(STEP, rows.store, "run-2"))
+    again = run(spec_of(STEP, rows.store, "run-2"))
     assert isinstance(again, Manifest) and again.content == rows.manifest.content
     made = [(one.phase, one.part) for one in again.parts if one not in rows.parts]
     assert made == [(phase, record.part)]

@@ -5,7 +5,8 @@ import pytest
 from pipelines.runs.log import AttemptLog, read_driver_log
 from pipelines.runs.run import Run
 from pipelines.screen.progress import Scoreboard
-from stages.commit.parts import Making
+from stages.commit.attempt import AttemptId
+from stages.commit.run_files import RunFiles
 from stages.contract import StepEnded, StepStarted
 from stages.store.store import Store
 from tests.pipelines.conftest import TOYS, NeoSite
@@ -69,9 +70,9 @@ def test_logs_of_a_step_are_those_of_the_last_attempt_that_spoke_of_it(site: Neo
 def test_stacks_of_a_rank_that_hung_are_shown(site: NeoSite) -> None:
     site.neo("run", f"{TOYS}:data")
     run = the_run(site)
-    making = Making(run.store, "artifacts/x/y", step="rows", attempt=f"{run.name}-1")
-    making.keep_log("rank3", "rank 3 of 4 took no step for 60 s")
-    making.keep_log("rank3", "and again")
+    files = RunFiles(run.store, AttemptId(run.name, 1), step="rows")
+    files.keep_log("rank3", "rank 3 of 4 took no step for 60 s")
+    files.keep_log("rank3", "and again")
     assert "rows.rank3.0 hung:\nrank 3 of 4 took no step for 60 s" in site.neo("logs", "data").out
     stacks = {"rows.rank3.0": "rank 3 of 4 took no step for 60 s", "rows.rank3.1": "and again"}
     assert site.neo("logs", "data", "rows", "--attempt", "1", "--json").json["stacks"] == stacks

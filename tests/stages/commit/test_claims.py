@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claim, Claimant, ClaimRecord
 from stages.commit.heartbeat import LOST_AFTER_VARIABLE, ProcessMark
 from stages.contract import Event, InterruptedRunError, SupersededError
@@ -26,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def claimant(store: Store, attempt: str) -> Claimant:
-    return Claimant(store, FOLDER, step="pairs", run=attempt.rpartition("-")[0], attempt=attempt)
+    return Claimant(store, FOLDER, step="pairs", attempt=AttemptId.parse(attempt))
 
 
 def never() -> bool:

@@ -5,12 +5,15 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stages.artifacts.records import PartRecord
-from stages.commit.parts import Making, scratch_folder
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
+from stages.commit.checkpoints import CheckpointWriter
+from stages.commit.parts import PartWriter
+from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartDraft
 from stages.store.errors import DiskFullError, StoreDeniedError, is_full
 from stages.store.store import Store
@@ -39,8 +42,16 @@ def write_parquet(part: Part, draft: PartDraft) -> None:
     write_table(pa.table({"bytes": [os.urandom(512 * 1024)]}), draft.path("samples.parquet"))
 
 
-def making(store: Store) -> Making:
-    return Making(store=store, folder="artifacts/write/0123", step="write", attempt="run-1")
+def writer(store: Store) -> ArtifactWriter:
+    return ArtifactWriter(store, "artifacts/write/0123", step="write", attempt=AttemptId("run", 1))
+
+
+def parts(store: Store) -> PartWriter:
+    return PartWriter(writer(store), post=lambda _: None)
+
+
+def checkpoints(store: Store) -> CheckpointWriter:
+    return CheckpointWriter(writer(store), post=lambda _: None, num_ranks=1)
 
 
 @pytest.fixture
@@ -58,11 +69,11 @@ def test_a_full_scratch_disk_is_named_and_left_clean_and_the_part_is_made_later(
     place = re.escape(str(small_scratch.folder))
     said = rf"local disk under {place} is full .* of 1\.05 MB free.*TMPDIR.*run the command again"
     with pytest.raises(DiskFullError, match=said):
-        making(store).make_part(work, "write", PART, post=lambda _: None)
+        parts(store).make_part(work, "write", PART)
     assert list(small_scratch.folder.iterdir()) == [small_scratch.ballast]
     assert list(store.keys("")) == []
     small_scratch.free()
-    record = making(store).make_part(work, "write", PART, post=lambda _: None)
+    record = parts(store).make_part(work, "write", PART)
     assert store.size_bytes(record.files[0].key) == record.files[0].size_bytes
 
 
@@ -78,12 +89,12 @@ def test_a_part_that_does_not_fit_the_store_leaves_no_trace_in_it(disk: SmallDis
     disk.leave(100 * 1024)
     before = list(store.keys(""))
     with pytest.raises(DiskFullError, match=rf"the store {re.escape(store.url)} is full .*could not upload artifacts/"):
-        making(store).make_part(write_half_a_megabyte, "write", PART, post=lambda _: None)
+        parts(store).make_part(write_half_a_megabyte, "write", PART)
     assert list(store.keys("")) == before
     assert not list((disk.folder / "store").rglob("*#*")), "no half object of the engine"
     disk.free()
-    making(store).make_part(write_half_a_megabyte, "write", PART, post=lambda _: None)
-    assert making(store).record("write", PART.name) is not None
+    parts(store).make_part(write_half_a_megabyte, "write", PART)
+    assert parts(store).record("write", PART.name) is not None
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_untouched(disk: SmallDisk, tmp_path: Path) -> None:
@@ -92,9 +103,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_untouched(disk: Sm
     disk.leave(100 * 1024)
     with pytest.raises(DiskFullError, match=r"could not upload .*/step-00000020-"):
         commit_checkpoint(store, 1, tmp_path / "step-20", num_bytes=200 * 1024)
-    assert making(store).latest_checkpoint() == first
-    assert making(store).standing_checkpoints() == [first]
-    making(store).fetch(first, tmp_path / "fetched")
+    assert checkpoints(store).latest() == first
+    assert checkpoints(store).kept() == [first]
+    checkpoints(store).fetch(first, tmp_path / "fetched")
     disk.free()
     assert commit_checkpoint(store, 1, tmp_path / "step-20", num_bytes=200 * 1024).part == "000001"
 
@@ -143,6 +154,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
 def commit_checkpoint(store: Store, number: int, folder: Path, num_bytes: int) -> PartRecord:
     folder.mkdir(exist_ok=True)
     (folder / "rank-00000.safetensors").write_bytes(os.urandom(num_bytes))
-    facts: dict[str, Any] = {"step": (number + 1) * 10}
-    files = making(store).upload_checkpoint(folder, facts["step"])
-    return making(store).record_checkpoint(files, facts, number=number, num_ranks=1, post=lambda _: None)
+    step, ours = (number + 1) * 10, checkpoints(store)
+    ours.latest()
+    assert ours.next_number == number
+    return ours.commit(ours.upload(folder, step), step, facts={})

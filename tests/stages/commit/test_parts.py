@@ -10,6 +10,7 @@ from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.manifest import read_head, read_manifest
 from stages.artifacts.records import FileEntry, ItemBalance, total
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, StageError, SupersededError, stage
 from stages.store.errors import TornRecordError
@@ -73,23 +74,13 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def order(step, store: Store, attempt: str = "run-1") -> StepSpec:
-    inputs = {name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()}
-    return StepSpec(
-        step=step.name,
-        stage=step.stage,
-        recipe=step.recipe,
-        fingerprint=step.fingerprint,
-        inputs=inputs,
-        store=store,
-        run="run",
-        attempt=attempt,
-    )
+def spec(step, store: Store, attempt: str = "run-1") -> StepSpec:
+    return StepSpec.of(step, store, AttemptId.parse(attempt))
 
 
 def make(step, store: Store, attempt: str = "run-1"):
     events = []
-    manifest = execute_step(order(step, store, attempt), local_context, events.append)
+    manifest = execute_step(spec(step, store, attempt), local_context, events.append)
     return manifest, events
 
 
@@ -139,7 +130,7 @@ def test_a_torn_manifest_is_moved_aside_and_folded_again(tmp_path: Path, calls: 
     assert (folder / "manifest.json.torn-0").is_file()
 
 
-def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_order(tmp_path: Path, calls: Path) -> None:
+def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_spec(tmp_path: Path, calls: Path) -> None:
     store = Store(tmp_path / "store")
     step = make_words.bind("words", WordsRecipe(words=("r\u00e9d\n", "blue", "green")))
     manifest, _ = make(step, store)
@@ -179,7 +170,7 @@ def test_the_balance_of_a_part_must_account_for_every_item(tmp_path: Path, calls
     def lose_one(part: Part, draft: PartDraft) -> None:
         draft.count(ItemBalance(kept=4))
 
-    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+    with local_context(spec(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).writer, print) as ctx:
         with pytest.raises(StageError, match="given 5 items and accounts for 4"):
             ctx.spread(lose_one, over=[Part(name="a", num_items=5)], phase="p")
 
@@ -188,7 +179,7 @@ def test_a_part_must_write_what_it_promised(tmp_path: Path) -> None:
     def forget(part: Part, draft: PartDraft) -> None:
         draft.path("words.txt")
 
-    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+    with local_context(spec(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).writer, print) as ctx:
         with pytest.raises(StageError, match=r"promised \['words.txt'\]"):
             ctx.spread(forget, over=[Part(name="a")], phase="p")
 
@@ -200,7 +191,7 @@ def test_files_written_beside_a_promised_one_belong_to_the_part(tmp_path: Path) 
             (folder / name).write_text("{}")
         (draft.scratch / "draft.txt").write_text("not a file of the part")
 
-    with local_context(order(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).making, print) as ctx:
+    with local_context(spec(make_words.bind("w", WordsRecipe(words=())), Store(tmp_path)).writer, print) as ctx:
         (record,) = ctx.spread(save_folder, over=[Part(name="a")], phase="p")
     assert [entry.name for entry in record.files] == ["model/config.json", "model/tokenizer.json"]
 

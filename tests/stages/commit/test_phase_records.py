@@ -8,7 +8,9 @@ import pytest
 from cluster.local import local_context
 from pipelines.planning.progress import read_progress
 from stages.artifacts.records import ItemBalance, PartRecord
-from stages.commit.parts import Making
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
+from stages.commit.parts import PartWriter
 from stages.commit.phase_records import PhaseRecords, listed_parts, record_key
 from stages.contract import Part, PartDraft
 from stages.store.store import Store
@@ -57,20 +59,20 @@ def parts(number: int) -> list[Part]:
     return [Part(name=f"{place:03d}", task={"place": place}, num_items=3) for place in range(number)]
 
 
-def making(store: Store, attempt: str = "run-1") -> Making:
-    return Making(store, FOLDER, step="toy", attempt=attempt)
+def writer(store: Store, attempt: str = "run-1") -> ArtifactWriter:
+    return ArtifactWriter(store, FOLDER, step="toy", attempt=AttemptId.parse(attempt))
 
 
 def spread(store: Store, number: int, attempt: str = "run-1", made: int | None = None) -> tuple[PartRecord, ...]:
     """Carry out a phase; with `made`, only its first parts, as an attempt does that is killed then."""
     CALLS.clear()
-    with local_context(making(store, attempt), lambda event: None) as context:
+    with local_context(writer(store, attempt), lambda event: None) as context:
         if made is None:
             return context.spread(count, over=parts(number), phase=PHASE)
-        recorded = context.making.open_phase(PHASE, parts(number), lambda event: None)
-        missing = [part for part in parts(number)[:made] if part.name not in recorded.found]
+        recorded = PartWriter(context.writer, context.post).open_phase(PHASE, parts(number))
+        missing = [part for part in parts(number)[:made] if part.name not in recorded.by_part]
         context.make_parts(count, missing, PHASE, recorded.add)
-        return tuple(recorded.found.values())
+        return tuple(recorded.by_part.values())
 
 
 def sheets(store: Store) -> list[str]:

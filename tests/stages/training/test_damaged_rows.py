@@ -105,7 +105,7 @@ DAMAGES = [flip, truncate, remove]
 
 
 def notices(world: SmallWorld) -> list[str]:
-    return [event.said for event in world.events if event.event == "noticed"]
+    return [event.message for event in world.events if event.event == "noticed"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -136,7 +136,7 @@ def test_rebuild_puts_the_same_bytes_back_and_trains_the_same(
     assert (aside.read_bytes() if aside.exists() else None) == damaged
     assert len(list((world.store.folder / world.open(ROWS).folder / "repairs").iterdir())) == 1
     assert len(notices(world)) == 1 and "it was made again, the same" in notices(world)[0]
-    assert not world.making(step).noted("skipped")
+    assert not world.recorded_facts(step, "skipped")
 
 
 def test_several_that_rebuild_at_once_put_the_same(world: SmallWorld) -> None:
@@ -171,14 +171,14 @@ def test_skip_leaves_out_what_is_damaged_and_says_so_for_good(damage: Callable, 
     step = training("skip")
     world.make(step, two_ranks())
     assert lost, "the damage is met"
-    facts = [record.facts for record in world.making(step).noted("skipped")]
+    facts = world.recorded_facts(step, "skipped")
     assert sorted((one["step"], one["row"]) for one in facts) == lost
     reader = RowReader(world.open(ROWS))
     for one in facts:
         assert one["sample_ids"] == [sample_id.hex() for sample_id in reader.sample_ids(one["row"])]
         assert (one["rows"], one["part"]) == (world.open(ROWS).fingerprint, f"{PART:05d}")
         assert "rows.tar" in one["said"]
-    told = {record.facts["step"]: record.facts.get("skipped", []) for record in world.making(step).checkpoints()}
+    told = {record.facts["step"]: record.facts.get("skipped", []) for record in world.checkpoints(step).committed()}
     for at_step, skipped in told.items():
         assert [(one["step"], one["row"]) for one in skipped] == [one for one in lost if one[0] <= at_step]
     assert sorted(told) == [2, 4]
@@ -238,7 +238,7 @@ def test_a_resume_leaves_out_the_same_though_the_row_is_whole_again(world: Small
         world.make(training("skip"), two_ranks(), trouble=partial(die_once_recorded, step=last - 1))
     path.write_bytes(whole)
     world.make(SKIP, two_ranks())
-    final = world.making(SKIP).checkpoints()[-1].facts
+    final = world.checkpoints(SKIP).committed()[-1].facts
     assert [(one["step"], one["row"]) for one in final["skipped"]] == lost
     assert json.loads(shown(world, SKIP, "--json"))["skipped"] == final["skipped"]
     said = shown(world, SKIP)
@@ -273,6 +273,6 @@ def test_the_row_that_checkpoints_are_tried_on_may_be_the_damaged_one(policy: st
     path = path_of(world, ROWS, part_of_probe(world))
     step = training(policy, num_steps=3)
     world.make(step, two_ranks(), trouble=partial(cut_before_the_commit, path=path))
-    first, _ = world.making(step).checkpoints()
+    first, _ = world.checkpoints(step).committed()
     assert (first.facts["probe_loss"] is None) == (policy == "skip")
     assert (path.stat().st_size == 100) == (policy == "skip")

@@ -111,11 +111,11 @@ def test_an_examined_run_that_was_killed_ends_as_one_that_was_not_examined(tmp_p
     )
     assert facts["heldout_loss"] == told[6]["heldout/loss"] == pytest.approx(examined_loss(examined, ours), rel=1e-5)
 
-    losses = {record.facts["step"]: record.facts["heldout_loss"] for record in examined.making(step).checkpoints()}
+    losses = {record.facts["step"]: record.facts["heldout_loss"] for record in examined.checkpoints(step).committed()}
     assert losses == {number: numbers["heldout/loss"] for number, numbers in told.items()}
     best = min(losses, key=losses.get)
     assert facts["best"] == {"step": best, "heldout_loss": losses[best]}
-    standing = {record.facts["step"] for record in examined.making(step).standing_checkpoints()}
+    standing = {record.facts["step"] for record in examined.checkpoints(step).kept()}
     assert best in standing and 6 in standing and len(standing) <= 3
 
     drawn = {event.at_step: event.key for event in examined.events if isinstance(event, PictureKept)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.commit.attempt import AttemptId
 from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
@@ -35,7 +36,7 @@ def training(rows=ROWS, **changes):
 
 
 def committed_steps(world: SmallWorld, step) -> list[int]:
-    return [record.facts["step"] for record in world.making(step).checkpoints()]
+    return [record.facts["step"] for record in world.checkpoints(step).committed()]
 
 
 @pytest.fixture
@@ -53,14 +54,14 @@ def split_everything(rank) -> None:
 def die_after(rank, step: int) -> None:
     """Rank 0 is killed once the checkpoint at `step` is committed."""
     split_everything(rank)
-    record = rank.record
+    commit = rank.checkpoints.commit
 
-    def record_and_die(files, at_step, facts):
-        record(files, at_step, facts)
+    def commit_and_die(files, at_step, facts):
+        commit(files, at_step, facts)
         if at_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    rank.record = record_and_die
+    rank.checkpoints.commit = commit_and_die
 
 
 def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
@@ -121,21 +122,22 @@ def be_overtaken(rank, step: int) -> None:
     """Another attempt commits `step` just before this one does."""
     from dataclasses import replace
 
-    record = rank.record
+    commit = rank.checkpoints.commit
 
     def overtaken(files, at_step, facts):
         if at_step == step:
-            other = replace(rank, making=replace(rank.making, attempt="other-1"))
-            other.record(files, at_step, facts)
-        return record(files, at_step, facts)
+            ours = rank.checkpoints
+            other = replace(ours, writer=replace(ours.writer, attempt=AttemptId("other", 1)))
+            other.commit(files, at_step, facts)
+        return commit(files, at_step, facts)
 
-    rank.record = overtaken
+    rank.checkpoints.commit = overtaken
 
 
 def test_an_attempt_that_was_overtaken_changes_nothing(world: SmallWorld) -> None:
     with pytest.raises(SupersededError, match="committed by other-1"):
         world.make(training(), two_ranks(), trouble=partial(be_overtaken, step=4))
-    assert [record.made_by["attempt"][:5] for record in world.making(training()).checkpoints()] == ["run-3", "other"]
+    assert [record.made_by["attempt"][:5] for record in world.checkpoints(training()).committed()] == ["run-3", "other"]
 
 
 def upload_slowly(rank, until: int) -> None:
@@ -143,7 +145,7 @@ def upload_slowly(rank, until: int) -> None:
     from stages.training.loop import Loop
 
     under_way = threading.Event()
-    take, upload = Loop.take, rank.upload
+    take, upload = Loop.take, rank.checkpoints.upload
 
     def take_and_tell(loop, step):
         if step + 1 == until:
@@ -154,7 +156,7 @@ def upload_slowly(rank, until: int) -> None:
         assert under_way.wait(60), f"no step {until} while a checkpoint is uploaded"
         return upload(folder, step)
 
-    Loop.take, rank.upload = take_and_tell, upload_then
+    Loop.take, rank.checkpoints.upload = take_and_tell, upload_then
 
 
 def test_steps_go_on_while_a_checkpoint_is_uploaded(world: SmallWorld, tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def fail_to_upload(rank) -> None:
         def upload(folder, step):
             raise OSError(28, "No space left on device")
 
-        rank.upload = upload
+        rank.checkpoints.upload = upload
 
 
 def test_an_upload_that_fails_ends_the_run_and_says_of_which_checkpoint(world: SmallWorld) -> None:
@@ -285,10 +287,10 @@ def test_a_checkpoint_that_computes_something_else_is_refused(world: SmallWorld)
 
 def test_old_checkpoints_go_and_their_records_stay(world: SmallWorld) -> None:
     world.make(training(checkpoint_every_steps=1, keep_last_checkpoints=1, keep_every_steps=3), two_ranks(1))
-    making = world.making(training(checkpoint_every_steps=1, keep_last_checkpoints=1, keep_every_steps=3))
-    assert [record.facts["step"] for record in making.checkpoints()] == [1, 2, 3, 4, 5, 6]
-    assert [record.facts["step"] for record in making.standing_checkpoints()] == [3, 5, 6]
-    gone = [entry.key for record in making.checkpoints()[:2] for entry in record.files]
+    checkpoints = world.checkpoints(training(checkpoint_every_steps=1, keep_last_checkpoints=1, keep_every_steps=3))
+    assert [record.facts["step"] for record in checkpoints.committed()] == [1, 2, 3, 4, 5, 6]
+    assert [record.facts["step"] for record in checkpoints.kept()] == [3, 5, 6]
+    gone = [entry.key for record in checkpoints.committed()[:2] for entry in record.files]
     assert gone and not [key for key in gone if world.store.size_bytes(key) is not None]
 
 

@@ -24,7 +24,7 @@ def stopped_after(world: SmallWorld, num_checkpoints: int) -> None:
 
 
 def file_of_rank_1(world: SmallWorld) -> Path:
-    record = world.making(training()).latest_checkpoint()
+    record = world.checkpoints(training()).latest()
     return world.store.folder / next(one.key for one in record.files if "rank-00001" in one.name)
 
 

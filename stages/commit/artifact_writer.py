@@ -1,0 +1,78 @@
+"""One attempt's access to one artifact: private uploads, and records that are created exclusively.
+
+Owns the two steps that every commit of an artifact consists of. Data goes to `attempts/<attempt>/...` below the
+artifact's folder, where no record names it yet; then one exclusive create of a record makes it true. What is recorded,
+and in which order, is decided by `parts.py`, `checkpoints.py` and `recorded_facts.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.artifacts.records import FileEntry, PartRecord, sha256_of
+from stages.commit.attempt import AttemptId
+from stages.commit.claims import Claim
+from stages.commit.phase_records import record_key
+from stages.store.fault_points import fault_point
+from stages.store.store import Store
+
+
+@dataclass(frozen=True)
+class ArtifactWriter:
+    """Writes one artifact on behalf of one attempt. Small, and pickles: every worker and rank gets a copy."""
+
+    store: Store
+    folder: str
+    """The artifact's key prefix."""
+    step: str
+    """Name of the step in its pipeline, for events and messages."""
+    attempt: AttemptId
+    """Names the private prefix for data that no record names yet."""
+    claim: Claim | None = None
+    """Checked before each commit. None where nobody else can make the artifact."""
+    is_repaired: bool = False
+    """Whether damaged parts were quarantined: what is made in their place must have the same content."""
+    allows_rollback: bool = False
+    """Whether training may continue from an earlier checkpoint if the newest is damaged."""
+
+    def check_claim(self) -> None:
+        """Raises `SupersededError` if another attempt took over the artifact."""
+        if self.claim is not None:
+            self.claim.check(self.step)
+
+    def holds_claim(self) -> bool:
+        """Whether this attempt may still commit."""
+        return self.claim is None or not self.claim.superseded_by()
+
+    def record_key(self, phase: str, part: str) -> str:
+        """Key of the record of a part."""
+        return record_key(self.folder, phase, part)
+
+    def upload(self, path: Path, name: str, prefix: str, point: str) -> FileEntry:
+        """Upload a local file to the attempt's private prefix, inside fault point `point`; returns its entry."""
+        key = f"{self.folder}/attempts/{self.attempt}/{prefix}/{name}"
+        with fault_point(point, key):
+            self.store.upload(path, key)
+        return FileEntry(name=name, key=key, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+
+    def create_record(self, record: PartRecord, point: str) -> PartRecord:
+        """Commit a record by an exclusive create; returns the record that counts, ours or that of an earlier create."""
+        key = self.record_key(record.phase, record.part)
+        with fault_point(point, key):
+            is_ours = self.store.create_json(key, record.model_dump())
+        return record if is_ours else PartRecord.model_validate(self.store.read_json(key))
+
+
+def unique_upload_prefix(label: str) -> str:
+    """A prefix that no other try uploads to: `write/00003-1f0c22ab`.
+
+    The attempt alone would not do: a process of this attempt that is taken for dead may still be uploading.
+    """
+    return f"{label}-{uuid.uuid4().hex[:8]}"
+
+
+def numbered_part(number: int) -> str:
+    """Name of the part that stands for checkpoint, or recorded facts, `number`: `000007`."""
+    return f"{number:06d}"

@@ -1,0 +1,40 @@
+"""Numbered facts that a step records while it works, such as the damaged rows it left out.
+
+Later attempts must follow them, so each is committed by an exclusive create, as parts are:
+`records/<phase>/<number>.json`. They are no parts of the artifact; the manifest does not list them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from stages.artifacts.records import PartRecord
+from stages.commit.artifact_writer import ArtifactWriter, numbered_part
+from stages.store.fault_points import fault_point
+from stages.store.store import first_missing
+
+
+def record_fact(writer: ArtifactWriter, phase: str, facts: Mapping[str, Any]) -> None:
+    """Commit `facts` under the next free number of `phase`."""
+    writer.check_claim()
+    for number in itertools.count(_num_recorded(writer, phase)):
+        made_by = {"attempt": str(writer.attempt)}
+        record = PartRecord(phase=phase, part=numbered_part(number), facts=dict(facts), made_by=made_by)
+        key = writer.record_key(phase, record.part)
+        with fault_point("part.recorded", key):
+            if writer.store.create_json(key, record.model_dump()):
+                return
+
+
+def recorded_facts(writer: ArtifactWriter, phase: str) -> list[PartRecord]:
+    """What was recorded by `record_fact`, by any attempt, in order. Raises `TornRecordError` if one is torn."""
+    keys = [writer.record_key(phase, numbered_part(number)) for number in range(_num_recorded(writer, phase))]
+    return [PartRecord.model_validate(writer.store.read_json(key)) for key in keys]
+
+
+def _num_recorded(writer: ArtifactWriter, phase: str) -> int:
+    return first_missing(
+        lambda number: writer.store.size_bytes(writer.record_key(phase, numbered_part(number))) is not None
+    )
