@@ -62,14 +62,14 @@ def ours(port: int, num_images: int, folder: Path) -> int:
 
     from stages.commit.parts import Draft
     from stages.contract import Part
-    from stages.download_pairs import DownloadPairsRecipe, make_part
+    from stages.download_pairs import DownloadPairsRecipe, download_rows
     from stages.toy_world.world import ToyWorld
 
     urls = [f"http://toy.invalid/{number}.jpg" for number in range(num_images)]
     table = pa.table({"url": urls, "caption": ["a photo of noise"] * num_images})
     draft = Draft(scratch=folder, report=lambda _: None)
     part = Part(name="00000", task={"start": 0, "stop": num_images, "repeats": {}})
-    make_part(table, part, {"toy.invalid": (HOST, port)}, DownloadPairsRecipe(origin=ToyWorld()), draft)
+    download_rows(table, part, {"toy.invalid": (HOST, port)}, DownloadPairsRecipe(origin=ToyWorld()), draft)
     return draft.items.kept
 
 

@@ -19,11 +19,11 @@ from stages.artifacts.kinds import RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
 from stages.download.judge_picture import PictureRule, ResizeMode
-from stages.download.raw_pairs import write_part
+from stages.download.raw_pairs import write_raw_pairs
 from stages.download.reasons import Reason
-from stages.download.url_rows import naming_fields, read_rows
-from stages.origins.origin import Split, reachable, source_name, url_table
-from stages.origins.slices import ordinals_of, slice_rows
+from stages.download.url_rows import read_url_rows, url_fields
+from stages.origins.origin import Split, reachable, read_url_table, source_name
+from stages.origins.slices import RowSlice, slice_rows
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
@@ -104,9 +104,10 @@ def check_downloader(endings: Sequence[FetchedPicture | Reason], remarks: Sequen
         )
 
 
-def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
+def download_rows(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
     """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
-    rows = read_rows(table, source_name("urls", recipe.split), ordinals_of(part))
+    here = RowSlice.parse(part.task)
+    rows = read_url_rows(table, source_name("urls", recipe.split), here.repeats)
     asked = [row.address for row in rows if row.address is not None]
     num_refused = len(rows) - len(asked)
     urls, hosts = [address.url for address in asked], [address.host for address in asked]
@@ -115,18 +116,19 @@ def make_part(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairs
     check_downloader(fetched, sink.remarks)
     coming = iter(fetched)
     endings = [next(coming) if row.refusal is None else row.refusal for row in rows]
-    write_part(rows, endings, table, draft, spool=sink.spool, first_row=part.task["start"])
+    write_raw_pairs(rows, endings, table, draft, spool=sink.spool, first_row=here.start)
     draft.annotate(num_asked=len(asked), unexplained=sink.remarks)
 
 
 def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> None:
     """Download one slice of the URL table."""
-    table = url_table(recipe.origin, recipe.split, part.task["start"], part.task["stop"])
+    here = RowSlice.parse(part.task)
+    table = read_url_table(recipe.origin, recipe.split, here.start, here.stop)
     with reachable() as routes:
-        make_part(table, part, routes, recipe, draft)
+        download_rows(table, part, routes, recipe, draft)
 
 
 @stage(number=1, recipe=DownloadPairsRecipe, makes=RawPairs)
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
-    parts = slice_rows(naming_fields(url_table(recipe.origin, recipe.split)), recipe.num_urls_per_part)
+    parts = slice_rows(url_fields(read_url_table(recipe.origin, recipe.split)), recipe.num_urls_per_part)
     ctx.spread(partial(download_part, recipe=recipe), over=parts, phase="download")

@@ -19,12 +19,12 @@ from pydantic import Field
 from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Checkpoint, Conversations, Evaluation
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
-from stages.evaluation.answering import Examinee, load_examinee
-from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
+from stages.evaluation.answering import Answerer, load_answerer
+from stages.evaluation.answers import Answer, answer_row, answer_table, answers_to_show, read_answers, scored_answers
 from stages.evaluation.blind_control import exchange_images
-from stages.evaluation.cards import card_of, urls_of
+from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
-from stages.evaluation.questions import Question, read_questions
+from stages.evaluation.questions import Question, image_urls, read_questions
 from stages.evaluation.scoring import metrics
 from stages.formats.pairs import PairReader, pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
@@ -53,7 +53,7 @@ def answer_part(
     everything = read_questions(questions)
     asked = list(zip(everything, exchange_images(everything), strict=True))[part.task["start"] : part.task["stop"]]
     pictures = pictures_of(questions)
-    examinee = load_examinee(
+    answerer = load_answerer(
         checkpoint.copy_to(draft.scratch / "checkpoint"),
         pictures,
         max_prompt_tokens=recipe.max_prompt_tokens,
@@ -61,7 +61,7 @@ def answer_part(
     )
     answers: list[Answer] = []
     for start in range(0, len(asked), NUM_ASKED_TOGETHER):
-        answers += answer_together(examinee, pictures, asked[start : start + NUM_ASKED_TOGETHER])
+        answers += answer_together(answerer, pictures, asked[start : start + NUM_ASKED_TOGETHER])
         draft.progress(len(answers))
     table = answer_table(answers)
     write_table(table, draft.path(ANSWERS_FILE))
@@ -69,14 +69,14 @@ def answer_part(
 
 
 def answer_together(
-    examinee: Examinee, pictures: PairReader, asked: Sequence[tuple[Question, tuple[bytes, ...] | None]]
+    answerer: Answerer, pictures: PairReader, asked: Sequence[tuple[Question, tuple[bytes, ...] | None]]
 ) -> list[Answer]:
     """Answer each question with its images and, where there are others to be exchanged for them, with those."""
-    sighted = [examinee.prompt(question, question.image_ids) for question, _ in asked]
-    blind = [None if others is None else examinee.prompt(question, others) for question, others in asked]
-    said = examinee.answers([*sighted, *blind])
+    sighted = [answerer.prompt(question, question.image_ids) for question, _ in asked]
+    blind = [None if others is None else answerer.prompt(question, others) for question, others in asked]
+    said = answerer.answers([*sighted, *blind])
     return [
-        answered(question, urls_of(pictures, question), answer, others or (), blind_answer)
+        answer_row(question, image_urls(pictures, question), answer, others or (), blind_answer)
         for (question, others), answer, blind_answer in zip(asked, said[: len(asked)], said[len(asked) :], strict=True)
     ]
 
@@ -90,9 +90,9 @@ def evaluate_part(
     table = pa.concat_tables([read_table(questions.read(record.file(ANSWERS_FILE))) for record in answered_parts])
     answers = read_answers(table)
     balance = balance_of(table)
-    numbers = metrics(scored(answers), num_failed=balance.num_failed)
+    numbers = metrics(scored_answers(answers), num_failed=balance.num_failed)
     pictures = pictures_of(questions)
-    cards = [card_of(answer, pictures) for answer in shown(answers, recipe.num_cards)]
+    cards = [answer_card(answer, pictures) for answer in answers_to_show(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, part.task["title"]))
     draft.path(METRICS_FILE).write_text(json.dumps(numbers, indent=2) + "\n")
     write_table(table, draft.path(ANSWERS_FILE))

@@ -22,8 +22,8 @@ from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, s
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, balance_of, sample_id_type, verdict_columns, write_table
 from stages.origins.clean_text import TextEncodingError, clean_text
-from stages.origins.origin import Split, conversation_table, source_name
-from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
+from stages.origins.origin import Split, read_conversation_table, source_name
+from stages.origins.slices import Fields, RowSlice, sample_id, slice_rows
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def conversation_table_of(
     """The conversation table of one slice."""
     import pyarrow as pa
 
-    ordinals, source = ordinals_of(part), source_name("conversations", recipe.split)
+    ordinals, source = RowSlice.parse(part.task).repeats, source_name("conversations", recipe.split)
     read = [read_conversation(row, recipe, find_image, is_repeat=number in ordinals) for number, row in enumerate(rows)]
     ids = [sample_id(source, naming_fields(row), ordinals.get(number, 0)) for number, row in enumerate(rows)]
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -179,7 +179,8 @@ def conversation_table_of(
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs) -> None:
     """Read one slice of the table."""
-    rows = read_rows(conversation_table(recipe.origin, recipe.split, part.task["start"], part.task["stop"]))
+    here = RowSlice.parse(part.task)
+    rows = read_rows(read_conversation_table(recipe.origin, recipe.split, here.start, here.stop))
     table = conversation_table_of(rows, part, recipe, PairReader(pictures).sample_id_of)
     write_table(table, draft.path(CONVERSATIONS_FILE))
     draft.count(balance_of(table))
@@ -187,6 +188,6 @@ def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pic
 
 @stage(number=1, recipe=ReadConversationsRecipe, makes=Conversations)
 def read_conversations(recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs, *, ctx: StageContext) -> None:
-    rows = read_rows(conversation_table(recipe.origin, recipe.split))
+    rows = read_rows(read_conversation_table(recipe.origin, recipe.split))
     parts = slice_rows(map(naming_fields, rows), recipe.num_conversations_per_part)
     ctx.spread(partial(read_part, recipe=recipe, pictures=pictures), over=parts, phase="read")

@@ -24,8 +24,8 @@ from stages.formats.sample_table import (
     write_table,
 )
 from stages.origins.clean_text import TextEncodingError, clean_text
-from stages.origins.origin import document_table, source_name
-from stages.origins.slices import Fields, ordinals_of, sample_id, slice_rows
+from stages.origins.origin import read_document_table, source_name
+from stages.origins.slices import Fields, RowSlice, sample_id, slice_rows
 from stages.toy_world.world import ToyWorld
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_documents(table: pa.Table, part: Part, recipe: ReadTextRecipe) -> pa.Ta
     """The document table of one slice of the corpus."""
     import pyarrow as pa
 
-    ordinals, source = ordinals_of(part), source_name("documents", "train")
+    ordinals, source = RowSlice.parse(part.task).repeats, source_name("documents", "train")
     rows = list(naming_fields(table))
     read = [read_document(fields, recipe, is_repeat=row in ordinals) for row, fields in enumerate(rows)]
     ids = [sample_id(source, fields, ordinals.get(row, 0)) for row, fields in enumerate(rows)]
@@ -95,7 +95,8 @@ def naming_fields(table: pa.Table) -> Iterator[Fields]:
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
     """Read one slice of the corpus."""
-    table = document_table(recipe.origin, part.task["start"], part.task["stop"])
+    rows = RowSlice.parse(part.task)
+    table = read_document_table(recipe.origin, rows.start, rows.stop)
     documents = read_documents(table, part, recipe)
     write_table(documents, draft.path(DOCUMENTS_FILE))
     draft.count(balance_of(documents))
@@ -103,5 +104,5 @@ def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
 
 @stage(number=1, recipe=ReadTextRecipe, makes=TextDocuments)
 def read_text(recipe: ReadTextRecipe, *, ctx: StageContext) -> None:
-    parts = slice_rows(naming_fields(document_table(recipe.origin)), recipe.num_documents_per_part)
+    parts = slice_rows(naming_fields(read_document_table(recipe.origin)), recipe.num_documents_per_part)
     ctx.spread(partial(read_part, recipe=recipe), over=parts, phase="read")

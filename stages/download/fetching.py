@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from stages.download.judge_picture import HeldPicture, PictureJudge, PictureRule
+from stages.download.judge_picture import JudgedPicture, PictureJudge, PictureRule
 from stages.download.opener import GuardedOpener, Patience, installed
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import Routes
@@ -29,7 +29,7 @@ OPT_OUT_TEXT: Final = "Use of image disallowed by X-Robots-Tag directive"
 MAX_REMARKS: Final = 5
 SPOOL_BUFFER_BYTES: Final = 1024 * 1024
 
-JudgedPicture = tuple[HeldPicture | None, int | None, int | None, None, None, str | None]
+ResizedPicture = tuple[JudgedPicture | None, int | None, int | None, None, None, str | None]
 """What img2dataset expects of a resizer: picture, its width and height, those before resizing, an error."""
 
 
@@ -76,7 +76,7 @@ class Sink:
         """img2dataset makes its writer itself: it gets this one."""
         return self
 
-    def write(self, picture: HeldPicture | None, key: str, _caption: str | None, meta: dict[str, Any]) -> None:
+    def write(self, picture: JudgedPicture | None, key: str, _caption: str | None, meta: dict[str, Any]) -> None:
         try:
             ending = self._reason(meta["error_message"]) if picture is None else self._hold(picture)
         except OSError as error:  # img2dataset would print it and go on
@@ -95,7 +95,7 @@ class Sink:
         if len(self.remarks) < MAX_REMARKS:
             self.remarks.append(text)
 
-    def _hold(self, picture: HeldPicture) -> FetchedPicture:
+    def _hold(self, picture: JudgedPicture) -> FetchedPicture:
         data = picture.data
         held = FetchedPicture(
             offset=self._num_bytes,
@@ -131,10 +131,10 @@ def fetch(
     return [sink.outcomes.get(number, Reason.UNEXPLAINED) for number in range(len(urls))], sink
 
 
-def _judged(judge: PictureJudge, sink: Sink) -> Callable[[BytesIO, object], JudgedPicture]:
+def _judged(judge: PictureJudge, sink: Sink) -> Callable[[BytesIO, object], ResizedPicture]:
     """The judge in the shape of a resizer."""
 
-    def resize(stream: BytesIO, _boxes: object = None) -> JudgedPicture:
+    def resize(stream: BytesIO, _boxes: object = None) -> ResizedPicture:
         try:
             picture = judge(stream.getvalue())
         except RowError as error:
@@ -149,7 +149,7 @@ def _judged(judge: PictureJudge, sink: Sink) -> Callable[[BytesIO, object], Judg
 
 def _download(
     urls: Sequence[str],
-    judge: Callable[[BytesIO, object], JudgedPicture],
+    judge: Callable[[BytesIO, object], ResizedPicture],
     sink: Sink,
     deadline_seconds: float,
     scratch: Path,

@@ -34,7 +34,7 @@ class PictureRule:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldPicture:
+class JudgedPicture:
     """A picture that goes into the tar."""
 
     data: bytes
@@ -52,7 +52,7 @@ class PictureJudge:
         self._rule = rule
         self._resizer = None if rule.resize_mode == "no" else _resizer(rule)
 
-    def __call__(self, data: bytes) -> HeldPicture:
+    def __call__(self, data: bytes) -> JudgedPicture:
         """The picture as it is to be kept. Raises `RowError`."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow only warns of what is refused here, and of oddities in EXIF
@@ -61,7 +61,7 @@ class PictureJudge:
             except PictureError as error:
                 raise RowError(_reason_of(error.reason, data)) from error
 
-    def _plain(self, data: bytes) -> HeldPicture | None:
+    def _plain(self, data: bytes) -> JudgedPicture | None:
         """An ordinary JPEG as it is, or None where only decoding can tell."""
         jpeg = plain_jpeg(data) if data.startswith(JPEG_START) else None
         if jpeg is None:
@@ -71,9 +71,9 @@ class PictureJudge:
         if jpeg.has_exif:
             facts = picture_facts(data)
             width_px, height_px = facts.width_px, facts.height_px
-        return HeldPicture(data, width_px, height_px, "JPEG RGB" if jpeg.num_components == 3 else "JPEG L")
+        return JudgedPicture(data, width_px, height_px, "JPEG RGB" if jpeg.num_components == 3 else "JPEG L")
 
-    def _decoded(self, data: bytes) -> HeldPicture:
+    def _decoded(self, data: bytes) -> JudgedPicture:
         """Decode, and keep the bytes of what is a JPEG in grey or RGB; write the rest anew."""
         if data.startswith(JPEG_START) and data.count(b"\xff\xda") > MAX_SCANS:
             raise PictureError(PictureTrouble.UNDECODABLE, f"more than {MAX_SCANS} scans")
@@ -85,9 +85,9 @@ class PictureJudge:
             written = BytesIO()
             picture.save(written, "JPEG", quality=self._rule.jpeg_quality, subsampling=0)
             data = written.getvalue()
-        return HeldPicture(data, *picture.size, f"{facts.format} {facts.mode}")
+        return JudgedPicture(data, *picture.size, f"{facts.format} {facts.mode}")
 
-    def _resized(self, held: HeldPicture) -> HeldPicture:
+    def _resized(self, held: JudgedPicture) -> JudgedPicture:
         """Made smaller by img2dataset, which looks at no EXIF: what is turned is set upright before."""
         if self._resizer is None or max(held.width_px, held.height_px) <= self._rule.resize_px:
             return held
@@ -96,7 +96,7 @@ class PictureJudge:
         data, width_px, height_px, _, _, error = self._resizer(upright)
         if error is not None:
             raise RowError(Reason.UNDECODABLE)
-        return HeldPicture(data, width_px, height_px, held.sent_as)
+        return JudgedPicture(data, width_px, height_px, held.sent_as)
 
     def _check_size(self, width_px: int, height_px: int) -> None:
         if width_px * height_px > self._rule.max_pixels_px:

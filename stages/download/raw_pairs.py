@@ -19,11 +19,11 @@ from stages.formats.tar import TarWriter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY_DIGITS = 10
+PAIR_KEY_DIGITS = 10
 SHA256_BYTES = 32
 
 
-def write_part(
+def write_raw_pairs(
     rows: Sequence[UrlRow],
     endings: Sequence[FetchedPicture | Reason],
     url_table: pa.Table,
@@ -36,7 +36,7 @@ def write_part(
 
     `first_row` is the number of the part's first row in the whole URL table: keys say row numbers.
     """
-    keys = [f"{first_row + number:0{KEY_DIGITS}d}" for number in range(len(rows))]
+    keys = [f"{first_row + number:0{PAIR_KEY_DIGITS}d}" for number in range(len(rows))]
     samples = _samples(rows, endings, keys)
     carried = carried_columns(url_table, samples.column_names)
     offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), carried.to_pylist(), endings, spool)

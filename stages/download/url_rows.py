@@ -34,16 +34,16 @@ class UrlRow:
     """Why it is not asked for, or None."""
 
 
-def naming_fields(table: pa.Table) -> Iterator[Fields]:
+def url_fields(table: pa.Table) -> Iterator[Fields]:
     """URL and caption of each row: what its sample id is made of. Raises `StageError` where they are no text."""
     return zip(*(text_column(table, name, "URL table") for name in NAMING_COLUMNS), strict=True)
 
 
-def read_rows(table: pa.Table, source: str, ordinals: Mapping[int, int]) -> list[UrlRow]:
+def read_url_rows(table: pa.Table, source: str, ordinals: Mapping[int, int]) -> list[UrlRow]:
     """The rows of one slice of a URL table; `ordinals` names its repeats by their row in the slice."""
     return [
         _read_row(sample_id(source, fields, ordinals.get(number, 0)), *fields, is_repeat=number in ordinals)
-        for number, fields in enumerate(naming_fields(table))
+        for number, fields in enumerate(url_fields(table))
     ]
 
 

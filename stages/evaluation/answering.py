@@ -41,7 +41,7 @@ class UnusableImageError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examinee:
+class Answerer:
     """A loaded checkpoint with the images that questions are about."""
 
     model: NeoModel
@@ -85,7 +85,7 @@ class Examinee:
         ]
 
 
-def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int, max_new_tokens: int) -> Examinee:
+def load_answerer(folder: Path, pictures: PairReader, *, max_prompt_tokens: int, max_new_tokens: int) -> Answerer:
     """Load a released folder, onto the GPU where there is one."""
     import torch
 
@@ -93,7 +93,7 @@ def load_examinee(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
     from neo_model.weights.released import load_model
 
     model = load_model(folder).requires_grad_(False)
-    return Examinee(
+    return Answerer(
         model=model.to("cuda" if torch.cuda.is_available() else "cpu"),
         tokenizer=load_tokenizer(folder, vocab_size=model.config.vocab_size),
         patches_of=patch_reader(pictures, model.config),

@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
 from stages.evaluation.questions import Question, QuestionTrouble
-from stages.evaluation.scoring import Scored, is_correct
+from stages.evaluation.scoring import ScoredAnswer, is_correct
 from stages.formats.sample_table import Verdict, sample_id_type
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Answer:
     reason: str | None
 
 
-def answered(
+def answer_row(
     question: Question,
     image_urls: Sequence[str | None],
     said: str | QuestionTrouble | None,
@@ -100,21 +100,21 @@ def read_answers(table: pa.Table) -> list[Answer]:
     return [Answer(**row) for row in table.to_pylist()]
 
 
-def scored(answers: Sequence[Answer]) -> list[Scored]:
+def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
     """What is counted of those that were answered."""
     return [
-        Scored(kind=answer.kind, truth=answer.truth, correct=answer.correct, blind_correct=answer.blind_correct)
+        ScoredAnswer(kind=answer.kind, truth=answer.truth, correct=answer.correct, blind_correct=answer.blind_correct)
         for answer in answers
         if answer.correct is not None
     ]
 
 
-def shown(answers: Sequence[Answer], num_shown: int) -> list[Answer]:
+def answers_to_show(answers: Sequence[Answer], num_shown: int) -> list[Answer]:
     """Answers to look at: each kind in turn, within a kind by sample id, which is as good as by lot."""
-    return in_turn([answer for answer in answers if answer.correct is not None])[:num_shown]
+    return round_robin_by_kind([answer for answer in answers if answer.correct is not None])[:num_shown]
 
 
-def in_turn(things: Iterable[KindT]) -> list[KindT]:
+def round_robin_by_kind(things: Iterable[KindT]) -> list[KindT]:
     """Of each kind one in turn, within a kind by sample id."""
     by_kind: dict[str, list[KindT]] = defaultdict(list)
     for thing in sorted(things, key=lambda thing: (thing.kind, thing.sample_id)):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PosedQuestion:
     """What the exchange needs to know of a question."""
 
     sample_id: bytes
@@ -21,7 +21,7 @@ class Asked:
     kind: str
 
 
-def exchange_images(questions: Sequence[Asked]) -> list[tuple[bytes, ...] | None]:
+def exchange_images(questions: Sequence[PosedQuestion]) -> list[tuple[bytes, ...] | None]:
     """For each question the images it is asked with in the blind control, or None where there is no other image.
 
     No question gets an image that is its own. Questions without images have no blind control.
@@ -39,7 +39,7 @@ def exchange_images(questions: Sequence[Asked]) -> list[tuple[bytes, ...] | None
     return exchanged
 
 
-def _rotated(questions: Sequence[Asked], members: Sequence[int]) -> list[tuple[int, int]]:
+def _rotated(questions: Sequence[PosedQuestion], members: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs (taker, giver): all members in a row, those with the same images side by side, moved on by the length of
     the longest such run. So nobody meets its own images unless one run is longer than all others together."""
     row = sorted(members, key=lambda number: (questions[number].image_ids, questions[number].sample_id))

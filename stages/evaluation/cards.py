@@ -1,26 +1,32 @@
-"""How an answer is shown."""
+"""Cards of the contact sheet: one answered question with the encoded images that it was asked with."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from stages.evaluation.answers import Answer
-from stages.evaluation.contact_sheet import Card
-from stages.evaluation.questions import Question
 from stages.formats.pairs import PairReader
 
 
-def urls_of(pictures: PairReader, question: Question) -> list[str | None]:
-    """Where the images of a question came from; None for one that is not among the pictures."""
-    found: list[str | None] = []
-    for image_id in question.image_ids:
-        try:
-            found.append(pictures.pair(image_id).url)
-        except KeyError:
-            found.append(None)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One answered question as it is drawn: its words, and its images as encoded bytes."""
+
+    images: tuple[bytes, ...]
+    """Images of the question, encoded."""
+    kind: str
+    question: str
+    answer: str
+    truth: str
+    correct: bool
+    blind_answer: str | None
+    """Answer to the same words with other images, or None where the blind control was not asked."""
+    blind_images: tuple[bytes, ...] = ()
+    """Images of the blind control, encoded."""
 
 
-def card_of(answer: Answer, pictures: PairReader) -> Card:
-    """How an answer is shown."""
+def answer_card(answer: Answer, pictures: PairReader) -> Card:
+    """The card of a scored answer; reads its images. Raises `StoreError` where one is damaged."""
     return Card(
         images=tuple(pictures.image(image_id) for image_id in answer.image_ids),
         kind=answer.kind,

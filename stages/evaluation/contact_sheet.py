@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from stages.evaluation.cards import Card
 from stages.evaluation.scoring import kinds_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw as Canvas
     from PIL.ImageFont import FreeTypeFont
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
 
 WIDTH_PX = 1320
@@ -35,22 +35,6 @@ MAX_SHOWN_PX = 100_000_000
 GROUND, PAPER, FRAME = "#f5f4f0", "#ffffff", "#dcdad2"
 INK, FAINT = "#23272e", "#7a7f87"
 RIGHT, WRONG, BLIND = "#1f8a4c", "#c8402f", "#a39e8c"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """One answered question with its images, encoded."""
-
-    images: tuple[bytes, ...]
-    kind: str
-    question: str
-    answer: str
-    truth: str
-    correct: bool
-    blind_answer: str | None
-    """What was answered to the same words with other images, or None where that was not asked."""
-    blind_images: tuple[bytes, ...] = ()
-    """Those other images, encoded."""
 
 
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
@@ -128,7 +112,7 @@ def _draw_bars(canvas: Canvas, numbers: Mapping[str, float], top: int) -> None:
         canvas.text((left + full_px + 18, y + 11), said, font=_font(16), fill=FAINT, anchor="lm")
 
 
-def _draw_card(sheet: Image, card: Card, box: Box) -> None:
+def _draw_card(sheet: Image, card: Card, box: PixelBox) -> None:
     from PIL import ImageDraw
 
     left, top, right, bottom = box
@@ -155,7 +139,7 @@ def _draw_card(sheet: Image, card: Card, box: Box) -> None:
     canvas.text((right - 14, foot), _shortened(card.kind, 14, 80), font=_font(14), fill=FAINT, anchor="rs")
 
 
-def _paste_images(sheet: Image, images: Sequence[bytes], box: Box, margin_px: int = 8) -> None:
+def _paste_images(sheet: Image, images: Sequence[bytes], box: PixelBox, margin_px: int = 8) -> None:
     """Images side by side in a box, each whole."""
     from neo_model.inputs.pictures import open_picture
 

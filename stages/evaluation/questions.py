@@ -11,8 +11,9 @@ from typing import Any
 
 from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations
-from stages.evaluation.blind_control import Asked
+from stages.evaluation.blind_control import PosedQuestion
 from stages.evaluation.scoring import is_metric_name, normalised
+from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, read_table
 
 PLAIN_KIND = "plain"
@@ -39,7 +40,7 @@ class QuestionTrouble(ItemReason):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question(Asked):
+class Question(PosedQuestion):
     """One question: the turns up to where the answer is expected, and the truth."""
 
     messages: tuple[dict[str, str], ...]
@@ -83,3 +84,15 @@ def as_question(row: dict[str, Any]) -> Question:
         messages=tuple(messages[:end]),
         truth=spoken if row["answer"] is None else row["answer"],
     )
+
+
+def image_urls(pictures: PairReader, question: Question) -> list[str | None]:
+    """URL of each image of a question; None for an image that is not among the pictures."""
+    return [_url_of(pictures, image_id) for image_id in question.image_ids]
+
+
+def _url_of(pictures: PairReader, image_id: bytes) -> str | None:
+    try:
+        return pictures.pair(image_id).url
+    except KeyError:
+        return None

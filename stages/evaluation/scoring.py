@@ -20,7 +20,7 @@ RESERVED_KINDS = frozenset({"low", "high", "blind"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredAnswer:
     """One answered question."""
 
     kind: str
@@ -67,14 +67,14 @@ def wilson_interval(num_correct: int, num_asked: int) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def metrics(answers: Sequence[Scored], *, num_failed: int) -> dict[str, float]:
+def metrics(answers: Sequence[ScoredAnswer], *, num_failed: int) -> dict[str, float]:
     """All numbers of an evaluation, over all questions and for each kind.
 
     `accuracy`, `accuracy_low`, `accuracy_high` (95%), `accuracy_blind`, `chance` and their namesakes for each kind:
     `accuracy_colour`, `accuracy_colour_low`, `accuracy_blind_colour`, `chance_colour`. Failed questions were not
     answered: they are counted in `num_failed` and in no accuracy. A number that nothing was asked for is left out.
     """
-    by_kind: dict[str, list[Scored]] = defaultdict(list)
+    by_kind: dict[str, list[ScoredAnswer]] = defaultdict(list)
     for scored in answers:
         by_kind[scored.kind].append(scored)
     numbers: dict[str, float] = {"num_questions": len(answers) + num_failed, "num_failed": num_failed}
@@ -88,7 +88,7 @@ def metrics(answers: Sequence[Scored], *, num_failed: int) -> dict[str, float]:
     return numbers
 
 
-def chance(answers: Sequence[Scored]) -> float:
+def chance(answers: Sequence[ScoredAnswer]) -> float:
     """What the best guess without looking reaches on questions of one kind: the share of the most frequent truth."""
     truths = Counter(normalised(scored.truth) for scored in answers)
     return max(truths.values()) / len(answers)
@@ -99,7 +99,7 @@ def kinds_of(numbers: Mapping[str, float]) -> list[str]:
     return [name.removeprefix("chance_") for name in numbers if name.startswith("chance_")]
 
 
-def _accuracies(answers: Sequence[Scored], suffix: str) -> dict[str, float]:
+def _accuracies(answers: Sequence[ScoredAnswer], suffix: str) -> dict[str, float]:
     right, num_asked = _tally(scored.correct for scored in answers)
     blind_right, num_blind = _tally(scored.blind_correct for scored in answers if scored.blind_correct is not None)
     low, high = wilson_interval(right, num_asked)

@@ -26,7 +26,7 @@ def source_name(table: str, split: Split) -> str:
     return f"toy_world/{table}/{split}"
 
 
-def url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
+def read_url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
     """Rows of the URL table: url, caption and further columns, which are carried along."""
     from stages.toy_world import tables
 
@@ -35,14 +35,14 @@ def url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None =
     return tables.url_table(origin, start, stop)
 
 
-def document_table(origin: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
+def read_document_table(origin: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
     """Rows of the text-only corpus: id, text."""
     from stages.toy_world import tables
 
     return tables.document_table(origin, start, stop)
 
 
-def conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
+def read_conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
     """Conversations: id, images (URLs), messages (role, content); of held-out questions their kind and answer too."""
     import pyarrow as pa
 

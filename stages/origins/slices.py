@@ -1,7 +1,9 @@
-"""Tables from outside, cut into parts: fixed slices, and one name for each row that is the same in every run.
+"""Cuts outside tables into parts of consecutive rows, and gives each row a sample id that is the same in every run.
 
-A sample id is the first 16 bytes of sha256 over the source's name and the row's own fields (URL and caption, say).
-Where the very same row comes again, the repeat takes an ordinal, so that every row has a name of its own.
+A sample id is the first 16 bytes of sha256 over the source's name and the fields that identify the row (URL and
+caption, for example). The same fields may stand in several rows: the second such row is hashed with the ordinal 1, the
+third with 2, and so on, so that ids are unique. A part's task lists its repeated rows, because a worker reads its own
+rows only and cannot see that an earlier part holds the same one.
 """
 
 from __future__ import annotations
@@ -9,44 +11,72 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
 
 from stages.contract import Part
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 
 Fields: TypeAlias = Sequence[bytes | None]
-"""What names a row, as bytes: text from outside need not be UTF-8."""
+"""The fields that identify a row, as bytes: text from outside need not be UTF-8. None is a null."""
+
+
+class RowSlice(BaseModel):
+    """The task of a part: which rows of the table it reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: int
+    """First row, counted in the whole table."""
+    stop: int
+    """Row after the last."""
+    repeats: dict[int, int]
+    """Row in this slice (0 is `start`) to ordinal, for rows whose fields stand in an earlier row of the table."""
+
+    @classmethod
+    def parse(cls, task: Mapping[str, Any]) -> Self:
+        """The slice that `dump` wrote into a part's task."""
+        return cls.model_validate(task)
+
+    def dump(self) -> dict[str, Any]:
+        """The slice as a part's task: JSON, whose keys are text (`{"repeats": {"2": 1}}`)."""
+        return self.model_dump(mode="json")
 
 
 def sample_id(source: str, fields: Fields, ordinal: int = 0) -> bytes:
-    """The name of a row. Fields are hashed with their lengths, so no two rows spell the same."""
+    """The id of a row, 16 bytes.
+
+    Each field is hashed with its length, so that ("ab", "c") and ("a", "bc") differ: `3:web2:ab1:c` is hashed for the
+    first, from the source "web". A null is a bare `-`.
+    """
     everything = [source.encode(), *fields, *([str(ordinal).encode()] if ordinal else [])]
     spelled = b"".join(b"-" if field is None else b"%d:%b" % (len(field), field) for field in everything)
     return hashlib.sha256(spelled).digest()[:SAMPLE_ID_BYTES]
 
 
 def slice_rows(rows: Iterable[Fields], num_rows_per_part: int) -> list[Part]:
-    """Parts of so many rows each. A part names those of its rows, by number in the part, that repeat earlier ones."""
+    """Parts of `num_rows_per_part` consecutive rows, the last one shorter; each part's task is a `RowSlice`."""
     ids = [sample_id("", fields) for fields in rows]
     repeats = _find_repeats(ids)
     parts: list[Part] = []
     for start in range(0, len(ids), num_rows_per_part):
         stop = min(start + num_rows_per_part, len(ids))
-        ordinals = {str(row - start): repeats[row] for row in sorted(repeats) if start <= row < stop}
-        task = {"start": start, "stop": stop, "repeats": ordinals}
+        ordinals = {row - start: repeats[row] for row in sorted(repeats) if start <= row < stop}
+        task = RowSlice(start=start, stop=stop, repeats=ordinals).dump()
         parts.append(Part(name=f"{len(parts):05d}", task=task, num_items=stop - start))
     return parts
 
 
-def ordinals_of(part: Part) -> Mapping[int, int]:
-    """Row in the part to ordinal (1, 2, ...), for the rows that repeat earlier ones."""
-    return {int(row): ordinal for row, ordinal in part.task["repeats"].items()}
-
-
 def _find_repeats(ids: Sequence[bytes]) -> dict[int, int]:
-    """Row number to ordinal of every row whose id stands earlier."""
+    """Row to ordinal (1, 2, ...) of each row whose id stands in an earlier row.
+
+    A stable sort brings equal ids together in table order: ids [x, y, x, x] sort to rows 0, 2, 3, 1, so row 2 gets
+    ordinal 1 and row 3 ordinal 2.
+    """
     import numpy as np
 
+    # numpy drops trailing zero bytes of an `S` value when it compares; all ids have 16 bytes, so none are confused.
     known = np.array(ids, dtype=f"S{SAMPLE_ID_BYTES}")
     order = np.argsort(known, kind="stable")
     repeats: dict[int, int] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.toy_world.scene import Box, Scene
+from stages.toy_world.scene import Scene, ShapeBox
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw as Canvas
@@ -68,7 +68,7 @@ def animated_gif(scene: Scene) -> bytes:
     return _encoded(image, "GIF", save_all=True, append_images=[mirrored], duration=500, loop=0)
 
 
-def plain_jpeg(width_px: int, height_px: int) -> bytes:
+def blank_jpeg(width_px: int, height_px: int) -> bytes:
     """An empty picture of any size: tracking pixels and slivers."""
     return _encoded(Image.new("RGB", (width_px, height_px), "white"), "JPEG")
 
@@ -98,7 +98,7 @@ def _draw_on(canvas: Canvas, scene: Scene) -> None:
     )
 
 
-def _draw_shape(canvas: Canvas, shape: str, box: Box, fill: RGB) -> None:
+def _draw_shape(canvas: Canvas, shape: str, box: ShapeBox, fill: RGB) -> None:
     left, top, right, bottom = box
     third = (right - left) // 3
     match shape:

@@ -11,9 +11,9 @@ import random
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from stages.toy_world.scene import KINDS, Kind, Scene
+from stages.toy_world.scene import QUESTION_KINDS, QuestionKind, Scene
 
-Message: TypeAlias = dict[str, str]
+ChatMessage: TypeAlias = dict[str, str]
 """`role` (user or assistant) and `content`."""
 
 CAPTIONS = (
@@ -21,7 +21,7 @@ CAPTIONS = (
     "the word {word} and {count} {colour} {shapes} {place}",
     "a picture of {count} {colour} {shapes} {place}. it says {word}.",
 )
-QUESTIONS: dict[Kind, tuple[str, ...]] = {
+QUESTIONS: dict[QuestionKind, tuple[str, ...]] = {
     "colour": ("What colour are the shapes?", "Which colour is used?"),
     "shape": ("What shape is drawn?", "Which shape do you see?"),
     "position": ("Where are the shapes?", "On which side are the shapes?"),
@@ -46,14 +46,14 @@ def caption(scene: Scene, rng: random.Random) -> str:
     )
 
 
-def questioned_kinds(rng: random.Random) -> list[Kind]:
+def shuffled_kinds(rng: random.Random) -> list[QuestionKind]:
     """All kinds, in an order of chance."""
-    return rng.sample(KINDS, len(KINDS))
+    return rng.sample(QUESTION_KINDS, len(QUESTION_KINDS))
 
 
-def dialogue(scene: Scene, kinds: Sequence[Kind], rng: random.Random, opening: str = "") -> list[Message]:
+def dialogue(scene: Scene, kinds: Sequence[QuestionKind], rng: random.Random, opening: str = "") -> list[ChatMessage]:
     """Questions of these kinds and their answers, turn by turn; `opening` precedes the first question."""
-    messages: list[Message] = []
+    messages: list[ChatMessage] = []
     for kind in kinds:
         question = rng.choice(QUESTIONS[kind])
         asked = question if messages or not opening else f"{opening} {question}"
@@ -62,9 +62,9 @@ def dialogue(scene: Scene, kinds: Sequence[Kind], rng: random.Random, opening: s
     return messages
 
 
-def document(scene: Scene, rng: random.Random) -> str:
+def document_text(scene: Scene, rng: random.Random) -> str:
     """A description followed by questions whose answers it states."""
     lines = [caption(scene, rng)]
-    for kind in questioned_kinds(rng):
+    for kind in shuffled_kinds(rng):
         lines.append(f"Question: {rng.choice(QUESTIONS[kind])} Answer: {scene.answer(kind)}")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neo_model.inputs.conversation import EncodedDocument
     from stages.toy_world.train_toy_llm import ToyLlmRecipe
 
-IGNORED = -100
+IGNORED_LABEL = -100
 """The target that transformers does not ask about."""
 ROW_MULTIPLE = 64
 NUM_SPARE_ROWS = 32
@@ -96,11 +96,11 @@ def padded(documents: Sequence[EncodedDocument]) -> tuple[torch.Tensor, torch.Te
 
     length = max(len(document.token_ids) for document in documents)
     token_ids = torch.zeros(len(documents), length, dtype=torch.int64)
-    labels = torch.full((len(documents), length), IGNORED)
+    labels = torch.full((len(documents), length), IGNORED_LABEL)
     for row, document in enumerate(documents):
         ids = torch.tensor(document.token_ids)
         token_ids[row, : len(ids)] = ids
-        labels[row, : len(ids)] = ids.where(torch.tensor(document.supervised), torch.tensor(IGNORED))
+        labels[row, : len(ids)] = ids.where(torch.tensor(document.supervised), torch.tensor(IGNORED_LABEL))
     return token_ids, labels
 
 

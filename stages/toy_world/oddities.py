@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
 
-from stages.toy_world.chance import generator
+from stages.toy_world.random_streams import generator
 
 
 class Oddity(StrEnum):

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from stages.toy_world.addresses import Address
-from stages.toy_world.chance import generator
-from stages.toy_world.language import QUESTIONS, Message, caption, dialogue, document, questioned_kinds
+from stages.toy_world.language import QUESTIONS, ChatMessage, caption, dialogue, document_text, shuffled_kinds
 from stages.toy_world.oddities import NUM_PER_DECK, Oddity, dealt, neighbours, oddity, original_number
-from stages.toy_world.scene import KINDS, Kind, Scene, scene
+from stages.toy_world.random_streams import generator
+from stages.toy_world.scene import QUESTION_KINDS, QuestionKind, Scene, scene
 from stages.toy_world.world import ToyWorld
 
 Record: TypeAlias = dict[str, Any]
@@ -54,17 +54,17 @@ RARE_ROWS: Mapping[RowOddity, int] = {RowOddity.SPEECHLESS: 2, RowOddity.SPELLIN
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ToyQuestion:
     """One question about a held-out picture, with its right answer."""
 
     id: str
     url: str
-    kind: Kind
+    kind: QuestionKind
     question: str
     answer: str
 
     @property
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[ChatMessage]:
         """The conversation up to where the answer is expected; `<image>` marks the picture."""
         return [{"role": "user", "content": IMAGE_LINE + self.question}]
 
@@ -128,7 +128,7 @@ def conversations(world: ToyWorld, start: int = 0, stop: int | None = None) -> I
 def picture_conversation(seed: int, number: int) -> Record:
     """Every kind of question about training picture `number`, in an order of chance."""
     rng = generator(seed, "conversation", number)
-    messages = dialogue(shown_scene(seed, number), questioned_kinds(rng), rng)
+    messages = dialogue(shown_scene(seed, number), shuffled_kinds(rng), rng)
     messages[0] = {**messages[0], "content": IMAGE_LINE + messages[0]["content"]}
     return {
         "id": f"picture-{number:06d}",
@@ -141,7 +141,7 @@ def text_conversation(seed: int, number: int) -> Record:
     """A description in words and questions that it answers."""
     rng = generator(seed, "text conversation", number)
     told = scene(seed, "told", number)
-    messages = dialogue(told, questioned_kinds(rng), rng, opening=caption(told, rng))
+    messages = dialogue(told, shuffled_kinds(rng), rng, opening=caption(told, rng))
     return {"id": f"text-{number:06d}", "images": [], "messages": messages}
 
 
@@ -154,14 +154,14 @@ def document_record(world: ToyWorld, number: int) -> Record:
     """Document `number` of the text-only corpus: `id` and `text`."""
     rng = generator(world.seed, "document", number)
     told = scene(world.seed, "told", world.num_text_conversations + number)
-    return {"id": f"document-{number:06d}", "text": document(told, rng)}
+    return {"id": f"document-{number:06d}", "text": document_text(told, rng)}
 
 
-def heldout_questions(world: ToyWorld, start: int = 0, stop: int | None = None) -> Iterator[Question]:
+def heldout_questions(world: ToyWorld, start: int = 0, stop: int | None = None) -> Iterator[ToyQuestion]:
     """Questions `start` to `stop`: one of each kind about every held-out picture, picture by picture."""
-    for number in range(world.num_heldout_images * len(KINDS))[start:stop]:
-        picture, kind = number // len(KINDS), KINDS[number % len(KINDS)]
-        yield Question(
+    for number in range(world.num_heldout_images * len(QUESTION_KINDS))[start:stop]:
+        picture, kind = number // len(QUESTION_KINDS), QUESTION_KINDS[number % len(QUESTION_KINDS)]
+        yield ToyQuestion(
             id=f"heldout-{picture:06d}-{kind}",
             url=Address(world.seed, "heldout", picture).url,
             kind=kind,

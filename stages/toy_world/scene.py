@@ -3,7 +3,7 @@
 One to three shapes of one colour stand in a band along one side of the picture; the rest holds a short word in large
 type. A scene is a combination of five attributes, and one combination in five (a Latin slice: the attribute indices
 sum to the seed modulo 5) is shown in held-out pictures only. Each answer is equally frequent over the slice, so
-guessing scores exactly `chance(kind)`.
+guessing scores exactly `guess_rate(kind)`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal, TypeAlias
 
-from stages.toy_world.chance import generator
+from stages.toy_world.random_streams import generator
 
-Kind: TypeAlias = Literal["colour", "shape", "position", "count", "word"]
-Split: TypeAlias = Literal["train", "heldout", "told"]
+QuestionKind: TypeAlias = Literal["colour", "shape", "position", "count", "word"]
+SceneSet: TypeAlias = Literal["train", "heldout", "told"]
 """`told` scenes are described in the text-only corpus and never drawn."""
 Point: TypeAlias = tuple[int, int]
-Box: TypeAlias = tuple[int, int, int, int]
+ShapeBox: TypeAlias = tuple[int, int, int, int]
 
-KINDS: tuple[Kind, ...] = ("colour", "shape", "position", "count", "word")
-ANSWERS: dict[Kind, tuple[str, ...]] = {
+QUESTION_KINDS: tuple[QuestionKind, ...] = ("colour", "shape", "position", "count", "word")
+ANSWERS: dict[QuestionKind, tuple[str, ...]] = {
     "colour": ("red", "green", "blue", "yellow", "black"),
     "shape": ("circle", "square", "triangle", "cross", "ring"),
     "position": ("left", "right", "top", "bottom"),
@@ -62,7 +62,7 @@ class Scene:
     word: str
     width_px: int
     height_px: int
-    shape_boxes: tuple[Box, ...]
+    shape_boxes: tuple[ShapeBox, ...]
     """Left, top, right, bottom of each shape."""
     word_centre: Point
     """The middle of the word."""
@@ -73,20 +73,20 @@ class Scene:
     quality: int
     """Of the JPEG."""
 
-    def answer(self, kind: Kind) -> str:
+    def answer(self, kind: QuestionKind) -> str:
         """The right answer to a question of this kind."""
         return str(getattr(self, kind))
 
 
-def chance(kind: Kind) -> float:
+def guess_rate(kind: QuestionKind) -> float:
     """Expected accuracy of guessing, over the held-out pictures."""
     return 1 / len(ANSWERS[kind])
 
 
-def scene(seed: int, split: Split, number: int) -> Scene:
+def scene(seed: int, scene_set: SceneSet, number: int) -> Scene:
     """The scene of picture `number`. A held-out combination of attributes is never in a training picture."""
-    rng = generator(seed, "scene", split, number)
-    if split == "heldout":
+    rng = generator(seed, "scene", scene_set, number)
+    if scene_set == "heldout":
         order = _heldout_order(seed)
         combination = order[number % len(order)]
     else:
@@ -95,21 +95,21 @@ def scene(seed: int, split: Split, number: int) -> Scene:
 
 
 def is_heldout(seed: int, combination: tuple[str, ...]) -> bool:
-    """Whether this combination of attributes, in the order of `KINDS`, is kept out of training."""
-    indices = (ANSWERS[kind].index(answer) for kind, answer in zip(KINDS, combination, strict=True))
+    """Whether this combination of attributes, in the order of `QUESTION_KINDS`, is kept out of training."""
+    indices = (ANSWERS[kind].index(answer) for kind, answer in zip(QUESTION_KINDS, combination, strict=True))
     return sum(indices) % NUM_LATIN_CLASSES == seed % NUM_LATIN_CLASSES
 
 
 def _train_combination(seed: int, rng: random.Random) -> tuple[str, ...]:
     while True:
-        combination = tuple(rng.choice(ANSWERS[kind]) for kind in KINDS)
+        combination = tuple(rng.choice(ANSWERS[kind]) for kind in QUESTION_KINDS)
         if not is_heldout(seed, combination):
             return combination
 
 
 @lru_cache(maxsize=8)
 def _heldout_order(seed: int) -> tuple[tuple[str, ...], ...]:
-    combinations = [c for c in product(*(ANSWERS[kind] for kind in KINDS)) if is_heldout(seed, c)]
+    combinations = [c for c in product(*(ANSWERS[kind] for kind in QUESTION_KINDS)) if is_heldout(seed, c)]
     generator(seed, "heldout order").shuffle(combinations)
     return tuple(combinations)
 
@@ -155,7 +155,7 @@ def _word_centre(position: str, width_px: int, height_px: int) -> Point:
     return (width_px + beyond[0]) // 2, (height_px + beyond[1]) // 2
 
 
-def _box_around(centre: Point, rng: random.Random) -> Box:
+def _box_around(centre: Point, rng: random.Random) -> ShapeBox:
     side = rng.randint(*SIDES_PX)
     x, y = _jittered(centre, rng)
     left, top = x - side // 2, y - side // 2

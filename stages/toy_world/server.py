@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from stages.toy_world.addresses import HOST
-from stages.toy_world.answers import Answer, answer
+from stages.toy_world.responses import ScriptedResponse, response_to
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ServedWorld:
 
 @contextmanager
 def serve() -> Iterator[ServedWorld]:
-    """Answer requests from threads of this process until the block ends."""
+    """ScriptedResponse requests from threads of this process until the block ends."""
     server = _Server(("127.0.0.1", 0), _Handler)
     accepting = threading.Thread(target=server.serve_forever, args=(0.05,), name="toy-web", daemon=True)
     accepting.start()
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send the answer of the path, at its pace."""
-        given = answer(self.path)
+        given = response_to(self.path)
         self.server.closing.wait(given.delay_seconds)
         self.wfile.write(self._head(given))
         if given.seconds_per_byte:
@@ -81,13 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing: the downloader counts what it was answered."""
 
-    def _head(self, given: Answer) -> bytes:
+    def _head(self, given: ScriptedResponse) -> bytes:
         lines = [f"HTTP/1.1 {given.status} {HTTPStatus(given.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in given.headers]
         lines += [f"Content-Length: {len(given.body) * given.num_bodies}", "", ""]
         return "\r\n".join(lines).encode("ascii")
 
-    def _drip(self, given: Answer) -> None:
+    def _drip(self, given: ScriptedResponse) -> None:
         for start in range(len(given.body)):
             if self.server.closing.wait(given.seconds_per_byte):
                 return

@@ -63,9 +63,9 @@ class ToyLlmRecipe(Recipe):
     def expected_config(self) -> dict[str, Any]:
         """`config.json` as it will be if the tokenizer learns all its pieces, which it does on any real corpus."""
         from stages.toy_world.language_model import hub_config
-        from stages.toy_world.tokenizer import PLAIN_ADDED_TOKENS, SPECIAL_TOKENS
+        from stages.toy_world.tokenizer import QWEN3_PLAIN_TOKENS, QWEN3_SPECIAL_TOKENS
 
-        added = enumerate((*SPECIAL_TOKENS, *PLAIN_ADDED_TOKENS), self.max_pieces)
+        added = enumerate((*QWEN3_SPECIAL_TOKENS, *QWEN3_PLAIN_TOKENS), self.max_pieces)
         return hub_config(self, {token: number for number, token in added})
 
 

@@ -24,7 +24,7 @@ from stages.training.recipe import TrainRecipe
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig
     from neo_model.model import NeoModel
-    from stages.evaluation.answering import Examinee
+    from stages.evaluation.answering import Answerer
     from stages.evaluation.answers import Answer
     from stages.evaluation.questions import Question
     from stages.training.engine.engine import Engine
@@ -153,37 +153,37 @@ class Examiner:
         return StepLoader.of(self.recipe, self.trained_on, self.rank, self.config)
 
     def _answers(self, engine: Engine) -> list[Answer]:
-        from stages.evaluation.answers import answered
-        from stages.evaluation.cards import urls_of
+        from stages.evaluation.answers import answer_row
+        from stages.evaluation.questions import image_urls
         from stages.formats.pairs import pictures_of
 
         def ask(model: NeoModel) -> list[Any]:
-            examinee = self._examinee(model)
-            return examinee.answers([examinee.prompt(question, question.image_ids) for question in self._questions])
+            answerer = self._answerer(model)
+            return answerer.answers([answerer.prompt(question, question.image_ids) for question in self._questions])
 
         assert self.examination.questions is not None
         pictures = pictures_of(self.examination.questions)
         return [
-            answered(question, urls_of(pictures, question), said, (), None)
+            answer_row(question, image_urls(pictures, question), said, (), None)
             for question, said in zip(self._questions, engine.show(ask), strict=True)
         ]
 
     @cached_property
     def _questions(self) -> list[Question]:
-        from stages.evaluation.answers import in_turn
+        from stages.evaluation.answers import round_robin_by_kind
         from stages.evaluation.questions import read_questions
 
         assert self.examination.questions is not None
         fit = [question for question in read_questions(self.examination.questions) if question.trouble is None]
-        return in_turn(fit)[: self.recipe.num_answers]
+        return round_robin_by_kind(fit)[: self.recipe.num_answers]
 
-    def _examinee(self, model: NeoModel) -> Examinee:
+    def _answerer(self, model: NeoModel) -> Answerer:
         from neo_model.inputs.conversation import load_tokenizer
-        from stages.evaluation.answering import Examinee, patch_reader
+        from stages.evaluation.answering import Answerer, patch_reader
         from stages.formats.pairs import pictures_of
 
         assert self.examination.questions is not None
-        return Examinee(
+        return Answerer(
             model=model,
             tokenizer=load_tokenizer(self.tokenizer_folder, vocab_size=self.config.vocab_size),
             patches_of=patch_reader(pictures_of(self.examination.questions), self.config),
@@ -193,19 +193,19 @@ class Examiner:
 
     def _show(self, num_done: int, losses: Mapping[str, float], answers: Sequence[Answer]) -> None:
         """Numbers and a contact sheet, for people to watch."""
-        from stages.evaluation.answers import scored
-        from stages.evaluation.cards import card_of
+        from stages.evaluation.answers import scored_answers
+        from stages.evaluation.cards import answer_card
         from stages.evaluation.contact_sheet import contact_sheet
         from stages.evaluation.scoring import metrics
         from stages.formats.pairs import pictures_of
 
         numbers = dict(losses)
         if answers and self.examination.questions is not None:
-            marks = scored(answers)
+            marks = scored_answers(answers)
             found = metrics(marks, num_failed=len(answers) - len(marks))
             numbers |= {name: found[name] for name in ("accuracy",) if name in found}
             pictures = pictures_of(self.examination.questions)
-            cards = [card_of(answer, pictures) for answer in answers if answer.correct is not None]
+            cards = [answer_card(answer, pictures) for answer in answers if answer.correct is not None]
             title = f"after {num_done:,} of {self.recipe.num_steps:,} steps"
             self.rank.keep_picture("answers", contact_sheet(cards, found, title), num_done)
         self.rank.report({f"{PREFIX}{name}": number for name, number in numbers.items()}, at_step=num_done)

@@ -21,7 +21,7 @@ from stages.commit.parts import Draft
 from stages.contract import Part, StageError
 from stages.download import fetching
 from stages.download.reasons import Reason
-from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, make_part
+from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, download_rows
 from stages.formats.sample_table import Verdict
 from stages.store.store import Store
 from stages.toy_world.oddities import Oddity, oddity
@@ -198,16 +198,16 @@ def test_a_table_of_wrong_columns_is_refused_with_its_name(tmp_path: Path) -> No
     part = Part(name="00000", task={"start": 0, "stop": 1, "repeats": {}})
     draft = Draft(scratch=tmp_path, report=lambda _: None)
     with pytest.raises(StageError, match="column 'caption' of the URL table is int64"):
-        make_part(pa.table({"url": ["http://a.invalid/"], "caption": [1]}), part, {}, recipe, draft)
+        download_rows(pa.table({"url": ["http://a.invalid/"], "caption": [1]}), part, {}, recipe, draft)
     with pytest.raises(StageError, match=r"columns \['key'\]"):
-        make_part(pa.table({"url": ["file:///a"], "caption": ["a"], "key": ["b"]}), part, {}, recipe, draft)
+        download_rows(pa.table({"url": ["file:///a"], "caption": ["a"], "key": ["b"]}), part, {}, recipe, draft)
 
 
 def test_a_part_of_which_nothing_is_asked_still_accounts_for_its_rows(tmp_path: Path) -> None:
     table = pa.table({"url": ["file:///etc/passwd", None], "caption": ["a", "b"], "score": [float("nan"), 1.0]})
     part = Part(name="00000", task={"start": 7, "stop": 9, "repeats": {}})
     draft = Draft(scratch=tmp_path, report=lambda _: None)
-    make_part(table, part, {}, DownloadPairsRecipe(origin=ToyWorld()), draft)
+    download_rows(table, part, {}, DownloadPairsRecipe(origin=ToyWorld()), draft)
     assert draft.items.dropped == {"url_scheme": 1} and draft.items.failed == {"schema": 1}
     files = dict(draft.files())
     with tarfile.open(files[PAIRS_FILE]) as archive:

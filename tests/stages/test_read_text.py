@@ -44,7 +44,7 @@ def test_each_document_ends_with_its_reason() -> None:
 
 def test_a_corpus_without_text_is_refused() -> None:
     with pytest.raises(StageError, match="column 'text' of the corpus is missing"):
-        read_documents(pa.table({"id": ["a"]}), Part(name="a", task={"repeats": {}}), RECIPE)
+        read_documents(pa.table({"id": ["a"]}), Part(name="a", task={"start": 0, "stop": 1, "repeats": {}}), RECIPE)
 
 
 def test_the_toy_corpus_is_read_whole_and_alike_whatever_the_parts(carry: Any, tmp_path: Any) -> None:

@@ -15,15 +15,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stages.contract import Part
 from stages.download import fetching
 from stages.download.address import parse_address
 from stages.download.fetching import FetchedPicture, FetchRule, fetch
 from stages.download.http_exchange import Deadline, exchange
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
-from stages.download.url_rows import read_rows
-from stages.origins.slices import ordinals_of
+from stages.download.url_rows import read_url_rows
 
 MAX_IMAGE_BYTES = 200_000
 RULE = FetchRule(
@@ -312,8 +310,7 @@ ROWS = [
 def test_some_rows_are_not_even_asked_for() -> None:
     columns = {"url": [row[1] for row in ROWS], "caption": [row[2] for row in ROWS]}
     table = pa.table({name: pa.array(texts, pa.binary()).view(pa.string()) for name, texts in columns.items()})
-    part = Part(name="a", task={"start": 0, "stop": len(ROWS), "repeats": {"5": 1}})
-    rows = read_rows(table, "a source", ordinals_of(part))
+    rows = read_url_rows(table, "a source", {5: 1})
     assert [row.refusal for row in rows] == [row[0] for row in ROWS]
     assert len({row.sample_id for row in rows}) == len(ROWS)
     assert [row.address is None for row in rows] == [row[0] is not None for row in ROWS]

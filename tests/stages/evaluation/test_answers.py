@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from stages.evaluation.answers import Answer, answer_table, answered, read_answers, scored, shown
+from stages.evaluation.answers import Answer, answer_row, answer_table, answers_to_show, read_answers, scored_answers
 from stages.evaluation.questions import Question, QuestionTrouble
 from stages.formats.sample_table import balance_of
 
@@ -20,7 +20,7 @@ def question(number: int, kind: str = "colour") -> Question:
 def row(
     number: int, said: str | QuestionTrouble, blind: str | QuestionTrouble | None = None, kind: str = "colour"
 ) -> Answer:
-    return answered(question(number, kind), ["http://a/b"], said, (b"o" * 16,), blind)
+    return answer_row(question(number, kind), ["http://a/b"], said, (b"o" * 16,), blind)
 
 
 ROWS = [
@@ -42,7 +42,7 @@ def test_an_answer_is_scored_and_a_question_that_was_not_asked_is_not() -> None:
     ]
     assert [each.reason for each in ROWS] == [None, None, "too_long", None, None]
     assert [each.blind_image_ids for each in ROWS] == [[b"o" * 16], [b"o" * 16], [], [], []]
-    assert len(scored(ROWS)) == 4
+    assert len(scored_answers(ROWS)) == 4
 
 
 def test_the_table_holds_every_row_and_gives_it_back() -> None:
@@ -56,8 +56,8 @@ def test_the_table_holds_every_row_and_gives_it_back() -> None:
 def test_each_kind_is_shown_in_turn_whatever_its_answers() -> None:
     rows = [row(number, "red", kind=("colour", "count", "word")[number % 3]) for number in range(2, 30)]
     rows += [row(40 + number, QuestionTrouble.TOO_LONG) for number in range(5)]
-    chosen = shown(rows, 9)
+    chosen = answers_to_show(rows, 9)
     assert Counter(each.kind for each in chosen) == {"colour": 3, "count": 3, "word": 3}
-    assert chosen == shown(rows[::-1], 9)
-    assert len(shown(rows, 100)) == 28
-    assert shown(rows, 0) == []
+    assert chosen == answers_to_show(rows[::-1], 9)
+    assert len(answers_to_show(rows, 100)) == 28
+    assert answers_to_show(rows, 0) == []

@@ -5,12 +5,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluation.blind_control import Asked, exchange_images
+from stages.evaluation.blind_control import PosedQuestion, exchange_images
 
 IDS = st.integers(0, 30).map(lambda number: number.to_bytes(16, "big"))
 QUESTIONS = st.lists(
     st.builds(
-        lambda images, kind, sample_id: Asked(sample_id=sample_id, image_ids=tuple(images), kind=kind),
+        lambda images, kind, sample_id: PosedQuestion(sample_id=sample_id, image_ids=tuple(images), kind=kind),
         images=st.lists(IDS, max_size=2, unique=True),
         kind=st.sampled_from(["colour", "count", "word"]),
         sample_id=st.binary(min_size=16, max_size=16),
@@ -19,13 +19,13 @@ QUESTIONS = st.lists(
 )
 
 
-def asked(number: int, *images: int, kind: str = "colour") -> Asked:
+def asked(number: int, *images: int, kind: str = "colour") -> PosedQuestion:
     image_ids = tuple(bytes([image]) * 16 for image in images)
-    return Asked(sample_id=number.to_bytes(16, "big"), image_ids=image_ids, kind=kind)
+    return PosedQuestion(sample_id=number.to_bytes(16, "big"), image_ids=image_ids, kind=kind)
 
 
 @given(QUESTIONS)
-def test_no_question_keeps_an_image_and_none_leaves_its_kind(questions: list[Asked]) -> None:
+def test_no_question_keeps_an_image_and_none_leaves_its_kind(questions: list[PosedQuestion]) -> None:
     exchanged = exchange_images(questions)
     assert len(exchanged) == len(questions)
     for question, images in zip(questions, exchanged, strict=True):

@@ -5,8 +5,9 @@ import io
 import pytest
 from PIL import Image
 
-from stages.evaluation.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, Card, contact_sheet
-from stages.evaluation.scoring import Scored, metrics
+from stages.evaluation.cards import Card
+from stages.evaluation.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, contact_sheet
+from stages.evaluation.scoring import ScoredAnswer, metrics
 
 
 def jpeg(width_px: int, height_px: int, colour: str) -> bytes:
@@ -28,7 +29,7 @@ def card(**changes: object) -> Card:
     return Card(**(plain | changes))  # type: ignore[arg-type]
 
 
-NUMBERS = metrics([Scored(kind="colour", truth="blue", correct=True, blind_correct=False)] * 3, num_failed=1)
+NUMBERS = metrics([ScoredAnswer(kind="colour", truth="blue", correct=True, blind_correct=False)] * 3, num_failed=1)
 
 
 def opened(png: bytes) -> Image.Image:

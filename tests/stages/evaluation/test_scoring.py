@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.evaluation.scoring import (
     Z_95,
-    Scored,
+    ScoredAnswer,
     chance,
     is_correct,
     is_metric_name,
@@ -78,8 +78,8 @@ def test_the_bounds_are_the_shares_from_which_the_observed_one_is_just_plausible
             assert deviation == pytest.approx(Z_95, rel=1e-6)
 
 
-def scored(kind: str, truth: str, correct: bool, blind_correct: bool | None = False) -> Scored:
-    return Scored(kind=kind, truth=truth, correct=correct, blind_correct=blind_correct)
+def scored(kind: str, truth: str, correct: bool, blind_correct: bool | None = False) -> ScoredAnswer:
+    return ScoredAnswer(kind=kind, truth=truth, correct=correct, blind_correct=blind_correct)
 
 
 def test_every_number_is_over_the_questions_it_names() -> None:

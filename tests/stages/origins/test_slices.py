@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.origins.slices import ordinals_of, sample_id, slice_rows
+from stages.origins.slices import RowSlice, sample_id, slice_rows
 
 
 def test_a_sample_id_is_the_digest_of_source_and_fields_with_their_lengths() -> None:
@@ -27,19 +27,25 @@ def test_every_row_of_every_part_gets_a_name_of_its_own(rows: list[tuple[bytes |
         len(rows[start : start + size]) for start in range(0, len(rows), size)
     ]
     names = [
-        sample_id("s", rows[row], ordinals_of(part).get(row - part.task["start"], 0))
-        for part in parts
-        for row in range(part.task["start"], part.task["stop"])
+        sample_id("s", rows[row], here.repeats.get(row - here.start, 0))
+        for here in (RowSlice.parse(part.task) for part in parts)
+        for row in range(here.start, here.stop)
     ]
     assert len(set(names)) == len(rows)
     whole = slice_rows(rows, 1000)
-    expected = [sample_id("s", row, ordinals_of(whole[0]).get(number, 0)) for number, row in enumerate(rows)]
+    expected = [
+        sample_id("s", row, RowSlice.parse(whole[0].task).repeats.get(number, 0)) for number, row in enumerate(rows)
+    ]
     assert names == expected
 
 
 def test_repeats_are_counted_from_the_first() -> None:
     part, last = slice_rows([(b"x",), (b"y",), (b"x",), (b"x",)], 3)
-    assert (ordinals_of(part), ordinals_of(last)) == ({2: 1}, {0: 2})
+    assert [part.task, last.task] == [
+        {"start": 0, "stop": 3, "repeats": {"2": 1}},
+        {"start": 3, "stop": 4, "repeats": {"0": 2}},
+    ]
+    assert RowSlice.parse(part.task).repeats == {2: 1}
     assert [part.name, last.name] == ["00000", "00001"]
 
 
@@ -50,4 +56,4 @@ def test_an_empty_table_has_no_parts() -> None:
 @pytest.mark.parametrize("ending", [b"\0", b"\0\0"])
 def test_names_that_end_in_zero_bytes_are_told_apart(ending: bytes) -> None:
     rows = [(b"x" + ending * n,) for n in range(300)]
-    assert all(not ordinals_of(part) for part in slice_rows(rows, 300))
+    assert all(not RowSlice.parse(part.task).repeats for part in slice_rows(rows, 300))

@@ -18,7 +18,7 @@ from stages.toy_world.records import (
     url_row,
     url_rows,
 )
-from stages.toy_world.scene import KINDS, Kind, Scene, scene
+from stages.toy_world.scene import QUESTION_KINDS, QuestionKind, Scene, scene
 from stages.toy_world.world import ToyWorld
 
 WORLD = ToyWorld(num_train_images=400, num_heldout_images=30, num_documents=40, num_text_conversations=30)
@@ -100,11 +100,11 @@ def test_a_conversation_asks_every_kind_once_and_answers_from_the_picture() -> N
         assert [message["content"].count("<image>") for message in users] == [1, 0, 0, 0, 0]
         assert record["images"] == [Address(WORLD.seed, "train", number).url]
         asked = [kind_of(message["content"].removeprefix("<image>\n")) for message in users]
-        assert sorted(asked) == sorted(KINDS)
+        assert sorted(asked) == sorted(QUESTION_KINDS)
         assert [message["content"] for message in assistants] == [shown.answer(kind) for kind in asked]
 
 
-def kind_of(question: str) -> Kind:
+def kind_of(question: str) -> QuestionKind:
     """The kind that a question of any wording belongs to."""
     return next(kind for kind, wordings in QUESTIONS.items() if question in wordings)
 
@@ -116,20 +116,20 @@ def test_text_states_what_it_asks() -> None:
         assert conversation["images"] == []
         assert states(conversation["messages"][0]["content"], told)
         answers = sorted(message["content"] for message in conversation["messages"][1::2])
-        assert answers == sorted(told.answer(kind) for kind in KINDS)
+        assert answers == sorted(told.answer(kind) for kind in QUESTION_KINDS)
         text = document_record(WORLD, number)["text"]
         told = scene(WORLD.seed, "told", WORLD.num_text_conversations + number)
         assert states(text.splitlines()[0], told)
-        assert all(f"Answer: {told.answer(kind)}" in text for kind in KINDS)
+        assert all(f"Answer: {told.answer(kind)}" in text for kind in QUESTION_KINDS)
 
 
 def test_held_out_questions_ask_each_kind_about_each_picture() -> None:
     questions = list(heldout_questions(WORLD))
-    assert len(questions) == WORLD.num_heldout_images * len(KINDS)
+    assert len(questions) == WORLD.num_heldout_images * len(QUESTION_KINDS)
     assert len({question.id for question in questions}) == len(questions)
     assert [row["url"] for row in heldout_url_rows(WORLD)] == list(dict.fromkeys(q.url for q in questions))
     for number, question in enumerate(questions):
-        assert question.answer == scene(WORLD.seed, "heldout", number // len(KINDS)).answer(question.kind)
+        assert question.answer == scene(WORLD.seed, "heldout", number // len(QUESTION_KINDS)).answer(question.kind)
         assert question.messages == [{"role": "user", "content": f"<image>\n{question.question}"}]
 
 
@@ -141,7 +141,7 @@ def test_the_default_world_is_large_enough() -> None:
         for n in range(world.num_train_images)
     )
     assert usable >= 10_000
-    assert world.num_heldout_images * len(KINDS) >= 1_000
+    assert world.num_heldout_images * len(QUESTION_KINDS) >= 1_000
 
 
 def test_rows_follow_from_seed_and_number_alone() -> None:

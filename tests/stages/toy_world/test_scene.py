@@ -11,12 +11,12 @@ from neo_model.inputs.pictures import num_image_tokens
 from stages.toy_world.scene import (
     ANSWERS,
     BAND_PX,
-    KINDS,
     NUM_HELDOUT_COMBINATIONS,
+    QUESTION_KINDS,
     SIZES_PX,
-    Kind,
+    QuestionKind,
     Scene,
-    chance,
+    guess_rate,
     is_heldout,
     scene,
 )
@@ -26,7 +26,7 @@ HELDOUT = [scene(7, "heldout", number) for number in range(NUM_HELDOUT_COMBINATI
 
 
 def combination(shown: Scene) -> tuple[str, ...]:
-    return tuple(shown.answer(kind) for kind in KINDS)
+    return tuple(shown.answer(kind) for kind in QUESTION_KINDS)
 
 
 def test_a_scene_is_the_same_in_another_process() -> None:
@@ -54,15 +54,15 @@ def test_every_held_out_combination_is_shown_once() -> None:
     assert all(is_heldout(7, combination(shown)) for shown in HELDOUT)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_guessing_scores_exactly_chance(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", QUESTION_KINDS)
+def test_guessing_scores_exactly_chance(kind: QuestionKind) -> None:
     counts = Counter(shown.answer(kind) for shown in HELDOUT)
-    assert {count / len(HELDOUT) for count in counts.values()} == {chance(kind)}
+    assert {count / len(HELDOUT) for count in counts.values()} == {guess_rate(kind)}
     assert set(counts) == set(ANSWERS[kind])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_scenes_show_every_answer_about_as_often(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", QUESTION_KINDS)
+def test_training_scenes_show_every_answer_about_as_often(kind: QuestionKind) -> None:
     counts = Counter(shown.answer(kind) for shown in TRAIN)
     assert set(counts) == set(ANSWERS[kind])
     assert max(counts.values()) < 1.25 * min(counts.values())

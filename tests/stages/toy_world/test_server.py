@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from stages.toy_world.addresses import Address
-from stages.toy_world.answers import STALL_SECONDS, answer
 from stages.toy_world.oddities import NUM_PER_DECK, Oddity, oddity
+from stages.toy_world.responses import STALL_SECONDS, response_to
 from stages.toy_world.server import ServedWorld, serve
 
 PATIENCE_SECONDS = 30.0
@@ -43,7 +43,7 @@ def test_the_name_is_mapped_to_the_port_and_others_are_refused(web: ServedWorld)
 
 def test_a_picture_arrives_whole(web: ServedWorld) -> None:
     address = first(Oddity.PLAIN)
-    assert fetched(web, address) == answer(address.path).body
+    assert fetched(web, address) == response_to(address.path).body
 
 
 def test_a_missing_picture_is_404(web: ServedWorld) -> None:
@@ -56,15 +56,15 @@ def test_one_connection_serves_many_requests(web: ServedWorld) -> None:
     for number in range(50):
         address = Address(7, "heldout", number)
         connection.request("GET", address.path)
-        assert connection.getresponse().read() == answer(address.path).body
+        assert connection.getresponse().read() == response_to(address.path).body
     connection.close()
 
 
 def test_a_slow_answer_comes_after_its_delay(web: ServedWorld) -> None:
     address = first(Oddity.SLOW)
     started = time.monotonic()
-    assert fetched(web, address) == answer(address.path).body
-    assert time.monotonic() - started >= answer(address.path).delay_seconds
+    assert fetched(web, address) == response_to(address.path).body
+    assert time.monotonic() - started >= response_to(address.path).delay_seconds
 
 
 def test_a_stalled_answer_outlasts_a_deadline_and_holds_nobody_up(web: ServedWorld) -> None:
@@ -95,7 +95,7 @@ def test_many_clients_at_once_get_what_they_asked_for(web: ServedWorld) -> None:
     def ask(start: int) -> None:
         for number in range(start, start + 10):
             address = Address(7, "heldout", number)
-            if fetched(web, address) != answer(address.path).body:
+            if fetched(web, address) != response_to(address.path).body:
                 wrong.append(number)
 
     clients = [threading.Thread(target=ask, args=(start,)) for start in range(0, 160, 10)]

@@ -16,7 +16,7 @@ from stages.artifacts.records import ItemBalance
 from stages.contract import Part, StageError
 from stages.toy_world.language_model import NUM_SPARE_ROWS, padded
 from stages.toy_world.records import document_record
-from stages.toy_world.tokenizer import PLAIN_ADDED_TOKENS, SPECIAL_TOKENS
+from stages.toy_world.tokenizer import QWEN3_PLAIN_TOKENS, QWEN3_SPECIAL_TOKENS
 from stages.toy_world.train_toy_llm import ToyLlmRecipe, train_part
 from stages.toy_world.world import ToyWorld
 
@@ -73,7 +73,7 @@ def test_the_folder_holds_what_a_hub_serves(hub_folder: Path) -> None:
 
 def test_added_tokens_are_those_of_qwen3_right_behind_the_pieces(hub_folder: Path, tokenizer: Tokenizer) -> None:
     pieces = json.loads((hub_folder / "vocab.json").read_text())
-    added = [tokenizer.token_to_id(token) for token in (*SPECIAL_TOKENS, *PLAIN_ADDED_TOKENS)]
+    added = [tokenizer.token_to_id(token) for token in (*QWEN3_SPECIAL_TOKENS, *QWEN3_PLAIN_TOKENS)]
     assert added == list(range(len(pieces), len(pieces) + 26))
     assert sorted(pieces.values()) == list(range(len(pieces)))
     assert len(pieces) <= RECIPE.max_pieces

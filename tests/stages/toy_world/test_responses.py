@@ -8,8 +8,8 @@ import pytest
 from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
 from stages.toy_world import draw
 from stages.toy_world.addresses import Address, address_of
-from stages.toy_world.answers import FORBIDDEN_PLACES, Answer, answer
 from stages.toy_world.oddities import HARMLESS, NUM_PER_DECK, Oddity, oddity, original_number
+from stages.toy_world.responses import FORBIDDEN_PLACES, ScriptedResponse, response_to
 from stages.toy_world.scene import scene
 
 SEED = 7
@@ -20,11 +20,11 @@ def first(odd: Oddity) -> Address:
     return next(Address(SEED, "train", n) for n in range(NUM_PER_DECK) if oddity(SEED, n) is odd)
 
 
-def treated(odd: Oddity) -> Answer:
-    return answer(first(odd).path)
+def treated(odd: Oddity) -> ScriptedResponse:
+    return response_to(first(odd).path)
 
 
-def location(given: Answer) -> str:
+def location(given: ScriptedResponse) -> str:
     return dict(given.headers)["Location"]
 
 
@@ -46,7 +46,7 @@ def test_an_answer_depends_on_the_path_alone(odd: Oddity) -> None:
 )
 def test_what_names_nothing_is_not_found(path: str) -> None:
     assert address_of(path) is None
-    assert answer(path).status == 404
+    assert response_to(path).status == 404
 
 
 def test_an_address_and_its_path_are_one() -> None:
@@ -70,14 +70,14 @@ def test_a_moved_picture_is_found_at_the_end_of_its_redirect() -> None:
     given = treated(Oddity.MOVED)
     assert given.status in {301, 302, 307, 308}
     target = location(given).removeprefix("http://toy.invalid")
-    assert answer(target).body == draw.jpeg(scene(SEED, "train", first(Oddity.MOVED).number))
+    assert response_to(target).body == draw.jpeg(scene(SEED, "train", first(Oddity.MOVED).number))
 
 
 def test_circling_redirects_never_end() -> None:
     path = first(Oddity.CIRCLING).path
     seen = [path]
     for _ in range(4):
-        given = answer(seen[-1])
+        given = response_to(seen[-1])
         assert given.status == 302
         seen.append(location(given).removeprefix("http://toy.invalid"))
     assert seen[0] == seen[2] == seen[4]
@@ -86,7 +86,7 @@ def test_circling_redirects_never_end() -> None:
 
 def test_trespassing_redirects_lead_outside() -> None:
     numbers = [n for n in range(4000) if oddity(SEED, n) is Oddity.TRESPASSING]
-    targets = {location(answer(Address(SEED, "train", n).path)) for n in numbers}
+    targets = {location(response_to(Address(SEED, "train", n).path)) for n in numbers}
     assert targets == set(FORBIDDEN_PLACES)
 
 
@@ -121,11 +121,11 @@ def test_sizes_that_no_picture_should_have() -> None:
 def test_a_copy_has_the_bytes_of_its_original() -> None:
     copy = first(Oddity.COPY)
     original = Address(SEED, "train", original_number(SEED, copy.number))
-    assert answer(copy.path).body == answer(original.path).body
+    assert response_to(copy.path).body == response_to(original.path).body
 
 
 def test_slow_answers_are_few_and_short_and_the_others_exceed_any_deadline() -> None:
-    delays = [answer(Address(SEED, "train", n).path).delay_seconds for n in range(NUM_PER_DECK)]
+    delays = [response_to(Address(SEED, "train", n).path).delay_seconds for n in range(NUM_PER_DECK)]
     slow = sorted(delay for delay in delays if delay)
     assert len(slow) == 5
     assert 0.3 <= slow[0] <= slow[3] <= 1.0
@@ -144,5 +144,5 @@ def test_statuses_and_headers() -> None:
 
 def test_held_out_pictures_are_plain() -> None:
     for number in range(300):
-        given = answer(Address(SEED, "heldout", number).path)
-        assert given == Answer(body=draw.jpeg(scene(SEED, "heldout", number)))
+        given = response_to(Address(SEED, "heldout", number).path)
+        assert given == ScriptedResponse(body=draw.jpeg(scene(SEED, "heldout", number)))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from stages.toy_world import draw
 from stages.toy_world.addresses import Address, address_of
-from stages.toy_world.chance import generator
 from stages.toy_world.oddities import Oddity, oddity, original_number
+from stages.toy_world.random_streams import generator
 from stages.toy_world.scene import Scene, scene
 
 REDIRECT_STATUSES = (301, 302, 307, 308)
@@ -29,7 +29,7 @@ SIGN_IN_PAGE = b"<!doctype html><title>Sign in</title><p>This picture is for mem
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptedResponse:
     """One HTTP answer, as plain values."""
 
     status: int = 200
@@ -43,13 +43,13 @@ class Answer:
     """How often the body is sent, end to end."""
 
 
-NOT_FOUND = Answer(status=404, headers=(("Content-Type", "text/plain"),), body=b"not found\n")
-UNAVAILABLE = Answer(
+NOT_FOUND = ScriptedResponse(status=404, headers=(("Content-Type", "text/plain"),), body=b"not found\n")
+UNAVAILABLE = ScriptedResponse(
     status=503, headers=(("Content-Type", "text/plain"), ("Retry-After", "1")), body=b"try again later\n"
 )
 
 
-def answer(path: str) -> Answer:
+def response_to(path: str) -> ScriptedResponse:
     """What the server answers for a path; 404 for one that names nothing here."""
     address = address_of(path)
     if address is None:
@@ -68,47 +68,47 @@ def scene_at(address: Address) -> Scene:
     return scene(address.seed, "heldout" if address.area == "heldout" else "train", address.number)
 
 
-def _drawn(encoded: Callable[[Scene], bytes], address: Address) -> Answer:
-    return Answer(body=encoded(scene_at(address)))
+def _drawn(encoded: Callable[[Scene], bytes], address: Address) -> ScriptedResponse:
+    return ScriptedResponse(body=encoded(scene_at(address)))
 
 
-def _redirect(status: int, target: str) -> Answer:
-    return Answer(status=status, headers=(("Location", target),))
+def _redirect(status: int, target: str) -> ScriptedResponse:
+    return ScriptedResponse(status=status, headers=(("Location", target),))
 
 
-def _moved(address: Address) -> Answer:
+def _moved(address: Address) -> ScriptedResponse:
     status = REDIRECT_STATUSES[address.number % len(REDIRECT_STATUSES)]
     return _redirect(status, replace(address, area="moved").url)
 
 
-def _trespassing(address: Address) -> Answer:
+def _trespassing(address: Address) -> ScriptedResponse:
     return _redirect(302, FORBIDDEN_PLACES[address.number % len(FORBIDDEN_PLACES)])
 
 
-def _truncated(address: Address) -> Answer:
+def _truncated(address: Address) -> ScriptedResponse:
     whole = draw.jpeg(scene_at(address))
-    return Answer(body=whole[: len(whole) // 2])
+    return ScriptedResponse(body=whole[: len(whole) // 2])
 
 
-def _copy(address: Address) -> Answer:
+def _copy(address: Address) -> ScriptedResponse:
     return _drawn(draw.jpeg, replace(address, number=original_number(address.seed, address.number)))
 
 
-def _slow(address: Address) -> Answer:
+def _slow(address: Address) -> ScriptedResponse:
     delay_seconds = generator(address.seed, "delay", address.number).uniform(0.3, 1.0)
     return replace(_drawn(draw.jpeg, address), delay_seconds=delay_seconds)
 
 
-TREATMENTS: dict[Oddity, Callable[[Address], Answer]] = {
+TREATMENTS: dict[Oddity, Callable[[Address], ScriptedResponse]] = {
     Oddity.PLAIN: lambda address: _drawn(draw.jpeg, address),
     Oddity.MISSING: lambda _: NOT_FOUND,
     Oddity.MOVED: _moved,
     Oddity.CIRCLING: lambda address: _redirect(302, replace(address, area="circle").url),
     Oddity.TRESPASSING: _trespassing,
     Oddity.TRUNCATED: _truncated,
-    Oddity.PAGE: lambda _: Answer(body=SIGN_IN_PAGE),
-    Oddity.DOT: lambda _: Answer(body=draw.plain_jpeg(1, 1)),
-    Oddity.SLIVER: lambda _: Answer(body=draw.plain_jpeg(6000, 20)),
+    Oddity.PAGE: lambda _: ScriptedResponse(body=SIGN_IN_PAGE),
+    Oddity.DOT: lambda _: ScriptedResponse(body=draw.blank_jpeg(1, 1)),
+    Oddity.SLIVER: lambda _: ScriptedResponse(body=draw.blank_jpeg(6000, 20)),
     Oddity.ANIMATED: lambda address: _drawn(draw.animated_gif, address),
     Oddity.COPY: _copy,
     Oddity.CMYK: lambda address: _drawn(draw.cmyk_jpeg, address),
@@ -117,10 +117,10 @@ TREATMENTS: dict[Oddity, Callable[[Address], Answer]] = {
     Oddity.SLOW: _slow,
     Oddity.STALLED: lambda address: replace(_drawn(draw.jpeg, address), delay_seconds=STALL_SECONDS),
     Oddity.DRIPPING: lambda address: replace(_drawn(draw.jpeg, address), seconds_per_byte=SECONDS_PER_DRIPPED_BYTE),
-    Oddity.ENDLESS: lambda _: Answer(body=ENDLESS_PIECE, num_bodies=NUM_ENDLESS_PIECES),
-    Oddity.BOMB: lambda _: Answer(body=draw.bomb_png(12_000, 10_000)),
+    Oddity.ENDLESS: lambda _: ScriptedResponse(body=ENDLESS_PIECE, num_bodies=NUM_ENDLESS_PIECES),
+    Oddity.BOMB: lambda _: ScriptedResponse(body=draw.bomb_png(12_000, 10_000)),
     Oddity.UNAVAILABLE: lambda _: UNAVAILABLE,
-    Oddity.EMPTY: lambda _: Answer(),
+    Oddity.EMPTY: lambda _: ScriptedResponse(),
     Oddity.OPTED_OUT: lambda address: replace(
         _drawn(draw.jpeg, address), headers=(("Content-Type", "image/jpeg"), ("X-Robots-Tag", "noai"))
     ),
