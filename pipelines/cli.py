@@ -1,20 +1,26 @@
-"""`neo`: the command line. Owns which commands there are and how errors become a message and an exit code."""
+"""`neo`: the command line. Owns which commands there are, the two options that all of them accept, and how errors
+become a message, a next command and an exit code."""
 
 from __future__ import annotations
 
+import copy
 import shlex
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
+from pipelines.commands.context import CommandContext
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
 from pipelines.commands.mirror import mirror_
-from pipelines.commands.output import complain
+from pipelines.commands.options import JsonOption, SiteOption
 from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
 from pipelines.commands.run import run
@@ -26,64 +32,153 @@ from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedErro
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
 EPILOG = (
-    "Exit codes: 0 done or nothing to do, 1 a step failed (run again goes on), 2 bad command or recipe, "
-    "3 refused before start, 4 resume refused, 5 superseded, 75 interrupted (run again goes on)."
+    "Exit codes: 0 done or nothing to do, 1 a step failed (run again to continue), 2 bad command or recipe, "
+    "3 refused before start, 4 resume refused, 5 superseded, 75 interrupted (run again to continue)."
 )
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""What click raises for an unknown command, a wrong option or a missing argument. typer exports no name for it."""
+
+
+class StoppedError(CommandError):
+    """Ctrl-C ended the command."""
+
+    code = ExitCode.INTERRUPTED
+
+
+class NeoCommand(TyperCommand):
+    """A command that lists neo's own options in its help, beside those of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        shared = [copy.copy(option) for option in ctx.parent.command.params] if ctx.parent is not None else []
+        for option in shared:
+            option.expose_value = False  # the context has it
+        own = super().get_params(ctx)
+        return [*own[:-1], *shared, *own[-1:]]  # the last is --help
+
+
+class NeoGroup(TyperGroup):
+    """Accepts neo's own options before and after a command's name, and says every error as answers are said."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        shared, rest = options_first(self.params, args)
+        ctx.meta["words"] = tuple(args)
+        try:
+            return super().parse_args(ctx, [*shared, *rest])
+        except UsageError as error:
+            if not args:  # click shows the help
+                raise
+            if shared:
+                super().parse_args(ctx, shared)
+            fail(ctx, error)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `neo list | head -1`: click ends quietly
+            raise
+        except (CommandError, StoreError, OSError, KeyboardInterrupt, UsageError) as error:
+            fail(ctx, error)
+
 
 app = typer.Typer(
     name="neo",
-    help="Train native vision-language models: plan a pipeline, run it, go on after anything, and trace what it made.",
+    cls=NeoGroup,
+    help="Train native vision-language models: plan a pipeline, run it, resume it after any failure, and trace what "
+    "it made.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("plan")(plan)
-app.command("estimate")(estimate)
-app.command("run")(run)
-app.command("submit")(submit)
-app.command("resume")(resume)
-app.command("status")(status)
-app.command("cancel")(cancel)
-app.command("logs")(logs)
-app.command("show")(show)
-app.command("trace")(trace)
-app.command("audit")(audit)
-app.command("doctor")(doctor)
-app.command("list")(list_)
-app.command("mirror")(mirror_)
+
+
+@app.callback()
+def make_context(ctx: typer.Context, site: SiteOption = "", as_json: JsonOption = False) -> None:
+    """Make what every command is given."""
+    source = ctx.get_parameter_source("site")
+    is_typed = source is not None and source.name == "COMMANDLINE"
+    ctx.obj = CommandContext(site, as_json=as_json, typed_site=site if is_typed else "", words=ctx.meta["words"])
+
+
+def fail(ctx: typer.Context, error: BaseException) -> NoReturn:
+    """End with an error, which may have come before there was a command to make a context for."""
+    if ctx.obj is None:
+        make_context(ctx, **ctx.params)
+    command: CommandContext = ctx.obj
+    command.fail(explained(error, command.words))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "plan": plan,
+    "estimate": estimate,
+    "run": run,
+    "submit": submit,
+    "resume": resume,
+    "status": status,
+    "cancel": cancel,
+    "logs": logs,
+    "show": show,
+    "trace": trace,
+    "audit": audit,
+    "doctor": doctor,
+    "list": list_,
+    "mirror": mirror_,
+}
+for name, function in COMMANDS.items():
+    app.command(name, cls=NeoCommand)(function)
+
+
+def options_first(options: Sequence[Any], args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are or belong to one of these options, and the others. Nothing after `--` is an option.
+
+    >>> options_first([site_option, json_option], ["status", "--json", "--site", "lab", "tiny"])
+    (['--json', '--site', 'lab'], ['status', 'tiny'])
+    """
+    is_flag = {name: option.is_flag for option in options for name in option.opts}
+    first: list[str] = []
+    others: list[str] = []
+    words = iter(args)
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if word == "--":
+            others += [word, *words]
+        elif option not in is_flag:
+            others.append(word)
+        elif equals or is_flag[option]:
+            first.append(word)
+        elif (value := next(words, None)) is not None:
+            first += [word, value]
+        else:
+            others.append(word)  # `neo status --site`: click says that the value is missing
+    return first, others
+
+
+def explained(error: BaseException, words: Sequence[str]) -> CommandError:
+    """An error as what `neo` says of it: exit code, message, and the command to type next. `words` were typed."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return StoppedError("stopped by Ctrl-C", then="neo list")
+    if isinstance(error, UsageError):
+        path = error.ctx.command_path if error.ctx is not None else "neo"
+        return BadCommandError(error.format_message(), then=f"{path} --help")
+    again = shlex.join(["neo", *words])
+    if isinstance(error, TornRecordError):
+        return RefusedError(str(error), then=f"{again}   (once that file is put back from a copy)")
+    if isinstance(error, StoreError) and not isinstance(
+        error, DiskFullError | StoreDeniedError | StoreUnavailableError
+    ):
+        return RefusedError(str(error), then="neo audit REF   (names what is damaged)")
+    return RefusedError(str(error), then=f"{again}   (once that is mended)")
 
 
 def main() -> None:
     """The entry point of `neo`."""
-    as_json = "--json" in sys.argv
     try:
-        app()
-    except CommandError as error:
-        sys.exit(complain(error, as_json=as_json))
-    except StoreError as error:
-        sys.exit(complain(RefusedError(str(error), then=goes_on_after(error)), as_json=as_json))
-    except OSError as error:  # of this machine: nothing that a traceback would help with
-        sys.exit(complain(RefusedError(str(error), then=f"{typed()}   (once that is mended)"), as_json=as_json))
-    except KeyboardInterrupt:
-        stopped = BadCommandError("stopped by Ctrl-C", then="neo list")
-        complain(stopped, as_json=as_json)
+        app(prog_name="neo")
+    except KeyboardInterrupt:  # before a command began, or after it ended
         sys.exit(int(ExitCode.INTERRUPTED))
-
-
-def goes_on_after(error: StoreError) -> str:
-    """The same command where the store, a disk or a record was in the way; else the one that names what is damaged."""
-    if isinstance(error, DiskFullError | StoreDeniedError | StoreUnavailableError):
-        return f"{typed()}   (once that is mended)"
-    if isinstance(error, TornRecordError):
-        return f"{typed()}   (once that file is put back from a copy)"
-    return "neo audit REF   (names what is damaged)"
-
-
-def typed() -> str:
-    """The command as it was typed."""
-    return shlex.join(["neo", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

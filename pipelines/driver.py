@@ -10,7 +10,7 @@ import os
 import sys
 
 from cluster.versions import Versions
-from pipelines.commands.output import Answer
+from pipelines.commands.context import CommandContext
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
 from pipelines.exits import CommandError, ExitCode, RefusedError
@@ -43,14 +43,14 @@ def drive(run: Run, number: int) -> ExitCode:
     except CommandError as refusal:
         submissions.end_without_attempt(number, refusal.code, str(refusal), refusal.then)
         raise
-    answer = Answer(as_json=False)
-    answer.say(plan_table(plan, graph=False), in_words(plan))
+    output = CommandContext()
+    output.say(plan_table(plan, graph=False), in_words(plan))
     if not plan.to_make:
         submissions.end_without_attempt(number, ExitCode.DONE, in_words(plan), f"neo show {run.request.pipeline}")
         return ExitCode.DONE
     site = submission.place.seen_from_inside()
-    result = carry_out(plan, site, lambda board: Display(answer.console, board), machines(), job=submission.job)
-    answer.say(*report(plan, result, site))
+    result = carry_out(plan, site, lambda board: Display(output.console, board), machines(), job=submission.job)
+    output.say(*report(plan, result, site))
     return result.code
 
 

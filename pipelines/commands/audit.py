@@ -6,7 +6,8 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
-from pipelines.commands.output import Answer, JsonOption, RefArgument, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import RefArgument
 from pipelines.exits import ExitCode
 from pipelines.lineage.audit import Finding, Report
 from pipelines.lineage.audit import audit as look_at_everything
@@ -15,7 +16,6 @@ from pipelines.lineage.repair import repair as repaired
 from pipelines.planning.request import Request
 from pipelines.runs.refs import resolve_artifact
 from pipelines.runs.resume import newest_run, resume_command
-from pipelines.tracking.delivery import deliver_pending
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 
@@ -31,51 +31,47 @@ RepairOption: TypeAlias = Annotated[
 ]
 
 
-def audit(
-    ref: RefArgument, *, repair: RepairOption = False, site: SiteOption = "", as_json: JsonOption = False
-) -> None:
+def audit(ctx: typer.Context, ref: RefArgument, *, repair: RepairOption = False) -> None:
     """Read the whole chain behind REF again: every hash, every count, every link. Names what is damaged."""
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     lineage = lineage_of(store, *resolve_artifact(store, ref))
 
     def progress(node: Node) -> None:
-        answer.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
+        command.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
 
     found = look_at_everything(store, lineage, progress)
-    answer.say(
+    command.say(
         "",
         f"Read {found.num_bytes:,} bytes in {found.num_files:,} files of {found.num_artifacts} artifacts, "
         f"counted {found.num_items:,} items.",
     )
     if not found.findings:
-        answer.say("Everything is as it was committed.")
-        answer.end(found.model_dump(), then=f"neo show {lineage.target.fingerprint[:SHOWN_DIGITS]}")
-    answer.say(f"{len(found.findings)} things are not as they were committed:")
-    answer.say(*(_in_words(store, finding) for finding in found.findings))
+        command.say("Everything is as it was committed.")
+        command.end(found.model_dump(), then=f"neo show {lineage.target.fingerprint[:SHOWN_DIGITS]}")
+    command.say(f"{len(found.findings)} things are not as they were committed:")
+    command.say(*(_in_words(store, finding) for finding in found.findings))
     if repair:
-        _repair(store, lineage, found, ref, answer)
-    answer.say("", WHAT_TO_DO)
-    answer.end(found.model_dump(), then=f"neo audit {ref} --repair", code=ExitCode.STEP_FAILED)
+        _repair(store, lineage, found, ref, command)
+    command.say("", WHAT_TO_DO)
+    command.end(found.model_dump(), then=f"neo audit {ref} --repair", code=ExitCode.STEP_FAILED)
 
 
-def _repair(store: Store, lineage: Lineage, found: Report, ref: str, answer: Answer) -> NoReturn:
+def _repair(store: Store, lineage: Lineage, found: Report, ref: str, command: CommandContext) -> NoReturn:
     """Move aside, write again, and say what comes next."""
     done = repaired(store, lineage, found.findings)
     if done.written:
-        answer.say("", "Written again from the manifest:", *(f"  {key}" for key in done.written))
+        command.say("", "Written again from the manifest:", *(f"  {key}" for key in done.written))
     if done.moved:
-        answer.say(
+        command.say(
             "", "Moved aside; the next run makes these again, and only these:", *(f"  {key}" for key in done.moved)
         )
     if done.left:
-        answer.say("", f"{len(done.left)} things need a person: put these files back from a copy.")
-        answer.say(*(_in_words(store, finding) for finding in done.left))
+        command.say("", f"{len(done.left)} things need a person: put these files back from a copy.")
+        command.say(*(_in_words(store, finding) for finding in done.left))
     document = {**found.model_dump(), "moved": done.moved, "written": done.written}
     code = ExitCode.STEP_FAILED if done.left else ExitCode.DONE
-    answer.end(document, then=_makes_again(store, lineage) if done.moved else f"neo audit {ref}", code=code)
+    command.end(document, then=_makes_again(store, lineage) if done.moved else f"neo audit {ref}", code=code)
 
 
 def _makes_again(store: Store, lineage: Lineage) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from cluster.jobs import JobError, Jobs
-from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import RunArgument
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import ExitCode
 from pipelines.running.summary import look_closer
@@ -18,7 +19,6 @@ from pipelines.runs.resume import resume_command
 from pipelines.runs.run import AttemptRecord
 from pipelines.runs.status import RunStatus
 from pipelines.runs.submissions import Submission, Submissions
-from pipelines.tracking.delivery import deliver_pending
 
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and do not stay until it has stopped.")]
 GraceOption = Annotated[
@@ -28,50 +28,47 @@ GraceOption = Annotated[
 
 
 def cancel(
+    ctx: typer.Context,
     run: RunArgument,
     *,
     no_wait: NoWaitOption = False,
     grace_seconds: GraceOption = 300.0,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Stop a run at its next commit; it can be resumed.
 
     Parts under way end, training commits a checkpoint. Nothing committed is lost.
     Asking again changes nothing. Of an attempt that is dead it is said at once that it was killed.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     run_status = RunStatus(find_run(store, run))
-    asked = _ask(run_status, answer)
-    queued = _take_back(run_status, answer)
+    asked = _ask(run_status, command)
+    queued = _take_back(run_status, command)
     if not asked and not queued:
-        answer.say(f"Run {run_status.run.name} is not under way, there is nothing to stop.")
+        command.say(f"Run {run_status.run.name} is not under way, there is nothing to stop.")
     elif not no_wait:
-        jobs = {record.job: Jobs(place) for record in asked if record.job}
-        watch_run(run_status, answer, meanwhile=_stop_after(jobs, grace_seconds, answer))
-    answer.say(headline(run_status), steps_table(run_status))
+        jobs = {record.job: Jobs(command.site) for record in asked if record.job}
+        watch_run(run_status, command, meanwhile=_stop_after(jobs, grace_seconds, command))
+    command.say(headline(run_status), steps_table(run_status))
     waiting = f"neo status {run_status.run.name} --watch"
     over = look_closer(run_status.plan) if run_status.state == "done" else resume_command(run_status.run)
-    answer.end(document(run_status), then=over if run_status.is_over else waiting)
+    command.end(document(run_status), then=over if run_status.is_over else waiting)
 
 
-def _ask(run_status: RunStatus, answer: Answer) -> list[AttemptRecord]:
+def _ask(run_status: RunStatus, command: CommandContext) -> list[AttemptRecord]:
     """Ask each attempt that is not known to be dead; returns them."""
     found = [one.record for one in run_status.run.open_attempts(run_status.observer) if one.life != "dead"]
     for record in found:
         is_first = run_status.run.request_stop(record.number)
         words = "Asked" if is_first else "Had already asked"
-        answer.say(f"{words} attempt {record.number} on {record.host} to stop at its next commit.")
+        command.say(f"{words} attempt {record.number} on {record.host} to stop at its next commit.")
     return found
 
 
-def _take_back(run_status: RunStatus, answer: Answer) -> Submission | None:
+def _take_back(run_status: RunStatus, command: CommandContext) -> Submission | None:
     """Call off a submission that has not begun: there is nothing yet to commit. Returns it, if any.
 
-    The store is told first: a driver that begins after all, on a cluster that does not answer now, reads it and ends.
+    The store is told first: a driver that begins after all, on a cluster that does not command now, reads it and ends.
     """
     waiting = run_status.waiting
     if waiting is None:
@@ -79,15 +76,15 @@ def _take_back(run_status: RunStatus, answer: Answer) -> Submission | None:
     said = f"Ray job {waiting.job} was called off before it began"
     submissions = Submissions(run_status.run)
     submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {run_status.run.name}")
-    answer.say(f"{said}.")
+    command.say(f"{said}.")
     try:
         Jobs(waiting.place).stop(waiting.job)
     except JobError as error:
-        answer.say(f"It could not be taken from the cluster, where it will end at once if it begins: {error}")
+        command.say(f"It could not be taken from the cluster, where it will end at once if it begins: {error}")
     return waiting
 
 
-def _stop_after(jobs: dict[str, Jobs], grace_seconds: float, answer: Answer) -> Callable[[], None]:
+def _stop_after(jobs: dict[str, Jobs], grace_seconds: float, command: CommandContext) -> Callable[[], None]:
     """What to do now and then while waiting: once the grace is over, stop the Ray jobs that have not ended."""
     deadline_seconds = time.monotonic() + grace_seconds
 
@@ -96,11 +93,11 @@ def _stop_after(jobs: dict[str, Jobs], grace_seconds: float, answer: Answer) -> 
             for job, server in jobs.items():
                 try:
                     is_stopped = server.stop(job)
-                    answer.say(
+                    command.say(
                         f"No answer for {grace_seconds:g} s: {'stopping' if is_stopped else 'no more'} Ray job {job}."
                     )
                 except JobError as error:
-                    answer.say(f"Ray job {job} cannot be stopped: {error}")
+                    command.say(f"Ray job {job} cannot be stopped: {error}")
             jobs.clear()
 
     return look

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import typer
 from rich.text import Text
 
-from pipelines.commands.output import Answer, JsonOption, SiteOption, find_site
+from pipelines.commands.context import CommandContext
 from pipelines.doctor import Finding, examine
 from pipelines.exits import ExitCode
 from pipelines.screen.console import clean
@@ -12,26 +13,26 @@ from pipelines.screen.console import clean
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
-def doctor(*, site: SiteOption = "", as_json: JsonOption = False) -> None:
+def doctor(ctx: typer.Context) -> None:
     """Try what a run will need, and say what is missing.
 
     Packages, store, disk, memory, tracker, Ray, GPUs. Ends with 3 where one failed.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    answer.say(f"site {place.name}: store {place.store}", "")
+    command: CommandContext = ctx.obj
+    place = command.site
+    command.say(f"site {place.name}: store {place.store}", "")
     found = []
     for finding in examine(place):
         found.append(finding)
-        answer.say(_line(finding))
+        command.say(_line(finding))
     failed = sum(finding.verdict == "failed" for finding in found)
     warned = sum(finding.verdict == "warning" for finding in found)
     summary = f"{failed} failed, {warned} to look at." if failed or warned else "Everything a run needs is there."
-    answer.say("", summary)
+    command.say("", summary)
     document = {"site": place.name, "findings": [finding.document() for finding in found]}
     if failed:
-        answer.end(document, then="neo doctor   (once that is mended)", code=ExitCode.REFUSED)
-    answer.end(document, then="neo plan tiny")
+        command.end(document, then="neo doctor   (once that is mended)", code=ExitCode.REFUSED)
+    command.end(document, then="neo plan tiny")
 
 
 def _line(finding: Finding) -> Text:

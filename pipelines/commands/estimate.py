@@ -11,26 +11,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    RecipeArgument,
-    SetOption,
-    SiteOption,
-    UntilOption,
-    find_site,
-)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
 from pipelines.commands.selection import Asked, planned
 from pipelines.exits import BadCommandError
 from pipelines.planning.estimate import Assumptions, Estimate, Layout, estimates
 from pipelines.planning.expected_sizes import ExpectedSizes
-from stages.store.store import Store
 
 GIB = 2**30
 
 
 def estimate(
-    recipe: RecipeArgument,
+    ctx: typer.Context,
+    recipe: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
@@ -45,15 +38,12 @@ def estimate(
         list[str] | None,
         typer.Option("--assume", metavar="NAME=NUMBER", help="Change what is assumed, such as mfu=0.35; repeatable."),
     ] = None,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Say what each training step will take: parameters, memory, tokens, operations, days. Changes nothing."""
     assumed = Assumptions.read(assume or ())
     asked = Asked(recipe, settings or (), until)
-    answer = Answer(as_json=as_json)
-    where = find_site(site)
-    store = Store(where.store)
+    command: CommandContext = ctx.obj
+    where, store = command.site, command.possible_store()
     plan = planned(asked, store)
     found = list(estimates(ExpectedSizes(plan, store, llm), where, assumed, gpu))
     if not found:
@@ -61,11 +51,11 @@ def estimate(
             f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {recipe}"
         )
     for one in found:
-        answer.say(*_words(one, assumed), _memory_table(one), "")
-    answer.say(*_assumptions(found, assumed))
+        command.say(*_words(one, assumed), _memory_table(one), "")
+    command.say(*_assumptions(found, assumed))
     document = {"pipeline": plan.request.pipeline, "site": where.name, "assumed": asdict(assumed)}
     steps = [one.document() for one in found]
-    answer.end({**document, "steps": steps}, then=plan.request.command)
+    command.end({**document, "steps": steps}, then=plan.request.command)
 
 
 def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:

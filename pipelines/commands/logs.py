@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pipelines.commands.output import Answer, JsonOption, RunArgument, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import RunArgument
 from pipelines.exits import BadCommandError
 from pipelines.runs.log import read_driver_log, read_stacks, read_traceback
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import resume_command
 from pipelines.runs.run import AttemptRecord, Run
 from pipelines.screen.console import clean
-from pipelines.tracking.delivery import deliver_pending
 
 StepArgument = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="This step alone, in the last attempt that says anything of it.")
@@ -23,21 +23,18 @@ AttemptOption = Annotated[int | None, typer.Option("--attempt", metavar="N", hel
 
 
 def logs(
+    ctx: typer.Context,
     run: RunArgument,
     step: StepArgument = None,
     *,
     attempt: AttemptOption = None,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Say why an attempt failed, and what its driver said.
 
     Tracebacks come first. All of it is in the store, so it outlives the machines.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     found = find_run(store, run)
     record = _attempt(found, step, attempt)
     steps = [step] if step else [one.name for one in found.request.steps]
@@ -46,12 +43,12 @@ def logs(
     stacks = {name: text for step_name in steps for name, text in read_stacks(found, record.number, step_name).items()}
     lines = [line for line in read_driver_log(found, record.number) if step is None or _is_about(line, step)]
     ended = f"{end.outcome}{f': {end.reason}' if end.reason else ''}" if end else found.state()
-    answer.say(Text(clean(f"{found.name}, attempt {record.number} on {record.host}: {ended}"), "bold"))
+    command.say(Text(clean(f"{found.name}, attempt {record.number} on {record.host}: {ended}"), "bold"))
     for name, text in tracebacks.items():
-        answer.say("", Text(f"{name} failed:", "red"), text.rstrip())
+        command.say("", Text(f"{name} failed:", "red"), text.rstrip())
     for name, text in stacks.items():
-        answer.say("", Text(f"{name} hung:", "red"), text.rstrip())
-    answer.say("", *lines)
+        command.say("", Text(f"{name} hung:", "red"), text.rstrip())
+    command.say("", *lines)
     document = {
         "run": found.name,
         "attempt": record.number,
@@ -62,7 +59,7 @@ def logs(
         "lines": lines,
     }
     then = resume_command(found) if end and end.outcome != "done" else f"neo status {found.name}"
-    answer.end(document, then=then)
+    command.end(document, then=then)
 
 
 def _attempt(run: Run, step: str | None, number: int | None) -> AttemptRecord:

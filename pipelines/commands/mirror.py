@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.running.summary import masked
 from pipelines.runs.attempts import reconcile
@@ -18,26 +18,23 @@ from stages.store.store import Store
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="This run alone; all without it.")]
 
 
-def mirror_(*, run: RunOption = "", site: SiteOption = "", as_json: JsonOption = False) -> None:
+def mirror_(ctx: typer.Context, *, run: RunOption = "") -> None:
     """Make the pages of MLflow again from the store, in an empty server or one that lost some.
 
     Pages that are there stay as they are. Nothing is lost with a server but the ids and times it gave.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
+    command: CommandContext = ctx.obj
+    store, mlflow = command.store_to_read(delivers=False), command.site.mlflow
     reconcile(store)
     runs = _runs(store, run)
     try:
-        num_messages = mirror(place.mlflow, runs)
+        num_messages = mirror(mlflow, runs)
     except NotDeliveredError as error:
-        said = (
-            f"MLflow at {masked(place.mlflow)} did not take everything: {error}; nothing is lost, the store has it all"
-        )
+        said = f"MLflow at {masked(mlflow)} did not take everything: {error}; nothing is lost, the store has it all"
         raise RefusedError(said, then="neo mirror" + (f" --run {run}" if run else "")) from error
-    answer.say(f"MLflow at {masked(place.mlflow)} shows {len(runs)} runs again, of {num_messages} messages.")
-    document = {"runs": [one.name for one in runs], "num_messages": num_messages, "mlflow": masked(place.mlflow)}
-    answer.end(document, then=f"neo show {runs[-1].name}" if runs else "neo list")
+    command.say(f"MLflow at {masked(mlflow)} shows {len(runs)} runs again, of {num_messages} messages.")
+    document = {"runs": [one.name for one in runs], "num_messages": num_messages, "mlflow": masked(mlflow)}
+    command.end(document, then=f"neo show {runs[-1].name}" if runs else "neo list")
 
 
 def _runs(store: Store, wanted: str) -> list[Run]:

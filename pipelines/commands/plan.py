@@ -8,43 +8,32 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    OnlyOption,
-    RecipeArgument,
-    SetOption,
-    SiteOption,
-    UntilOption,
-    UseOption,
-    find_site,
-)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
 from pipelines.commands.selection import Asked, planned
 from pipelines.planning.plan import Decision, Plan
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.store.store import Store
 
 ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"}
 
 
 def plan(
-    recipe: RecipeArgument,
+    ctx: typer.Context,
+    recipe: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
     graph: Annotated[bool, typer.Option("--graph", help="Draw which step reads which.")] = False,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Say what a run would make, reuse or continue, and why. Changes nothing."""
     asked = Asked(recipe, settings or (), until, only, uses or ())
-    answer = Answer(as_json=as_json)
-    found = planned(asked, Store(find_site(site).store))
-    answer.say(plan_table(found, graph=graph), in_words(found))
-    answer.end(plan_document(found), then=found.request.command)
+    command: CommandContext = ctx.obj
+    found = planned(asked, command.possible_store())
+    command.say(plan_table(found, graph=graph), in_words(found))
+    command.end(plan_document(found), then=found.request.command)
 
 
 def plan_table(plan: Plan, *, graph: bool) -> Table:

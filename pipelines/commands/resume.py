@@ -6,15 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    RollbackOption,
-    RunToPick,
-    SiteOption,
-    existing_store,
-    find_site,
-)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import OptionalRunArgument, RollbackOption
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
 from pipelines.commands.selection import Asked, requested
@@ -24,7 +17,6 @@ from pipelines.runs.attempts import supersede
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import check_plan_matches_code, lost_work, newest_run, wait_for_known_state
 from pipelines.runs.run import Run
-from pipelines.tracking.delivery import deliver_pending
 
 TakeOverOption = Annotated[
     bool,
@@ -33,43 +25,40 @@ TakeOverOption = Annotated[
 
 
 def resume(
-    run: RunToPick = None,
+    ctx: typer.Context,
+    run: OptionalRunArgument = None,
     *,
     take_over: TakeOverOption = False,
     allow_rollback: RollbackOption = False,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Go on with a run as it was frozen, whatever became of it.
 
     The plan that was frozen when it was first asked for counts, not the recipe as it is now.
     Finished parts are not made again, training continues from its last committed checkpoint.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     found = find_run(store, run) if run else newest_run(store, unfinished=True)
     if found is None:
-        answer.say(f"Nothing to resume: every run in {store.url} is done.")
-        answer.end({"run": None}, then="neo list")
+        command.say(f"Nothing to resume: every run in {store.url} is done.")
+        command.end({"run": None}, then="neo list")
     plan = decide(found.request, store)
     if not plan.to_make:
-        nothing_to_make(plan, place, answer)
+        nothing_to_make(plan, command)
     check_plan_matches_code(plan)
     if take_over:
         ended = supersede(found, "`neo resume --take-over` went on in its place")
-        answer.say(*(f"Attempt {number} is superseded: it commits nothing more." for number in ended))
+        command.say(*(f"Attempt {number} is superseded: it commits nothing more." for number in ended))
     else:
-        _refuse_if_alive(found, answer)
-    answer.say(plan_table(plan, graph=False), in_words(plan))
-    answer.say(*_what_was_lost(found, plan), *_what_differs(found), "")
-    carry_on(plan, place, answer, again=f"neo resume {found.name}", allows_rollback=allow_rollback)
+        _refuse_if_alive(found, command)
+    command.say(plan_table(plan, graph=False), in_words(plan))
+    command.say(*_what_was_lost(found, plan), *_what_differs(found), "")
+    carry_on(plan, command, again=f"neo resume {found.name}", allows_rollback=allow_rollback)
 
 
-def _refuse_if_alive(run: Run, answer: Answer) -> None:
+def _refuse_if_alive(run: Run, command: CommandContext) -> None:
     """Two attempts at once would do no harm, and no good either."""
-    if wait_for_known_state(run, answer.say) == "running":
+    if wait_for_known_state(run, command.say) == "running":
         last = list(run.attempts())[-1]
         raise ResumeRefusedError(
             f"run {run.name} is under way: attempt {last.number} on {last.host}, process {last.process_id}",

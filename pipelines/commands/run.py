@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from cluster.site import Site
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    OnlyOption,
-    RecipeArgument,
-    RollbackOption,
-    SetOption,
-    SiteOption,
-    UntilOption,
-    UseOption,
-    find_site,
-    open_store,
-)
+import typer
+
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import OnlyOption, PipelineArgument, RollbackOption, SetOption, UntilOption, UseOption
 from pipelines.commands.plan import in_words, plan_document, plan_table
 from pipelines.commands.selection import Asked, planned
 from pipelines.exits import ExitCode
@@ -26,42 +16,39 @@ from pipelines.running.execute_run import RunGraph, carry_out, point_name
 from pipelines.running.summary import look_closer, next_command, report, result_document
 from pipelines.screen.console import Display
 from pipelines.tracking.delivery import deliver_pending
-from stages.store.store import Store
 
 
 def run(
-    recipe: RecipeArgument,
+    ctx: typer.Context,
+    recipe: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
     allow_rollback: RollbackOption = False,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Make what is not committed yet, continuing whatever was begun. Nothing to make starts no machine.
 
     Ctrl-C asks the run to stop at its next commit; a second one within 3 s stops it at once. Run it again to go on.
     """
     asked = Asked(recipe, settings or (), until, only, uses or ())
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = open_store(place)
+    command: CommandContext = ctx.obj
+    store = command.store_to_write()
     plan = planned(asked, store)
     if not plan.to_make:
-        nothing_to_make(plan, place, answer)
-    answer.say(plan_table(plan, graph=False), in_words(plan), "")
-    carry_on(plan, place, answer, again=plan.request.command, allows_rollback=allow_rollback)
+        nothing_to_make(plan, command)
+    command.say(plan_table(plan, graph=False), in_words(plan), "")
+    carry_on(plan, command, again=plan.request.command, allows_rollback=allow_rollback)
 
 
-def carry_on(plan: Plan, site: Site, answer: Answer, *, again: str, allows_rollback: bool) -> NoReturn:
+def carry_on(plan: Plan, command: CommandContext, *, again: str, allows_rollback: bool) -> NoReturn:
     """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
     plan = plan.model_copy(update={"allows_rollback": allows_rollback})
-    result = carry_out(plan, site, lambda board: Display(answer.console, board), machines())
-    answer.say(*report(plan, result, site))
+    result = carry_out(plan, command.site, lambda board: Display(command.console, board), machines())
+    command.say(*report(plan, result, command.site))
     then = look_closer(plan) if result.code == ExitCode.DONE else next_command(result, again)
-    answer.end(result_document(plan, result), then=then, code=result.code)
+    command.end(result_document(plan, result), then=then, code=result.code)
 
 
 def machines() -> RunGraph:
@@ -71,11 +58,11 @@ def machines() -> RunGraph:
     return run_graph
 
 
-def nothing_to_make(plan: Plan, site: Site, answer: Answer) -> NoReturn:
+def nothing_to_make(plan: Plan, command: CommandContext) -> NoReturn:
     """Say so. Names move here too, since another recipe may have moved them away; what died untold is told."""
-    store = Store(site.store)
+    store = command.possible_store()
     for step in plan.request.steps:
         point_name(store, plan.request, step.name, plan.request.run)
-    deliver_pending(store, site.mlflow)
-    answer.say(plan_table(plan, graph=False), in_words(plan))
-    answer.end(plan_document(plan), then=look_closer(plan))
+    deliver_pending(store, command.site.mlflow)
+    command.say(plan_table(plan, graph=False), in_words(plan))
+    command.end(plan_document(plan), then=look_closer(plan))

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    RefArgument,
-    SiteOption,
-    existing_store,
-    find_site,
-)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import RefArgument
 from pipelines.lineage.contents import counts_of_sources, sources_table
 from pipelines.lineage.graph import describe_counts, size_bytes, skipped_row_records, step_name
 from pipelines.planning.plan import Decision, Plan, decide
@@ -21,7 +16,6 @@ from pipelines.running.summary import accuracy_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
 from pipelines.screen.console import STYLES, clean
-from pipelines.tracking.delivery import deliver_pending
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -32,29 +26,27 @@ LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "de
 STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}
 
 
-def show(ref: RefArgument, *, site: SiteOption = "", as_json: JsonOption = False) -> None:
+def show(ctx: typer.Context, ref: RefArgument) -> None:
     """Show a run (its steps and attempts) or an artifact (recipe, inputs, balance, metrics)."""
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     found = resolve(store, ref)
     if found.run is not None:
-        _show_run(found.run, answer)
+        _show_run(found.run, command)
     if found.artifact is not None:
-        _show_artifact(found.artifact, answer)
+        _show_artifact(found.artifact, command)
 
 
-def _show_run(run: Run, answer: Answer) -> None:
+def _show_run(run: Run, command: CommandContext) -> None:
     plan = decide(run.request, run.store)
     attempts = [(record, run.end(record.number)) for record in run.attempts()]
     at_work = {seen.record.number: LIVES[seen.life] for seen in run.open_attempts()}
-    answer.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
-    answer.say(*(f"  --set {setting}" for setting in run.request.settings))
+    command.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
+    command.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
         ended = ": ".join(filter(None, (end.outcome, end.reason))) if end else at_work.get(record.number, "")
-        answer.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
-    answer.say("", _steps_table(plan, run))
+        command.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
+    command.say("", _steps_table(plan, run))
     document = {
         "run": run.name,
         "pipeline": run.request.pipeline,
@@ -74,7 +66,7 @@ def _show_run(run: Run, answer: Answer) -> None:
     }
     target = f"{run.request.pipeline}/{run.request.targets[0]}"
     then = run.request.command if plan.to_make else f"neo show {target}"
-    answer.end(document, then=then)
+    command.end(document, then=then)
 
 
 def _steps_table(plan: Plan, run: Run) -> Table:
@@ -92,20 +84,20 @@ def _state(decision: Decision) -> dict[str, object]:
     return {"state": STATE_OF[decision.action], "reason": decision.reason, "at_step": decision.at_step}
 
 
-def _show_artifact(artifact: Artifact, answer: Answer) -> None:
+def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     manifest = artifact.manifest
     metrics = evaluation_metrics(artifact)
     made_by = f"made by {manifest.provenance.get('attempt', '?')} as step {step_name(manifest)}"
-    answer.say(f"{manifest.kind} {manifest.stage}/{artifact.short}, {describe_counts(manifest)}, {made_by}")
-    answer.say(f"  fingerprint {manifest.fingerprint}", f"  content     {manifest.content}")
-    answer.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
-    answer.say(_fields_table(artifact))
-    answer.say(*_funnel(artifact), *_skipped_table(artifact))
+    command.say(f"{manifest.kind} {manifest.stage}/{artifact.short}, {describe_counts(manifest)}, {made_by}")
+    command.say(f"  fingerprint {manifest.fingerprint}", f"  content     {manifest.content}")
+    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
+    command.say(_fields_table(artifact))
+    command.say(*_funnel(artifact), *_skipped_table(artifact))
     counts = counts_of_sources(manifest)
-    answer.say(*(["", sources_table(counts)] if counts else []))
+    command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
-        answer.say("", accuracy_table(metrics) if "accuracy" in metrics else _numbers_table(metrics))
-    answer.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(manifest)))
+        command.say("", accuracy_table(metrics) if "accuracy" in metrics else _numbers_table(metrics))
+    command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(manifest)))
     document = {
         "ref": f"{manifest.stage}/{artifact.short}",
         "kind": manifest.kind,
@@ -125,7 +117,7 @@ def _show_artifact(artifact: Artifact, answer: Answer) -> None:
         "metrics": metrics,
         "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(manifest)],
     }
-    answer.end(document, then=f"neo trace {artifact.short}")
+    command.end(document, then=f"neo trace {artifact.short}")
 
 
 def _fields_table(artifact: Artifact) -> Table:

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands.output import Answer, JsonOption, RunToPick, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import OptionalRunArgument
 from pipelines.exits import BadCommandError
 from pipelines.running.signals import ctrl_c_noted
 from pipelines.running.summary import look_closer
@@ -23,45 +24,40 @@ from pipelines.runs.status import RunStatus
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import StepState, balance, clock_time, progress
-from pipelines.tracking.delivery import deliver_pending
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
 
 
-def status(
-    run: RunToPick = None, *, watch: WatchOption = False, site: SiteOption = "", as_json: JsonOption = False
-) -> None:
+def status(ctx: typer.Context, run: OptionalRunArgument = None, *, watch: WatchOption = False) -> None:
     """Show how a run stands: progress, rate, end, last commit."""
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     found = find_run(store, run) if run else newest_run(store)
     if found is None:
         raise BadCommandError(f"there is no run in {store.url} yet", then="neo list")
     run_status = RunStatus(found)
     run_status.watch_for_a_beat()
     if watch and not run_status.is_over:
-        watch_run(run_status, answer)
-    answer.say(headline(run_status), steps_table(run_status))
-    answer.end(document(run_status), then=_next(run_status))
+        watch_run(run_status, command)
+    command.say(headline(run_status), steps_table(run_status))
+    command.end(document(run_status), then=_next(run_status))
 
 
-def watch_run(run_status: RunStatus, answer: Answer, meanwhile: Callable[[], None] = lambda: None) -> None:
+def watch_run(run_status: RunStatus, command: CommandContext, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Show a run until it is over, calling `meanwhile` at each look. Ctrl-C ends the watching, not the run."""
     try:
-        if answer.console.is_terminal:
-            with Live(console=answer.console, get_renderable=lambda: _screen(run_status), transient=True):
+        if command.console.is_terminal:
+            with Live(console=command.console, get_renderable=lambda: _screen(run_status), transient=True):
                 _until_over(run_status, meanwhile)
         else:
-            lines = PlainLines(run_status.board, answer.say)
+            lines = PlainLines(run_status.board, command.say)
             run_status.listeners.append(lines.take)
             lines.say_what_runs()
             with lines.now_and_then():
                 _until_over(run_status, meanwhile)
     except KeyboardInterrupt:
-        answer.say("Not watching any more; the run goes on.")
+        command.say("Not watching any more; the run goes on.")
     if run_status.is_over:
         end_dead_attempts(run_status.run, run_status.observer)
         run_status.refresh()

@@ -9,17 +9,8 @@ import typer
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
-from pipelines.commands.output import (
-    Answer,
-    JsonOption,
-    OnlyOption,
-    SetOption,
-    SiteOption,
-    UntilOption,
-    UseOption,
-    find_site,
-    open_store,
-)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import OnlyOption, SetOption, UntilOption, UseOption
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
 from pipelines.commands.selection import Asked, planned
@@ -50,6 +41,7 @@ WaitOption = Annotated[
 
 
 def submit(
+    ctx: typer.Context,
     recipe: SubmittedArgument,
     *,
     settings: SetOption = None,
@@ -57,50 +49,47 @@ def submit(
     only: OnlyOption = None,
     uses: UseOption = None,
     wait: WaitOption = False,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Hand a run to the site's cluster; this machine may then be closed. The same again attaches to what is under way.
 
     A run by its full name goes on as it was frozen, like `neo resume`, but on the cluster.
     """
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    _check_submittable(place)
-    store = open_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    _check_submittable(command.site)
+    store = command.store_to_write()
+    deliver_pending(store, command.site.mlflow)
     plan = _planned(Asked(recipe, settings or (), until, only, uses or ()), store)
     if not plan.to_make:
-        nothing_to_make(plan, place, answer)
-    answer.say(plan_table(plan, graph=False), in_words(plan), "")
+        nothing_to_make(plan, command)
+    command.say(plan_table(plan, graph=False), in_words(plan), "")
     run = open_run(store, plan.request)
     try:
-        submission = hand_over(run, place, answer)
-        end = _wait_for_begin(run, submission, place, answer) if submission else None
+        submission = hand_over(run, command)
+        end = _wait_for_begin(run, submission, command) if submission else None
     except JobError as error:
-        raise RefusedError(str(error), then=f"neo doctor --site {place.name}") from error
+        raise RefusedError(str(error), then=f"neo doctor --site {command.site.name}") from error
     if end is not None:
         _ended_at_once(end)
-    _let_go(run, submission, answer, wait=wait)
+    _let_go(run, submission, command, wait=wait)
 
 
-def hand_over(run: Run, site: Site, answer: Answer) -> Submission | None:
+def hand_over(run: Run, command: CommandContext) -> Submission | None:
     """Submit the run, or find who is at it already; returns the last submission, None where there never was one."""
-    jobs, submissions = Jobs(site), Submissions(run)
+    jobs, submissions = Jobs(command.site), Submissions(run)
     while True:
-        if wait_for_known_state(run, answer.say) == "running":
-            answer.say(f"Run {run.name} is under way already: attached to attempt {run.num_attempts}.")
+        if wait_for_known_state(run, command.say) == "running":
+            command.say(f"Run {run.name} is under way already: attached to attempt {run.num_attempts}.")
             return submissions.last()
         if (waiting := submissions.waiting()) is not None:
             state = jobs.state(waiting.job)
             if state == "absent":  # the command that took the number died before it could submit
                 _submit(jobs, run, waiting)
             if state != "ended":
-                answer.say(f"Run {run.name} was submitted already: attached to Ray job {waiting.job}.")
+                command.say(f"Run {run.name} was submitted already: attached to Ray job {waiting.job}.")
                 return waiting
-        if (taken := submissions.begin(site)) is not None:
+        if (taken := submissions.begin(command.site)) is not None:
             _submit(jobs, run, taken)
-            answer.say(f"Submitted as Ray job {taken.job}.")
+            command.say(f"Submitted as Ray job {taken.job}.")
             return taken
 
 
@@ -109,16 +98,16 @@ def _submit(jobs: Jobs, run: Run, submission: Submission) -> None:
         jobs.submit(submission.job, "pipelines.driver", [run.store.url, run.name, str(submission.number)])
 
 
-def _wait_for_begin(run: Run, submission: Submission, site: Site, answer: Answer) -> SubmissionEnd | None:
+def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -> SubmissionEnd | None:
     """Wait until the driver has begun, or for a while. Returns how it ended if it did not begin."""
-    jobs, submissions = Jobs(site), Submissions(run)
+    jobs, submissions = Jobs(command.site), Submissions(run)
     deadline = time.monotonic() + BEGIN_SECONDS
     while submissions.waiting() == submission:
         if jobs.state(submission.job) == "ended" and submissions.waiting() == submission:
             said = f"Ray job {submission.job} ended before it began: {jobs.last_words(submission.job)}"
             submissions.end_without_attempt(submission.number, ExitCode.REFUSED, said, f"neo submit {run.name}")
         if time.monotonic() >= deadline:
-            answer.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")
+            command.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")
             break
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return submissions.end(submission.number)
@@ -133,18 +122,18 @@ def _ended_at_once(end: SubmissionEnd) -> NoReturn:
     raise error
 
 
-def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bool) -> NoReturn:
+def _let_go(run: Run, submission: Submission | None, command: CommandContext, *, wait: bool) -> NoReturn:
     run_status = RunStatus(run)
     if wait:
-        watch_run(run_status, answer)
-    answer.say(headline(run_status))
+        watch_run(run_status, command)
+    command.say(headline(run_status))
     record = run.attempt(run_status.attempt)
     told = {**document(run_status), "job": record.job if record else submission.job if submission else ""}
     if not wait or not run_status.is_over:
-        answer.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
-    answer.say(steps_table(run_status))
+        command.end(told, then=f"neo status {run.name} --watch   (or neo cancel {run.name})")
+    command.say(steps_table(run_status))
     if run_status.state == "done":
-        answer.end(told, then=look_closer(run_status.plan))
+        command.end(told, then=look_closer(run_status.plan))
     end = run.end(run_status.attempt)
     code = EXIT_CODES.get(end.outcome, ExitCode.STEP_FAILED) if end else ExitCode.STEP_FAILED
     then = (
@@ -152,7 +141,7 @@ def _let_go(run: Run, submission: Submission | None, answer: Answer, *, wait: bo
         if code == ExitCode.STEP_FAILED
         else resume_command(run)
     )
-    answer.end(told, then=then, code=code)
+    command.end(told, then=then, code=code)
 
 
 def _planned(asked: Asked, store: Store) -> Plan:

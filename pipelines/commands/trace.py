@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.commands.output import Answer, JsonOption, SiteOption, existing_store, find_site
+from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError
 from pipelines.lineage.contents import contents_of_row, seen_by
 from pipelines.lineage.graph import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
 from pipelines.screen.console import clean
 from pipelines.screen.text_graph import lanes
-from pipelines.tracking.delivery import deliver_pending
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.kinds import Rows
@@ -37,6 +36,7 @@ SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
 
 
 def trace(
+    ctx: typer.Context,
     ref: Annotated[
         str | None, typer.Argument(metavar="[REF]", help="What to trace: a run, a name or a fingerprint.")
     ] = None,
@@ -59,8 +59,6 @@ def trace(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the lineage of REF as well.")
     ] = None,
-    site: SiteOption = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Say what an artifact was made of, down to the URL tables; or what became of one URL or sample."""
     forward, into_ref = [url, sample], [row, saw, picture]
@@ -68,40 +66,38 @@ def trace(
         raise BadCommandError("name a REF, or --url URL, or --sample ID", then="neo trace --help")
     if sum(option is not None for option in (*forward, *into_ref)) > 1:
         raise BadCommandError("say one of --url, --sample, --row, --saw and --picture", then="neo trace --help")
-    answer = Answer(as_json=as_json)
-    place = find_site(site)
-    store = existing_store(place)
-    deliver_pending(store, place.mlflow)
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
     lineage = lineage_of(store, *resolve_artifact(store, ref)) if ref is not None else None
     if url is not None:
-        _forward_from_url(store, url, lineage, answer)
+        _forward_from_url(store, url, lineage, command)
     if sample is not None:
-        _forward_from_sample(store, sample, lineage, answer)
+        _forward_from_sample(store, sample, lineage, command)
     if lineage is not None and row is not None:
-        _row(lineage, store, row, answer)
+        _row(lineage, store, row, command)
     if lineage is not None and saw is not None:
-        _saw(lineage, store, saw, answer)
+        _saw(lineage, store, saw, command)
     if lineage is not None:
-        _backward(lineage, picture, answer)
+        _backward(lineage, picture, command)
 
 
-def _backward(lineage: Lineage, picture: Path | None, answer: Answer) -> None:
+def _backward(lineage: Lineage, picture: Path | None, command: CommandContext) -> None:
     target = lineage.target
-    answer.say(lineage_table(lineage), "")
-    answer.say(f"{target.step} leans on {len(lineage.nodes) - 1} artifacts. Data came in at:")
-    answer.say(*(f"  {_source(node)}" for node in lineage.sources))
-    answer.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
+    command.say(lineage_table(lineage), "")
+    command.say(f"{target.step} leans on {len(lineage.nodes) - 1} artifacts. Data came in at:")
+    command.say(*(f"  {_source(node)}" for node in lineage.sources))
+    command.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
     if picture is not None:
         from pipelines.tracking.page_contents import lineage_picture
 
-        answer.say(f"Picture: {lineage_picture(lineage, picture)}")
+        command.say(f"Picture: {lineage_picture(lineage, picture)}")
     document = {
         "target": target.short,
         "nodes": [_node_document(node) for node in lineage.nodes],
         "sources": [node.fingerprint for node in lineage.sources],
         "missing": [node.short for node in lineage.missing],
     }
-    answer.end(document, then=f"neo audit {target.fingerprint[:SHOWN_DIGITS]}")
+    command.end(document, then=f"neo audit {target.fingerprint[:SHOWN_DIGITS]}")
 
 
 def lineage_table(lineage: Lineage) -> Table:
@@ -139,13 +135,13 @@ def _node_document(node: Node) -> dict[str, object]:
     }
 
 
-def _forward_from_url(store: Store, url: str, lineage: Lineage | None, answer: Answer) -> None:
+def _forward_from_url(store: Store, url: str, lineage: Lineage | None, command: CommandContext) -> None:
     from pipelines.lineage.forward import trace_url
 
-    _forward(trace_url(store, url, _on_the_way(store, lineage)), {"url": url}, _where(store, lineage), answer)
+    _forward(trace_url(store, url, _on_the_way(store, lineage)), {"url": url}, _where(store, lineage), command)
 
 
-def _forward_from_sample(store: Store, digits: str, lineage: Lineage | None, answer: Answer) -> None:
+def _forward_from_sample(store: Store, digits: str, lineage: Lineage | None, command: CommandContext) -> None:
     from pipelines.lineage.forward import find_samples, trace_sample
 
     if not SAMPLE_ID_START.fullmatch(digits):
@@ -157,10 +153,10 @@ def _forward_from_sample(store: Store, digits: str, lineage: Lineage | None, ans
         raise BadCommandError(f"{len(found)} sample ids {where} begin with {digits}: {listed}", then="neo list")
     sightings = [sighting for sample_id in found for sighting in trace_sample(store, sample_id, manifests)]
     named = next((sample_id.hex() for sample_id in found), digits)
-    _forward(sightings, {"sample_id": named}, where, answer)
+    _forward(sightings, {"sample_id": named}, where, command)
 
 
-def _forward(sightings: Sequence[Sighting], sought: Mapping[str, str], where: str, answer: Answer) -> None:
+def _forward(sightings: Sequence[Sighting], sought: Mapping[str, str], where: str, command: CommandContext) -> None:
     ((name, value),) = sought.items()
     if not sightings:
         raise BadCommandError(f"no {TABLES_OF[name]} table {where} has {value}", then="neo list")
@@ -168,9 +164,9 @@ def _forward(sightings: Sequence[Sighting], sought: Mapping[str, str], where: st
     for sighting in sightings:
         place = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"
         table.add_row(sighting.step, place, sighting.kind, clean(sighting.said))
-    answer.say(clean(value), table)
+    command.say(clean(value), table)
     document = {**sought, "sightings": [sighting.model_dump() for sighting in sightings]}
-    answer.end(document, then=f"neo show {sightings[-1].fingerprint[:SHOWN_DIGITS]}")
+    command.end(document, then=f"neo show {sightings[-1].fingerprint[:SHOWN_DIGITS]}")
 
 
 def _on_the_way(store: Store, lineage: Lineage | None) -> Iterator[Manifest]:
@@ -184,7 +180,7 @@ def _where(store: Store, lineage: Lineage | None) -> str:
     return f"behind {lineage.target.short}" if lineage else f"in {store.url}"
 
 
-def _row(lineage: Lineage, store: Store, row: int, answer: Answer) -> None:
+def _row(lineage: Lineage, store: Store, row: int, command: CommandContext) -> None:
     target = lineage.target
     if target.manifest is None or target.kind != Rows.kind:
         said = f"{target.short} is {target.kind}, and --row asks for packed rows"
@@ -194,11 +190,11 @@ def _row(lineage: Lineage, store: Store, row: int, answer: Answer) -> None:
         said = f"{target.short} has the rows 0 to {reader.num_rows - 1}"
         raise BadCommandError(said, then=f"neo show {target.short}")
     shown, document = contents_of_row(reader, row)
-    answer.say(*shown)
-    answer.end(document, then=f"neo trace --sample {document['documents'][0]['sample_id']}")
+    command.say(*shown)
+    command.end(document, then=f"neo trace --sample {document['documents'][0]['sample_id']}")
 
 
-def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
+def _saw(lineage: Lineage, store: Store, saw: str, command: CommandContext) -> None:
     """The target's own steps until the one that was asked for, and all steps of what it was made of."""
     from stages.training.exposure import is_trained
 
@@ -219,6 +215,6 @@ def _saw(lineage: Lineage, store: Store, saw: str, answer: Answer) -> None:
             said, document = seen_by(artifact, int(saw) if is_asked else artifact.manifest.recipe["num_steps"])
         except StageError as error:
             raise BadCommandError(str(error), then=f"neo show {artifact.short}") from error
-        answer.say(*said, "")
+        command.say(*said, "")
         documents.append(document)
-    answer.end({"target": target.short, "seen": documents}, then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")
+    command.end({"target": target.short, "seen": documents}, then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")

@@ -1,6 +1,5 @@
 """The command line keeps its promises: exit codes, one JSON document, a last line, quick answers."""
 
-import json
 import os
 import re
 import subprocess
@@ -8,24 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from pipelines.cli import COMMANDS, app, options_first
 from tests.pipelines.conftest import ROOT, TOYS, NeoSite
-
-COMMANDS = (
-    "plan",
-    "run",
-    "submit",
-    "resume",
-    "status",
-    "cancel",
-    "logs",
-    "show",
-    "trace",
-    "audit",
-    "list",
-    "doctor",
-    "estimate",
-)
 
 
 def test_help_names_every_command_and_every_exit_code(site: NeoSite) -> None:
@@ -45,6 +30,46 @@ def test_every_command_takes_a_site_and_json_and_explains_itself(site: NeoSite, 
 @pytest.mark.parametrize("words", [["bogus"], ["plan"], ["plan", "tiny", "--nothing"], ["show"]])
 def test_a_command_that_makes_no_sense_ends_with_2(site: NeoSite, words: list[str]) -> None:
     assert site.type_(words).code == 2
+
+
+def test_neos_own_options_are_taken_before_and_after_the_command(site: NeoSite) -> None:
+    file = str(site.file)
+    orders = (
+        ["--site", file, "--json", "plan", f"{TOYS}:data"],
+        ["--json", "plan", f"{TOYS}:data", f"--site={file}"],
+        ["plan", "--site", file, f"{TOYS}:data", "--json"],
+    )
+    documents = [site.type_(words) for words in orders]
+    assert len({told.out for told in documents}) == 1 and documents[0].json["pipeline"] == "data"
+    assert documents[0].json["next"] == f"neo run {TOYS}:data --site {file}"
+    assert site.type_(["list", "--site", "nowhere", "--site", file]).code == 0, "the last one counts"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan", "tiny", "--nothing", "--json"], ["--json", "plan", "tiny", "--nothing"], ["--nothing", "plan", "--json"],
+     ["bogus", "--json"], ["plan", "--json"], ["--json"]],
+)  # fmt: skip
+def test_a_wrong_flag_is_told_as_json_where_json_was_asked_for(site: NeoSite, words: list[str]) -> None:
+    told = site.type_(words)
+    assert told.code == 2 and told.err == ""
+    assert told.json["exit_code"] == 2 and told.json["error"] and told.json["next"].endswith(" --help")
+
+
+def test_a_wrong_flag_names_itself_and_the_help_of_its_command(site: NeoSite) -> None:
+    told = site.type_(["plan", "tiny", "--nothing"])
+    assert told.err.startswith("neo: No such option: --nothing")
+    assert told.last_line == "Next: neo plan --help"
+    assert "'--site' requires an argument" in site.type_(["list", "--site"]).err
+
+
+def test_options_after_two_dashes_are_words() -> None:
+    site_option, json_option = typer.main.get_command(app).params[:2]
+    words = ["status", "--site", "lab", "--", "--json", "--site=x"]
+    assert options_first([site_option, json_option], words) == (
+        ["--site", "lab"],
+        ["status", "--", "--json", "--site=x"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +155,7 @@ def test_a_narrow_terminal_and_a_plain_locale_are_no_reason_to_fail(site: NeoSit
     )
     assert process.returncode == 0, process.stderr
     assert "Next: neo run" in process.stdout
-    assert json.dumps(process.stdout)
+    assert process.stdout.isascii()
 
 
 def test_the_next_command_is_for_the_same_site(site: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+"""What every command is given: the site, its store, the console, and how an answer or an error is said.
+
+`pipelines.cli` makes one `CommandContext` from the options before or after the command's name, and click hands it to
+the command as `ctx.obj`. Nothing is loaded before a command asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cluster.site import Site, SiteError, load_site
+from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.screen.console import clean, open_console
+from pipelines.tracking.delivery import deliver_pending
+from stages.store.store import CARD, Store
+
+
+@dataclass
+class CommandContext:
+    """One command that was typed: for which site, and whether a person or a program reads the answer."""
+
+    site_name: str = ""
+    """The site by name, or a .toml file; empty for the default."""
+    as_json: bool = False
+    typed_site: str = ""
+    """`site_name` if it was typed, and not taken from the environment: the next command then needs it too."""
+    words: tuple[str, ...] = ()
+    """What was typed after `neo`."""
+
+    @cached_property
+    def site(self) -> Site:
+        """Raises `BadCommandError` if there is no such site."""
+        try:
+            return load_site(self.site_name or None)
+        except SiteError as error:
+            raise BadCommandError(str(error), then="neo --help") from error
+
+    @cached_property
+    def console(self) -> Console:
+        """Where answers for people go. With `--json`, stdout is for the document alone."""
+        return open_console(stderr=self.as_json)
+
+    def possible_store(self) -> Store:
+        """The site's store for reading, though nothing may have been made there yet."""
+        return Store(self.site.store)
+
+    def store_to_read(self, *, delivers: bool = True) -> Store:
+        """The site's store for reading, once MLflow was given the messages that dead attempts left in it.
+
+        Raises `RefusedError` if nothing was ever made there.
+        """
+        store = self.possible_store()
+        if not (store.folder / CARD).is_file() if store.folder else store.read(CARD) is None:
+            raise RefusedError(f"there is nothing yet in the store {self.site.store}", then="neo list")
+        if delivers:
+            deliver_pending(store, self.site.mlflow)
+        return store
+
+    def store_to_write(self) -> Store:
+        """The site's store, opened for writing. Raises `StoreError` on a foreign layout, and on a store that lets
+        writers overwrite each other, unless the site declares a single writer: then every command warns."""
+        store = self.possible_store()
+        store.open(single_writer=self.site.single_writer)
+        if not store.has_conditional_writes:
+            warning = (
+                f"WARNING: {self.site.store} does not support conditional writes (`If-None-Match: *`), and the site "
+                "declares a single writer: one command at a time. A second one would destroy what the first has "
+                "recorded, and nothing would notice."
+            )
+            open_console(stderr=True).print(Text(warning, style="bold red"), soft_wrap=True)
+        return store
+
+    def say(self, *things: Any) -> None:
+        """Show lines or tables to a person. With `--json`, nothing."""
+        if not self.as_json:
+            for thing in things:
+                shown = Text(clean(thing)) if isinstance(thing, str) else thing
+                self.console.print(shown, soft_wrap=isinstance(shown, Text))
+
+    def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
+        """End the command: print the line that names the next command, or the document."""
+        if self.as_json:
+            self._print_document({**document, "exit_code": int(code), "next": self.on_same_site(then)})
+        else:
+            self.say(self._next_line(then))
+        raise typer.Exit(int(code))
+
+    def fail(self, error: CommandError) -> NoReturn:
+        """End the command with an error: its message on stderr and the next command, or the document."""
+        if self.as_json:
+            failure = {"error": str(error), "exit_code": int(error.code), "next": self.on_same_site(error.then)}
+            self._print_document(failure)
+        else:
+            console = open_console(stderr=True)
+            console.print(Text(f"neo: {clean(str(error))}", style="red"), soft_wrap=True)
+            console.print(Text(self._next_line(error.then)), soft_wrap=True)
+        raise typer.Exit(int(error.code))
+
+    def on_same_site(self, then: str) -> str:
+        """A command, to be typed for the same site as this one.
+
+        >>> CommandContext(typed_site="lab").on_same_site("neo resume   (once there is room)")
+        'neo resume --site lab   (once there is room)'
+        """
+        command, gap, remark = then.partition("   ")
+        if not self.typed_site or not command.startswith("neo ") or "--help" in command or "--site" in command:
+            return then
+        return f"{command} --site {shlex.quote(self.typed_site)}{gap}{remark}"
+
+    def _next_line(self, then: str) -> str:
+        return f"Next: {self.on_same_site(then)}"
+
+    def _print_document(self, document: dict[str, Any]) -> None:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))

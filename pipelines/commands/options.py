@@ -1,0 +1,51 @@
+"""Arguments and options that several commands share: their spelling, metavars and help."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+PipelineArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="A shipped pipeline (see `neo list`), or path/to/file.py:function.")
+]
+RefArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="A run, a name such as tiny/evaluate, or 4 or more digits of a fingerprint."),
+]
+RunArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run, or a pipeline's name: the run that name points at now.")
+]
+OptionalRunArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run, or a pipeline's name; without it, the newest that fits."),
+]
+SiteOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--site", envvar="NEO_SITE", metavar="SITE", help="A site by name, or a .toml file."),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STEP.FIELD=VALUE", help="Set a field of a step's recipe; may be repeated."),
+]
+UntilOption: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="STEP", help="Run this step and the steps it needs, nothing after it.")
+]
+OnlyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--only", metavar="STEP", help="Run this step alone, from inputs that are committed and up to date."),
+]
+UseOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--use", metavar="STEP=FINGERPRINT", help="Use a committed artifact as a step's output; may be repeated."
+    ),
+]
+RollbackOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-rollback",
+        help="If the newest checkpoint is damaged, quarantine it and continue training from the one before it.",
+    ),
+]
