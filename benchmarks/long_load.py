@@ -38,8 +38,8 @@ from stages.formats.rows import RowReader
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.training.loading.micro_batches import Packed, StepLoader
-from stages.training.loading.prefetch import ahead
-from stages.training.loading.split import Split
+from stages.training.loading.prefetch import prefetch
+from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import spans
 
 NUM_PICTURES = 500
@@ -117,7 +117,7 @@ def loader_of(rows: Rows) -> StepLoader:
     return StepLoader(
         packed=(Packed.of(rows),),
         spans=spans(10**9, ()),
-        split=Split.of(ROWS_PER_STEP, GangLayout(), 0, 1),
+        split=RowSplit.of(ROWS_PER_STEP, GangLayout(), 0, 1),
         rows_per_step=ROWS_PER_STEP,
         seed=0,
         weighting=Weighting.SQUARE,
@@ -128,7 +128,7 @@ def loader_of(rows: Rows) -> StepLoader:
 def load_long(loader: StepLoader, num_rows: int, num_workers: int) -> Iterator[dict[str, float]]:
     """Load so many rows; yields what this process and its workers hold, 100 times."""
     num_steps = num_rows // ROWS_PER_STEP
-    with ahead(loader, range(num_steps), ROWS_PER_STEP, num_workers, print) as loaded:
+    with prefetch(loader, range(num_steps), ROWS_PER_STEP, num_workers, print) as loaded:
         for step, _ in enumerate(loaded, 1):
             if step % max(1, num_steps // 100) == 0:
                 yield held(loaded)

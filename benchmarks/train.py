@@ -64,7 +64,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     from stages.training.damaged_rows import Mending
     from stages.training.engine.engine import Engine
     from stages.training.loading.micro_batches import StepLoader
-    from stages.training.loading.prefetch import ahead
+    from stages.training.loading.prefetch import prefetch
     from stages.training.loop import Loop
     from stages.training.metrics import Meter
     from stages.training.weight_digests import WeightDigests
@@ -76,7 +76,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
     pauses: list[float] = []
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
-    reading = ahead(loader, steps, loader.split.num_micro_batches, 0, rank.warn)
+    reading = prefetch(loader, steps, loader.split.num_micro_batches, 0, rank.warn)
     with Committing(rank.rank) as committing, reading as loaded:
         mending, before = Mending(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
         checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, mending), committing)
@@ -135,12 +135,12 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     import torch
 
     from stages.training.loading.micro_batches import Packed, StepLoader
-    from stages.training.loading.split import Split
+    from stages.training.loading.split import RowSplit
     from stages.training.loading.step_rows import spans
 
     torch.set_num_threads(1)
     model = untrained_model(llm.copy_to(scratch / "llm"), RECIPE).requires_grad_(True)
-    split = Split.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
+    split = RowSplit.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
     loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
     batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)

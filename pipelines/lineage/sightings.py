@@ -15,7 +15,7 @@ from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, SAMPLES_FILE, VERDICTS_FILE, Rows
 from stages.formats.rows import RowReader
-from stages.training.exposure import skipped_rows
+from stages.training.exposure import skips_of
 from stages.training.loading.step_rows import spans, steps_of_row
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _steps(made: Artifact, input_name: str, rows: set[int]) -> Iterator[int]:
     num_rows = RowReader(made.input(input_name, Rows)).num_rows
     number = int(input_name.rpartition(".")[2])
     span = spans(recipe["num_steps"], recipe["until_steps"])[number]
-    num_steps, left_out = span.until_step - span.first_step, skipped_rows(made)
+    num_steps, left_out = span.until_step - span.first_step, skips_of(made)
     for row in rows:
         taken = steps_of_row(
             row, num_rows=num_rows, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"], num_steps=num_steps

@@ -152,13 +152,13 @@ def _estimate(
     gang: GangResources,
     beside: tuple[Assumptions, Gpu | None],
 ) -> Estimate:
-    from stages.training.engine.memory import Sizes
+    from stages.training.engine.memory import ParameterCounts
 
     name, stage = named
     assumed, gpu = beside
     config, rows = foresight.config(name), foresight.rows(name)
     shapes, trainable = _parameters(config, recipe)
-    sizes = Sizes.of(shapes, trainable)
+    sizes = ParameterCounts.of(shapes, trainable, gang.persistent_parameter_values)
     works = [rows_work(one, assumed) for one in rows]
     edges = [0, *recipe.until_steps, recipe.num_steps]
     num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
@@ -223,7 +223,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
 
     from neo_model.attention.interface import Backend
     from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
-    from stages.training.engine.memory import Carried, ZeroStage, rank_memory
+    from stages.training.engine.memory import ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     held = {
@@ -243,15 +243,10 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
         plain, frugal = (
             rank_memory(
                 sizes,
-                Carried(
-                    zero_stage=zero_stage,
-                    num_ranks=gang.num_ranks,
-                    precision=recipe.precision,
-                    activation_checkpointing=frugal,
-                    offload_optimizer=gang.offload_optimizer,
-                    on_gpu=gang.gpus > 0,
-                ),
+                gang.layout.model_copy(update={"zero_stage": zero_stage, "activation_checkpointing": frugal}),
                 held[frugal],
+                precision=recipe.precision,
+                on_gpu=gang.gpus > 0,
             )
             for frugal in (False, True)
         )
@@ -262,11 +257,11 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
 def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> str:
     """What the training stage would say to this layout, or ''."""
     from stages.training.engine.deepspeed_config import deepspeed_config
-    from stages.training.loading.split import Split
+    from stages.training.loading.split import RowSplit
 
     layout = gang.layout.model_copy(update={"zero_stage": zero_stage})
     try:
-        split = Split.of(recipe.rows_per_step, layout, 0, gang.num_ranks)
+        split = RowSplit.of(recipe.rows_per_step, layout, 0, gang.num_ranks)
         deepspeed_config(recipe, layout, split.num_micro_batches, "cuda:0" if gang.gpus else "cpu")
     except StageError as error:
         return str(error)

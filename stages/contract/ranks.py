@@ -31,6 +31,12 @@ class GangLayout(BaseModel):
     """Recompute block activations in the backward pass."""
     num_loader_workers: int = Field(default=0, ge=0)
     """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
+    persistent_parameter_values: int = Field(default=100_000, ge=0)
+    """Under ZeRO stage 3, parameters with fewer values stay whole on every rank: gathering them would cost more than
+    keeping them."""
+    reduction_buffer_values: int = Field(default=500_000_000, ge=1)
+    """Gradient values that are reduced over ranks at a time. A rank keeps a buffer of this size, and two where the
+    reduction overlaps the backward pass; the default is DeepSpeed's."""
     max_silent_seconds: float = Field(default=3600, gt=0)
     """Longest time that a rank may take from step to step, commits included, before it is taken to hang."""
 

@@ -73,7 +73,7 @@ def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRow
     num_steps = recipe["num_steps"] if until_step is None else until_step
     if not 0 <= num_steps <= recipe["num_steps"]:
         raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
-    left_out = {(step, row) for step, row in skipped_rows(trained) if step <= num_steps}
+    left_out = {(step, row) for step, row in skips_of(trained) if step <= num_steps}
     return tuple(
         _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)
         for span in spans(recipe["num_steps"], recipe["until_steps"])
@@ -104,7 +104,7 @@ def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOf
     return {source: SeenOfSource(**counts[source]) for source in sorted(counts)}
 
 
-def skipped_rows(trained: Artifact) -> set[tuple[int, int]]:
+def skips_of(trained: Artifact) -> set[tuple[int, int]]:
     """(step, row) of the damaged rows that steps, counted from 1, were applied without, as the last checkpoint says."""
     return {
         (skip["step"], skip["row"]) for record in trained.phase(STEPS_PHASE) for skip in record.facts.get("skipped", ())

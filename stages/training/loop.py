@@ -31,7 +31,7 @@ from stages.training.collectives import Share, SharedError, exchange, raise_toge
 from stages.training.damaged_rows import Mending
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
-from stages.training.loading.prefetch import ahead
+from stages.training.loading.prefetch import prefetch
 from stages.training.metrics import Meter, Rated
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.watchdog import Watchdog
@@ -72,7 +72,7 @@ def train(
     with Committing(rank.rank) as committing:
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, mending), committing)
         steps = range(checkpoints.restore(), recipe.num_steps)
-        reading = ahead(loader, steps, num_micro_batches, num_workers, rank.warn)
+        reading = prefetch(loader, steps, num_micro_batches, num_workers, rank.warn)
         with reading as loaded, Watchdog(rank) as watchdog:
             loop = Loop(rank, recipe, engine, loader, loaded, mending, committing, Meter(Rated.of(model, rank.device)))
             try:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.manifest import Manifest
-from tests.stages.training.test_loop import RECIPE, committed_steps, split_everything, training, two_ranks
+from tests.stages.training.test_loop import RECIPE, committed_steps, training, two_ranks
 from tests.worlds.training_world import SmallWorld
 
 PLACES = (
@@ -55,7 +55,6 @@ class Moment:
 
 def die_at(rank, moment: Moment) -> None:
     """The rank of the moment is killed at it, whatever its other threads are doing."""
-    split_everything(rank)
     if rank.rank != moment.rank:
         return
     from stages.commit import artifact_writer, checkpoints
@@ -96,9 +95,7 @@ def die_at(rank, moment: Moment) -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Manifest]:
     """By ZeRO stage."""
     return {
-        zero_stage: SmallWorld.at(tmp_path_factory.mktemp("straight")).make(
-            training(), two_ranks(zero_stage), trouble=split_everything
-        )
+        zero_stage: SmallWorld.at(tmp_path_factory.mktemp("straight")).make(training(), two_ranks(zero_stage))
         for zero_stage in (2, 3)
     }
 
@@ -115,7 +112,7 @@ def test_killed_at_any_moment_training_ends_with_the_same_weights(
         died = str(death)
         assert any(sign in died for sign in ("SIGKILL", "onnection", "peer")), (moment, died)
     at_death = committed_steps(world, training())
-    made = world.make(training(), two_ranks(zero_stage), trouble=split_everything)
+    made = world.make(training(), two_ranks(zero_stage))
     assert made.content == undisturbed[zero_stage].content, moment
     assert committed_steps(world, training())[: len(at_death)] == at_death
     assert committed_steps(world, training()) == [2, 4, 6]

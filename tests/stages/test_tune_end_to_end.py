@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end
-from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, split_everything, two_ranks
+from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, two_ranks
 from tests.worlds.training_world import RowsRecipe, SmallWorld, make_rows
 
 SHORT = RECIPE.model_copy(update={"num_steps": 2})
@@ -37,12 +36,12 @@ def test_a_checkpoint_is_tuned_over_several_rows_and_survives_a_kill(world: Smal
     from neo_model.inputs.conversation import load_tokenizer
     from neo_model.weights.released import load_model
 
-    layout = GangLayout(num_ranks=2, zero_stage=3, micro_rows=2, activation_checkpointing=True)
+    layout = two_ranks(3).model_copy(update={"activation_checkpointing": True})
     for step in (BUFFER, MERGED):
         world.make(step, two_ranks())
     with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
         world.make(TUNED, layout, trouble=partial(die_after, step=2))
-    tuned = world.make(TUNED, layout, trouble=split_everything)
+    tuned = world.make(TUNED, layout)
     assert tuned.parts[-1].facts["unmoved"] == []
     assert tuned.parts[-1].facts["num_frozen_tensors"] == 0
     assert tuned.parts[-1].facts["rows"] == [world.open(rows).manifest.content for rows in (ROWS, LONGER)]
@@ -52,4 +51,4 @@ def test_a_checkpoint_is_tuned_over_several_rows_and_survives_a_kill(world: Smal
     assert load_tokenizer(tmp_path / "tuned").get_vocab() == load_tokenizer(tmp_path / "merged").get_vocab()
     straight = SmallWorld.at(tmp_path / "straight")
     straight.make(BUFFER, two_ranks())
-    assert straight.make(TUNED, layout, trouble=split_everything).content == tuned.content
+    assert straight.make(TUNED, layout).content == tuned.content

@@ -10,10 +10,6 @@ from typing import Any, Final
 from stages.contract import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
 
-PERSISTENT_PARAMETER_VALUES: Final = 100_000
-"""Under ZeRO-3, parameters with fewer values stay whole on every rank: gathering them costs more than keeping them."""
-REDUCED_TOGETHER_VALUES: Final = 500_000_000
-"""Gradients for whose reduction a rank keeps room, twice where communication overlaps: DeepSpeed's default."""
 LIVE_PARAMETER_VALUES: Final = 1_000_000_000
 """Under ZeRO-3, how many values of gathered parameters are not let go of at once: DeepSpeed's default."""
 NEVER_STEPS: Final = 10**15
@@ -59,8 +55,8 @@ def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches:
             "stage": layout.zero_stage,
             "overlap_comm": device != "cpu",
             **({"offload_optimizer": on_host} if layout.offload_optimizer else {}),
-            "reduce_bucket_size": REDUCED_TOGETHER_VALUES,
-            "stage3_param_persistence_threshold": PERSISTENT_PARAMETER_VALUES,
+            "reduce_bucket_size": layout.reduction_buffer_values,
+            "stage3_param_persistence_threshold": layout.persistent_parameter_values,
             "stage3_max_live_parameters": LIVE_PARAMETER_VALUES,
         },
         "steps_per_print": NEVER_STEPS,

@@ -1,11 +1,11 @@
-"""What one rank holds in memory while it trains, told from sizes, precision and layout alone.
+"""Memory of one training rank, computed from parameter counts, precision and layout alone.
 
-Owns the arithmetic of DeepSpeed's stages as `engine.py` sets them up: which share of weights, fp32 masters, moments
-and gradients a rank keeps, and the communication buffers, of which a CPU allocates only the pages that it writes. What
-forward and backward hold beside that is measured on the meta device (`neo_model/costs/activation_memory.py`).
-Fragmentation of an allocator is not counted.
+Owns the arithmetic of DeepSpeed's ZeRO stages as `engine.py` sets them up: which share of weights, fp32 masters, Adam
+moments and gradients a rank keeps, and the communication buffers, of which a CPU allocates only the pages that it
+writes. Activations are measured on the meta device (`neo_model/costs/activation_memory.py`). Allocator fragmentation is
+not counted.
 
-Tests measure ZeRO 0, 2 and 3 in fp32; ZeRO 1 and an optimizer on the host follow DeepSpeed's source alone.
+Tests measure ZeRO 0, 2 and 3 in fp32. ZeRO 1 and an optimizer in host memory follow DeepSpeed's source.
 """
 
 from __future__ import annotations
@@ -13,129 +13,130 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from stages.training.engine import deepspeed_config as config
+from stages.contract import GangLayout
+from stages.training.engine.deepspeed_config import LIVE_PARAMETER_VALUES
 from stages.training.recipe import Precision
 
 ZeroStage: TypeAlias = Literal[0, 1, 2, 3]
 
 FP32_BYTES: Final = 4
+BYTES_PER_VALUE: Final[Mapping[Precision, int]] = {"fp32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class ParameterCounts:
     """How many values the parameters of a network have."""
 
     num_values: int
+    """In all parameters."""
     num_trainable: int
+    """In parameters that are trained."""
     num_persistent: int
     """In parameters that ZeRO-3 keeps whole on every rank."""
 
     @classmethod
-    def of(cls, shapes: Mapping[str, tuple[int, ...]], trainable: Collection[str]) -> Sizes:
-        """Sizes of named parameters, some of which train."""
+    def of(
+        cls, shapes: Mapping[str, tuple[int, ...]], trainable: Collection[str], persistent_below: int
+    ) -> ParameterCounts:
+        """Count named parameters, of which `trainable` train and those with few values are persistent."""
         values = {name: prod(shape) for name, shape in shapes.items()}
         return cls(
             num_values=sum(values.values()),
             num_trainable=sum(values[name] for name in trainable),
-            num_persistent=sum(number for number in values.values() if number < config.PERSISTENT_PARAMETER_VALUES),
+            num_persistent=sum(number for number in values.values() if number < persistent_below),
         )
 
     @property
     def num_frozen(self) -> int:
+        """In parameters that are not trained."""
         return self.num_values - self.num_trainable
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankMemory:
-    """Bytes on one rank, by what they are for."""
+    """Bytes on one rank, by what they are for. `neo estimate --json` prints these names."""
 
     weights: int
-    """As the network computes with them; under ZeRO-3 this rank's share, and small ones whole."""
+    """Weights in the precision of the forward pass; under ZeRO-3 this rank's share, and persistent ones whole."""
     masters: int
-    """fp32 copies that the optimizer updates; none without ZeRO, where the weights themselves are fp32."""
+    """fp32 master weights of the optimizer; 0 without ZeRO, where the weights themselves are fp32."""
     moments: int
-    """AdamW's two, fp32."""
+    """The two Adam moments, fp32."""
     gradients: int
-    """fp32, from the first micro-batch of a step until its update; under ZeRO-3 always."""
+    """Accumulated gradients, fp32: from the first micro-batch of a step until its update; under ZeRO-3 always."""
     buckets: int
-    """Rooms in which gradients are reduced, during the backward pass; under ZeRO-3 always."""
+    """Gradient reduction buffers, during the backward pass; under ZeRO-3 always."""
     gathered: int
-    """Under ZeRO-3, parameters of others that are here while they are used."""
+    """Under ZeRO-3, parameters gathered from other ranks while they are in use."""
     activations: int
-    """What forward and backward hold, the loss and its logits among it."""
+    """Activations of forward and backward, with the loss and its logits."""
     update: int
-    """What the update holds that forward and backward do not."""
+    """Temporary memory of the optimizer update."""
     on_host: int = 0
-    """What is kept in the host's memory instead, and in none of the above."""
+    """Kept in host memory instead, and counted in none of the above."""
 
     @property
     def state(self) -> int:
-        """What training is about, and holds at all times."""
+        """Weights and optimizer state, which a rank holds at all times."""
         return self.weights + self.masters + self.moments
 
     @property
     def peak(self) -> int:
-        """Forward and backward, or the update, whichever holds more."""
+        """The larger of the peak of forward and backward and the peak of the update."""
         passing = self.buckets + self.gathered + self.activations
         return self.state + self.gradients + max(passing, self.update)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Carried:
-    """How a network is carried by ranks, as far as memory depends on it."""
-
-    zero_stage: ZeroStage
-    num_ranks: int
-    precision: Precision
-    activation_checkpointing: bool
-    offload_optimizer: bool
-    on_gpu: bool
-
-
-def rank_memory(sizes: Sizes, how: Carried, activations: int) -> RankMemory:
-    """The memory of one rank, of which a micro-batch takes `activations` bytes."""
-    memory = _on_device(sizes, how, activations)
-    if not how.offload_optimizer or how.zero_stage == 0:
+def rank_memory(
+    counts: ParameterCounts, layout: GangLayout, activations: int, *, precision: Precision, on_gpu: bool
+) -> RankMemory:
+    """The memory of one rank, of which the activations of a micro-batch take `activations` bytes."""
+    memory = _on_device(counts, layout, activations, BYTES_PER_VALUE[precision], on_gpu=on_gpu)
+    if not layout.offload_optimizer or layout.zero_stage == 0:
         return memory
-    moved = dict.fromkeys(("masters", "moments", "update", *(("gradients",) if how.zero_stage > 1 else ())), 0)
+    moved = dict.fromkeys(("masters", "moments", "update", *(("gradients",) if layout.zero_stage > 1 else ())), 0)
     return replace(memory, **moved, on_host=sum(getattr(memory, name) for name in moved))
 
 
-def _on_device(sizes: Sizes, how: Carried, activations: int) -> RankMemory:
-    width = {"fp32": 4, "bf16": 2}[how.precision]
-    share = -(-sizes.num_trainable // how.num_ranks)
-    everything = {
+def _on_device(
+    counts: ParameterCounts, layout: GangLayout, activations: int, width: int, *, on_gpu: bool
+) -> RankMemory:
+    """The memory of one rank with the optimizer on its device; `width` is bytes a value in the forward pass."""
+    share = -(-counts.num_trainable // layout.num_ranks)
+    common: dict[str, Any] = {
         "masters": FP32_BYTES * share,
         "moments": 2 * FP32_BYTES * share,
         "update": FP32_BYTES * share,
         "activations": activations,
+        "gathered": 0,
     }
-    room = width * config.REDUCED_TOGETHER_VALUES
-    match how.zero_stage:
+    buffer = width * layout.reduction_buffer_values
+    whole_weights = width * counts.num_values
+    match layout.zero_stage:
         case 0:
-            trained = FP32_BYTES * sizes.num_trainable
-            whole = {"masters": 0, "moments": 2 * trained, "update": 0, "gradients": trained}
-            return RankMemory(
-                **everything | whole, weights=width * sizes.num_values, buckets=min(room, trained), gathered=0
-            )
-        case 1 | 2:
-            gradients = FP32_BYTES * (sizes.num_trainable if how.zero_stage == 1 else share)
-            rooms = room * (2 if how.on_gpu else 1)
-            if how.zero_stage == 1:  # sums are reduced as they are kept, in fp32
-                rooms = rooms * FP32_BYTES // width
-            weights = width * sizes.num_values
-            return RankMemory(**everything, weights=weights, gradients=gradients, buckets=rooms, gathered=0)
+            trained = FP32_BYTES * counts.num_trainable
+            common |= {"masters": 0, "moments": 2 * trained, "update": 0}
+            return RankMemory(**common, weights=whole_weights, gradients=trained, buckets=min(buffer, trained))
+        case 1:
+            buffers = buffer * (2 if on_gpu else 1) * FP32_BYTES // width  # gradients are reduced in fp32
+            gradients = FP32_BYTES * counts.num_trainable
+            return RankMemory(**common, weights=whole_weights, gradients=gradients, buckets=buffers)
+        case 2:
+            buffers = buffer * (2 if on_gpu else 1)
+            return RankMemory(**common, weights=whole_weights, gradients=FP32_BYTES * share, buckets=buffers)
         case 3:
-            weights = width * (-(-sizes.num_values // how.num_ranks) + sizes.num_persistent)
-            gathered = width * _num_gathered(sizes.num_values - sizes.num_persistent, how)
-            gradients = FP32_BYTES * share
-            return RankMemory(**everything, weights=weights, gradients=gradients, buckets=room, gathered=gathered)
+            weights = width * (-(-counts.num_values // layout.num_ranks) + counts.num_persistent)
+            common |= {"gathered": width * _num_gathered(counts.num_values - counts.num_persistent, layout)}
+            return RankMemory(**common, weights=weights, gradients=FP32_BYTES * share, buckets=buffer)
 
 
-def _num_gathered(num_partitioned: int, how: Carried) -> int:
-    """Values of others' shares that are here at once: those in use, and, unless layers are computed again, those of all
-    layers, which torch keeps for the backward pass."""
-    in_use = min(num_partitioned, config.LIVE_PARAMETER_VALUES)
-    return in_use if how.activation_checkpointing else num_partitioned + in_use
+def _num_gathered(num_partitioned: int, layout: GangLayout) -> int:
+    """Values of other ranks' shares that are gathered at once under ZeRO-3.
+
+    With activation checkpointing those in use. Without it also those of all layers, which torch keeps for the backward
+    pass.
+    """
+    in_use = min(num_partitioned, LIVE_PARAMETER_VALUES)
+    return in_use if layout.activation_checkpointing else num_partitioned + in_use

@@ -20,7 +20,7 @@ from neo_model.inputs.positions import image_spans
 from stages.artifacts.kinds import Rows
 from stages.contract import Rank, StageError
 from stages.formats.rows import DamagedRowError, Row, RowReader
-from stages.training.loading.split import Split
+from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans
 from stages.training.recipe import TrainRecipe
 from stages.training.skipped import Skipped
@@ -101,7 +101,7 @@ class StepLoader:
 
     packed: tuple[Packed, ...]
     spans: tuple[Span, ...]
-    split: Split
+    split: RowSplit
     rows_per_step: int
     seed: int
     weighting: Weighting
@@ -125,7 +125,7 @@ class StepLoader:
         return cls(
             packed=tuple(Packed.of(one) for one in rows),
             spans=spans(recipe.num_steps, recipe.until_steps),
-            split=Split.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
+            split=RowSplit.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
             rows_per_step=recipe.rows_per_step,
             seed=recipe.seed,
             weighting=Weighting(recipe.loss_weighting),

@@ -84,7 +84,7 @@ class Ahead:
 
 
 @contextmanager
-def ahead(
+def prefetch(
     loading: Loading, steps: range, num_micro_batches: int, num_workers: int, notice: Callable[[str], None]
 ) -> Iterator[Ahead]:
     """The loaded steps in order, some of them before they are asked for: by a thread, or by worker processes.

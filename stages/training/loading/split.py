@@ -14,7 +14,7 @@ from stages.contract import GangLayout, StageError
 
 
 @dataclass(frozen=True)
-class Split:
+class RowSplit:
     """The share of one rank in every step."""
 
     rank: int
@@ -25,7 +25,7 @@ class Split:
     """Forward passes of one rank in one optimizer step."""
 
     @classmethod
-    def of(cls, rows_per_step: int, layout: GangLayout, rank: int, world_size: int) -> Split:
+    def of(cls, rows_per_step: int, layout: GangLayout, rank: int, world_size: int) -> RowSplit:
         """The split of `rows_per_step` rows. Raises `StageError` where the layout cannot carry them evenly."""
         rows_at_once = world_size * layout.micro_rows
         if rows_per_step % rows_at_once:

@@ -25,7 +25,7 @@ from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
 from stages.training.held_out import Examination
-from tests.stages.training.test_loop import LLM, RECIPE, die_after, split_everything, two_ranks
+from tests.stages.training.test_loop import LLM, RECIPE, die_after, two_ranks
 from tests.worlds.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions
 from tests.worlds.training_world import RowsRecipe, SmallWorld, write_rows
 
@@ -95,11 +95,11 @@ def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
 
 def test_an_examined_run_that_was_killed_ends_as_one_that_was_not_examined(tmp_path: Path) -> None:
     plain, examined = SmallWorld.at(tmp_path / "plain"), SmallWorld.at(tmp_path / "examined")
-    plain.make(training(), two_ranks(3), trouble=split_everything)
+    plain.make(training(), two_ranks(3))
     step = training(HELD_OUT, QUESTIONS)
     with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
         examined.make(step, two_ranks(3), trouble=partial(die_after, step=2))
-    facts = examined.make(step, two_ranks(3), trouble=split_everything).parts[-1].facts
+    facts = examined.make(step, two_ranks(3)).parts[-1].facts
     ours, theirs = weights(examined, step), weights(plain, training())
     assert ours.keys() == theirs.keys() and all(value.equal(theirs[name]) for name, value in ours.items())
 

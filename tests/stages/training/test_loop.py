@@ -28,7 +28,8 @@ ROWS = make_rows.bind("rows", RowsRecipe(), LLM)
 
 
 def two_ranks(zero_stage: int = 2) -> GangLayout:
-    return GangLayout(num_ranks=2, zero_stage=zero_stage, micro_rows=2)
+    """ZeRO-3 partitions even the smallest parameter."""
+    return GangLayout(num_ranks=2, zero_stage=zero_stage, micro_rows=2, persistent_parameter_values=0)
 
 
 def training(rows=ROWS, **changes):
@@ -44,16 +45,8 @@ def world(tmp_path: Path) -> SmallWorld:
     return SmallWorld.at(tmp_path)
 
 
-def split_everything(rank) -> None:
-    """Let ZeRO-3 partition even the smallest parameter."""
-    from stages.training.engine import deepspeed_config as config
-
-    config.PERSISTENT_PARAMETER_VALUES = 0
-
-
 def die_after(rank, step: int) -> None:
     """Rank 0 is killed once the checkpoint at `step` is committed."""
-    split_everything(rank)
     commit = rank.checkpoints.commit
 
     def commit_and_die(files, at_step, facts):

@@ -15,7 +15,7 @@ from stages.contract import GangLayout
 from stages.formats.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
-from stages.training.loading.prefetch import ahead
+from stages.training.loading.prefetch import prefetch
 from stages.training.loading.step_rows import rows_of_step
 from tests.stages.training.loading.test_micro_batches import Seat
 from tests.worlds.packed_world import LLM, rows_of
@@ -102,7 +102,7 @@ def test_every_layout_reads_the_same_stream_and_goes_on_where_another_stopped(
             with_processes = chance.randrange(world_size)
             workers = [num_workers if rank == with_processes else 0 for rank in range(world_size)]
             ranks = [
-                stack.enter_context(ahead(loader, steps, num_micro_batches, mine, pytest.fail))
+                stack.enter_context(prefetch(loader, steps, num_micro_batches, mine, pytest.fail))
                 for loader, mine in zip(loaders[world_size], workers, strict=True)
             ]
             for at in range(step, until):

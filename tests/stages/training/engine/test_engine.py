@@ -113,14 +113,17 @@ def train_steps(engine, rank: int, steps: range) -> tuple[list[float], list[floa
 def engine_of(zero_stage: int, trainable: str = "all", recipe: TrainRecipe = RECIPE, *, offload: bool = False):
     import torch.distributed as dist
 
-    from stages.training.engine import deepspeed_config as settings
     from stages.training.engine.engine import Engine
 
-    settings.PERSISTENT_PARAMETER_VALUES = 200  # partition most parameters, or ZeRO-3 is not tested
     network = model()
     freeze(network, trainable)
     num_ranks = dist.get_world_size()
-    layout = GangLayout(num_ranks=num_ranks, zero_stage=zero_stage, offload_optimizer=offload)
+    layout = GangLayout(
+        num_ranks=num_ranks,
+        zero_stage=zero_stage,
+        offload_optimizer=offload,
+        persistent_parameter_values=200,  # most parameters have more, or ZeRO-3 would partition nothing
+    )
     return Engine(network, recipe, layout, NUM_MICRO // num_ranks, "cpu")
 
 

@@ -15,8 +15,8 @@ from stages.training.recipe import TrainRecipe
 from tests.stages.training.ranks import run_ranks
 
 RECIPE = TrainRecipe(num_steps=2, rows_per_step=2, peak_learning_rate=1e-3, precision="fp32")
-ROOM_VALUES = 3_000_000
-"""For gradients under way: twice the parameters, where DeepSpeed's default would be 2 GB here."""
+BUFFER_VALUES = 3_000_000
+"""Of the gradient reduction buffer: twice the parameters, where DeepSpeed's default would be 2 GB here."""
 PERSISTENT_VALUES = 200
 """Most parameters are partitioned, or ZeRO-3 is not tested."""
 STATE_TOLERANCE, PASS_TOLERANCE = 0.01, 0.15
@@ -27,6 +27,16 @@ class Case:
     zero_stage: int
     prebuffer_only: bool
     activation_checkpointing: bool
+
+
+def layout_of(case: Case) -> GangLayout:
+    return GangLayout(
+        num_ranks=2,
+        zero_stage=case.zero_stage,
+        activation_checkpointing=case.activation_checkpointing,
+        persistent_parameter_values=PERSISTENT_VALUES,
+        reduction_buffer_values=BUFFER_VALUES,
+    )
 
 
 CASES = (Case(0, False, False), Case(3, False, False), Case(3, False, True), Case(2, True, False))
@@ -63,15 +73,13 @@ def measure(case: Case, batch: Any) -> tuple[int, int]:
     from neo_model.attention.interface import Backend
     from neo_model.model import NeoModel
     from neo_model.weights.partition import freeze_for_stage1
-    from stages.training.engine import deepspeed_config as settings
     from stages.training.engine.engine import Engine
 
-    settings.REDUCED_TOGETHER_VALUES, settings.PERSISTENT_PARAMETER_VALUES = ROOM_VALUES, PERSISTENT_VALUES
     before = live_bytes()
     model = NeoModel(config(), backend=Backend.SDPA, activation_checkpointing=case.activation_checkpointing)
     if case.prebuffer_only:
         freeze_for_stage1(model)
-    engine = Engine(model, RECIPE, GangLayout(num_ranks=2, zero_stage=case.zero_stage), 1, "cpu")
+    engine = Engine(model, RECIPE, layout_of(case), 1, "cpu")
     engine.accumulate(batch, 1.0)
     engine.apply(1e-3)
     standing = live_bytes() - before
@@ -107,7 +115,7 @@ def estimated(case: Case):
     from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
     from neo_model.costs.flops import Work
     from neo_model.weights.partition import parameter_shapes, stage1_trainable
-    from stages.training.engine.memory import Carried, Sizes, rank_memory
+    from stages.training.engine.memory import ParameterCounts, rank_memory
 
     batch, shapes = row(), parameter_shapes(config())
     choose = stage1_trainable if case.prebuffer_only else parameter_shapes
@@ -123,28 +131,14 @@ def estimated(case: Case):
         num_patches=batch.patches.shape[0],
         num_supervised=len(batch.supervised_index),
     )
-    carried = Carried(
-        zero_stage=case.zero_stage,
-        num_ranks=2,
-        precision="fp32",
-        activation_checkpointing=case.activation_checkpointing,
-        offload_optimizer=False,
-        on_gpu=False,
-    )
-    return rank_memory(Sizes.of(shapes, choose(config())), carried, activation_bytes(config(), work, how))
+    counts = ParameterCounts.of(shapes, choose(config()), PERSISTENT_VALUES)
+    activations = activation_bytes(config(), work, how)
+    return rank_memory(counts, layout_of(case), activations, precision="fp32", on_gpu=False)
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[Case, tuple[int, int]]:
     return dict(zip(CASES, run_ranks(measured)[0], strict=True))
-
-
-@pytest.fixture(autouse=True)
-def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.training.engine import deepspeed_config as settings
-
-    monkeypatch.setattr(settings, "REDUCED_TOGETHER_VALUES", ROOM_VALUES)
-    monkeypatch.setattr(settings, "PERSISTENT_PARAMETER_VALUES", PERSISTENT_VALUES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -169,14 +163,14 @@ def test_partitioning_and_checkpointing_save_what_they_are_for() -> None:
 
 
 def test_an_optimizer_on_the_host_is_counted_there() -> None:
-    from stages.training.engine.memory import Carried, Sizes, rank_memory
+    from stages.training.engine.memory import ParameterCounts, rank_memory
 
-    sizes = Sizes(num_values=1000, num_trainable=600, num_persistent=0)
-    fields = {"num_ranks": 2, "precision": "bf16", "activation_checkpointing": True, "on_gpu": True}
+    counts = ParameterCounts(num_values=1000, num_trainable=600, num_persistent=0)
     for zero_stage in (1, 2, 3):
+        layout = GangLayout(num_ranks=2, zero_stage=zero_stage, activation_checkpointing=True)
+        on_host = layout.model_copy(update={"offload_optimizer": True})
         here, there = (
-            rank_memory(sizes, Carried(zero_stage=zero_stage, offload_optimizer=offload, **fields), 50)
-            for offload in (False, True)
+            rank_memory(counts, each, activations=50, precision="bf16", on_gpu=True) for each in (layout, on_host)
         )
         assert there.masters == there.moments == 0 and there.weights == here.weights
         assert there.on_host >= 12 * 300 and there.peak < here.peak

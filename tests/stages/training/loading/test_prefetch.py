@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stages.contract import StageError
-from stages.training.loading.prefetch import STEPS_AHEAD, ahead
+from stages.training.loading.prefetch import STEPS_AHEAD, prefetch
 from stages.training.loading.workers import MAX_DEATHS, SHARED_BYTES
 
 NUM_MICRO_BATCHES = 2
@@ -64,7 +64,7 @@ def whole(step: int) -> list[tuple[int, int]]:
 
 
 def opened(loading: Counting, num_workers: int, notices: list[str] | None = None, steps: range = range(7)):
-    return ahead(loading, steps, NUM_MICRO_BATCHES, num_workers, (notices if notices is not None else []).append)
+    return prefetch(loading, steps, NUM_MICRO_BATCHES, num_workers, (notices if notices is not None else []).append)
 
 
 def asked(loaded: list) -> list[tuple[int, int]]:
@@ -186,7 +186,7 @@ class Large:
 
 def test_what_workers_hand_over_is_what_they_made_and_keeps_no_descriptor() -> None:
     here = psutil.Process()
-    with ahead(Large(), range(20), 1, 1, print) as loaded:
+    with prefetch(Large(), range(20), 1, 1, print) as loaded:
         kept = [next(loaded)[0]]
         before = here.num_fds()
         kept += [one for (one,) in loaded]
@@ -203,7 +203,7 @@ def test_what_workers_hand_over_is_what_they_made_and_keeps_no_descriptor() -> N
 def test_what_was_taken_and_let_go_takes_no_memory(num_workers: int) -> None:
     """600 MB go through; `python -m benchmarks.long_load` shows the same of real rows for longer."""
     sizes_mib, num_descriptors = [], []
-    with ahead(Large(), range(60), 1, num_workers, print) as loaded:
+    with prefetch(Large(), range(60), 1, num_workers, print) as loaded:
         for _ in loaded:
             workers = getattr(loaded._hands, "_workers", [])
             processes = [psutil.Process(), *(psutil.Process(worker.process_id) for worker in workers)]

@@ -13,7 +13,7 @@ from stages.formats.rows import RowReader
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import StepLoader
-from stages.training.loading.prefetch import STEPS_AHEAD, ahead
+from stages.training.loading.prefetch import STEPS_AHEAD, prefetch
 from stages.training.loading.workers import NUM_ROW_READERS
 from tests.fault_proxy import Fault, FaultProxy
 from tests.stages.training.loading.test_micro_batches import Seat
@@ -65,7 +65,7 @@ def test_rows_are_read_side_by_side_and_no_more_than_that(
                 together.wait()
 
     proxy.watch = hold
-    with ahead(remote, range(2), 8, num_workers, pytest.fail) as loaded:
+    with prefetch(remote, range(2), 8, num_workers, pytest.fail) as loaded:
         assert same(next(loaded), local.load(0))
     assert not together.broken
 
@@ -100,7 +100,7 @@ def test_a_store_that_stands_still_is_felt_only_after_the_steps_that_are_ahead(
             answers.wait(PATIENCE_SECONDS)
 
     proxy.watch = stand_still
-    with ahead(remote, range(12), 8, 0, pytest.fail) as loaded:
+    with prefetch(remote, range(12), 8, 0, pytest.fail) as loaded:
         for step in range(3):
             assert same(next(loaded), local.load(step))
         wait_until_loaded(loaded)
@@ -126,6 +126,6 @@ def test_answers_that_are_lost_are_asked_for_again(loaders: tuple[StepLoader, St
     local, remote = loaders
     for fault in (Fault.BROKEN, Fault.SLOW_DOWN, Fault.DROPPED, Fault.CUT):
         proxy.ask(fault, "GET", "rows.tar", times=2)
-    with ahead(remote, range(3), 8, 0, pytest.fail) as loaded:
+    with prefetch(remote, range(3), 8, 0, pytest.fail) as loaded:
         for step in range(3):
             assert same(next(loaded), local.load(step))

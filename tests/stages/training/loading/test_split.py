@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.contract import GangLayout, StageError
-from stages.training.loading.split import Split
+from stages.training.loading.split import RowSplit
 
 
-def splits(num_rows: int, world_size: int, micro_rows: int) -> list[Split]:
+def splits(num_rows: int, world_size: int, micro_rows: int) -> list[RowSplit]:
     layout = GangLayout(num_ranks=world_size, micro_rows=micro_rows)
-    return [Split.of(num_rows, layout, rank, world_size) for rank in range(world_size)]
+    return [RowSplit.of(num_rows, layout, rank, world_size) for rank in range(world_size)]
 
 
 def test_an_uneven_layout_is_refused_by_name() -> None:

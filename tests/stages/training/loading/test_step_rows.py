@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.contract import GangLayout
-from stages.training.loading.split import Split
+from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans, steps_of_row, times_taken
 
 num_rows = st.integers(1, 300)
@@ -63,7 +63,7 @@ def test_a_step_holds_the_same_rows_whatever_the_number_of_ranks(
     rows_per_step = num_ranks * micro_rows * multiple
     rows = rows_of_step(step, num_rows=1000, rows_per_step=rows_per_step, seed=seed)
     splits = [
-        Split.of(rows_per_step, GangLayout(num_ranks=num_ranks, micro_rows=micro_rows), rank, num_ranks)
+        RowSplit.of(rows_per_step, GangLayout(num_ranks=num_ranks, micro_rows=micro_rows), rank, num_ranks)
         for rank in range(num_ranks)
     ]
     costs = [1.0 + row % 7 for row in rows]
