@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from pipelines.commands.context import CommandContext
+from pipelines.commands.sighting_words import describe
 from pipelines.exits import BadCommandError
 from pipelines.lineage.contents import contents_of_row, seen_by
 from pipelines.lineage.graph import Lineage, Node, all_manifests, describe_counts, lineage_of, size_bytes
@@ -28,7 +29,7 @@ from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
 
 if TYPE_CHECKING:
-    from pipelines.lineage.forward import Sighting
+    from pipelines.lineage.sightings import Sighting
 
 TABLES_OF = {"url": "URL", "sample_id": "sample"}
 SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
@@ -163,10 +164,22 @@ def _forward(sightings: Sequence[Sighting], sought: Mapping[str, str], where: st
     table = Table("step", "artifact", "kind", "what became of it", box=None, pad_edge=False)
     for sighting in sightings:
         place = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"
-        table.add_row(sighting.step, place, sighting.kind, clean(sighting.said))
+        table.add_row(sighting.step, place, sighting.kind, clean(describe(sighting)))
     command.say(clean(value), table)
-    document = {**sought, "sightings": [sighting.model_dump() for sighting in sightings]}
+    document = {**sought, "sightings": [_sighting_document(sighting) for sighting in sightings]}
     command.end(document, then=f"neo show {sightings[-1].fingerprint[:SHOWN_DIGITS]}")
+
+
+def _sighting_document(sighting: Sighting) -> dict[str, object]:
+    """The keys are part of what `--json` promises."""
+    return {
+        "step": sighting.step,
+        "stage": sighting.stage,
+        "fingerprint": sighting.fingerprint,
+        "kind": sighting.kind,
+        "said": describe(sighting),
+        "details": sighting.details(),
+    }
 
 
 def _on_the_way(store: Store, lineage: Lineage | None) -> Iterator[Manifest]:

@@ -1,20 +1,19 @@
-"""Lineage forward: what one sample came to, from its verdict to the training steps and the models that saw it.
+"""Lineage forward: everything that one sample went into, up to the training steps and the models that saw it.
 
-Read from the store alone: sample tables say what became of it, draws hold sample ids, rows know theirs by an index, and
-which optimizer steps take a row is computed, as training computed it. A sample is known by its id, or by its URL.
+Owns the walk from the artifacts where samples begin to those that read them. Reads the store alone; `finders.py` knows
+how to find a sample in an artifact. A sample is known by its id, or by its URL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
-from pipelines.lineage.graph import step_name
-from pipelines.lineage.sightings import LOOKS, NOTHING, SOURCE_TABLES, Held, Traced, in_source, in_weights, tables
+from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model, tables
+from pipelines.lineage.sightings import Carryover, Sighting
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import RawPairs
 from stages.artifacts.manifest import Manifest
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
@@ -22,83 +21,68 @@ from stages.store.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-class Sighting(BaseModel):
-    """What one artifact holds of the sample."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    step: str
-    stage: str
-    fingerprint: str
-    kind: str
-    said: str
-    """For people."""
-    details: dict[str, Any] = {}
-    """For machines."""
-
-
-Begin: TypeAlias = Callable[[Artifact], Traced]
-"""Looks for the sample where samples begin."""
+FindInSource: TypeAlias = Callable[[Artifact], Sighting | None]
+"""Finds the sample in an artifact where samples begin."""
 
 
 def trace_url(store: Store, url: str, among: Iterable[Manifest]) -> list[Sighting]:
-    """What the URL went into among these artifacts, inputs before what reads them; empty if no table has it."""
-    return _followed(store, among, {"RawPairs": partial(in_source, column="url", value=url)})
+    """The sightings of a URL among these artifacts, inputs before what reads them; empty if no table has it."""
+    return _follow(store, among, {RawPairs.kind: partial(find_in_source, column="url", value=url)})
 
 
 def trace_sample(store: Store, sample_id: bytes, among: Iterable[Manifest]) -> list[Sighting]:
-    """The same of a sample that is known by its id: a pair, a text or a conversation."""
-    begin = partial(in_source, column="sample_id", value=sample_id)
-    return _followed(store, among, dict.fromkeys(SOURCE_TABLES, begin))
+    """The sightings of a pair, a text or a conversation by its id, ordered as those of a URL."""
+    find = partial(find_in_source, column="sample_id", value=sample_id)
+    return _follow(store, among, dict.fromkeys(SOURCE_TABLES, find))
 
 
 def find_samples(store: Store, id_start: str, among: Iterable[Manifest]) -> set[bytes]:
-    """The ids, in the tables where samples begin, whose hex digits begin so."""
+    """The sample ids, in the tables where samples begin, whose hex digits begin with `id_start`."""
     sources = (manifest for manifest in among if manifest.kind in SOURCE_TABLES)
-    found = (
+    matches = (
         beginning_with(table["sample_id"], id_start)
         for manifest in sources
         for _, table in tables(Artifact(store, manifest), SOURCE_TABLES[manifest.kind], columns=["sample_id"])
     )
-    return set().union(*found)
+    return set().union(*matches)
 
 
 def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:
-    """Those of a column of sample ids whose hex digits begin so."""
+    """The ids of a column whose hex digits begin with `id_start`."""
     import numpy as np
 
+    # Of "3f2", the bounds are 3f2000... and 3f2fff...: an odd number of digits needs no case of its own.
     low, high = (bytes.fromhex(id_start.ljust(2 * SAMPLE_ID_BYTES, digit)) for digit in "0f")
     ids = np.array(sample_ids.to_pylist(), f"S{SAMPLE_ID_BYTES}")
     return set(sample_ids.filter((ids >= np.bytes_(low)) & (ids <= np.bytes_(high))).to_pylist())
 
 
-def _followed(store: Store, among: Iterable[Manifest], begins: Mapping[str, Begin]) -> list[Sighting]:
-    sightings: list[Sighting] = []
-    held: dict[str, Held] = {}
-    for manifest in _ordered(among):
+def _follow(store: Store, among: Iterable[Manifest], sources: Mapping[str, FindInSource]) -> list[Sighting]:
+    """Look into each artifact, inputs first, with what its inputs hand on of the sample."""
+    sightings: dict[str, Sighting] = {}
+    for manifest in _inputs_first(among):
         artifact = Artifact(store, manifest)
-        inputs = {name: held[item.fingerprint] for name, item in manifest.inputs.items() if item.fingerprint in held}
-        said, details, kept = begins[manifest.kind](artifact) if manifest.kind in begins else NOTHING
-        if not said and any(inputs.values()):
-            said, details, kept = LOOKS.get(manifest.kind, in_weights)(artifact, inputs)
-        if said:
-            held[manifest.fingerprint] = kept
-            sightings.append(
-                Sighting(
-                    step=step_name(manifest),
-                    stage=manifest.stage,
-                    fingerprint=manifest.fingerprint,
-                    kind=manifest.kind,
-                    said=said,
-                    details=details,
-                )
-            )
-    return sightings
+        sighting = sources[manifest.kind](artifact) if manifest.kind in sources else None
+        if sighting is None:
+            sighting = _find_by_inputs(artifact, sightings)
+        if sighting is not None:
+            sightings[manifest.fingerprint] = sighting
+    return list(sightings.values())
 
 
-def _ordered(manifests: Iterable[Manifest]) -> Iterator[Manifest]:
-    """Inputs before what reads them."""
+def _find_by_inputs(artifact: Artifact, sightings: Mapping[str, Sighting]) -> Sighting | None:
+    inputs: dict[str, Carryover] = {
+        name: sightings[item.fingerprint].carryover
+        for name, item in artifact.manifest.inputs.items()
+        if item.fingerprint in sightings
+    }
+    if not any(inputs.values()):
+        return None
+    return FINDERS.get(artifact.manifest.kind, find_in_use_of_model)(artifact, inputs)
+
+
+def _inputs_first(manifests: Iterable[Manifest]) -> Iterator[Manifest]:
+    """The manifests ordered so that each comes after those of its inputs."""
     waiting = {manifest.fingerprint: manifest for manifest in manifests}
 
     def visit(fingerprint: str) -> Iterator[Manifest]:

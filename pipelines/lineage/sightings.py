@@ -1,238 +1,197 @@
-"""What an artifact of each kind holds of a sample, and what of it goes on to whoever reads the artifact.
+"""What one artifact holds of a sample, as typed fields: one class for each kind of place a sample can be in.
 
-Each look ends in words for people, details for machines, and what `forward.py` carries on. Steps are counted from 1, as
-people count them: a checkpoint of step 12 has seen what step 12 took.
+Owns these fields, their form for machines (`details`), and `Carryover`: what artifacts downstream may hold because of
+it. `finders.py` fills them in, `pipelines/commands` puts them into sentences. Steps are counted from 1, as people count
+them: a checkpoint of step 12 has seen what step 12 read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, SAMPLES_FILE, VERDICTS_FILE, Rows
-from stages.formats.rows import RowReader
-from stages.training.exposure import skips_of
-from stages.training.loading.step_rows import spans, steps_of_row
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-EXAMINED_ON = "heldout_rows"
-"""The input of a training stage that it never trains on."""
-MAX_LISTED = 8
-SOURCE_TABLES = {
-    "RawPairs": "samples.parquet",
-    "TextDocuments": "documents.parquet",
-    "Conversations": "conversations.parquet",
-}
-"""The kinds in which samples begin, and their table of them."""
+TableRow: TypeAlias = Mapping[str, Any]
+"""A row of a sample table by column, and `part`, the part that holds it."""
 
 
-@dataclass
-class Held:
-    """What of the sample goes on from an artifact to those that read it."""
+@dataclass(frozen=True)
+class Carryover:
+    """What of the sample an artifact hands on to the artifacts that read it."""
 
-    sample_ids: set[bytes] = field(default_factory=set)
-    """Its own, and those of conversations about it."""
-    rows: set[int] = field(default_factory=set)
+    sample_ids: frozenset[bytes] = frozenset()
+    """Ids of the sample itself and of conversations about it."""
+    rows: frozenset[int] = frozenset()
+    """Numbers of the packed rows that hold the sample."""
     seen_by: str = ""
-    """The weights that saw it first, for weights made of them."""
+    """The first training that saw the sample, for weights made of its weights; '' where none has."""
 
     def __bool__(self) -> bool:
         return bool(self.sample_ids or self.rows or self.seen_by)
 
 
-Traced: TypeAlias = tuple[str, dict[str, Any], Held]
-"""What to say, details, and what goes on from here."""
-Inputs: TypeAlias = Mapping[str, Held]
-"""What each input holds of the sample."""
+Inputs: TypeAlias = Mapping[str, Carryover]
+"""What each input hands on of the sample, by input name."""
 
 
-def in_source(source: Artifact, column: str, value: str | bytes) -> Traced:
-    rows = list(_rows_with(source, SOURCE_TABLES[source.manifest.kind], column, [value]))
-    said = "; ".join(f"part {row['part']}: {_verdict(row)}{_size(row)}" for row in rows[:MAX_LISTED])
-    details = {"samples": [_plain(row) for row in rows]}
-    return said, details, Held(sample_ids={row["sample_id"] for row in rows if row["verdict"] == "kept"})
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """One artifact that holds the sample, or that says what became of it."""
+
+    artifact: Artifact
+    carryover: Carryover = Carryover()
+
+    @property
+    def step(self) -> str:
+        """The step that made the artifact, as its pipeline calls it."""
+        return step_name(self.artifact.manifest)
+
+    @property
+    def stage(self) -> str:
+        """The stage that made the artifact."""
+        return self.artifact.manifest.stage
+
+    @property
+    def fingerprint(self) -> str:
+        """The whole fingerprint of the artifact."""
+        return self.artifact.fingerprint
+
+    @property
+    def kind(self) -> str:
+        """The kind of the artifact, such as `Rows`."""
+        return self.artifact.manifest.kind
+
+    def details(self) -> dict[str, Any]:
+        """The fields as JSON has them; ids of samples as hex digits."""
+        raise NotImplementedError
 
 
-def in_verdicts(kept: Artifact, inputs: Inputs) -> Traced:
-    rows = list(_rows_with(kept, VERDICTS_FILE, "sample_id", _sample_ids(inputs)))
-    said = "; ".join(f"part {row['part']}: {_verdict(row)}" for row in rows[:MAX_LISTED])
-    held = Held(sample_ids={row["sample_id"] for row in rows if row["verdict"] == "kept"})
-    return said, {"verdicts": [_plain(row) for row in rows]}, held
+@dataclass(frozen=True, kw_only=True)
+class SourceSighting(Sighting):
+    """The sample in the table where it begins: downloaded pairs, texts, conversations."""
+
+    rows: tuple[TableRow, ...]
+
+    def details(self) -> dict[str, Any]:
+        """The rows of the sample table."""
+        return {"samples": as_json(self.rows)}
 
 
-def in_conversations(conversations: Artifact, inputs: Inputs) -> Traced:
-    import pyarrow as pa
-    import pyarrow.compute as pc
+@dataclass(frozen=True, kw_only=True)
+class VerdictSighting(Sighting):
+    """The filter's verdicts on the sample."""
 
-    wanted = _sample_ids(inputs)
-    found: set[bytes] = set()
-    num_dropped = 0
-    for _, table in tables(
-        conversations, SOURCE_TABLES["Conversations"], columns=["sample_id", "image_ids", "verdict"]
-    ):
-        images = table["image_ids"].combine_chunks()
-        hits = pc.is_in(images.flatten(), value_set=pa.array(sorted(wanted), images.type.value_type))
-        mine = table.take(pc.unique(pc.list_parent_indices(images).filter(hits)))
-        kept = mine.filter(pc.equal(mine["verdict"], "kept"))
-        found |= set(kept["sample_id"].to_pylist())
-        num_dropped += mine.num_rows - kept.num_rows
-    said = f"{_counted(len(found), 'conversation')} about it" + (f", {num_dropped} dropped" if num_dropped else "")
-    details = {"num_kept": len(found), "num_dropped": num_dropped, "sample_ids": _hex(found)}
-    return (said if found or num_dropped else ""), details, Held(sample_ids=found)
+    verdicts: tuple[TableRow, ...]
+
+    def details(self) -> dict[str, Any]:
+        """The rows of the verdict table."""
+        return {"verdicts": as_json(self.verdicts)}
 
 
-def in_draw(draw: Artifact, inputs: Inputs) -> Traced:
-    offered = {name: held for name, held in inputs.items() if not name.startswith("heldout.")}
-    if not any(offered.values()):
-        return "held out from it", {"draws": {}}, Held()
-    rows = list(_rows_with(draw, DRAW_FILE, "sample_id", _sample_ids(offered)))
-    if not rows:
-        return _not_drawn(draw, offered)
-    said = []
-    for source, number in sorted(Counter(row["source"] for row in rows).items()):
-        repetitions = sorted({row["repetition"] for row in rows if row["source"] == source})
-        said.append(f"drawn {_counted(number, 'time')} from {source}, {_some(repetitions, 'repetition')}")
-    details = {"draws": Counter(row["source"] for row in rows), "drawings": [_plain(row) for row in rows]}
-    return "; ".join(said), details, Held(sample_ids={row["sample_id"] for row in rows})
+@dataclass(frozen=True, kw_only=True)
+class ConversationSighting(Sighting):
+    """Conversations about the sample, which is a picture."""
+
+    num_dropped: int
+
+    @property
+    def num_kept(self) -> int:
+        """How many conversations about the picture are kept."""
+        return len(self.carryover.sample_ids)
+
+    def details(self) -> dict[str, Any]:
+        """Numbers of conversations, and the ids of those that are kept."""
+        ids = sorted(self.carryover.sample_ids)
+        return {"num_kept": self.num_kept, "num_dropped": self.num_dropped, "sample_ids": as_json(ids)}
 
 
-def _not_drawn(draw: Artifact, inputs: Inputs) -> Traced:
-    rows = list(_rows_with(draw, HELD_OUT_FILE, "sample_id", _sample_ids(inputs)))
-    known = (f"by its {row['by']}, as {row['held_out_sample_id'].hex()} of {row['held_out_in']}" for row in rows)
-    said = "; ".join(f"held out, known {how}" for how in list(known)[:MAX_LISTED])
-    return said or "not drawn", {"draws": {}, "held_out": [_plain(row) for row in rows]}, Held()
+@dataclass(frozen=True, kw_only=True)
+class DrawSighting(Sighting):
+    """The drawings of the sample in a draw; none where it was held out or not drawn."""
+
+    drawings: tuple[TableRow, ...] = ()
+    """Rows of the draw with this sample: `source`, `repetition` and position."""
+    held_out: tuple[TableRow, ...] = ()
+    """Why the sample is held out: by its id or its picture, and the held-out sample that it equals."""
+    is_held_out_input: bool = False
+    """Whether the sample came in only through an input that names what to hold out."""
+
+    @property
+    def num_drawn(self) -> dict[str, int]:
+        """How often the sample was drawn from each source."""
+        return Counter(row["source"] for row in self.drawings)
+
+    def details(self) -> dict[str, Any]:
+        """The drawings, else the held-out samples that the sample equals."""
+        if self.is_held_out_input:
+            return {"draws": {}}
+        if not self.drawings:
+            return {"draws": {}, "held_out": as_json(self.held_out)}
+        return {"draws": self.num_drawn, "drawings": as_json(self.drawings)}
 
 
-def in_rows(packed: Artifact, inputs: Inputs) -> Traced:
-    wanted, reader = _sample_ids(inputs), RowReader(Rows(packed.store, packed.manifest))
-    numbers = sorted({row for rows in reader.samples.rows_of_many(wanted).values() for row in rows})
-    if not numbers:
-        rows = [row for row in _rows_with(packed, SAMPLES_FILE, "sample_id", wanted) if row["verdict"] != "kept"]
-        said = "; ".join(sorted({f"not packed: {_verdict(row)}" for row in rows}))
-        return said, {"rows": {}, "samples": [_plain(row) for row in rows]}, Held()
-    shards = {row: reader.part_of(row) for row in numbers}
-    documents = {
-        str(row): [number for number, (sample_id, *_) in enumerate(reader.documents(row)) if sample_id in wanted]
-        for row in numbers[:MAX_LISTED]
-    }
-    said = f"{_some(numbers, 'row')} in {_some(sorted(set(shards.values())), 'shard')}"
-    details = {"rows": {str(row): shard for row, shard in shards.items()}, "documents": documents}
-    return said, details, Held(rows=set(numbers))
+@dataclass(frozen=True, kw_only=True)
+class RowsSighting(Sighting):
+    """The packed rows that hold the sample, or the verdicts that kept it out of them."""
+
+    shards: Mapping[int, str]
+    """The part that holds each row, by row number."""
+    documents: Mapping[int, list[int]]
+    """Positions of the sample among the documents of a row, by row number; the first rows only."""
+    not_packed: tuple[TableRow, ...] = ()
+
+    def details(self) -> dict[str, Any]:
+        """The rows with their parts and documents, else the verdicts that kept the sample out."""
+        if not self.shards:
+            return {"rows": {}, "samples": as_json(self.not_packed)}
+        return {"rows": _by_text(self.shards), "documents": _by_text(self.documents)}
 
 
-def in_weights(made: Artifact, inputs: Inputs) -> Traced:
-    """Training reads rows at steps; whatever else is made of weights that saw the sample saw it with them."""
-    trained_on = {name: held.rows for name, held in inputs.items() if held.rows and name != EXAMINED_ON}
-    steps = sorted({step for name, rows in trained_on.items() for step in _steps(made, name, rows)})
-    before = next((held.seen_by for held in inputs.values() if held.seen_by), "")
-    own = f"{step_name(made.manifest)} ({made.manifest.stage}/{made.short})"
-    said = []
-    if steps:
-        taken = f"{_some(steps, 'step')} of {made.manifest.recipe['num_steps']} took it"
-        said.append(f"{taken}; in every checkpoint from step {steps[0]} on")
-    elif trained_on:
-        said.append("its rows were packed, but no step had come to them")
-    if EXAMINED_ON in inputs and inputs[EXAMINED_ON].rows:
-        said.append("it was examined on, and not trained on")
-    if before:
-        said.append(f"made of what saw it: {before}")
-    asked = [name for name, held in inputs.items() if held.sample_ids]
-    if asked:
-        said.append(f"reads it as {', '.join(asked)}")
-    held = Held(seen_by=own if steps else before)
-    return "; ".join(said), {"steps": steps, "seen_before_by": before}, held
+@dataclass(frozen=True, kw_only=True)
+class ModelSighting(Sighting):
+    """A model, or what was made of one, that has seen the sample or reads an artifact that holds it."""
+
+    seen_before_by: str = ""
+    """The training, among those behind its inputs, that saw the sample first; '' where none has."""
+    read_as: tuple[str, ...] = ()
+    """Names of the inputs that hold the sample by its id, such as the questions of an evaluation."""
+
+    def details(self) -> dict[str, Any]:
+        """The training that saw the sample first; it took no optimizer steps itself."""
+        return {"steps": [], "seen_before_by": self.seen_before_by}
 
 
-def _steps(made: Artifact, input_name: str, rows: set[int]) -> Iterator[int]:
-    """The optimizer steps of a training artifact, counted from 1, that took any of `rows` of one of its inputs."""
-    recipe = made.manifest.recipe
-    num_rows = RowReader(made.input(input_name, Rows)).num_rows
-    number = int(input_name.rpartition(".")[2])
-    span = spans(recipe["num_steps"], recipe["until_steps"])[number]
-    num_steps, left_out = span.until_step - span.first_step, skips_of(made)
-    for row in rows:
-        taken = steps_of_row(
-            row, num_rows=num_rows, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"], num_steps=num_steps
-        )
-        numbered = (span.first_step + step + 1 for step in taken)
-        yield from (step for step in numbered if (step, row) not in left_out)
+@dataclass(frozen=True, kw_only=True)
+class WeightsSighting(ModelSighting):
+    """Weights that training made, and the optimizer steps that read the sample."""
+
+    steps: tuple[int, ...]
+    """Optimizer steps that read a row with the sample, counted from 1."""
+    num_steps: int | None
+    """Optimizer steps of the whole training; None for weights that no training made."""
+    has_rows: bool
+    """Whether rows with the sample are among those it trains on."""
+    is_examined_on: bool
+    """Whether rows with the sample are among those it is examined on and never trained on."""
+
+    def details(self) -> dict[str, Any]:
+        """The optimizer steps that read the sample, and the training that saw it before."""
+        return {"steps": list(self.steps), "seen_before_by": self.seen_before_by}
 
 
-NOTHING: Traced = ("", {}, Held())
-LOOKS: Mapping[str, Callable[[Artifact, Inputs], Traced]] = {
-    "KeptPairs": in_verdicts,
-    "Conversations": in_conversations,
-    "Draw": in_draw,
-    "Rows": in_rows,
-}
-"""How to look into an artifact that reads what holds the sample; any other kind is weights, or made of weights."""
-
-
-def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-    """The tables of that name, with the part that holds each."""
-    import pyarrow.parquet as pq
-
-    for part in artifact.parts:
-        for entry in part.files:
-            if entry.name == file_name:
-                yield part.part, pq.read_table(artifact.local_path(entry), columns=columns)
-
-
-def _rows_with(
-    artifact: Artifact, file_name: str, column: str, values: Iterable[str | bytes]
-) -> Iterator[dict[str, Any]]:
-    """The rows with one of these values in a column, each with its `part`. Other columns are read of those alone."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    wanted = sorted(values)
-    for part in artifact.parts:
-        for entry in part.files:
-            if entry.name == file_name:
-                path = artifact.local_path(entry)
-                known = pq.read_table(path, columns=[column])[column]
-                hits = pc.is_in(known, value_set=pa.array(wanted, known.type))
-                if pc.any(hits).as_py():
-                    yield from ({"part": part.part, **row} for row in pq.read_table(path).filter(hits).to_pylist())
-
-
-def _sample_ids(inputs: Inputs) -> set[bytes]:
-    return set().union(*(held.sample_ids for held in inputs.values()))
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    return f"{row['verdict']} ({row['reason']})" if row["reason"] else str(row["verdict"])
-
-
-def _size(row: Mapping[str, Any]) -> str:
-    return f", {row['width_px']} x {row['height_px']} px" if row.get("width_px") else ""
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: bytes as hex digits."""
+def as_json(value: Any) -> Any:
+    """A value as JSON has it: bytes as hex digits, tuples as lists."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return {name: as_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _hex(ids: Iterable[bytes]) -> list[str]:
-    return sorted(sample_id.hex() for sample_id in ids)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _some(values: list[Any], noun: str) -> str:
-    listed = ", ".join(map(str, values[:MAX_LISTED]))
-    more = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
-    return f"{noun}{'' if len(values) == 1 else 's'} {listed}{more}"
+def _by_text(by_row: Mapping[int, Any]) -> dict[str, Any]:
+    """The same under the row's number as text, which is what a key is in JSON."""
+    return {str(row): value for row, value in by_row.items()}

@@ -85,7 +85,8 @@ def test_a_url_that_never_entered_is_said_not_to_be_there(made: NeoSite) -> None
 
 
 def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) -> None:
-    from pipelines.lineage.sightings import Held, in_weights
+    from pipelines.lineage.finders import find_in_weights
+    from pipelines.lineage.sightings import Carryover
     from stages.artifacts.artifact import Artifact
     from stages.artifacts.manifest import Manifest
     from stages.artifacts.records import InputRecord
@@ -98,11 +99,13 @@ def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) 
         kind="Checkpoint", stage="train_toy", number=1, fingerprint="f" * 64, recipe=recipe,
         inputs={"rows.0": read, "rows.1": read}, parts=(), items={}, content="c" * 64, versions={},
     )  # fmt: skip
-    _, details, _ = in_weights(Artifact(made.store, weights), {"rows.0": Held(rows={2}), "rows.1": Held(rows={0})})
+    inputs = {"rows.0": Carryover(rows=frozenset({2})), "rows.1": Carryover(rows=frozenset({0}))}
+    sighting = find_in_weights(Artifact(made.store, weights), inputs)
     order = {"num_rows": 4, "rows_per_step": 1, "seed": 3}
     expected = [step + 1 for step in range(5) if 2 in rows_of_step(step, **order)]
     expected += [6 + step for step in range(7) if 0 in rows_of_step(step, **order)]
-    assert details["steps"] == expected and expected
+    assert sighting.steps == tuple(expected) and expected
+    assert sighting.carryover.seen_by.startswith("train_toy")
 
 
 def test_a_sample_is_followed_by_its_id_and_by_the_beginning_of_it(made: NeoSite) -> None:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.lineage.forward import Sighting, trace_sample
+from pipelines.commands.sighting_words import describe
+from pipelines.lineage.finders import FINDERS, SOURCE_TABLES
+from pipelines.lineage.forward import trace_sample
 from pipelines.lineage.graph import all_manifests
-from stages.artifacts.kinds import DRAW_FILE, Draw, Rows
+from pipelines.lineage.sightings import Sighting
+from stages.artifacts import kinds
+from stages.artifacts.kinds import DRAW_FILE, BaseLlm, Draw, ModelFolder, Rows
 from stages.formats.rows import RowReader
 from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
@@ -44,12 +48,12 @@ def test_a_held_out_sample_ends_at_the_draw_which_says_as_what_it_is_known(store
     examined = {sample_id(f"pair {number}") for number in range(12)}
     chat, picture = next((row["sample_id"], one) for row in chats for one in row["image_ids"] if one in examined)
     seen = sightings_of(store, picture)
-    assert f"held out, known by its sample_id, as {picture.hex()} of exam" in seen["mix_samples"].said
-    assert seen["filter_pairs"].said.endswith("kept") and "pack_rows" not in seen
-    assert chat.hex() in seen["make_chats"].details["sample_ids"]
+    assert f"held out, known by its sample_id, as {picture.hex()} of exam" in describe(seen["mix_samples"])
+    assert describe(seen["filter_pairs"]).endswith("kept") and "pack_rows" not in seen
+    assert chat.hex() in seen["make_chats"].details()["sample_ids"]
     conversation = sightings_of(store, chat)["mix_samples"]
-    assert conversation.said.startswith("held out, known by its picture, as ")
-    assert conversation.details["held_out"][0]["held_out_in"] == "exam"
+    assert describe(conversation).startswith("held out, known by its picture, as ")
+    assert conversation.details()["held_out"][0]["held_out_in"] == "exam"
 
 
 @pytest.mark.parametrize("source", ["text", "chat"])
@@ -62,9 +66,9 @@ def test_a_drawn_sample_is_led_to_its_repetitions_and_its_documents_in_rows(stor
     sample = max(drawn, key=lambda row: row["repetition"])["sample_id"]
     seen = sightings_of(store, sample)
     repetitions = sorted(row["repetition"] for row in drawn if row["sample_id"] == sample)
-    assert sorted(one["repetition"] for one in seen["mix_samples"].details["drawings"]) == repetitions
+    assert sorted(one["repetition"] for one in seen["mix_samples"].details()["drawings"]) == repetitions
     holding = {row: [n for n, one in enumerate(ids) if one == sample] for row, ids in packed.items() if sample in ids}
-    details = seen["pack_rows"].details
+    details = seen["pack_rows"].details()
     assert {int(row) for row in details["rows"]} == set(holding)
     assert {int(row): numbers for row, numbers in details["documents"].items()} == dict(list(holding.items())[:8])
 
@@ -74,12 +78,12 @@ def test_what_could_not_be_packed_is_told_with_its_reason(store: Store) -> None:
     assert isinstance(rows, Rows)
     tables = [read_table(rows.read(part.file("samples.parquet"))).to_pylist() for part in rows.phase("write")]
     lost = next(row for table in tables for row in table if row["verdict"] != "kept")
-    assert sightings_of(store, lost["sample_id"])["pack_rows"].said == f"not packed: dropped ({lost['reason']})"
+    assert describe(sightings_of(store, lost["sample_id"])["pack_rows"]) == f"not packed: dropped ({lost['reason']})"
 
 
 def test_a_text_that_was_dropped_is_told_with_its_reason_and_goes_nowhere(store: Store) -> None:
     seen = sightings_of(store, sample_id("text 8"))
-    assert {stage: one.said for stage, one in seen.items()} == {"make_texts": "part 00000: dropped (empty)"}
+    assert {stage: describe(one) for stage, one in seen.items()} == {"make_texts": "part 00000: dropped (empty)"}
 
 
 def test_what_the_draw_had_no_place_for_is_said_not_to_be_drawn(tmp_path: Path) -> None:
@@ -88,4 +92,9 @@ def test_what_the_draw_had_no_place_for_is_said_not_to_be_drawn(tmp_path: Path) 
     draw = make(mix_samples.bind("few", few, {"text": TEXTS}), store)
     drawn = read_table(draw.read(draw.phase("draw")[0].file(DRAW_FILE)))["sample_id"].to_pylist()
     other = next(sample_id(f"text {number}") for number in range(0, 8, 2) if sample_id(f"text {number}") not in drawn)
-    assert sightings_of(store, other)["mix_samples"].said == "not drawn"
+    assert describe(sightings_of(store, other)["mix_samples"]) == "not drawn"
+
+
+def test_every_kind_of_artifact_begins_samples_is_searched_or_reads_nothing() -> None:
+    named = {kind.kind for kind in vars(kinds).values() if isinstance(kind, type) and kind.__module__ == kinds.__name__}
+    assert named - FINDERS.keys() - SOURCE_TABLES.keys() == {BaseLlm.kind, ModelFolder.kind}

@@ -1,0 +1,228 @@
+"""For each kind of artifact: find a sample in it, and which ids and rows downstream artifacts may hold of it.
+
+Owns `FINDERS`, kind by kind. A finder gets what the artifact's inputs hand on of the sample and reads the artifact's
+own tables and indexes; which optimizer steps read a row is computed, as training computed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pipelines.lineage.graph import step_name
+from pipelines.lineage.sightings import (
+    Carryover,
+    ConversationSighting,
+    DrawSighting,
+    Inputs,
+    ModelSighting,
+    RowsSighting,
+    Sighting,
+    SourceSighting,
+    TableRow,
+    VerdictSighting,
+    WeightsSighting,
+)
+from stages.artifacts import kinds
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import (
+    CONVERSATIONS_FILE,
+    DOCUMENTS_FILE,
+    DRAW_FILE,
+    HELD_OUT_FILE,
+    SAMPLES_FILE,
+    VERDICTS_FILE,
+    Rows,
+)
+from stages.formats.rows import RowReader
+from stages.training.exposure import skips_of
+from stages.training.loading.step_rows import spans, steps_of_row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXAMINED_ON = "heldout_rows"
+"""The input of a training stage that it never trains on."""
+HELD_OUT_INPUT = "heldout."
+"""Begins the names of the inputs that tell a draw what to hold out."""
+MAX_ROWS_OPENED = 8
+"""Packed rows of which a sighting tells the documents that are the sample: each costs a read."""
+SOURCE_TABLES: Final = {
+    kinds.RawPairs.kind: SAMPLES_FILE,
+    kinds.TextDocuments.kind: DOCUMENTS_FILE,
+    kinds.Conversations.kind: CONVERSATIONS_FILE,
+}
+"""The kinds in which samples begin, and their sample table."""
+
+Finder: TypeAlias = Callable[[Artifact, Inputs], Sighting | None]
+"""Finds the sample in an artifact of one kind; None where the artifact holds nothing of it."""
+
+
+def find_in_source(source: Artifact, column: str, value: str | bytes) -> SourceSighting | None:
+    """The sample where it begins: the rows whose `column` has this value."""
+    rows = _rows_with(source, SOURCE_TABLES[source.manifest.kind], column, [value])
+    return SourceSighting(artifact=source, rows=rows, carryover=_kept(rows)) if rows else None
+
+
+def find_in_verdicts(kept: Artifact, inputs: Inputs) -> VerdictSighting | None:
+    """The filter's verdicts on the sample."""
+    rows = _rows_with(kept, VERDICTS_FILE, "sample_id", _sample_ids(inputs))
+    return VerdictSighting(artifact=kept, verdicts=rows, carryover=_kept(rows)) if rows else None
+
+
+def find_in_conversations(conversations: Artifact, inputs: Inputs) -> ConversationSighting | None:
+    """The conversations about the sample; those that are kept go on under their own ids."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = _sample_ids(inputs)
+    kept_ids: set[bytes] = set()
+    num_dropped = 0
+    for _, table in tables(conversations, CONVERSATIONS_FILE, columns=["sample_id", "image_ids", "verdict"]):
+        # `image_ids` is a list column: flat ids [a, b, c] with parents [0, 0, 1] say that row 0 shows a and b.
+        images = table["image_ids"].combine_chunks()
+        hits = pc.is_in(images.flatten(), value_set=pa.array(sorted(wanted), images.type.value_type))
+        mine = table.take(pc.unique(pc.list_parent_indices(images).filter(hits)))
+        kept = mine.filter(pc.equal(mine["verdict"], "kept"))
+        kept_ids |= set(kept["sample_id"].to_pylist())
+        num_dropped += mine.num_rows - kept.num_rows
+    if not kept_ids and not num_dropped:
+        return None
+    carryover = Carryover(sample_ids=frozenset(kept_ids))
+    return ConversationSighting(artifact=conversations, num_dropped=num_dropped, carryover=carryover)
+
+
+def find_in_draw(draw: Artifact, inputs: Inputs) -> DrawSighting:
+    """The drawings of the sample, else why it was held out; neither where it was offered and not drawn."""
+    offered = {name: one for name, one in inputs.items() if not name.startswith(HELD_OUT_INPUT)}
+    if not any(offered.values()):
+        return DrawSighting(artifact=draw, is_held_out_input=True)
+    wanted = _sample_ids(offered)
+    drawings = _rows_with(draw, DRAW_FILE, "sample_id", wanted)
+    if not drawings:
+        return DrawSighting(artifact=draw, held_out=_rows_with(draw, HELD_OUT_FILE, "sample_id", wanted))
+    carryover = Carryover(sample_ids=frozenset(row["sample_id"] for row in drawings))
+    return DrawSighting(artifact=draw, drawings=drawings, carryover=carryover)
+
+
+def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
+    """The packed rows with the sample, by their index, else the verdicts that kept it out of them."""
+    wanted, reader = _sample_ids(inputs), RowReader(Rows(packed.store, packed.manifest))
+    numbers = sorted({row for rows in reader.samples.rows_of_many(wanted).values() for row in rows})
+    if not numbers:
+        verdicts = _rows_with(packed, SAMPLES_FILE, "sample_id", wanted)
+        lost = tuple(row for row in verdicts if row["verdict"] != "kept")
+        return RowsSighting(artifact=packed, shards={}, documents={}, not_packed=lost) if lost else None
+    documents = {
+        row: [position for position, (sample_id, *_) in enumerate(reader.documents(row)) if sample_id in wanted]
+        for row in numbers[:MAX_ROWS_OPENED]
+    }
+    return RowsSighting(
+        artifact=packed,
+        shards={row: reader.part_of(row) for row in numbers},
+        documents=documents,
+        carryover=Carryover(rows=frozenset(numbers)),
+    )
+
+
+def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
+    """The optimizer steps that read the sample, and the training that saw it before these weights were begun."""
+    trained_on = {name: one.rows for name, one in inputs.items() if one.rows and name != EXAMINED_ON}
+    steps = sorted({step for name, rows in trained_on.items() for step in _steps(made, name, rows)})
+    before = _seen_before_by(inputs)
+    own = f"{step_name(made.manifest)} ({made.manifest.stage}/{made.short})"
+    return WeightsSighting(
+        artifact=made,
+        steps=tuple(steps),
+        num_steps=made.manifest.recipe.get("num_steps"),
+        has_rows=bool(trained_on),
+        is_examined_on=EXAMINED_ON in inputs and bool(inputs[EXAMINED_ON].rows),
+        seen_before_by=before,
+        read_as=_read_as(inputs),
+        carryover=Carryover(seen_by=own if steps else before),
+    )
+
+
+def find_in_use_of_model(made: Artifact, inputs: Inputs) -> ModelSighting:
+    """What was made of a model that saw the sample, or of an artifact that holds it: it takes no optimizer steps."""
+    before = _seen_before_by(inputs)
+    carryover = Carryover(seen_by=before)
+    return ModelSighting(artifact=made, seen_before_by=before, read_as=_read_as(inputs), carryover=carryover)
+
+
+FINDERS: Final[Mapping[str, Finder]] = {
+    kinds.KeptPairs.kind: find_in_verdicts,
+    kinds.Conversations.kind: find_in_conversations,
+    kinds.Draw.kind: find_in_draw,
+    kinds.Rows.kind: find_in_rows,
+    kinds.PreBuffer.kind: find_in_weights,
+    kinds.Checkpoint.kind: find_in_weights,
+    kinds.ExportedCheckpoint.kind: find_in_use_of_model,
+    kinds.Evaluation.kind: find_in_use_of_model,
+}
+"""How to find a sample in an artifact whose inputs hold it, by kind. A kind that is not named, one of a user's own,
+says which of its inputs hold the sample (`find_in_use_of_model`) and hands on no ids."""
+
+
+def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+    """The name of each part that has a file of this name, and the table in it."""
+    import pyarrow.parquet as pq
+
+    for part in artifact.parts:
+        for entry in part.files:
+            if entry.name == file_name:
+                yield part.part, pq.read_table(artifact.local_path(entry), columns=columns)
+
+
+def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int]:
+    """The optimizer steps of a training, counted from 1, that read any of `rows` of its input `rows.<number>`."""
+    recipe = made.manifest.recipe
+    num_rows = RowReader(made.input(input_name, Rows)).num_rows
+    number = int(input_name.rpartition(".")[2])
+    span = spans(recipe["num_steps"], recipe["until_steps"])[number]
+    num_steps, left_out = span.until_step - span.first_step, skips_of(made)
+    for row in rows:
+        read_at = steps_of_row(
+            row, num_rows=num_rows, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"], num_steps=num_steps
+        )
+        # Of 12 steps with until_steps (5,), step 0 of `rows.1` is step 6 as people count.
+        numbered = (span.first_step + step + 1 for step in read_at)
+        yield from (step for step in numbered if (step, row) not in left_out)
+
+
+def _rows_with(artifact: Artifact, file_name: str, column: str, values: Iterable[str | bytes]) -> tuple[TableRow, ...]:
+    """The rows with one of these values in a column, each with its `part`. Only that column is read where none is."""
+    return tuple(_each_row_with(artifact, file_name, column, sorted(values)))
+
+
+def _each_row_with(
+    artifact: Artifact, file_name: str, column: str, values: list[str | bytes]
+) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for part in artifact.parts:
+        for entry in part.files:
+            if entry.name == file_name:
+                path = artifact.local_path(entry)
+                known = pq.read_table(path, columns=[column])[column]
+                hits = pc.is_in(known, value_set=pa.array(values, known.type))
+                if pc.any(hits).as_py():
+                    yield from ({"part": part.part, **row} for row in pq.read_table(path).filter(hits).to_pylist())
+
+
+def _kept(rows: Iterable[TableRow]) -> Carryover:
+    return Carryover(sample_ids=frozenset(row["sample_id"] for row in rows if row["verdict"] == "kept"))
+
+
+def _sample_ids(inputs: Inputs) -> set[bytes]:
+    return {sample_id for one in inputs.values() for sample_id in one.sample_ids}
+
+
+def _seen_before_by(inputs: Inputs) -> str:
+    return next((one.seen_by for one in inputs.values() if one.seen_by), "")
+
+
+def _read_as(inputs: Inputs) -> tuple[str, ...]:
+    return tuple(name for name, one in inputs.items() if one.sample_ids)
