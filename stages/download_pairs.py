@@ -106,7 +106,7 @@ def check_downloader(endings: Sequence[FetchedPicture | Reason], remarks: Sequen
 
 def download_rows(table: pa.Table, part: Part, routes: Routes, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
     """Ask for the rows of `table`, the slice that `part` names, and write what came of each."""
-    here = RowSlice.parse(part.task)
+    here = RowSlice.of(part)
     rows = read_url_rows(table, source_name("urls", recipe.split), here.repeats)
     asked = [row.address for row in rows if row.address is not None]
     num_refused = len(rows) - len(asked)
@@ -122,7 +122,7 @@ def download_rows(table: pa.Table, part: Part, routes: Routes, recipe: DownloadP
 
 def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> None:
     """Download one slice of the URL table."""
-    here = RowSlice.parse(part.task)
+    here = RowSlice.of(part)
     table = read_url_table(recipe.origin, recipe.split, here.start, here.stop)
     with reachable() as routes:
         download_rows(table, part, routes, recipe, draft)

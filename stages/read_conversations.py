@@ -9,7 +9,7 @@ Makes  Conversations  parts: conversations.parquet, a row for each conversation
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -148,7 +148,7 @@ def read_rows(table: pa.Table) -> list[Row]:
     return rows
 
 
-def naming_fields(row: Row) -> Fields:
+def conversation_fields(row: Row) -> Fields:
     """What a row's sample id is made of: its id, its pictures and its messages."""
     images, messages = row["images"] or [], row["messages"] or []
     spoken = [text for message in messages for text in (message or {}).values()]
@@ -156,14 +156,14 @@ def naming_fields(row: Row) -> Fields:
 
 
 def conversation_table_of(
-    rows: Sequence[Row], part: Part, recipe: ReadConversationsRecipe, find_image: FindImage
+    rows: Sequence[Row], repeats: Mapping[int, int], recipe: ReadConversationsRecipe, find_image: FindImage
 ) -> pa.Table:
     """The conversation table of one slice."""
     import pyarrow as pa
 
-    ordinals, source = RowSlice.parse(part.task).repeats, source_name("conversations", recipe.split)
-    read = [read_conversation(row, recipe, find_image, is_repeat=number in ordinals) for number, row in enumerate(rows)]
-    ids = [sample_id(source, naming_fields(row), ordinals.get(number, 0)) for number, row in enumerate(rows)]
+    source = source_name("conversations", recipe.split)
+    read = [read_conversation(row, recipe, find_image, is_repeat=number in repeats) for number, row in enumerate(rows)]
+    ids = [sample_id(source, conversation_fields(row), repeats.get(number, 0)) for number, row in enumerate(rows)]
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     return pa.table(
         {
@@ -179,9 +179,9 @@ def conversation_table_of(
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs) -> None:
     """Read one slice of the table."""
-    here = RowSlice.parse(part.task)
+    here = RowSlice.of(part)
     rows = read_rows(read_conversation_table(recipe.origin, recipe.split, here.start, here.stop))
-    table = conversation_table_of(rows, part, recipe, PairReader(pictures).sample_id_of)
+    table = conversation_table_of(rows, here.repeats, recipe, PairReader(pictures).sample_id_of)
     write_table(table, draft.path(CONVERSATIONS_FILE))
     draft.count(balance_of(table))
 
@@ -189,5 +189,5 @@ def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pic
 @stage(number=1, recipe=ReadConversationsRecipe, makes=Conversations)
 def read_conversations(recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs, *, ctx: StageContext) -> None:
     rows = read_rows(read_conversation_table(recipe.origin, recipe.split))
-    parts = slice_rows(map(naming_fields, rows), recipe.num_conversations_per_part)
+    parts = slice_rows(map(conversation_fields, rows), recipe.num_conversations_per_part)
     ctx.spread(partial(read_part, recipe=recipe, pictures=pictures), over=parts, phase="read")

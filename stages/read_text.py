@@ -6,7 +6,7 @@ Makes  TextDocuments  parts: documents.parquet, a row for each document, its tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -71,14 +71,14 @@ def read_document(fields: Fields, recipe: ReadTextRecipe, *, is_repeat: bool) ->
     return cleaned, TextReason.REPEATED_ROW if is_repeat else None
 
 
-def read_documents(table: pa.Table, part: Part, recipe: ReadTextRecipe) -> pa.Table:
+def read_documents(table: pa.Table, repeats: Mapping[int, int], recipe: ReadTextRecipe) -> pa.Table:
     """The document table of one slice of the corpus."""
     import pyarrow as pa
 
-    ordinals, source = RowSlice.parse(part.task).repeats, source_name("documents", "train")
-    rows = list(naming_fields(table))
-    read = [read_document(fields, recipe, is_repeat=row in ordinals) for row, fields in enumerate(rows)]
-    ids = [sample_id(source, fields, ordinals.get(row, 0)) for row, fields in enumerate(rows)]
+    source = source_name("documents", "train")
+    rows = list(document_fields(table))
+    read = [read_document(fields, recipe, is_repeat=row in repeats) for row, fields in enumerate(rows)]
+    ids = [sample_id(source, fields, repeats.get(row, 0)) for row, fields in enumerate(rows)]
     return pa.table(
         {
             "sample_id": pa.array(ids, sample_id_type()),
@@ -88,21 +88,21 @@ def read_documents(table: pa.Table, part: Part, recipe: ReadTextRecipe) -> pa.Ta
     )
 
 
-def naming_fields(table: pa.Table) -> Iterator[Fields]:
+def document_fields(table: pa.Table) -> Iterator[Fields]:
     """Id and text of each row: what its sample id is made of. Raises `StageError` where they are no text."""
     return zip(*(text_column(table, name, "corpus") for name in ("id", "text")), strict=True)
 
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
     """Read one slice of the corpus."""
-    rows = RowSlice.parse(part.task)
+    rows = RowSlice.of(part)
     table = read_document_table(recipe.origin, rows.start, rows.stop)
-    documents = read_documents(table, part, recipe)
+    documents = read_documents(table, rows.repeats, recipe)
     write_table(documents, draft.path(DOCUMENTS_FILE))
     draft.count(balance_of(documents))
 
 
 @stage(number=1, recipe=ReadTextRecipe, makes=TextDocuments)
 def read_text(recipe: ReadTextRecipe, *, ctx: StageContext) -> None:
-    parts = slice_rows(naming_fields(read_document_table(recipe.origin)), recipe.num_documents_per_part)
+    parts = slice_rows(document_fields(read_document_table(recipe.origin)), recipe.num_documents_per_part)
     ctx.spread(partial(read_part, recipe=recipe), over=parts, phase="read")

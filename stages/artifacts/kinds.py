@@ -20,10 +20,10 @@ class RawPairs(Artifact):
 
 
 PAIRS_FILE = "pairs.tar"
-"""Of RawPairs: the downloaded pairs as WebDataset samples, {key}.jpg|.txt|.json."""
+"""The downloaded pairs of a part of RawPairs, as WebDataset samples {key}.jpg|.txt|.json."""
 SAMPLES_FILE = "samples.parquet"
-"""Of RawPairs and of phase `write` of Rows: the sample table of a part, a row with a verdict for each item that
-entered (each URL there, each drawing here)."""
+"""The sample table of a part, in RawPairs and in phase `write` of Rows: a row with a verdict for each item that entered
+(a URL there, a drawing here)."""
 
 
 class KeptPairs(Artifact):
@@ -31,7 +31,7 @@ class KeptPairs(Artifact):
 
 
 VERDICTS_FILE = "verdicts.parquet"
-"""Of KeptPairs: the verdict on each pair that was downloaded."""
+"""The verdict on each downloaded pair, in a part of KeptPairs."""
 
 
 class TextDocuments(Artifact):
@@ -39,7 +39,7 @@ class TextDocuments(Artifact):
 
 
 DOCUMENTS_FILE = "documents.parquet"
-"""Of TextDocuments: cleaned texts with their verdicts."""
+"""Cleaned texts with their verdicts, in a part of TextDocuments."""
 
 
 class Conversations(Artifact):
@@ -47,7 +47,7 @@ class Conversations(Artifact):
 
 
 CONVERSATIONS_FILE = "conversations.parquet"
-"""Of Conversations: cleaned messages and image ids with their verdicts."""
+"""Cleaned messages and image ids with their verdicts, in a part of Conversations."""
 
 
 class Draw(Artifact):
@@ -58,19 +58,19 @@ class Draw(Artifact):
 DRAW_PHASE = "draw"
 """The phase of Draw that others read: one part for each part of each source."""
 DRAW_FILE = "draw.parquet"
-"""Of phase `draw`: the drawings from one part of a source."""
+"""The drawings from one part of a source."""
 MARK_PHASE = "mark"
 """The phase of Draw that lists what held-out samples are recognised by."""
 MARKS_FILE = "marks.parquet"
-"""Of phase `mark`: the marks of one part of a held-out artifact."""
+"""The marks of one part of a held-out artifact."""
 HOLD_OUT_PHASE = "hold_out"
 """The phase of Draw that finds the held-out samples of each source."""
 HELD_OUT_FILE = "held_out.parquet"
-"""Of phase `hold_out`: the samples of one part of a source that are not drawn, and why."""
+"""The samples of one part of a source that are held out, and why."""
 WEIGH_PHASE = "weigh"
 """The phase of Draw that counts the tokens of samples, where shares are in tokens."""
 WEIGHED_FILE = "weighed.parquet"
-"""Of phase `weigh`: the number of tokens of each sample of one part of a source."""
+"""The number of tokens of each sample of one part of a source."""
 
 
 class Rows(Artifact):
@@ -81,36 +81,36 @@ class Rows(Artifact):
 MEASURE_PHASE = "measure"
 """The phase of Rows that tokenises the drawn samples: one part for each part of the draw."""
 MEASURED_FILE = "measured.parquet"
-"""Of phase `measure`: a row for each drawing, with its verdict and length."""
+"""A row for each drawing of one part of the draw, with its verdict and length."""
 MEASURED_DOCUMENTS_FILE = "documents.parquet"
-"""Of phase `measure`: a row for each tokenised document, with where its record lies. Named like the file of
-TextDocuments, which it has nothing to do with."""
+"""A row for each tokenised document of phase `measure`, with where its record lies. The file shares its name with that
+of TextDocuments, and nothing else."""
 DOCUMENT_RECORDS_FILE = "documents.bin"
-"""Of phase `measure`: the records of tokenised documents, end to end."""
+"""The records of the tokenised documents of phase `measure`, end to end."""
 PLAN_PHASE = "plan"
 """The phase of Rows that decides which documents share a row: one part."""
 PLAN_PART = "plan"
 """The name of the one part of phase `plan`."""
 PLANNED_FILE = "planned.bin"
-"""Of phase `plan`: the documents of all rows, in order."""
+"""The documents of all rows, in order, as phase `plan` decided."""
 PLANNED_PARTS_FILE = "parts.parquet"
-"""Of phase `plan`: what each part of phase `write` is to write."""
+"""What each part of phase `write` is to write."""
 SAMPLE_ROWS_FILE = "sample_rows.bin"
-"""Of phase `plan`: (sample id, row) pairs, sorted."""
+"""The index from samples to rows: pairs of (sample id, row), sorted."""
 SAMPLE_ROWS_OFFSETS_FILE = "sample_rows.fan"
-"""Of phase `plan`: where the entries of `sample_rows.bin` begin, by the leading bits of the sample id."""
+"""Prefix offsets of `sample_rows.bin`: where its entries begin, by the leading bits of the sample id."""
 ROWS_PHASE = "write"
 """The phase of Rows that others read: one part for each stretch of consecutive rows."""
 ROWS_FILE = "rows.tar"
-"""Of phase `write`: the packed rows as WebDataset samples."""
+"""The packed rows of one part, as WebDataset samples."""
 ROW_INDEX_FILE = "index.parquet"
-"""Of phase `write`: where each packed row lies in the tar, its digest, and how much work it is for the network."""
+"""Where each packed row lies in the tar, its digest, and how much work it is for the network."""
 
 
 MODEL_PREFIX = "model/"
 """The files of a model have names that begin so."""
 TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
-"""Of any model folder that can read text: its tokenizer in the fast form."""
+"""The tokenizer of a model that reads text, in the fast form."""
 
 
 class ModelFolder(Artifact):
@@ -144,9 +144,9 @@ class PreBuffer(ModelFolder):
 
 
 PREBUFFER_WEIGHTS_FILE = "prebuffer.safetensors"
-"""Under `model/` of PreBuffer: its tensors."""
+"""The tensors of a PreBuffer, under `model/`."""
 PREBUFFER_DESCRIPTION_FILE = "prebuffer.json"
-"""Under `model/` of PreBuffer: the config of the whole network, and the language model it was trained against."""
+"""The config of the whole network and the language model that a PreBuffer was trained against, under `model/`."""
 
 
 class Checkpoint(ModelFolder):
@@ -158,9 +158,9 @@ class ExportedCheckpoint(ModelFolder):
 
 
 CARD_FILE = "README.md"
-"""Under `model/` of ExportedCheckpoint: the model card."""
+"""The model card of an ExportedCheckpoint, under `model/`."""
 LINEAGE_FILE = "lineage.json"
-"""Under `model/` of ExportedCheckpoint: every artifact that it was made from."""
+"""Every artifact that an ExportedCheckpoint was made from, under `model/`."""
 
 
 class Evaluation(Artifact):
@@ -168,8 +168,8 @@ class Evaluation(Artifact):
 
 
 METRICS_FILE = "metrics.json"
-"""Of Evaluation: the scores."""
+"""The scores of an Evaluation."""
 ANSWERS_FILE = "answers.parquet"
-"""Of Evaluation: a row for each question, with the answer that was given."""
+"""The answers of an Evaluation: a row for each question."""
 CONTACT_SHEET_FILE = "contact_sheet.png"
-"""Of Evaluation: some questions with their pictures and answers, on one picture."""
+"""Some questions of an Evaluation with their pictures and answers, on one picture."""

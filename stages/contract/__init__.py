@@ -21,7 +21,7 @@ from stages.contract.events import (
     StepWaiting,
     WarningPosted,
 )
-from stages.contract.parts import Part, PartDraft, PartWork
+from stages.contract.parts import Part, PartDraft, PartFacts, PartTask, PartWork
 from stages.contract.ranks import GangLayout, Rank, RankCheckpoints
 from stages.contract.recipe import Recipe
 
@@ -37,9 +37,11 @@ __all__ = [
     "NumbersReported",
     "Part",
     "PartDraft",
+    "PartFacts",
     "PartProgress",
     "PartRecord",
     "PartRecorded",
+    "PartTask",
     "PartWork",
     "PhaseOpened",
     "PictureKept",

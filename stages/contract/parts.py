@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.artifacts.records import ItemBalance
+from stages.artifacts.records import ItemBalance, PartRecord
 
 
 class Part(BaseModel):
@@ -20,6 +20,38 @@ class Part(BaseModel):
     task: dict[str, Any] = Field(default_factory=dict)
     num_items: int | None = None
     """How many items enter, where that is known beforehand: the balance is checked against it."""
+
+
+class _PlainFields(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def dump(self) -> dict[str, Any]:
+        """The fields that were given, as plain JSON. One that was left at its default is left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class PartTask(_PlainFields):
+    """The task of a part with named fields: `Part(name=name, task=task.dump())` there, `Task.of(part)` here.
+
+    Unknown keys are ignored, so that a part that was listed by another version can still be worked on.
+    """
+
+    @classmethod
+    def of(cls, part: Part) -> Self:
+        """The task of `part`. Raises `ValidationError` where a field is missing or of another type."""
+        return cls.model_validate(part.task)
+
+
+class PartFacts(_PlainFields):
+    """Facts of a record with named fields: `draft.fact(**facts.dump())` there, `Facts.of(record)` here.
+
+    A reader may declare only the facts that it needs; the others are ignored.
+    """
+
+    @classmethod
+    def of(cls, record: PartRecord) -> Self:
+        """The facts of `record`. Raises `ValidationError` where a field is missing or of another type."""
+        return cls.model_validate(record.facts)
 
 
 class PartDraft(Protocol):

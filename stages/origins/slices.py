@@ -9,23 +9,19 @@ rows only and cannot see that an earlier part holds the same one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Self, TypeAlias
+from typing import TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
-from stages.contract import Part
+from stages.contract import Part, PartTask
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 
 Fields: TypeAlias = Sequence[bytes | None]
 """The fields that identify a row, as bytes: text from outside need not be UTF-8. None is a null."""
 
 
-class RowSlice(BaseModel):
+class RowSlice(PartTask):
     """The task of a part: which rows of the table it reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: int
     """First row, counted in the whole table."""
@@ -33,15 +29,6 @@ class RowSlice(BaseModel):
     """Row after the last."""
     repeats: dict[int, int]
     """Row in this slice (0 is `start`) to ordinal, for rows whose fields stand in an earlier row of the table."""
-
-    @classmethod
-    def parse(cls, task: Mapping[str, Any]) -> Self:
-        """The slice that `dump` wrote into a part's task."""
-        return cls.model_validate(task)
-
-    def dump(self) -> dict[str, Any]:
-        """The slice as a part's task: JSON, whose keys are text (`{"repeats": {"2": 1}}`)."""
-        return self.model_dump(mode="json")
 
 
 def sample_id(source: str, fields: Fields, ordinal: int = 0) -> bytes:

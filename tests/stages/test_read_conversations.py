@@ -10,12 +10,12 @@ from stages.artifacts.kinds import CONVERSATIONS_FILE
 from stages.contract import StageError
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import balance_of, read_table
-from stages.origins.slices import slice_rows
+from stages.origins.slices import RowSlice, slice_rows
 from stages.read_conversations import (
     ConversationReason,
     ReadConversationsRecipe,
+    conversation_fields,
     conversation_table_of,
-    naming_fields,
     read_conversation,
     read_conversations,
     read_rows,
@@ -87,8 +87,8 @@ def test_every_reason_is_reached() -> None:
 
 def test_a_repeat_is_dropped_and_named_apart() -> None:
     rows = [row(ASK, SAY), row(ASK, SAY, name=b"other"), row(ASK, SAY)]
-    (part,) = slice_rows(map(naming_fields, rows), 10)
-    table = conversation_table_of(rows, part, RECIPE, KNOWN.get)
+    (part,) = slice_rows(map(conversation_fields, rows), 10)
+    table = conversation_table_of(rows, RowSlice.of(part).repeats, RECIPE, KNOWN.get)
     assert table["reason"].to_pylist() == [None, None, "repeated_row"]
     assert len(set(table["sample_id"].to_pylist())) == 3
     assert balance_of(table).total == 3

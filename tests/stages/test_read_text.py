@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from stages.artifacts.kinds import DOCUMENTS_FILE
-from stages.contract import Part, StageError
+from stages.contract import StageError
 from stages.formats.sample_table import balance_of, read_table
-from stages.origins.slices import slice_rows
-from stages.read_text import ReadTextRecipe, TextReason, naming_fields, read_documents, read_text
+from stages.origins.slices import RowSlice, slice_rows
+from stages.read_text import ReadTextRecipe, TextReason, document_fields, read_documents, read_text
 from stages.store.store import Store
 from stages.toy_world.tables import document_table
 from stages.toy_world.world import ToyWorld
@@ -33,8 +33,8 @@ def corpus() -> pa.Table:
 
 
 def test_each_document_ends_with_its_reason() -> None:
-    (part,) = slice_rows(naming_fields(corpus()), 100)
-    read = read_documents(corpus(), part, RECIPE)
+    (part,) = slice_rows(document_fields(corpus()), 100)
+    read = read_documents(corpus(), RowSlice.of(part).repeats, RECIPE)
     assert read["reason"].to_pylist() == [reason and reason.value for reason, *_ in ROWS]
     assert read["text"][0].as_py() == read["text"][7].as_py() == "caf\u00e9 \nnoir"
     assert len(set(read["sample_id"].to_pylist())) == len(ROWS)
@@ -44,7 +44,7 @@ def test_each_document_ends_with_its_reason() -> None:
 
 def test_a_corpus_without_text_is_refused() -> None:
     with pytest.raises(StageError, match="column 'text' of the corpus is missing"):
-        read_documents(pa.table({"id": ["a"]}), Part(name="a", task={"start": 0, "stop": 1, "repeats": {}}), RECIPE)
+        read_documents(pa.table({"id": ["a"]}), {}, RECIPE)
 
 
 def test_the_toy_corpus_is_read_whole_and_alike_whatever_the_parts(carry: Any, tmp_path: Any) -> None:

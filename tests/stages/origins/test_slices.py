@@ -28,14 +28,12 @@ def test_every_row_of_every_part_gets_a_name_of_its_own(rows: list[tuple[bytes |
     ]
     names = [
         sample_id("s", rows[row], here.repeats.get(row - here.start, 0))
-        for here in (RowSlice.parse(part.task) for part in parts)
+        for here in (RowSlice.of(part) for part in parts)
         for row in range(here.start, here.stop)
     ]
     assert len(set(names)) == len(rows)
     whole = slice_rows(rows, 1000)
-    expected = [
-        sample_id("s", row, RowSlice.parse(whole[0].task).repeats.get(number, 0)) for number, row in enumerate(rows)
-    ]
+    expected = [sample_id("s", row, RowSlice.of(whole[0]).repeats.get(number, 0)) for number, row in enumerate(rows)]
     assert names == expected
 
 
@@ -45,7 +43,7 @@ def test_repeats_are_counted_from_the_first() -> None:
         {"start": 0, "stop": 3, "repeats": {"2": 1}},
         {"start": 3, "stop": 4, "repeats": {"0": 2}},
     ]
-    assert RowSlice.parse(part.task).repeats == {2: 1}
+    assert RowSlice.of(part).repeats == {2: 1}
     assert [part.name, last.name] == ["00000", "00001"]
 
 
@@ -56,4 +54,4 @@ def test_an_empty_table_has_no_parts() -> None:
 @pytest.mark.parametrize("ending", [b"\0", b"\0\0"])
 def test_names_that_end_in_zero_bytes_are_told_apart(ending: bytes) -> None:
     rows = [(b"x" + ending * n,) for n in range(300)]
-    assert all(not RowSlice.parse(part.task).repeats for part in slice_rows(rows, 300))
+    assert all(not RowSlice.of(part).repeats for part in slice_rows(rows, 300))
