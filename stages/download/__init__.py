@@ -1,4 +1,4 @@
-"""Downloading one part of a URL table: what may be asked of the web, how long, and what is kept of the answer.
+"""Download one part of a URL table: what may be asked for, under which limits, and what is kept of each response.
 
-img2dataset's `Downloader` drives the threads of a part; everything it lets somebody else decide is decided here.
+A fetching engine (`engines/`) gets the bytes; every decision about a URL, a response or a picture is made in this room.
 """

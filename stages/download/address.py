@@ -1,8 +1,8 @@
-"""Which URLs may be asked for, and which addresses they may lead to. Everything is refused that is not allowed.
+"""Which URLs may be asked for and which IP addresses they may lead to: protection against server-side request forgery.
 
-A URL is checked as text, its host is resolved once, every answer must be on the public internet, and the connection
-goes to an address that was checked: no name can change its mind in between. `routes` is the one explicit exception:
-hosts that an origin of our own maps to a server on this machine.
+A URL is checked as text. Its host is resolved once, all of its addresses must be on the public internet, and the
+connection goes to an address that was checked, so a name cannot resolve to another one in between (DNS rebinding).
+`routes` is the one exception: hosts that an origin maps to a server of its own on this machine.
 """
 
 from __future__ import annotations
@@ -19,17 +19,23 @@ from stages.download.reasons import Reason, RowError
 from stages.origins.routes import Routes, SocketAddress
 
 MAX_URL_CHARS: Final = 8192
+"""Longest URL that is asked for, in characters."""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NUM_RESOLVER_THREADS: Final = 8
+"""Names of one part that are resolved at once. `getaddrinfo` cannot be interrupted, so it runs in a thread that the
+deadline can stop waiting for."""
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-NOT_REALLY_GLOBAL: Final = (
+EMBEDDED_OR_RESERVED: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments
     ipaddress.IPv4Network("192.88.99.0/24"),  # relays into 6to4
-    ipaddress.IPv6Network("2002::/16"),  # 6to4: any IPv4 address in disguise
-    ipaddress.IPv6Network("2001::/32"),  # Teredo: likewise
+    ipaddress.IPv6Network("2002::/16"),  # 6to4: embeds an IPv4 address
+    ipaddress.IPv6Network("2001::/32"),  # Teredo: embeds an IPv4 address too
 )
+# Control characters would split the request line; lone surrogates have no UTF-8.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# A name of labels, or the colons and digits of an IPv6 address (`urlsplit` has taken its brackets off).
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]+:[0-9a-f:.]*")
+# `%` is kept: what the URL escaped already is not escaped twice.
 _KEPT_IN_PATH: Final = "%/:=&?~#+!$,;'@()*[]|"
 
 
@@ -41,20 +47,21 @@ class WebAddress:
     host: str
     port: int
     target: str
-    """Path and query, as the request line says them."""
+    """Path and query as they stand in the request line."""
 
     @property
     def authority(self) -> str:
-        """Host and, where it is not the usual one, port: the Host header."""
+        """The Host header: host, and port unless it is the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
+        """The normalised URL, without a fragment."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def follow(self, location: str) -> WebAddress:
-        """Where a redirect leads. Raises `RowError` (redirect_forbidden)."""
+        """The target of a redirect to `location`, absolute or relative. Raises `RowError` (redirect_forbidden)."""
         try:
             hop = parse_address(urljoin(self.url, location.strip()))
         except (RowError, ValueError) as error:
@@ -84,15 +91,15 @@ def parse_address(url: str) -> WebAddress:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one that anybody on the internet can reach, and stands for no other."""
+    """Whether an IP address is reachable on the public internet and does not embed another address."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip not in GLOBAL_UNICAST:
         return False
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in NOT_REALLY_GLOBAL)
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in EMBEDDED_OR_RESERVED)
 
 
 class Resolver:
-    """Finds where to connect. Shared by the threads of a part; remembers each name for as long as the part lasts."""
+    """Resolves names to checked addresses. Shared by the threads of a part, each name resolved once."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -100,36 +107,36 @@ class Resolver:
         self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="resolve")
 
     def close(self) -> None:
-        """Let go of the threads without waiting for names that never resolve."""
+        """Shut down without waiting for names that never resolve."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def places(self, address: WebAddress, timeout_seconds: float) -> tuple[SocketAddress, ...]:
-        """Checked addresses to connect to, in order of preference. Raises `RowError`."""
+    def resolve(self, address: WebAddress, timeout_seconds: float) -> tuple[SocketAddress, ...]:
+        """Checked (IP address, port) pairs to connect to, in order of preference. Raises `RowError`."""
         if address.host in self._routes and address.scheme == "http":
             return (self._routes[address.host],)
         name = (address.host, address.port)
         if name not in self._known:
             try:
-                self._known[name] = self._threads.submit(_public_places, *name).result(timeout_seconds)
+                self._known[name] = self._threads.submit(_public_addresses, *name).result(timeout_seconds)
             except TimeoutError as error:
                 raise RowError(Reason.TIMEOUT) from error
         return self._known[name]
 
 
-def _public_places(host: str, port: int) -> tuple[SocketAddress, ...]:
+def _public_addresses(host: str, port: int) -> tuple[SocketAddress, ...]:
     try:
-        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         unknown = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
         raise RowError(Reason.HOST_UNKNOWN if unknown else Reason.DNS_ERROR) from error
     except UnicodeError as error:  # labels that are too long
         raise RowError(Reason.URL_MALFORMED) from error
-    places = tuple((str(answer[4][0]), port) for answer in answers)
-    if not all(is_public(address) for address, _ in places):
+    targets = tuple((str(info[4][0]), port) for info in infos)
+    if not all(is_public(ip) for ip, _ in targets):
         raise RowError(Reason.URL_FORBIDDEN_ADDRESS)
-    return places
+    return targets
 
 
 def _ascii_host(host: str) -> str:
-    """Lower case, international names as the resolver wants them. Raises `ValueError`."""
+    """The host in ASCII: `bücher.example` becomes `xn--bcher-kva.example` (IDNA). Raises `ValueError`."""
     return host if host.isascii() else host.encode("idna").decode("ascii")

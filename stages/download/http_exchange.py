@@ -1,7 +1,7 @@
-"""One HTTP exchange: a request, and its answer under a deadline and a cap on every kind of byte.
+"""One GET request over a blocking socket, and its response under a deadline and a cap on every kind of byte.
 
-A thread of its own waits for each exchange, so the socket is read in plain turns; httptools (llhttp) takes the
-protocol apart in C. Connections are not kept: the URLs of a part lead to nearly as many hosts.
+Each request has a thread to itself, so the socket is simply read until the message is complete; httptools (llhttp)
+parses HTTP in C. Connections are not kept alive: the URLs of a part lead to nearly as many hosts.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ if TYPE_CHECKING:
     from httptools import HttpResponseParser
 
 RECEIVE_BYTES: Final = 64 * 1024
+"""Bytes read from a socket at once."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+"""Largest status line and headers; also the room that chunk headers and padding of a body get beyond the body."""
 _UNPACK_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment after which nothing of this exchange is waited for."""
+    """The moment at which a try times out, shared by name resolution, connecting, every read and every redirect."""
 
     at_seconds: float
-    """On the monotonic clock."""
+    """Seconds on the monotonic clock."""
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
+        """The moment `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining_seconds(self) -> float:
-        """What is left. Raises `RowError` (timeout) when nothing is."""
+        """Time left. Raises `RowError` (timeout) when there is none."""
         left = self.at_seconds - time.monotonic()
         if left <= 0:
             raise RowError(Reason.TIMEOUT)
@@ -48,21 +51,21 @@ class Deadline:
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a server said."""
+class HttpResponse:
+    """A complete response."""
 
     status: int
     headers: Message
     body: bytes
-    """With any content encoding undone."""
+    """The body after its content encoding was undone."""
 
 
 @dataclass(slots=True)
 class _Collector:
-    """What the parser calls back; it never raises, because the parser would hide the error.
+    """Collects what the parser calls back. It never raises, because the parser would hide the error.
 
-    Informational answers (1xx) before the real one are forgotten, and whatever comes after it is not looked at: it
-    may or may not have arrived yet.
+    Informational responses (1xx) before the final one are forgotten. Bytes behind the final one are ignored: whether
+    they have arrived yet is a matter of timing.
     """
 
     headers: Message = field(default_factory=Message)
@@ -94,22 +97,22 @@ class _Collector:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether nothing but the end of the connection says where the body ends."""
+        """Whether only the end of the connection marks the end of the body (HTTP/1.0 style)."""
         return self.has_headers and not {"content-length", "transfer-encoding"} & {
             name.lower() for name in self.headers
         }
 
 
-def exchange(
+def get_once(
     address: WebAddress,
-    places: Iterable[SocketAddress],
+    targets: Iterable[SocketAddress],
     headers: Iterable[tuple[str, str]],
     deadline: Deadline,
     max_body_bytes: int,
-) -> Answer:
-    """Ask for `address` at the first of `places` that lets us in. Raises `RowError`."""
+) -> HttpResponse:
+    """GET `address` from the first of `targets` that accepts a connection: one request, no retry. Raises `RowError`."""
     try:
-        connection = _connect(address, places, deadline)
+        connection = _connect(address, targets, deadline)
         with connection:
             connection.sendall(_request(address, headers))
             collector = _receive(connection, deadline, max_body_bytes)
@@ -120,14 +123,14 @@ def exchange(
     except OSError as error:
         raise RowError(Reason.CONNECT_ERROR) from error
     body = _unpacked(b"".join(collector.chunks), collector.headers, max_body_bytes)
-    return Answer(collector.status, collector.headers, body)
+    return HttpResponse(collector.status, collector.headers, body)
 
 
-def _connect(address: WebAddress, places: Iterable[SocketAddress], deadline: Deadline) -> socket.socket:
+def _connect(address: WebAddress, targets: Iterable[SocketAddress], deadline: Deadline) -> socket.socket:
     failure: OSError = ConnectionError(f"no address for {address.host}")
-    for place in places:
+    for target in targets:
         try:
-            connection = socket.create_connection(place, timeout=deadline.remaining_seconds())
+            connection = socket.create_connection(target, timeout=deadline.remaining_seconds())
         except OSError as error:
             failure = error
             continue
@@ -155,7 +158,7 @@ def _request(address: WebAddress, headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 def _receive(connection: socket.socket, deadline: Deadline, max_body_bytes: int) -> _Collector:
-    """Read until the message is complete; everything counts, chunk headers and padding too."""
+    """Read until the message is complete. All bytes count against the caps, chunk headers and padding included."""
     from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
     collector = _Collector()
@@ -183,13 +186,15 @@ def _check_sizes(collector: _Collector, num_wire_bytes: int, max_body_bytes: int
     announced_bytes = int(announced) if announced.isdecimal() and collector.has_headers else 0
     if not collector.has_headers and num_wire_bytes > MAX_HEAD_BYTES:
         raise RowError(Reason.BAD_RESPONSE)
+    # An unfinished message is also capped by its bytes on the wire: a chunked body may consist of chunk headers mostly.
+    # With a cap of 20 MB and 64 KiB for the head, it is cut off after 20,065,536 bytes.
     num_open_bytes = 0 if collector.is_complete else num_wire_bytes - MAX_HEAD_BYTES
     if max(announced_bytes, num_open_bytes, collector.num_body_bytes) > max_body_bytes:
         raise RowError(Reason.TOO_LARGE)
 
 
 def _decoded(value: bytes) -> str:
-    """A header's value: UTF-8 as servers send it, else Latin-1 as the standard says."""
+    """A header's value: UTF-8 as most servers send it, else Latin-1 as the standard has it."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -197,7 +202,7 @@ def _decoded(value: bytes) -> str:
 
 
 def _unpacked(body: bytes, headers: Message, max_body_bytes: int) -> bytes:
-    """Undo gzip or deflate, which some servers send unasked, without ever holding more than the cap."""
+    """Undo gzip or deflate, which some servers send unasked; never more than one byte beyond the cap is unpacked."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity") or not body:
         return body

@@ -1,8 +1,8 @@
-"""What becomes of the bytes that a server sent as a picture: kept as they are, written anew, or refused.
+"""Decides what is kept of the bytes that a server sent as a picture: the same bytes, a re-encoded JPEG, or nothing.
 
-An ordinary JPEG keeps its bytes. Whatever else is decoded once, to 8-bit RGB and upright, and written as JPEG, so that
-every picture in the system is a JPEG that decodes. The first bytes decide what a picture is, never a name or a header
-line; sizes are read before anything is decoded.
+An ordinary JPEG keeps its bytes. Any other picture is decoded once, to 8-bit RGB and upright, and re-encoded as JPEG,
+so that every picture in the system is a JPEG that decodes. The format is read from the first bytes, never from a
+name or a header line; sizes are read before anything is decoded.
 """
 
 from __future__ import annotations
@@ -10,50 +10,55 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
+from stages.download.engines.img2dataset import Resize, ResizeMode, resizer
 from stages.download.jpeg import MAX_SCANS, plain_jpeg
 from stages.download.reasons import Reason, RowError
 
 JPEG_START: Final = b"\xff\xd8\xff"
 NEVER_DECODED: Final = (b"%PDF-", b"%!PS", b"8BPS", b"\0\0\1\0", b"<svg", b"\xd7\xcd\xc6\x9a", b"\xff\x0a")
-"""How formats begin that are pictures and are not decoded here: PDF, EPS, Photoshop, icons, SVG, WMF, JPEG XL."""
-ResizeMode: TypeAlias = Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"]
+"""First bytes of picture formats that are not decoded here: PDF, EPS, Photoshop, icons, SVG, WMF, JPEG XL."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureRule:
-    """What is asked of a picture, and how it is written where it must be."""
+    """Which pictures are accepted, and how they are resized and re-encoded. Part of the recipe, so part of identity."""
 
     max_pixels_px: int
+    """Largest width times height, in pixels."""
     animated: Literal["first_frame", "drop"]
     resize_mode: ResizeMode
     resize_px: int
+    """Longest or shortest side after resizing, in pixels, depending on the mode."""
     jpeg_quality: int
+    """JPEG quality of pictures that are re-encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPicture:
-    """A picture that goes into the tar."""
+    """An accepted picture, as it goes into the tar."""
 
     data: bytes
+    """The picture, encoded as JPEG."""
     width_px: int
-    """After EXIF orientation, like `height_px`."""
+    """Width after EXIF orientation."""
     height_px: int
+    """Height after EXIF orientation."""
     sent_as: str
     """Format and colour mode of what the server sent, such as `JPEG RGB` or `GIF P`."""
 
 
 class PictureJudge:
-    """Judges pictures by one rule. Holds img2dataset's `Resizer` where the rule wants smaller pictures."""
+    """Judges pictures by one rule."""
 
     def __init__(self, rule: PictureRule) -> None:
         self._rule = rule
-        self._resizer = None if rule.resize_mode == "no" else _resizer(rule)
+        self._resize = _resize_by(rule)
 
     def __call__(self, data: bytes) -> JudgedPicture:
-        """The picture as it is to be kept. Raises `RowError`."""
+        """The picture as it is kept. Raises `RowError` with the reason if it is not."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow only warns of what is refused here, and of oddities in EXIF
             try:
@@ -62,7 +67,7 @@ class PictureJudge:
                 raise RowError(_reason_of(error.reason, data)) from error
 
     def _plain(self, data: bytes) -> JudgedPicture | None:
-        """An ordinary JPEG as it is, or None where only decoding can tell."""
+        """The bytes of an ordinary JPEG unchanged, or None where only decoding can tell."""
         jpeg = plain_jpeg(data) if data.startswith(JPEG_START) else None
         if jpeg is None:
             return None
@@ -74,7 +79,7 @@ class PictureJudge:
         return JudgedPicture(data, width_px, height_px, "JPEG RGB" if jpeg.num_components == 3 else "JPEG L")
 
     def _decoded(self, data: bytes) -> JudgedPicture:
-        """Decode, and keep the bytes of what is a JPEG in grey or RGB; write the rest anew."""
+        """Decode. A JPEG in grey or RGB keeps its bytes; any other picture is re-encoded."""
         if data.startswith(JPEG_START) and data.count(b"\xff\xda") > MAX_SCANS:
             raise PictureError(PictureTrouble.UNDECODABLE, f"more than {MAX_SCANS} scans")
         facts = picture_facts(data)
@@ -87,32 +92,26 @@ class PictureJudge:
             data = written.getvalue()
         return JudgedPicture(data, *picture.size, f"{facts.format} {facts.mode}")
 
-    def _resized(self, held: JudgedPicture) -> JudgedPicture:
-        """Made smaller by img2dataset, which looks at no EXIF: what is turned is set upright before."""
-        if self._resizer is None or max(held.width_px, held.height_px) <= self._rule.resize_px:
-            return held
+    def _resized(self, picture: JudgedPicture) -> JudgedPicture:
+        """The picture made smaller if the rule asks for it. img2dataset ignores EXIF, so it gets an upright PNG."""
+        if self._resize is None or max(picture.width_px, picture.height_px) <= self._rule.resize_px:
+            return picture
         upright = BytesIO()
-        open_picture(held.data, max_pixels_px=self._rule.max_pixels_px).save(upright, "PNG", compress_level=0)
-        data, width_px, height_px, _, _, error = self._resizer(upright)
-        if error is not None:
+        open_picture(picture.data, max_pixels_px=self._rule.max_pixels_px).save(upright, "PNG", compress_level=0)
+        smaller = self._resize(upright.getvalue())
+        if smaller is None:
             raise RowError(Reason.UNDECODABLE)
-        return JudgedPicture(data, width_px, height_px, held.sent_as)
+        return JudgedPicture(*smaller, picture.sent_as)
 
     def _check_size(self, width_px: int, height_px: int) -> None:
         if width_px * height_px > self._rule.max_pixels_px:
             raise RowError(Reason.TOO_MANY_PIXELS)
 
 
-def _resizer(rule: PictureRule) -> Any:
-    from img2dataset.resizer import Resizer
-
-    return Resizer(
-        image_size=rule.resize_px,
-        resize_mode=rule.resize_mode,
-        resize_only_if_bigger=True,
-        encode_quality=rule.jpeg_quality,
-        encode_format="jpg",
-    )
+def _resize_by(rule: PictureRule) -> Resize | None:
+    if rule.resize_mode == "no":
+        return None
+    return resizer(resize_px=rule.resize_px, mode=rule.resize_mode, jpeg_quality=rule.jpeg_quality)
 
 
 def _reason_of(trouble: PictureTrouble, data: bytes) -> Reason:

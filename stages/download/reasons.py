@@ -1,4 +1,4 @@
-"""Every way in which a row of a URL table can end without a picture: a closed list."""
+"""The closed list of reasons for which a row of a URL table ends without a picture."""
 
 from __future__ import annotations
 
@@ -6,78 +6,78 @@ from stages.formats.sample_table import ItemReason, Verdict
 
 
 class Reason(ItemReason):
-    """Why a row was not kept: dropped (not wanted) first, then failed (wanted, and not to be had)."""
+    """Why a row was not kept: first the dropped ones (not wanted), then the failed ones (wanted, but not obtained)."""
 
     REPEATED_ROW = "repeated_row"
-    """The same URL and caption stand earlier in the table."""
+    """An earlier row of the table has the same URL and caption."""
     URL_SCHEME = "url_scheme"
-    """Neither http nor https."""
+    """The scheme is neither http nor https."""
     URL_MALFORMED = "url_malformed"
-    """Too long, with credentials or control characters, or no URL at all."""
+    """The URL is too long, has credentials or control characters, or cannot be parsed."""
     URL_FORBIDDEN_ADDRESS = "url_forbidden_address"
     """The host is, or resolves to, an address that is not on the public internet."""
     CAPTION_ENCODING = "caption_encoding"
     """The caption is not valid UTF-8."""
     OPT_OUT = "opt_out"
-    """The server asks that this picture be used for no such purpose (X-Robots-Tag)."""
+    """The server forbids this use of the picture (X-Robots-Tag)."""
     UNSUPPORTED_FORMAT = "unsupported_format"
     """A format that is never handed to a decoder, such as SVG, PDF or HEIC."""
     ANIMATED = "animated"
-    """More than one frame, where the recipe wants stills only."""
+    """The picture has several frames, and the recipe drops animations."""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """The header announces more pixels than the recipe allows."""
+    """The picture's header announces more pixels than the recipe allows."""
 
     SCHEMA = "schema", Verdict.FAILED
     """URL or caption is null."""
     HOST_UNKNOWN = "host_unknown", Verdict.FAILED
-    """There is no such name."""
+    """The host name does not exist."""
     DNS_ERROR = "dns_error", Verdict.FAILED, True
-    """Names cannot be resolved just now."""
+    """The resolver does not answer at the moment."""
     CONNECT_ERROR = "connect_error", Verdict.FAILED, True
-    """No connection, or one that broke."""
+    """The connection was refused, or it broke."""
     TLS_ERROR = "tls_error", Verdict.FAILED
-    """The certificate or the handshake is no good."""
+    """The certificate is invalid or the handshake failed."""
     TIMEOUT = "timeout", Verdict.FAILED, True
-    """Not all of the answer came before the deadline."""
+    """The response was not complete before the deadline."""
     CUT_SHORT = "cut_short", Verdict.FAILED, True
     """The connection closed before the announced end of the body."""
     BAD_RESPONSE = "bad_response", Verdict.FAILED
-    """The answer is not HTTP."""
+    """The response is not valid HTTP."""
     BAD_ENCODING = "bad_encoding", Verdict.FAILED
-    """A content encoding that was not asked for and cannot be undone."""
+    """The body has a content encoding that cannot be undone."""
     TOO_LARGE = "too_large", Verdict.FAILED
-    """More bytes than the recipe allows, announced, sent or unpacked."""
+    """The body has more bytes than the recipe allows: announced, sent or decompressed."""
     REDIRECT_FORBIDDEN = "redirect_forbidden", Verdict.FAILED
-    """A hop to an address, scheme or URL that would be refused at the start, or from https to http."""
+    """A redirect leads to a URL or address that is not allowed, or from https to http."""
     REDIRECT_LOOP = "redirect_loop", Verdict.FAILED
-    """A hop back to where it came from, or more hops than allowed."""
+    """A redirect leads back to a URL that was asked before, or there were too many."""
     NOT_FOUND = "not_found", Verdict.FAILED
-    """404 or 410."""
+    """The status is 404 or 410."""
     REFUSED = "refused", Verdict.FAILED
-    """401, 402, 403, 407 or 451."""
+    """The status is 401, 402, 403, 407 or 451."""
     RATE_LIMITED = "rate_limited", Verdict.FAILED, True
-    """429."""
+    """The status is 429."""
     SERVER_ERROR = "server_error", Verdict.FAILED, True
-    """500 and above, 408 and 425."""
+    """The status is 500 or above, 408 or 425."""
     HTTP_STATUS = "http_status", Verdict.FAILED
-    """Any other status but success."""
+    """The status is any other than 200."""
     EMPTY_BODY = "empty_body", Verdict.FAILED
-    """Success, and nothing in it."""
+    """The status is 200, but the body is empty."""
     NOT_IMAGE = "not_image", Verdict.FAILED
-    """The first bytes belong to no picture, whatever the content type says."""
+    """The body does not begin like a picture; the content type is ignored."""
     TRUNCATED = "truncated", Verdict.FAILED
-    """A picture that ends before its end."""
+    """The picture is cut off."""
     UNDECODABLE = "undecodable", Verdict.FAILED
-    """A known format with broken content."""
+    """The format is known, but its content is broken."""
     UNEXPLAINED = "unexplained", Verdict.FAILED, True
-    """The downloader itself stumbled; the part's notes say how."""
+    """The downloader itself failed; the part's annotations hold its first errors."""
 
 
 class RowError(Exception):
-    """This row ends here, for a reason. Its text is the reason's value: img2dataset passes errors on as text."""
+    """Ends the work on a row, for a reason."""
 
     def __init__(self, reason: Reason, retry_after_seconds: float = 0.0) -> None:
         super().__init__(reason.value)
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
-        """How long the server asked us to stay away."""
+        """Seconds that the server asked to wait before the next try (`Retry-After`)."""

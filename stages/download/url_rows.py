@@ -1,4 +1,4 @@
-"""The rows of a URL table, judged as far as a row alone allows: some are not even asked for."""
+"""Reads the rows of a URL table, and refuses those that can be judged without asking the web."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ NAMING_COLUMNS = ("url", "caption")
 
 @dataclass(frozen=True, slots=True)
 class UrlRow:
-    """One row."""
+    """One row of a URL table."""
 
     sample_id: bytes
     url: str | None
-    """As the table has it; None where it is null or not even text."""
+    """The URL as the table has it; None where it is null or not UTF-8."""
     caption: str | None
-    """Cleaned; None where it is null or not even text."""
+    """The cleaned caption; None where it is null or not UTF-8."""
     address: WebAddress | None
-    """What to ask for, or None."""
+    """The address to ask for; None if the row is refused."""
     refusal: Reason | None
-    """Why it is not asked for, or None."""
+    """Why the row is not asked for; None if it is."""
 
 
 def url_fields(table: pa.Table) -> Iterator[Fields]:
-    """URL and caption of each row: what its sample id is made of. Raises `StageError` where they are no text."""
+    """URL and caption of each row, from which its sample id is hashed. Raises `StageError` where they are no text."""
     return zip(*(text_column(table, name, "URL table") for name in NAMING_COLUMNS), strict=True)
 
 
 def read_url_rows(table: pa.Table, source: str, ordinals: Mapping[int, int]) -> list[UrlRow]:
-    """The rows of one slice of a URL table; `ordinals` names its repeats by their row in the slice."""
+    """The rows of one slice of a URL table; `ordinals` are the `repeats` of its `RowSlice`."""
     return [
         _read_row(sample_id(source, fields, ordinals.get(number, 0)), *fields, is_repeat=number in ordinals)
         for number, fields in enumerate(url_fields(table))
     ]
 
 
-def carried_columns(table: pa.Table, taken: Sequence[str]) -> pa.Table:
-    """The further columns of a URL table. Raises `StageError` where one has a name that sample tables use."""
+def carried_columns(table: pa.Table, reserved: Sequence[str]) -> pa.Table:
+    """The columns of a URL table but URL and caption. Raises `StageError` if one has a name that sample tables use."""
     carried = [name for name in table.column_names if name not in NAMING_COLUMNS]
-    if clashing := sorted(set(carried) & set(taken)):
+    if clashing := sorted(set(carried) & set(reserved)):
         raise StageError(f"the URL table has columns {clashing}, which sample tables use themselves; rename them")
     return table.select(carried)
 
 
-def _read_row(name: bytes, url: bytes | None, caption: bytes | None, *, is_repeat: bool) -> UrlRow:
+def _read_row(row_id: bytes, url: bytes | None, caption: bytes | None, *, is_repeat: bool) -> UrlRow:
     url_text, caption_text, address, refusal = None, None, None, None
     try:
         if url is None or caption is None:
@@ -71,4 +71,4 @@ def _read_row(name: bytes, url: bytes | None, caption: bytes | None, *, is_repea
         refusal = Reason.URL_MALFORMED
     except RowError as error:
         refusal = error.reason
-    return UrlRow(name, url_text, caption_text, address, refusal)
+    return UrlRow(row_id, url_text, caption_text, address, refusal)

@@ -19,7 +19,7 @@ from PIL import Image
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.commit.parts import Draft
 from stages.contract import Part, StageError
-from stages.download import fetching
+from stages.download.engines import img2dataset
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, download_rows
 from stages.formats.sample_table import Verdict
@@ -138,7 +138,7 @@ def test_webdataset_reads_the_tars(toy_pairs: Any) -> None:
 def test_another_machine_with_other_threads_makes_the_same_bytes(
     toy_pairs: Any, carry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "NUM_THREADS", 5)
+    monkeypatch.setattr(img2dataset, "NUM_THREADS", 5)
     again = carry(toy_pairs.raw_step, Store(tmp_path))
     assert again.manifest.content == toy_pairs.raw.manifest.content
 

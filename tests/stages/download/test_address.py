@@ -104,7 +104,7 @@ def test_an_address_on_the_public_internet_is_allowed(address: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "0"])
 def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises(RowError) as caught:
-        Resolver({}).places(parse_address(f"http://{host}/"), 5)
+        Resolver({}).resolve(parse_address(f"http://{host}/"), 5)
     assert caught.value.reason is Reason.URL_FORBIDDEN_ADDRESS
 
 
@@ -120,16 +120,16 @@ def resolving_to(monkeypatch: pytest.MonkeyPatch, *answers: str | Exception) -> 
 def test_a_name_with_one_private_answer_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving_to(monkeypatch, "93.184.215.14", "10.0.0.1")
     with pytest.raises(RowError) as caught:
-        Resolver({}).places(parse_address("http://example.org/"), 5)
+        Resolver({}).resolve(parse_address("http://example.org/"), 5)
     assert caught.value.reason is Reason.URL_FORBIDDEN_ADDRESS
 
 
 def test_a_name_is_resolved_once_and_cannot_change_its_mind(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver({})
     resolving_to(monkeypatch, "93.184.215.14")
-    assert resolver.places(parse_address("http://example.org/"), 5) == (("93.184.215.14", 80),)
+    assert resolver.resolve(parse_address("http://example.org/"), 5) == (("93.184.215.14", 80),)
     resolving_to(monkeypatch, "127.0.0.1")
-    assert resolver.places(parse_address("http://example.org/again"), 5) == (("93.184.215.14", 80),)
+    assert resolver.resolve(parse_address("http://example.org/again"), 5) == (("93.184.215.14", 80),)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,17 @@ def test_an_unknown_name_and_a_silent_resolver_are_told_apart(
 ) -> None:
     resolving_to(monkeypatch, error)
     with pytest.raises(RowError) as caught:
-        Resolver({}).places(parse_address("http://example.org/"), 5)
+        Resolver({}).resolve(parse_address("http://example.org/"), 5)
     assert caught.value.reason is reason
 
 
 def test_a_route_holds_for_its_own_host_over_http_only(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver({"toy.invalid": ("127.0.0.1", 8080)})
-    assert resolver.places(parse_address("http://toy.invalid/a"), 5) == (("127.0.0.1", 8080),)
+    assert resolver.resolve(parse_address("http://toy.invalid/a"), 5) == (("127.0.0.1", 8080),)
     resolving_to(monkeypatch, socket.gaierror(socket.EAI_NONAME, "unknown"))
     for url in ("https://toy.invalid/a", "http://toy.invalid.example.org/a"):
         with pytest.raises(RowError):
-            resolver.places(parse_address(url), 5)
+            resolver.resolve(parse_address(url), 5)
 
 
 @pytest.mark.parametrize(

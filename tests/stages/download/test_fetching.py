@@ -15,31 +15,34 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stages.download import fetching
 from stages.download.address import parse_address
-from stages.download.fetching import FetchedPicture, FetchRule, fetch
-from stages.download.http_exchange import Deadline, exchange
+from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
+from stages.download.fetching import Fetched, Outcome, fetch
+from stages.download.http_exchange import Deadline, get_once
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
+from stages.download.spool import Spool
 from stages.download.url_rows import read_url_rows
 
 MAX_IMAGE_BYTES = 200_000
-RULE = FetchRule(
-    deadline_seconds=30.0,
-    num_tries=1,
-    max_image_bytes=MAX_IMAGE_BYTES,
-    picture=PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", resize_px=1024, jpeg_quality=95),
-)
+LIMITS = FetchLimits(deadline_seconds=30.0, num_tries=1, max_body_bytes=MAX_IMAGE_BYTES)
+RULE = PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", resize_px=1024, jpeg_quality=95)
+
+
+def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> Fetched:
+    """Fetch with the tests' rule and limits; options go to `fetch`."""
+    task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=scratch)
+    return fetch(task, RULE, **{"report": lambda _: None, **options})
 
 
 @pytest.fixture
-def fetch_one(web: Any, tmp_path: Path) -> Callable[..., FetchedPicture | Reason]:
-    def ask(url: str, **changes: Any) -> FetchedPicture | Reason:
-        rule = replace(RULE, **changes)
+def fetch_one(web: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    def ask(url: str, **changes: Any) -> Outcome:
         scratch = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        (ended,), _ = fetch([url], web.routes, rule, scratch, lambda _: None)
-        return ended
+        task = FetchTask(urls=[url], routes=web.routes, limits=replace(LIMITS, **changes), scratch=scratch)
+        (outcome,) = fetch(task, RULE, lambda _: None).outcomes
+        return outcome
 
     return ask
 
@@ -238,15 +241,15 @@ def test_the_request_keeps_the_host_and_says_who_asks(web: Any, fetch_one: Any, 
 def test_a_closed_port_is_a_connect_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         routes = {"gone.invalid": closed.getsockname()}
-    (ended,), _ = fetch(["http://gone.invalid/"], routes, RULE, tmp_path, lambda _: None)
-    assert ended is Reason.CONNECT_ERROR
+    task = FetchTask(urls=["http://gone.invalid/"], routes=routes, limits=LIMITS, scratch=tmp_path)
+    assert fetch(task, RULE, lambda _: None).outcomes == [Reason.CONNECT_ERROR]
 
 
 def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:
     web.does("/", lambda connection, _: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     with pytest.raises(RowError) as caught:
-        places = [("127.0.0.1", web.port)]
-        exchange(parse_address("https://bad.invalid/"), places, [], Deadline.after(5), MAX_IMAGE_BYTES)
+        targets = [("127.0.0.1", web.port)]
+        get_once(parse_address("https://bad.invalid/"), targets, [], Deadline.after(5), MAX_IMAGE_BYTES)
     assert caught.value.reason is Reason.TLS_ERROR
     assert isinstance(caught.value.__cause__, ssl.SSLError)
 
@@ -259,20 +262,33 @@ def test_an_error_of_our_own_costs_one_row_and_is_told(
 
     monkeypatch.setattr(PictureJudge, "__call__", stumble)
     urls = [web.says("/photo", http_answer(photo)), web.says("/missing", http_answer(b"", status="404 Not Found"))]
-    ended, sink = fetch(urls, web.routes, RULE, tmp_path, lambda _: None)
-    assert ended == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
-    assert sink.remarks == ["RuntimeError: nobody foresaw this"]
+    done = fetched(web, urls, tmp_path)
+    assert done.outcomes == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
+    assert done.remarks == ["RuntimeError: nobody foresaw this"]
 
 
-def test_a_row_that_img2dataset_says_nothing_about_is_noticed(
-    web: Any, http_answer: Any, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_url_that_the_engine_does_not_deliver_is_unexplained(web: Any, tmp_path: Path) -> None:
+    def deliver_last_only(task: FetchTask, deliver: Callable[[int, Any], None]) -> None:
+        deliver(len(task.urls) - 1, FetchFailure(Reason.NOT_FOUND))
+
+    done = fetched(web, ["http://bad.invalid/a", "http://bad.invalid/b"], tmp_path, engine=deliver_last_only)
+    assert done.outcomes == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
+
+
+def test_an_engine_gives_bodies_and_failures_and_pictures_are_judged_here(
+    web: Any, photo: bytes, tmp_path: Path
 ) -> None:
-    def lose(*_: object) -> None:
-        raise RuntimeError("lost")
+    """All that a second engine has to do."""
+    responses = [photo, b"<!doctype html>", FetchFailure(Reason.TIMEOUT), FetchFailure(Reason.UNEXPLAINED, "broke")]
 
-    monkeypatch.setattr(fetching.Sink, "_hold", lose)
-    ended, _ = fetch([web.says("/photo", http_answer(photo))], web.routes, RULE, tmp_path, lambda _: None)
-    assert ended == [Reason.UNEXPLAINED]
+    def backwards(task: FetchTask, deliver: Callable[[int, Any], None]) -> None:
+        for number in reversed(range(len(task.urls))):
+            deliver(number, responses[number])
+
+    done = fetched(web, ["http://bad.invalid/"] * 4, tmp_path, engine=backwards)
+    assert done.outcomes[0].size_bytes == len(photo)
+    assert done.outcomes[1:] == [Reason.NOT_IMAGE, Reason.TIMEOUT, Reason.UNEXPLAINED]
+    assert done.remarks == ["broke"]
 
 
 def test_a_full_disk_fails_the_part_and_no_row(
@@ -281,18 +297,18 @@ def test_a_full_disk_fails_the_part_and_no_row(
     def fill_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fetching.Sink, "_hold", fill_disk)
+    monkeypatch.setattr(Spool, "add", fill_disk)
     with pytest.raises(OSError, match="No space left"):
-        fetch([web.says("/photo", http_answer(photo))], web.routes, RULE, tmp_path, lambda _: None)
+        fetched(web, [web.says("/photo", http_answer(photo))], tmp_path)
 
 
 def test_pictures_wait_on_scratch_in_any_order(web: Any, http_answer: Any, picture: Any, tmp_path: Path) -> None:
     bodies = [picture(Image.effect_noise((40 + n, 40), 50).convert("RGB")) for n in range(60)]
     urls = [web.says(f"/{n}", http_answer(body)) for n, body in enumerate(bodies)]
     counted: list[int] = []
-    ended, sink = fetch(urls, web.routes, RULE, tmp_path, counted.append)
-    spool = sink.spool.read_bytes()
-    assert [spool[item.offset : item.offset + item.size_bytes] for item in ended] == bodies
+    done = fetched(web, urls, tmp_path, report=counted.append)
+    spool = done.spool.read_bytes()
+    assert [spool[item.offset : item.offset + item.size_bytes] for item in done.outcomes] == bodies
     assert counted == list(range(1, 61))
 
 
