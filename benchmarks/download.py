@@ -60,7 +60,7 @@ def ours(port: int, num_images: int, folder: Path) -> int:
     """Download with our stage's own part; returns how many images were kept."""
     import pyarrow as pa
 
-    from stages.commit.parts import Draft
+    from stages.commit.draft import Draft
     from stages.contract import Part
     from stages.download_pairs import DownloadPairsRecipe, download_rows
     from stages.toy_world.world import ToyWorld

@@ -1,7 +1,7 @@
-"""Answer questions with a NEO checkpoint: greedy generation, with the images a question has or with others.
+"""Answers questions with a NEO checkpoint by greedy generation, with the images of a question or with others.
 
-Owns how a question becomes a prompt and a prompt an answer. No sampling, no system prompt, the checkpoint's own range
-of picture sizes: an evaluation has no knobs that a training run lacks.
+Owns how a question becomes a prompt and a prompt an answer. There is no sampling and no system prompt, and images are
+resized within the checkpoint's own pixel range: the only settings are two token limits.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from neo_model.model import NeoModel
 
     ImagePatches: TypeAlias = tuple[NDArray[np.uint8], tuple[int, int]]
+    """Patches [n, 768] of one image and their grid (grid_h, grid_w), n = grid_h x grid_w."""
 
 MAX_DECODED_PX = 100_000_000
-"""Pixels of the largest image that is decoded."""
+"""Largest image that is decoded, in pixels."""
 NUM_IMAGES_KEPT = 64
-"""Images whose patches stay in memory: several questions in a row are often about one image."""
+"""Images whose patches are cached: consecutive questions are often about the same image."""
 
 
 class UnusableImageError(ValueError):
-    """An image that no question can be asked about; `trouble` says why."""
+    """An image that no question can be asked about, for the reason `trouble`."""
 
     def __init__(self, trouble: QuestionTrouble) -> None:
         super().__init__(trouble.value)
@@ -42,17 +43,19 @@ class UnusableImageError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Answerer:
-    """A loaded checkpoint with the images that questions are about."""
+    """A loaded checkpoint, with a way to read the images of questions."""
 
     model: NeoModel
     tokenizer: Tokenizer
     patches_of: Callable[[bytes], ImagePatches]
-    """Image id to patches [n, 768] and their grid (grid_h, grid_w). Raises `UnusableImageError`."""
+    """Reads the patches of an image by its id. Raises `UnusableImageError`."""
     max_prompt_tokens: int
+    """Longest prompt, in tokens, image tokens included."""
     max_new_tokens: int
+    """Longest answer, in tokens."""
 
     def prompt(self, question: Question, image_ids: Sequence[bytes]) -> Prompt | QuestionTrouble:
-        """The question with these images, or why it cannot be asked."""
+        """The prompt of a question with these images, or the reason why it cannot be asked."""
         from neo_model.generate import Prompt
         from neo_model.inputs.conversation import ConversationError, encode_prompt
 
@@ -60,6 +63,7 @@ class Answerer:
             return question.trouble
         try:
             images = [self.patches_of(image_id) for image_id in image_ids]
+            # Four patches of 16 x 16 px are merged into one token: a grid of 10 x 14 patches is 35 tokens.
             counts = [grid_h * grid_w // 4 for _, (grid_h, grid_w) in images]
             token_ids = encode_prompt(self.tokenizer, question.messages, counts).token_ids
         except UnusableImageError as error:
@@ -72,21 +76,22 @@ class Answerer:
         return Prompt(token_ids=token_ids, patches=patches, grids=grids)
 
     def answers(self, prompts: Sequence[Prompt | QuestionTrouble | None]) -> list[str | QuestionTrouble | None]:
-        """What the checkpoint says to each prompt until it ends its turn; what is no prompt stays what it is."""
+        """The generated answer to each prompt, up to the end of its turn; other entries as they are."""
         from neo_model.generate import Prompt, generate
         from neo_model.inputs.conversation import special_ids
 
         ids = special_ids(self.tokenizer)
         asked = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
         stop_ids = (ids.turn_end, ids.end_of_text)
-        said = iter(generate(self.model, asked, max_new_tokens=self.max_new_tokens, stop_ids=stop_ids))
+        generated = iter(generate(self.model, asked, max_new_tokens=self.max_new_tokens, stop_ids=stop_ids))
         return [
-            self.tokenizer.decode(next(said)).strip() if isinstance(prompt, Prompt) else prompt for prompt in prompts
+            self.tokenizer.decode(next(generated)).strip() if isinstance(prompt, Prompt) else prompt
+            for prompt in prompts
         ]
 
 
 def load_answerer(folder: Path, pictures: PairReader, *, max_prompt_tokens: int, max_new_tokens: int) -> Answerer:
-    """Load a released folder, onto the GPU where there is one."""
+    """Load a model folder in the released layout, onto the GPU if there is one."""
     import torch
 
     from neo_model.inputs.conversation import load_tokenizer
@@ -103,8 +108,11 @@ def load_answerer(folder: Path, pictures: PairReader, *, max_prompt_tokens: int,
 
 
 def patch_reader(pictures: PairReader, config: NeoConfig) -> Callable[[bytes], ImagePatches]:
-    """What reads the patches of images by id. Bytes that are damaged in the store stop the part, for the store is to be
-    mended; all else is the question's."""
+    """A cached reader of image patches by image id; it raises `UnusableImageError` for images that questions fail by.
+
+    Damage in the store is not one of them: it raises `StoreError`, which stops the part, because failures are
+    committed for good while the store can be repaired.
+    """
     from neo_model.inputs.pictures import PictureError, open_pixels, to_uint8_patches
 
     @lru_cache(maxsize=NUM_IMAGES_KEPT)

@@ -1,6 +1,6 @@
-"""The answer table: what was asked, what would have been right, what was said with sight and blind.
+"""The answer table: for each question its words, its truth, and the answers with its own and with exchanged images.
 
-Owns its columns, what is scored of it, and which answers are shown.
+Owns the columns of the table, the choice of rows that are scored, and the choice of answers that are shown.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ KindT = TypeVar("KindT", "Answer", Question)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One row: a question that was answered (`kept`) or could not be asked (`failed`, with the reason)."""
+    """One row: a question that was answered (verdict `kept`) or could not be asked (`failed`, with the reason)."""
 
     sample_id: bytes
     image_ids: list[bytes]
     image_urls: list[str | None]
-    """Where the images came from; None for one that is not among the pictures."""
+    """URLs of the images; None for an image that is not among the pictures."""
     kind: str
     question: str
     truth: str
     answer: str | None
     correct: bool | None
     blind_image_ids: list[bytes]
-    """The images of the blind control; empty where it was not asked."""
+    """Images of the blind control; empty if it was not asked."""
     blind_answer: str | None
     blind_correct: bool | None
     verdict: str
@@ -46,14 +46,14 @@ class Answer:
 def answer_row(
     question: Question,
     image_urls: Sequence[str | None],
-    said: str | QuestionTrouble | None,
+    reply: str | QuestionTrouble | None,
     blind_image_ids: Sequence[bytes],
-    blind_said: str | QuestionTrouble | None,
+    blind_reply: str | QuestionTrouble | None,
 ) -> Answer:
-    """The row of a question to which `said` was the answer, or of one that could not be asked for that trouble."""
-    trouble = said if isinstance(said, QuestionTrouble) else None
-    answer = None if trouble else said
-    blind_answer = None if trouble or isinstance(blind_said, QuestionTrouble) else blind_said
+    """The row of a question. `reply` is the answer, or the reason why the question could not be asked."""
+    trouble = reply if isinstance(reply, QuestionTrouble) else None
+    answer = None if trouble else reply
+    blind_answer = None if trouble or isinstance(blind_reply, QuestionTrouble) else blind_reply
     return Answer(
         sample_id=question.sample_id,
         image_ids=list(question.image_ids),
@@ -101,7 +101,7 @@ def read_answers(table: pa.Table) -> list[Answer]:
 
 
 def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
-    """What is counted of those that were answered."""
+    """The answers that are scored: those to questions that could be asked."""
     return [
         ScoredAnswer(kind=answer.kind, truth=answer.truth, correct=answer.correct, blind_correct=answer.blind_correct)
         for answer in answers
@@ -110,13 +110,19 @@ def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
 
 
 def answers_to_show(answers: Sequence[Answer], num_shown: int) -> list[Answer]:
-    """Answers to look at: each kind in turn, within a kind by sample id, which is as good as by lot."""
+    """The answers that are shown: round robin from the kinds, within a kind by sample id.
+
+    Sample ids are digests, so this is a random choice that does not depend on whether an answer is right.
+    """
     return round_robin_by_kind([answer for answer in answers if answer.correct is not None])[:num_shown]
 
 
-def round_robin_by_kind(things: Iterable[KindT]) -> list[KindT]:
-    """Of each kind one in turn, within a kind by sample id."""
+def round_robin_by_kind(items: Iterable[KindT]) -> list[KindT]:
+    """One item of each kind, then a second of each, and so on; within a kind by sample id.
+
+    Kinds a (1, 2, 3) and b (4) come out as a1, b4, a2, a3.
+    """
     by_kind: dict[str, list[KindT]] = defaultdict(list)
-    for thing in sorted(things, key=lambda thing: (thing.kind, thing.sample_id)):
-        by_kind[thing.kind].append(thing)
-    return [thing for thing in chain.from_iterable(zip_longest(*by_kind.values())) if thing is not None]
+    for item in sorted(items, key=lambda item: (item.kind, item.sample_id)):
+        by_kind[item.kind].append(item)
+    return [item for item in chain.from_iterable(zip_longest(*by_kind.values())) if item is not None]

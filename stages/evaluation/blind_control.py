@@ -1,8 +1,8 @@
-"""The blind control: ask the same questions with other questions' images, to see what the words alone give away.
+"""The blind control: the same questions with other questions' images, to measure what the words alone give away.
 
-Owns who gets whose images. Each question gives its images away once and takes those of one other question of the
-same kind with as many images, so the blind questions see the same images as the sighted ones. A pure function of the
-questions: image ids are digests, so ordering by them is a shuffle that comes out the same everywhere.
+Owns the exchange of images. Each question gives its images to one other question of the same kind with as many
+images, and receives those of one, so the blind questions see the same images as the sighted ones. The exchange is a
+pure function of the questions: image ids are digests, so sorting by them is a shuffle that is the same everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class PosedQuestion:
-    """What the exchange needs to know of a question."""
+    """The fields of a question that the exchange depends on."""
 
     sample_id: bytes
     image_ids: tuple[bytes, ...]
@@ -22,9 +22,9 @@ class PosedQuestion:
 
 
 def exchange_images(questions: Sequence[PosedQuestion]) -> list[tuple[bytes, ...] | None]:
-    """For each question the images it is asked with in the blind control, or None where there is no other image.
+    """For each question the image ids of its blind control, or None if it has none.
 
-    No question gets an image that is its own. Questions without images have no blind control.
+    No question gets an image of its own. Questions without images have no blind control.
     """
     groups: dict[tuple[str, int], list[int]] = defaultdict(list)
     for number, question in enumerate(questions):
@@ -40,9 +40,13 @@ def exchange_images(questions: Sequence[PosedQuestion]) -> list[tuple[bytes, ...
 
 
 def _rotated(questions: Sequence[PosedQuestion], members: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs (taker, giver): all members in a row, those with the same images side by side, moved on by the length of
-    the longest such run. So nobody meets its own images unless one run is longer than all others together."""
-    row = sorted(members, key=lambda number: (questions[number].image_ids, questions[number].sample_id))
-    runs = Counter(questions[number].image_ids for number in row)
+    """Pairs (taker, giver) of question numbers.
+
+    Members are sorted so that those with the same images are neighbours, and each takes from the member as many
+    positions on as the longest such run. With images [a, a, b, c] the run is 2, so the takers see [b, c, a, a]. A
+    question meets its own images only if one run is longer than all others together: [a, a, b] is rotated to [b, a, a].
+    """
+    ordered = sorted(members, key=lambda number: (questions[number].image_ids, questions[number].sample_id))
+    runs = Counter(questions[number].image_ids for number in ordered)
     shift = max(runs.values())
-    return [(taker, row[(place + shift) % len(row)]) for place, taker in enumerate(row)]
+    return [(taker, ordered[(position + shift) % len(ordered)]) for position, taker in enumerate(ordered)]

@@ -1,6 +1,6 @@
-"""A contact sheet: images, questions, answers and truth on one PNG, under the accuracies and their blind control.
+"""Draws the contact sheet: one PNG with accuracies and blind control on top, and cards of answered questions below.
 
-Owns how an evaluation looks. The same cards and numbers give the same bytes under one version of Pillow.
+Owns the layout. The same cards and numbers give the same bytes under one version of Pillow.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stages.evaluation.cards import Card
 from stages.evaluation.scoring import kinds_of
@@ -19,26 +19,34 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 PixelBox = tuple[int, int, int, int]
-"""Left, top, right, bottom, in pixels."""
+"""Left, top, right and bottom edge, in pixels."""
 
 WIDTH_PX = 1320
 MARGIN_PX = 36
 GAP_PX = 20
 NUM_COLUMNS = 5
 CARD_TEXT_PX = 132
-"""Height of the text under a card's image."""
+"""Height of the text below a card's image."""
 BAR_ROW_PX = 34
 THUMBNAIL_PX = 42
 MAX_SHOWN_PX = 100_000_000
-"""Pixels of the largest image that is decoded to be shown."""
+"""Largest image that is decoded for a card, in pixels."""
 
 GROUND, PAPER, FRAME = "#f5f4f0", "#ffffff", "#dcdad2"
 INK, FAINT = "#23272e", "#7a7f87"
 RIGHT, WRONG, BLIND = "#1f8a4c", "#c8402f", "#a39e8c"
 
 
+class Text(NamedTuple):
+    """Words to be drawn, with their size and colour."""
+
+    words: str
+    size_px: int
+    colour: str
+
+
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
-    """The sheet as PNG. `numbers` are those of `stages.evaluation.scoring.metrics`."""
+    """The sheet as PNG. `numbers` is the result of `stages.evaluation.scoring.metrics`."""
     from PIL import Image, ImageDraw
 
     head_px = 150 + BAR_ROW_PX * len(kinds_of(numbers))
@@ -64,35 +72,40 @@ def _card_width_px() -> int:
 
 
 def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> None:
-    """Headline, the accuracies beside each other, and how to read the cards."""
+    """Title, accuracies side by side, and a line on how to read the cards."""
     left, top = MARGIN_PX, MARGIN_PX
     canvas.text((left, top), title, font=_font(20), fill=FAINT, anchor="lt")
+    _draw_line(canvas, (left, top + 70), headline(numbers))
     if "accuracy" not in numbers:
-        canvas.text((left, top + 36), "No question could be answered", font=_font(38), fill=WRONG, anchor="lt")
         return
-    interval = f"{numbers['accuracy_low']:.3f} to {numbers['accuracy_high']:.3f}"
-    pieces = [(f"{numbers['accuracy']:.3f} right", 38, INK), (f"95% interval {interval}", 20, FAINT)]
-    if "accuracy_blind" in numbers:
-        pieces.append((f"{numbers['accuracy_blind']:.3f} with images exchanged", 26, INK))
-    pieces.append((f"{numbers['chance']:.3f} by guessing", 20, FAINT))
-    _draw_line(canvas, (left, top + 70), pieces)
     asked = f"{numbers['num_questions']:,.0f} held-out questions"
     failed = f", {numbers['num_failed']:,.0f} could not be asked" if numbers["num_failed"] else ""
     small = "; small: the image exchanged for it" if "accuracy_blind" in numbers else ""
-    note = f"{asked}{failed}; the cards are taken by sample id, not chosen{small}"
-    canvas.text((left, top + 86), note, font=_font(16), fill=FAINT, anchor="lt")
+    legend = f"{asked}{failed}; the cards are taken by sample id, not chosen{small}"
+    canvas.text((left, top + 86), legend, font=_font(16), fill=FAINT, anchor="lt")
 
 
-def _draw_line(canvas: Canvas, start: tuple[int, int], pieces: Sequence[tuple[str, int, str]]) -> None:
-    """Pieces of text (words, size in pixels, colour) on one base line."""
+def headline(numbers: Mapping[str, float]) -> list[Text]:
+    """The accuracies side by side, or that there are none."""
+    if "accuracy" not in numbers:
+        return [Text("No question could be answered", 38, WRONG)]
+    interval = f"{numbers['accuracy_low']:.3f} to {numbers['accuracy_high']:.3f}"
+    texts = [Text(f"{numbers['accuracy']:.3f} right", 38, INK), Text(f"95% interval {interval}", 20, FAINT)]
+    if "accuracy_blind" in numbers:
+        texts.append(Text(f"{numbers['accuracy_blind']:.3f} with images exchanged", 26, INK))
+    return [*texts, Text(f"{numbers['chance']:.3f} by guessing", 20, FAINT)]
+
+
+def _draw_line(canvas: Canvas, start: tuple[int, int], texts: Sequence[Text]) -> None:
+    """Texts one after the other on one baseline, which begins at `start`."""
     x, y = float(start[0]), start[1]
-    for words, size_px, colour in pieces:
-        canvas.text((x, y), words, font=_font(size_px), fill=colour, anchor="ls")
-        x += _font(size_px).getlength(words) + 26
+    for text in texts:
+        canvas.text((x, y), text.words, font=_font(text.size_px), fill=text.colour, anchor="ls")
+        x += _font(text.size_px).getlength(text.words) + 26
 
 
 def _draw_bars(canvas: Canvas, numbers: Mapping[str, float], top: int) -> None:
-    """For each kind: accuracy with its interval as a whisker, the blind control below it, guessing as a tick."""
+    """For each kind a bar of its accuracy with its interval, the blind control below it, and a tick at guessing."""
     left, full_px = MARGIN_PX + 130, 640
     for row, kind in enumerate(kinds_of(numbers)):
         y = top + row * BAR_ROW_PX
@@ -106,10 +119,10 @@ def _draw_bars(canvas: Canvas, numbers: Mapping[str, float], top: int) -> None:
         canvas.rectangle((left, y + 15, left + round(full_px * (blind or 0.0)), y + 21), fill=BLIND)
         chance_x = left + full_px * numbers[f"chance_{kind}"]
         canvas.line((chance_x, y - 2, chance_x, y + 23), fill=WRONG, width=2)
-        said = f"{right:.3f}  ({low:.3f} to {high:.3f})"
-        said += "" if blind is None else f"   exchanged {blind:.3f}"
-        said += f"   guessing {numbers[f'chance_{kind}']:.3f}"
-        canvas.text((left + full_px + 18, y + 11), said, font=_font(16), fill=FAINT, anchor="lm")
+        label = f"{right:.3f}  ({low:.3f} to {high:.3f})"
+        label += "" if blind is None else f"   exchanged {blind:.3f}"
+        label += f"   guessing {numbers[f'chance_{kind}']:.3f}"
+        canvas.text((left + full_px + 18, y + 11), label, font=_font(16), fill=FAINT, anchor="lm")
 
 
 def _draw_card(sheet: Image, card: Card, box: PixelBox) -> None:
@@ -134,13 +147,13 @@ def _draw_card(sheet: Image, card: Card, box: PixelBox) -> None:
         canvas.text((x, foot), _shortened(f"truth: {card.truth}", 16, 140), font=_font(16), fill=INK, anchor="ls")
     elif card.blind_answer is not None:
         _paste_images(sheet, card.blind_images, (x, foot - 26, x + THUMBNAIL_PX, foot + 10), margin_px=0)
-        said = _shortened(f"then {card.blind_answer}", 14, 110)
-        canvas.text((x + THUMBNAIL_PX + 10, foot), said, font=_font(14), fill=FAINT, anchor="ls")
+        label = _shortened(f"then {card.blind_answer}", 14, 110)
+        canvas.text((x + THUMBNAIL_PX + 10, foot), label, font=_font(14), fill=FAINT, anchor="ls")
     canvas.text((right - 14, foot), _shortened(card.kind, 14, 80), font=_font(14), fill=FAINT, anchor="rs")
 
 
 def _paste_images(sheet: Image, images: Sequence[bytes], box: PixelBox, margin_px: int = 8) -> None:
-    """Images side by side in a box, each whole."""
+    """Paste images side by side into a box, each scaled to fit."""
     from neo_model.inputs.pictures import open_picture
 
     left, top, right, bottom = box
@@ -154,7 +167,7 @@ def _paste_images(sheet: Image, images: Sequence[bytes], box: PixelBox, margin_p
 
 
 def _draw_mark(canvas: Canvas, corner: tuple[int, int], correct: bool) -> None:
-    """A tick or a cross, drawn: not every font has them."""
+    """Draw a tick or a cross with lines, because not every font has them."""
     x, y = corner
     if correct:
         canvas.line([(x, y + 11), (x + 7, y + 18), (x + 19, y + 3)], fill=RIGHT, width=4, joint="curve")
@@ -164,7 +177,7 @@ def _draw_mark(canvas: Canvas, corner: tuple[int, int], correct: bool) -> None:
 
 
 def _wrapped(text: str, size_px: int, room_px: int, num_lines: int) -> Iterator[str]:
-    """At most `num_lines` lines of at most `room_px`, the last one shortened."""
+    """At most `num_lines` lines no wider than `room_px`; the last one is shortened."""
     words = text[: num_lines * room_px].split()
     for line_number in range(num_lines):
         count = len(words)
@@ -176,9 +189,10 @@ def _wrapped(text: str, size_px: int, room_px: int, num_lines: int) -> Iterator[
 
 
 def _shortened(text: str, size_px: int, room_px: int) -> str:
+    """The text if it is no wider than `room_px`, else its beginning and three dots."""
     if len(text) <= room_px and _font(size_px).getlength(text) <= room_px:
         return text
-    text = text[:room_px]  # no letter is narrower than a pixel, and texts may be very long
+    text = text[:room_px]  # no letter is narrower than a pixel, so a very long text is cut before it is measured
     while text and _font(size_px).getlength(text + "...") > room_px:
         text = text[:-1]
     return text + "..."

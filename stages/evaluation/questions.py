@@ -1,6 +1,6 @@
-"""Questions to be answered: conversations whose last assistant turn, or `answer`, is the truth.
+"""Turns conversations into questions: the last assistant turn, or the `answer` column, is the truth.
 
-Owns what is asked, what would be right, and which conversations are no question at all.
+Owns which turns are asked, what the right answer is, and which conversations cannot be asked.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, read_table
 
 PLAIN_KIND = "plain"
-"""The kind of questions that name none."""
+"""The kind of a question whose record has none."""
 
 
 class QuestionTrouble(ItemReason):
-    """Why a question was not asked: a closed list, for answer tables."""
+    """Why a question was not asked: the closed list of reasons in answer tables."""
 
     NO_TRUTH = "no_truth", Verdict.FAILED
-    """Neither `answer` nor a last assistant turn says what would be right."""
+    """Neither `answer` nor a last assistant turn holds a right answer."""
     NO_QUESTION = "no_question", Verdict.FAILED
-    """There is no turn of the user before the answer."""
+    """No user turn with words stands before the answer."""
     KIND_IS_NO_NAME = "kind_is_no_name", Verdict.FAILED
-    """The kind cannot be part of a metric's name."""
+    """The kind cannot be part of a metric name."""
     IMAGE_NOT_KEPT = "image_not_kept", Verdict.FAILED
-    """An image is not among the pairs that the questions lean on."""
+    """An image is not among the kept pairs that the conversations were read with."""
     IMAGE_UNUSABLE = "image_unusable", Verdict.FAILED
-    """An image cannot be decoded, or is too long and thin."""
+    """An image cannot be decoded, or is too elongated."""
     UNRENDERABLE = "unrenderable", Verdict.FAILED
-    """Placeholders and images differ in number, or a turn is no turn."""
+    """The numbers of placeholders and images differ, or a message is malformed."""
     TOO_LONG = "too_long", Verdict.FAILED
     """The prompt has more tokens than the recipe allows."""
 
@@ -48,13 +48,13 @@ class Question(PosedQuestion):
 
     @property
     def wording(self) -> str:
-        """The last turn of the user, without places for images."""
-        asked = ["", *(message["content"] or "" for message in self.messages if message["role"] == "user")]
-        return " ".join(asked[-1].replace(IMAGE_PLACEHOLDER, " ").split())
+        """The words of the last user turn, without image placeholders."""
+        texts = ["", *(message["content"] or "" for message in self.messages if message["role"] == "user")]
+        return " ".join(texts[-1].replace(IMAGE_PLACEHOLDER, " ").split())
 
     @property
     def trouble(self) -> QuestionTrouble | None:
-        """Why this cannot be asked, as far as the record alone says, or None."""
+        """Why the record alone rules the question out, or None."""
         if not is_metric_name(self.kind):
             return QuestionTrouble.KIND_IS_NO_NAME
         if not normalised(self.truth):
@@ -64,25 +64,25 @@ class Question(PosedQuestion):
 
 def read_questions(conversations: Conversations) -> list[Question]:
     """All kept conversations as questions, in table order."""
-    found: list[Question] = []
+    questions: list[Question] = []
     for part in conversations.parts:
         table = read_table(conversations.read(part.file(CONVERSATIONS_FILE)))
-        found += [as_question(row) for row in table.to_pylist() if row["verdict"] == Verdict.KEPT]
-    return found
+        questions += [as_question(row) for row in table.to_pylist() if row["verdict"] == Verdict.KEPT]
+    return questions
 
 
 def as_question(row: dict[str, Any]) -> Question:
-    """Split a conversation at its last assistant turn: what comes before is asked, and nothing after it is read."""
+    """Split a conversation at its last assistant turn: the turns before it are asked, later ones are ignored."""
     messages: Sequence[dict[str, str]] = row["messages"] or []
     turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
     end = turns[-1] if turns else len(messages)
-    spoken = (messages[end]["content"] or "") if turns else ""
+    last_reply = (messages[end]["content"] or "") if turns else ""
     return Question(
         sample_id=row["sample_id"],
         image_ids=tuple(row["image_ids"] or ()),
         kind=row["kind"] or PLAIN_KIND,
         messages=tuple(messages[:end]),
-        truth=spoken if row["answer"] is None else row["answer"],
+        truth=last_reply if row["answer"] is None else row["answer"],
     )
 
 

@@ -1,7 +1,6 @@
-"""Score answers: when one is right, how sure an accuracy is, and what guessing would have reached.
+"""Scores answers: exact match after normalisation, 95% intervals of accuracies, and the accuracy of guessing.
 
-Pure functions on plain values. The rule for "right" is exact match after `normalised`; nothing is parsed out of a
-longer answer, so a model that rambles is wrong.
+Pure functions on plain values. Nothing is parsed out of a longer answer: "the red one" is wrong if the truth is "red".
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Z_95 = 1.959963984540054
-"""Standard normal quantile at 97.5%: two sides of a 95% interval."""
+"""Standard normal quantile at 97.5%, for two-sided 95% intervals."""
 
 RESERVED_KINDS = frozenset({"low", "high", "blind"})
-"""Kinds that would be confused with another metric: `accuracy_low` is a bound."""
+"""Kinds that would make a metric name ambiguous: `accuracy_low` is the lower bound of `accuracy`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +26,11 @@ class ScoredAnswer:
     truth: str
     correct: bool
     blind_correct: bool | None
-    """The same with another question's images; None where the blind control could not be asked."""
+    """Whether the blind control was right; None if it could not be asked."""
 
 
 def normalised(text: str) -> str:
-    """What of an answer counts: NFKC, case folded, runs of white space as one space, no punctuation at the ends.
+    """The text in NFKC, case folded, with runs of white space as one space and no punctuation at the ends.
 
     >>> normalised('  "Dark  Red". ')
     'dark red'
@@ -46,18 +45,18 @@ def normalised(text: str) -> str:
 
 
 def is_correct(answer: str, truth: str) -> bool:
-    """Whether answer and truth are the same once normalised. An empty answer is never right."""
+    """Whether answer and truth are equal after normalisation. An empty answer is never right."""
     return normalised(answer) == normalised(truth) != ""
 
 
 def is_metric_name(kind: str) -> bool:
-    """Whether a kind can be part of a metric's name, such as `accuracy_colour`, without being mistaken."""
+    """Whether a kind can be part of a metric name, such as `accuracy_colour`, without ambiguity."""
     plain = kind.replace("_", "").replace("-", "")
     return plain.isascii() and plain.isalnum() and not RESERVED_KINDS & set(kind.split("_"))
 
 
 def wilson_interval(num_correct: int, num_asked: int) -> tuple[float, float]:
-    """The 95% interval of a proportion (Wilson, JASA 1927), which holds at the ends too: 10 of 10 gives 0.72 to 1."""
+    """The 95% interval of a proportion (Wilson, JASA 1927), which is valid near 0 and 1: 10 of 10 gives 0.72 to 1."""
     if num_asked == 0:
         return 0.0, 1.0
     share = num_correct / num_asked
@@ -68,11 +67,11 @@ def wilson_interval(num_correct: int, num_asked: int) -> tuple[float, float]:
 
 
 def metrics(answers: Sequence[ScoredAnswer], *, num_failed: int) -> dict[str, float]:
-    """All numbers of an evaluation, over all questions and for each kind.
+    """All metrics of an evaluation, over all questions and for each kind.
 
-    `accuracy`, `accuracy_low`, `accuracy_high` (95%), `accuracy_blind`, `chance` and their namesakes for each kind:
-    `accuracy_colour`, `accuracy_colour_low`, `accuracy_blind_colour`, `chance_colour`. Failed questions were not
-    answered: they are counted in `num_failed` and in no accuracy. A number that nothing was asked for is left out.
+    `accuracy`, `accuracy_low`, `accuracy_high` (95%), `accuracy_blind`, `chance`, and the same for each kind:
+    `accuracy_colour`, `accuracy_colour_low`, `accuracy_blind_colour`, `chance_colour`. Failed questions are counted in
+    `num_failed` and enter no accuracy. A metric over no questions is left out.
     """
     by_kind: dict[str, list[ScoredAnswer]] = defaultdict(list)
     for scored in answers:
@@ -89,13 +88,13 @@ def metrics(answers: Sequence[ScoredAnswer], *, num_failed: int) -> dict[str, fl
 
 
 def chance(answers: Sequence[ScoredAnswer]) -> float:
-    """What the best guess without looking reaches on questions of one kind: the share of the most frequent truth."""
+    """Accuracy of always giving the most frequent truth, on questions of one kind."""
     truths = Counter(normalised(scored.truth) for scored in answers)
     return max(truths.values()) / len(answers)
 
 
 def kinds_of(numbers: Mapping[str, float]) -> list[str]:
-    """The kinds that `metrics` has numbers for, in order."""
+    """The kinds in the result of `metrics`, in order."""
     return [name.removeprefix("chance_") for name in numbers if name.startswith("chance_")]
 
 
@@ -110,7 +109,7 @@ def _accuracies(answers: Sequence[ScoredAnswer], suffix: str) -> dict[str, float
 
 
 def _tally(outcomes: Iterable[bool]) -> tuple[int, int]:
-    """How many are true, and how many there are."""
+    """The number of true outcomes, and of all."""
     counts = Counter(outcomes)
     return counts[True], counts.total()
 

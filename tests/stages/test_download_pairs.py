@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
-from stages.commit.parts import Draft
+from stages.commit.draft import Draft
 from stages.contract import Part, StageError
 from stages.download.engines import img2dataset
 from stages.download.reasons import Reason

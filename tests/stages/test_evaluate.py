@@ -2,17 +2,22 @@
 
 import io
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Evaluation
-from stages.contract import StageError
-from stages.evaluate import EvaluateRecipe, evaluate
+from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Conversations, Evaluation
+from stages.commit.draft import Draft
+from stages.contract import Part, StageError
+from stages.evaluate import EvaluateRecipe, ScoreTask, evaluate, score_part
 from stages.evaluation.scoring import wilson_interval
 from stages.formats.sample_table import read_table
+from stages.store.errors import StoreError
+from stages.store.store import Store
 from tests.worlds.colour_world import ColourWorld
 
 RECIPE = EvaluateRecipe(max_new_tokens=8, max_prompt_tokens=120, num_questions_per_part=30)
@@ -121,3 +126,19 @@ def test_nothing_to_ask_is_refused(colour_world: ColourWorld) -> None:
         colour_world.make(step)
     with pytest.raises(StageError, match="holds no conversation to ask"):
         colour_world.make(evaluate.bind("evaluate", RECIPE, colour_world.checkpoint, questions))
+
+
+def test_a_missing_answers_file_names_the_evaluation_and_the_audit_of_it(
+    evaluation: Evaluation, colour_world: ColourWorld, tmp_path: Path
+) -> None:
+    """Answers of the first phase are read back before the evaluation is committed; a lost file is its own."""
+    shutil.copytree(colour_world.store.folder, tmp_path / "store")
+    store = Store(tmp_path / "store")
+    records = evaluation.phase("answer")
+    (tmp_path / "store" / records[1].file(ANSWERS_FILE).key).unlink()
+    questions = Conversations(store, colour_world.open(colour_world.questions).manifest)
+    part = Part(name="00000", task=ScoreTask(title="a title").dump())
+    draft = Draft(scratch=tmp_path, report=lambda _: None)
+    name = f"evaluate/{evaluation.short}"
+    with pytest.raises(StoreError, match=f"{name}/.*{ANSWERS_FILE} is missing.*`neo audit {name} --repair`"):
+        score_part(part, draft, RECIPE, records, questions)

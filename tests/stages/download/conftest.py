@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages.commit.parts import Draft
+from stages.commit.draft import Draft
 
 HOST = "bad.invalid"
 Script = Callable[[socket.socket, "HostileWeb"], None]

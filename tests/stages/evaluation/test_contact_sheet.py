@@ -3,8 +3,9 @@
 import io
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageFont
 
+from stages.evaluation import contact_sheet as sheet_module
 from stages.evaluation.cards import Card
 from stages.evaluation.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, contact_sheet
 from stages.evaluation.scoring import ScoredAnswer, metrics
@@ -70,5 +71,18 @@ def test_odd_cards_are_drawn_all_the_same(odd: dict[str, object]) -> None:
     assert opened(contact_sheet([card(**odd)], NUMBERS, "title")).width == WIDTH_PX
 
 
-def test_a_sheet_without_answers_says_so() -> None:
-    assert opened(contact_sheet([], metrics([], num_failed=4), "title")).width == WIDTH_PX
+def test_a_sheet_without_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are drawn: without them the sheet differs in a box as wide as they are, and nowhere else."""
+    numbers = metrics([], num_failed=4)
+    (text,) = sheet_module.headline(numbers)
+    assert text.words == "No question could be answered"
+    sheet = opened(contact_sheet([], numbers, "title"))
+    monkeypatch.setattr(sheet_module, "headline", lambda _: [])
+    left, top, right, bottom = ImageChops.difference(sheet, opened(contact_sheet([], numbers, "title"))).getbbox()
+    assert right - left == pytest.approx(ImageFont.load_default(text.size_px).getlength(text.words), abs=8)
+    assert text.size_px / 2 < bottom - top < 2 * text.size_px
+
+
+def test_the_headline_of_a_sheet_gives_the_accuracies() -> None:
+    words = [text.words for text in sheet_module.headline(NUMBERS)]
+    assert words[0] == "1.000 right" and words[2:] == ["0.000 with images exchanged", "1.000 by guessing"]
