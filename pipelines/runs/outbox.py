@@ -43,14 +43,15 @@ VERDICTS = ("kept", "dropped", "failed")
 class Message(BaseModel):
     """One delivery: an attempt began or ended, or what happened in between, in order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     kind: Literal["attempt_started", "events", "attempt_ended"]
     attempt: int
     at_seconds: float = Field(default_factory=time.time)
     events: tuple[Event, ...] = ()
-    oddities: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Step to the numbers that are no finite numbers, as words: trackers keep no NaN and no infinity."""
+    non_finite: dict[str, dict[str, str]] = Field(default_factory=dict, alias="oddities")
+    """Metrics that are NaN or infinite, by step and name, as words such as `nan at step 3`: MLflow stores none.
+    The field's name in the store is `oddities`."""
     outcome: str = ""
     reason: str = ""
 
@@ -70,7 +71,7 @@ class Outbox:
     def append(self, message: Message) -> str:
         """Keep a message durably, after all that are there; returns its key."""
         number = self._num_kept or self.num_messages()
-        value = message.model_dump(mode="json")
+        value = message.model_dump(mode="json", by_alias=True)
         with fault_point("outbox.appended"):
             while not self.store.create_json(key := self._key(number), value):
                 number += 1
@@ -222,7 +223,7 @@ def read_phase_counts(event: NumbersReported) -> tuple[str, int, ItemBalance] | 
 def to_message(events: list[Event], attempt: int, tally: PhaseCounts) -> Message:
     """A message of these events: records of parts counted together, what is not finite turned into words."""
     plain: list[Event] = []
-    oddities: dict[str, dict[str, str]] = {}
+    non_finite: dict[str, dict[str, str]] = {}
     for event in events:
         if isinstance(event, PartRecorded):
             tally.add(event)
@@ -230,13 +231,13 @@ def to_message(events: list[Event], attempt: int, tally: PhaseCounts) -> Message
             finite, odd = _finite(event)
             plain.append(finite)
             if odd:
-                oddities.setdefault(event.step, {}).update(odd)
+                non_finite.setdefault(event.step, {}).update(odd)
         else:
             if isinstance(event, PhaseOpened):
                 tally.open(event)
             plain.append(event)
     # A step that ends closes the message, so its counts go before its end.
-    return Message(kind="events", attempt=attempt, events=(*tally.numbers(), *plain), oddities=oddities)
+    return Message(kind="events", attempt=attempt, events=(*tally.numbers(), *plain), oddities=non_finite)
 
 
 def _finite(event: NumbersReported) -> tuple[NumbersReported, dict[str, str]]:

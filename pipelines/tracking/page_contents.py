@@ -1,6 +1,6 @@
-"""What the pages of a run say: tags, parameters, notes, tables and pictures, from manifests alone.
+"""The content of MLflow pages: tags, parameters, metrics, notes, tables and pictures, from manifests alone.
 
-Pure content. `run_pages.py` puts it where people look; nothing here knows how.
+Owns texts and numbers and never calls MLflow: `run_pages.py` and `committed_step.py` put them onto pages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.lineage.contents import counts_of_sources, lines_of_sources
-from pipelines.lineage.graph import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes
+from pipelines.lineage.graph import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes, step_name
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking.graph_picture import draw_graph
 from stages.artifacts.artifact import Artifact
@@ -24,13 +24,13 @@ from stages.artifacts.records import FileEntry
 from stages.store.store import Store
 
 DIGEST_CHARACTERS = 32
-"""A data set's digest on a page may have 36 characters at most."""
+"""Length of a data set's digest on a page; MLflow accepts at most 36 characters."""
 NUM_SAMPLE_ROWS = 100
 MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
 MAX_PICTURE_BYTES = 20_000_000
 HELD_OUT = "heldout/"
-"""Begins the names of numbers found on what is never trained on."""
+"""Prefix of metrics that were measured on the held-out set."""
 
 
 def is_model(manifest: Manifest) -> bool:
@@ -39,7 +39,7 @@ def is_model(manifest: Manifest) -> bool:
 
 
 def step_tags(manifest: Manifest) -> dict[str, str]:
-    """Tags by which a search for a fingerprint finds every page of what made or read it."""
+    """Tags of a step's page. A search for a fingerprint in them finds the pages that made or read the artifact."""
     inputs = {f"neo.input.{name}": item.fingerprint for name, item in manifest.inputs.items()}
     return {
         "neo.stage": f"{manifest.stage} {manifest.number}",
@@ -63,7 +63,7 @@ def parameters(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def counts(manifest: Manifest) -> dict[str, float]:
-    """What an artifact amounts to, as numbers for a page."""
+    """Metrics of every committed step: items by verdict, parts, bytes."""
     items = manifest.items
     balance = {"items_kept": items.kept, "items_dropped": items.num_dropped, "items_failed": items.num_failed}
     return {
@@ -74,7 +74,7 @@ def counts(manifest: Manifest) -> dict[str, float]:
 
 
 def funnel(manifest: Manifest) -> dict[str, Any]:
-    """Where every item that entered went."""
+    """Items that entered, and the number for each verdict and reason."""
     items = manifest.items
     return {"entered": items.total, "kept": items.kept, "dropped": items.dropped, "failed": items.failed}
 
@@ -87,7 +87,7 @@ def evaluation_metrics(artifact: Artifact) -> dict[str, float]:
 
 
 def pictures(manifest: Manifest) -> list[FileEntry]:
-    """The pictures that an artifact holds for people."""
+    """The PNG files of an artifact that are small enough for a page."""
     entries = (entry for part in manifest.parts for entry in part.files)
     return [entry for entry in entries if entry.name.endswith(".png") and entry.size_bytes <= MAX_PICTURE_BYTES]
 
@@ -98,12 +98,12 @@ def is_loss(metric: str) -> bool:
 
 
 def order_of_losses(metric: str) -> tuple[int, bool, str]:
-    """The overall losses first, what is trained on before what is held out."""
+    """Sort key of losses: overall before per source, training before held out."""
     return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
 
 
 def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
-    """An artifact as a data set of a page, the same for whoever made it and whoever reads it."""
+    """An artifact as an MLflow data set: the same on the page that made it and on the pages that read it."""
     return {
         "name": f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
         "digest": manifest.content[:DIGEST_CHARACTERS],
@@ -113,8 +113,13 @@ def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
     }
 
 
+def folder_url(artifact: Artifact) -> str:
+    """Where the artifact lies in the store."""
+    return f"{artifact.store.url}/{artifact.folder}"
+
+
 def write_files(artifact: Artifact, folder: Path) -> None:
-    """Manifest, funnel, a hundred rows of the sample table, the artifact's pictures and that of its lineage."""
+    """Write the files of a step's page: manifest, funnel, the first sample rows, the pictures and the lineage."""
     manifest = artifact.manifest
     texts = {
         "manifest.json": manifest.model_dump_json(indent=2),
@@ -151,30 +156,28 @@ def lineage_picture(lineage: Lineage, path: Path) -> Path:
 
 
 def step_note(request: Request, step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) -> str:
-    """What a step's page says in words. `link` turns a step's name into a link to its page."""
-    made_from = [f"- `{name}`: {link(source.step)}" for name, source in step.inputs.items()]
+    """The note of a step's page, in Markdown. `link` turns a step's name into a link to its page."""
     readers = [other.name for other in request.steps if any(i.step == step.name for i in other.inputs.values())]
     lines = [
         f"**{step.name}** is {manifest.kind} `{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}`: "
         f"{describe_counts(manifest)}.",
         "",
-        "Made from:" if made_from else "Made from what was read from outside.",
-        *made_from,
+        *_origin(step, manifest, link),
         "",
         f"Read by: {', '.join(link(name) for name in readers) or 'nothing in this run'}.",
         "",
         *_reasons(manifest),
         *_sources(manifest),
         f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{manifest.fingerprint}' `` "
-        "and likewise for `neo.input.<name>`.",
+        "or for `neo.input.<name>`.",
         "",
-        f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `{request.command}` goes on.",
+        f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `{request.command}` continues.",
     ]
     return "\n".join(lines)
 
 
 def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
-    """What a run's page says in words."""
+    """The note of a run's page, in Markdown."""
     steps = [f"1. {link(step.name)}: {step.stage} `{step.fingerprint[:SHOWN_DIGITS]}`" for step in request.steps]
     settings = [f"- `--set {setting}`" for setting in request.settings]
     return "\n".join(
@@ -185,9 +188,24 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
             "Steps:",
             *steps,
             "",
-            f"`{request.command}` goes on from what is committed; `neo show {request.run}` says how it stands.",
+            f"`{request.command}` continues from what is committed; `neo show {request.run}` shows its state.",
         ]
     )
+
+
+def _origin(step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) -> Iterator[str]:
+    """What the artifact was made from: steps of this run, or artifacts where `--use` bound it."""
+    if step.used:
+        made_by = manifest.provenance.get("attempt", "an unnamed attempt")
+        yield f"Bound by `--use`; made by {made_by} as step {step_name(manifest)}."
+        yield ""
+    if not manifest.inputs:
+        yield "Made from no other artifact: its data was read from outside."
+        return
+    yield "Made from:"
+    for name, item in manifest.inputs.items():
+        parent = f"`{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}`"
+        yield f"- `{name}`: {parent if step.used else link(step.inputs[name].step)}"
 
 
 def _box_lines(node: Node) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
-"""A tracking server that takes messages: MLflow behind an address, or a SQLite file.
+"""The MLflow tracker that messages are delivered to: a server at an address, or a SQLite file.
 
-Owns the connection, the experiment of each pipeline, and what is a fault of the server's and what of the message.
+Owns the connection, the experiment of each pipeline, and the difference between a failure and a refused message.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
+from pipelines.tracking.client import PageClient
 from pipelines.tracking.run_pages import RunPages
 from pipelines.tracking.sqlite import one_process_at_a_time, sqlite_path
 
@@ -21,19 +22,20 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-"""To be in the environment first: no request takes long, and none that may have been applied is sent again unseen.
-A message that failed is delivered again later, and then looks for what is there."""
+"""Environment variables that are set before MLflow is imported. Requests time out soon, and MLflow retries none: one
+that was applied although its answer was lost would be applied twice. A failed message is delivered again later, and
+then finds what exists."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Lets the pages open on runs and models, not on traces of language models."""
+"""Tags that make MLflow open an experiment on its runs and models, not on traces of language models."""
 REFUSALS = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE"}
-"""MLflow's words for what is wrong with a request itself."""
+"""MLflow's error codes for a request that no retry can help."""
 
 
 class Tracker:
-    """A tracking server, or a SQLite file, that takes messages."""
+    """A connection to a tracking server or a SQLite file."""
 
     def __init__(self, uri: str) -> None:
-        """Connects; makes a SQLite file where there is none. Takes seconds: mlflow is imported here."""
+        """Connect, and create a SQLite file where there is none. Takes seconds: mlflow is imported here."""
         import mlflow
 
         self.uri = uri
@@ -45,29 +47,29 @@ class Tracker:
         self._pages: dict[str, str] = {}
 
     def deliver(self, run: Run, message: Message) -> None:
-        """Put what a message says on the pages of its run. Raises whatever MLflow raises; may be done again."""
-        page = RunPages(self._client, run, self.experiment(run.request.pipeline), self._pages)
+        """Put what a message says onto the pages of its run. May be called again. Raises what MLflow raises."""
+        pages = RunPages(PageClient(self._client, self.experiment(run.request.pipeline), self._pages), run)
         match message.kind:
             case "attempt_started":
-                page.begin(message)
+                pages.begin(message)
             case "events":
-                page.take(message)
+                pages.add_events(message)
             case "attempt_ended":
-                page.end(message)
+                pages.end(message)
 
     def forget_pages(self) -> None:
-        """Look for everything anew from now on."""
+        """Drop the cached ids of experiments and pages, so that each is searched for again."""
         self._experiments.clear()
         self._pages.clear()
 
     def check_writable(self) -> None:
-        """Write something and take it back: an experiment that stays deleted. Raises whatever MLflow raises."""
+        """Check that the tracker accepts writes, with an experiment that is then deleted. Raises what MLflow raises."""
         tried = self.experiment("neo-doctor")
         self._client.set_experiment_tag(tried, "neo.tried", "yes")
         self._client.delete_experiment(tried)
 
     def experiment(self, name: str) -> str:
-        """The id of a pipeline's experiment; made, or brought back if it was deleted."""
+        """The id of a pipeline's experiment; created if missing, restored if deleted."""
         if name not in self._experiments:
             found = self._client.get_experiment_by_name(name)
             if found is None:
@@ -87,5 +89,5 @@ class Tracker:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow finds fault with what it was asked, not with itself."""
+    """Whether MLflow rejects the request itself, so that no retry can help."""
     return getattr(error, "error_code", "") in REFUSALS

@@ -1,8 +1,7 @@
-"""A tracker that is a SQLite file: where it lies, and that one process at a time opens it."""
+"""A tracker that is a SQLite file: where the file lies, and the lock under which one process at a time opens it."""
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,17 @@ def sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def one_process_at_a_time(uri: str) -> Iterator[None]:
-    """A fresh SQLite file that several processes open at once fails in all but one of them."""
+    """Hold a file lock while a SQLite tracker is opened; a server needs none.
+
+    MLflow creates the tables of a fresh file at the first connection, and of several processes that do so at once all
+    but one fail.
+    """
     path = sqlite_path(uri)
     if path is None:
         yield
         return
+    from filelock import FileLock  # it loads asyncio, which start-up does without
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.with_name(f"{path.name}.lock")):
         yield

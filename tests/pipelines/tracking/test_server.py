@@ -11,6 +11,7 @@ from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import all_runs
 from pipelines.tracking.delivery import DeliveryThread, check_reachable
 from pipelines.tracking.server import Tracker
+from stages.artifacts.manifest import content_digest, read_manifest
 from stages.contract import CheckpointCommitted, NumbersReported, PictureKept
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import wait_until
@@ -105,6 +106,50 @@ def test_data_sets_are_the_same_at_both_ends_and_counts_are_on_the_page(tracked:
     assert lines[0].startswith("sample_id,url,caption") and len(lines) == 5
     funnel = client(tracked).download_artifacts(pages["kept"].info.run_id, "funnel.json")
     assert json.loads(Path(funnel).read_text())["dropped"] == {"too_small": 3}
+
+
+def test_every_number_is_in_mlflow_at_the_step_that_reported_it(tracked: NeoSite) -> None:
+    assert tracked.neo("run", f"{TOYS}:whole").code == 0
+    mlflow, weights = client(tracked), runs_of(tracked, "whole")["weights"].info.run_id
+    history = mlflow.get_metric_history(weights, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(step, 1 / step) for step in range(1, 7)]
+    pairs = runs_of(tracked, "whole")["pairs"].info.run_id
+    counted = [(metric.step, metric.value) for metric in mlflow.get_metric_history(pairs, "fetch/parts")]
+    assert counted[-1] == (3, 3.0) and all(step == value for step, value in counted)
+
+
+def test_the_digest_of_a_data_set_is_that_of_the_artifacts_content(tracked: NeoSite) -> None:
+    tracked.neo("run", DATA)
+    pages = runs_of(tracked, "data")
+    for step, name in (("pairs", "made"), ("kept", "made"), ("kept", "read as raw"), ("mix", "read as kept")):
+        logged = {item.tags[0].value: item.dataset for item in pages[step].inputs.dataset_inputs}[name]
+        source = {"kept": "pairs", "mix": "kept"}[step] if name.startswith("read") else step
+        ref = tracked.store.ref(f"data/{source}")
+        manifest = read_manifest(tracked.store, ref["stage"], ref["fingerprint"])
+        assert logged.digest == content_digest(manifest.parts)[:32]
+        assert logged.name == f"{ref['stage']}/{ref['fingerprint'][:12]}"
+
+
+def test_a_step_bound_by_use_says_which_artifact_it_is_and_what_it_was_made_from(tracked: NeoSite) -> None:
+    tracked.neo("run", DATA)
+    (before,) = all_runs(tracked.store)
+    kept, pairs = (tracked.store.ref(f"data/{step}")["fingerprint"][:12] for step in ("kept", "pairs"))
+    assert tracked.neo("run", DATA, "--use", f"kept={kept}", "--set", "mix.num_repetitions=2").code == 0
+    mlflow = client(tracked)
+    experiment = mlflow.get_experiment_by_name("data").experiment_id
+    (page,) = mlflow.search_runs([experiment], "tags.`neo.step` = 'kept' and tags.`neo.outcome` = 'reused'")
+    note = note_of(page)
+    assert f"KeptPairs `judge_toys/{kept}`" in note
+    assert f"Bound by `--use`; made by {before.name}-1 as step kept." in note
+    assert f"- `raw`: `fetch_toys/{pairs}`" in note and "read from outside" not in note
+    assert "its data was read from outside" in note_of(runs_of_run(tracked, before.name)["pairs"])
+
+
+def runs_of_run(site: NeoSite, run: str) -> dict[str, Any]:
+    """The pages of the steps of one run by step."""
+    mlflow = client(site)
+    pages = mlflow.search_runs([mlflow.get_experiment_by_name("data").experiment_id], f"tags.`neo.run` = '{run}'")
+    return {page.data.tags.get("neo.step", ""): page for page in pages}
 
 
 def test_reused_steps_have_pages_in_the_run_that_reuses_them(tracked: NeoSite) -> None:

@@ -1,0 +1,139 @@
+"""The pages of one MLflow experiment: found or created by key, and changed in few calls.
+
+Owns how a page is found, what MLflow's limits are, and nothing of what a page says. Pages are found by the tag
+`neo.page` before they are created: a message whose answer was lost, or a rebuild into an empty server, ends in the same
+pages. A slow server takes seconds for each call.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from mlflow.entities import Run as MlflowRun
+
+MAX_METRICS_PER_CALL = 800
+MAX_PARAMETERS_PER_CALL = MAX_TAGS_PER_CALL = 100
+"""MLflow accepts 1,000 values in a call, among them 100 parameters and 100 tags."""
+MAX_TAG_CHARACTERS = 7900
+"""MLflow cuts tags at 8,000 characters."""
+METRIC_NAME_GAP = re.compile(r"[^\w\-./: ]")
+"""Characters that MLflow refuses in the name of a metric; a user's stage may report any name."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class PageClient:
+    """The pages of one experiment. Every method raises what MLflow raises, and may be called again."""
+
+    def __init__(self, mlflow: MlflowClient, experiment: str, known: dict[str, str]) -> None:
+        """`known` has the ids of pages by key; it is filled as pages are found, and shared by runs."""
+        self.mlflow = mlflow
+        self.experiment = experiment
+        self._known = known
+
+    def find(self, key: str) -> str | None:
+        """The id of the page with this key, or None.
+
+        Two commands at once may have created it twice. The oldest stays, and the others are tagged and deleted.
+        """
+        if key not in self._known:
+            pages = self.mlflow.search_runs(
+                [self.experiment],
+                filter_string=f"tags.`neo.page` = '{key}'",
+                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            )
+            for duplicate in pages[1:]:
+                self.mlflow.set_tag(duplicate.info.run_id, "neo.duplicate_of", pages[0].info.run_id)
+                self.mlflow.delete_run(duplicate.info.run_id)
+            if not pages:
+                return None
+            self._known[key] = pages[0].info.run_id
+        return self._known[key]
+
+    def create(self, key: str, title: str, tags: Mapping[str, str], at_seconds: float) -> str:
+        """Create a page that was not found; returns its id, or that of another command's which is older."""
+        self.mlflow.create_run(
+            self.experiment, start_time=milliseconds(at_seconds), tags={"neo.page": key, **tags}, run_name=title
+        )
+        return str(self.find(key))
+
+    def read(self, page: str) -> MlflowRun:
+        """Everything on a page but files and the history of metrics."""
+        return self.mlflow.get_run(page)
+
+    def history(self, page: str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric by rising step; where a step was reported twice, the later report counts."""
+        reports = sorted(self.mlflow.get_metric_history(page, metric), key=lambda report: report.timestamp)
+        return sorted({report.step: report.value for report in reports}.items())
+
+    def log(
+        self,
+        page: str,
+        *,
+        tags: Mapping[str, str] = NOTHING,
+        parameters: Mapping[str, str] = NOTHING,
+        metrics: Sequence[Metric] = (),
+    ) -> None:
+        """Put all of this onto a page in as few calls as MLflow's limits allow; no call for nothing."""
+        from mlflow.entities import Param, RunTag
+
+        all_params = [Param(*item) for item in parameters.items()]
+        all_tags = [RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()]
+        calls = zip_longest(
+            _batches(metrics, MAX_METRICS_PER_CALL),
+            _batches(all_params, MAX_PARAMETERS_PER_CALL),
+            _batches(all_tags, MAX_TAGS_PER_CALL),
+            fillvalue=(),
+        )
+        for batch in calls:
+            self.mlflow.log_batch(page, *batch)
+
+    def log_files(self, page: str, write: Callable[[Path], object], folder: str | None = None) -> None:
+        """Put the files that `write` leaves in a temporary folder onto a page, under `folder`."""
+        with tempfile.TemporaryDirectory(prefix="neo-page-") as written:
+            write(Path(written))
+            self.mlflow.log_artifacts(page, written, folder)
+
+    def set_running(self, page: str) -> None:
+        """Show a page as running."""
+        self.mlflow.update_run(page, status="RUNNING")
+
+    def set_ended(self, page: str, status: str, at_seconds: float) -> None:
+        """Show a page as ended with one of MLflow's statuses."""
+        self.mlflow.set_terminated(page, status, milliseconds(at_seconds))
+
+
+def to_metrics(
+    numbers: Mapping[str, float],
+    at_seconds: float,
+    at_step: int | None,
+    *,
+    model: str | None = None,
+    page: str | None = None,
+) -> list[Metric]:
+    """Numbers as MLflow's metrics, at step 0 where they belong to no step; with `model`, also for that logged model."""
+    from mlflow.entities import Metric
+
+    return [
+        Metric(
+            METRIC_NAME_GAP.sub("_", name), number, milliseconds(at_seconds), at_step or 0, model_id=model, run_id=page
+        )
+        for name, number in numbers.items()
+    ]
+
+
+def milliseconds(seconds: float) -> int:
+    """A time as MLflow counts it."""
+    return round(seconds * 1000)
+
+
+def _batches(values: Sequence[Any], most: int) -> list[Sequence[Any]]:
+    return [values[first : first + most] for first in range(0, len(values), most)]

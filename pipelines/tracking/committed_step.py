@@ -1,0 +1,98 @@
+"""The page of a step whose artifact is committed: its note, tags, parameters, metrics, files, data sets and models.
+
+`run_pages.py` decides when; `page_contents.py` has the texts and numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipelines.planning.request import FrozenStep, Request
+from pipelines.tracking import page_contents
+from pipelines.tracking.client import PageClient, to_metrics
+from pipelines.tracking.models import LoggedModels
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest, read_manifest
+from stages.store.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+    from mlflow.entities import Run as MlflowRun
+
+
+@dataclass(frozen=True)
+class CommittedSteps:
+    """Puts committed artifacts of one run onto the pages of their steps."""
+
+    pages: PageClient
+    request: Request
+    store: Store
+
+    @property
+    def models(self) -> LoggedModels:
+        """The logged models of the pipeline's experiment."""
+        return LoggedModels(self.pages, self.request.pipeline)
+
+    def describe(
+        self, page: str, step: FrozenStep, manifest: Manifest, note: str, at_seconds: float
+    ) -> dict[str, float]:
+        """Put everything that an artifact says onto its page; returns its evaluation's metrics, if it is one.
+
+        MLflow refuses to change a parameter, and `--use` may bind another artifact to a page: only new ones are set.
+        """
+        artifact = Artifact(self.store, manifest)
+        known = self.pages.read(page)
+        models_read = self._log_inputs(page, manifest, known)
+        evaluated = page_contents.evaluation_metrics(artifact)
+        of_model = models_read[0] if models_read else None
+        self.pages.log(
+            page,
+            tags={
+                **page_contents.step_tags(manifest),
+                "neo.folder": page_contents.folder_url(artifact),
+                "mlflow.note.content": note,
+            },
+            parameters={
+                name: value
+                for name, value in page_contents.parameters(manifest.recipe).items()
+                if name not in known.data.params
+            },
+            metrics=[
+                *to_metrics(page_contents.counts(manifest), at_seconds, None),
+                *to_metrics(evaluated, at_seconds, None, model=of_model, page=page),
+            ],
+        )
+        if page_contents.is_model(manifest):
+            self.models.log(page, step.name, artifact, known)
+        self.pages.log_files(page, partial(page_contents.write_files, artifact))
+        return evaluated
+
+    def _log_inputs(self, page: str, manifest: Manifest, known: MlflowRun) -> list[str]:
+        """Log data that was read or made as data sets, and models that were read as inputs: returns the models' ids."""
+        from mlflow.entities import LoggedModelInput
+
+        datasets = [] if page_contents.is_model(manifest) else [self._dataset(manifest, "made")]
+        models: list[str] = []
+        for name, item in manifest.inputs.items():
+            parent = read_manifest(self.store, item.stage, item.fingerprint)
+            if parent is None:
+                continue
+            model = self.models.find(parent.fingerprint) if page_contents.is_model(parent) else None
+            if model is not None:
+                models.append(str(model.model_id))
+            else:
+                datasets.append(self._dataset(parent, f"read as {name}"))
+        already = {model.model_id for model in known.inputs.model_inputs}
+        new = [LoggedModelInput(model) for model in dict.fromkeys(models) if model not in already]
+        if datasets or new:
+            self.pages.mlflow.log_inputs(page, datasets=datasets, models=new)
+        return models
+
+    def _dataset(self, manifest: Manifest, context: str) -> DatasetInput:
+        """The same data set at both ends, so that MLflow joins the page that made it to the pages that read it."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(**page_contents.dataset(manifest, self.store))
+        return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

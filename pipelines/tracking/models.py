@@ -1,0 +1,77 @@
+"""Models in MLflow: a logged model for each artifact that is one, and its version in the model registry.
+
+Both refer to the artifact by fingerprint and by its folder in the store; no weights are uploaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pipelines.tracking import page_contents
+from pipelines.tracking.client import PageClient
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.entities import Run as MlflowRun
+
+READY = "READY"
+
+
+@dataclass(frozen=True)
+class LoggedModels:
+    """The logged models of one experiment, and the registered models of one pipeline."""
+
+    pages: PageClient
+    pipeline: str
+
+    def find(self, fingerprint: str) -> LoggedModel | None:
+        """The model of an artifact, or None. Of several, created by two commands at once, the oldest counts."""
+        models = self.pages.mlflow.search_logged_models(
+            [self.pages.experiment],
+            filter_string=f"tags.`neo.fingerprint` = '{fingerprint}'",
+            order_by=[{"field_name": "creation_timestamp", "ascending": True}],
+            max_results=1,
+        )
+        return models[0] if models else None
+
+    def log(self, page: str, step: str, artifact: Artifact, known: MlflowRun) -> None:
+        """Log an artifact as the model that `page` made. `known` is the page as it is."""
+        from mlflow.entities import LoggedModelOutput
+
+        tags = {**page_contents.step_tags(artifact.manifest), "neo.folder": page_contents.folder_url(artifact)}
+        model = self.find(artifact.fingerprint) or self.pages.mlflow.create_logged_model(
+            self.pages.experiment,
+            name=f"{self.pipeline}-{step}",
+            source_run_id=page,
+            tags=tags,
+            params=page_contents.parameters(artifact.manifest.recipe),
+            model_type=artifact.manifest.kind,
+        )
+        if model.status != READY:
+            self._register(model, artifact.manifest, tags)
+        if model.model_id not in {output.model_id for output in known.outputs.model_outputs}:
+            self.pages.mlflow.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
+
+    def _register(self, model: LoggedModel, manifest: Manifest, tags: dict[str, str]) -> None:
+        """Upload the manifest and add a version of `<pipeline>-<step>`. The status READY is set last: a model without
+        it was interrupted here, and is registered again."""
+        client, name = self.pages.mlflow, str(model.name)
+        self._log_manifest(model, manifest)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name, tags={"neo.pipeline": self.pipeline})
+        source = f"models:/{model.model_id}"
+        if source not in {version.source for version in client.search_model_versions(f"name = '{name}'")}:
+            client.create_model_version(
+                name, source, model.source_run_id, tags, model_id=model.model_id, await_creation_for=0
+            )
+        client.finalize_logged_model(model.model_id, READY)
+
+    def _log_manifest(self, model: LoggedModel, manifest: Manifest) -> None:
+        with TemporaryDirectory(prefix="neo-page-") as folder:
+            (Path(folder) / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+            self.pages.mlflow.log_model_artifacts(model.model_id, folder)
