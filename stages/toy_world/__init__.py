@@ -1,4 +1,4 @@
-"""The toy world: pictures, a web server, tables, a corpus and a language model that we make ourselves.
+"""The toy world: generated pictures, a web server, tables, a corpus and a language model, for demos and tests.
 
-Real input with right answers known: everything here is a pure function of a seed and a name.
+Input of the same kinds as real input, with known right answers; everything is a pure function of a seed and a name.
 """

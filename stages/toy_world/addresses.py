@@ -1,4 +1,4 @@
-"""Where toy pictures are on the toy web: `http://toy.invalid/{seed}/{area}/{number}.jpg`, and back."""
+"""URLs of toy pictures, written and parsed: `http://toy.invalid/{seed}/{area}/{number}.jpg`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 HOST = "toy.invalid"
-"""The name that URL tables use; no resolver knows it."""
+"""The host of all toy URLs; no resolver knows it (RFC 2606)."""
 
 Area: TypeAlias = Literal["train", "heldout", "moved", "circle"]
-"""`train` and `heldout` are named by tables, the others by redirects."""
+"""Part of a path. URL tables hold URLs of `train` and `heldout`; redirects lead to `moved` and `circle`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Address:
 
     @property
     def path(self) -> str:
-        """What a client asks the server for."""
+        """The path of the URL, which the server is asked for."""
         return f"/{self.seed}/{self.area}/{self.number:06d}.jpg"
 
     @property
     def url(self) -> str:
-        """What tables and redirects say."""
+        """The URL in tables and redirects."""
         return f"http://{HOST}{self.path}"
 
 

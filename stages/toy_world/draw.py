@@ -1,4 +1,4 @@
-"""Draw a scene: Pillow shapes and type, encoded as the web encodes pictures. Pure: equal scenes give equal bytes."""
+"""Draws scenes with Pillow and encodes them in the formats of the web. Equal scenes give equal bytes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COLOUR_RGB: dict[str, RGB] = {
 TYPE_RGB: RGB = (70, 50, 80)
 TYPE_PX = 46
 TYPE_STROKE_PX = 1
-"""Added to each side of a stroke: bold."""
+"""Pixels added to each side of a stroke, which makes the type bold."""
 ORIENTATION_TAG = 0x0112
 
 
 def picture(scene: Scene) -> Image.Image:
-    """The scene in RGB, `height_px` by `width_px`."""
+    """The scene as an RGB image of its size."""
     image = Image.new("RGB", (scene.width_px, scene.height_px), scene.tint)
     _draw_on(ImageDraw.Draw(image), scene)
     return image
@@ -43,19 +43,19 @@ def jpeg(scene: Scene) -> bytes:
 
 
 def cmyk_jpeg(scene: Scene) -> bytes:
-    """The scene as a JPEG of four inks, as print shops leave on the web."""
+    """The scene as a CMYK JPEG, as used for print."""
     return _encoded(picture(scene).convert("CMYK"), "JPEG", quality=scene.quality)
 
 
 def turned_jpeg(scene: Scene) -> bytes:
-    """The scene stored on its side, with the EXIF orientation that sets it upright."""
+    """The scene stored rotated by 90 degrees, with the EXIF orientation that sets it upright."""
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = 6
     return _encoded(picture(scene).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=scene.quality, exif=exif)
 
 
 def alpha_png(scene: Scene) -> bytes:
-    """The scene as a PNG on a transparent ground."""
+    """The scene as a PNG on a transparent background."""
     image = Image.new("RGBA", (scene.width_px, scene.height_px), (0, 0, 0, 0))
     _draw_on(ImageDraw.Draw(image), scene)
     return _encoded(image, "PNG")
@@ -69,12 +69,12 @@ def animated_gif(scene: Scene) -> bytes:
 
 
 def blank_jpeg(width_px: int, height_px: int) -> bytes:
-    """An empty picture of any size: tracking pixels and slivers."""
+    """A white JPEG of any size, for tracking pixels and slivers."""
     return _encoded(Image.new("RGB", (width_px, height_px), "white"), "JPEG")
 
 
 def bomb_png(width_px: int, height_px: int) -> bytes:
-    """A few kilobytes that unfold to a huge picture."""
+    """A decompression bomb: a few kilobytes that decode to a huge picture."""
     return _encoded(Image.new("1", (width_px, height_px)), "PNG")
 
 
@@ -124,7 +124,7 @@ def _shaded(colour: RGB, shade: int) -> RGB:
 
 @lru_cache(maxsize=1)
 def _font() -> FreeTypeFont:
-    """The typeface that Pillow brings along."""
+    """The typeface that Pillow contains."""
     font = ImageFont.load_default(TYPE_PX)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType; install the wheel from PyPI (pip install pillow)")

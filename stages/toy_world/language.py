@@ -1,8 +1,7 @@
-"""What is said about a scene: captions, questions with answers, documents. Pure text, one small vocabulary.
+"""Text about scenes in one small vocabulary: captions, questions with answers, documents.
 
-The same sentences describe pictures and stand in the text-only corpus, whose questions are answered by the text
-itself: a language model that has read it knows how to answer from a description, and a picture need only take
-the description's place.
+The sentences that describe pictures also stand in the text-only corpus, followed by questions that they answer. A
+language model trained on it can answer from a description, and a picture then only replaces the description.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TypeAlias
 from stages.toy_world.scene import QUESTION_KINDS, QuestionKind, Scene
 
 ChatMessage: TypeAlias = dict[str, str]
-"""`role` (user or assistant) and `content`."""
+"""One message: `role` (user or assistant) and `content`."""
 
 CAPTIONS = (
     "{count} {colour} {shapes} {place} and the word {word}",
@@ -28,14 +27,14 @@ QUESTIONS: dict[QuestionKind, tuple[str, ...]] = {
     "count": ("How many shapes are there?", "What is the number of shapes?"),
     "word": ("Which word is written?", "What does it say?"),
 }
-"""Wordings of each kind of question; the first is the one that is asked of held-out pictures."""
+"""Wordings of each kind of question; held-out questions use the first."""
 
 PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
 PLURALS = {"cross": "crosses"}
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """One sentence or two that state all five attributes."""
+    """One or two sentences that state all five attributes."""
     plural = PLURALS.get(scene.shape, scene.shape + "s")
     return rng.choice(CAPTIONS).format(
         count=scene.count,
@@ -47,23 +46,23 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def shuffled_kinds(rng: random.Random) -> list[QuestionKind]:
-    """All kinds, in an order of chance."""
+    """All kinds of question in random order."""
     return rng.sample(QUESTION_KINDS, len(QUESTION_KINDS))
 
 
 def dialogue(scene: Scene, kinds: Sequence[QuestionKind], rng: random.Random, opening: str = "") -> list[ChatMessage]:
-    """Questions of these kinds and their answers, turn by turn; `opening` precedes the first question."""
+    """Alternating questions of these kinds and their answers; `opening` precedes the first question."""
     messages: list[ChatMessage] = []
     for kind in kinds:
         question = rng.choice(QUESTIONS[kind])
-        asked = question if messages or not opening else f"{opening} {question}"
-        messages.append({"role": "user", "content": asked})
+        content = question if messages or not opening else f"{opening} {question}"
+        messages.append({"role": "user", "content": content})
         messages.append({"role": "assistant", "content": scene.answer(kind)})
     return messages
 
 
 def document_text(scene: Scene, rng: random.Random) -> str:
-    """A description followed by questions whose answers it states."""
+    """The text of a document: a description, followed by questions that it answers."""
     lines = [caption(scene, rng)]
     for kind in shuffled_kinds(rng):
         lines.append(f"Question: {rng.choice(QUESTIONS[kind])} Answer: {scene.answer(kind)}")

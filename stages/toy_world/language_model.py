@@ -1,6 +1,6 @@
-"""A tiny plain Qwen3: trained by transformers' own class on one thread, saved as a model hub serves one.
+"""A tiny plain Qwen3, trained by transformers' own class on one thread and saved in the layout of a model hub.
 
-The embedding has spare rows behind the tokenizer's, as Qwen3's has, where a vision-language model puts its tokens.
+As in Qwen3, the embedding has spare rows behind those of the tokenizer, where a vision-language model puts its tokens.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neo_model.inputs.conversation import END_OF_TEXT, TURN_END
 from stages.contract import StageError
 
 if TYPE_CHECKING:
@@ -19,18 +21,51 @@ if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
 
     from neo_model.inputs.conversation import EncodedDocument
-    from stages.toy_world.train_toy_llm import ToyLlmRecipe
 
 IGNORED_LABEL = -100
-"""The target that transformers does not ask about."""
+"""The label that the loss of transformers ignores."""
 ROW_MULTIPLE = 64
+"""The number of embedding rows is a multiple of this."""
 NUM_SPARE_ROWS = 32
-END_OF_TEXT = "<|endoftext|>"
-TURN_END = "<|im_end|>"
+"""Fewest embedding rows behind those of the tokenizer."""
 
 
-def hub_config(recipe: ToyLlmRecipe, token_ids: dict[str, int]) -> dict[str, Any]:
-    """`config.json` as Qwen3's on a hub, for a tokenizer that knows `token_ids`."""
+@dataclass(frozen=True, kw_only=True)
+class LlmSizes:
+    """Sizes of a Qwen3."""
+
+    hidden: int
+    """Width of the residual stream."""
+    num_layers: int
+    num_heads: int
+    """Query heads of a layer."""
+    num_kv_heads: int
+    """Key-value heads of a layer."""
+    head_dim: int
+    ffn: int
+    """Inner width of the feed-forward network."""
+    max_tokens: int
+    """Longest sequence that the configuration promises, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmSchedule:
+    """The schedule of a training from scratch."""
+
+    num_steps: int
+    """Optimizer steps."""
+    num_warmup_steps: int
+    """Optimizer steps over which the learning rate rises linearly."""
+    peak_learning_rate: float
+    seed: int
+    """Seed of the initial weights."""
+
+
+def hub_config(sizes: LlmSizes, token_ids: dict[str, int]) -> dict[str, Any]:
+    """`config.json` of a Qwen3 on a model hub, for a tokenizer with these token ids.
+
+    The vocabulary is rounded up to a multiple of 64 with at least 32 spare rows: 538 tokens give 576 rows.
+    """
     num_tokens = max(token_ids.values()) + 1
     return {
         "architectures": ["Qwen3ForCausalLM"],
@@ -38,17 +73,17 @@ def hub_config(recipe: ToyLlmRecipe, token_ids: dict[str, int]) -> dict[str, Any
         "attention_dropout": 0.0,
         "bos_token_id": token_ids[END_OF_TEXT],
         "eos_token_id": token_ids[TURN_END],
-        "head_dim": recipe.head_dim,
+        "head_dim": sizes.head_dim,
         "hidden_act": "silu",
-        "hidden_size": recipe.hidden,
+        "hidden_size": sizes.hidden,
         "initializer_range": 0.02,
-        "intermediate_size": recipe.ffn,
-        "max_position_embeddings": recipe.max_tokens,
-        "max_window_layers": recipe.num_layers,
+        "intermediate_size": sizes.ffn,
+        "max_position_embeddings": sizes.max_tokens,
+        "max_window_layers": sizes.num_layers,
         "model_type": "qwen3",
-        "num_attention_heads": recipe.num_heads,
-        "num_hidden_layers": recipe.num_layers,
-        "num_key_value_heads": recipe.num_kv_heads,
+        "num_attention_heads": sizes.num_heads,
+        "num_hidden_layers": sizes.num_layers,
+        "num_key_value_heads": sizes.num_kv_heads,
         "rms_norm_eps": 1e-06,
         "rope_scaling": None,
         "rope_theta": 1_000_000,
@@ -62,17 +97,17 @@ def hub_config(recipe: ToyLlmRecipe, token_ids: dict[str, int]) -> dict[str, Any
 
 
 def train_language_model(
-    config: dict[str, Any], steps: Iterable[Sequence[EncodedDocument]], recipe: ToyLlmRecipe
+    config: dict[str, Any], steps: Iterable[Sequence[EncodedDocument]], schedule: LlmSchedule
 ) -> Qwen3ForCausalLM:
-    """A Qwen3 from scratch, one optimizer step for each group of documents. Bit-equal wherever torch is the same.
+    """Train a Qwen3 from scratch, one optimizer step for each group of documents.
 
-    Raises `StageError` if the loss stops being finite.
+    The weights are bit-identical on every machine with the same torch. Raises `StageError` if the loss is not finite.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     with _one_thread():
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(schedule.seed)
         model = Qwen3ForCausalLM(Qwen3Config(**config)).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
         for step, documents in enumerate(steps):
@@ -84,14 +119,14 @@ def train_language_model(
                 )
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.param_groups[0]["lr"] = _learning_rate(step, recipe)
+            optimizer.param_groups[0]["lr"] = _learning_rate(step, schedule)
             optimizer.step()
             optimizer.zero_grad()
     return model.eval()
 
 
 def padded(documents: Sequence[EncodedDocument]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids [B, L] and labels [B, L], filled up on the right, where causal attention does not look."""
+    """Token ids [B, L] and labels [B, L], padded on the right, which causal attention does not see."""
     import torch
 
     length = max(len(document.token_ids) for document in documents)
@@ -105,7 +140,7 @@ def padded(documents: Sequence[EncodedDocument]) -> tuple[torch.Tensor, torch.Te
 
 
 def save_language_model(model: Qwen3ForCausalLM, config: dict[str, Any], folder: Path) -> None:
-    """Write config.json, generation_config.json and model.safetensors; the tied head has no tensor of its own."""
+    """Write config.json, generation_config.json and model.safetensors, without a tensor for the tied output head."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
@@ -120,15 +155,16 @@ def save_language_model(model: Qwen3ForCausalLM, config: dict[str, Any], folder:
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _learning_rate(step: int, recipe: ToyLlmRecipe) -> float:
-    """Linear warm-up, then a cosine down to a tenth."""
-    warm = min(1.0, (step + 1) / recipe.num_warmup_steps)
-    return recipe.peak_learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * step / recipe.num_steps))
+def _learning_rate(step: int, schedule: LlmSchedule) -> float:
+    """Linear warm-up, then a cosine down to a tenth of the peak."""
+    warm = min(1.0, (step + 1) / schedule.num_warmup_steps)
+    # The cosine runs from 1 to -1, so the factor from 0.55 + 0.45 = 1 to 0.55 - 0.45 = 0.1.
+    return schedule.peak_learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * step / schedule.num_steps))
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums come out the same whatever the machine."""
+    """Compute on one thread, so that sums are added in the same order on every machine."""
     import torch
 
     num_threads, state = torch.get_num_threads(), torch.get_rng_state()

@@ -1,7 +1,7 @@
-"""Which pictures the toy web treats oddly, and how: a pure function of (seed, number).
+"""Which training pictures the toy web serves with a fault, and which fault: a pure function of (seed, number).
 
-Of every 200 training pictures a fixed number are odd, which ones being a matter of the seed; the first 200 hold the
-rare oddities too. Held-out pictures are always plain.
+Of every 200 pictures (a deck) a fixed number has each fault, and the seed decides which; the first deck has the rare
+faults too. Held-out pictures have none.
 """
 
 from __future__ import annotations
@@ -16,54 +16,56 @@ from stages.toy_world.random_streams import generator
 
 
 class Oddity(StrEnum):
-    """How the server treats one picture. A few are harmless, most cost the picture."""
+    """How the server serves one picture. Some oddities are harmless, with most the picture is lost."""
 
     PLAIN = "plain"
+    """The server sends an ordinary JPEG."""
     MISSING = "missing"
-    """404."""
+    """The server answers with status 404."""
     MOVED = "moved"
-    """A redirect that ends at the picture."""
+    """The server redirects to the picture."""
     CIRCLING = "circling"
-    """Redirects without end."""
+    """The server redirects without end."""
     TRESPASSING = "trespassing"
-    """A redirect to where no downloader should go."""
+    """The server redirects to an address that no downloader should ask."""
     TRUNCATED = "truncated"
-    """The first half of a JPEG."""
+    """The server sends the first half of a JPEG."""
     PAGE = "page"
-    """HTML that calls itself a JPEG."""
+    """The server sends HTML with the content type of a JPEG."""
     DOT = "dot"
-    """1 x 1 px."""
+    """The picture is 1 x 1 px."""
     SLIVER = "sliver"
-    """6000 x 20 px."""
+    """The picture is 6000 x 20 px."""
     ANIMATED = "animated"
-    """A GIF of two frames."""
+    """The picture is a GIF of two frames."""
     COPY = "copy"
-    """The very bytes of a plain picture near it."""
+    """The server sends the same bytes as for a plain picture near it."""
     CMYK = "cmyk"
-    """A JPEG of four inks."""
+    """The picture is a CMYK JPEG."""
     TURNED = "turned"
-    """Upright by its EXIF orientation only."""
+    """The picture is upright only by its EXIF orientation."""
     TRANSPARENT = "transparent"
-    """A PNG with alpha."""
+    """The picture is a PNG with transparency."""
     SLOW = "slow"
-    """Answers after 0.3 to 1 s."""
+    """The server answers after 0.3 to 1 s."""
     STALLED = "stalled"
-    """Says nothing for a minute."""
+    """The server answers after a minute."""
     DRIPPING = "dripping"
-    """Sends a byte every quarter of a second."""
+    """The server sends a byte every quarter of a second."""
     ENDLESS = "endless"
-    """Sends gigabytes."""
+    """The server sends gigabytes."""
     BOMB = "bomb"
-    """A small PNG of 120 million pixels."""
+    """The picture is a small PNG of 120 million pixels."""
     UNAVAILABLE = "unavailable"
-    """503."""
+    """The server answers with status 503."""
     EMPTY = "empty"
-    """200 without a body."""
+    """The server answers with status 200 and no body."""
     OPTED_OUT = "opted_out"
-    """A picture whose owner forbids this use of it, in a header."""
+    """The server forbids this use of the picture in an X-Robots-Tag header."""
 
 
 NUM_PER_DECK = 200
+"""Consecutive pictures that share one draw of oddities."""
 USUAL: Mapping[Oddity, int] = {
     Oddity.MISSING: 10,
     Oddity.MOVED: 2,
@@ -79,7 +81,7 @@ USUAL: Mapping[Oddity, int] = {
     Oddity.TURNED: 1,
     Oddity.TRANSPARENT: 1,
 }
-"""Oddities of every `NUM_PER_DECK` pictures."""
+"""Number of each oddity in every deck."""
 RARE: Mapping[Oddity, int] = {
     Oddity.SLOW: 4,
     Oddity.STALLED: 1,
@@ -90,21 +92,21 @@ RARE: Mapping[Oddity, int] = {
     Oddity.EMPTY: 1,
     Oddity.OPTED_OUT: 1,
 }
-"""Oddities that the first `NUM_PER_DECK` pictures have besides."""
+"""Number of each further oddity in the first deck."""
 
 HARMLESS = frozenset(
     {Oddity.PLAIN, Oddity.MOVED, Oddity.COPY, Oddity.CMYK, Oddity.TURNED, Oddity.TRANSPARENT, Oddity.SLOW}
 )
-"""With these a downloader gets a usable picture all the same."""
+"""Oddities with which a downloader still gets a usable picture."""
 
 
 def oddity(seed: int, number: int) -> Oddity:
-    """How the server treats training picture `number`."""
+    """The oddity of training picture `number`."""
     return _deck(seed, number // NUM_PER_DECK)[number % NUM_PER_DECK]
 
 
 def original_number(seed: int, number: int) -> int:
-    """The plain picture whose bytes a copy at `number` has: the first of its neighbours that is plain."""
+    """The number of the plain picture whose bytes the copy at `number` has: its first plain neighbour."""
     return next(other for other in neighbours(number) if oddity(seed, other) is Oddity.PLAIN)
 
 
@@ -119,7 +121,7 @@ CardT = TypeVar("CardT")
 
 
 def dealt(seed: int, name: str, deck: int, counts: Mapping[CardT, int], filler: CardT) -> tuple[CardT, ...]:
-    """`NUM_PER_DECK` cards: exactly the given counts and fillers for the rest, shuffled by (seed, name, deck)."""
+    """A deck of `NUM_PER_DECK` cards, `counts` of each and fillers for the rest, shuffled by (seed, name, deck)."""
     cards = list(Counter(counts).elements())
     cards += [filler] * (NUM_PER_DECK - len(cards))
     generator(seed, name, deck).shuffle(cards)

@@ -1,4 +1,4 @@
-"""Seeded randomness that is the same in every process and release: a generator from a seed and a name."""
+"""Named random streams: a generator from a seed and a name, the same in every process and release of Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import random
 
 
 def generator(seed: int, *name: str | int) -> random.Random:
-    """A generator of its own for (seed, name): sha256 of the text, so no two names share a stream."""
+    """The generator of (seed, name), seeded with sha256 of `seed/name/...`, so that streams are independent."""
     text = "/".join(str(part) for part in (seed, *name))
     return random.Random(hashlib.sha256(text.encode()).digest())

@@ -1,7 +1,7 @@
-"""The rows of the toy world's tables, as plain dictionaries: URLs with captions, conversations, documents, questions.
+"""The rows of the toy world's tables as plain dictionaries: URLs with captions, conversations, documents, questions.
 
-Every row is a pure function of (seed, number). A few rows of the URL table are bad in ways that no server is needed
-for: unsafe, watermarked, or with a caption that belongs to another picture, is empty, or spells special tokens.
+Every row is a pure function of (seed, number). A few rows of the URL table are faulty in themselves: repeated, unsafe,
+watermarked, or with a caption that belongs to another picture, is empty, or spells special tokens.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ SPELLED_TOKENS = "<img><IMG_CONTEXT></img> <|im_end|> "
 
 
 class RowOddity(StrEnum):
-    """What is wrong with a row of the URL table."""
+    """The fault of a row of the URL table."""
 
     PLAIN = "plain"
+    """The row has no fault."""
     REPEATED = "repeated"
-    """The same URL and caption as another row."""
+    """The row has the same URL and caption as another one."""
     UNSAFE = "unsafe"
-    """`punsafe` near 1."""
+    """The column `punsafe` is near 1."""
     WATERMARKED = "watermarked"
-    """`pwatermark` near 1."""
+    """The column `pwatermark` is near 1."""
     MISMATCHED = "mismatched"
-    """The caption of another picture, and a low `similarity`."""
+    """The row has the caption of another picture and a low `similarity`."""
     SPEECHLESS = "speechless"
-    """An empty caption."""
+    """The caption is empty."""
     SPELLING = "spelling"
-    """A caption that spells special tokens, which must stay text."""
+    """The caption spells special tokens, which must stay text."""
 
 
 USUAL_ROWS: Mapping[RowOddity, int] = {
@@ -50,6 +51,7 @@ USUAL_ROWS: Mapping[RowOddity, int] = {
     RowOddity.WATERMARKED: 1,
     RowOddity.MISMATCHED: 1,
 }
+"""Number of each fault in every deck of rows."""
 RARE_ROWS: Mapping[RowOddity, int] = {RowOddity.SPEECHLESS: 2, RowOddity.SPELLING: 2}
 
 
@@ -70,7 +72,7 @@ class ToyQuestion:
 
 
 def row_oddity(seed: int, number: int) -> RowOddity:
-    """What is wrong with row `number` of the URL table."""
+    """The fault of row `number` of the URL table."""
     return _deck(seed, number // NUM_PER_DECK)[number % NUM_PER_DECK]
 
 
@@ -80,13 +82,13 @@ def url_rows(world: ToyWorld, start: int = 0, stop: int | None = None) -> Iterat
 
 
 def heldout_url_rows(world: ToyWorld, start: int = 0, stop: int | None = None) -> Iterator[Record]:
-    """Rows `start` to `stop` of the URL table of held-out pictures, all of them good."""
+    """Rows `start` to `stop` of the URL table of held-out pictures, which have no faults."""
     for number in range(world.num_heldout_images)[start:stop]:
         yield _row(Address(world.seed, "heldout", number), scene(world.seed, "heldout", number))
 
 
 def url_row(seed: int, number: int) -> Record:
-    """Row `number` of the URL table: `url`, `caption`, and the columns that web tables carry."""
+    """Row `number` of the URL table: `url`, `caption`, and the further columns of web tables."""
     odd = row_oddity(seed, number)
     if odd is RowOddity.REPEATED:
         return url_row(seed, _plain_neighbour(seed, number))
@@ -126,7 +128,7 @@ def conversations(world: ToyWorld, start: int = 0, stop: int | None = None) -> I
 
 
 def picture_conversation(seed: int, number: int) -> Record:
-    """Every kind of question about training picture `number`, in an order of chance."""
+    """A conversation with every kind of question about training picture `number`, in random order."""
     rng = generator(seed, "conversation", number)
     messages = dialogue(shown_scene(seed, number), shuffled_kinds(rng), rng)
     messages[0] = {**messages[0], "content": IMAGE_LINE + messages[0]["content"]}
@@ -138,7 +140,7 @@ def picture_conversation(seed: int, number: int) -> Record:
 
 
 def text_conversation(seed: int, number: int) -> Record:
-    """A description in words and questions that it answers."""
+    """A conversation that opens with a description, and questions that it answers."""
     rng = generator(seed, "text conversation", number)
     told = scene(seed, "told", number)
     messages = dialogue(told, shuffled_kinds(rng), rng, opening=caption(told, rng))
@@ -171,7 +173,7 @@ def heldout_questions(world: ToyWorld, start: int = 0, stop: int | None = None) 
 
 
 def _row(address: Address, shown: Scene) -> Record:
-    """A row with nothing wrong about it."""
+    """A row without a fault."""
     rng = generator(address.seed, "row", address.area, address.number)
     return {
         "url": address.url,

@@ -1,6 +1,6 @@
-"""What the toy web answers for a path: pictures, mostly, and what the web answers instead.
+"""The response of the toy web to each path: mostly pictures, and the faults of the real web.
 
-An answer is a pure function of the path, which holds the seed. Opens no socket.
+A response is a pure function of the path, which holds the seed. Opens no socket.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stages.toy_world.random_streams import generator
 from stages.toy_world.scene import Scene, scene
 
 REDIRECT_STATUSES = (301, 302, 307, 308)
-FORBIDDEN_PLACES = (
+FORBIDDEN_URLS = (
     "http://169.254.169.254/latest/meta-data/",
     "file:///etc/hostname",
     "http://[::1]/admin",
@@ -30,17 +30,17 @@ SIGN_IN_PAGE = b"<!doctype html><title>Sign in</title><p>This picture is for mem
 
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
-    """One HTTP answer, as plain values."""
+    """One HTTP response and the pace at which it is sent."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "image/jpeg"),)
     body: bytes = b""
     delay_seconds: float = 0.0
-    """Silence before the first byte."""
+    """Pause before the first byte."""
     seconds_per_byte: float = 0.0
-    """Silence before each byte of the body."""
+    """Pause before each byte of the body."""
     num_bodies: int = 1
-    """How often the body is sent, end to end."""
+    """How many times the body is sent, end to end."""
 
 
 NOT_FOUND = ScriptedResponse(status=404, headers=(("Content-Type", "text/plain"),), body=b"not found\n")
@@ -50,7 +50,7 @@ UNAVAILABLE = ScriptedResponse(
 
 
 def response_to(path: str) -> ScriptedResponse:
-    """What the server answers for a path; 404 for one that names nothing here."""
+    """The response to a path; 404 for one that is no address."""
     address = address_of(path)
     if address is None:
         return NOT_FOUND
@@ -82,7 +82,7 @@ def _moved(address: Address) -> ScriptedResponse:
 
 
 def _trespassing(address: Address) -> ScriptedResponse:
-    return _redirect(302, FORBIDDEN_PLACES[address.number % len(FORBIDDEN_PLACES)])
+    return _redirect(302, FORBIDDEN_URLS[address.number % len(FORBIDDEN_URLS)])
 
 
 def _truncated(address: Address) -> ScriptedResponse:

@@ -1,4 +1,4 @@
-"""What a toy picture shows: a pure function of (seed, name), drawn elsewhere.
+"""What a toy picture shows: a pure function of (seed, scene set, number). `draw.py` draws it.
 
 One to three shapes of one colour stand in a band along one side of the picture; the rest holds a short word in large
 type. A scene is a combination of five attributes, and one combination in five (a Latin slice: the attribute indices
@@ -18,7 +18,7 @@ from stages.toy_world.random_streams import generator
 
 QuestionKind: TypeAlias = Literal["colour", "shape", "position", "count", "word"]
 SceneSet: TypeAlias = Literal["train", "heldout", "told"]
-"""`told` scenes are described in the text-only corpus and never drawn."""
+"""The set that a scene belongs to. Scenes of `told` are described in the text-only corpus and never drawn."""
 Point: TypeAlias = tuple[int, int]
 ShapeBox: TypeAlias = tuple[int, int, int, int]
 
@@ -39,13 +39,13 @@ Odd multiples of 32, so that the word stands alike on the grid of tokens in all 
 a fifth of the steps that it takes otherwise.
 """
 BAND_PX = 64
-"""Breadth of the band in which the shapes stand."""
+"""Width of the band in which the shapes stand, in pixels."""
 SIDES_PX = (36, 42)
-"""Smallest and largest shape; a fifth of the short side of the largest picture and more."""
+"""Smallest and largest side of a shape, in pixels."""
 MAX_JITTER_PX = 2
-"""How far anything is moved from its place, each way."""
-NUM_PLACES = 3
-"""Places for shapes along the band, some of which are taken."""
+"""Largest random shift of a shape or word in each direction, in pixels."""
+NUM_SLOTS = 3
+"""Slots for shapes along the band; a scene of two shapes fills two of them."""
 
 NUM_LATIN_CLASSES = 5
 NUM_HELDOUT_COMBINATIONS = 300
@@ -63,15 +63,15 @@ class Scene:
     width_px: int
     height_px: int
     shape_boxes: tuple[ShapeBox, ...]
-    """Left, top, right, bottom of each shape."""
+    """Left, top, right and bottom edge of each shape, in pixels."""
     word_centre: Point
-    """The middle of the word."""
+    """Centre of the word, in pixels."""
     tint: tuple[int, int, int]
-    """Background, light."""
+    """Colour of the background, light."""
     shade: int
-    """Added to the channels of the colour and of the type."""
+    """Offset that is added to each channel of shapes and type."""
     quality: int
-    """Of the JPEG."""
+    """JPEG quality."""
 
     def answer(self, kind: QuestionKind) -> str:
         """The right answer to a question of this kind."""
@@ -79,7 +79,7 @@ class Scene:
 
 
 def guess_rate(kind: QuestionKind) -> float:
-    """Expected accuracy of guessing, over the held-out pictures."""
+    """Accuracy of guessing at questions of this kind about held-out pictures."""
     return 1 / len(ANSWERS[kind])
 
 
@@ -95,7 +95,7 @@ def scene(seed: int, scene_set: SceneSet, number: int) -> Scene:
 
 
 def is_heldout(seed: int, combination: tuple[str, ...]) -> bool:
-    """Whether this combination of attributes, in the order of `QUESTION_KINDS`, is kept out of training."""
+    """Whether this combination of attributes, in the order of `QUESTION_KINDS`, is held out."""
     indices = (ANSWERS[kind].index(answer) for kind, answer in zip(QUESTION_KINDS, combination, strict=True))
     return sum(indices) % NUM_LATIN_CLASSES == seed % NUM_LATIN_CLASSES
 
@@ -117,8 +117,8 @@ def _heldout_order(seed: int) -> tuple[tuple[str, ...], ...]:
 def _placed(combination: tuple[str, ...], rng: random.Random) -> Scene:
     colour, shape, position, count, word = combination
     width_px, height_px = rng.choice(SIZES_PX)
-    places = rng.sample(range(NUM_PLACES), ANSWERS["count"].index(count) + 1)
-    centres = [_centre(position, place, width_px, height_px) for place in sorted(places)]
+    slots = rng.sample(range(NUM_SLOTS), ANSWERS["count"].index(count) + 1)
+    centres = [_centre(position, slot, width_px, height_px) for slot in sorted(slots)]
     return Scene(
         colour=colour,
         shape=shape,
@@ -135,11 +135,11 @@ def _placed(combination: tuple[str, ...], rng: random.Random) -> Scene:
     )
 
 
-def _centre(position: str, place: int, width_px: int, height_px: int) -> Point:
-    """The middle of one place in the band."""
+def _centre(position: str, slot: int, width_px: int, height_px: int) -> Point:
+    """The middle of one slot in the band."""
     long_px = height_px if position in {"left", "right"} else width_px
     pitch_px = 64 if long_px >= 3 * 64 else 48
-    along = long_px // 2 + (place - 1) * pitch_px
+    along = long_px // 2 + (slot - 1) * pitch_px
     middle = BAND_PX // 2
     return {
         "left": (middle, along),
@@ -150,7 +150,7 @@ def _centre(position: str, place: int, width_px: int, height_px: int) -> Point:
 
 
 def _word_centre(position: str, width_px: int, height_px: int) -> Point:
-    """The middle of what the band leaves."""
+    """The middle of the area beside the band."""
     beyond = {"left": (BAND_PX, 0), "right": (-BAND_PX, 0), "top": (0, BAND_PX), "bottom": (0, -BAND_PX)}[position]
     return (width_px + beyond[0]) // 2, (height_px + beyond[1]) // 2
 

@@ -1,7 +1,7 @@
-"""Serve the toy web on a free loopback port while a `with` block runs.
+"""Serves the toy web on a free loopback port while a `with` block runs.
 
-The server knows no world: a path says which seed and picture is meant (`answers.py`). Its port is nobody's business
-but the caller's, who maps `toy.invalid` to it.
+The server has no state: a path names the seed and the picture (`responses.py`). The caller maps `toy.invalid` to its
+port.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from stages.toy_world.responses import ScriptedResponse, response_to
 
 @dataclass(frozen=True)
 class ServedWorld:
-    """The toy web while it is served. Small, and pickles."""
+    """The address of the running server; picklable."""
 
     ip: str
     port: int
 
     def locate(self, url: str) -> str:
-        """The URL at which `http://toy.invalid/...` really is. Raises `ValueError` for any other host."""
+        """The URL on loopback of a URL `http://toy.invalid/...`. Raises `ValueError` for any other host."""
         parts = urlsplit(url)
         if parts.hostname != HOST or parts.scheme != "http":
             raise ValueError(f"{url} is not on the toy web, whose URLs begin with http://{HOST}/")
@@ -53,12 +53,12 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, place: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.closing = threading.Event()
-        super().__init__(place, handler)
+        super().__init__(address, handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up on stalled, dripping and endless answers; that is what these are for."""
+        """Print nothing: clients disconnect from stalled, dripping and endless responses on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -68,27 +68,27 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Send the answer of the path, at its pace."""
-        given = response_to(self.path)
-        self.server.closing.wait(given.delay_seconds)
-        self.wfile.write(self._head(given))
-        if given.seconds_per_byte:
-            self._drip(given)
+        """Send the response of the path at its pace."""
+        response = response_to(self.path)
+        self.server.closing.wait(response.delay_seconds)
+        self.wfile.write(self._head(response))
+        if response.seconds_per_byte:
+            self._drip(response)
         else:
-            for _ in range(given.num_bodies):
-                self.wfile.write(given.body)
+            for _ in range(response.num_bodies):
+                self.wfile.write(response.body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the downloader counts what it was answered."""
+        """Print nothing: the downloader counts the responses."""
 
-    def _head(self, given: ScriptedResponse) -> bytes:
-        lines = [f"HTTP/1.1 {given.status} {HTTPStatus(given.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in given.headers]
-        lines += [f"Content-Length: {len(given.body) * given.num_bodies}", "", ""]
+    def _head(self, response: ScriptedResponse) -> bytes:
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in response.headers]
+        lines += [f"Content-Length: {len(response.body) * response.num_bodies}", "", ""]
         return "\r\n".join(lines).encode("ascii")
 
-    def _drip(self, given: ScriptedResponse) -> None:
-        for start in range(len(given.body)):
-            if self.server.closing.wait(given.seconds_per_byte):
+    def _drip(self, response: ScriptedResponse) -> None:
+        for start in range(len(response.body)):
+            if self.server.closing.wait(response.seconds_per_byte):
                 return
-            self.wfile.write(given.body[start : start + 1])
+            self.wfile.write(response.body[start : start + 1])

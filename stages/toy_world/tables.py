@@ -1,6 +1,6 @@
-"""The toy world's records as Arrow tables, with the columns that real tables of their kind have.
+"""The toy world's records as Arrow tables, with the columns of real tables of their kind.
 
-Each function gives rows `start` to `stop`, and makes no others.
+Each function generates rows `start` to `stop` and no others.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def url_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """url, caption, width, height, similarity, punsafe, pwatermark, language, licence of training pictures."""
+    """Training pictures: url, caption, width, height, similarity, punsafe, pwatermark, language, licence."""
     import pyarrow as pa
 
     return pa.Table.from_pylist(list(url_rows(world, start, stop)), schema=_url_schema())
 
 
 def heldout_url_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """The same columns of held-out pictures."""
+    """Held-out pictures, with the columns of `url_table`."""
     import pyarrow as pa
 
     return pa.Table.from_pylist(list(heldout_url_rows(world, start, stop)), schema=_url_schema())
 
 
 def conversation_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """id, images (URLs), messages (role, content)."""
+    """Conversations: id, images (URLs), messages (role, content)."""
     import pyarrow as pa
 
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -39,7 +39,7 @@ def conversation_table(world: ToyWorld, start: int = 0, stop: int | None = None)
 
 
 def document_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """id, text."""
+    """Documents: id, text."""
     import pyarrow as pa
 
     schema = pa.schema([("id", pa.string()), ("text", pa.string())])
@@ -47,7 +47,7 @@ def document_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> 
 
 
 def question_table(world: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """id, url, kind, question, answer of held-out questions."""
+    """Held-out questions: id, url, kind, question, answer."""
     import pyarrow as pa
 
     schema = pa.schema([(column, pa.string()) for column in ("id", "url", "kind", "question", "answer")])

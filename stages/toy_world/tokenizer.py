@@ -1,6 +1,6 @@
-"""A byte-level BPE tokenizer of the toy language, in the files and with the special tokens of a Qwen3 folder.
+"""Trains a byte-level BPE tokenizer for the toy language, with the special tokens and files of a Qwen3 folder.
 
-Pieces come first, then Qwen3's 26 added tokens; the rows of the embedding after those are spare, as in Qwen3.
+Token ids: the learned pieces first, then Qwen3's 26 added tokens.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ QWEN3_SPECIAL_TOKENS = (
     "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-"""Qwen3's added tokens that are special, in the order of their ids."""
+"""Added tokens of Qwen3 that are special, in the order of their ids."""
 QWEN3_PLAIN_TOKENS = (
     "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
     "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>",
 )  # fmt: skip
-"""Those that follow and are text."""
+"""Added tokens of Qwen3 that are plain text, in the order of their ids behind the special ones."""
 
 SPLIT_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""Where Qwen3 cuts text before merging pieces."""
+"""The regular expression by which Qwen3 splits text before merging pieces."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"

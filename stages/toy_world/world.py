@@ -1,4 +1,4 @@
-"""`ToyWorld`: how much of a toy world there is. Its fields are its identity; everything else derives from them."""
+"""`ToyWorld`: the seed and the sizes of a toy world, from which everything else in it derives."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from stages.contract import Recipe
 
 
 class ToyWorld(Recipe):
-    """A world of pictures, of what is said about them, and of text in the same language."""
+    """A world of pictures, of texts about them, and of further text in the same language."""
 
     seed: int = Field(default=7, ge=0)
-    """Decides every picture, sentence and oddity."""
+    """Seed of every picture, sentence and fault."""
     num_train_images: int = Field(default=12_000, ge=1)
-    """Rows of the URL table, odd ones included; each picture has a conversation too."""
+    """Rows of the URL table, faulty ones included; each picture has one conversation."""
     num_heldout_images: int = Field(default=300, ge=1)
-    """Pictures, of combinations never trained on, that are asked one question of each kind."""
+    """Held-out pictures, of combinations of attributes never trained on; each has a question of each kind."""
     num_documents: int = Field(default=12_000, ge=1)
     """Documents of the text-only corpus."""
     num_text_conversations: int = Field(default=6_000, ge=1)

@@ -9,7 +9,7 @@ from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture
 from stages.toy_world import draw
 from stages.toy_world.addresses import Address, address_of
 from stages.toy_world.oddities import HARMLESS, NUM_PER_DECK, Oddity, oddity, original_number
-from stages.toy_world.responses import FORBIDDEN_PLACES, ScriptedResponse, response_to
+from stages.toy_world.responses import FORBIDDEN_URLS, ScriptedResponse, response_to
 from stages.toy_world.scene import scene
 
 SEED = 7
@@ -87,7 +87,7 @@ def test_circling_redirects_never_end() -> None:
 def test_trespassing_redirects_lead_outside() -> None:
     numbers = [n for n in range(4000) if oddity(SEED, n) is Oddity.TRESPASSING]
     targets = {location(response_to(Address(SEED, "train", n).path)) for n in numbers}
-    assert targets == set(FORBIDDEN_PLACES)
+    assert targets == set(FORBIDDEN_URLS)
 
 
 @pytest.mark.parametrize(
