@@ -33,6 +33,9 @@ LONGEST_FOLDER_CHARS = 12
 """Ray puts some 90 characters of its own behind it, and the path of a Unix socket has at most 107."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Data goes through the store, not through Ray: its memory holds little more than the work of a phase."""
+AUTH_MODE = "RAY_AUTH_MODE"
+"""Where it is not set, a Ray that is started here asks for a token. Ray reads it once, when it is imported, so setting
+it to `token` would come too late; a user's own `disabled` would open the run's Ray to everybody on the network."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set where this driver is itself a Ray job. Its workers get the job's variables; Ray refuses one that both state."""
 
@@ -132,6 +135,7 @@ def _local_ray(site: Site) -> Iterator[None]:
     }
     with _reaped(home, scratch):
         with _environment({**SETTINGS, **python_path(), **private}), _kept_sigterm_handler():
+            os.environ.pop(AUTH_MODE, None)
             _connect(
                 site,
                 num_cpus=site.num_local_cpus(),

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -52,3 +54,34 @@ def test_a_cluster_that_does_not_answer_is_refused_with_its_address(monkeypatch:
     with pytest.raises(SessionError, match=rf"site 'away': no Ray at '{address}'.*refused.*--site"):
         with ray_session(site):
             pass
+
+
+HOST = """
+import subprocess, sys, ray
+from cluster.session import ray_session
+from cluster.site import load_site
+with ray_session(load_site("embedded")):
+    stranger = [sys.executable, "-c", sys.argv[1], ray.get_runtime_context().gcs_address]
+    sys.exit(subprocess.run(stranger, env={"RAY_py_gcs_connect_timeout_s": "2"}).returncode)
+"""
+STRANGER = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1])
+except ConnectionError:
+    sys.exit(17)
+"""
+REFUSED = 17
+
+
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_nobody_without_the_token_enters_whatever_the_environment_says(mode: str, tmp_path: Path) -> None:
+    host = subprocess.run(
+        [sys.executable, "-c", HOST, STRANGER],
+        env=os.environ | {"RAY_AUTH_MODE": mode},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert host.returncode == REFUSED, host.stdout + host.stderr
