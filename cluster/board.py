@@ -1,7 +1,7 @@
-"""The notice board of a run: one Ray actor that every part and rank can reach.
+"""The board of a run: one Ray actor through which the driver and all workers exchange messages.
 
-It takes events for the driver to collect, holds the word that the run is to stop, and keeps the failures of ranks in
-the order they happened. It decides nothing and keeps nothing that is not lost without harm.
+Owns the queue of events that the driver collects, the stop request, and the failures of ranks in the order in which
+they were reported. It decides nothing, and nothing committed depends on it: losing the board loses only messages.
 """
 
 from __future__ import annotations
@@ -23,67 +23,68 @@ from stages.contract import Event, WarningPosted
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-SECONDS_BETWEEN_QUESTIONS = 0.5
-"""How often one process asks the board anew whether the run is to stop."""
-DELIVERY_SECONDS = 10.0
+STOP_POLL_SECONDS = 0.5
+"""How often one process polls the board for a stop request."""
+FLUSH_SECONDS = 10.0
+"""Longest wait for the board to receive what a process posted; after that its last events are lost."""
 
 
 class Board:
-    """The actor itself. Calls of one process are served in their order."""
+    """The actor itself. Ray serves the calls of one process in the order in which they were made."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._stop_asked = False
-        self._abandoned: set[str] = set()
+        self._stop_requested = False
+        self._cancelled_phases: set[str] = set()
         self._failures: defaultdict[str, list[Failure]] = defaultdict(list)
-        self._machines: defaultdict[str, set[str]] = defaultdict(set)
-        self._leaving: set[str] = set()
+        self._nodes_of_gang: defaultdict[str, set[str]] = defaultdict(set)
+        self._draining_gangs: set[str] = set()
 
     def post(self, event: Event) -> None:
         self._events.append(event)
 
     def collect(self) -> list[Event]:
-        """The events that came since the last call."""
+        """The events posted since the last call, oldest first."""
         events, self._events = self._events, []
         return events
 
-    def ask_stop(self) -> None:
-        self._stop_asked = True
+    def request_stop(self) -> None:
+        self._stop_requested = True
 
     def join(self, gang: str, node: str) -> None:
-        """A rank of a gang runs on this Ray node."""
-        self._machines[gang].add(node)
+        """Record that a rank of this worker group (gang) runs on this Ray node."""
+        self._nodes_of_gang[gang].add(node)
 
-    def stop_asked(self, gang: str = "", step: str = "") -> bool:
-        """Whether the run is to stop, or a machine of this gang is about to be taken away."""
-        return self._stop_asked or (bool(gang) and self._is_leaving(gang, step))
+    def stop_requested(self, gang: str = "", step: str = "") -> bool:
+        """Whether the run is to stop, or Ray drains a machine of this gang, as it does before a preemption."""
+        return self._stop_requested or (bool(gang) and self._is_draining(gang, step))
 
-    def _is_leaving(self, gang: str, step: str) -> bool:
-        if gang not in self._leaving and self._machines[gang] & draining_nodes():
-            self._leaving.add(gang)
-            said = "a machine is about to be taken away: training commits at the next step and stops"
-            self._events.append(WarningPosted(step=step, message=said))
-        return gang in self._leaving
+    def _is_draining(self, gang: str, step: str) -> bool:
+        if gang not in self._draining_gangs and self._nodes_of_gang[gang] & draining_nodes():
+            self._draining_gangs.add(gang)
+            message = "a machine is about to be taken away: training commits at the next step and stops"
+            self._events.append(WarningPosted(step=step, message=message))
+        return gang in self._draining_gangs
 
-    def abandon(self, phase: str) -> None:
-        """Let no further part of this phase begin."""
-        self._abandoned.add(phase)
+    def cancel_phase(self, phase: str) -> None:
+        """Let no further part of this phase begin. Parts that run continue to their end."""
+        self._cancelled_phases.add(phase)
 
-    def goes_on(self, phase: str) -> bool:
-        """Whether a part of this phase that was handed out may still begin."""
-        return not self._stop_asked and phase not in self._abandoned
+    def may_begin(self, phase: str) -> bool:
+        """Whether a submitted part of this phase may still begin."""
+        return not self._stop_requested and phase not in self._cancelled_phases
 
-    def pin_failure(self, gang: str, failure: Failure) -> None:
+    def report_failure(self, gang: str, failure: Failure) -> None:
         self._failures[gang].append(failure)
 
     def failures(self, gang: str) -> list[Failure]:
-        """Failures of a gang's ranks, the first to happen first."""
+        """Failures that the ranks of a gang reported, the first one first: it is the cause of the others."""
         return self._failures[gang]
 
 
 @contextmanager
 def open_board() -> Iterator[ActorHandle]:
-    """A board for the time of one run, lost only with the driver."""
+    """A board for the time of one run, on the driver's machine: it is lost only together with the driver."""
     board = ray.remote(num_cpus=0, scheduling_strategy=on_this_machine())(Board).remote()
     try:
         yield board
@@ -93,7 +94,7 @@ def open_board() -> Iterator[ActorHandle]:
 
 @dataclass(frozen=True)
 class BoardPost:
-    """Posts an event and forgets it: never waits, never raises, and pickles."""
+    """Posts an event without waiting for an answer. Never raises; pickles, so that it travels to workers."""
 
     board: ActorHandle
 
@@ -102,32 +103,36 @@ class BoardPost:
             self.board.post.options(num_returns=0).remote(event)
 
 
-def deliver(board: ActorHandle) -> None:
-    """Wait until what this process has posted lies on the board, or for a while."""
+def flush(board: ActorHandle) -> None:
+    """Wait until the board has received what this process posted, for at most `FLUSH_SECONDS`.
+
+    Ray keeps the order of one caller's calls, so any call that is answered proves that the posts before it arrived.
+    Without this, a worker that ends right after its last post may take that post with it.
+    """
     with suppress(RayError):
-        ray.get(board.stop_asked.remote(), timeout=DELIVERY_SECONDS)
+        ray.get(board.stop_requested.remote(), timeout=FLUSH_SECONDS)
 
 
-class StopWatch:
-    """Whether the run is to stop, as far as is known: asks the board now and then and never waits for its answer.
+class StopPoll:
+    """Whether the run is to stop, by the newest answer of the board. Polls without ever waiting for an answer.
 
-    For a gang, also whether one of its machines is about to be taken away.
+    For a gang, also whether one of its machines is being drained.
     """
 
     def __init__(self, board: ActorHandle, gang: str = "", step: str = "") -> None:
         self._board = board
         self._gang, self._step = gang, step
-        self._question: Any = None
-        self._ask_again_at_seconds = 0.0
-        self._stopped = False
+        self._pending: Any = None
+        self._poll_at_seconds = 0.0
+        self._is_requested = False
 
     def __call__(self) -> bool:
-        if self._question is not None and ray.wait([self._question], timeout=0)[0]:
+        if self._pending is not None and ray.wait([self._pending], timeout=0)[0]:
             with suppress(RayError):
-                self._stopped = ray.get(self._question)
-            self._question = None
+                self._is_requested = ray.get(self._pending)
+            self._pending = None
         now_seconds = time.monotonic()
-        if not self._stopped and self._question is None and now_seconds >= self._ask_again_at_seconds:
-            self._question = self._board.stop_asked.remote(self._gang, self._step)
-            self._ask_again_at_seconds = now_seconds + SECONDS_BETWEEN_QUESTIONS
-        return self._stopped
+        if not self._is_requested and self._pending is None and now_seconds >= self._poll_at_seconds:
+            self._pending = self._board.stop_requested.remote(self._gang, self._step)
+            self._poll_at_seconds = now_seconds + STOP_POLL_SECONDS
+        return self._is_requested

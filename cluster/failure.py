@@ -1,6 +1,6 @@
-"""What went wrong in another process, in a form that always travels and keeps its kind.
+"""The failure of another process as plain values that always pickle: its kind, its message, its traceback as text.
 
-An exception may not pickle, or not unpickle where its module is unknown. Its kind, message and traceback as text do.
+An exception itself may fail to pickle, or to unpickle where its module cannot be imported.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from stages.contract import InterruptedRunError, StageError, SupersededError
 
 KINDS: tuple[type[StageError], ...] = (InterruptedRunError, SupersededError, StageError)
-"""What a failure is raised again as, the most particular first."""
+"""Classes that a failure is raised as, the most specific first."""
 
 
 class RemoteTracebackError(Exception):
-    """The traceback of another process, shown as the cause of the error that came of it."""
+    """Cause of an error that was raised in another process; its text is the traceback there."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -27,13 +27,13 @@ class Failure:
 
     kind: type[StageError]
     message: str
-    """What the stage itself said; of any other exception where it happened, its name and its text."""
+    """Message of a `StageError` as it was; for any other exception where it happened, its class and its message."""
     details: str
-    """The traceback there."""
+    """Traceback in the other process, as text."""
 
     @classmethod
     def of(cls, error: BaseException, where: str) -> Failure:
-        """Describe `error`, met in `where` (`step 'pairs': part write/00001`)."""
+        """Describe `error`. `where` names the work that failed, such as `step 'pairs': part write/00001`."""
         details = "".join(traceback.format_exception(error))
         if isinstance(error, StageError):
             return cls(next(kind for kind in KINDS if isinstance(error, kind)), str(error), details)

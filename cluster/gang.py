@@ -1,7 +1,7 @@
-"""A gang of ranks as Ray Train workers, started anew where a machine dies.
+"""A gang: a worker group of training ranks, run by Ray Train and restarted here when a rank or machine dies.
 
-Ray Train brings the processes up, forms the process group and notices deaths. It keeps no state for us: no reports, no
-checkpoints, no restarts of its own. A new group finds the last committed checkpoint in the store.
+Ray Train starts the processes, forms the process group and detects deaths. It keeps no state for us: no reports, no
+checkpoints, no restarts of its own. A new group resumes from the last committed checkpoint in the store.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError
 
-from cluster.board import BoardPost, StopWatch, deliver
+from cluster.board import BoardPost, StopPoll, flush
 from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.site import GangResources
@@ -27,39 +27,40 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 RESTARTS_AFTER_DEATHS = 2
-"""How often a gang is started again because a rank's process or machine died."""
+"""Restarts of a worker group after the process or the machine of a rank died."""
 RESTARTS_WHILE_STARTING = 2
-"""How often Ray Train itself starts a group again whose processes died before any rank began."""
-SIGNS_OF_A_LOST_PEER = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL error")
-"""In the text of the plain RuntimeError that a collective raises."""
+"""Restarts by Ray Train itself, of a worker group whose processes died before any rank began."""
+LOST_PEER_MESSAGES = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL error")
+"""Texts of the RuntimeError that a collective raises when another rank is gone; torch has no class for it."""
 
 
 @dataclass(frozen=True)
 class _RankTask:
-    """What travels to each rank."""
+    """What is sent to each rank."""
 
     writer: ArtifactWriter
     resources: GangResources
     rank_main: Callable[[Rank], None]
     board: ActorHandle
     gang: str
-    """Name of this try on the board, and of the group in Ray Train."""
+    """Name of this worker group on the board and in Ray Train; each restart has its own."""
 
 
 class RankFailedError(Exception):
-    """Ends a rank whose failure is on the board already."""
+    """Raised to end a rank whose failure is already on the board."""
 
 
 def run_gang(
     writer: ArtifactWriter, rank_main: Callable[[Rank], None], resources: GangResources, board: ActorHandle
 ) -> None:
-    """Run `rank_main` in every rank; returns when all have.
+    """Run `rank_main` in every rank of a worker group; returns once all ranks have returned.
 
-    Raises the failure that came first, with its own kind, and `StageError` once ranks have died too often.
+    Raises the failure that was reported first, as the kind of error it was, and `StageError` once ranks have died
+    `1 + RESTARTS_AFTER_DEATHS` times.
     """
     for _ in range(1 + RESTARTS_AFTER_DEATHS):
         gang = f"{writer.step}-{writer.attempt}-{uuid.uuid4().hex[:8]}".replace("/", "-")
-        death = _run_once(_RankTask(writer, resources, rank_main, board, gang))
+        death = _run_worker_group(_RankTask(writer, resources, rank_main, board, gang))
         if death is None:
             return
         failures: list[Failure] = ray.get(board.failures.remote(gang))
@@ -71,8 +72,8 @@ def run_gang(
     ) from death
 
 
-def _run_once(task: _RankTask) -> Exception | None:
-    """Bring up one group and wait for its end; returns what ended it early, or None."""
+def _run_worker_group(task: _RankTask) -> Exception | None:
+    """Start one worker group and wait for its end; returns the error that ended it early, or None."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
@@ -123,25 +124,25 @@ def _enter_rank(config: dict[str, Any]) -> None:
                     device=str(get_device()),
                     scratch=scratch,
                     post=BoardPost(board),
-                    stop_asked=StopWatch(board, task.gang, writer.step),
+                    stop_asked=StopPoll(board, task.gang, writer.step),
                 )
             )
     except Exception as error:
         if _is_lost_peer(error):
             raise
         failure = Failure.of(error, f"step {writer.step!r}: rank {rank} of {world_size}")
-        # Pinned before this rank lets go of its peers, so that what they meet then comes second.
-        ray.get(board.pin_failure.remote(task.gang, failure))
+        # Reported before this rank ends: then its peers fail in their next collective, and those failures come second.
+        ray.get(board.report_failure.remote(task.gang, failure))
         raise RankFailedError(failure.message) from None
     finally:
-        deliver(board)
+        flush(board)
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    """Whether a rank failed only because another let go of it: by an error of its own, which is known, or by death."""
+    """Whether a rank failed only because a peer is gone: by an error, which that peer reported, or by its death."""
     from torch.distributed import DistError
 
-    said = str(error)
+    message = str(error)
     return isinstance(error, DistError) or (
-        isinstance(error, RuntimeError) and any(sign in said for sign in SIGNS_OF_A_LOST_PEER)
+        isinstance(error, RuntimeError) and any(text in message for text in LOST_PEER_MESSAGES)
     )

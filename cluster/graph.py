@@ -1,8 +1,8 @@
-"""The steps of a run as a Ray DAG, and the walk that submits each once its inputs are committed.
+"""The steps of a run as a Ray DAG, and the scheduler that submits each step once its inputs are committed.
 
-Owns Ray's words for graphs. The DAG is built with Ray's own `bind`, one node a step, and can be drawn before any
-machine is used. `DAGNode.execute` is deprecated and stops at the first failure, so the walk is ours: independent
-branches run side by side and go on to their end when another fails.
+Owns all use of `ray.dag`. The DAG is built with Ray's own `bind`, one node per step, and can be drawn before Ray is
+started. `DAGNode.execute` is deprecated and stops at the first failure, so the scheduler is ours: independent branches
+run in parallel and continue to their end when another branch fails.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from graphlib import CycleError, TopologicalSorter
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from cluster.board import open_board
 from cluster.failure import Failure
 from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
-from cluster.step_task import StepOutcome, carry_out_step
+from cluster.step_task import StepOutcome, run_step_task
 from stages.commit.execute_step import StepSpec
 from stages.contract import Event, StepEnded
 
@@ -31,118 +32,124 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 RETRIES_AFTER_DEATHS = 3
-"""How often one step is submitted again because the process that waits for its parts died."""
-SECONDS_BETWEEN_LOOKS = 0.2
+"""Retries of one step after its own process, which waits for parts and ranks, died."""
+POLL_SECONDS = 0.2
+"""Longest wait for a step to end before events are collected and the stop request is looked at again."""
 
-_STEP_TASK = ray.remote(num_cpus=0, max_retries=0)(carry_out_step)
+_STEP_TASK = ray.remote(num_cpus=0, max_retries=0)(run_step_task)
 
 
 class StepGraph:
-    """A run's steps, bound into Ray's DAG."""
+    """The steps of a run as nodes of Ray's DAG."""
 
-    def __init__(self, orders: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]], site: Site) -> None:
-        """`edges` names for each step those that it reads. Steps that are committed already may be left out."""
-        self.orders = orders
+    def __init__(self, specs: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]], site: Site) -> None:
+        """`edges` maps each step to the steps that it reads; those that are committed already may have no spec.
+
+        Raises ValueError where steps read one another in a circle.
+        """
+        self.specs = specs
         self.nodes: dict[str, DAGNode] = {}
-        with _by_value(orders.values()):
-            for step in _inputs_first(orders, edges):
-                order = orders[step]
-                inputs = [self.nodes[name] for name in dict.fromkeys(edges.get(step, ())) if name in orders]
-                resources = site.resources(stage=order.stage.name, step=step)
-                self.nodes[step] = _STEP_TASK.options(name=step).bind(order, resources, *inputs)
+        with _user_code_by_value(specs.values()):
+            for step in _topological_order(specs, edges):
+                spec = specs[step]
+                inputs = [self.nodes[name] for name in dict.fromkeys(edges.get(step, ())) if name in specs]
+                resources = site.resources(stage=spec.stage.name, step=step)
+                self.nodes[step] = _STEP_TASK.options(name=step).bind(spec, resources, *inputs)
 
     def inputs(self, step: str) -> list[str]:
-        """The steps that Ray's DAG holds as inputs of one step."""
+        """Names of the steps that Ray's DAG holds as inputs of one step."""
         return [_name(upstream) for upstream in self.nodes[step].get_args() if isinstance(upstream, DAGNode)]
 
     def edges(self) -> set[tuple[str, str]]:
-        """(read, reader) for every edge of Ray's DAG."""
+        """Every edge of Ray's DAG, as (read, reader)."""
         return {(read, step) for step in self.nodes for read in self.inputs(step)}
 
     def drawing(self) -> str:
         """The DAG in Graphviz's DOT language."""
         boxes = [
-            f'  "{step}" [label="{step}\\n{order.stage.name} {order.fingerprint[:12]}"];'
-            for step, order in self.orders.items()
+            f'  "{step}" [label="{step}\\n{spec.stage.name} {spec.fingerprint[:12]}"];'
+            for step, spec in self.specs.items()
         ]
         arrows = [f'  "{read}" -> "{step}";' for read, step in sorted(self.edges())]
         return "\n".join(["digraph run {", "  rankdir=LR;", "  node [shape=box];", *boxes, *arrows, "}", ""])
 
     def submit(self, step: str, inputs: Mapping[str, StepOutcome], board: ActorHandle) -> Any:
-        """Start one step in its Ray task, with the outcomes of its inputs where its node has theirs.
+        """Submit the Ray task of one step; the outcomes of its inputs replace the nodes among its arguments.
 
-        On the driver's machine: were it lost with that of its gang, Ray could keep the dead gang's machines reserved.
+        The task runs on the driver's machine. If it were lost together with a machine of its gang, Ray could keep the
+        other machines of the dead gang reserved.
         """
         node = self.nodes[step]
         arguments = [inputs[_name(one)] if isinstance(one, DAGNode) else one for one in node.get_args()]
-        with _by_value([self.orders[step]]):
+        with _user_code_by_value([self.specs[step]]):
             options = {**node.get_options(), "scheduling_strategy": on_this_machine()}
             return _STEP_TASK.options(**options).remote(*arguments, board=board)
 
 
 def run_graph(
-    orders: Mapping[str, StepSpec],
+    specs: Mapping[str, StepSpec],
     edges: Mapping[str, Sequence[str]],
     site: Site,
     on_event: Callable[[Event], None],
     stop: Flag,
 ) -> dict[str, StepOutcome]:
-    """Carry out all orders on a site; returns how each step ended.
+    """Execute all steps on a site; returns how each ended.
 
-    `edges` names for each step those that it reads; `on_event` is called in this thread with what happens; once
-    `stop` is set, nothing new begins and the steps under way end at their next commit.
+    `edges` maps each step to the steps that it reads. `on_event` is called in this thread. Once `stop` is set, no step
+    and no part begins, and steps that run end at their next commit.
     """
-    graph = StepGraph(orders, edges, site)
+    graph = StepGraph(specs, edges, site)
     with ray_session(site), open_board() as board:
-        return _Walk(graph, board, on_event, stop).to_the_end()
+        return _Scheduler(graph, board, on_event, stop).run()
 
 
-class _Walk:
-    """One walk over a graph."""
+class _Scheduler:
+    """One execution of a graph."""
 
     def __init__(self, graph: StepGraph, board: ActorHandle, on_event: Callable[[Event], None], stop: Flag) -> None:
         self._graph = graph
         self._board = board
         self._on_event = on_event
         self._stop = stop
-        self._stop_passed_on = False
+        self._is_stop_forwarded = False
         self._running: dict[Any, str] = {}
         self._started_seconds: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
         self._outcomes: dict[str, StepOutcome] = {}
 
-    def to_the_end(self) -> dict[str, StepOutcome]:
+    def run(self) -> dict[str, StepOutcome]:
+        """Submit steps until none can begin and none runs; returns the outcome of every step."""
         self._submit_ready()
         while self._running:
-            self._pass_on_stop()
-            ended, _ = ray.wait(list(self._running), timeout=SECONDS_BETWEEN_LOOKS)
+            self._forward_stop()
+            ended, _ = ray.wait(list(self._running), timeout=POLL_SECONDS)
             outcomes = [self._outcome(ref) for ref in ended]
             for event in ray.get(self._board.collect.remote()):
                 self._on_event(event)
             for outcome in outcomes:
-                self._settle(outcome)
+                self._record(outcome)
             self._submit_ready()
-        return {step: self._outcomes.get(step) or self._not_started(step) for step in self._graph.orders}
+        return {step: self._outcomes.get(step) or self._not_started(step) for step in self._graph.specs}
 
     def _submit_ready(self) -> None:
         under_way = {*self._outcomes, *self._running.values()}
-        for step in self._graph.orders:
+        for step in self._graph.specs:
             if step in under_way or self._stop.is_set():
                 continue
             inputs = {name: self._outcomes.get(name) for name in self._graph.inputs(step)}
-            committed = {name: found for name, found in inputs.items() if found is not None and found.is_committed}
+            committed = {name: outcome for name, outcome in inputs.items() if outcome and outcome.is_committed}
             if len(committed) == len(inputs):
                 self._started_seconds.setdefault(step, time.monotonic())
                 self._running[self._graph.submit(step, committed, self._board)] = step
 
     def _outcome(self, ref: Any) -> StepOutcome | None:
-        """How a task ended; None where its process died and the step is to be submitted again."""
+        """How a task ended; None if its process died and the step is retried."""
         step = self._running.pop(ref)
         where = f"step {step!r}"
         try:
             outcome: StepOutcome = ray.get(ref)
             return outcome
-        except RayTaskError as error:  # its process could not even begin: its code does not import, say
+        except RayTaskError as error:  # the task did not begin, for example because its code cannot be imported
             return StepOutcome.of_failure(step, Failure.of(error.cause or error, where))
         except RayError as death:
             self._deaths[step] += 1
@@ -150,7 +157,7 @@ class _Walk:
                 return None
             return StepOutcome.of_failure(step, Failure.of(death, f"{where}, {self._deaths[step]} times,"))
 
-    def _settle(self, outcome: StepOutcome | None) -> None:
+    def _record(self, outcome: StepOutcome | None) -> None:
         if outcome is None:
             return
         self._outcomes[outcome.step] = outcome
@@ -159,10 +166,10 @@ class _Walk:
             ended = StepEnded(step=outcome.step, outcome=outcome.ending, seconds=seconds, reason=outcome.reason)
             self._on_event(ended)
 
-    def _pass_on_stop(self) -> None:
-        if self._stop.is_set() and not self._stop_passed_on:
-            self._board.ask_stop.remote()
-            self._stop_passed_on = True
+    def _forward_stop(self) -> None:
+        if self._stop.is_set() and not self._is_stop_forwarded:
+            self._board.request_stop.remote()
+            self._is_stop_forwarded = True
 
     def _not_started(self, step: str) -> StepOutcome:
         unmade = [name for name in self._graph.inputs(step) if not self._is_committed(name)]
@@ -178,21 +185,19 @@ def _name(node: DAGNode) -> str:
     return str(node.get_options()["name"])
 
 
-def _inputs_first(orders: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _topological_order(specs: Mapping[str, StepSpec], edges: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The steps in an order in which each comes after those it reads. Raises ValueError for a circle."""
-    from graphlib import CycleError, TopologicalSorter
-
     try:
-        yield from (step for step in TopologicalSorter(edges).static_order() if step in orders)
+        yield from (step for step in TopologicalSorter(edges).static_order() if step in specs)
     except CycleError as error:
         raise ValueError(f"steps read one another in a circle: {' -> '.join(error.args[1])}") from error
-    yield from (step for step in orders if step not in edges)
+    yield from (step for step in specs if step not in edges)
 
 
 @contextmanager
-def _by_value(orders: Sequence[StepSpec] | Any) -> Iterator[None]:
-    """While inside, what a user's own file defines is pickled whole, since no other machine has that file."""
-    modules = {name for order in orders for name in order.user_modules if name in sys.modules}
+def _user_code_by_value(specs: Sequence[StepSpec] | Any) -> Iterator[None]:
+    """Within this context, classes and functions of a user's own file are pickled by value: workers lack the file."""
+    modules = {name for spec in specs for name in spec.user_modules if name in sys.modules}
     for name in modules:
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])
     try:

@@ -1,7 +1,7 @@
-"""Ray Jobs: the driver of a run as a process of the cluster, so that the machine where it was asked for may be closed.
+"""Ray Jobs: the driver of a run as a process of the cluster, independent of the machine that submitted it.
 
-Owns what is told to a cluster's job server: the command, the environment and the code that go with it. A job is named
-by who submits it; Ray knows a name once, which makes submitting it twice harmless. Credentials are never sent.
+Owns the requests to a cluster's job server, and the command, the environment and the code that a job is given. The
+caller names the job; Ray accepts a name once, so submitting twice is idempotent. Credentials are never sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.import_path import package_folders, python_path
-from cluster.listening import SECONDS_TO_ANSWER, look_for
+from cluster.listening import TIMEOUT_SECONDS, check_listening
 from cluster.site import Site
 
 if TYPE_CHECKING:
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 
 JobState = Literal["waiting", "running", "ended", "absent"]
 STATES: Mapping[str, JobState] = {"PENDING": "waiting", "RUNNING": "running"}
-"""Of Ray's words; the others are ends."""
+"""Job states by Ray's name for them; every other name means that the job has ended."""
 STOP_GRACE_SECONDS = 120
-"""From SIGTERM to SIGKILL where Ray stops a job: parts under way end, training commits at its next step."""
+"""Seconds from SIGTERM to SIGKILL when Ray stops a job. Parts that run end; training commits at its next step."""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+"""Variables that Ray prefers to an address given in code."""
 TOKEN_REFUSED = "authentication token"
-"""In what Ray says to those who show no token, or another one than its own."""
-SAME_EVERYWHERE = ("NEO_LOST_AFTER_SECONDS",)
-"""Settings of ours that all machines must agree on; where the command has them, the driver gets them too."""
-NUM_LAST_WORDS = 3
-"""Lines shown of a job that died before it could say more: of a traceback, the error."""
+"""Text by which Ray's answer to a missing or wrong token is recognised; it has no error class."""
+SHARED_VARIABLES = ("NEO_LOST_AFTER_SECONDS",)
+"""Our settings that must be equal on all machines: copied from the command's environment to the driver's."""
+NUM_LAST_LINES = 3
+"""Lines shown of the output of a job that failed early: the end of a traceback is the error."""
 
 
 class JobError(RuntimeError):
-    """The cluster's job server cannot be reached, or did not take a job; the message says where and what to do."""
+    """The cluster's job server cannot be reached or refused a job; the message names the address and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Jobs:
 
     @property
     def address(self) -> str:
+        """Address of the job server: the site's own entry for it, else the cluster's address."""
         return self.site.ray.jobs or self.site.ray.address
 
     def submit(self, job: str, module: str, arguments: Sequence[str]) -> bool:
@@ -61,25 +63,25 @@ class Jobs:
         try:
             client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
         except Exception as error:
-            if "already exists" in str(error):  # Ray says it as an internal error, HTTP 500
+            if "already exists" in str(error):  # Ray answers HTTP 500, without an error class of its own
                 return False
-            raise self._failed(f"job {job} was not taken", error) from error
+            raise self._failed(f"job {job} was not accepted", error) from error
         return True
 
     def state(self, job: str) -> JobState:
-        """How a job stands. Raises `JobError` where the server does not answer."""
+        """State of a job. Raises `JobError` if the server does not answer."""
         status = self._details(job).get("status")
         if status is None:
             return "absent"
         return STATES.get(str(status), "ended")
 
-    def last_words(self, job: str) -> str:
-        """The end of what a job printed, or what Ray says of it if it never got so far."""
+    def last_lines(self, job: str) -> str:
+        """The last lines that a job printed, or Ray's message if the job never started. Joined by ` | `."""
         lines = [line.strip() for line in str(self._details(job).get("message") or "").splitlines() if line.strip()]
-        return " | ".join(lines[-NUM_LAST_WORDS:])
+        return " | ".join(lines[-NUM_LAST_LINES:])
 
     def stop(self, job: str) -> bool:
-        """SIGTERM to a job, SIGKILL after a grace. False where it is not running."""
+        """Send SIGTERM, and SIGKILL after `STOP_GRACE_SECONDS`. False if the job is not running."""
         client = self._client
         try:
             return bool(client.stop_job(job))
@@ -89,20 +91,20 @@ class Jobs:
             raise self._failed(f"job {job} could not be stopped", error) from error
 
     def ray_version(self) -> str:
-        """Version of the cluster's Ray. Raises `JobError` where the server does not answer."""
+        """Version of the cluster's Ray. Raises `JobError` if the server does not answer."""
         client = self._client
         try:
-            # `get_version` tells the version of the interface; the request that it makes tells Ray's as well.
+            # `get_version` returns the version of the interface; the same request returns Ray's own version as well.
             return str(client._do_request("GET", "/api/version").json()["ray_version"])
         except Exception as error:
-            raise self._failed("the job server did not say its version", error) from error
+            raise self._failed("the job server did not answer with its version", error) from error
 
     def is_open_to_all(self) -> bool:
-        """Whether the server answers those who show no token."""
+        """Whether the server answers requests without a token."""
         from urllib.request import urlopen
 
         try:
-            with urlopen(f"{self._client.get_address()}/api/jobs/", timeout=SECONDS_TO_ANSWER) as answer:
+            with urlopen(f"{self._client.get_address()}/api/jobs/", timeout=TIMEOUT_SECONDS) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -111,10 +113,10 @@ class Jobs:
     def _client(self) -> JobSubmissionClient:
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.WARNING)  # it would tell of each folder that it sends
+        logging.getLogger("ray").setLevel(logging.WARNING)  # it would log each folder that it uploads
         try:
-            look_for(self.address)
-            with _own_address(self.address):
+            check_listening(self.address)
+            with _without_address_variables(self.address):
                 return JobSubmissionClient(self.address)
         except Exception as error:
             raise self._failed("there is no job server", error) from error
@@ -126,17 +128,18 @@ class Jobs:
         except Exception as error:
             if "does not exist" in str(error):
                 return {}
-            raise self._failed(f"nothing is known of job {job}", error) from error
+            raise self._failed(f"the state of job {job} is unknown", error) from error
         return {"status": details.status, "message": details.message}
 
     @property
     def _python(self) -> str:
-        """Where the cluster sees this folder it sees this Python too; an image has its own."""
+        """The interpreter of a job: this one if the cluster sees the same folders, else that of the image."""
         return sys.executable if self.site.code == "local" else "python"
 
     def _environment(self) -> dict[str, Any]:
+        """The job's `runtime_env`; Ray adds the session's variables to it, and refuses any that both set."""
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_SECONDS)}
-        variables |= {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
+        variables |= {name: os.environ[name] for name in SHARED_VARIABLES if name in os.environ}
         if self.site.code == "local":
             variables |= python_path()
         if self.site.code == "wheel":
@@ -144,18 +147,20 @@ class Jobs:
         return {"env_vars": variables}
 
     def _failed(self, what: str, error: Exception) -> JobError:
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
-        if TOKEN_REFUSED in said.lower():
-            do = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
-            what = "the job server lets nobody in without its token"
+        message = str(error).strip().partition("\n")[0] or type(error).__name__
+        if TOKEN_REFUSED in message.lower():
+            remedy = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
+            what = "the job server refuses requests without its token"
         else:
-            do = "see that the cluster and its dashboard are up and that the site's [ray] jobs or address is right"
-        return JobError(f"site {self.site.name!r}: {what} at {self.address!r}: {said}; {do}")
+            remedy = (
+                "check that the cluster and its dashboard are up, and [ray] jobs or address in the site"
+            )
+        return JobError(f"site {self.site.name!r}: {what} at {self.address!r}: {message}; {remedy}")
 
 
 @contextmanager
-def _own_address(address: str) -> Iterator[None]:
-    """Ray lets its variables outvote an address that was given; a site that names a cluster means that one."""
+def _without_address_variables(address: str) -> Iterator[None]:
+    """Hide `ADDRESS_VARIABLES`, so that the cluster that a site names is the one that is used."""
     hidden = (
         {} if address == "auto" else {name: os.environ.pop(name) for name in ADDRESS_VARIABLES if name in os.environ}
     )

@@ -1,4 +1,4 @@
-"""Whether anybody listens at an address, found out soon: the libraries that speak to servers try for minutes."""
+"""A quick check whether a server listens at an address; the clients of Ray and MLflow retry for minutes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
-SECONDS_TO_ANSWER: Final = 10.0
+DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+TIMEOUT_SECONDS: Final = 10.0
 
 
-def look_for(address: str, seconds: float = SECONDS_TO_ANSWER) -> None:
-    """Raise OSError where nobody listens at `host:port` or a URL. An address that names no port is let pass."""
-    place = urlsplit(address if "://" in address else f"tcp://{address}")
-    port = place.port or PORTS.get(place.scheme)
-    if place.hostname and port:
-        socket.create_connection((place.hostname, port), seconds).close()
+def check_listening(address: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Raise OSError if no server listens at `host:port` or a URL. An address without a port is not checked."""
+    url = urlsplit(address if "://" in address else f"tcp://{address}")
+    port = url.port or DEFAULT_PORTS.get(url.scheme)
+    if url.hostname and port:
+        socket.create_connection((url.hostname, port), timeout_seconds).close()

@@ -1,11 +1,11 @@
-"""A small process that outlives the driver of a local Ray and clears up behind it, however it ended.
+"""A small process that outlives the driver of a local Ray, and then kills Ray's processes and removes its folders.
 
     python reaper.py HOME FOLDER...
 
 It waits until its standard input closes, which the kernel does when the driver dies. Then it kills every process that
-has a file below HOME open for writing, but a living driver and its children, and removes the folders. All of that
-Ray's processes write logs there, and what they start inherits theirs; environments tell less, since a process that
-gives itself a title overwrites its own.
+has a file below HOME open for writing, except a living driver and its children, and removes the folders. All processes
+of that Ray write logs there, and their children inherit the open files. Environment variables would not do: a process
+that sets its title overwrites them. It walks /proc itself, as it runs without site-packages (`python -I -S`).
 
 Ray's own means are too slow (its agents stay for a minute after a `kill -9`) or cost too much (its subreaper makes
 every worker ignore SIGCHLD, and then no subprocess has an exit status).
@@ -22,18 +22,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-MOST_ROUNDS = 100
+MAX_ROUNDS = 100
 SECONDS_BETWEEN_ROUNDS = 0.1
 
 
 def writers_below(folder: str, driver: int) -> list[int]:
-    """The living processes that have a file below `folder` open for writing, without the driver and its children."""
+    """Ids of processes that have a file below `folder` open for writing, except the driver and its children."""
     processes = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [int(process.name) for process in processes if _is_left_over(process, folder, driver)]
 
 
 def _is_left_over(process: Path, folder: str, driver: int) -> bool:
-    with suppress(OSError):  # it ended, or is another user's
+    with suppress(OSError):  # the process has ended, or belongs to another user
         parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         if driver not in (int(process.name), parent):
             return any(_is_written(handle, folder, process) for handle in (process / "fd").iterdir())
@@ -49,8 +49,8 @@ def _is_written(handle: Path, folder: str, process: Path) -> bool:
 
 
 def clear_up(home: str, folders: Sequence[str], driver: int) -> None:
-    """Kill until nobody is left to kill, since a dying parent may still have started a child; then remove."""
-    for _ in range(MOST_ROUNDS):
+    """Kill in rounds until no process is left, as a dying parent may still start a child; then remove the folders."""
+    for _ in range(MAX_ROUNDS):
         left = writers_below(home, driver)
         if not left:
             break

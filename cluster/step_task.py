@@ -1,6 +1,6 @@
-"""One step in its own Ray task: the stage's verbs fulfilled with Ray, and how it ended, sent back.
+"""One step in its own Ray task: executes the stage with a Ray context and returns how it ended.
 
-The task takes no CPU: it opens phases, waits for parts and ranks, and commits. Parts and ranks are what a site counts.
+The task reserves no CPU: it opens phases, waits for parts and ranks, and commits. A site counts parts and ranks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cluster.board import BoardPost, StopWatch, deliver
+from cluster.board import BoardPost, StopPoll, flush
 from cluster.failure import Failure
 from cluster.gang import run_gang
 from cluster.recording_context import GatheringContext
@@ -25,6 +25,7 @@ from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Pos
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
+# "superseded": another attempt took the artifact over. "reused": it was committed before this attempt began.
 Ending = Literal["committed", "reused", "failed", "interrupted", "superseded", "not_started"]
 ENDINGS: Mapping[type[StageError], Ending] = {
     InterruptedRunError: "interrupted",
@@ -40,25 +41,26 @@ class StepOutcome:
     step: str
     ending: Ending
     fingerprint: str = ""
-    """Of the artifact, where one is committed: made now or before."""
+    """Fingerprint of the artifact, if it is committed, by this attempt or an earlier one; else empty."""
     reason: str = ""
-    """Why it is not committed, in words for people."""
+    """Why the artifact is not committed, as a message for people."""
     details: str = ""
-    """The traceback of a failure."""
+    """Traceback of a failure, as text."""
 
     @property
     def is_committed(self) -> bool:
-        """Whether what reads this step may begin."""
+        """Whether steps that read this one may begin."""
         return self.ending in ("committed", "reused")
 
     @classmethod
     def of_failure(cls, step: str, failure: Failure) -> StepOutcome:
+        """The outcome of a step that ended with this failure."""
         return cls(step, ENDINGS[failure.kind], reason=failure.message, details=failure.details)
 
 
 @dataclass
 class RayContext(GatheringContext):
-    """Fulfils a stage's verbs with Ray tasks and Ray Train."""
+    """A stage context that runs parts as Ray tasks and ranks with Ray Train."""
 
     resources: Resources
     board: ActorHandle
@@ -70,20 +72,20 @@ class RayContext(GatheringContext):
         run_gang(self.writer, rank_main, self.resources.gang, self.board)
 
 
-def carry_out_step(order: StepSpec, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
-    """The body of a step's Ray task. `inputs` are what the edges of the graph carry."""
+def run_step_task(spec: StepSpec, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
+    """The function of a step's Ray task; never raises. `inputs` are the outcomes of the steps that it reads."""
     try:
-        for found in inputs:
-            if not found.is_committed:
-                raise StageError(f"step {order.step!r}: its input {found.step!r} is {found.ending}, not committed")
+        for read in inputs:
+            if not read.is_committed:
+                raise StageError(f"step {spec.step!r}: its input {read.step!r} is {read.ending}, not committed")
         open_context = partial(_ray_context, resources=resources, board=board)
-        manifest = execute_step(order, open_context, BoardPost(board), StopWatch(board))
-        ending: Ending = "committed" if manifest.provenance["attempt"] == str(order.attempt) else "reused"
-        return StepOutcome(order.step, ending, fingerprint=manifest.fingerprint)
+        manifest = execute_step(spec, open_context, BoardPost(board), StopPoll(board))
+        ending: Ending = "committed" if manifest.provenance["attempt"] == str(spec.attempt) else "reused"
+        return StepOutcome(spec.step, ending, fingerprint=manifest.fingerprint)
     except Exception as error:
-        return StepOutcome.of_failure(order.step, Failure.of(error, f"step {order.step!r}"))
+        return StepOutcome.of_failure(spec.step, Failure.of(error, f"step {spec.step!r}"))
     finally:
-        deliver(board)
+        flush(board)
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -
     deadline = time.monotonic() + BEGIN_SECONDS
     while submissions.waiting() == submission:
         if jobs.state(submission.job) == "ended" and submissions.waiting() == submission:
-            said = f"Ray job {submission.job} ended before it began: {jobs.last_words(submission.job)}"
+            said = f"Ray job {submission.job} ended before it began: {jobs.last_lines(submission.job)}"
             submissions.end_without_attempt(submission.number, ExitCode.REFUSED, said, f"neo submit {run.name}")
         if time.monotonic() >= deadline:
             command.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
-from cluster.listening import PORTS, look_for
+from cluster.listening import DEFAULT_PORTS, check_listening
 from pipelines.runs.attempts import reconcile
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import Run
@@ -147,8 +147,8 @@ def _in_short(error: Exception) -> str:
 
 def check_reachable(uri: str) -> None:
     """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
-    if urlsplit(uri).scheme in PORTS:
-        look_for(uri, REACH_TIMEOUT_SECONDS)
+    if urlsplit(uri).scheme in DEFAULT_PORTS:
+        check_listening(uri, REACH_TIMEOUT_SECONDS)
 
 
 def deliver_pending(store: Store, uri: str) -> None:

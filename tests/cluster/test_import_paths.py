@@ -92,4 +92,4 @@ def test_a_job_of_the_cluster_starts_in_a_folder_with_modules_of_our_names(
         deadline_seconds = time.monotonic() + 120
         while jobs.state("job-1") != "ended" and time.monotonic() < deadline_seconds:
             time.sleep(0.2)
-        assert "run nobody has no submission 1" in jobs.last_words("job-1")
+        assert "run nobody has no submission 1" in jobs.last_lines("job-1")
