@@ -152,9 +152,7 @@ class Jobs:
             remedy = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
             what = "the job server refuses requests without its token"
         else:
-            remedy = (
-                "check that the cluster and its dashboard are up, and [ray] jobs or address in the site"
-            )
+            remedy = "check that the cluster and its dashboard are up, and [ray] jobs or address in the site"
         return JobError(f"site {self.site.name!r}: {what} at {self.address!r}: {message}; {remedy}")
 
 
