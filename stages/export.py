@@ -1,9 +1,9 @@
-"""Make a checkpoint ready to leave the system: the released folder, a model card, and where it came from.
+"""Export a checkpoint: a folder in the released layout, with a model card and its lineage.
 
 Reads  Checkpoint
 Makes  ExportedCheckpoint   one part: `model/` in the released layout, with `README.md` and `lineage.json`
 
-Nothing is converted: the weights are read, written anew and read back, and must be the same to the bit.
+Nothing is converted: the weights are read, written and read back, and must be bit-identical.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class ExportRecipe(Recipe):
-    """What the exported checkpoint is called."""
+    """The title of the exported checkpoint."""
 
     title: str = Field(default="NEO", min_length=1)
     """Headline of the model card."""
 
 
 def differences(written: Mapping[str, Tensor], read_back: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that are not the same to the bit in both, or are in one only."""
+    """Names of the tensors that are not bit-identical in both, or are in one only."""
     import torch
 
     def same(name: str) -> bool:
@@ -48,7 +48,7 @@ def differences(written: Mapping[str, Tensor], read_back: Mapping[str, Tensor]) 
 
 
 def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
-    """Raise `StageError` unless the files of the checkpoint are those that were committed."""
+    """Raise `StageError` if a copied file of the checkpoint differs from the committed one."""
     damaged = [
         entry.name
         for entry in checkpoint.model_files
@@ -59,7 +59,7 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:
-    """Write the folder, and compare what can be read from it with what was trained."""
+    """Write the folder, and compare the weights read back from it with those of the checkpoint."""
     from neo_model.weights.released import load_model, read_config, read_sidecars, read_tensors, write_released
 
     chain = ancestry(checkpoint)

@@ -24,7 +24,7 @@ Outcome: TypeAlias = SpooledPicture | Reason
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class FetchedPart:
     """The outcomes of one part's URLs, and the file that holds their pictures."""
 
     outcomes: list[Outcome]
@@ -36,7 +36,7 @@ class Fetched:
 
 def fetch(
     task: FetchTask, picture_rule: PictureRule, report: Callable[[int], None], engine: FetchEngine = img2dataset.fetch
-) -> Fetched:
+) -> FetchedPart:
     """Fetch the URLs of a task; `report` is called with the number that have ended, after each.
 
     A URL that the engine did not deliver is `unexplained`. Raises `OSError` where scratch cannot hold the pictures.
@@ -47,7 +47,7 @@ def fetch(
         if task.urls:
             engine(task, collector.take)
     outcomes = [collector.outcomes.get(number, Reason.UNEXPLAINED) for number in range(len(task.urls))]
-    return Fetched(outcomes=outcomes, spool=path, remarks=collector.remarks)
+    return FetchedPart(outcomes=outcomes, spool=path, remarks=collector.remarks)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What `export` writes beside the weights of a checkpoint."""

@@ -1,18 +1,18 @@
-"""What is said of a checkpoint that leaves the system: a model card for people, and its lineage for programs.
+"""Describes an exported checkpoint: a model card in Markdown for people, and its lineage as JSON for programs.
 
-Pure functions of manifests: what two undisturbed runs agree on, and no times, hosts or names of runs.
+Pure functions of manifests. They hold nothing in which two undisturbed runs could differ: no times, hosts or run names.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.kinds import Draw
+from stages.artifacts.kinds import DRAW_PHASE, Draw
 from stages.artifacts.manifest import Manifest
+from stages.formats.draws import drawn_by_source
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig
@@ -41,7 +41,10 @@ print(tokenizer.decode(answer))
 
 
 def lineage_document(chain: Sequence[Manifest]) -> dict[str, Any]:
-    """The chain as plain JSON: for each artifact its stage, digests, recipe, inputs, item balance and facts."""
+    """The chain as plain JSON: for each artifact its stage, digests, recipe, inputs and item balance.
+
+    `chain` begins with the first inputs and ends with the checkpoint. `drawn` is empty for all kinds but Draw.
+    """
     return {
         "checkpoint": chain[-1].fingerprint,
         "artifacts": [
@@ -54,25 +57,26 @@ def lineage_document(chain: Sequence[Manifest]) -> dict[str, Any]:
                 "recipe": manifest.recipe,
                 "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
                 "items": manifest.items.model_dump(),
-                "drawn": drawn_by_source(manifest),
+                "drawn": num_drawn_by_source(manifest),
             }
             for manifest in chain
         ],
     }
 
 
-def drawn_by_source(manifest: Manifest) -> dict[str, int]:
-    """How many samples a Draw took from each of its sources; nothing for other kinds."""
-    drawn: Counter[str] = Counter()
-    if manifest.kind == Draw.kind:
-        for part in manifest.parts:
-            if "num_drawn" in part.facts:
-                drawn[part.facts["source"]] += part.facts["num_drawn"]
-    return dict(sorted(drawn.items()))
+def num_drawn_by_source(manifest: Manifest) -> dict[str, int]:
+    """Drawings that a Draw made from each of its sources; empty for other kinds."""
+    if manifest.kind != Draw.kind:
+        return {}
+    counts = drawn_by_source(part for part in manifest.parts if part.phase == DRAW_PHASE)
+    return {source: int(counted["drawn"]) for source, counted in counts.items()}
 
 
 def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequence[Manifest]) -> str:
-    """The README of an exported checkpoint, in Markdown with the metadata that model hubs read."""
+    """The README of an exported checkpoint, in Markdown with the front matter that model hubs read.
+
+    `chain` begins with the first inputs and ends with the checkpoint.
+    """
     sections = (
         _front_matter(),
         f"# {title}\n",
@@ -123,7 +127,7 @@ def _funnel(chain: Sequence[Manifest]) -> Iterator[tuple[str, ...]]:
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
-    """The sum, and the share of each reason: `12 (too_small 9, too_elongated 3)`."""
+    """The sum and the count of each reason: `12 (too_small 9, too_elongated 3)`."""
     if not counts:
         return "0"
     each = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
@@ -132,7 +136,7 @@ def _reasons(counts: Mapping[str, int]) -> str:
 
 def _draws(chain: Sequence[Manifest]) -> Iterator[str]:
     for manifest in chain:
-        drawn = drawn_by_source(manifest)
+        drawn = num_drawn_by_source(manifest)
         if drawn:
             shares = ", ".join(f"{count:,} from {source}" for source, count in drawn.items())
             yield f"`{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}` drew {shares}.\n"

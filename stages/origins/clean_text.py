@@ -1,8 +1,7 @@
-"""One cleaning for all text that a model may learn from: captions, documents, messages.
+"""The one cleaning of all text that a model is trained on: captions, documents, messages.
 
-Nothing is lost that a reader would see. What goes are characters that only machines notice (control characters, byte
-order marks, marks that reverse the direction of what follows) and differences that only machines notice (composed
-against decomposed letters, kinds of line ends).
+Nothing is removed that a reader would see. Invisible characters go (control characters, byte order marks, overrides of
+writing direction), and equivalent spellings become one (composed and decomposed letters, kinds of line ends).
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _LONG_MARKS: Final = re.compile(
     "([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
     "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
 )
-"""More combining marks on one letter than any language writes."""
+"""More than four combining marks on one letter, which no language writes."""
 
 
 class TextEncodingError(ValueError):
-    """Bytes that are not UTF-8, or text that UTF-8 cannot spell."""
+    """Bytes that are not UTF-8, or text that cannot be encoded as UTF-8 (lone surrogates)."""
 
 
 def clean_text(text: str | bytes) -> str:
-    """The text in NFC, without invisible characters and outer white space. Raises `TextEncodingError`."""
+    """The text in NFC, without invisible characters and surrounding white space. Raises `TextEncodingError`."""
     try:
         plain = text.decode() if isinstance(text, bytes) else text
         plain.encode()

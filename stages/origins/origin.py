@@ -1,7 +1,7 @@
-"""Where data comes from: the one place that knows which origins there are and how each is read.
+"""The origins of data: the one module that knows which there are and how each is read.
 
-A recipe names its origin and the split of it that it wants. Tables are read in slices, so that a part reads its own
-rows only.
+A recipe names an origin and one of its splits. Tables are read in slices of rows, so that a part reads its own rows
+only. The toy world is the only origin so far.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from stages.origins.routes import Routes
 
 Split: TypeAlias = Literal["train", "heldout"]
-"""What is learned from, and what is only ever asked about."""
+"""The split of an origin: `train` is trained on, `heldout` is only evaluated on."""
 
 
 def source_name(table: str, split: Split) -> str:
-    """The name that the sample ids of a table's rows are hashed with."""
+    """The source name that sample ids of a table's rows are hashed with. Changing one renames every sample."""
     return f"toy_world/{table}/{split}"
 
 
 def read_url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Rows of the URL table: url, caption and further columns, which are carried along."""
+    """Rows `start` to `stop` of the URL table: url, caption and further columns, which are carried along."""
     from stages.toy_world import tables
 
     if split == "heldout":
@@ -36,14 +36,17 @@ def read_url_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | N
 
 
 def read_document_table(origin: ToyWorld, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Rows of the text-only corpus: id, text."""
+    """Rows `start` to `stop` of the text-only corpus: id, text."""
     from stages.toy_world import tables
 
     return tables.document_table(origin, start, stop)
 
 
 def read_conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Conversations: id, images (URLs), messages (role, content); of held-out questions their kind and answer too."""
+    """Rows `start` to `stop` of the conversations: id, images (URLs), messages (role, content).
+
+    Those of split `heldout` are questions, with the further columns kind and answer.
+    """
     import pyarrow as pa
 
     from stages.toy_world import records, tables
@@ -65,7 +68,7 @@ def read_conversation_table(origin: ToyWorld, split: Split, start: int = 0, stop
 
 @contextmanager
 def reachable() -> Iterator[Routes]:
-    """Hosts that are reached in a way of their own while the block runs."""
+    """Serve the hosts of an origin on this machine while the block runs; gives their routes."""
     from stages.toy_world.addresses import HOST
     from stages.toy_world.server import serve
 

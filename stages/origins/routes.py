@@ -1,4 +1,4 @@
-"""Where hosts are reached, in place of where their names lead."""
+"""Routes: fixed addresses of hosts that are served on this machine, used instead of name resolution."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 SocketAddress: TypeAlias = tuple[str, int]
-
+"""An IP address and a port."""
 
 Routes: TypeAlias = Mapping[str, SocketAddress]
-"""Host name to (address, port) of a server that we run ourselves."""
+"""Host name to the address of its server: `{"toy.invalid": ("127.0.0.1", 41233)}`."""

@@ -13,7 +13,7 @@ import pytest
 from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, ExportedCheckpoint
 from stages.contract import StageError
 from stages.export import ExportRecipe, differences, export
-from stages.exporting.model_card import drawn_by_source
+from stages.exporting.model_card import num_drawn_by_source
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
 from tests.worlds.colour_world import ColourWorld
@@ -111,6 +111,7 @@ def test_a_draw_is_summed_by_source(exported: ExportedCheckpoint) -> None:
         {"source": "pairs", "num_drawn": 4},
         {"source": "text", "num_drawn": 5},
     ]
-    parts = tuple(plain.parts[0].model_copy(update={"part": str(n), "facts": fact}) for n, fact in enumerate(facts))
-    assert drawn_by_source(plain.model_copy(update={"kind": "Draw", "parts": parts})) == {"pairs": 4, "text": 8}
-    assert drawn_by_source(plain) == {}
+    part = plain.parts[0].model_copy(update={"phase": "draw"})
+    parts = tuple(part.model_copy(update={"part": str(n), "facts": fact}) for n, fact in enumerate(facts))
+    assert num_drawn_by_source(plain.model_copy(update={"kind": "Draw", "parts": parts})) == {"pairs": 4, "text": 8}
+    assert num_drawn_by_source(plain) == {}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.download.address import parse_address
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
-from stages.download.fetching import Fetched, Outcome, fetch
+from stages.download.fetching import FetchedPart, Outcome, fetch
 from stages.download.http_exchange import Deadline, get_once
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
@@ -29,7 +29,7 @@ LIMITS = FetchLimits(deadline_seconds=30.0, num_tries=1, max_body_bytes=MAX_IMAG
 RULE = PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", resize_px=1024, jpeg_quality=95)
 
 
-def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> Fetched:
+def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> FetchedPart:
     """Fetch with the tests' rule and limits; options go to `fetch`."""
     task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=scratch)
     return fetch(task, RULE, **{"report": lambda _: None, **options})
