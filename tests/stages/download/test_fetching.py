@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -22,7 +21,6 @@ from stages.download.http_exchange import Deadline, get_once
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool
-from stages.download.url_rows import read_url_rows
 
 MAX_IMAGE_BYTES = 200_000
 LIMITS = FetchLimits(deadline_seconds=30.0, num_tries=1, max_body_bytes=MAX_IMAGE_BYTES)
@@ -312,29 +310,10 @@ def test_pictures_wait_on_scratch_in_any_order(web: Any, http_answer: Any, pictu
     assert counted == list(range(1, 61))
 
 
-ROWS = [
-    (Reason.SCHEMA, None, b"a caption"),
-    (Reason.SCHEMA, b"http://bad.invalid/a", None),
-    (Reason.CAPTION_ENCODING, b"http://bad.invalid/a", b"caf\xe9"),
-    (Reason.URL_MALFORMED, b"http://bad.invalid/\xff", b"a caption"),
-    (Reason.URL_SCHEME, b"file:///etc/passwd", b"a caption"),
-    (Reason.REPEATED_ROW, b"http://bad.invalid/b", b"a caption"),
-    (None, b"http://bad.invalid/b", b"another caption"),
-]
-
-
-def test_some_rows_are_not_even_asked_for() -> None:
-    columns = {"url": [row[1] for row in ROWS], "caption": [row[2] for row in ROWS]}
-    table = pa.table({name: pa.array(texts, pa.binary()).view(pa.string()) for name, texts in columns.items()})
-    rows = read_url_rows(table, "a source", {5: 1})
-    assert [row.refusal for row in rows] == [row[0] for row in ROWS]
-    assert len({row.sample_id for row in rows}) == len(ROWS)
-    assert [row.address is None for row in rows] == [row[0] is not None for row in ROWS]
-
-
 def test_every_reason_is_reached_by_a_test() -> None:
-    """The lists above, and those that have tests of their own here and in test_address.py."""
-    reached = {reason for reason, *_ in [*ANSWERS, *PICTURES, *ROWS]} | set(SCRIPTS)
+    """The lists above, and those that have tests of their own here, in test_address.py and in test_url_rows.py."""
+    reached = {reason for reason, _ in [*ANSWERS, *PICTURES]} | set(SCRIPTS)
     reached |= {Reason.CONNECT_ERROR, Reason.TLS_ERROR, Reason.UNEXPLAINED}
     reached |= {Reason.URL_FORBIDDEN_ADDRESS, Reason.HOST_UNKNOWN, Reason.DNS_ERROR}
-    assert reached - {None} == set(Reason)
+    reached |= {Reason.SCHEMA, Reason.CAPTION_ENCODING, Reason.URL_MALFORMED, Reason.URL_SCHEME, Reason.REPEATED_ROW}
+    assert reached == set(Reason)
