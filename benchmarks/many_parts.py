@@ -35,7 +35,7 @@ from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.progress import read_progress
 from pipelines.planning.request import Request, Selection, freeze
-from pipelines.running.execute_run import orders_of
+from pipelines.running.step_specs import step_specs
 from pipelines.runs.run import Run
 from stages.artifacts.kinds import RawPairs
 from stages.artifacts.manifest import artifact_folder
@@ -126,7 +126,7 @@ def status(store: Store) -> str:
 
 def resume(store: Store) -> str:
     made = decide(asked_before(store), store)
-    (order,) = orders_of(made, Run(store, "many"), 2).values()
+    (order,) = step_specs(made, Run(store, "many"), 2).values()
     manifest = execute_step(order, local_context, lambda _: None)
     return f"{len(manifest.parts)} parts, {manifest.items.total} items, content {manifest.content[:12]}"
 

@@ -15,7 +15,7 @@ from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
 from pipelines.exits import CommandError, ExitCode, RefusedError
 from pipelines.planning.plan import Plan, decide
-from pipelines.running.execute_run import carry_out
+from pipelines.running.execute_run import execute_run
 from pipelines.running.summary import report
 from pipelines.runs.resume import check_plan_matches_code
 from pipelines.runs.run import Run
@@ -49,7 +49,7 @@ def drive(run: Run, number: int) -> ExitCode:
         submissions.end_without_attempt(number, ExitCode.DONE, in_words(plan), f"neo show {run.request.pipeline}")
         return ExitCode.DONE
     site = submission.place.seen_from_inside()
-    result = carry_out(plan, site, lambda board: Display(output.console, board), machines(), job=submission.job)
+    result = execute_run(plan, site, lambda board: Display(output.console, board), machines(), job=submission.job)
     output.say(*report(plan, result, site))
     return result.code
 

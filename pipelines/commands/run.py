@@ -12,7 +12,9 @@ from pipelines.commands.plan import in_words, plan_document, plan_table
 from pipelines.commands.selection import Asked, planned
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
-from pipelines.running.execute_run import RunGraph, carry_out, point_name
+from pipelines.running.attempt import RunGraph
+from pipelines.running.execute_run import execute_run
+from pipelines.running.names import point_name
 from pipelines.running.summary import look_closer, next_command, report, result_document
 from pipelines.screen.console import Display
 from pipelines.tracking.delivery import deliver_pending
@@ -45,7 +47,7 @@ def run(
 def carry_on(plan: Plan, command: CommandContext, *, again: str, allows_rollback: bool) -> NoReturn:
     """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
     plan = plan.model_copy(update={"allows_rollback": allows_rollback})
-    result = carry_out(plan, command.site, lambda board: Display(command.console, board), machines())
+    result = execute_run(plan, command.site, lambda board: Display(command.console, board), machines())
     command.say(*report(plan, result, command.site))
     then = look_closer(plan) if result.code == ExitCode.DONE else next_command(result, again)
     command.end(result_document(plan, result), then=then, code=result.code)

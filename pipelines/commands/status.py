@@ -15,7 +15,7 @@ from rich.text import Text
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OptionalRunArgument
 from pipelines.exits import BadCommandError
-from pipelines.running.signals import ctrl_c_noted
+from pipelines.running.signals import deferred_ctrl_c
 from pipelines.running.summary import look_closer
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.refs import find_run
@@ -153,12 +153,12 @@ def _row(run_status: RunStatus, state: StepState) -> tuple[str | Text, ...]:
 
 def _until_over(run_status: RunStatus, meanwhile: Callable[[], None]) -> None:
     """Raises KeyboardInterrupt at the next look after a Ctrl-C."""
-    with ctrl_c_noted() as noted:
+    with deferred_ctrl_c() as ctrl_c:
         while not run_status.is_over:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             run_status.refresh()
             meanwhile()
-            if noted.pressed:
+            if ctrl_c.pressed:
                 raise KeyboardInterrupt
 
 

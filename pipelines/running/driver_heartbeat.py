@@ -1,7 +1,6 @@
-"""The driver's sign of life, and its ear: one thread beside the attempt.
+"""Driver heartbeat: raises the attempt's counter in the store, and polls for stop requests and for being superseded.
 
-Raises the attempt's counter, hears requests to stop, notices that others took the attempt for dead, and says of earlier
-attempts of the run that they are.
+One thread beside the attempt. It also ends earlier attempts of the run that turn out to be dead.
 """
 
 from __future__ import annotations
@@ -16,31 +15,32 @@ from stages.commit.heartbeat import Heart, Observer
 from stages.store.errors import StoreError
 
 
-class Pulse:
-    """Beats for one attempt until it ends. `say` tells the person at the screen."""
+class DriverHeartbeat:
+    """The heartbeat of one attempt, until `end`. `say` prints a line for the person at the screen."""
 
     def __init__(self, run: Run, number: int, say: Callable[[str], None]) -> None:
         self.stop = threading.Event()
-        """Set where the attempt is to stop at its next commit, by whomever."""
+        """Set when the attempt is to stop at its next commit: by a signal, by `neo cancel`, or superseded."""
         self.superseded = ""
-        """Why the attempt is no longer the run's, or ''."""
+        """Why this attempt is no longer the current one of its run, or ''."""
         self._run = run
         self._number = number
         self._say = say
         self._observer = Observer(run.store)
         self._others_may_live = number > 1
-        self._heart = Heart(run.store, run.heartbeat_key(number), self._listen)
+        self._heart = Heart(run.store, run.heartbeat_key(number), self._poll)
 
     def end(self) -> str:
-        """No beat comes after this. Returns why the attempt is no longer the run's, or ''."""
+        """Stop the heartbeat. Returns why this attempt is no longer the current one of its run, or ''."""
         self._heart.stop()
         with suppress(StoreError):
-            self._notice_burial()
+            self._check_superseded()
         return self.superseded
 
-    def _listen(self) -> None:
+    def _poll(self) -> None:
+        """Called after each beat, in the heartbeat's thread."""
         if not self.stop.is_set():
-            self._notice_burial()
+            self._check_superseded()
             if self.superseded:
                 self._stop(f"{self.superseded}. Stopping; what is committed stays.")
             elif self._run.is_stop_requested(self._number):
@@ -48,8 +48,8 @@ class Pulse:
         if self._others_may_live:
             self._others_may_live = not end_dead_attempts(self._run, self._observer, but=self._number)
 
-    def _notice_burial(self) -> None:
-        """Others may have said how this attempt ended: killed, since they saw no sign of life."""
+    def _check_superseded(self) -> None:
+        """Another command that saw no heartbeat of this attempt may have recorded its end."""
         if (end := self._run.end(self._number)) is not None:
             later = self._run.num_attempts
             self.superseded = f"another command took this attempt for dead ({end.reason})"

@@ -1,5 +1,8 @@
-"""Signals: the first asks the run to stop at its next commit; a second Ctrl-C soon after stops it at once, and so does
-SIGTERM once somebody else has asked, since whoever sends it then has waited long enough."""
+"""Ctrl-C and SIGTERM while a run goes on or is watched.
+
+The first asks the run to stop at its next commit. It stops at once at a second Ctrl-C soon after, and at a SIGTERM
+once a stop was requested by other means (`neo cancel`), since its sender has waited long enough.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +18,34 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class CtrlC:
-    """Whether it was pressed."""
+    """Whether Ctrl-C was pressed."""
 
     pressed = False
 
 
 @contextmanager
-def ctrl_c_noted() -> Iterator[CtrlC]:
-    """Note the first Ctrl-C: an exception may be raised where nobody hears it, in a callback of the garbage collector
-    say. The second raises KeyboardInterrupt."""
-    noted = CtrlC()
+def deferred_ctrl_c() -> Iterator[CtrlC]:
+    """Set `pressed` at the first Ctrl-C; the second raises KeyboardInterrupt.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if noted.pressed:
+    An exception at the first one could be raised inside a callback of the garbage collector, where it is lost.
+    """
+    ctrl_c = CtrlC()
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if ctrl_c.pressed:
             signal.default_int_handler(number, frame)
-        noted.pressed = True
+        ctrl_c.pressed = True
 
-    with _handled_by(note, signal.SIGINT):
-        yield noted
+    with _handled_by(remember, signal.SIGINT):
+        yield ctrl_c
 
 
 @contextmanager
 def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop`; `say` tells the person. Raises KeyboardInterrupt where it is to stop at once."""
+    """Ctrl-C and SIGTERM set `stop`; `say` prints a line. Raises KeyboardInterrupt where it is to stop at once."""
     last_seconds = float("-inf")
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
         nonlocal last_seconds
         now_seconds = time.monotonic()
         if number == signal.SIGINT and now_seconds - last_seconds < SECOND_PRESS_SECONDS:
@@ -52,13 +57,14 @@ def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterat
         hint = f"; Ctrl-C again within {SECOND_PRESS_SECONDS:.0f} s stops at once" if number == signal.SIGINT else ""
         say(f"Stopping at the next commit{hint}. Nothing that is committed is lost.")
 
-    with _handled_by(ask, *SIGNALS):
+    with _handled_by(request_stop, *SIGNALS):
         yield
 
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Let `handler` take these signals while inside. Only the main thread is told of any: in others nothing changes."""
+    """Let `handler` handle these signals inside the block. Python delivers signals to the main thread alone: in other
+    threads nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -74,7 +74,7 @@ class Display:
         with self._lines.now_and_then():
             yield
 
-    def note(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """A line of its own, above the table."""
         self.console.print(Text(clean(text)))
 

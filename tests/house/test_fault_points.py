@@ -38,7 +38,7 @@ PLACES = {
         "stages/commit/run_files.py:keep_picture",
     },
     "picture.kept": {"pipelines/running/summary.py:_pictures"},
-    "ref.set": {"pipelines/running/execute_run.py:point_name", "pipelines/running/execute_run.py:point_at_run"},
+    "ref.set": {"pipelines/running/names.py:point_name", "pipelines/running/names.py:point_at_run"},
     "inputs.noted": {"stages/commit/execute_step.py:_note_inputs"},
     "phase.listed": {"stages/commit/parts.py:open_phase"},
     "phase.gathered": {"stages/commit/phase_records.py:_write_sheet"},

@@ -1,0 +1,169 @@
+"""An attempt of a run, which one enters and leaves.
+
+Owns the order of its records: the attempt is on record before a machine is used; a name moves once its artifact is
+committed; the end of the attempt is on record before the command ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from pipelines.planning.plan import Plan
+from pipelines.running.driver_heartbeat import DriverHeartbeat
+from pipelines.running.names import point_at_run, point_name
+from pipelines.running.signals import stop_on_signals
+from pipelines.running.step_specs import step_specs
+from pipelines.runs.attempts import end_attempt
+from pipelines.runs.log import AttemptLog
+from pipelines.runs.outbox import EventWriter, Message, Outbox
+from pipelines.runs.run import AttemptOutcome, Run
+from pipelines.screen.console import Display
+from pipelines.screen.progress import Scoreboard
+from stages.commit.execute_step import StepSpec
+from stages.contract import Event, StepEnded
+from stages.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.site import Site
+    from cluster.step_task import StepOutcome
+
+RunGraph: TypeAlias = Callable[
+    [Mapping[str, StepSpec], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],
+    "Mapping[str, StepOutcome]",
+]
+"""What executes steps on machines: `cluster.graph.run_graph`, or something like it. Takes specs by step, the names of
+the steps that each reads, the site, a listener for events, and the event that asks to stop."""
+ENDED_EARLY = ("failed", "superseded")
+"""Endings of a step whose reason becomes that of the attempt."""
+
+
+@dataclass(frozen=True)
+class StepEnding:
+    """How one step ended, in words."""
+
+    ending: str
+    reason: str = ""
+    details: str = ""
+    """The traceback of a step that failed."""
+
+
+class Attempt:
+    """One attempt of a run.
+
+    Entering takes the next attempt number, points the pipeline's name at the run, and starts heartbeat, outbox and
+    log. Leaving ends them, and records how the attempt ended: also where an exception leaves the block, which then
+    counts as a failure. `outcome`, `endings` and `failure` hold from then on.
+    """
+
+    def __init__(self, plan: Plan, run: Run, site: Site, display: Callable[[Scoreboard], Display], job: str) -> None:
+        self.plan = plan
+        self.run = run
+        self.site = site
+        self.board = Scoreboard({step.name: step.num_steps for step in plan.request.steps})
+        self.outcome: AttemptOutcome = "failed"
+        self.endings: dict[str, StepEnding] = {}
+        """By step."""
+        self.failure = ""
+        """What went wrong beside the steps, or ''."""
+        self._open_display = display
+        self._job = job
+
+    def __enter__(self) -> Self:
+        self.number = self.run.begin_attempt(self.plan, self.site.name, self._job)
+        point_at_run(self.run)
+        outbox = Outbox(self.run.store, self.run.name)
+        outbox.append(Message(kind="attempt_started", attempt=self.number))
+        self._writer = EventWriter(outbox, self.number)
+        self._log = AttemptLog(self.run, self.number, self.board)
+        self._display = self._open_display(self.board)
+        self._heartbeat = DriverHeartbeat(self.run, self.number, self._say)
+        self._log.write(
+            f"attempt {self.number} begins on site {self.site.name!r}: {', '.join(self.plan.to_make)} to make"
+        )
+        self._log_writing = self._log.writing()
+        self._log_writing.__enter__()
+        return self
+
+    def execute(self, run_graph: RunGraph) -> None:
+        """Execute the steps that are not committed. Never raises for what a stage does wrong."""
+        stop = self._heartbeat.stop
+        try:
+            self._report_reused()
+            specs = step_specs(self.plan, self.run, self.number)
+            edges = {
+                name: sorted({item.step for item in self.plan.request.step(name).inputs.values()}) for name in specs
+            }
+            with stop_on_signals(stop, self._say), self._display.watching():
+                outcomes = run_graph(specs, edges, self.site, self._on_event, stop)
+        except KeyboardInterrupt:
+            self.outcome, self.failure = "interrupted", "stopped at once, being asked twice"
+        except Exception as error:
+            # A signal to the whole process group ends Ray too, which then fails: still what somebody asked for.
+            self.outcome = "interrupted" if stop.is_set() else "failed"
+            self.failure = f"{type(error).__name__}: {error}"
+        else:
+            self.endings |= {
+                step: StepEnding(item.ending, item.reason, item.details) for step, item in outcomes.items()
+            }
+            self.outcome = _overall({ending.ending for ending in self.endings.values()})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.outcome, self.failure = "failed", f"{type(error).__name__}: {error}"
+        superseded = self._heartbeat.end()
+        if superseded and self.outcome != "done":
+            self.outcome, self.failure = "superseded", superseded
+        ended_early = (ending.reason for ending in self.endings.values() if ending.ending in ENDED_EARLY)
+        reason = self.failure or next(ended_early, "")
+        self._log.write(f"attempt {self.number}: {self.outcome} {reason}".rstrip())
+        self._log_writing.__exit__(None, None, None)
+        self._writer.close()
+        self._record_end(reason)
+
+    def _record_end(self, reason: str) -> None:
+        """Record how the attempt ended. If the store refuses, the next command meets an attempt whose process is
+        gone, and records that it was killed."""
+        try:
+            for step, ending in self.endings.items():
+                if ending.details and ending.ending == "failed":
+                    self._log.keep_traceback(step, ending.details)
+            end_attempt(self.run, self.number, self.outcome, reason)
+        except StoreError as error:
+            self.outcome = "failed"
+            self.failure = self.failure or f"how this attempt ended is not on record: {error}"
+
+    def _report_reused(self) -> None:
+        for decision in self.plan.decisions:
+            if decision.action == "reuse":
+                items = self.plan.manifests[decision.step].items
+                self._on_event(StepEnded(step=decision.step, outcome="reused", items=items))
+
+    def _on_event(self, event: Event) -> None:
+        """Called from any thread."""
+        if isinstance(event, StepEnded):
+            self.endings[event.step] = StepEnding(event.outcome, event.reason)
+            if event.outcome in ("committed", "reused"):
+                is_new = event.outcome == "committed"
+                point_name(self.run.store, self.plan.request, event.step, self.run.name, is_new=is_new)
+        self._display.take(event)
+        self._log.take(event)
+        self._writer.post(event)
+
+    def _say(self, text: str) -> None:
+        """To whoever is watching, and to whoever reads the log later."""
+        self._display.print_line(text)
+        self._log.write(text)
+
+
+def _overall(endings: set[str]) -> AttemptOutcome:
+    if endings <= {"committed", "reused"}:
+        return "done"
+    if "failed" in endings:
+        return "failed"
+    return "superseded" if "superseded" in endings else "interrupted"

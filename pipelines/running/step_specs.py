@@ -1,0 +1,39 @@
+"""From a plan to the steps to execute: plain values that travel to the machine that executes one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.planning.plan import Plan
+from pipelines.planning.request import Request
+from pipelines.runs.run import Run
+from stages.commit.execute_step import StepSpec
+
+
+def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
+    """By name, the steps that attempt `attempt` has to make; inputs before what reads them."""
+    request, specs = plan.request, {}
+    ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
+    for name in plan.to_make:
+        step = request.step(name)
+        stage, recipe = request.load_step(name)
+        specs[name] = StepSpec(
+            step=name,
+            stage=stage,
+            recipe=recipe,
+            fingerprint=step.fingerprint,
+            inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
+            store=run.store,
+            run=run.name,
+            attempt=f"{run.name}-{attempt}",
+            provenance=_provenance(request, name),
+            allows_rollback=plan.allows_rollback,
+            ended_attempts=ended,
+        )
+    return specs
+
+
+def _provenance(request: Request, step: str) -> dict[str, Any]:
+    """Who asked for it: for people, never hashed."""
+    file = {"user_file_sha256": request.user_file.sha256} if request.user_file else {}
+    return {"pipeline": request.pipeline, "step": step, **file}
