@@ -7,13 +7,15 @@ from typing import Any
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import Request
 from pipelines.runs.run import Run
+from stages.commit.attempt import AttemptId
 from stages.commit.execute_step import StepSpec
 
 
 def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
     """By name, the steps that attempt `attempt` has to make; inputs before what reads them."""
     request, specs = plan.request, {}
-    ended = frozenset(f"{run.name}-{number}" for number in range(1, attempt) if run.end(number) is not None)
+    earlier = (number for number in range(1, attempt) if run.end(number) is not None)
+    ended = frozenset(str(AttemptId(run.name, number)) for number in earlier)
     for name in plan.to_make:
         step = request.step(name)
         stage, recipe = request.load_step(name)
@@ -24,8 +26,7 @@ def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
             fingerprint=step.fingerprint,
             inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
             store=run.store,
-            run=run.name,
-            attempt=f"{run.name}-{attempt}",
+            attempt=AttemptId(run.name, attempt),
             provenance=_provenance(request, name),
             allows_rollback=plan.allows_rollback,
             ended_attempts=ended,
