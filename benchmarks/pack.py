@@ -48,7 +48,7 @@ from stages.packing.bin_packing import plan_rows
 from stages.packing.certificate import Certificate, certify, length_counts
 from stages.packing.measure import measure_part
 from stages.packing.plan_file import planned_parts
-from stages.packing.row_inputs import Pantry
+from stages.packing.row_inputs import RowInputs
 from stages.packing.write import write_part
 
 TARGET_DOCUMENTS = 390_000_000
@@ -245,13 +245,13 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
     rows = make(pack_rows.bind("rows", RECIPE, draw_of(num_pairs), LLM), folder)
     (written,) = rows.phase("write")
     sources = drawn_sources(draw)
-    plan, pantry = rows.part("plan"), Pantry.of(rows.store, sources, rows.phase("measure"))
+    plan, inputs = rows.part("plan"), RowInputs.of(rows.store, sources, rows.phase("measure"))
     (part,) = planned_parts(rows.store, plan)
     pictures = sources["pairs"].pictures
     assert pictures is not None
 
     def ours(scratch: Path) -> None:
-        write_part(part, Draft(scratch, lambda _: None), plan=plan, pantry=pantry)
+        write_part(part, Draft(scratch, lambda _: None), plan=plan, inputs=inputs)
 
     sides: dict[str, Callable[[Path], None]] = {
         "write": ours,

@@ -8,17 +8,15 @@ Makes  Draw                                      parts: draw.parquet, a row for 
                                                  before them what is held out (stages/mixing/held_out.py) and what
                                                  samples weigh (stages/mixing/token_counts.py)
 
-The order of a draw, and which samples of a source it takes, are keyed permutations
-(`stages/formats/permutation.py`): each part computes its own drawings, nothing is held in memory or sorted, and any
-number of workers draw the same.
+The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/mixing/shares.py`,
+`stages/formats/permutation.py`): each part computes its own drawings, nothing is held in memory or sorted, and any
+number of workers draws the same.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,18 +40,18 @@ from stages.artifacts.kinds import (
 from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError, stage
 from stages.formats.draws import drawn_by_source
 from stages.formats.fit_sample import Limits
-from stages.formats.permutation import Shuffle
 from stages.formats.sample_table import write_table
 from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
 from stages.mixing.held_out import HELD_OUT, Trainable, hold_out_part, mark_part
+from stages.mixing.shares import Allotment, allot, drawings
 from stages.mixing.token_counts import Scale, Weights, weigh_part
 from stages.store.store import Store
 
 if TYPE_CHECKING:
-    from stages.formats.permutation import Whole
+    pass
 
 NOT_DRAWN = "not_drawn"
-"""The reason of samples that the draw had no place for."""
+"""The reason of samples that are not needed to make the shares."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -77,86 +75,16 @@ class MixRecipe(Recipe):
     min_pixels_px: int = Field(default=65_536, ge=1)
     """Smallest picture after resizing, in pixels, where the shares count tokens."""
     max_pixels_px: int = Field(default=4_194_304, ge=1)
-    """Largest picture after resizing, likewise."""
+    """Largest picture after resizing, in pixels, where the shares count tokens."""
 
     @property
     def limits(self) -> Limits:
-        """What a sample is held to when it is weighed."""
+        """The limits under which tokens of a sample are counted."""
         return Limits(
             max_tokens=self.max_sample_tokens or sys.maxsize,
             min_pixels_px=self.min_pixels_px,
             max_pixels_px=self.max_pixels_px,
         )
-
-
-@dataclass(frozen=True)
-class Allotment:
-    """How many samples of each source are drawn, of how many."""
-
-    num_kept: Mapping[str, int]
-    num_drawn: Mapping[str, int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.num_drawn.values())
-
-    def first_slot(self, source: str) -> int:
-        """Where the drawings of a source begin before they are shuffled among the others."""
-        return sum(drawn for name, drawn in self.num_drawn.items() if name < source)
-
-
-def allot(recipe: MixRecipe, num_kept: Mapping[str, int], mean_tokens: Mapping[str, float]) -> Allotment:
-    """How many samples of each source make the shares. Raises `StageError` where a source has too few.
-
-    `mean_tokens` is the mean length of a sample of each source, or 1 where shares count samples.
-    """
-    for source, number in num_kept.items():
-        if number == 0 or mean_tokens[source] == 0:
-            why = "all of its samples are held out" if number == 0 else "none of its samples can be packed"
-            raise StageError(f"nothing can be drawn from source {source!r}: {why}")
-    weights = {source: share / mean_tokens[source] for source, share in sorted(recipe.shares.items())}
-    most = {source: recipe.max_epochs.get(source, 1.0) * num_kept[source] for source in weights}
-    if recipe.num_samples is None:
-        scale = min(most[source] / weight for source, weight in weights.items())
-    else:
-        scale = recipe.num_samples / sum(weights.values())
-    num_drawn = _whole({source: weight * scale for source, weight in weights.items()})
-    for source, drawn in num_drawn.items():
-        if drawn > math.ceil(most[source]):
-            raise StageError(
-                f"source {source!r} has {num_kept[source]} samples and its share is {drawn}: "
-                f"{drawn / num_kept[source]:.2f} passes over it; allow them with "
-                f'max_epochs={{"{source}": {math.ceil(drawn / num_kept[source])}}}, or draw fewer samples'
-            )
-        if drawn == 0:
-            raise StageError(f"source {source!r} gets no sample of {recipe.num_samples}; draw more, or leave it out")
-    return Allotment(num_kept={source: num_kept[source] for source in num_drawn}, num_drawn=num_drawn)
-
-
-def _whole(quotas: Mapping[str, float]) -> dict[str, int]:
-    """Whole numbers near the quotas, with their rounded sum: the largest remainders are rounded up."""
-    floors = {source: math.floor(quota) for source, quota in quotas.items()}
-    num_missing = round(sum(quotas.values())) - sum(floors.values())
-    by_remainder = sorted(quotas, key=lambda source: floors[source] - quotas[source])
-    return {source: floor + (source in by_remainder[:num_missing]) for source, floor in floors.items()}
-
-
-def drawings(allotment: Allotment, source: str, first: int, num_samples: int, seed: int) -> tuple[Whole, Whole, Whole]:
-    """The drawings of the samples `first` to `first + num_samples` - 1 of a source.
-
-    Returns for each the number of the sample counted from `first`, its repetition and its place in the draw, ordered
-    by sample and repetition. A source's samples are passed over in a shuffled order, again and again until its number
-    is drawn; so every sample is drawn equally often, give or take one.
-    """
-    import numpy as np
-
-    kept, drawn = allotment.num_kept[source], allotment.num_drawn[source]
-    turns = Shuffle(kept, f"{seed}/turn/{source}").places(np.arange(first, first + num_samples))
-    num_passes = -(-drawn // kept)
-    slots = turns[:, None] + kept * np.arange(num_passes)
-    samples, repetitions = np.nonzero(slots < drawn)
-    chosen = slots[samples, repetitions] + allotment.first_slot(source)
-    return samples, repetitions, Shuffle(allotment.total, f"{seed}/place").places(chosen)
 
 
 def draw_part(
@@ -222,7 +150,9 @@ def mix_samples(
         weighed = ctx.spread(partial(weigh_part, sources=trainable, scale=scale), over=parts, phase=WEIGH_PHASE)
         weights = Weights(store, {record.part: record for record in weighed})
         mean_tokens = {name: weights.of_source(name) / max(1, num_kept[name]) for name in sources}
-    allotment = allot(recipe, num_kept, mean_tokens)
+    allotment = allot(
+        recipe.shares, num_kept, mean_tokens, num_samples=recipe.num_samples, max_epochs=recipe.max_epochs
+    )
     drawing = partial(draw_part, sources=trainable, allotment=allotment, weights=weights, seed=recipe.seed)
     ctx.report(_numbers(drawn_by_source(ctx.spread(drawing, over=parts, phase=DRAW_PHASE))))
 
@@ -265,20 +195,35 @@ def _check(
     llm: BaseLlm | None,
 ) -> None:
     """Raise `StageError` where inputs do not fit the recipe or each other, or a source was held out from training."""
+    _check_named_alike(recipe, sources)
+    _check_llm_is_used(recipe, llm)
+    _check_not_empty("source", sources)
+    _check_not_empty("held-out", heldout)
+    if recipe.purpose == "train":
+        _check_none_held_out(sources)
+
+
+def _check_named_alike(recipe: MixRecipe, sources: Mapping[str, SourceArtifact]) -> None:
     if recipe.shares.keys() != sources.keys() or not recipe.max_epochs.keys() <= sources.keys():
         raise StageError(
             f"shares are given for {sorted(recipe.shares)}, epochs for {sorted(recipe.max_epochs)}, "
             f"and the sources are {sorted(sources)}; name each source once in `shares`"
         )
+
+
+def _check_llm_is_used(recipe: MixRecipe, llm: BaseLlm | None) -> None:
     if llm is not None and recipe.unit == "samples":
         raise StageError(f"the shares count samples and {llm!r} counts tokens; leave it out, or say unit='tokens'")
-    for role, artifacts in (("source", sources), ("held-out", heldout)):
-        for name, artifact in artifacts.items():
-            if artifact.manifest.items.kept == 0:
-                raise StageError(
-                    f"{role} {name!r} ({artifact!r}) holds no kept sample; see why: neo show {artifact.short}"
-                )
-    for name, artifact in sources.items() if recipe.purpose == "train" else ():
+
+
+def _check_not_empty(role: str, artifacts: Mapping[str, SampleArtifact]) -> None:
+    for name, artifact in artifacts.items():
+        if artifact.manifest.items.kept == 0:
+            raise StageError(f"{role} {name!r} ({artifact!r}) holds no kept sample; see why: neo show {artifact.short}")
+
+
+def _check_none_held_out(sources: Mapping[str, SourceArtifact]) -> None:
+    for name, artifact in sources.items():
         for manifest in ancestry(artifact):
             if manifest.recipe.get("split") == "heldout":
                 raise StageError(

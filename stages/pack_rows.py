@@ -31,7 +31,7 @@ from stages.formats.samples import drawn_sources
 from stages.packing.measure import measure_part
 from stages.packing.plan import plan_part
 from stages.packing.plan_file import planned_parts
-from stages.packing.row_inputs import Pantry
+from stages.packing.row_inputs import RowInputs
 from stages.packing.write import write_part
 
 
@@ -91,7 +91,7 @@ def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageCon
     planning = partial(plan_part, store=draw.store, measured=measured)
     (plan,) = ctx.spread(planning, over=[Part(name=PLAN_PART, task=task)], phase=PLAN_PHASE)
     ctx.report(_numbers(plan))
-    writing = partial(write_part, plan=plan, pantry=Pantry.of(draw.store, sources, measured))
+    writing = partial(write_part, plan=plan, inputs=RowInputs.of(draw.store, sources, measured))
     ctx.spread(writing, over=planned_parts(draw.store, plan), phase=ROWS_PHASE)
 
 

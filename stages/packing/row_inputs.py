@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class RowContent:
     """A planned row with all that goes into it."""
 
     number: int
@@ -52,7 +52,7 @@ class MeasuredPart:
 
 
 @dataclass(frozen=True)
-class Pantry:
+class RowInputs:
     """Where documents and pictures are read from. Reading from several threads is fine."""
 
     store: Store
@@ -62,18 +62,18 @@ class Pantry:
     """Source to what reads its pictures."""
 
     @classmethod
-    def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> Pantry:
+    def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> RowInputs:
         return cls(
             store=store,
             measured=tuple(map(MeasuredPart.of, measured)),
             pictures={name: source.pictures.images for name, source in sources.items() if source.pictures is not None},
         )
 
-    def fetch_all(self, rows: Iterable[Records]) -> Iterator[Ingredients]:
+    def fetch_all(self, rows: Iterable[Records]) -> Iterator[RowContent]:
         """All that goes into each planned row, in order; from an object store some rows ahead."""
         return read_ahead(self.store, self._fetch, rows)
 
-    def _fetch(self, planned: Records) -> Ingredients:
+    def _fetch(self, planned: Records) -> RowContent:
         """Read everything that goes into one row."""
         facts: list[DocumentFacts] = []
         documents: list[Document] = []
@@ -93,7 +93,7 @@ class Pantry:
                 )
             )
             images += map(self.pictures[part.source].image_of, document.pictures) if document.pictures else ()
-        return Ingredients(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
+        return RowContent(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
 
     def _document(self, key: str, offset: int, size_bytes: int) -> Document:
         """A measured document. Raises `StoreError` where it is not as it was measured."""

@@ -1,6 +1,6 @@
 """Last phase of packing: the planned rows as a tar, with an index that says where each lies.
 
-Documents and pictures are read from everywhere (`pantry.py`); pictures are copied as they are.
+Documents and pictures are read from everywhere (`inputs.py`); pictures are copied as they are.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from stages.formats.sample_table import balance_of, sample_id_type, verdict_colu
 from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter
 from stages.packing.plan_file import PlannedPart, planned_parts, read_planned
-from stages.packing.row_inputs import Ingredients, Pantry
+from stages.packing.row_inputs import RowContent, RowInputs
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_part(part: Part, draft: PartDraft, plan: PartRecord, pantry: Pantry) -> None:
+def write_part(part: Part, draft: PartDraft, plan: PartRecord, inputs: RowInputs) -> None:
     """Write the rows of one part. `part.task` is a `PlannedPart`."""
     import numpy as np
     import xxhash
 
     task = PlannedPart(**part.task)
-    planned = read_planned(pantry.store, plan, task)
+    planned = read_planned(inputs.store, plan, task)
     rows = np.split(planned, np.flatnonzero(np.diff(planned["row"])) + 1)
     places: list[dict[str, Any]] = []
     written: list[DocumentFacts] = []
     digest = xxhash.xxh3_64()
     with TarWriter(draft.path(ROWS_FILE), watch=digest.update) as tar:
-        for ingredients in pantry.fetch_all(rows):
+        for content in inputs.fetch_all(rows):
             digest.reset()
-            places.append({**_write_row(tar, ingredients), "digest": digest.intdigest()})
-            written += ingredients.facts
+            places.append({**_write_row(tar, content), "digest": digest.intdigest()})
+            written += content.facts
             draft.progress(len(written))
     write_table(_index_table(places), draft.path(ROW_INDEX_FILE))
-    samples = _samples_table(written, pantry.unfit(task.first_measured, task.until_measured))
+    samples = _samples_table(written, inputs.unfit(task.first_measured, task.until_measured))
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
     draft.fact(
@@ -68,10 +68,10 @@ def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
     plan = rows.part(PLAN_PART, PLAN_PHASE)
     part = planned_parts(rows.store, plan)[int(part_name)]
     sources = drawn_sources(rows.input("draw", Draw))
-    write_part(part, draft, plan=plan, pantry=Pantry.of(rows.store, sources, rows.phase(MEASURE_PHASE)))
+    write_part(part, draft, plan=plan, inputs=RowInputs.of(rows.store, sources, rows.phase(MEASURE_PHASE)))
 
 
-def _write_row(tar: TarWriter, row: Ingredients) -> dict[str, Any]:
+def _write_row(tar: TarWriter, row: RowContent) -> dict[str, Any]:
     """Append a row; returns its line of the index but for the digest."""
     import numpy as np
 

@@ -9,7 +9,8 @@ from stages.artifacts.kinds import WEIGHED_FILE, Draw
 from stages.contract import StageError, Step
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import read_table
-from stages.mix_samples import Allotment, MixRecipe, allot, drawings, mix_samples
+from stages.mix_samples import MixRecipe, mix_samples
+from stages.mixing.shares import Allotment, allot, drawings
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
 from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make
@@ -67,8 +68,8 @@ def test_over_many_samples_the_shares_in_tokens_are_within_a_fiftieth() -> None:
     chance = np.random.default_rng(0)
     lengths = {"long": chance.lognormal(7, 1, 90_000), "short": chance.lognormal(4, 1, 500_000)}
     kept = {source: len(values) for source, values in lengths.items()}
-    recipe = MixRecipe(shares={"long": 1, "short": 1}, unit="tokens", num_samples=400_000)
-    allotment: Allotment = allot(recipe, kept, {source: values.mean() for source, values in lengths.items()})
+    means = {source: values.mean() for source, values in lengths.items()}
+    allotment: Allotment = allot({"long": 1, "short": 1}, kept, means, num_samples=400_000, max_epochs={})
     tokens = {}
     for source, values in lengths.items():
         samples, _, _ = drawings(allotment, source, 0, len(values), seed=0)
