@@ -1,8 +1,8 @@
 """Images per CPU-second of `download_pairs`, beside img2dataset doing the same work on the same server.
 
-Both keep the bytes of ordinary JPEGs, learn their size and sha256, and write WebDataset tars; each image comes over a
-connection of its own. The server is a process apart and not counted. Each side runs in fresh processes with few and
-with many images, and the difference is what counts, so the cost of starting up is not in it (it is told beside it).
+Both keep the bytes of ordinary JPEGs, determine their size and sha256, and write WebDataset tars; each image comes
+over its own connection. The server runs in a process that is not counted. Each side runs in fresh processes with few
+and with many images, and the difference is compared, which leaves out the cost of starting (printed beside it).
 
     python benchmarks/download.py [--num-images 4000] [--repeats 5]
 """
@@ -128,7 +128,7 @@ def compare(num_images: int, repeats: int) -> None:
             rate = f"{rates[side][-1]:6.0f} images/CPU-s"
             print(f"{side:13} {rate}; the first {NUM_WARM_IMAGES} cost {few_seconds:.1f} CPU-s")
     server.kill()
-    medians = {side: statistics.median(found) for side, found in rates.items()}
+    medians = {side: statistics.median(measured) for side, measured in rates.items()}
     print("median", *(f"{side} {rate:.0f} images/CPU-s" for side, rate in medians.items()), sep="  ")
     print(f"ratio {medians['neo-pipelines'] / medians['img2dataset']:.1f}")
 

@@ -145,5 +145,6 @@ def download_part(part: Part, draft: PartDraft, recipe: DownloadPairsRecipe) -> 
 
 @stage(number=1, recipe=DownloadPairsRecipe, makes=RawPairs)
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
+    """Download the URL table of the recipe's origin, a part for each slice of rows."""
     parts = slice_rows(url_fields(read_url_table(recipe.origin, recipe.split)), recipe.num_urls_per_part)
     ctx.spread(partial(download_part, recipe=recipe), over=parts, phase="download")

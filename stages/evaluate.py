@@ -130,6 +130,7 @@ def score_part(
 
 @stage(number=1, recipe=EvaluateRecipe, makes=Evaluation)
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
+    """Answer the questions in slices, then score all answers in one part; reports the metrics."""
     num_questions, size = questions.manifest.items.kept, recipe.num_questions_per_part
     if num_questions == 0:
         raise StageError(f"{questions!r} holds no conversation to ask; look at why: `neo show {questions.short}`")

@@ -81,5 +81,6 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
 
 @stage(number=2, recipe=ExportRecipe, makes=ExportedCheckpoint)
 def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
+    """Write the checkpoint with its card and lineage, in one part."""
     work = partial(export_part, recipe=recipe, checkpoint=checkpoint)
     ctx.spread(work, over=[Part(name="00000")], phase="export")

@@ -77,19 +77,23 @@ class _Collector:
     parser: HttpResponseParser | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Called with each header."""
         if not self.is_complete:
             self.headers[name.decode("latin-1")] = _decoded(value)
 
     def on_headers_complete(self) -> None:
+        """Called behind the last header."""
         if not self.is_complete and self.parser is not None:
             self.status, self.has_headers = self.parser.get_status_code(), True
 
     def on_body(self, data: bytes) -> None:
+        """Called with each piece of the body, chunked encoding undone."""
         if not self.is_complete:
             self.chunks.append(data)
             self.num_body_bytes += len(data)
 
     def on_message_complete(self) -> None:
+        """Called at the end of an informational response and of the final one."""
         if self.status >= 200:
             self.is_complete = True
         else:

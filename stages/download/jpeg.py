@@ -61,6 +61,7 @@ class PlainJpeg:
 
     @property
     def num_components(self) -> int:
+        """Colour components: 1 for grey, 3 for RGB."""
         return len(self.sampling_of)
 
 

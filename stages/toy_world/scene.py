@@ -35,8 +35,8 @@ ANSWERS: dict[QuestionKind, tuple[str, ...]] = {
 SIZES_PX = ((160, 160), (160, 160), (224, 160), (160, 224), (152, 168))
 """Widths and heights, 25 to 35 visual tokens of 32 x 32 px; the last is resized before it is cut into patches.
 
-Odd multiples of 32, so that the word stands alike on the grid of tokens in all of them: a small model reads it after
-a fifth of the steps that it takes otherwise.
+The others are odd multiples of 32: the word then lies at the same offset from the grid of tokens in all of them, and a
+small model learns to read it in a fifth of the optimizer steps that it needs otherwise.
 """
 BAND_PX = 64
 """Width of the band in which the shapes stand, in pixels."""

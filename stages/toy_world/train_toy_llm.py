@@ -129,4 +129,5 @@ def train_part(_: Part, draft: PartDraft, recipe: ToyLlmRecipe) -> None:
 
 @stage(number=1, recipe=ToyLlmRecipe, makes=BaseLlm)
 def train_toy_llm(recipe: ToyLlmRecipe, *, ctx: StageContext) -> None:
+    """Train tokenizer and language model, in one part."""
     ctx.spread(partial(train_part, recipe=recipe), over=(Part(name="model", num_items=1),), phase="train")

@@ -93,6 +93,7 @@ class _OpenedResponse:
         """The connection is closed already."""
 
     def read(self) -> bytes:
+        """The whole body."""
         return self._body
 
 
