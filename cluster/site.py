@@ -1,12 +1,14 @@
-"""Sites: places with machines. Where things are kept, how code gets there, what each step may use.
+"""Sites: where a run executes. Owns the store, the tracker, the cluster, and the resources of each step.
 
-Nothing here is identity: the same pipeline makes the same artifacts on any site. A site is a TOML file, shipped in
-`cluster/sites/` or a user's own. Secrets are never in it: the store and the tracker read theirs from the environment.
+Nothing here is part of an artifact's identity: the same pipeline makes the same artifacts on any site. A site is a TOML
+file, shipped in `cluster/sites/` or a user's own. It holds no secrets: the store and the tracker read theirs from the
+environment. Imports no Ray, because planning reads sites.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,11 +22,11 @@ from stages.contract import GangLayout
 SHIPPED = Path(__file__).with_name("sites")
 DEFAULT_SITE = "embedded"
 LOCAL_ADDRESS = "local"
-"""Ray on this machine, started for one run and ended with it."""
+"""Address that stands for a Ray on this machine, started for one run and ended with it."""
 
 
 class SiteError(ValueError):
-    """A site file cannot be used; the message names the file, the key and what to do."""
+    """A site file cannot be used; the message names the file, the key and a remedy."""
 
 
 class _Table(BaseModel):
@@ -32,45 +34,44 @@ class _Table(BaseModel):
 
 
 class RaySettings(_Table):
-    """Which Ray carries the work."""
+    """The Ray cluster that executes a run."""
 
     address: str = LOCAL_ADDRESS
-    """`local` starts Ray on this machine; anything else is the address of a running cluster (`auto`, `host:6379`)."""
+    """Address of a running cluster (`auto`, `host:6379`), or `local` to start Ray on this machine."""
     jobs: str = ""
-    """Where `neo submit` sends runs: the cluster's dashboard (`http://head:8265`); empty asks the cluster at `address`.
-    """
+    """Dashboard of the cluster, to which `neo submit` sends runs (`http://head:8265`); empty means `address`."""
     num_cpus: int | None = Field(default=None, ge=1)
-    """CPUs that a local Ray hands out; None counts those of this machine."""
+    """CPUs that a local Ray schedules; None means those of this machine."""
 
 
 class PartResources(_Table):
-    """What the work on one part may use."""
+    """Resources of the work on one part."""
 
     cpus: float = Field(default=1.0, gt=0)
     gpus: float = Field(default=0.0, ge=0)
     memory_bytes: int | None = Field(default=None, gt=0)
-    """Memory that Ray sets aside for one part; None does not count it."""
+    """Memory that Ray reserves for one part, in bytes; None reserves none."""
     max_parallel: int | None = Field(default=None, ge=1)
-    """Parts under way at once; None fills the CPUs of the cluster."""
+    """Most parts of a phase that run at once; None fills the CPUs of the cluster."""
 
 
 class GangResources(GangLayout):
-    """How a gang of training ranks is laid out, and what each rank may use."""
+    """Layout of a worker group (gang) of training ranks, and the resources of each rank."""
 
     model_config = _Table.model_config
 
     cpus: float = Field(default=1.0, gt=0)
-    """CPUs of one rank, and the threads of its arithmetic."""
+    """CPUs of one rank, which are also its torch threads."""
     gpus: int = Field(default=0, ge=0, le=1)
-    """GPUs of one rank: with one, ranks talk over NCCL, else over gloo."""
+    """GPUs of one rank: with 1, ranks communicate over NCCL; with 0, over gloo."""
     gpu: str = ""
-    """Which type of GPU that is, such as `H200`, for estimates; empty where none is named."""
+    """Type of GPU, such as `H200`, which `neo estimate` reads; empty means unknown."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    """Memory that Ray sets aside for one rank; None does not count it."""
+    """Memory that Ray reserves for one rank, in bytes; None reserves none."""
 
     @property
     def layout(self) -> GangLayout:
-        """What a rank is told of all this."""
+        """The layout alone, as a rank is given it."""
         return GangLayout(**{name: getattr(self, name) for name in GangLayout.model_fields})
 
 
@@ -78,74 +79,74 @@ TableT = TypeVar("TableT", bound=BaseModel)
 
 
 class Resources(_Table):
-    """What a step may use: for its parts, and for its gang if it has one."""
+    """Resources of a step: of its parts, and of its gang if it has one."""
 
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
 
     def adjusted(self, by: Resources) -> Resources:
-        """These resources, with what `by` states in their place."""
+        """These resources, overridden by every field that `by` states."""
         return Resources(parts=_adjusted(self.parts, by.parts), gang=_adjusted(self.gang, by.gang))
 
 
 class Site(_Table):
-    """A place with machines."""
+    """Machines and services on which runs execute."""
 
     name: str
     store: str
-    """A folder (absolute, or under `$NEO_HOME`, else under the current folder), or `s3://bucket/prefix`, `gs://`,
-    `az://`."""
+    """Store of artifacts: `s3://bucket/prefix`, `gs://`, `az://`, or a folder. A relative folder lies under
+    `$NEO_HOME`, or under the current folder if that is not set."""
     single_writer: bool = False
-    """Never more than one command at a time writes to this store. Only to be said of a store that heeds no conditional
-    writes, which is refused otherwise; nothing checks it."""
+    """Accept a store without conditional writes, which is refused otherwise. Then at most one command at a time may
+    write to it, and nothing checks that."""
     mlflow: str = ""
-    """Tracking URI of MLflow; empty keeps a SQLite file in the store's folder."""
+    """Tracking URI of MLflow; empty means a SQLite file in the store's folder."""
     code: Literal["local", "image", "wheel"] = "image"
-    """How our package gets to the machines of a cluster: they see this folder, their image holds it, or it is sent
-    along with the run, what it depends on being in their image."""
+    """How our packages reach the machines of a cluster. `local`: they see this folder. `image`: their container image
+    holds them. `wheel`: the run uploads them, and the image holds only their dependencies."""
     secrets: tuple[str, ...] = ()
-    """Names of environment variables that the cluster's machines must have, such as the store's key: a run is refused
-    where one is missing. Names alone are ever sent."""
+    """Names of environment variables that the cluster's machines must have, such as the store's key. A run is refused
+    if one is missing. Values are never sent."""
     ray: RaySettings = RaySettings()
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
     stages: Mapping[str, Resources] = Field(default_factory=dict)
-    """By name of the stage: what differs from `parts` and `gang`."""
+    """Overrides of `parts` and `gang`, by name of the stage."""
     steps: Mapping[str, Resources] = Field(default_factory=dict)
-    """By name of the step: what differs from its stage's."""
+    """Overrides of the stage's resources, by name of the step."""
 
     @property
     def is_embedded(self) -> bool:
-        """Whether Ray lives and dies with the run."""
+        """Whether Ray is started for the run on this machine."""
         return self.ray.address == LOCAL_ADDRESS
 
     def seen_from_inside(self) -> Site:
-        """This site for a driver that is a job of its cluster: Ray is there, and the code came with the job."""
+        """This site as a driver that is a job of its cluster sees it: Ray is running, and the job brought the code."""
         return self.model_copy(
             update={"ray": self.ray.model_copy(update={"address": "auto", "jobs": ""}), "code": "image"}
         )
 
     def resources(self, *, stage: str, step: str) -> Resources:
-        """What one step may use."""
-        found = Resources(parts=self.parts, gang=self.gang)
+        """Resources of one step."""
+        resources = Resources(parts=self.parts, gang=self.gang)
         for adjustment in (self.stages.get(stage), self.steps.get(step)):
-            found = found if adjustment is None else found.adjusted(adjustment)
-        return found
+            resources = resources if adjustment is None else resources.adjusted(adjustment)
+        return resources
 
     def num_local_cpus(self) -> int:
-        """CPUs that a local Ray is to hand out: those of this machine, and never fewer than one gang needs."""
+        """CPUs that a local Ray schedules: those of this machine, and at least what the largest gang or part needs."""
         if self.ray.num_cpus is not None:
             return self.ray.num_cpus
         base = Resources(parts=self.parts, gang=self.gang)
         largest = [base, *(base.adjusted(by) for by in (*self.stages.values(), *self.steps.values()))]
         needed = max(max(one.parts.cpus, one.gang.num_ranks * one.gang.cpus) for one in largest)
-        return max(len(os.sched_getaffinity(0)), int(-(-needed // 1)))
+        return max(len(os.sched_getaffinity(0)), math.ceil(needed))
 
 
 def load_site(name_or_path: str | Path | None = None) -> Site:
-    """The site of a name (`embedded`) or a TOML file; without one, that of `NEO_SITE`, else the embedded one.
+    """Load a shipped site by name (`embedded`) or a TOML file by path; without either `$NEO_SITE`, else `embedded`.
 
-    Raises `SiteError` for a site that does not exist, a key that is not known and a value that does not fit.
+    Raises `SiteError` for a missing site, an unknown key and an invalid value.
     """
     wanted = str(name_or_path or os.environ.get("NEO_SITE") or DEFAULT_SITE)
     path = _site_file(wanted)
@@ -159,7 +160,7 @@ def load_site(name_or_path: str | Path | None = None) -> Site:
         site = Site(**{"name": path.stem, **table})
     except ValidationError as error:
         raise SiteError(f"site {path}: {_first_fault(error)}") from error
-    return _with_places(site, path)
+    return _with_absolute_paths(site, path)
 
 
 def shipped_sites() -> list[str]:
@@ -178,8 +179,8 @@ def _site_file(wanted: str) -> Path:
     return SHIPPED / f"{wanted}.toml"
 
 
-def _with_places(site: Site, path: Path) -> Site:
-    """The site with its folders made absolute, and the tracker's place filled in."""
+def _with_absolute_paths(site: Site, path: Path) -> Site:
+    """The site with an absolute store folder, and with the default tracker if it names none."""
     if "://" in site.store:
         if not site.mlflow:
             raise SiteError(
@@ -200,8 +201,8 @@ def _unknown_keys(table: Mapping[str, Any], model: type[BaseModel], where: tuple
     for key, value in table.items():
         field = model.model_fields.get(key)
         if field is None:
-            place = f"[{'.'.join(where)}] has" if where else "there is"
-            yield f"{place} no key {key!r}{_suggestion(key, list(model.model_fields))}"
+            subject = f"[{'.'.join(where)}] has" if where else "there is"
+            yield f"{subject} no key {key!r}{_suggestion(key, list(model.model_fields))}"
         elif isinstance(value, dict):
             yield from _unknown_keys_below(value, field.annotation, (*where, key))
 

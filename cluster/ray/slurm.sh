@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A run on machines that Slurm lends: Ray is started on all of them, and `neo run` on the first.
+# A run on machines that Slurm allocates: Ray is started on all of them, and `neo run` on the first.
 #
 #   sbatch cluster/ray/slurm.sh tiny --site my_slurm.toml
 #
-# The site says `[ray] address = "auto"`, `code = "local"`, and a store that all machines see. When the time is nearly
-# over Slurm sends SIGTERM: the run stops at its next commit (exit code 75), and the job goes back into the queue, where
-# the same command goes on. `scancel --signal=TERM --batch JOB` does the same; `scancel JOB` ends it.
+# The site has `[ray] address = "auto"`, `code = "local"`, and a store that all machines see. Shortly before the time
+# limit Slurm sends SIGTERM: the run stops at its next commit (exit code 75), and the job is requeued, where the same
+# command resumes the run. `scancel --signal=TERM --batch JOB` does the same; `scancel JOB` ends it.
 #SBATCH --job-name=neo
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -57,7 +57,7 @@ done
 neo run "$@" &
 driver=$!
 [ "$asked" -eq 0 ] || kill -TERM "$driver"
-# Bash heeds a signal that comes just as `wait` begins only once that ends, so none waits for long.
+# A signal that arrives just as `wait` begins is handled only once that `wait` ends, so none of them lasts long.
 while kill -0 "$driver" 2>/dev/null; do
     sleep 2 &
     wait "$!" || true
