@@ -23,11 +23,14 @@ from pipelines.commands.mirror import mirror_
 from pipelines.commands.options import JsonOption, SiteOption
 from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
+from pipelines.commands.row import row
 from pipelines.commands.run import run
+from pipelines.commands.seen import seen
 from pipelines.commands.show import show
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
+from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
@@ -120,6 +123,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "logs": logs,
     "show": show,
     "trace": trace,
+    "where": where,
+    "row": row,
+    "seen": seen,
     "audit": audit,
     "doctor": doctor,
     "list": list_,

@@ -195,7 +195,7 @@ def _try_next(plan: Plan) -> Iterator[str]:
     yield "Try next:"
     yield f"  neo trace {name:<24} everything it was made of, back to the URL tables"
     yield f"  neo audit {name:<24} hash and count the whole chain again"
-    yield "  neo trace --url URL               where one image went"
+    yield "  neo where URL                     what one image went into"
 
 
 def result_document(plan: Plan, result: RunResult) -> dict[str, object]:

@@ -33,7 +33,7 @@ def test_backward_every_artifact_is_named_with_its_counts(made: NeoSite) -> None
     assert document["sources"] == [document["nodes"][0]["fingerprint"]]
     assert document["nodes"][1]["items"] == {"kept": 7, "dropped": {"too_small": 3}, "failed": {}}
     told = made.neo("trace", "data/rows").out
-    assert "a table of 12 rows" in told and "raw=pairs" in told
+    assert "a table of 12 rows" in told and "○  pairs" in told
 
 
 def test_a_missing_parent_is_shown_and_not_passed_over(made: NeoSite) -> None:
@@ -144,7 +144,7 @@ def test_from_a_row_to_its_samples_and_back(made: NeoSite) -> None:
         assert packed["details"] == {"rows": {"2": document["part"]}, "documents": {"2": [number]}}
     assert document["documents"][0]["sample_id"] in made.neo("trace", "data/rows", "--row", "2").out
     assert "has the rows 0 to 3" in made.neo("trace", "data/rows", "--row", "4").err
-    assert "is KeptPairs, and --row asks for packed rows" in made.neo("trace", "data/kept", "--row", "0").err
+    assert "is KeptPairs, no packed rows" in made.neo("trace", "data/kept", "--row", "0").err
 
 
 def test_draws_and_rows_are_shown_by_source(made: NeoSite) -> None:
@@ -166,7 +166,7 @@ def test_what_weights_saw_is_asked_by_step_or_to_the_end(site: NeoSite) -> None:
     assert counts == {"documents": counts["samples"], "tokens": 7 * counts["samples"], "samples": counts["samples"]}
     assert "3 rows read, 3 of its 4" in site.neo("trace", "whole/weights", "--saw", "3").out
     assert "was trained for 6 steps; 7 is not among them" in site.neo("trace", "whole/weights", "--saw", "7").err
-    assert "took no step over rows itself" in site.neo("trace", "whole/evaluate", "--saw", "3").err
+    assert "was not trained on rows itself" in site.neo("trace", "whole/evaluate", "--saw", "3").err
     (site.artifact_folder("weights", "whole") / "manifest.json").unlink()
     assert "is not committed" in site.neo("trace", "whole/weights", "--saw", "3").err
     assert "name an optimizer step, or `end`" in site.neo("trace", "whole/weights", "--saw", "last").err
