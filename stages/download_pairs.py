@@ -19,7 +19,7 @@ from stages.artifacts.kinds import RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.download.engines.img2dataset import ResizeMode
 from stages.download.engines.interface import FetchLimits, FetchTask
-from stages.download.fetching import Outcome, fetch
+from stages.download.fetching import RowOutcome, fetch_part
 from stages.download.judge_picture import PictureRule
 from stages.download.raw_pairs import write_raw_pairs
 from stages.download.reasons import Reason
@@ -91,7 +91,7 @@ class DownloadPairsRecipe(Recipe):
         )
 
 
-def check_network(hosts: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+def check_network(hosts: Sequence[str], outcomes: Sequence[RowOutcome]) -> None:
     """Raise `StageError` if the network of this machine is down, before its URLs are recorded as lost.
 
     `hosts` and `outcomes` are about the same URLs, one by one. Hosts are counted, not URLs, because one dead host may
@@ -107,7 +107,7 @@ def check_network(hosts: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         )
 
 
-def check_downloader(outcomes: Sequence[Outcome], remarks: Sequence[str]) -> None:
+def check_downloader(outcomes: Sequence[RowOutcome], remarks: Sequence[str]) -> None:
     """Raise `StageError` if the downloader itself fails at more than a few rare pictures."""
     num_unexplained = outcomes.count(Reason.UNEXPLAINED)
     if num_unexplained > max(MIN_UNEXPLAINED, MAX_SHARE_UNEXPLAINED * len(outcomes)):
@@ -126,7 +126,7 @@ def download_rows(table: pa.Table, part: Part, routes: Routes, recipe: DownloadP
     task = FetchTask(
         urls=[address.url for address in asked], routes=routes, limits=recipe.limits, scratch=draft.scratch
     )
-    fetched = fetch(task, recipe.picture_rule, lambda num_ended: draft.progress(num_refused + num_ended))
+    fetched = fetch_part(task, recipe.picture_rule, lambda num_ended: draft.progress(num_refused + num_ended))
     check_network([address.host for address in asked], fetched.outcomes)
     check_downloader(fetched.outcomes, fetched.remarks)
     of_asked = iter(fetched.outcomes)

@@ -20,7 +20,7 @@ from stages.origins.routes import Routes, SocketAddress
 
 MAX_URL_CHARS: Final = 8192
 """Longest URL that is asked for, in characters."""
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+SCHEME_PORTS: Final = {"http": 80, "https": 443}
 NUM_RESOLVER_THREADS: Final = 8
 """Names of one part that are resolved at once. `getaddrinfo` cannot be interrupted, so it runs in a thread that the
 deadline can stop waiting for."""
@@ -53,7 +53,7 @@ class WebAddress:
     def authority(self) -> str:
         """The Host header: host, and port unless it is the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == SCHEME_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -81,13 +81,13 @@ def parse_address(url: str) -> WebAddress:
         host = _ascii_host(parts.hostname or "")
     except ValueError as error:
         raise RowError(Reason.URL_MALFORMED) from error
-    if parts.scheme not in DEFAULT_PORTS:
+    if parts.scheme not in SCHEME_PORTS:
         raise RowError(Reason.URL_SCHEME)
     if "@" in parts.netloc or port == 0 or not _HOST.fullmatch(host):
         raise RowError(Reason.URL_MALFORMED)
     query = f"?{quote(parts.query, safe=_KEPT_IN_PATH)}" if parts.query else ""
     target = quote(parts.path or "/", safe=_KEPT_IN_PATH) + query
-    return WebAddress(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], target)
+    return WebAddress(parts.scheme, host, port or SCHEME_PORTS[parts.scheme], target)
 
 
 def is_public(address: str) -> bool:

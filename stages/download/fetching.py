@@ -19,7 +19,7 @@ from stages.download.spool import Spool, SpooledPicture
 MAX_REMARKS: Final = 5
 """Remarks about unexplained failures that are kept of one part."""
 
-Outcome: TypeAlias = SpooledPicture | Reason
+RowOutcome: TypeAlias = SpooledPicture | Reason
 """How a row ended: with a picture, or with the reason why there is none."""
 
 
@@ -27,14 +27,14 @@ Outcome: TypeAlias = SpooledPicture | Reason
 class FetchedPart:
     """The outcomes of one part's URLs, and the file that holds their pictures."""
 
-    outcomes: list[Outcome]
+    outcomes: list[RowOutcome]
     """One outcome for each URL, in the order of the URLs."""
     spool: Path
     remarks: list[str]
     """Words about the first few unexplained failures."""
 
 
-def fetch(
+def fetch_part(
     task: FetchTask, picture_rule: PictureRule, report: Callable[[int], None], engine: FetchEngine = img2dataset.fetch
 ) -> FetchedPart:
     """Fetch the URLs of a task; `report` is called with the number that have ended, after each.
@@ -57,7 +57,7 @@ class _Collector:
     judge: PictureJudge
     spool: Spool
     report: Callable[[int], None]
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, RowOutcome] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     def take(self, number: int, body: bytes | FetchFailure) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
-from stages.download.fetching import Outcome
+from stages.download.fetching import RowOutcome
 from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
 from stages.download.url_rows import UrlRow, carried_columns
@@ -27,7 +27,7 @@ SHA256_BYTES = 32
 
 def write_raw_pairs(
     rows: Sequence[UrlRow],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[RowOutcome],
     url_table: pa.Table,
     draft: PartDraft,
     *,
@@ -50,7 +50,7 @@ def write_raw_pairs(
     draft.count(balance_of(samples))
 
 
-def _samples(rows: Sequence[UrlRow], outcomes: Sequence[Outcome], keys: Sequence[str]) -> pa.Table:
+def _samples(rows: Sequence[UrlRow], outcomes: Sequence[RowOutcome], keys: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     kept = [outcome if isinstance(outcome, SpooledPicture) else None for outcome in outcomes]
@@ -83,7 +83,7 @@ def _write_tar(
     path: Path,
     samples: Sequence[Mapping[str, Any]],
     carried: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[RowOutcome],
     spool: Path,
 ) -> list[int | None]:
     """Write the tar of the kept rows; returns for each row the offset of its picture in the tar, or None."""

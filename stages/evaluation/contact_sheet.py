@@ -75,7 +75,7 @@ def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> Non
     """Title, accuracies side by side, and a line on how to read the cards."""
     left, top = MARGIN_PX, MARGIN_PX
     canvas.text((left, top), title, font=_font(20), fill=FAINT, anchor="lt")
-    _draw_line(canvas, (left, top + 70), headline(numbers))
+    _draw_line(canvas, (left, top + 70), accuracy_texts(numbers))
     if "accuracy" not in numbers:
         return
     asked = f"{numbers['num_questions']:,.0f} held-out questions"
@@ -85,7 +85,7 @@ def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> Non
     canvas.text((left, top + 86), legend, font=_font(16), fill=FAINT, anchor="lt")
 
 
-def headline(numbers: Mapping[str, float]) -> list[Text]:
+def accuracy_texts(numbers: Mapping[str, float]) -> list[Text]:
     """The accuracies side by side, or that there are none."""
     if "accuracy" not in numbers:
         return [Text("No question could be answered", 38, WRONG)]

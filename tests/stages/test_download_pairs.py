@@ -143,7 +143,7 @@ def test_another_machine_with_other_threads_makes_the_same_bytes(
     assert again.manifest.content == toy_pairs.raw.manifest.content
 
 
-def test_a_download_killed_in_the_middle_goes_on_where_it_was(toy_pairs: Any, carry: Any, tmp_path: Path) -> None:
+def test_a_download_killed_in_the_middle_is_resumed(toy_pairs: Any, carry: Any, tmp_path: Path) -> None:
     """The driver is killed; parts recorded before stay as they were, the rest is made, nothing differs."""
     recipe = toy_pairs.raw_step.recipe.model_dump_json()
     program = f"""

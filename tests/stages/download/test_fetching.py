@@ -16,7 +16,7 @@ from PIL import Image
 
 from stages.download.address import parse_address
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
-from stages.download.fetching import FetchedPart, Outcome, fetch
+from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
 from stages.download.http_exchange import Deadline, get_once
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
@@ -28,18 +28,18 @@ RULE = PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", r
 
 
 def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> FetchedPart:
-    """Fetch with the tests' rule and limits; options go to `fetch`."""
+    """Fetch with the tests' rule and limits; options go to `fetch_part`."""
     task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=scratch)
-    return fetch(task, RULE, **{"report": lambda _: None, **options})
+    return fetch_part(task, RULE, **{"report": lambda _: None, **options})
 
 
 @pytest.fixture
-def fetch_one(web: Any, tmp_path: Path) -> Callable[..., Outcome]:
-    def ask(url: str, **changes: Any) -> Outcome:
+def fetch_one(web: Any, tmp_path: Path) -> Callable[..., RowOutcome]:
+    def ask(url: str, **changes: Any) -> RowOutcome:
         scratch = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
         task = FetchTask(urls=[url], routes=web.routes, limits=replace(LIMITS, **changes), scratch=scratch)
-        (outcome,) = fetch(task, RULE, lambda _: None).outcomes
+        (outcome,) = fetch_part(task, RULE, lambda _: None).outcomes
         return outcome
 
     return ask
@@ -240,7 +240,7 @@ def test_a_closed_port_is_a_connect_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         routes = {"gone.invalid": closed.getsockname()}
     task = FetchTask(urls=["http://gone.invalid/"], routes=routes, limits=LIMITS, scratch=tmp_path)
-    assert fetch(task, RULE, lambda _: None).outcomes == [Reason.CONNECT_ERROR]
+    assert fetch_part(task, RULE, lambda _: None).outcomes == [Reason.CONNECT_ERROR]
 
 
 def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:

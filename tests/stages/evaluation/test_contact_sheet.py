@@ -74,15 +74,15 @@ def test_odd_cards_are_drawn_all_the_same(odd: dict[str, object]) -> None:
 def test_a_sheet_without_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The words are drawn: without them the sheet differs in a box as wide as they are, and nowhere else."""
     numbers = metrics([], num_failed=4)
-    (text,) = sheet_module.headline(numbers)
+    (text,) = sheet_module.accuracy_texts(numbers)
     assert text.words == "No question could be answered"
     sheet = opened(contact_sheet([], numbers, "title"))
-    monkeypatch.setattr(sheet_module, "headline", lambda _: [])
+    monkeypatch.setattr(sheet_module, "accuracy_texts", lambda _: [])
     left, top, right, bottom = ImageChops.difference(sheet, opened(contact_sheet([], numbers, "title"))).getbbox()
     assert right - left == pytest.approx(ImageFont.load_default(text.size_px).getlength(text.words), abs=8)
     assert text.size_px / 2 < bottom - top < 2 * text.size_px
 
 
 def test_the_headline_of_a_sheet_gives_the_accuracies() -> None:
-    words = [text.words for text in sheet_module.headline(NUMBERS)]
+    words = [text.words for text in sheet_module.accuracy_texts(NUMBERS)]
     assert words[0] == "1.000 right" and words[2:] == ["0.000 with images exchanged", "1.000 by guessing"]
