@@ -94,18 +94,24 @@ def test_the_opener_of_the_process_is_the_one_from_before(
     assert urllib.request._opener is before
 
 
-def test_two_parts_in_one_process_do_not_disturb_each_other(web: Any, urls: list[str], tmp_path: Path) -> None:
-    found: list[dict[int, bytes | FetchFailure]] = [{}, {}]
+def test_a_second_part_in_the_process_waits_until_the_first_has_ended(
+    web: Any, urls: list[str], tmp_path: Path
+) -> None:
+    """Both would else install an opener, and one would be asked for the URLs of the other, by its routes."""
+    openers: list[object] = []
+    second = Thread(target=lambda: openers.append(delivered(web, urls[:1], tmp_path / "second")))
 
-    def part(number: int) -> None:
-        found[number] = delivered(web, urls, tmp_path / f"scratch-{number}")
+    def start_second(_: int, __: bytes | FetchFailure) -> None:
+        openers.append(urllib.request._opener)
+        if not second.ident:
+            second.start()
+            second.join(0.5)
 
-    threads = [Thread(target=part, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found[0] == found[1] and len(found[0]) == len(urls)
+    img2dataset.fetch(FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=tmp_path), start_second)
+    second.join()
+    *of_first, of_second = openers
+    assert len(of_first) == len(urls) and len(set(of_first)) == 1
+    assert of_second == {0: b"any bytes"}
 
 
 def test_only_this_module_imports_img2dataset() -> None:
