@@ -1,7 +1,7 @@
-"""The driver of a submitted run, a job of the cluster: python -m pipelines.driver STORE RUN SUBMISSION
+"""The driver of a submitted run, which Ray starts as a job: python -m pipelines.driver STORE RUN SUBMISSION
 
-It reads the frozen plan and the submission, sees that it may carry them out, and then does what `neo resume` does. It
-refuses before anything starts, and says so in the store, where the command that submitted looks for it.
+Reads the frozen plan and the submission, checks versions and secrets, and then executes the run as `neo resume` does.
+A refusal before anything starts is recorded in the store, where the command that submitted looks for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
 from pipelines.exits import CommandError, ExitCode, RefusedError
-from pipelines.planning.plan import Plan, decide
+from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.running.execute_run import execute_run
 from pipelines.running.summary import report
 from pipelines.runs.resume import check_plan_matches_code
@@ -31,7 +31,7 @@ class CalledOffError(CommandError):
 
 
 def drive(run: Run, number: int) -> ExitCode:
-    """Carry out a submission; returns how that ended."""
+    """Execute the run of a submission; returns how that ended. Raises `CommandError` where it refuses."""
     submissions = Submissions(run)
     submission = submissions.read(number)
     if submission is None:
@@ -48,33 +48,34 @@ def drive(run: Run, number: int) -> ExitCode:
     if not plan.to_make:
         submissions.end_without_attempt(number, ExitCode.DONE, in_words(plan), f"neo show {run.request.pipeline}")
         return ExitCode.DONE
-    site = submission.place.seen_from_inside()
+    site = submission.target_site.seen_from_inside()
     result = execute_run(plan, site, lambda board: Display(output.console, board), machines(), job=submission.job)
     output.say(*report(plan, result, site))
     return result.code
 
 
 def _checked(run: Run, submission: Submission) -> Plan:
-    """The plan as things stand. Raises `CommandError` where this is not the place to carry it out."""
+    """The plan as it is decided now. Raises `CommandError` where this machine cannot execute it."""
     versions = Versions.here()
-    if submission.place.code == "wheel":  # this very code came with the job
+    if submission.target_site.code == "wheel":  # this very code came with the job
         versions = versions.model_copy(update={"package": submission.versions.package})
     if differences := versions.differences(submission.versions):
         raise RefusedError(
-            f"the cluster of site {submission.place.name!r} has other versions than the command that submitted: "
+            f"the cluster of site {submission.target_site.name!r} has other versions than the command that submitted: "
             f"{'; '.join(differences)} ('here' is the cluster). Give both the same, or let the site send the code "
             'along (code = "wheel")',
             then=f"neo submit {run.name}",
         )
-    if missing := [name for name in submission.place.secrets if name not in os.environ]:
+    if missing := [name for name in submission.target_site.secrets if name not in os.environ]:
         raise RefusedError(
-            f"the machines of site {submission.place.name!r} lack the environment variables {', '.join(missing)}, "
-            "which it names as secrets; they belong into the machines' own environment",
+            f"the machines of site {submission.target_site.name!r} lack the environment variables "
+            f"{', '.join(missing)}, which it names as secrets; set them in the machines' own environment",
             then=f"neo submit {run.name}",
         )
     plan = decide(run.request, run.store)
+    check_only(plan, run.store)
     check_plan_matches_code(plan)
-    return plan
+    return plan.model_copy(update={"allows_rollback": submission.allows_rollback})
 
 
 def main() -> int:

@@ -78,7 +78,7 @@ def _take_back(run_status: RunStatus, command: CommandContext) -> Submission | N
     submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {run_status.run.name}")
     command.say(f"{said}.")
     try:
-        Jobs(waiting.place).stop(waiting.job)
+        Jobs(waiting.target_site).stop(waiting.job)
     except JobError as error:
         command.say(f"It could not be taken from the cluster, where it will end at once if it begins: {error}")
     return waiting

@@ -12,7 +12,7 @@ from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
 from pipelines.commands.selection import Asked, requested
 from pipelines.exits import CommandError, ResumeRefusedError
-from pipelines.planning.plan import Plan, decide
+from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.runs.attempts import supersede
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import check_plan_matches_code, lost_work, newest_run, wait_for_known_state
@@ -45,6 +45,7 @@ def resume(
     plan = decide(found.request, store)
     if not plan.to_make:
         nothing_to_make(plan, command)
+    check_only(plan, store)
     check_plan_matches_code(plan)
     if take_over:
         ended = supersede(found, "`neo resume --take-over` went on in its place")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.overrides import apply_settings, known_step, read_uses
-from pipelines.planning.plan import Plan, decide
+from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request, Selection, freeze
 from pipelines.runs.refs import find_manifest
 from stages.store.store import Store
@@ -39,7 +39,9 @@ class Asked:
 
 def planned(asked: Asked, store: Store) -> Plan:
     """The plan of what was asked, as things stand. Raises `CommandError` for what makes no sense."""
-    return decide(requested(asked, store), store)
+    plan = decide(requested(asked, store), store)
+    check_only(plan, store)
+    return plan
 
 
 def requested(asked: Asked, store: Store) -> Request:

@@ -1,4 +1,4 @@
-"""`neo submit`: freeze a plan, hand it to the site's cluster as a Ray job, and let go, or stay and watch."""
+"""`neo submit`: freeze a plan, submit it to the site's cluster as a Ray job, and return, or stay and watch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typer
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import OnlyOption, SetOption, UntilOption, UseOption
+from pipelines.commands.options import OnlyOption, RollbackOption, SetOption, UntilOption, UseOption
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
 from pipelines.commands.selection import Asked, planned
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import shipped_pipelines
-from pipelines.planning.plan import Plan, decide
+from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.running.execute_run import EXIT_CODES
 from pipelines.running.summary import look_closer, masked
 from pipelines.runs.resume import check_plan_matches_code, resume_command, wait_for_known_state
@@ -29,52 +29,60 @@ from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
 BEGIN_SECONDS = 60.0
-"""How long the command waits for the driver to begin, or to refuse, before it lets go."""
+"""How long the command waits for the driver to begin, or to refuse, before it returns."""
 SECONDS_BETWEEN_LOOKS = 0.5
 SubmittedArgument = Annotated[
     str,
-    typer.Argument(metavar="RECIPE", help="A shipped recipe, path/to/file.py:function, or a run by its full name."),
+    typer.Argument(
+        metavar="PIPELINE|RUN", help="A shipped pipeline, path/to/file.py:function, or a run by its full name."
+    ),
 ]
 WaitOption = Annotated[
-    bool, typer.Option("--wait", help="Stay and show what happens; Ctrl-C lets go, the run goes on.")
+    bool,
+    typer.Option("--wait", help="Stay and show what happens, until the run ends or Ctrl-C."),
 ]
 
 
 def submit(
     ctx: typer.Context,
-    recipe: SubmittedArgument,
+    pipeline: SubmittedArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
+    allow_rollback: RollbackOption = False,
     wait: WaitOption = False,
 ) -> None:
-    """Hand a run to the site's cluster; this machine may then be closed. The same again attaches to what is under way.
+    """Run a pipeline on the site's cluster, as a Ray job.
 
-    A run by its full name goes on as it was frozen, like `neo resume`, but on the cluster.
+    This machine may then be closed. Submitting the same again attaches to the job. A run by its full name continues
+    from its frozen plan, like `neo resume`, but on the cluster.
     """
     command: CommandContext = ctx.obj
     _check_submittable(command.site)
     store = command.store_to_write()
     deliver_pending(store, command.site.mlflow)
-    plan = _planned(Asked(recipe, settings or (), until, only, uses or ()), store)
+    plan = _planned(Asked(pipeline, settings or (), until, only, uses or ()), store)
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
     run = open_run(store, plan.request)
     try:
-        submission = hand_over(run, command)
+        submission = hand_over(run, command, allows_rollback=allow_rollback)
         end = _wait_for_begin(run, submission, command) if submission else None
     except JobError as error:
         raise RefusedError(str(error), then=f"neo doctor --site {command.site.name}") from error
     if end is not None:
         _ended_at_once(end)
-    _let_go(run, submission, command, wait=wait)
+    _report(run, submission, command, wait=wait)
 
 
-def hand_over(run: Run, command: CommandContext) -> Submission | None:
-    """Submit the run, or find who is at it already; returns the last submission, None where there never was one."""
+def hand_over(run: Run, command: CommandContext, *, allows_rollback: bool = False) -> Submission | None:
+    """Submit the run, or attach to the attempt that executes it already.
+
+    Returns the last submission, or None if there never was one.
+    """
     jobs, submissions = Jobs(command.site), Submissions(run)
     while True:
         if wait_for_known_state(run, command.say) == "running":
@@ -86,8 +94,10 @@ def hand_over(run: Run, command: CommandContext) -> Submission | None:
                 _submit(jobs, run, waiting)
             if state != "ended":
                 command.say(f"Run {run.name} was submitted already: attached to Ray job {waiting.job}.")
+                if allows_rollback and not waiting.allows_rollback:
+                    command.say(f"It was submitted without --allow-rollback: for that, neo cancel {run.name} first.")
                 return waiting
-        if (taken := submissions.begin(command.site)) is not None:
+        if (taken := submissions.begin(command.site, allows_rollback=allows_rollback)) is not None:
             _submit(jobs, run, taken)
             command.say(f"Submitted as Ray job {taken.job}.")
             return taken
@@ -114,7 +124,7 @@ def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -
 
 
 def _ended_at_once(end: SubmissionEnd) -> NoReturn:
-    """What the driver said instead of beginning, said here."""
+    """End as the driver did, which refused or had nothing to make."""
     if end.code == ExitCode.DONE:
         raise typer.Exit(0)
     error = CommandError(end.said, then=end.then)
@@ -122,7 +132,7 @@ def _ended_at_once(end: SubmissionEnd) -> NoReturn:
     raise error
 
 
-def _let_go(run: Run, submission: Submission | None, command: CommandContext, *, wait: bool) -> NoReturn:
+def _report(run: Run, submission: Submission | None, command: CommandContext, *, wait: bool) -> NoReturn:
     run_status = RunStatus(run)
     if wait:
         watch_run(run_status, command)
@@ -137,7 +147,7 @@ def _let_go(run: Run, submission: Submission | None, command: CommandContext, *,
     end = run.end(run_status.attempt)
     code = EXIT_CODES.get(end.outcome, ExitCode.STEP_FAILED) if end else ExitCode.STEP_FAILED
     then = (
-        f"neo logs {run.name}   (and neo submit {run.name} to go on)"
+        f"neo logs {run.name}   (and neo submit {run.name} to continue)"
         if code == ExitCode.STEP_FAILED
         else resume_command(run)
     )
@@ -145,13 +155,14 @@ def _let_go(run: Run, submission: Submission | None, command: CommandContext, *,
 
 
 def _planned(asked: Asked, store: Store) -> Plan:
-    """The plan of a recipe as it is now, or of a run as it was frozen."""
+    """The plan of a pipeline as its file is now, or of a run as it was frozen."""
     frozen = Run(store, asked.recipe)
     if asked.recipe in shipped_pipelines() or ":" in asked.recipe or "/" in asked.recipe:
         return planned(asked, store)
     if store.read(f"{frozen.folder}/plan.json") is None:
         return planned(asked, store)
     plan = decide(frozen.request, store)
+    check_only(plan, store)
     check_plan_matches_code(plan)
     return plan
 
@@ -160,8 +171,8 @@ def _check_submittable(site: Site) -> None:
     if site.is_embedded:
         raise BadCommandError(
             f"site {site.name!r} has no cluster to submit to: its Ray lives for one run on this machine. "
-            "Name a site with a cluster, or carry the run out here",
-            then="neo run RECIPE",
+            "Name a site with a cluster, or run the pipeline here",
+            then="neo run PIPELINE",
         )
     if masked(site.mlflow) != site.mlflow:
         raise BadCommandError(

@@ -60,22 +60,32 @@ class Plan(_Frozen):
 
 
 def decide(request: Request, store: Store) -> Plan:
-    """What is to be done now. Raises `RefusedError` where `--only` leaves out what must come first."""
+    """What is to be done now. `check_only` says whether `--only` may be carried out so."""
     decisions: dict[str, Decision] = {}
     manifests: dict[str, ManifestHead | None] = {}
     for step in request.steps:
         manifests[step.name] = _readable(store, step)
         decisions[step.name] = _decision(step, request, store, manifests, decisions)
-    if request.only:
-        missing = [name for name in decisions if name not in request.targets and manifests[name] is None]
-        if missing:
-            target = request.targets[0]
-            raise RefusedError(
-                f"--only {target}: it reads {', '.join(missing)}, not committed in {store.url}",
-                then=request.model_copy(update={"only": None, "until": target}).command,
-            )
     found = {name: manifest for name, manifest in manifests.items() if manifest is not None}
     return Plan(request=request, decisions=tuple(decisions.values()), manifests=found)
+
+
+def check_only(plan: Plan, store: Store) -> None:
+    """Raises `RefusedError` where `--only` was asked for and a step before it is not committed, or is outdated.
+
+    That step alone is made, from inputs as they are committed: making an input again is not what was asked for.
+    """
+    target = plan.request.only
+    not_reused = [one for one in plan.decisions if one.step != target and one.action != "reuse"]
+    if target is None or not not_reused:
+        return
+    missing = [one.step for one in not_reused if one.step not in plan.manifests]
+    outdated = [f"{one.step} ({one.reason})" for one in not_reused if one.step in plan.manifests]
+    problem = f"{', '.join(missing)}, not committed in {store.url}" if missing else f"outdated: {', '.join(outdated)}"
+    raise RefusedError(
+        f"--only {target}: it reads {problem}",
+        then=plan.request.model_copy(update={"only": None, "until": target}).command,
+    )
 
 
 def _decision(

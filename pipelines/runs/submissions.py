@@ -34,9 +34,11 @@ class Submission(_Record):
     site: dict[str, Any]
     versions: Versions
     at_seconds: float = Field(default_factory=time.time)
+    allows_rollback: bool = False
+    """Whether training may continue from an earlier checkpoint if the newest is damaged. Written if true alone."""
 
     @property
-    def place(self) -> Site:
+    def target_site(self) -> Site:
         return Site.model_validate(self.site)
 
 
@@ -67,7 +69,7 @@ class Submissions:
     def last(self) -> Submission | None:
         return self.read(self.num_submissions)
 
-    def begin(self, site: Site) -> Submission | None:
+    def begin(self, site: Site, *, allows_rollback: bool = False) -> Submission | None:
         """Take the next number for a submission to `site`. None where another command took it first."""
         number = self.num_submissions + 1
         submission = Submission(
@@ -75,9 +77,13 @@ class Submissions:
             job=f"{self.run.name}-{number}-{self._store_mark}",
             site=site.model_dump(mode="json"),
             versions=Versions.here(),
+            allows_rollback=allows_rollback,
         )
+        # Without the flag, the record is as it was before there was one, for drivers of an earlier version.
+        unset = set() if allows_rollback else {"allows_rollback"}
+        record = submission.model_dump(mode="json", exclude=unset)
         with fault_point("submission.recorded"):
-            ours = self.run.store.create_json(self._key(number), submission.model_dump(mode="json"))
+            ours = self.run.store.create_json(self._key(number), record)
         return submission if ours else None
 
     def attempt_of(self, submission: Submission) -> AttemptRecord | None:

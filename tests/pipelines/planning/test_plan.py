@@ -92,6 +92,28 @@ def test_only_needs_what_it_reads(site: NeoSite) -> None:
     assert decisions(site, "--only", "kept")["kept"] == ("make", "never made")
 
 
+def test_only_refuses_an_outdated_input_and_makes_that_step_alone(site: NeoSite) -> None:
+    site.neo("run", DATA)
+    path = site.artifact_folder("pairs") / "manifest.json"
+    committed = path.read_text()
+    path.write_text(json.dumps(json.loads(committed) | {"content": "0" * 64}))
+    refused = site.neo("run", DATA, "--only", "mix")
+    assert refused.code == 3 and "--only mix: it reads outdated: kept (" in refused.err, refused
+    assert refused.last_line == f"Next: neo run {DATA} --until mix --site {site.file}"
+    path.write_text(committed)
+    assert site.neo("run", DATA, "--only", "rows", "--set", "rows.pairs_per_row=3").code == 0
+    assert decisions(site)["mix"] == ("reuse", "committed")
+
+
+def test_the_next_command_uses_what_was_used(site: NeoSite) -> None:
+    site.neo("run", DATA)
+    kept = site.neo("show", "data/kept", "--json").json["fingerprint"]
+    told = site.neo("plan", DATA, "--use", f"kept={kept[:8]}", "--set", "mix.num_repetitions=2")
+    assert told.last_line.endswith(f"--set mix.num_repetitions=2 --use kept={kept[:12]} --site {site.file}"), (
+        told.last_line
+    )
+
+
 def test_use_binds_a_committed_artifact_and_names_what_follows_after_it(site: NeoSite) -> None:
     site.neo("run", DATA, "--set", "kept.min_width_px=16")
     kept = site.neo("show", "data/kept", "--json").json["fingerprint"]
