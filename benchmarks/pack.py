@@ -227,7 +227,7 @@ def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
 
     def opening() -> None:
         for sample in samples:
-            pixels = open_pixels(pictures.image_of(sample.pictures[0]), max_pixels_px=2**28)
+            pixels = open_pixels(pictures.image_of(sample.pictures[0].image), max_pixels_px=2**28)
             _, grid = to_uint8_patches(pixels, RECIPE.min_pixels_px, RECIPE.max_pixels_px)
             encode_caption(tokenizer, sample.pictures[0].caption, [grid[0] * grid[1] // 4])
 
@@ -291,9 +291,9 @@ def plain_copy(scratch: Path, pictures: PairReader, checked: bool) -> None:
         for record in pictures.raw.parts:
             with pictures.raw.local_path(record.file("pairs.tar")).open("rb") as file:
                 for pair in pictures.pairs_of(record.part):
-                    file.seek(pair.image_offset)
-                    image = file.read(pair.image_size_bytes)
-                    if checked and hashlib.sha256(image).digest() != pair.sha256:
+                    file.seek(pair.image.offset)
+                    image = file.read(pair.image.size_bytes)
+                    if checked and hashlib.sha256(image).digest() != pair.image.sha256:
                         raise ValueError(f"{pair.url} is damaged")
                     tar.add(f"{number:09d}", {"jpg": image})
                     number += 1

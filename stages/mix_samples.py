@@ -38,10 +38,10 @@ from stages.artifacts.kinds import (
     TextDocuments,
 )
 from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError, stage
-from stages.formats.draws import drawn_by_source
+from stages.formats.draws import DrawFacts, drawn_by_source
 from stages.formats.fit_sample import Limits
 from stages.formats.sample_table import write_table
-from stages.formats.samples import SampleArtifact, Source, SourceArtifact, open_source
+from stages.formats.samples import SampleArtifact, Source, SourceArtifact, SourcePart, open_source
 from stages.mixing.held_out import HELD_OUT, Trainable, hold_out_part, mark_part
 from stages.mixing.shares import Allotment, allot, drawings
 from stages.mixing.token_counts import Scale, Weights, weigh_part
@@ -99,16 +99,17 @@ def draw_part(
     """Draw from one part of a source."""
     import pyarrow as pa
 
-    source = part.task["source"]
-    table = sources[source].table(part.task["part"])
-    num_held_out = sources[source].num_held_out(part.task["part"])
-    samples, repetitions, places = drawings(allotment, source, part.task["first"], table.num_rows, seed)
+    task = SourcePart.of(part)
+    source = task.source
+    table = sources[source].table(task.part)
+    num_held_out = sources[source].num_held_out(task.part)
+    samples, repetitions, places = drawings(allotment, source, task.first, table.num_rows, seed)
     drawn = table.select(["sample_id", "position"]).take(pa.array(samples))
     columns = {
         "source": pa.array([source] * len(samples), pa.string()),
         "sample_id": drawn["sample_id"],
         "repetition": pa.array(repetitions, pa.int32()),
-        "part": pa.array([part.task["part"]] * len(samples), pa.string()),
+        "part": pa.array([task.part] * len(samples), pa.string()),
         "position": drawn["position"],
         "place": pa.array(places, pa.int64()),
     }
@@ -116,14 +117,15 @@ def draw_part(
     num_distinct = int((repetitions == 0).sum())
     dropped = {NOT_DRAWN: table.num_rows - num_distinct, HELD_OUT: num_held_out}
     draft.count(ItemBalance(kept=len(samples), dropped={why: number for why, number in dropped.items() if number}))
-    draft.fact(
+    facts = DrawFacts(
         source=source,
-        part=part.task["part"],
+        part=task.part,
         num_samples=table.num_rows,
         num_held_out=num_held_out,
         num_distinct=num_distinct,
         num_drawn=len(samples),
     )
+    draft.fact(**facts.dump())
     if weights is not None:
         draft.fact(num_tokens=float(weights.of_part(part.name)[samples].sum()))
 
@@ -183,7 +185,7 @@ def _parts(sources: Mapping[str, Source]) -> list[Part]:
     for name, source in sorted(sources.items()):
         first = 0
         for part, num_kept in source.num_kept.items():
-            parts.append(Part(name=f"{name}-{part}", task={"source": name, "part": part, "first": first}))
+            parts.append(Part(name=f"{name}-{part}", task=SourcePart(source=name, part=part, first=first).dump()))
             first += num_kept
     return parts
 

@@ -26,10 +26,11 @@ from pydantic import Field, model_validator
 
 from stages.artifacts.kinds import DRAW_PHASE, MEASURE_PHASE, PLAN_PART, PLAN_PHASE, ROWS_PHASE, BaseLlm, Draw, Rows
 from stages.contract import Part, PartRecord, Recipe, StageContext, stage
+from stages.formats.draws import DrawFacts
 from stages.formats.fit_sample import Limits
-from stages.formats.samples import drawn_sources
+from stages.formats.samples import SourcePart, drawn_sources
 from stages.packing.measure import measure_part
-from stages.packing.plan import plan_part
+from stages.packing.plan import PlanFacts, PlanTask, plan_part
 from stages.packing.plan_file import planned_parts
 from stages.packing.row_inputs import RowInputs
 from stages.packing.write import write_part
@@ -61,7 +62,7 @@ class PackRowsRecipe(Recipe):
 
     @property
     def limits(self) -> Limits:
-        """What each document is held to."""
+        """The limits that each document is fitted to."""
         return Limits(
             max_tokens=self.max_sample_tokens or self.max_row_tokens,
             min_pixels_px=self.min_pixels_px,
@@ -71,33 +72,34 @@ class PackRowsRecipe(Recipe):
 
 @stage(number=7, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
-    over = [
-        Part(
-            name=record.part,
-            task={name: record.facts[name] for name in ("source", "part")},
-            num_items=record.items.kept,
-        )
-        for record in draw.phase(DRAW_PHASE)
-    ]
+    over = [_measuring(record) for record in draw.phase(DRAW_PHASE)]
     sources = drawn_sources(draw)
     measuring = partial(measure_part, draw=draw, sources=sources, llm=llm, limits=recipe.limits)
     measured = ctx.spread(measuring, over=over, phase=MEASURE_PHASE)
-    task = {
-        "key": f"{recipe.seed}/rows",
-        "row_tokens": recipe.max_row_tokens,
-        "window_documents": recipe.window_documents,
-        "num_rows_per_part": recipe.num_rows_per_part,
-    }
+    task = PlanTask(
+        key=f"{recipe.seed}/rows",
+        row_tokens=recipe.max_row_tokens,
+        window_documents=recipe.window_documents,
+        num_rows_per_part=recipe.num_rows_per_part,
+    )
     planning = partial(plan_part, store=draw.store, measured=measured)
-    (plan,) = ctx.spread(planning, over=[Part(name=PLAN_PART, task=task)], phase=PLAN_PHASE)
-    ctx.report(_numbers(plan))
+    (plan,) = ctx.spread(planning, over=[Part(name=PLAN_PART, task=task.dump())], phase=PLAN_PHASE)
+    ctx.report(_numbers(PlanFacts.of(plan)))
     writing = partial(write_part, plan=plan, inputs=RowInputs.of(draw.store, sources, measured))
     ctx.spread(writing, over=planned_parts(draw.store, plan), phase=ROWS_PHASE)
 
 
-def _numbers(plan: PartRecord) -> dict[str, float]:
+def _measuring(drawn: PartRecord) -> Part:
+    """The part of phase `measure` for one part of the draw."""
+    facts = DrawFacts.of(drawn)
+    return Part(
+        name=drawn.part, task=SourcePart(source=facts.source, part=facts.part).dump(), num_items=drawn.items.kept
+    )
+
+
+def _numbers(plan: PlanFacts) -> dict[str, float]:
     """The certificate and what is packed of each source, for people to watch."""
     certificate = ("num_rows", "lower_bound_rows", "gap", "fill", "num_documents", "num_tokens", "num_images")
-    dropped = {"num_dropped": sum(plan.facts["dropped"].values())}
-    packed = {f"{what}_{name}": num for name, counts in plan.facts["packed"].items() for what, num in counts.items()}
-    return {name: plan.facts[name] for name in certificate} | dropped | packed
+    dropped = {"num_dropped": sum(plan.dropped.values())}
+    packed = {f"{what}_{name}": num for name, counts in plan.packed.items() for what, num in counts}
+    return {name: getattr(plan, name) for name in certificate} | dropped | packed

@@ -1,7 +1,7 @@
-"""Read image-text pairs: the facts of those that were kept, and their image bytes by one range read.
+"""Reads image-text pairs: the sample table rows of kept pairs, and their image bytes by one range read each.
 
-KeptPairs holds verdicts only, so its reader leans on the RawPairs that the verdicts are about; both artifacts have
-the same part names, and verdict row i is about the i-th kept row of the samples beside it.
+KeptPairs holds verdicts only, so its reader also opens the RawPairs that were judged. Both artifacts have the same part
+names, and row i of a verdict table is about the i-th kept row of the sample table of the same part.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.artifacts.artifact import Artifact, mended_by
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, VERDICTS_FILE, Conversations, KeptPairs, RawPairs
@@ -23,79 +23,91 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NUM_CACHED_PARTS = 64
+"""Sample tables that a reader keeps in memory: those of the parts asked for last."""
+
+
+class StoredImage(NamedTuple):
+    """Where the encoded image of a sample lies, and what its bytes must be."""
+
+    sample_id: bytes
+    """Sample id, 16 bytes."""
+    sha256: bytes
+    """Digest of the image's bytes."""
+    offset: int
+    """First byte of the image inside the `pairs.tar` of its part."""
+    size_bytes: int
+    """Length of the image's bytes."""
+    part: str
+    """Part of RawPairs whose `pairs.tar` holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One kept pair: what its sample table says."""
 
-    sample_id: bytes
+    image: StoredImage
+    """Where its image lies."""
     url: str
+    """Address that the image was downloaded from."""
     caption: str
+    """Text beside the image."""
     width_px: int
-    """After EXIF orientation, like `height_px`."""
+    """Width after EXIF orientation, in pixels."""
     height_px: int
-    sha256: bytes
-    """Of the image's bytes."""
-    image_offset: int
-    """Of the image's bytes inside `pairs.tar`."""
-    image_size_bytes: int
-    part: str
+    """Height after EXIF orientation, in pixels."""
     position: int
-    """Row of `verdicts.parquet` (KeptPairs) or `samples.parquet` (RawPairs) in that part."""
-
-
-class PlacedImage(Protocol):
-    """What is needed to read an image, and to know it: the part of a `Pair` that `image_of` asks for."""
+    """Row of `verdicts.parquet` (KeptPairs) or `samples.parquet` (RawPairs) in its part."""
 
     @property
-    def sample_id(self) -> bytes: ...
+    def sample_id(self) -> bytes:
+        """Sample id, 16 bytes."""
+        return self.image.sample_id
+
     @property
-    def sha256(self) -> bytes: ...
-    @property
-    def part(self) -> str: ...
-    @property
-    def image_offset(self) -> int: ...
-    @property
-    def image_size_bytes(self) -> int: ...
+    def part(self) -> str:
+        """Part that lists the pair; KeptPairs and RawPairs have the same part names."""
+        return self.image.part
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReader:
-    """Reads images from where they lie. Of an artifact with many thousand parts it holds the keys of their tars, so it
-    travels where the artifact would be a burden."""
+    """Reads images by their position in tars.
+
+    Of an artifact with many thousand parts it holds the keys of their tars alone, so it is cheap to send to workers.
+    """
 
     store: Store
+    """Store that holds the tars."""
     tars: Mapping[str, str]
     """Part to the key of its tar."""
     raw: str
-    """What errors call the artifact."""
+    """The artifact as errors name it."""
     ref: str
-    """By which people name it."""
+    """The short fingerprint that a person types."""
 
-    def image_of(self, pair: PlacedImage) -> bytes:
-        """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
-        key = self.tars[pair.part]
+    def image_of(self, image: StoredImage) -> bytes:
+        """The encoded image, by one range read. Raises `StoreError` where it is not the one that was committed."""
+        key = self.tars[image.part]
         try:
-            data = self.store.read_range(key, pair.image_offset, pair.image_size_bytes)
+            data = self.store.read_range(key, image.offset, image.size_bytes)
         except FileNotFoundError as error:
             raise self._damaged(key, "is missing") from error
         except CutShortError as error:
             raise self._damaged(key, f"is cut short ({error})") from error
-        if hashlib.sha256(data).digest() != pair.sha256:
+        if hashlib.sha256(data).digest() != image.sha256:
             raise self._damaged(
                 key,
-                f"is damaged at byte {pair.image_offset}: the image of sample {pair.sample_id.hex()} is not the one "
+                f"is damaged at byte {image.offset}: the image of sample {image.sample_id.hex()} is not the one "
                 "that was downloaded",
             )
         return data
 
-    def _damaged(self, key: str, said: str) -> StoreError:
-        return StoreError(f"{key} of {self.raw} {said}; {mended_by(self.ref)}")
+    def _damaged(self, key: str, damage: str) -> StoreError:
+        return StoreError(f"{key} of {self.raw} {damage}; {mended_by(self.ref)}")
 
 
 class PairReader:
-    """The kept pairs of an artifact, in table order. Pickles small: what it has read stays behind."""
+    """The kept pairs of an artifact, in table order. Pickles small: tables that it has read are not sent along."""
 
     def __init__(self, pairs: KeptPairs | RawPairs) -> None:
         self.pairs = pairs
@@ -106,6 +118,7 @@ class PairReader:
 
     @property
     def num_kept(self) -> int:
+        """Kept pairs in all parts."""
         return self.pairs.manifest.items.kept
 
     @property
@@ -122,7 +135,7 @@ class PairReader:
         return (_pair(row, part) for row in self.read_table(part).to_pylist())
 
     def table(self, part: str) -> pa.Table:
-        """`read_table`, kept for the next question."""
+        """`read_table`, cached: the tables of the last `NUM_CACHED_PARTS` parts are kept."""
         if part not in self._tables:
             if len(self._tables) >= NUM_CACHED_PARTS:
                 self._tables.pop(next(iter(self._tables)))
@@ -139,11 +152,11 @@ class PairReader:
 
     def image(self, sample_id: bytes) -> bytes:
         """The encoded image of this sample id: one range read, its digest checked."""
-        return self.image_of(self.pair(sample_id))
+        return self.image_of(self.pair(sample_id).image)
 
-    def image_of(self, pair: PlacedImage) -> bytes:
-        """The encoded image of a pair. Raises `StoreError` where the bytes are not those that were committed."""
-        return self.images.image_of(pair)
+    def image_of(self, image: StoredImage) -> bytes:
+        """The encoded image, by one range read. Raises `StoreError` where it is not the one that was committed."""
+        return self.images.image_of(image)
 
     def sample_id_of(self, url: str) -> bytes | None:
         """The sample id of the first kept pair with this URL, or None."""
@@ -151,13 +164,13 @@ class PairReader:
 
     @cached_property
     def images(self) -> ImageReader:
-        """What reads the images, without the tables."""
+        """Reads the images; holds no tables."""
         tars = {record.part: record.file(PAIRS_FILE).key for record in self.raw.parts}
         return ImageReader(store=self.raw.store, tars=tars, raw=repr(self.raw), ref=self.raw.short)
 
     @cached_property
     def raw(self) -> RawPairs:
-        """The pairs that hold the bytes."""
+        """The artifact that holds the image bytes."""
         return self.pairs if isinstance(self.pairs, RawPairs) else self.pairs.input("raw", RawPairs)
 
     def read_table(self, part: str) -> pa.Table:
@@ -203,31 +216,21 @@ class PairReader:
 
     @cached_property
     def _sample_ids_by_url(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+        sample_ids: dict[str, bytes] = {}
         for part in self.parts:
             table = self.table(part)
             for url, sample_id in zip(table["url"].to_pylist(), table["sample_id"].to_pylist(), strict=True):
-                found.setdefault(url, sample_id)
-        return found
+                sample_ids.setdefault(url, sample_id)
+        return sample_ids
 
 
 def pictures_of(conversations: Conversations) -> PairReader:
-    """The pairs that the image ids of conversations are about."""
-    found = conversations.input("pictures", Artifact)
-    kind = KeptPairs if found.manifest.kind == KeptPairs.kind else RawPairs
-    return PairReader(kind(found.store, found.manifest))
+    """The pairs that the image ids of conversations refer to."""
+    pictures = conversations.input("pictures", Artifact)
+    kind = KeptPairs if pictures.manifest.kind == KeptPairs.kind else RawPairs
+    return PairReader(kind(pictures.store, pictures.manifest))
 
 
 def _pair(row: dict[str, Any], part: str) -> Pair:
-    return Pair(
-        sample_id=row["sample_id"],
-        url=row["url"],
-        caption=row["caption"],
-        width_px=row["width_px"],
-        height_px=row["height_px"],
-        sha256=row["sha256"],
-        image_offset=row["image_offset"],
-        image_size_bytes=row["image_size_bytes"],
-        part=part,
-        position=row["position"],
-    )
+    image = StoredImage(row["sample_id"], row["sha256"], row["image_offset"], row["image_size_bytes"], part)
+    return Pair(image, row["url"], row["caption"], row["width_px"], row["height_px"], row["position"])

@@ -1,15 +1,16 @@
-"""What a mixture is drawn from: the kept samples of three kinds of artifact, behind one face.
+"""Reads kept samples of three kinds (captioned pictures, plain texts, conversations) behind one interface.
 
-Owns the way from a sample table to samples that can be tokenised. Tables are read a part at a time; pictures stay
-where they were downloaded, and a sample says where.
+Owns the way from a sample table to samples that can be tokenised. Tables are read a part at a time; pictures stay in
+their RawPairs, and a sample holds where they lie.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from neo_model.inputs.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
 from stages.artifacts.artifact import Artifact
@@ -24,6 +25,7 @@ from stages.artifacts.kinds import (
     RawPairs,
     TextDocuments,
 )
+from stages.contract import PartTask
 from stages.formats.pairs import Pair, PairReader, pictures_of
 from stages.formats.sample_table import Verdict, read_table
 
@@ -34,97 +36,86 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SourceArtifact: TypeAlias = KeptPairs | TextDocuments | Conversations
-"""What may be drawn from."""
+"""Kinds that a mixture may be drawn from."""
 SampleArtifact: TypeAlias = SourceArtifact | RawPairs
-"""What holds samples: also pictures that nobody judged, such as those a model is examined on."""
+"""Kinds that hold samples: also pairs that no filter judged, such as those that a model is examined on."""
 
 
-class Sample(Protocol):
+@dataclass(frozen=True, slots=True)
+class Sample(ABC):
     """One kept sample."""
 
-    @property
-    def sample_id(self) -> bytes: ...
-
-    @property
-    def pictures(self) -> tuple[Pair, ...]:
-        """In the order of their places in the text."""
-
-    @property
-    def text(self) -> str:
-        """All that is said; the messages of a conversation a line each."""
-
-    @property
-    def num_text_bytes(self) -> int:
-        """Length of the text in UTF-8."""
-
-    def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
-        """Token ids and supervision, a picture being so many tokens. Raises `ConversationError`."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionedPicture:
-    """A picture and what was written beside it."""
-
-    pair: Pair
-
-    @property
-    def sample_id(self) -> bytes:
-        return self.pair.sample_id
-
-    @property
-    def pictures(self) -> tuple[Pair, ...]:
-        return (self.pair,)
+    sample_id: bytes
+    """Sample id, 16 bytes."""
+    texts: tuple[str, ...]
+    """Text of the sample: its caption, its document, or the contents of its messages in order."""
+    pictures: tuple[Pair, ...]
+    """Pictures in the order in which the text refers to them."""
 
     @property
     def text(self) -> str:
-        return self.pair.caption
+        """All text, the messages of a conversation a line each."""
+        return "\n".join(self.texts)
 
     @property
     def num_text_bytes(self) -> int:
-        return len(self.pair.caption.encode())
+        """Length of all text in UTF-8, in bytes."""
+        return sum(len(text.encode()) for text in self.texts)
 
+    @abstractmethod
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
-        return encode_caption(tokenizer, self.pair.caption, image_token_counts)
+        """Token ids and supervision; `image_token_counts` holds the tokens of each picture.
+
+        Raises `ConversationError` where text and pictures do not match.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class PlainText:
+class CaptionedPicture(Sample):
+    """A picture and its caption."""
+
+    @classmethod
+    def of(cls, pair: Pair) -> CaptionedPicture:
+        """The sample of a kept pair."""
+        return cls(pair.sample_id, (pair.caption,), (pair,))
+
+    def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
+        """The picture, then its caption, of which all tokens are supervised."""
+        return encode_caption(tokenizer, self.text, image_token_counts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText(Sample):
     """Text alone; the one kind of sample that may be cut."""
 
-    sample_id: bytes
-    text: str
-
-    @property
-    def pictures(self) -> tuple[Pair, ...]:
-        return ()
-
-    @property
-    def num_text_bytes(self) -> int:
-        return len(self.text.encode())
+    @classmethod
+    def of(cls, sample_id: bytes, text: str) -> PlainText:
+        """The sample of a document."""
+        return cls(sample_id, (text,), ())
 
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
+        """The text, of which all tokens but the first are supervised."""
         assert not image_token_counts
         return encode_text(tokenizer, self.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
-    """Turns of a conversation, with places for its pictures."""
+class Chat(Sample):
+    """Turns of a conversation, with placeholders for its pictures."""
 
-    sample_id: bytes
-    messages: tuple[Mapping[str, Any], ...]
-    pictures: tuple[Pair, ...]
+    roles: tuple[str, ...]
+    """Who speaks in each message: system, user or assistant."""
 
-    @property
-    def text(self) -> str:
-        return "\n".join(message["content"] for message in self.messages)
-
-    @property
-    def num_text_bytes(self) -> int:
-        return sum(len(message["content"].encode()) for message in self.messages)
+    @classmethod
+    def of(cls, sample_id: bytes, messages: Sequence[Mapping[str, str]], pictures: Sequence[Pair]) -> Chat:
+        """The sample of a conversation; a message has `role` and `content`."""
+        contents, roles = (tuple(message[name] for message in messages) for name in ("content", "role"))
+        return cls(sample_id, contents, tuple(pictures), roles)
 
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
-        return encode_conversation(tokenizer, self.messages, image_token_counts)
+        """The conversation in the template of the model, of which the assistant's turns are supervised."""
+        messages = [{"role": role, "content": text} for role, text in zip(self.roles, self.texts, strict=True)]
+        return encode_conversation(tokenizer, messages, image_token_counts)
 
 
 class Source(Protocol):
@@ -153,17 +144,21 @@ class PairSource:
 
     @property
     def num_kept(self) -> dict[str, int]:
+        """Kept pairs of each part."""
         return _num_kept(self.artifact, SAMPLES_FILE if isinstance(self.artifact, RawPairs) else VERDICTS_FILE)
 
     @cached_property
     def pictures(self) -> PairReader:
+        """Reads the pictures."""
         return PairReader(self.artifact)
 
     def table(self, part: str) -> pa.Table:
+        """The kept rows of a part's table."""
         return self.pictures.read_table(part)
 
     def samples(self, part: str) -> Iterator[Sample]:
-        return map(CaptionedPicture, self.pictures.pairs_of(part))
+        """A captioned picture for each kept row."""
+        return map(CaptionedPicture.of, self.pictures.pairs_of(part))
 
 
 @dataclass(frozen=True)
@@ -172,41 +167,59 @@ class TextSource:
 
     artifact: TextDocuments
     pictures: None = None
+    """Texts have no pictures."""
 
     @property
     def num_kept(self) -> dict[str, int]:
+        """Kept documents of each part."""
         return _num_kept(self.artifact, DOCUMENTS_FILE)
 
     def table(self, part: str) -> pa.Table:
+        """The kept rows of a part's table."""
         return _kept_rows(self.artifact, part, DOCUMENTS_FILE)
 
     def samples(self, part: str) -> Iterator[Sample]:
+        """A plain text for each kept row."""
         rows = self.table(part).select(["sample_id", "text"]).to_pylist()
-        return (PlainText(row["sample_id"], row["text"]) for row in rows)
+        return (PlainText.of(row["sample_id"], row["text"]) for row in rows)
 
 
 @dataclass(frozen=True)
 class ConversationSource:
-    """Conversations, about pictures or not."""
+    """Conversations, with or without pictures."""
 
     artifact: Conversations
 
     @property
     def num_kept(self) -> dict[str, int]:
+        """Kept conversations of each part."""
         return _num_kept(self.artifact, CONVERSATIONS_FILE)
 
     @cached_property
     def pictures(self) -> PairReader:
+        """Reads the pictures that the conversations are about."""
         return pictures_of(self.artifact)
 
     def table(self, part: str) -> pa.Table:
+        """The kept rows of a part's table."""
         return _kept_rows(self.artifact, part, CONVERSATIONS_FILE)
 
     def samples(self, part: str) -> Iterator[Sample]:
+        """A chat for each kept row. Raises `KeyError` where one of its pictures is not kept."""
         pictures = self.pictures
         for row in self.table(part).select(["sample_id", "messages", "image_ids"]).to_pylist():
-            found = tuple(pictures.pair(image_id) for image_id in row["image_ids"])
-            yield Chat(row["sample_id"], tuple(row["messages"]), found)
+            yield Chat.of(row["sample_id"], row["messages"], [pictures.pair(image_id) for image_id in row["image_ids"]])
+
+
+class SourcePart(PartTask):
+    """The task of a part that works on the samples of one part of a source."""
+
+    source: str
+    """Name of the source in the mixture."""
+    part: str
+    """Part of the source."""
+    first: int = 0
+    """Kept samples of the source in the parts before this one, where drawing needs it."""
 
 
 def open_source(artifact: SampleArtifact) -> Source:
@@ -223,8 +236,8 @@ def drawn_sources(draw: Draw) -> dict[str, Source]:
     kinds: dict[str, type[SourceArtifact]] = {kind.kind: kind for kind in (KeptPairs, TextDocuments, Conversations)}
     opened = {name: draw.input(name, Artifact) for name, _ in draw.inputs("sources.")}
     return {
-        name.removeprefix("sources."): open_source(kinds[found.manifest.kind](found.store, found.manifest))
-        for name, found in opened.items()
+        name.removeprefix("sources."): open_source(kinds[artifact.manifest.kind](artifact.store, artifact.manifest))
+        for name, artifact in opened.items()
     }
 
 

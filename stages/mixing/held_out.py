@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stages.artifacts.kinds import HELD_OUT_FILE, MARKS_FILE
 from stages.artifacts.records import FileEntry, PartRecord
-from stages.contract import ItemBalance, Part, PartDraft
+from stages.contract import ItemBalance, Part, PartDraft, PartFacts
 from stages.formats.pairs import PairReader
 from stages.formats.phase_files import read_entry, read_file
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type, write_table
-from stages.formats.samples import Sample, Source
+from stages.formats.samples import Sample, Source, SourcePart
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -39,6 +39,18 @@ if TYPE_CHECKING:
 HELD_OUT = "held_out"
 """The reason of samples that are not drawn because a model is examined on them."""
 
+
+class HeldOutFacts(PartFacts):
+    """What a part of phase `hold_out` records of one part of a source."""
+
+    source: str
+    """Name of the source in the mixture."""
+    part: str
+    """Part of the source."""
+    num_held_out: int
+    """Samples of the part that are held out."""
+
+
 MarkKind: TypeAlias = Literal["sample_id", "picture", "url", "text"]
 
 
@@ -46,7 +58,7 @@ def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
     """What a sample is known by, surest first: the kind of mark and 16 bytes."""
     yield "sample_id", sample.sample_id
     for picture in sample.pictures:
-        yield "picture", picture.sha256[:SAMPLE_ID_BYTES]
+        yield "picture", picture.image.sha256[:SAMPLE_ID_BYTES]
         yield "url", _digest(plain_url(picture.url))
     if not sample.pictures:
         yield "text", _digest(plain_text(sample.text))
@@ -72,8 +84,8 @@ def mark_part(part: Part, draft: PartDraft, held_out: Mapping[str, Source]) -> N
     """Note the marks of the samples of one part of a held-out artifact."""
     import pyarrow as pa
 
-    name = part.task["source"]
-    samples = held_out[name].samples(part.task["part"])
+    task = SourcePart.of(part)
+    name, samples = task.source, held_out[task.source].samples(task.part)
     marked = [(mark, sample.sample_id) for sample in samples for mark in marks_of(sample)]
     table = pa.table(
         {
@@ -129,15 +141,16 @@ def hold_out_part(
     """Find the held-out samples in one part of a source."""
     import pyarrow as pa
 
-    source = sources[part.task["source"]]
-    found = load_marks(store.url, marks).find(source.samples(part.task["part"]))
-    table = source.table(part.task["part"]).select(["sample_id", "position"])
-    rows = [{**table.slice(number, 1).to_pylist()[0], **_known(mark)} for number, mark in found.items()]
+    task = SourcePart.of(part)
+    source = sources[task.source]
+    hits = load_marks(store.url, marks).find(source.samples(task.part))
+    table = source.table(task.part).select(["sample_id", "position"])
+    rows = [{**table.slice(number, 1).to_pylist()[0], **_known(mark)} for number, mark in hits.items()]
     kinds = {"sample_id": sample_id_type(), "position": pa.int32(), "by": pa.string()}
     kinds |= {"held_out_in": pa.string(), "held_out_sample_id": sample_id_type()}
     write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), draft.path(HELD_OUT_FILE))
     draft.count(ItemBalance(kept=table.num_rows - len(rows), dropped={HELD_OUT: len(rows)} if rows else {}))
-    draft.fact(source=part.task["source"], part=part.task["part"], num_held_out=len(rows))
+    draft.fact(**HeldOutFacts(source=task.source, part=task.part, num_held_out=len(rows)).dump())
 
 
 def _known(mark: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,8 +170,9 @@ class Trainable:
     @classmethod
     def of(cls, name: str, source: Source, store: Store, records: Sequence[PartRecord]) -> Trainable:
         """The source called `name`, of which the records of phase `hold_out` say what is held out."""
-        mine = (record for record in records if record.facts["source"] == name and record.facts["num_held_out"])
-        return cls(source, store, {record.facts["part"]: record for record in mine})
+        facts = {HeldOutFacts.of(record): record for record in records}
+        mine = {one.part: record for one, record in facts.items() if one.source == name and one.num_held_out}
+        return cls(source, store, mine)
 
     @property
     def num_kept(self) -> dict[str, int]:
@@ -170,7 +184,7 @@ class Trainable:
 
     def num_held_out(self, part: str) -> int:
         """Held-out samples of a part."""
-        return int(self.held_out[part].facts["num_held_out"]) if part in self.held_out else 0
+        return HeldOutFacts.of(self.held_out[part]).num_held_out if part in self.held_out else 0
 
     def table(self, part: str) -> pa.Table:
         table = self.source.table(part)

@@ -1,7 +1,7 @@
-"""Weigh the samples of a source in tokens, where shares count them.
+"""Counts the tokens of the samples of a source, where shares are in tokens.
 
-Counted, where the language model's tokenizer is given: a sample is tokenised under the rule by which packing makes it
-fit, so packing will count the same. Estimated from bytes and sizes in sample tables, where there is none.
+With a language model they are counted by its tokenizer: a sample is tokenised under the rule by which packing makes it
+fit, so packing counts the same. Without one they are estimated from text bytes and picture sizes in sample tables.
 
     weigh/<part>   weighed.parquet, the tokens of each sample of one part of a source, in order
 """
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from neo_model.inputs.pictures import PictureError, num_image_tokens
 from stages.artifacts.kinds import WEIGHED_FILE, BaseLlm
-from stages.contract import Part, PartDraft, PartRecord
+from stages.contract import Part, PartDraft, PartFacts, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit
 from stages.formats.phase_files import read_file
 from stages.formats.sample_table import read_table, write_table
-from stages.formats.samples import Sample, Source
+from stages.formats.samples import Sample, Source, SourcePart
 from stages.formats.tokenizer import tokenizer_of
 from stages.store.store import Store
 
@@ -28,15 +28,27 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+class WeighFacts(PartFacts):
+    """What a part of phase `weigh` records of one part of a source."""
+
+    source: str
+    """Name of the source in the mixture."""
+    part: str
+    """Part of the source."""
+    num_tokens: float
+    """Tokens of all its samples."""
+
+
 @dataclass(frozen=True)
 class Scale:
-    """What samples are weighed with."""
+    """How the tokens of samples are counted."""
 
     limits: Limits
-    """What each is held to when it is packed."""
+    """Limits under which a sample is packed."""
     bytes_per_token: float
+    """UTF-8 bytes of text in one token, where tokens are estimated."""
     llm: BaseLlm | None
-    """Whose tokenizer counts; None estimates."""
+    """Language model whose tokenizer counts; None estimates."""
 
     def weigh(self, samples: Iterable[Sample]) -> Iterator[float]:
         """The tokens of each sample."""
@@ -55,35 +67,36 @@ def count_tokens(sample: Sample, limits: Limits, tokenizer: Tokenizer) -> int:
 
 
 def estimate_tokens(sample: Sample, limits: Limits, bytes_per_token: float) -> float:
-    """About how many tokens a sample will be. A picture that can be no model's input counts for its text alone."""
+    """About how many tokens a sample will have. A picture too elongated to be a model input adds none."""
     num_tokens = sample.num_text_bytes / bytes_per_token
     for pair in sample.pictures:
         try:
             size = num_image_tokens(pair.width_px, pair.height_px, limits.min_pixels_px, limits.max_pixels_px)
         except PictureError:
             continue
-        num_tokens += size + 2
+        num_tokens += size + 2  # <img> before the picture and </img> after it
     return num_tokens
 
 
 def weigh_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], scale: Scale) -> None:
-    """Weigh the samples of one part of a source."""
+    """Count the tokens of the samples of one part of a source."""
     import numpy as np
     import pyarrow as pa
 
-    samples = sources[part.task["source"]].samples(part.task["part"])
+    task = SourcePart.of(part)
+    samples = sources[task.source].samples(task.part)
     tokens = np.fromiter(scale.weigh(samples), np.float64)
     write_table(pa.table({"num_tokens": tokens}), draft.path(WEIGHED_FILE))
-    draft.fact(source=part.task["source"], part=part.task["part"], num_tokens=float(tokens.sum()))
+    draft.fact(**WeighFacts(source=task.source, part=task.part, num_tokens=float(tokens.sum())).dump())
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What the samples of all sources weigh."""
+    """The token counts of the samples of all sources."""
 
     store: Store
     records: Mapping[str, PartRecord]
-    """Of phase `weigh`, by part."""
+    """Records of phase `weigh`, by part."""
 
     def of_part(self, name: str) -> NDArray[np.float64]:
         """The tokens of each sample of a part."""
@@ -93,6 +106,5 @@ class Weights:
 
     def of_source(self, source: str) -> float:
         """The tokens of all samples of a source."""
-        return sum(
-            float(record.facts["num_tokens"]) for record in self.records.values() if record.facts["source"] == source
-        )
+        facts = map(WeighFacts.of, self.records.values())
+        return sum(one.num_tokens for one in facts if one.source == source)

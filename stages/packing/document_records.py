@@ -1,4 +1,4 @@
-"""Measured documents, between measuring and writing: their tokens, and where their pictures lie.
+"""The records of measured documents, as phase `measure` writes and phase `write` reads them.
 
     documents.bin       one record for each document: how many tokens and pictures it has, its sample, for each picture
                         where it lies and its grid, int32 token ids, a byte for each token that says whether the loss
@@ -6,7 +6,7 @@
     documents.parquet   a row for each document as often as it was drawn: its sample, its place in the draw, its length,
                         and where its record lies
 
-A record is one range read, because rows take their documents from everywhere.
+A record is one range read, because the documents of a row come from any part and any place in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neo_model.inputs.conversation import EncodedDocument
-from stages.formats.pairs import Pair
+from stages.formats.pairs import StoredImage
 from stages.formats.sample_table import sample_id_type
 
 if TYPE_CHECKING:
@@ -26,54 +26,46 @@ if TYPE_CHECKING:
 
 
 _HEAD = struct.Struct("<II16s")
-"""Tokens, pictures, sample id."""
+"""Begins a record: number of tokens, number of pictures, sample id."""
 _PICTURE = struct.Struct("<16s32sQIHHB")
-"""The fields of a `PlacedPicture` but the name of the part, whose length comes last and which follows."""
+"""One picture: the fields of a `StoredImage`, its grid (height, width), and the length of the name of its part, which
+follows. The fields of the image but the part stand first."""
 _DIGEST = struct.Struct("<Q")
+"""Ends a record: xxh3 of all before it, 64 bits."""
 
 
-class PlacedPicture(NamedTuple):
-    """Where an encoded picture lies, and the size it is to have. Its fields are named as those of a `Pair`."""
-
-    sample_id: bytes
-    sha256: bytes
-    image_offset: int
-    image_size_bytes: int
-    grid: tuple[int, int]
-    """(height, width) in patches of 16 px."""
-    part: str
-
-    @classmethod
-    def of(cls, pair: Pair, grid: tuple[int, int]) -> PlacedPicture:
-        return cls(pair.sample_id, pair.sha256, pair.image_offset, pair.image_size_bytes, grid, pair.part)
-
-
-class Document(NamedTuple):
-    """One document of L tokens, ready to be put into a row."""
+class MeasuredDocument(NamedTuple):
+    """One tokenised document of L tokens with P pictures."""
 
     sample_id: bytes
+    """Sample id, 16 bytes."""
     token_ids: NDArray[np.int32]
-    """[L]"""
+    """[L] token ids."""
     supervised: NDArray[np.bool_]
-    """[L]"""
-    pictures: list[PlacedPicture]
+    """[L] whether the loss asks for the token."""
+    images: list[StoredImage]
+    """[P] where each encoded picture lies."""
+    grids: list[tuple[int, int]]
+    """[P] (height, width) that each picture is resized to, in patches of 16 px."""
 
 
-def to_record(sample_id: bytes, encoded: EncodedDocument, pictures: Sequence[PlacedPicture]) -> bytes:
+def to_record(
+    sample_id: bytes, encoded: EncodedDocument, images: Sequence[StoredImage], grids: Sequence[tuple[int, int]]
+) -> bytes:
     """The record of a document."""
     import numpy as np
     import xxhash
 
-    record = bytearray(_HEAD.pack(len(encoded.token_ids), len(pictures), sample_id))
-    for one in pictures:
-        name = one.part.encode()
-        record += _PICTURE.pack(one.sample_id, one.sha256, one.image_offset, one.image_size_bytes, *one.grid, len(name))
-        record += name
+    record = bytearray(_HEAD.pack(len(encoded.token_ids), len(images), sample_id))
+    for image, grid in zip(images, grids, strict=True):
+        part = image.part.encode()
+        record += _PICTURE.pack(image.sample_id, image.sha256, image.offset, image.size_bytes, *grid, len(part))
+        record += part
     record += np.array(encoded.token_ids, "<i4").tobytes() + np.array(encoded.supervised, "|b1").tobytes()
     return bytes(record + _DIGEST.pack(xxhash.xxh3_64_intdigest(record)))
 
 
-def from_record(record: bytes) -> Document:
+def from_record(record: bytes) -> MeasuredDocument:
     """The document in a record. Raises `ValueError` where the record is not as it was written."""
     import numpy as np
     import xxhash
@@ -83,22 +75,24 @@ def from_record(record: bytes) -> Document:
         raise ValueError(f"{len(record)} bytes are not the record of a document that was written")
     num_tokens, num_pictures, sample_id = _HEAD.unpack_from(record)
     start = _HEAD.size
-    pictures = []
+    images, grids = [], []
     for _ in range(num_pictures):
-        picture_id, sha256, offset, size_bytes, grid_h, grid_w, name_bytes = _PICTURE.unpack_from(record, start)
+        image_id, sha256, offset, size_bytes, grid_h, grid_w, name_bytes = _PICTURE.unpack_from(record, start)
         start += _PICTURE.size + name_bytes
         part = record[start - name_bytes : start].decode()
-        pictures.append(PlacedPicture(picture_id, sha256, offset, size_bytes, (grid_h, grid_w), part))
-    return Document(
+        images.append(StoredImage(image_id, sha256, offset, size_bytes, part))
+        grids.append((grid_h, grid_w))
+    return MeasuredDocument(
         sample_id,
         np.frombuffer(record, "<i4", num_tokens, start),
         np.frombuffer(record, "|b1", num_tokens, start + 4 * num_tokens),
-        pictures,
+        images,
+        grids,
     )
 
 
 def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """The table of measured documents."""
+    """The table of measured documents: a row for each document as often as it was drawn."""
     import pyarrow as pa
 
     kinds = [

@@ -1,6 +1,6 @@
-"""First phase of packing: every drawn sample as tokens, or why it cannot be packed.
+"""First phase of packing (`measure`): tokenises each drawn sample, or records why it cannot be packed.
 
-Goes through the parts of a draw, so each table of a source is read once and in order.
+One part for each part of the draw, so each table of a source is read once and in order.
 """
 
 from __future__ import annotations
@@ -19,16 +19,33 @@ from stages.artifacts.kinds import (
     BaseLlm,
     Draw,
 )
-from stages.contract import Part, PartDraft
+from stages.contract import Part, PartDraft, PartFacts
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
-from stages.formats.samples import Sample, Source
+from stages.formats.samples import Sample, Source, SourcePart
 from stages.formats.tokenizer import tokenizer_of
-from stages.packing.document_records import PlacedPicture, documents_table, to_record
+from stages.packing.document_records import documents_table, to_record
 from stages.store.store import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class MeasuredFacts(PartFacts):
+    """What a part of phase `measure` records of its drawings."""
+
+    source: str
+    """Name of the source in the mixture."""
+    num_documents: int
+    """Documents, as often as they are drawn."""
+    num_tokens: int
+    """Tokens of all those documents."""
+    num_images: int
+    """Pictures of all drawings."""
+    num_with_smaller_pictures: int
+    """Drawings whose pictures were made smaller to fit."""
+    num_cut_texts: int
+    """Drawings whose text was cut into pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +53,21 @@ class Drawing:
     """One time that a sample was drawn."""
 
     repetition: int
+    """How often the sample was drawn before."""
     place: int
+    """Position in the whole draw."""
 
 
 def measure_part(
     part: Part, draft: PartDraft, *, draw: Draw, sources: Mapping[str, Source], llm: BaseLlm, limits: Limits
 ) -> None:
     """Tokenise the samples of one part of the draw; `sources` are those of the draw."""
+    task = SourcePart.of(part)
     drawings = _drawings(draw, part.name)
     tokenizer = tokenizer_of(llm)
     with draft.path(DOCUMENT_RECORDS_FILE).open("wb") as file:
-        measured = _Measured(part.task["source"], file)
-        for sample in sources[part.task["source"]].samples(part.task["part"]):
+        measured = _Measured(task.source, file)
+        for sample in sources[task.source].samples(task.part):
             for_sample = drawings.pop(sample.sample_id, None)
             if for_sample is not None:
                 try:
@@ -61,7 +81,7 @@ def measure_part(
     write_table(table, draft.path(MEASURED_FILE))
     write_table(documents_table(measured.documents), draft.path(MEASURED_DOCUMENTS_FILE))
     draft.count(balance_of(table))
-    draft.fact(**measured.facts(limits))
+    draft.fact(**measured.facts(limits).dump())
 
 
 def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
@@ -75,20 +95,25 @@ def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
 
 @dataclass
 class _Measured:
-    """What has been measured of one part."""
+    """What has been measured of one part so far."""
 
     source: str
+    """Name of the source."""
     file: BinaryIO
-    """Takes the records of documents."""
+    """File that the records of documents are appended to."""
     samples: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `measured.parquet`."""
     documents: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `documents.parquet`."""
     reasons: list[UnfitReason | None] = field(default_factory=list)
+    """Reason of each row of `samples`; None where it is packed."""
 
     def add(self, sample: Sample, drawings: list[Drawing], fitted: Fitted) -> None:
-        pictures = list(map(PlacedPicture.of, sample.pictures, fitted.grids))
+        """Write the records of a sample that fits, and list each of its drawings."""
+        images = [pair.image for pair in sample.pictures]
         for piece, encoded in enumerate(fitted.documents):
             offset = self.file.tell()
-            size_bytes = self.file.write(to_record(sample.sample_id, encoded, pictures))
+            size_bytes = self.file.write(to_record(sample.sample_id, encoded, images, fitted.grids))
             place = {"num_tokens": len(encoded.token_ids), "offset": offset, "size_bytes": size_bytes, "piece": piece}
             self.documents += [
                 {"sample_id": sample.sample_id, "place": one.place, "repetition": one.repetition, **place}
@@ -98,12 +123,13 @@ class _Measured:
         measures = {
             "num_tokens": num_tokens,
             "num_tokens_wanted": fitted.num_tokens_wanted,
-            "max_pixels_px": fitted.max_pixels_px if pictures else None,
+            "max_pixels_px": fitted.max_pixels_px if images else None,
         }
-        counts = {"num_documents": len(fitted.documents), "num_images": len(pictures)}
+        counts = {"num_documents": len(fitted.documents), "num_images": len(images)}
         self._list(sample, drawings, None, measures | counts)
 
     def refuse(self, sample: Sample, drawings: list[Drawing], reason: UnfitReason) -> None:
+        """List each drawing of a sample that cannot be packed."""
         self._list(sample, drawings, reason, {"num_documents": 0})
 
     def _list(
@@ -134,14 +160,14 @@ class _Measured:
             table = table.append_column(name, column)
         return table
 
-    def facts(self, limits: Limits) -> dict[str, Any]:
+    def facts(self, limits: Limits) -> MeasuredFacts:
         """Counts over all drawings."""
         caps = [sample.get("max_pixels_px") for sample in self.samples]
-        return {
-            "source": self.source,
-            "num_documents": len(self.documents),
-            "num_tokens": sum(document["num_tokens"] for document in self.documents),
-            "num_images": sum(sample.get("num_images", 0) for sample in self.samples),
-            "num_with_smaller_pictures": sum(cap is not None and cap < limits.max_pixels_px for cap in caps),
-            "num_cut_texts": sum(sample["num_documents"] > 1 for sample in self.samples),
-        }
+        return MeasuredFacts(
+            source=self.source,
+            num_documents=len(self.documents),
+            num_tokens=sum(document["num_tokens"] for document in self.documents),
+            num_images=sum(sample.get("num_images", 0) for sample in self.samples),
+            num_with_smaller_pictures=sum(cap is not None and cap < limits.max_pixels_px for cap in caps),
+            num_cut_texts=sum(sample["num_documents"] > 1 for sample in self.samples),
+        )

@@ -17,7 +17,7 @@ from stages.formats.read_ahead import read_ahead
 from stages.formats.row_format import DocumentFacts
 from stages.formats.sample_table import Verdict, read_table
 from stages.formats.samples import Source
-from stages.packing.document_records import Document, from_record
+from stages.packing.document_records import MeasuredDocument, from_record
 from stages.store.errors import CutShortError
 from stages.store.store import Store
 
@@ -31,7 +31,7 @@ class RowContent:
 
     number: int
     facts: list[DocumentFacts]
-    documents: list[Document]
+    documents: list[MeasuredDocument]
     images: list[bytes]
 
 
@@ -76,7 +76,7 @@ class RowInputs:
     def _fetch(self, planned: Records) -> RowContent:
         """Read everything that goes into one row."""
         facts: list[DocumentFacts] = []
-        documents: list[Document] = []
+        documents: list[MeasuredDocument] = []
         images: list[bytes] = []
         for _, measured, offset, size_bytes, repetition, piece in planned.tolist():
             part = self.measured[measured]
@@ -89,13 +89,13 @@ class RowInputs:
                     repetition=repetition,
                     piece=piece,
                     num_tokens=len(document.token_ids),
-                    num_pictures=len(document.pictures),
+                    num_pictures=len(document.images),
                 )
             )
-            images += map(self.pictures[part.source].image_of, document.pictures) if document.pictures else ()
+            images += map(self.pictures[part.source].image_of, document.images) if document.images else ()
         return RowContent(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
 
-    def _document(self, key: str, offset: int, size_bytes: int) -> Document:
+    def _document(self, key: str, offset: int, size_bytes: int) -> MeasuredDocument:
         """A measured document. Raises `StoreError` where it is not as it was measured."""
         try:
             return from_record(self.store.read_range(key, offset, size_bytes))

@@ -78,7 +78,7 @@ def _write_row(tar: TarWriter, row: RowContent) -> dict[str, Any]:
     offset = tar.size_bytes
     token_ids = np.concatenate([document.token_ids for document in row.documents])
     supervised = np.concatenate([document.supervised for document in row.documents])
-    grids = [picture.grid for document in row.documents for picture in document.pictures]
+    grids = [grid for document in row.documents for grid in document.grids]
     tar.add(row_key(row.number), row_members(token_ids, supervised, row.facts, grids, row.images))
     return {
         "row": row.number,

@@ -53,7 +53,7 @@ def test_the_weights_are_those_of_the_checkpoint(folder: Path, colour_world: Col
 def test_the_card_says_truly_how_to_load_it(folder: Path, colour_world: ColourWorld) -> None:
     reader = PairReader(colour_world.open(colour_world.pictures))
     pair = next(iter(reader))
-    (folder / "picture.jpg").write_bytes(reader.image_of(pair))
+    (folder / "picture.jpg").write_bytes(reader.image_of(pair.image))
     (code,) = re.findall(r"```python\n(.*?)```", (folder / CARD_FILE).read_text(), re.DOTALL)
     code = code.replace("What do you see?", "What colour is it?")
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)

@@ -110,7 +110,7 @@ def test_a_document_is_its_sample_tokenised_and_its_picture_copied(packed: Rows,
                 expected = encode_caption(tokenizer, pair.caption, tokens_of_pictures)
                 assert row.token_ids[start:end].tolist() == expected.token_ids
                 assert row.supervised[start:end].tolist() == expected.supervised
-                assert row.images[pictures] == [pairs.image_of(pair)]
+                assert row.images[pictures] == [pairs.image_of(pair.image)]
                 num_seen += 1
     assert num_seen == packed.part("plan").facts["packed"]["pairs"]["samples"] > 50
 

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from neo_model.inputs.conversation import IMAGE_CONTEXT, add_special_tokens
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
-from stages.formats.pairs import Pair
+from stages.formats.pairs import Pair, StoredImage
 from stages.formats.samples import CaptionedPicture, Chat, PlainText, Sample
 from stages.toy_world.tokenizer import train_tokenizer
 from tests.worlds.mixture_world import WORDS
@@ -24,15 +24,15 @@ def tokenizer() -> Tokenizer:
 
 def pair(width_px: int = 64, height_px: int = 64, caption: str = "a red square") -> Pair:
     return Pair(
-        sample_id=bytes(16), url="", caption=caption, width_px=width_px, height_px=height_px, sha256=bytes(32),
-        image_offset=0, image_size_bytes=1, part="00000", position=0,
+        StoredImage(bytes(16), bytes(32), 0, 1, "00000"), url="", caption=caption,
+        width_px=width_px, height_px=height_px, position=0,
     )  # fmt: skip
 
 
 def chat(*pictures: Pair, placeholders: int | None = None, answer: str = "red") -> Chat:
     question = "<image>" * (len(pictures) if placeholders is None else placeholders) + "a red square"
     messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
-    return Chat(bytes(16), messages, pictures)
+    return Chat.of(bytes(16), messages, pictures)
 
 
 def num_visual_tokens(fitted: Fitted, tokenizer: Tokenizer) -> int:
@@ -41,14 +41,14 @@ def num_visual_tokens(fitted: Fitted, tokenizer: Tokenizer) -> int:
 
 
 def test_a_sample_that_fits_keeps_the_pictures_of_the_recipe(tokenizer: Tokenizer) -> None:
-    fitted = fit(CaptionedPicture(pair(96, 64)), tokenizer, LIMITS)
+    fitted = fit(CaptionedPicture.of(pair(96, 64)), tokenizer, LIMITS)
     assert fitted.grids == ((4, 6),)
     assert fitted.max_pixels_px == LIMITS.max_pixels_px
     assert num_visual_tokens(fitted, tokenizer) == 6
 
 
 def test_pictures_of_a_long_sample_become_as_much_smaller_as_needed(tokenizer: Tokenizer) -> None:
-    sample = CaptionedPicture(pair(320, 320))
+    sample = CaptionedPicture.of(pair(320, 320))
     roomy = fit(sample, tokenizer, Limits(max_tokens=200, min_pixels_px=4096, max_pixels_px=100 * 1024))
     assert num_visual_tokens(roomy, tokenizer) == 100
     fitted = fit(sample, tokenizer, LIMITS)
@@ -75,8 +75,8 @@ def test_whatever_the_sizes_a_sample_fits_or_says_why_not(sizes: list[tuple[int,
 
 def test_long_text_is_cut_into_equal_pieces_and_no_token_is_lost(tokenizer: Tokenizer) -> None:
     text = " ".join(WORDS) * 7
-    whole = fit(PlainText(bytes(16), text), tokenizer, Limits(max_tokens=10_000, min_pixels_px=1, max_pixels_px=1))
-    fitted = fit(PlainText(bytes(16), text), tokenizer, LIMITS)
+    whole = fit(PlainText.of(bytes(16), text), tokenizer, Limits(max_tokens=10_000, min_pixels_px=1, max_pixels_px=1))
+    fitted = fit(PlainText.of(bytes(16), text), tokenizer, LIMITS)
     assert len(fitted.documents) > 1
     lengths = [len(piece.token_ids) for piece in fitted.documents]
     assert max(lengths) <= LIMITS.max_tokens and max(lengths) - min(lengths) <= 1
@@ -87,14 +87,14 @@ def test_long_text_is_cut_into_equal_pieces_and_no_token_is_lost(tokenizer: Toke
 @pytest.mark.parametrize(
     ("sample", "reason"),
     [
-        (CaptionedPicture(pair(caption=" ".join(WORDS) * 3)), UnfitReason.TOO_LONG),
+        (CaptionedPicture.of(pair(caption=" ".join(WORDS) * 3)), UnfitReason.TOO_LONG),
         (chat(answer=" ".join(WORDS) * 3), UnfitReason.TOO_LONG),
         (chat(*[pair(320, 320)] * 12), UnfitReason.TOO_LONG),
-        (CaptionedPicture(pair(6000, 20)), UnfitReason.TOO_ELONGATED),
+        (CaptionedPicture.of(pair(6000, 20)), UnfitReason.TOO_ELONGATED),
         (chat(pair(), placeholders=2), UnfitReason.MALFORMED),
-        (Chat(bytes(16), ({"role": "judge", "content": "red"},), ()), UnfitReason.MALFORMED),
-        (Chat(bytes(16), ({"role": "user", "content": "red"},), ()), UnfitReason.NOTHING_SUPERVISED),
-        (PlainText(bytes(16), ""), UnfitReason.NOTHING_SUPERVISED),
+        (Chat.of(bytes(16), ({"role": "judge", "content": "red"},), ()), UnfitReason.MALFORMED),
+        (Chat.of(bytes(16), ({"role": "user", "content": "red"},), ()), UnfitReason.NOTHING_SUPERVISED),
+        (PlainText.of(bytes(16), ""), UnfitReason.NOTHING_SUPERVISED),
     ],
 )
 def test_every_reason_is_reachable(sample: Sample, reason: UnfitReason, tokenizer: Tokenizer) -> None:

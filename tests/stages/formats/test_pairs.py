@@ -28,14 +28,14 @@ def test_raw_pairs_hold_more_than_kept_pairs(toy_pairs: Any) -> None:
     raw = {pair.sample_id: pair for pair in PairReader(toy_pairs.raw)}
     kept = {pair.sample_id: pair for pair in PairReader(toy_pairs.kept)}
     assert kept.keys() < raw.keys() and len(raw) == toy_pairs.raw.manifest.items.kept
-    assert all(kept[name].image_offset == raw[name].image_offset for name in kept)
+    assert all(kept[name].image.offset == raw[name].image.offset for name in kept)
 
 
 def test_an_image_is_the_one_that_was_downloaded(toy_pairs: Any) -> None:
     reader = PairReader(toy_pairs.kept)
     for pair in list(reader)[::20]:
         data = reader.image(pair.sample_id)
-        assert len(data) == pair.image_size_bytes
+        assert len(data) == pair.image.size_bytes
         assert Image.open(io.BytesIO(data)).format == "JPEG"
         assert reader.sample_id_of(pair.url) is not None
 
@@ -72,9 +72,9 @@ def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> No
     pair = next(iter(PairReader(raw)))
     path = raw.local_path(raw.part(pair.part).file(PAIRS_FILE))
     damaged = bytearray(path.read_bytes())
-    damaged[pair.image_offset + 100] ^= 1
+    damaged[pair.image.offset + 100] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(
-        StoreError, match=f"pairs.tar of .* is damaged at byte {pair.image_offset}: .*{pair.sample_id.hex()}"
+        StoreError, match=f"pairs.tar of .* is damaged at byte {pair.image.offset}: .*{pair.sample_id.hex()}"
     ):
         PairReader(raw).image(pair.sample_id)

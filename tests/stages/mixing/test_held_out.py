@@ -10,7 +10,7 @@ import pytest
 from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, Draw
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
-from stages.formats.pairs import Pair
+from stages.formats.pairs import Pair, StoredImage
 from stages.formats.sample_table import read_table
 from stages.formats.samples import CaptionedPicture, Chat, PlainText
 from stages.mix_samples import MixRecipe, mix_samples
@@ -51,7 +51,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def pair(number: int = 0, url: str = "http://one.invalid/a.jpg", picture: bytes = b"p" * 32, caption: str = "") -> Pair:
-    return Pair(sample_id(f"made {number}"), url, caption, 64, 64, picture, 0, 1, "00000", number)
+    image = StoredImage(sample_id(f"made {number}"), picture, 0, 1, "00000")
+    return Pair(image, url, caption, 64, 64, number)
 
 
 def marks(*samples) -> Marks:
@@ -144,27 +145,27 @@ def test_nothing_in_common_draws_the_same_as_nothing_held_out(store: Store) -> N
 @pytest.mark.parametrize(
     ("sample", "by"),
     [
-        (CaptionedPicture(pair(1, url="https://ONE.invalid/a.jpg#top", picture=b"q" * 32)), "url"),
-        (CaptionedPicture(pair(1, url="http://two.invalid/", picture=b"p" * 32)), "picture"),
-        (CaptionedPicture(pair(0, url="http://two.invalid/", picture=b"q" * 32)), "sample_id"),
-        (CaptionedPicture(pair(1, url="http://two.invalid/", picture=b"q" * 32, caption="a red square")), None),
-        (Chat(b"c" * 16, ({"role": "user", "content": "<image>"},), (pair(1, picture=b"p" * 32),)), "picture"),
-        (PlainText(b"t" * 16, "What is\n  RED?"), "text"),
+        (CaptionedPicture.of(pair(1, url="https://ONE.invalid/a.jpg#top", picture=b"q" * 32)), "url"),
+        (CaptionedPicture.of(pair(1, url="http://two.invalid/", picture=b"p" * 32)), "picture"),
+        (CaptionedPicture.of(pair(0, url="http://two.invalid/", picture=b"q" * 32)), "sample_id"),
+        (CaptionedPicture.of(pair(1, url="http://two.invalid/", picture=b"q" * 32, caption="a red square")), None),
+        (Chat.of(b"c" * 16, ({"role": "user", "content": "<image>"},), (pair(1, picture=b"p" * 32),)), "picture"),
+        (PlainText.of(b"t" * 16, "What is\n  RED?"), "text"),
         (
-            Chat(b"c" * 16, ({"role": "user", "content": "What is"}, {"role": "assistant", "content": "red?"}), ()),
+            Chat.of(b"c" * 16, ({"role": "user", "content": "What is"}, {"role": "assistant", "content": "red?"}), ()),
             "text",
         ),
-        (PlainText(b"t" * 16, "What is red"), None),
+        (PlainText.of(b"t" * 16, "What is red"), None),
     ],
 )
 def test_each_mark_alone_holds_a_sample_out(sample, by) -> None:
-    known = marks(CaptionedPicture(pair(0, caption="a red square")), PlainText(b"k" * 16, "what is red?"))
+    known = marks(CaptionedPicture.of(pair(0, caption="a red square")), PlainText.of(b"k" * 16, "what is red?"))
     assert [mark["kind"] for mark in known.find([sample]).values()] == ([by] if by else [])
 
 
 def test_marks_that_end_in_zero_bytes_are_told_apart() -> None:
-    known = marks(PlainText(b"a" * 15 + b"\0", "one"))
-    found = known.find([PlainText(b"a" * 15 + b"\0", "two"), PlainText(b"a" * 14 + b"\0\0", "three")])
+    known = marks(PlainText.of(b"a" * 15 + b"\0", "one"))
+    found = known.find([PlainText.of(b"a" * 15 + b"\0", "two"), PlainText.of(b"a" * 14 + b"\0\0", "three")])
     assert list(found) == [0]
 
 
