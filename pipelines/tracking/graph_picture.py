@@ -1,27 +1,31 @@
 """Graphs as pictures: a PNG with a box for each name and a line for each edge, left to right.
 
-Owns the layout. Boxes stand in columns by depth; an edge that is longer than a column passes through free places in
-the columns between, ordered like boxes, so that lines do not run behind boxes.
+Owns the layout. Boxes stand in columns by depth; an edge that is longer than a column passes through slots in the
+columns between, which are ordered like boxes, so that lines do not run behind boxes. Text is wrapped between words, and
+boxes grow with it: no label is ever cut.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from PIL import ImageDraw
+    from PIL import ImageDraw, ImageFont
 
-Place: TypeAlias = "tuple[str, int]"
-"""A name in a column: its box where that is its depth, else where its edges pass."""
+Slot: TypeAlias = "tuple[str, int]"
+"""A name and a column: the slot of its box where the column is its depth, else the slot that its edges pass."""
 
 SCALE = 2
-"""Pixels for each unit of length below, so that text is sharp on pages that shrink the picture."""
-BOX_WIDTH, BOX_HEIGHT, PASSAGE_HEIGHT = 176, 62, 10
+"""Pixels for each unit of length below: text stays sharp on pages that shrink the picture."""
+MIN_BOX_WIDTH, PASSAGE_HEIGHT = 176, 10
 GAP_X, GAP_Y, MARGIN = 44, 16, 16
-FONT, LINE_HEIGHT = 12, 16
+FONT, LINE_HEIGHT, PADDING_X, PADDING_Y = 12, 16, 8, 7
 NUM_SWEEPS = 8
+AFTER_COMMA = re.compile("(?<=,) ")
 PAPER, INK, EDGE = (255, 255, 255), (34, 40, 49), (140, 150, 165)
 FILLS = {
     "source": (220, 242, 226),
@@ -30,7 +34,38 @@ FILLS = {
     "result": (240, 226, 248),
     "missing": (250, 214, 214),
 }
-"""Colour of a box by role."""
+"""Colours of boxes by role."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything of a picture stands, in units of length; a unit has `SCALE` pixels."""
+
+    depths: Mapping[str, int]
+    """The column of each box."""
+    lines: Mapping[str, tuple[str, ...]]
+    """The text of each box, wrapped."""
+    links: Sequence[tuple[Slot, Slot]]
+    """Edges, cut at the columns they pass."""
+    middles: Mapping[Slot, float]
+    """Distance of the middle of each slot from the top."""
+    box_width: int
+    height: int
+
+    @property
+    def width(self) -> int:
+        """Width of the whole picture."""
+        return self.left(max(self.depths.values())) + self.box_width + MARGIN
+
+    def left(self, column: int) -> int:
+        """Distance of a column from the left."""
+        return MARGIN + column * (self.box_width + GAP_X)
+
+    def box(self, name: str) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a box."""
+        left, middle = self.left(self.depths[name]), self.middles[name, self.depths[name]]
+        half = box_height(self.lines[name]) / 2
+        return left, middle - half, left + self.box_width, middle + half
 
 
 def draw_graph(
@@ -42,19 +77,58 @@ def draw_graph(
     """
     from PIL import Image, ImageDraw
 
+    layout = lay_out(reads, texts)
+    image = Image.new("RGB", (layout.width * SCALE, layout.height * SCALE), PAPER)
+    pen = ImageDraw.Draw(image)
+    for source, target in layout.links:
+        _edge(pen, source, target, layout)
+    for name in layout.depths:
+        _box(pen, name, layout, FILLS[roles[name]])
+    image.save(path, format="PNG", optimize=True)
+    return path
+
+
+def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]) -> Layout:
+    """The layout of a graph whose boxes hold these lines of text."""
+    font = load_font()
+    most = (MIN_BOX_WIDTH - 2 * PADDING_X) * SCALE
+    lines = {name: tuple(part for line in texts[name] for part in _wrapped(line, font, most)) for name in reads}
+    widest = max(font.getlength(line) for wrapped in lines.values() for line in wrapped)
+    box_width = max(MIN_BOX_WIDTH, round(widest / SCALE) + 2 * PADDING_X)
     depths = _depths(reads)
     columns, links = _columns(reads, depths)
     _untangle(columns, links)
-    centres, height = _centres(columns, depths)
-    width = len(columns) * (BOX_WIDTH + GAP_X) - GAP_X + 2 * MARGIN
-    image = Image.new("RGB", (width * SCALE, height * SCALE), PAPER)
-    pen = ImageDraw.Draw(image)
-    for source, target in links:
-        _edge(pen, source, target, centres, depths)
-    for name, depth in depths.items():
-        _box(pen, _left(depth), centres[name, depth], texts[name], FILLS[roles[name]])
-    image.save(path, format="PNG", optimize=True)
-    return path
+    heights = {name: box_height(wrapped) for name, wrapped in lines.items()}
+    middles, height = _middles(columns, depths, heights)
+    return Layout(depths, lines, links, middles, box_width, height)
+
+
+def load_font() -> ImageFont.FreeTypeFont:
+    """The font of all text."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(FONT * SCALE)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built without FreeType"
+    return font
+
+
+def box_height(lines: Sequence[str]) -> int:
+    """The height of a box with so many lines."""
+    return len(lines) * LINE_HEIGHT + 2 * PADDING_Y
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, most_pixels: float) -> Iterator[str]:
+    """A text in lines of at most this width, broken after commas, else between words; a longer word stays uncut."""
+    line = ""
+    phrases = AFTER_COMMA.split(text)  # "12 parts, 12,000 items" has two: no blank follows the comma of a number
+    fits = all(font.getlength(phrase) <= most_pixels for phrase in phrases)
+    for word in phrases if fits else text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if line and font.getlength(longer) > most_pixels:
+            yield line
+            longer = word
+        line = longer
+    yield line
 
 
 def _depths(reads: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -74,10 +148,10 @@ def _readers(reads: Mapping[str, Sequence[str]], name: str) -> Iterator[str]:
 
 def _columns(
     reads: Mapping[str, Sequence[str]], depths: Mapping[str, int]
-) -> tuple[list[list[Place]], list[tuple[Place, Place]]]:
-    """The places of each column, and the links between neighbouring columns. Edges of one name share their passage."""
-    columns: list[list[Place]] = [[] for _ in range(max(depths.values()) + 1)]
-    links: dict[tuple[Place, Place], None] = {}
+) -> tuple[list[list[Slot]], list[tuple[Slot, Slot]]]:
+    """The slots of each column, and the links between neighbouring columns. Edges of one name share their passage."""
+    columns: list[list[Slot]] = [[] for _ in range(max(depths.values()) + 1)]
+    links: dict[tuple[Slot, Slot], None] = {}
     for name, depth in depths.items():
         columns[depth].append((name, depth))
     for name, sources in reads.items():
@@ -90,63 +164,57 @@ def _columns(
     return columns, list(links)
 
 
-def _untangle(columns: list[list[Place]], links: Sequence[tuple[Place, Place]]) -> None:
+def _untangle(columns: list[list[Slot]], links: Sequence[tuple[Slot, Slot]]) -> None:
     """Order each column by the mean position of its neighbours, to and fro (the barycentre heuristic)."""
-    before: dict[Place, list[Place]] = {}
-    after: dict[Place, list[Place]] = {}
+    before: dict[Slot, list[Slot]] = {}
+    after: dict[Slot, list[Slot]] = {}
     for source, target in links:
         before.setdefault(target, []).append(source)
         after.setdefault(source, []).append(target)
     for sweep in range(NUM_SWEEPS):
         neighbours, ordered = (before, columns) if sweep % 2 == 0 else (after, columns[::-1])
-        rank = {place: _rank(column, place) for column in columns for place in column}
+        rank = {slot: _rank(column, slot) for column in columns for slot in column}
         for column in ordered:
-            wanted = {place: _mean([rank[near] for near in neighbours.get(place, [place])]) for place in column}
-            column.sort(key=wanted.__getitem__)
-            rank |= {place: _rank(column, place) for place in column}
+            means = {slot: _mean([rank[near] for near in neighbours.get(slot, [slot])]) for slot in column}
+            column.sort(key=means.__getitem__)
+            rank |= {slot: _rank(column, slot) for slot in column}
 
 
-def _rank(column: Sequence[Place], place: Place) -> float:
-    return (column.index(place) + 0.5) / len(column)
+def _rank(column: Sequence[Slot], slot: Slot) -> float:
+    return (column.index(slot) + 0.5) / len(column)
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _centres(columns: Sequence[Sequence[Place]], depths: Mapping[str, int]) -> tuple[dict[Place, float], int]:
-    """The height of the middle of each place, columns centred, and the height of the whole picture."""
+def _middles(
+    columns: Sequence[Sequence[Slot]], depths: Mapping[str, int], heights: Mapping[str, int]
+) -> tuple[dict[Slot, float], int]:
+    """Where the middle of each slot is, columns centred, and the height of the whole picture."""
 
-    def size(place: Place) -> int:
-        return (BOX_HEIGHT if depths[place[0]] == place[1] else PASSAGE_HEIGHT) + GAP_Y
+    def size(slot: Slot) -> int:
+        name, column = slot
+        return (heights[name] if depths[name] == column else PASSAGE_HEIGHT) + GAP_Y
 
     tallest = max(sum(map(size, column)) for column in columns)
-    centres: dict[Place, float] = {}
+    middles: dict[Slot, float] = {}
     for column in columns:
         top = MARGIN + (tallest - sum(map(size, column))) / 2
-        for place in column:
-            centres[place] = top + size(place) / 2
-            top += size(place)
-    return centres, tallest + 2 * MARGIN
+        for slot in column:
+            middles[slot] = top + size(slot) / 2
+            top += size(slot)
+    return middles, tallest + 2 * MARGIN
 
 
-def _left(depth: int) -> int:
-    return MARGIN + depth * (BOX_WIDTH + GAP_X)
-
-
-def _edge(
-    pen: ImageDraw.ImageDraw,
-    source: Place,
-    target: Place,
-    centres: Mapping[Place, float],
-    depths: Mapping[str, int],
-) -> None:
-    arrives = depths[target[0]] == target[1]
-    x0, y0 = _left(source[1]) + BOX_WIDTH, centres[source]
-    x1, y1 = _left(target[1]), centres[target]
+def _edge(pen: ImageDraw.ImageDraw, source: Slot, target: Slot, layout: Layout) -> None:
+    """Draw one link; where it arrives at a box with an arrowhead, else on through the passage."""
+    arrives = layout.depths[target[0]] == target[1]
+    x0, y0 = layout.left(source[1]) + layout.box_width, layout.middles[source]
+    x1, y1 = layout.left(target[1]), layout.middles[target]
     points = [_bezier(x0, y0, x1, y1, step / 16) for step in range(17)]
     if not arrives:
-        points.append((x1 + BOX_WIDTH, y1))
+        points.append((x1 + layout.box_width, y1))
     pen.line([(x * SCALE, y * SCALE) for x, y in points], fill=EDGE, width=SCALE + 1, joint="curve")
     if arrives:
         head = [(x1, y1), (x1 - 6, y1 - 3), (x1 - 6, y1 + 3)]
@@ -159,16 +227,11 @@ def _bezier(x0: float, y0: float, x1: float, y1: float, t: float) -> tuple[float
     return a * x0 + b * (x0 + bend) + c * (x1 - bend) + d * x1, (a + b) * y0 + (c + d) * y1
 
 
-def _box(pen: ImageDraw.ImageDraw, left: int, middle: float, lines: Sequence[str], fill: tuple[int, int, int]) -> None:
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(FONT * SCALE)
-    top = middle - BOX_HEIGHT / 2
-    corners = (left, top, left + BOX_WIDTH, top + BOX_HEIGHT)
-    pen.rounded_rectangle([c * SCALE for c in corners], radius=6 * SCALE, fill=fill, outline=EDGE, width=SCALE)
-    for index, line in enumerate(lines):
-        shown = line
-        while shown and pen.textlength(shown, font=font) > (BOX_WIDTH - 14) * SCALE:
-            shown = shown[:-1]
-        at = ((left + 8) * SCALE, (top + 5 + index * LINE_HEIGHT) * SCALE)
-        pen.text(at, shown, fill=INK, font=font, stroke_width=0.6 if index == 0 else 0, stroke_fill=INK)
+def _box(pen: ImageDraw.ImageDraw, name: str, layout: Layout, fill: tuple[int, int, int]) -> None:
+    font = load_font()
+    left, top, right, bottom = layout.box(name)
+    corners = [c * SCALE for c in (left, top, right, bottom)]
+    pen.rounded_rectangle(corners, radius=6 * SCALE, fill=fill, outline=EDGE, width=SCALE)
+    for index, line in enumerate(layout.lines[name]):
+        at = ((left + PADDING_X) * SCALE, (top + PADDING_Y + index * LINE_HEIGHT) * SCALE)
+        pen.text(at, line, fill=INK, font=font, stroke_width=0.6 if index == 0 else 0, stroke_fill=INK)
