@@ -41,6 +41,7 @@ class Board:
         self._draining_gangs: set[str] = set()
 
     def post(self, event: Event) -> None:
+        """Queue an event for the driver."""
         self._events.append(event)
 
     def collect(self) -> list[Event]:
@@ -49,6 +50,7 @@ class Board:
         return events
 
     def request_stop(self) -> None:
+        """Ask all parts and ranks of the run to stop at their next commit."""
         self._stop_requested = True
 
     def join(self, gang: str, node: str) -> None:
@@ -75,6 +77,7 @@ class Board:
         return not self._stop_requested and phase not in self._cancelled_phases
 
     def report_failure(self, gang: str, failure: Failure) -> None:
+        """Record why a rank of a gang failed."""
         self._failures[gang].append(failure)
 
     def failures(self, gang: str) -> list[Failure]:

@@ -50,6 +50,7 @@ class TaskPayload:
         return f"{self.writer.folder}/{self.phase}"
 
     def name(self, part: Part) -> str:
+        """Name of a part's task in Ray and in messages: `step 'pairs': part write/00001`."""
         return f"step {self.writer.step!r}: part {self.phase}/{part.name}"
 
 

@@ -1,4 +1,4 @@
-"""A driver that is killed: nothing of it lives on, nothing recorded is lost or made again, the next one goes on."""
+"""A driver that is killed: nothing of it lives on, nothing recorded is lost or made again, the next one resumes."""
 
 import json
 import os

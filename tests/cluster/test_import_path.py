@@ -66,7 +66,7 @@ def test_parts_ranks_and_loader_workers_run_in_a_folder_with_modules_of_our_name
 
 
 def test_what_lies_beside_a_pipeline_file_cannot_be_imported_by_it(planted: Path) -> None:
-    """A run keeps the text of that one file; a module beside it would be missing where the run goes on."""
+    """A run keeps the text of that one file; a module beside it would be missing where the run is resumed."""
     (planted / "helpers.py").write_text("WIDTH_PX = 64\n")
     (planted / "leaning.py").write_text("import helpers\n\ndef small():\n    return helpers.WIDTH_PX\n")
     planned = neo(planted, "plan", "leaning.py:small", "--site", "site.toml")

@@ -75,7 +75,7 @@ REFUSED = 17
 
 
 @pytest.mark.parametrize("mode", ["disabled", "token"])
-def test_nobody_without_the_token_enters_whatever_the_environment_says(mode: str, tmp_path: Path) -> None:
+def test_nobody_without_the_token_enters_even_where_the_environment_disables_it(mode: str, tmp_path: Path) -> None:
     host = subprocess.run(
         [sys.executable, "-c", HOST, STRANGER],
         env=os.environ | {"RAY_AUTH_MODE": mode},

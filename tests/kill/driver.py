@@ -36,7 +36,7 @@ class Said:
 
 
 def neo(words: Sequence[str], environment: Mapping[str, str], said_in: Path) -> Said:
-    """Type a command and wait for its end, whatever that is."""
+    """Type a command and wait until it ends, in success or failure."""
     process = multiprocessing.get_context("forkserver").Process(
         target=_type, args=(list(words), dict(environment), said_in)
     )

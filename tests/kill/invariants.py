@@ -86,7 +86,7 @@ def i5_nothing_committed_is_made_again(golden: Golden, step: str, home: Home) ->
 
 
 def i6_training_never_goes_back(home: Home) -> None:
-    """Each checkpoint is of a later step than the one before: training goes on from what is committed, never from 0."""
+    """Each checkpoint is of a later step than the one before: training resumes from what is committed, never from 0."""
     for steps in home.store.glob("artifacts/*/*/records/steps"):
         records = [PartRecord.model_validate_json(path.read_bytes()) for path in sorted(steps.glob("*.json"))]
         at = [record.facts["step"] for record in records]
@@ -102,7 +102,7 @@ def i7_lineage_is_closed(home: Home) -> None:
 
 
 def i8_each_part_is_committed_once(home: Home) -> None:
-    """The records of a phase are those of its list, and nothing had to be set aside."""
+    """The records of a phase are those of its list, and nothing had to be quarantined."""
     for folder, manifest in committed(home):
         for listed in folder.glob("phases/*/parts.json"):
             names = sorted(part["name"] for part in json.loads(listed.read_text()))

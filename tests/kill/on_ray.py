@@ -76,7 +76,7 @@ class RayHome(Golden):
     """What `neo run` is typed with."""
 
     def start(self, *words: str, fault: str = "", once: bool = False, **environment: str) -> Driver:
-        """Type `neo run` of the recipe, and go on while it runs. `once`: only one process meets the fault."""
+        """Start `neo run` of the pipeline without waiting for it. `once`: the fault occurs in only one process."""
         self.resources = TWO_RANKS.format(address=self.address)
         trace_in, said_in = self.place()
         environment |= {"NEO_FAULT_TRACE": str(trace_in), MARK: str(self.folder)}

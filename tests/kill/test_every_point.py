@@ -1,4 +1,4 @@
-"""Killed before and after every commit of a step, it goes on where it was and ends as if nothing had happened.
+"""Killed before and after every commit of a step, it resumes where it was and ends as if nothing had happened.
 
 Each case starts from a store in which the steps before are committed, kills the driver at the middle one of the times
 that the undisturbed run passes the edge, and types the same command again.

@@ -11,7 +11,7 @@ PASSED_BY_OTHERS = {
     "submission.ended": "`neo submit` says how the job ended",
     "phase.gathered": "only records of 256 parts are copied together",
     "repair.recorded": "`neo audit --repair` notes what it moves aside",
-    "record.quarantined": "only what is torn or outdated is set aside",
+    "record.quarantined": "only what is torn or outdated is quarantined",
 }
 """Points that a run which nothing disturbs does not come by, and why."""
 

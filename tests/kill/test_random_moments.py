@@ -54,7 +54,7 @@ class Moment:
 
 
 def die_at(rank, moment: Moment) -> None:
-    """The rank of the moment is killed at it, whatever its other threads are doing."""
+    """The rank of the moment is killed at it, independently of what its other threads are doing."""
     if rank.rank != moment.rank:
         return
     from stages.commit import artifact_writer, checkpoints
