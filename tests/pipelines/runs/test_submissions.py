@@ -30,10 +30,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from stages.artifacts.artifact import ItemBalance
-from stages.contract import Part, PartDraft, Recipe, StageContext
 from stages.artifacts.kinds import KeptPairs
-from stages.contract import stage
+from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage
 
 
 class OwnRecipe(Recipe):
@@ -195,7 +193,7 @@ def test_the_doctor_finds_the_cluster_that_the_site_names_and_that_it_wants_a_to
 def test_who_shows_another_token_is_told_so(cluster: OnCluster) -> None:
     stranger = replace(cluster.head, environment={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
     refused = replace(cluster, head=stranger).neo("submit", DATA)
-    assert refused.code == 3 and "lets nobody in without its token" in refused.err and "RAY_AUTH_TOKEN" in refused.err
+    assert refused.code == 3 and "refuses requests without its token" in refused.err and "RAY_AUTH_TOKEN" in refused.err
 
 
 def test_a_driver_with_other_versions_refuses_and_the_command_says_so(
