@@ -1,13 +1,23 @@
-"""Plan which documents share a row, so that rows are full and no document is lost or cut.
+"""Plans which documents share a row (bin packing), so that rows are full and no document is lost or cut.
 
-Owns the packing, on lengths alone; `certificate.py` says how good it is. Lengths are counted, not listed: rows that are
-filled alike are one bundle, so a plan costs what the number of distinct lengths costs, and ten million documents take
-seconds.
+Owns the packing, on lengths alone; `certificate.py` computes how good it is. Documents of equal length are counted, not
+listed, and rows with the same contents are one bundle. The cost therefore depends on the number of distinct lengths,
+and ten million documents take seconds.
 
 The rule goes through lengths from long to short. A document closes a row that has exactly its length left; else it
 closes one together with a shorter document that fills the rest exactly; else it opens one of the rows that any
 packing needs, the last excepted; else it goes into the emptiest row, as long as that is emptier than a threshold, so
 that rows become alike in work; else where as much again as its own length stays free; else where it fits most tightly.
+
+An example: rows of 10 tokens, documents of 7, 6, 5, 4, 3, 3 and 2 tokens. They are 30 tokens, so any packing needs 3
+rows and 2 are opened first. The threshold, a quarter of a row, is 2 tokens.
+
+    7   opens row A                   A: 7          room left: 3
+    6   opens row B                   B: 6          room left: 3, 4
+    5   fits in no row: opens row C   C: 5          room left: 3, 4, 5
+    4   closes B                      B: 6 4        room left: 3, 5
+    3   closes A                      A: 7 3        room left: 5
+    3   closes C together with the 2  C: 5 3 2      3 full rows
 """
 
 from __future__ import annotations
@@ -27,14 +37,17 @@ if TYPE_CHECKING:
     Whole: TypeAlias = NDArray[np.integer[Any]]
 
 EVEN_DOWN_TO = (0.25, 0.5, 1.0)
-"""Rows are filled evenly until this fraction of them is left; tried in order until a plan is near its lower bound.
-Evenly filled rows are alike in documents and in cost, tightly filled ones waste less where lengths are much alike."""
+"""Rows are filled evenly while this fraction of a row is free; tried in order until a plan is near its lower bound.
+Evenly filled rows are alike in documents and in cost; tightly filled ones waste less where most lengths are similar."""
 WINDOWS_TOGETHER = 8
+"""Windows after which no document is held back any longer."""
 NEAR = 1e-4
-"""Rows above the lower bound, as a fraction of it, that are near enough."""
+"""Rows above the lower bound, as a fraction of it, at which no further plan is tried."""
+ROWS_AT_ONCE = CHUNK // 16
+"""Rows handled together, 262,144. Temporary memory follows their documents, some 16 a row: about `CHUNK` of them."""
 
 Contents: TypeAlias = "tuple[int, Contents] | None"
-"""What a row holds: the length of one document, and the rest."""
+"""Contents of a row as a linked list: the length of one document, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +55,25 @@ class RowPlan:
     """Which documents each row holds."""
 
     documents: Whole
-    """Every document's number once, row after row."""
+    """[num_documents] number of each document, once, row after row."""
     row_starts: Whole
     """[num_rows + 1] where each row begins in `documents`."""
 
     @property
     def num_rows(self) -> int:
+        """Rows in the plan."""
         return len(self.row_starts) - 1
 
     def row_of_each(self) -> NDArray[np.uint32]:
         """The row of every document, by its number."""
         import numpy as np
 
-        found = np.empty(len(self.documents), np.uint32)
-        for first in range(0, self.num_rows, CHUNK // 16):
-            starts = self.row_starts[first : first + CHUNK // 16 + 1]
+        row_of = np.empty(len(self.documents), np.uint32)
+        for first in range(0, self.num_rows, ROWS_AT_ONCE):
+            starts = self.row_starts[first : first + ROWS_AT_ONCE + 1]
             rows = np.arange(first, first + len(starts) - 1, dtype=np.uint32)
-            found[self.documents[starts[0] : starts[-1]]] = np.repeat(rows, np.diff(starts))
-        return found
+            row_of[self.documents[starts[0] : starts[-1]]] = np.repeat(rows, np.diff(starts))
+        return row_of
 
 
 def plan_rows(lengths: Whole, *, row_tokens: int, key: str, window_documents: int | None = None) -> RowPlan:
@@ -93,18 +107,19 @@ def plan_rows(lengths: Whole, *, row_tokens: int, key: str, window_documents: in
 
 
 class _Packing:
-    """A packing under way, in bundles of rows that are filled alike."""
+    """A packing under way, in bundles of rows with the same contents."""
 
     def __init__(self, counts: list[int], row_tokens: int, even_down_to: float) -> None:
         self.row_tokens = row_tokens
         self.even_down_to_tokens = int(row_tokens * even_down_to)
         self.left = list(counts)
         self.bundles: dict[int, list[tuple[int, Contents]]] = {}
-        """Room left in tokens to the bundles that have it: number of rows, what each of them holds."""
+        """Room left, in tokens, to the bundles with that room. A bundle is (number of rows, contents of each)."""
         self.rooms: list[int] = []
-        """The keys of `bundles` but 0, rising."""
+        """Keys of `bundles` except 0, in rising order."""
         self.num_unopened = max(1, lower_bound_rows(counts, row_tokens) - 1)
-        """The last row takes what the others leave, so that their emptiness is gathered in one place."""
+        """Rows still to be opened before documents share rows. One less than the lower bound: the last row takes what
+        the others leave, so that free room is gathered in one row."""
         self.shortest = next((length for length, count in enumerate(counts) if count), 0)
         for length in [length for length, count in enumerate(counts) if count][::-1]:
             while self.left[length]:
@@ -112,18 +127,19 @@ class _Packing:
 
     @property
     def num_rows(self) -> int:
+        """Rows begun so far."""
         return sum(num_rows for bundles in self.bundles.values() for num_rows, _ in bundles)
 
     def _place_some(self, length: int) -> bool:
         """Place at least one document of this length by the first rule that applies."""
         return (
-            self._close(length)
-            or self._close_together(length)
-            or self._open(length, self.num_unopened)
-            or self._place_emptiest(length)
-            or self._place_tightly(length, least_room=length + max(self.shortest, length))
-            or self._place_tightly(length, least_room=length)
-            or self._open(length, -(-self.left[length] // (self.row_tokens // length)))
+            self._close(length)  # room of exactly `length`
+            or self._close_together(length)  # room of exactly `length` and one shorter document
+            or self._open(length, self.num_unopened)  # a row that any packing needs
+            or self._place_emptiest(length)  # the emptiest row, if it is emptier than the threshold
+            or self._place_tightly(length, least_room=length + max(self.shortest, length))  # another one fits later
+            or self._place_tightly(length, least_room=length)  # the least room that is enough
+            or self._open(length, -(-self.left[length] // (self.row_tokens // length)))  # more rows than the bound
         )
 
     def _close(self, length: int) -> bool:
@@ -265,9 +281,9 @@ def _shuffled(plan: RowPlan, key: str) -> RowPlan:
     order = Shuffle(plan.num_rows, key).items(np.arange(plan.num_rows))
     starts = _starts(sizes[order])
     documents = np.empty_like(plan.documents)
-    for first in range(0, plan.num_rows, CHUNK // 16):
-        rows = order[first : first + CHUNK // 16]
-        begin, end = starts[first], starts[min(first + CHUNK // 16, plan.num_rows)]
+    for first in range(0, plan.num_rows, ROWS_AT_ONCE):
+        rows = order[first : first + ROWS_AT_ONCE]
+        begin, end = starts[first], starts[min(first + ROWS_AT_ONCE, plan.num_rows)]
         shift = np.repeat(plan.row_starts[rows] - starts[first : first + len(rows)], sizes[rows])
         documents[begin:end] = plan.documents[np.arange(begin, end) + shift]
     return RowPlan(documents, starts)

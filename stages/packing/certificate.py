@@ -1,6 +1,6 @@
 """How good a packing is: rows against a lower bound that no packing can beat.
 
-Owns the bound and the certificate that a plan is committed with. Both read only how many documents have each length.
+Owns the bound, and the certificate that a plan is committed with. Both need the number of documents of each length.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK = 2**22
-"""Lengths that are looked at together where there may be hundreds of millions: bounds temporary memory."""
+"""Lengths handled together, 4,194,304: bounds temporary memory where there are hundreds of millions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a plan came to."""
+    """The size of a plan, beside a bound that no plan can beat."""
 
     num_documents: int
+    """Documents in all rows."""
     num_tokens: int
+    """Tokens in all rows."""
     num_rows: int
+    """Rows in the plan."""
     lower_bound_rows: int
+    """Rows that any packing of the same lengths needs."""
     gap: float
     """Rows above the lower bound, as a fraction of it."""
     fill: float

@@ -1,21 +1,20 @@
-"""What a plan tells the parts that write: each reads its own stretch of one file, and nothing else.
+"""The plan as files: what phase `plan` writes and each part of phase `write` reads its share of.
 
     planned.bin     records of 28 bytes, a document each, row after row: the row, where the record of the document lies,
                     and which repetition and piece it is
-    parts.parquet   a row for each part to be written: its rows, its stretch of planned.bin with a digest, and the
+    parts.parquet   a row for each part to be written: its rows, its range of planned.bin with a digest, and the
                     measured parts whose unfit drawings it accounts for
 
-A row of the second is the `task` of a part of the last phase, so that the list of its parts says all.
+A row of the second is the `task` of a part of phase `write`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.artifacts.kinds import PLANNED_FILE, PLANNED_PARTS_FILE
-from stages.contract import Part, PartRecord
+from stages.contract import Part, PartRecord, PartTask
 from stages.formats.phase_files import damaged, read_file
 from stages.formats.sample_table import read_table
 from stages.store.errors import CutShortError
@@ -35,22 +34,26 @@ PLANNED_FIELDS = [
     ("piece", "<u4"),
 ]
 PLANNED_BYTES = 28
+"""Length of one record of `planned.bin`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedPart:
-    """What one part is to write; a row of `parts.parquet`."""
+class PlannedPart(PartTask):
+    """What one part is to write: a row of `parts.parquet`, and the task of a part of phase `write`."""
 
     first_row: int
+    """Number of its first row."""
     num_rows: int
+    """Rows that it writes."""
     first_document: int
-    """Of `planned.bin`."""
+    """Number of its first document in `planned.bin`."""
     num_documents: int
+    """Documents in its rows."""
     digest: int
-    """xxh3 of its stretch of `planned.bin`, 64 bits."""
+    """xxh3 of its documents in `planned.bin`, 64 bits."""
     first_measured: int
+    """Number of the first measured part whose unfit drawings it accounts for."""
     until_measured: int
-    """It accounts for the drawings that are unfit in these measured parts."""
+    """Number of the measured part after the last whose unfit drawings it accounts for."""
     num_samples: int
     """Drawings that it accounts for: those whose first document it writes, and those unfit."""
 
@@ -61,10 +64,10 @@ def part_name(number: int) -> str:
 
 
 def parts_table(planned: Sequence[PlannedPart]) -> pa.Table:
-    """`parts.parquet`."""
+    """The table of planned parts, `parts.parquet`."""
     import pyarrow as pa
 
-    names = PlannedPart.__slots__
+    names = PlannedPart.model_fields
     kinds = {"digest": pa.uint64()}
     return pa.table(
         {name: pa.array([getattr(one, name) for one in planned], kinds.get(name, pa.int64())) for name in names}
@@ -72,7 +75,7 @@ def parts_table(planned: Sequence[PlannedPart]) -> pa.Table:
 
 
 def planned_parts(store: Store, plan: PartRecord) -> list[Part]:
-    """The parts of the last phase, as a recorded plan has them."""
+    """The parts of phase `write`, read from a recorded plan."""
     rows = read_table(read_file(store, plan, PLANNED_PARTS_FILE)).to_pylist()
     return [Part(name=part_name(number), task=row, num_items=row["num_samples"]) for number, row in enumerate(rows)]
 

@@ -1,7 +1,8 @@
-"""A damaged part of committed rows, made again while somebody reads it.
+"""Repairs a damaged part of committed rows, while others may be reading it.
 
-Owns the order: look what is damaged, make the part again from the rows' own inputs, and put back only what comes out
-as it was committed. The manifest stands all the while and stays true; whoever does it at the same time puts the same.
+Owns the sequence: find the damaged files, make the part again from the inputs of the rows, and replace only files that
+come out with the committed digest. The manifest is not touched and stays true; two processes that repair the same part
+at once write the same bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from stages.packing.write import rewrite_part
 
 
 def rebuild_part(rows: Rows, part: str) -> dict[str, str]:
-    """Make whole what is damaged of a part; returns what was wrong with which key, {} where nothing is, any more.
+    """Repair the damaged files of a part; returns the damage by key, {} where there is none (any more).
 
-    Raises `StageError` where it comes out otherwise than it was committed: then nothing is put back.
+    Raises `StageError` where a file comes out other than it was committed: then nothing is replaced.
     """
     record = rows.part(part, ROWS_PHASE)
     complaints = dict(damaged_files(rows.store, record))

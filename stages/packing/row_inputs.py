@@ -1,6 +1,6 @@
-"""What rows are made of: measured documents and the encoded pictures, read from wherever they lie.
+"""Reads the documents and images that go into each packed row.
 
-Opened once where the stage is carried out, and small: it travels to every worker, which makes many parts with it.
+`RowInputs` is made once, where the stage runs, and is sent to every worker: it holds keys of files, no tables.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stages.formats.row_format import DocumentFacts
 from stages.formats.sample_table import Verdict, read_table
 from stages.formats.samples import Source
 from stages.packing.document_records import MeasuredDocument, from_record
+from stages.packing.measure import MeasuredFacts
 from stages.store.errors import CutShortError
 from stages.store.store import Store
 
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowContent:
-    """A planned row with all that goes into it."""
+    """A planned row of D documents and P pictures, with everything that is written into it."""
 
     number: int
+    """Number of the row."""
     facts: list[DocumentFacts]
+    """[D] what the row records of each document."""
     documents: list[MeasuredDocument]
+    """[D] tokens and picture sizes."""
     images: list[bytes]
+    """[P] encoded pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +45,47 @@ class MeasuredPart:
     """What writing needs to know of a measured part."""
 
     source: str
+    """Name of its source."""
     records_key: str
-    """Of its `documents.bin`."""
+    """Key of its `documents.bin`."""
     verdicts: PartRecord | None
-    """Its record, where some of its drawings are unfit."""
+    """Its record if some of its drawings are unfit, else None."""
 
     @classmethod
     def of(cls, record: PartRecord) -> MeasuredPart:
+        """The measured part of a record of phase `measure`."""
         has_unfit = record.items.kept < record.items.total
-        return cls(record.facts["source"], record.file(DOCUMENT_RECORDS_FILE).key, record if has_unfit else None)
+        return cls(
+            MeasuredFacts.of(record).source, record.file(DOCUMENT_RECORDS_FILE).key, record if has_unfit else None
+        )
 
 
 @dataclass(frozen=True)
 class RowInputs:
-    """Where documents and pictures are read from. Reading from several threads is fine."""
+    """Reads documents and pictures. Reading from several threads is safe."""
 
     store: Store
+    """Store that holds the records of documents."""
     measured: tuple[MeasuredPart, ...]
-    """In the order of their phase, by which plans number them."""
+    """Measured parts in the order of their phase, by which plans number them."""
     pictures: Mapping[str, ImageReader]
-    """Source to what reads its pictures."""
+    """Source to the reader of its pictures."""
 
     @classmethod
     def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> RowInputs:
+        """The inputs of rows that are packed from these sources and records of phase `measure`."""
         return cls(
             store=store,
             measured=tuple(map(MeasuredPart.of, measured)),
             pictures={name: source.pictures.images for name, source in sources.items() if source.pictures is not None},
         )
 
-    def fetch_all(self, rows: Iterable[Records]) -> Iterator[RowContent]:
-        """All that goes into each planned row, in order; from an object store some rows ahead."""
-        return read_ahead(self.store, self._fetch, rows)
+    def read_rows(self, rows: Iterable[Records]) -> Iterator[RowContent]:
+        """The content of each planned row, in order. From an object store, the next rows are prefetched."""
+        return read_ahead(self.store, self._read_row, rows)
 
-    def _fetch(self, planned: Records) -> RowContent:
-        """Read everything that goes into one row."""
+    def _read_row(self, planned: Records) -> RowContent:
+        """Read everything that goes into one row; `planned` are its documents in `planned.bin`."""
         facts: list[DocumentFacts] = []
         documents: list[MeasuredDocument] = []
         images: list[bytes] = []
@@ -107,10 +118,10 @@ class RowInputs:
     def unfit(self, first: int, until: int) -> list[dict[str, Any]]:
         """The drawings of some measured parts that are in no row: sample id, source, repetition, reason."""
         columns = ["sample_id", "repetition", "verdict", "reason"]
-        found = []
+        unfit: list[dict[str, Any]] = []
         for part in self.measured[first:until]:
             if part.verdicts is not None:
                 table = read_table(read_file(self.store, part.verdicts, MEASURED_FILE), columns)
                 rows = ({**row, "source": part.source} for row in table.to_pylist())
-                found += [row for row in rows if row["verdict"] != Verdict.KEPT]
-        return found
+                unfit += [row for row in rows if row["verdict"] != Verdict.KEPT]
+        return unfit

@@ -1,6 +1,6 @@
-"""Last phase of packing: the planned rows as a tar, with an index that says where each lies.
+"""Last phase of packing (`write`): writes the planned rows as a tar, with an index of where each row lies.
 
-Documents and pictures are read from everywhere (`inputs.py`); pictures are copied as they are.
+Documents and pictures are read through `row_inputs.py`; the bytes of pictures are copied unchanged.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from stages.artifacts.kinds import (
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason
 from stages.formats.row_format import DocumentFacts, row_key, row_members
+from stages.formats.row_index import RowFacts
 from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
 from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter
@@ -37,14 +38,14 @@ def write_part(part: Part, draft: PartDraft, plan: PartRecord, inputs: RowInputs
     import numpy as np
     import xxhash
 
-    task = PlannedPart(**part.task)
+    task = PlannedPart.of(part)
     planned = read_planned(inputs.store, plan, task)
     rows = np.split(planned, np.flatnonzero(np.diff(planned["row"])) + 1)
     places: list[dict[str, Any]] = []
     written: list[DocumentFacts] = []
     digest = xxhash.xxh3_64()
     with TarWriter(draft.path(ROWS_FILE), watch=digest.update) as tar:
-        for content in inputs.fetch_all(rows):
+        for content in inputs.read_rows(rows):
             digest.reset()
             places.append({**_write_row(tar, content), "digest": digest.intdigest()})
             written += content.facts
@@ -53,7 +54,7 @@ def write_part(part: Part, draft: PartDraft, plan: PartRecord, inputs: RowInputs
     samples = _samples_table(written, inputs.unfit(task.first_measured, task.until_measured))
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
-    draft.fact(
+    facts = RowFacts(
         first_row=task.first_row,
         num_rows=len(rows),
         num_documents=len(written),
@@ -61,10 +62,11 @@ def write_part(part: Part, draft: PartDraft, plan: PartRecord, inputs: RowInputs
         num_images=sum(place["num_images"] for place in places),
         sources=_sources(written),
     )
+    draft.fact(**facts.dump())
 
 
 def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
-    """Write one part of committed rows anew, from what it was planned from: the same bytes, where that is undamaged."""
+    """Write one part of committed rows again from its plan. Gives the same bytes unless the inputs are damaged."""
     plan = rows.part(PLAN_PART, PLAN_PHASE)
     part = planned_parts(rows.store, plan)[int(part_name)]
     sources = drawn_sources(rows.input("draw", Draw))

@@ -48,7 +48,16 @@ def test_the_lower_bound_is_one_and_a_plan_is_never_twice_as_bad(case) -> None:
     plan = plan_rows(np.array(lengths, np.uint16), row_tokens=row_tokens, key="k")
     bound = lower_bound_rows(length_counts(np.array(lengths, np.int64), row_tokens), row_tokens)
     assert math.ceil(sum(lengths) / row_tokens) <= bound <= plan.num_rows <= max(1, 2 * bound)
-    assert bound <= fewest_rows(lengths[:8], row_tokens) or len(lengths) > 8
+
+
+@settings(max_examples=200)
+@given(case=ROW_AND_LENGTHS)
+def test_the_lower_bound_is_never_above_the_optimum(case) -> None:
+    row_tokens, lengths = case
+    few = lengths[:8]  # as many as can be packed in every way there is
+    assert lower_bound_rows(length_counts(np.array(few, np.int64), row_tokens), row_tokens) <= fewest_rows(
+        few, row_tokens
+    )
 
 
 def fewest_rows(lengths: list[int], row_tokens: int) -> int:
