@@ -36,7 +36,8 @@ import xxhash
 
 from benchmarks.load_peers.asking import SCRIPTS, peer
 from benchmarks.pack import cpu_seconds, show
-from benchmarks.pair_world import LLM, draw_of, make
+from benchmarks.pair_world import LLM, draw_of
+from cluster.local import make
 from neo_model.inputs.pictures import open_pixels
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage

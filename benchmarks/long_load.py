@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchmarks.load import SmallRowsRecipe, make_small_rows
 from benchmarks.pack import show
-from benchmarks.pair_world import make
+from cluster.local import make
 from neo_model.config import NeoConfig
 from neo_model.inputs.batch import Weighting
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows

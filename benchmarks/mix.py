@@ -20,15 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.local import local_context
+from cluster.local import make
 from stages.artifacts.kinds import DOCUMENTS_FILE, Draw, TextDocuments
-from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import SAMPLE_ID_BYTES, balance_of, sample_id_type, write_table
 from stages.mix_samples import MixRecipe, mix_samples
-from stages.store.store import Store
 
 NUM_ROWS_PER_PART = 10_000
 NUM_HELD_OUT = 20_000
@@ -79,14 +76,10 @@ def mixture(num_rows: int) -> Step[Draw]:
     return mix_samples.bind("mix", recipe, {"text": texts}, {"exam": exam})
 
 
-def spec_of(step: Step[Draw], folder: Path) -> StepSpec:
-    return StepSpec.of(step, Store(folder), AttemptId("benchmark", 1))
-
-
 def draw(num_rows: int, folder: Path, answer: Connection) -> None:
     """Draw in this process; answers with wall and CPU seconds, peak memory before and after, and what was drawn."""
     wall, cpu, before = time.monotonic(), time.process_time(), peak_mb()
-    manifest = execute_step(spec_of(mixture(num_rows), folder), local_context, lambda _: None)
+    manifest = make(mixture(num_rows), folder).manifest
     counts = drawn_by_source(part for part in manifest.parts if part.phase == "draw")["text"]
     answer.send((time.monotonic() - wall, time.process_time() - cpu, before, peak_mb(), counts))
 
@@ -101,7 +94,7 @@ def main() -> None:
     for num_rows in parser.parse_args().num_rows:
         with tempfile.TemporaryDirectory(prefix="neo-mix-") as folder:
             for needed in mixture(num_rows).walk()[:-1]:
-                execute_step(spec_of(needed, Path(folder)), local_context, lambda _: None)
+                make(needed, folder)
             receiver, sender = get_context("spawn").Pipe(duplex=False)
             process = get_context("spawn").Process(target=draw, args=(num_rows, Path(folder), sender))
             process.start()

@@ -33,8 +33,9 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from benchmarks.pair_world import LLM, draw_of, make
+from benchmarks.pair_world import LLM, draw_of
 from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_in_a_fresh_process, sample_index
+from cluster.local import make
 from neo_model.inputs.conversation import encode_caption
 from neo_model.inputs.pictures import open_pixels, to_uint8_patches
 from stages.commit.parts import Draft

@@ -10,23 +10,17 @@ import hashlib
 import random
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from cluster.local import local_context
-from stages.artifacts.artifact import AnyArtifact, open_artifact
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, BaseLlm, Draw, RawPairs
-from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.mix_samples import MixRecipe, mix_samples
-from stages.store.store import Store
 from stages.toy_world.tokenizer import train_tokenizer
 
 NUM_PICTURES = 200
@@ -114,11 +108,3 @@ def draw_of(num_pairs: int) -> Step[Draw]:
     pairs = make_pair_world.bind("pairs", PairWorldRecipe(num_pairs=num_pairs))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     return mix_samples.bind("mix", MixRecipe(shares={"pairs": 1}), {"pairs": kept})
-
-
-def make(step: Step[AnyArtifact], folder: Path) -> AnyArtifact:
-    """Make a step and all it reads in a store under `folder`, and open what it made."""
-    store = Store(folder)
-    for one in step.walk():
-        execute_step(StepSpec.of(one, store, AttemptId("benchmark", 1)), local_context, lambda _: None)
-    return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)

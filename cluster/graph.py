@@ -25,7 +25,7 @@ from cluster.failure import Failure
 from cluster.session import on_this_machine, ray_session
 from cluster.site import Site
 from cluster.step_task import StepOutcome, run_step_task
-from stages.commit.execute_step import StepSpec
+from stages.commit.step_spec import StepSpec
 from stages.contract import Event, StepEnded
 
 if TYPE_CHECKING:

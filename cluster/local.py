@@ -1,4 +1,7 @@
-"""Stages without Ray: parts in this process, a gang as spawned processes over gloo. For tests and small work."""
+"""Stages without Ray: parts in this process, a worker group (gang) as spawned processes over gloo.
+
+For tests, notebooks and small work: `make(step, store)` makes a step and everything it reads.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from queue import Empty
@@ -15,9 +19,10 @@ from cluster.failure import Failure
 from cluster.rank import GangRank
 from cluster.recording_context import GatheringContext
 from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.make_steps import MadeT, StoreOrPlace, make_steps
 from stages.commit.parts import PartWriter
 from stages.commit.scratch import scratch_folder
-from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank
+from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank, Step
 
 Channel: TypeAlias = "Queue[Event | Failure]"
 """What a rank sends to the process that started it."""
@@ -86,6 +91,19 @@ def local_context(writer: ArtifactWriter, post: Post, layout: GangLayout | None 
     """A context for one step, with a scratch folder that goes with it."""
     with scratch_folder(writer.step) as scratch:
         yield LocalContext(writer=writer, scratch=scratch, post=post, layout=layout or GangLayout())
+
+
+def make(
+    step: Step[MadeT], store: StoreOrPlace, *, layout: GangLayout | None = None, post: Post = lambda _: None
+) -> MadeT:
+    """Make a bound step and everything it reads, in this process and without Ray; returns its artifact.
+
+    `store` is a `Store`, or the folder or URL of one; what is committed there is reused. `layout` is how worker groups
+    are run, by default one rank. `post` takes the events. Raises what the stages raise; call it again to continue.
+
+        pairs = make(download_pairs.bind("pairs", DownloadPairsRecipe(origin=ToyWorld())), "my-store")
+    """
+    return make_steps(step, store, partial(local_context, layout=layout), post)
 
 
 def _enter_rank(rank: int, task: _RankTask) -> None:

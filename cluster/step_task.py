@@ -18,8 +18,9 @@ from cluster.recording_context import GatheringContext
 from cluster.site import Resources
 from cluster.spread import Spread
 from stages.commit.artifact_writer import ArtifactWriter
-from stages.commit.execute_step import StepSpec, execute_step
+from stages.commit.execute_step import execute_step
 from stages.commit.scratch import scratch_folder
+from stages.commit.step_spec import StepSpec
 from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
 
 if TYPE_CHECKING:

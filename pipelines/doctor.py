@@ -21,8 +21,10 @@ from typing import Any, Literal
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
 from cluster.versions import PACKAGE, Versions
+from stages.store.errors import StoreError
+from stages.store.metadata import open_store
 from stages.store.probe import probe
-from stages.store.store import Store, StoreError
+from stages.store.store import Store
 
 Verdict = Literal["ok", "warning", "failed"]
 GIB = 1024**3
@@ -109,13 +111,13 @@ def check_store(site: Site) -> Finding:
     try:
         store = Store(site.store)
         found = probe(store)
-        card = store.open(single_writer=site.single_writer)
+        metadata = open_store(store, single_writer=site.single_writer)
     except (StoreError, OSError) as error:
         return Finding("store", "failed", str(error), "see that the place exists, and that you may write there")
     if found.problem:
         verdict: Verdict = "warning" if found.reads_back and site.single_writer else "failed"
         return Finding("store", verdict, site.store, found.problem)
-    return Finding("store", "ok", f"{store.url} creates exclusively and reads back (store {card['uuid'][:8]})")
+    return Finding("store", "ok", f"{store.url} creates exclusively and reads back (store {metadata.uuid[:8]})")
 
 
 def check_disk(site: Site) -> Finding:

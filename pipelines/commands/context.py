@@ -20,7 +20,8 @@ from cluster.site import Site, SiteError, load_site
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.screen.console import clean, open_console
 from pipelines.tracking.delivery import deliver_pending
-from stages.store.store import CARD, Store
+from stages.store.metadata import METADATA_KEY, open_store
+from stages.store.store import Store
 
 
 @dataclass
@@ -58,7 +59,7 @@ class CommandContext:
         Raises `RefusedError` if nothing was ever made there.
         """
         store = self.possible_store()
-        if not (store.folder / CARD).is_file() if store.folder else store.read(CARD) is None:
+        if not (store.folder / METADATA_KEY).is_file() if store.folder else store.read(METADATA_KEY) is None:
             raise RefusedError(f"there is nothing yet in the store {self.site.store}", then="neo list")
         if delivers:
             deliver_pending(store, self.site.mlflow)
@@ -68,7 +69,7 @@ class CommandContext:
         """The site's store, opened for writing. Raises `StoreError` on a foreign layout, and on a store that lets
         writers overwrite each other, unless the site declares a single writer: then every command warns."""
         store = self.possible_store()
-        store.open(single_writer=self.site.single_writer)
+        open_store(store, single_writer=self.site.single_writer)
         if not store.has_conditional_writes:
             warning = (
                 f"WARNING: {self.site.store} does not support conditional writes (`If-None-Match: *`), and the site "

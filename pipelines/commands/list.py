@@ -13,6 +13,7 @@ from pipelines.planning.catalog import shipped_pipelines
 from pipelines.runs.run import all_runs
 from pipelines.screen.console import STYLES, clean
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.store.refs import read_ref
 from stages.store.store import Store
 
 
@@ -46,7 +47,7 @@ def _store_contents(store: Store) -> tuple[list[tuple[str, str, str]], list[tupl
         (f"{pipeline}/{step}", f"{ref['stage']}/{ref['fingerprint'][:SHOWN_DIGITS]}")
         for pipeline in store.folders("refs/")
         for step in store.folders(f"refs/{pipeline}/")
-        if (ref := store.ref(f"{pipeline}/{step}")) is not None
+        if (ref := read_ref(store, f"{pipeline}/{step}")) is not None
     ]
     return runs, names
 

@@ -21,8 +21,9 @@ from stages.artifacts.manifest import artifact_folder as folder_of
 from stages.artifacts.records import STEPS_PHASE, FileEntry, InputRecord, ItemBalance, PartRecord
 from stages.commit.repair import damaged_files, quarantine_key
 from stages.formats.sample_table import balance_of
-from stages.store.errors import TornRecordError
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError, TornRecordError
+from stages.store.refs import read_ref
+from stages.store.store import Store
 
 Remedy = Literal["make_again", "write_again", "by_hand"]
 """A damaged part can be made again by the next run, a lost record be written again from its manifest; the rest needs a
@@ -97,7 +98,7 @@ def noted_sha256s(store: Store) -> dict[str, set[str]]:
     """Fingerprint to the sha256 of its manifest's bytes, as each name that points at it has noted it last."""
     names = {key.rpartition("/")[0].removeprefix("refs/") for key in store.keys("refs/")}
     noted: dict[str, set[str]] = {}
-    for ref in filter(None, map(store.ref, sorted(names))):
+    for ref in filter(None, (read_ref(store, name) for name in sorted(names))):
         if "manifest_sha256" in ref:
             noted.setdefault(ref["fingerprint"], set()).add(ref["manifest_sha256"])
     return noted

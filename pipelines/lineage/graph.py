@@ -10,7 +10,8 @@ from typing import Any
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
 from stages.artifacts.records import STEPS_PHASE, PartRecord
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import ManifestHead, artifact_folder, read_head
 from stages.artifacts.records import InputRecord
 from stages.store.errors import TornRecordError
+from stages.store.refs import read_ref
 from stages.store.store import Store
 
 Action = Literal["make", "continue", "reuse"]
@@ -157,7 +158,7 @@ def _why_outdated(step: FrozenStep, store: Store, manifests: Mapping[str, Manife
 
 def _why_made(step: FrozenStep, request: Request, store: Store, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
     """Compare with what the name `pipeline/step` pointed at before."""
-    ref = store.ref(f"{request.pipeline}/{step.name}")
+    ref = read_ref(store, f"{request.pipeline}/{step.name}")
     if ref is None:
         return "never made", ()
     if ref["fingerprint"] == step.fingerprint:

@@ -23,7 +23,7 @@ from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import AttemptOutcome, Run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
-from stages.commit.execute_step import StepSpec
+from stages.commit.step_spec import StepSpec
 from stages.contract import Event, StepEnded
 from stages.store.errors import StoreError
 

@@ -8,6 +8,7 @@ from pipelines.planning.request import Request
 from pipelines.runs.run import Run
 from stages.artifacts.manifest import artifact_folder
 from stages.store.fault_points import fault_point
+from stages.store.refs import read_ref, set_ref
 from stages.store.store import Store
 
 
@@ -19,19 +20,19 @@ def point_name(store: Store, request: Request, name: str, run: str, *, is_new: b
     """
     step = request.step(name)
     ref = f"{request.pipeline}/{name}"
-    current = store.ref(ref)
+    current = read_ref(store, ref)
     if current is None or current["fingerprint"] != step.fingerprint or is_new:
         data = store.read(f"{artifact_folder(step.stage, step.fingerprint)}/manifest.json") or b""
         sha256 = hashlib.sha256(data).hexdigest()
         target = {"stage": step.stage, "fingerprint": step.fingerprint, "manifest_sha256": sha256, "run": run}
         if current is None or current | {"run": run} != target:
             with fault_point("ref.set", ref):
-                store.set_ref(ref, target)
+                set_ref(store, ref, target)
 
 
 def point_at_run(run: Run) -> None:
     """Point the pipeline's name at this run, unless it points there already."""
-    current = run.store.ref(run.request.pipeline)
+    current = read_ref(run.store, run.request.pipeline)
     if current is None or current["run"] != run.name:
         with fault_point("ref.set", run.request.pipeline):
-            run.store.set_ref(run.request.pipeline, {"run": run.name})
+            set_ref(run.store, run.request.pipeline, {"run": run.name})

@@ -8,7 +8,7 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.request import Request
 from pipelines.runs.run import Run
 from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec
+from stages.commit.step_spec import StepSpec
 
 
 def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:

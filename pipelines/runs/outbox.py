@@ -31,7 +31,8 @@ from stages.contract import (
     StepStarted,
 )
 from stages.store.fault_points import fault_point
-from stages.store.store import Store, first_missing
+from stages.store.numbering import first_missing
+from stages.store.store import Store
 
 logger = logging.getLogger(__name__)
 

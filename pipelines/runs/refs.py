@@ -12,6 +12,7 @@ from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
+from stages.store.refs import read_ref
 from stages.store.store import Store
 
 FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")
@@ -32,7 +33,7 @@ def resolve(store: Store, ref: str) -> Resolved:
         raise _nothing(store, ref)
     if store.read(f"runs/{ref}/plan.json") is not None:
         return Resolved(run=Run(store, ref))
-    named = store.ref(ref)
+    named = read_ref(store, ref)
     if named is not None and "run" in named and "fingerprint" not in named:
         return Resolved(run=Run(store, named["run"]))
     if named is not None:
@@ -51,7 +52,7 @@ def find_run(store: Store, ref: str) -> Run:
 
 def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
     """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
-    named = store.ref(ref) if is_well_formed(ref) else None
+    named = read_ref(store, ref) if is_well_formed(ref) else None
     if named is not None and "fingerprint" in named:
         return named["stage"], named["fingerprint"]
     if (unfinished := _unfinished(store, ref)) is not None:

@@ -19,7 +19,8 @@ from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import Request
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
 from stages.store.fault_points import fault_point
-from stages.store.store import Store, first_missing
+from stages.store.numbering import first_missing
+from stages.store.store import Store
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]
 """`killed`: the process vanished without saying anything."""

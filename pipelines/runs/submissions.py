@@ -18,7 +18,8 @@ from cluster.versions import Versions
 from pipelines.exits import ExitCode
 from pipelines.runs.run import AttemptRecord, Run
 from stages.store.fault_points import fault_point
-from stages.store.store import first_missing
+from stages.store.metadata import open_store
+from stages.store.numbering import first_missing
 
 
 class _Record(BaseModel):
@@ -109,7 +110,7 @@ class Submissions:
     @property
     def _store_mark(self) -> str:
         """What tells this store's jobs from those of another on the same cluster: equal runs have equal names."""
-        return str(self.run.store.open()["uuid"])[:6]
+        return open_store(self.run.store).uuid[:6]
 
     def _key(self, number: int) -> str:
         return f"{self.run.folder}/submissions/{number}.json"

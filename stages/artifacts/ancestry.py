@@ -8,7 +8,8 @@ from __future__ import annotations
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import Manifest, read_manifest
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 
 def ancestry(artifact: Artifact) -> list[Manifest]:

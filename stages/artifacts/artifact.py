@@ -14,7 +14,8 @@ from typing import ClassVar, TypeVar
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
 from stages.artifacts.records import FileEntry, InputRecord, PartRecord
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 
 def mended_by(ref: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.records import FileEntry
-from stages.store.store import StoreError
+from stages.store.errors import StoreError
 
 
 class RawPairs(Artifact):

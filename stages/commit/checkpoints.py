@@ -23,7 +23,8 @@ from stages.commit.repair import DAMAGED, record_repair
 from stages.contract import CheckpointCommitted, Post, SupersededError
 from stages.store.errors import DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
-from stages.store.store import Store, first_missing
+from stages.store.numbering import first_missing
+from stages.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from stages.commit.heartbeat import Heart, Observer, ProcessMark, beat_seconds, 
 from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
-from stages.store.store import Store, first_missing
+from stages.store.numbering import first_missing
+from stages.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 from stages.artifacts.records import PartRecord
 from stages.commit.artifact_writer import ArtifactWriter, numbered_part
 from stages.store.fault_points import fault_point
-from stages.store.store import first_missing
+from stages.store.numbering import first_missing
 
 
 def record_fact(writer: ArtifactWriter, phase: str, facts: Mapping[str, Any]) -> None:

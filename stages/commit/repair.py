@@ -19,7 +19,8 @@ from stages.artifacts.manifest import Manifest
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.contract import StageError
 from stages.store.fault_points import fault_point
-from stages.store.store import Store, first_missing
+from stages.store.numbering import first_missing
+from stages.store.store import Store
 
 DAMAGED: Final = "damaged"
 CHUNK_BYTES: Final = 8 * 1024 * 1024

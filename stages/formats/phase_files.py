@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from stages.artifacts.artifact import mended_by
 from stages.artifacts.records import FileEntry, PartRecord
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 
 def read_file(store: Store, record: PartRecord, name: str) -> bytes:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from stages.artifacts.kinds import TOKENIZER_FILE, BaseLlm, ModelFolder, Rows
 from stages.contract import StageError
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -25,7 +25,7 @@ from stages.formats.sample_table import balance_of, read_table, sample_id_type, 
 from stages.formats.samples import Sample, Source, SourcePart
 from stages.formats.tokenizer import tokenizer_of
 from stages.packing.document_records import documents_table, to_record
-from stages.store.store import StoreError
+from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -57,7 +57,7 @@ def put_despite_conflicts(put: Callable[[], object]) -> None:
     put()
 
 
-def create_after_a_look(engine: ObjectStore, key: str, data: bytes) -> bool:
+def create_after_looking(engine: ObjectStore, key: str, data: bytes) -> bool:
     """The same on a store that heeds no conditions: look, then write. Right only while nobody else writes."""
     import obstore
 

@@ -32,7 +32,7 @@ EXIT_CODE: Final = 70
 
 POINTS: Final = frozenset(
     {
-        "store.carded",
+        "store.metadata_created",
         "run.frozen",
         "attempt.begun",
         "attempt.ended",
@@ -45,7 +45,7 @@ POINTS: Final = frozenset(
         "ref.set",
         "claim.taken",
         "claim.released",
-        "inputs.noted",
+        "inputs.recorded",
         "phase.listed",
         "phase.gathered",
         "part.files_written",

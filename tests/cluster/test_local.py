@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local import local_context
+from cluster.local import local_context, make
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
 from stages.commit.checkpoints import CheckpointRecords
 from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
 from stages.store.store import Store
-from tests.worlds.cluster_world import commit_together, first_of
+from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, add_up, commit_together, count, first_of
 
 
 def train(rank: Rank) -> None:
@@ -59,3 +59,19 @@ def test_the_first_failure_is_the_cause_and_keeps_its_kind(tmp_path: Path) -> No
         run(fail_on_one, tmp_path)
     with pytest.raises(InterruptedRunError, match="stopped after step 2"):
         run(interrupt, tmp_path)
+
+
+def test_a_step_is_made_with_all_that_it_reads_and_reused_when_asked_for_again(tmp_path: Path) -> None:
+    events: list[Event] = []
+    counted = count.bind("counted", CountRecipe(diary=str(tmp_path / "diary"), num_parts=2))
+    total = add_up.bind("total", SumRecipe(diary=str(tmp_path / "diary")), counted, counted)
+    first = make(total, tmp_path / "store", post=events.append)
+    assert isinstance(first, Numbers)
+    assert [(event.step, event.outcome) for event in events if event.event == "ended"] == [
+        ("counted", "committed"),
+        ("total", "committed"),
+    ]
+    again = make(total, str(tmp_path / "store"), post=events.append)
+    assert again.manifest == first.manifest
+    assert [event.outcome for event in events if event.event == "ended"][2:] == ["reused", "reused"]
+    assert Store(tmp_path / "store").read_json("store.json")["layout"] == 2

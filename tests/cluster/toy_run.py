@@ -16,7 +16,7 @@ from cluster.step_task import StepOutcome
 from stages.artifacts.artifact import open_artifact
 from stages.commit.attempt import AttemptId
 from stages.commit.checkpoints import CheckpointRecords
-from stages.commit.execute_step import StepSpec
+from stages.commit.step_spec import StepSpec
 from stages.contract import Event, Step
 from stages.store.store import Store
 from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, TrainRecipe, add_up, count, train

@@ -18,11 +18,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cluster.local import local_context
+from cluster.local import make
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_form
-from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Stage, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -65,12 +63,7 @@ ROUNDED = {"train_toy_llm"}
 def contents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Content digest of what each fixed step makes, by stage name."""
     store = Store(tmp_path_factory.mktemp("golden"))
-    return {name: make(step, store) for name, step in STEPS.items()}
-
-
-def make(step: Step[Any], store: Store) -> str:
-    spec = StepSpec.of(step, store, AttemptId("golden", 1))
-    return execute_step(spec, local_context, lambda event: None).content
+    return {name: make(step, store).manifest.content for name, step in STEPS.items()}
 
 
 def test_defaults_and_output_are_those_of_the_number(
@@ -90,8 +83,8 @@ def test_defaults_and_output_are_those_of_the_number(
         "the fixed input was changed: pytest tests/golden --refresh-golden"
     )
     assert before.get("made_with") == now.get("made_with"), (
-        "the packages that touch these bytes are not those that pyproject.toml pins for tests: pip install -e '.[dev]', "
-        "or raise the pins there and pytest tests/golden --refresh-golden"
+        "the packages that touch these bytes are not those that pyproject.toml pins: pip install -e '.[dev]', or raise "
+        "the pins there and pytest tests/golden --refresh-golden"
     )
 
 

@@ -129,7 +129,7 @@ class Golden(Home):
     def num_passes(self, edge: str, step: str) -> int:
         """How often the run passed an edge while it made one step: it makes one after the other."""
         folder, passed = self.folder_of(step), self.trace.passed
-        first = passed.index(("inputs.noted:before", f"{folder}/inputs.json"))
+        first = passed.index(("inputs.recorded:before", f"{folder}/inputs.json"))
         last = passed.index(("artifact.manifest_created:after", f"{folder}/manifest.json"))
         return sum(found == edge for found, _ in passed[first : last + 1])
 

@@ -12,7 +12,7 @@ from tests.pipelines.tracking.pages_dump import pages_dump
 
 STEP = "kept"
 POINTS_OF_A_RUN = {
-    "store.carded": 1,
+    "store.metadata_created": 1,
     "run.frozen": 1,
     "attempt.begun": 1,
     "claim.taken": 1,

@@ -18,7 +18,7 @@ from tests.kill.invariants import hold_at_death, hold_at_the_end
 SPREADING = ["pairs", "kept", "text", "talks", "base_llm", "pretrain_mix", "pretrain_rows", "merged"]
 SPREADING += ["questions", "evaluate", "export"]
 TRAINING = ["prebuffer", "mid"]
-OF_ANY_STEP = ["inputs.noted", "artifact.manifest_created"]
+OF_ANY_STEP = ["inputs.recorded", "artifact.manifest_created"]
 OF_PARTS = ["phase.listed", "part.files_written", "part.uploaded", "part.recorded"]
 OF_CHECKPOINTS = ["checkpoint.files_written", "checkpoint.uploaded", "checkpoint.gathered", "checkpoint.recorded"]
 OF_CHECKPOINTS += ["checkpoint.retired", "checkpoint.deleted"]

@@ -14,6 +14,7 @@ import pytest
 
 import pipelines.commands.run
 from pipelines.cli import main
+from stages.store.refs import read_ref
 from stages.store.store import Store
 from tests.pipelines.local_graph import run_graph_locally
 
@@ -73,7 +74,7 @@ class NeoSite:
 
     def artifact_folder(self, step: str, pipeline: str = "data") -> Path:
         """The folder of the artifact that `pipeline/step` points at."""
-        ref = self.store.ref(f"{pipeline}/{step}")
+        ref = read_ref(self.store, f"{pipeline}/{step}")
         return self.folder / "store" / "artifacts" / ref["stage"] / ref["fingerprint"][:12]
 
 

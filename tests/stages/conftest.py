@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
 
-from cluster.local import local_context
-from stages.artifacts.artifact import Artifact, open_artifact
+from cluster.local import make
 from stages.artifacts.kinds import KeptPairs, RawPairs
-from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
-from stages.contract import Event, GangLayout, Step
+from stages.contract import Event, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.store.store import Store
@@ -23,14 +19,9 @@ NUM_TOY_IMAGES = 260
 """One deck of pictures with all oddities, and some more."""
 
 
-def carried_out(step: Step[Any], store: Store, attempt: str = "run-1", events: list[Event] | None = None) -> Any:
+def carried_out(step: Step[Any], store: Store, events: list[Event] | None = None) -> Any:
     """Make the step's artifact from those of the steps it reads, which are committed; returns it."""
-    spec = StepSpec.of(step, store, AttemptId.parse(attempt))
-    manifest = execute_step(
-        spec, partial(local_context, layout=GangLayout()), (events if events is not None else []).append
-    )
-    kind: type[Artifact] = step.stage.makes
-    return open_artifact(store, manifest.stage, manifest.fingerprint, kind)
+    return make(step, store, post=(events if events is not None else []).append)
 
 
 @dataclass(frozen=True)

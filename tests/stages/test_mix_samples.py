@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.local import LocalContext, local_context
+from cluster.local import LocalContext, local_context, make
 from stages.artifacts.kinds import DRAW_FILE, Draw
 from stages.commit.execute_step import execute_step
 from stages.commit.parts import scratch_folder
@@ -25,7 +25,6 @@ from tests.worlds.mixture_world import (
     PairsRecipe,
     TextsRecipe,
     filter_pairs,
-    make,
     make_pairs,
     make_texts,
     run,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from cluster.local import local_context
+from cluster.local import local_context, make
 from neo_model.inputs.conversation import IMAGE_CONTEXT, encode_caption
 from stages.artifacts.kinds import (
     DOCUMENT_RECORDS_FILE,
@@ -34,7 +34,8 @@ from stages.formats.tokenizer import tokenizer_of
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.write import rewrite_part
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 from tests.stages.packing.checker import check_rows
 from tests.worlds.mixture_world import (
     CHATS,
@@ -43,7 +44,6 @@ from tests.worlds.mixture_world import (
     TEXTS,
     ChatsRecipe,
     TextsRecipe,
-    make,
     make_chats,
     make_texts,
     run,

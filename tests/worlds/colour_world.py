@@ -12,12 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from cluster.local import local_context
-from stages.artifacts.artifact import AnyArtifact, open_artifact
+from cluster.local import make
+from stages.artifacts.artifact import AnyArtifact
 from stages.artifacts.kinds import CONVERSATIONS_FILE, MODEL_PREFIX, Checkpoint, Conversations, RawPairs
 from stages.artifacts.manifest import Manifest
-from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
 from stages.contract import Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 from stages.store.store import Store
@@ -222,14 +220,12 @@ class ColourWorld:
     checkpoint: Step[Checkpoint]
 
     def make(self, step: Step[Any]) -> Manifest:
-        """Make a step whose inputs are there, in this process."""
-        spec = StepSpec.of(step, self.store, AttemptId("run", 1))
-        return execute_step(spec, local_context, lambda event: None)
+        """Make a step in this process; its manifest."""
+        return make(step, self.store).manifest
 
     def open(self, step: Step[AnyArtifact]) -> AnyArtifact:
         """The artifact of a step, which is made first where it is missing."""
-        self.make(step)
-        return open_artifact(self.store, step.stage.name, step.fingerprint, step.stage.makes)
+        return make(step, self.store)
 
 
 def make_colour_world(folder: Path) -> ColourWorld:

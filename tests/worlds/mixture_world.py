@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cluster.local import local_context
-from stages.artifacts.artifact import AnyArtifact, open_artifact
+from stages.artifacts.artifact import AnyArtifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
@@ -26,7 +26,8 @@ from stages.artifacts.kinds import (
 )
 from stages.artifacts.manifest import Manifest
 from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
+from stages.commit.execute_step import execute_step
+from stages.commit.step_spec import StepSpec
 from stages.contract import Event, Part, PartDraft, Recipe, StageContext, Step, stage
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
@@ -200,10 +201,3 @@ def run(spec: StepSpec, stop_after_parts: int | None = None) -> Manifest | None:
     with suppress(StoppedError):
         return execute_step(spec, local_context, post)
     return None
-
-
-def make(step: Step[AnyArtifact], store: Store) -> AnyArtifact:
-    """Make a step and all it reads, and open what it made."""
-    for one in step.walk():
-        run(spec_of(one, store, "run-1"))
-    return open_artifact(store, step.stage.name, step.fingerprint, step.stage.makes)

@@ -18,9 +18,10 @@ from stages.artifacts.manifest import Manifest
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
 from stages.commit.checkpoints import CheckpointRecords
-from stages.commit.execute_step import StepSpec, execute_step
+from stages.commit.execute_step import execute_step
 from stages.commit.recorded_facts import recorded_facts
 from stages.commit.scratch import scratch_folder
+from stages.commit.step_spec import StepSpec
 from stages.contract import Event, GangLayout, Part, PartDraft, Rank, Recipe, StageContext, Step, stage
 from stages.store.store import Store
 

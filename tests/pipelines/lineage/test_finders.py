@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.local import make
 from pipelines.commands.sighting_words import describe
 from pipelines.lineage.finders import FINDERS, SOURCE_TABLES
 from pipelines.lineage.forward import trace_sample
@@ -16,7 +17,7 @@ from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
-from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, PairsRecipe, make, make_pairs, sample_id
+from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, PairsRecipe, make_pairs, sample_id
 
 EXAM = make_pairs.bind("exam", PairsRecipe(num_pairs=12, num_parts=2, split="heldout"))
 RECIPE = MixRecipe(shares={"pairs": 3, "text": 2, "chat": 1}, max_epochs={"pairs": 2, "text": 4, "chat": 4})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.local import make
 from pipelines.lineage.audit import audit
 from pipelines.lineage.graph import lineage_of
 from pipelines.lineage.repair import repair
@@ -14,7 +15,7 @@ from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
 from tests.spoil import cut, flip
-from tests.worlds.mixture_world import KEPT, LLM, TEXTS, make, run, spec_of
+from tests.worlds.mixture_world import KEPT, LLM, TEXTS, run, spec_of
 
 MIX = mix_samples.bind("mix", MixRecipe(shares={"pairs": 2, "text": 1}), {"pairs": KEPT, "text": TEXTS})
 RECIPE = PackRowsRecipe(max_row_tokens=512, min_pixels_px=1024, max_pixels_px=65_536, num_rows_per_part=4)

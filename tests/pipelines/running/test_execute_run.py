@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.run import Run, all_runs
+from stages.store.refs import read_ref
 from tests.pipelines.conftest import TOYS, NeoSite
 
 DATA = f"{TOYS}:data"
@@ -85,13 +86,13 @@ def test_a_failed_step_ends_with_1_keeps_its_traceback_and_stops_what_follows(si
 
 def test_two_settings_are_two_runs_and_names_follow_the_last(site: NeoSite) -> None:
     site.neo("run", DATA)
-    first = site.store.ref("data/kept")
+    first = read_ref(site.store, "data/kept")
     site.neo("run", DATA, "--set", "kept.min_width_px=16")
-    assert site.store.ref("data/kept") != first
+    assert read_ref(site.store, "data/kept") != first
     assert len(all_runs(site.store)) == 2
     back = site.neo("run", DATA)
     assert "Nothing to make" in back.out
-    assert site.store.ref("data/kept")["fingerprint"] == first["fingerprint"]
+    assert read_ref(site.store, "data/kept")["fingerprint"] == first["fingerprint"]
 
 
 def kill_in_the_middle(site: NeoSite, num_recorded: int) -> None:
@@ -117,7 +118,7 @@ def test_killed_in_the_middle_it_goes_on_without_doing_anything_twice(site: NeoS
 
 
 def manifest_of(site: NeoSite, step: str) -> dict:
-    ref = site.store.ref(f"data/{step}")
+    ref = read_ref(site.store, f"data/{step}")
     return site.store.read_json(f"artifacts/{ref['stage']}/{ref['fingerprint'][:12]}/manifest.json")
 
 

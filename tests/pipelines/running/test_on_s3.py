@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.store.refs import read_ref
 from stages.store.store import Store
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy, storm
 from tests.pipelines.conftest import NOBODY, TOYS, NeoSite
@@ -39,7 +40,7 @@ def test_a_store_and_a_folder_hold_the_same(remote: NeoSite, bucket: str, tmp_pa
     remote.neo("run", DATA)
     there, here = Store(f"{bucket}/team"), remote.store
     for step in ("pairs", "kept", "mix", "rows"):
-        refs = [store.ref(f"data/{step}") for store in (there, here)]
+        refs = [read_ref(store, f"data/{step}") for store in (there, here)]
         assert refs[0]["fingerprint"] == refs[1]["fingerprint"]
         folder = f"artifacts/{refs[0]['stage']}/{refs[0]['fingerprint'][:12]}"
         assert (

@@ -5,6 +5,7 @@ import pytest
 from pipelines.exits import BadCommandError
 from pipelines.runs.refs import resolve, resolve_artifact
 from stages.artifacts.manifest import Manifest
+from stages.store.refs import set_ref
 from stages.store.store import Store
 
 
@@ -56,8 +57,8 @@ def test_what_is_not_there_is_said_with_what_a_reference_is(store: Store, ref: s
 
 
 def test_a_name_points_at_the_last_it_was_given_to(store: Store) -> None:
-    store.set_ref("tiny/pairs", {"stage": "fetch", "fingerprint": "abcd1111" + "0" * 56})
-    store.set_ref("tiny/pairs", {"stage": "judge", "fingerprint": "abcd2222" + "1" * 56})
+    set_ref(store, "tiny/pairs", {"stage": "fetch", "fingerprint": "abcd1111" + "0" * 56})
+    set_ref(store, "tiny/pairs", {"stage": "judge", "fingerprint": "abcd2222" + "1" * 56})
     assert resolve_artifact(store, "tiny/pairs")[0] == "judge"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.run import Run
+from stages.store.refs import read_ref
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import kill_in_the_middle, the_run, wait_until
 from tests.worlds import pipeline_world as neo_toys
@@ -62,7 +63,7 @@ def test_the_frozen_plan_counts_not_the_recipe_as_it_is_now(site: NeoSite, tmp_p
     assert said.code == 0, said
     assert f"Note: {recipe}:data has changed since; this run goes on as it was frozen." in said.out
     assert the_run(site).state() == "done"
-    assert site.store.ref("data/kept")["fingerprint"] == frozen["kept"]
+    assert read_ref(site.store, "data/kept")["fingerprint"] == frozen["kept"]
 
 
 def test_a_recipe_that_is_gone_is_not_needed(site: NeoSite, tmp_path: Path) -> None:

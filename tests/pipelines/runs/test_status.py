@@ -20,6 +20,7 @@ from stages.contract import (
     StepEnded,
     StepStarted,
 )
+from stages.store.metadata import open_store
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import kill_in_the_middle, the_run, wait_until
 from tests.pipelines.runs.test_resume import elsewhere
@@ -101,7 +102,7 @@ def test_watching_a_driver_that_is_killed_ends_with_its_end(site: NeoSite, under
 
 
 def test_status_of_nothing_says_so(site: NeoSite) -> None:
-    site.store.open()
+    open_store(site.store)
     assert site.neo("status").code == 2
 
 

@@ -18,6 +18,8 @@ from pipelines.exits import RefusedError
 from pipelines.runs.log import read_driver_log
 from pipelines.runs.run import Run, all_runs
 from pipelines.runs.submissions import Submissions
+from stages.store.metadata import open_store
+from stages.store.refs import read_ref
 from stages.store.store import Store
 from tests.pipelines.conftest import NOBODY, ROOT, TOYS, NeoSite, Said
 from tests.pipelines.ray_head import RayHead, ray_head
@@ -114,7 +116,7 @@ def cluster(tmp_path: Path, head: RayHead) -> OnCluster:
 
 def contents(store: Store, pipeline: str) -> dict[str, tuple[str, str]]:
     """Step to fingerprint and content digest of what is committed."""
-    refs = {step: store.ref(f"{pipeline}/{step}") for step in store.folders(f"refs/{pipeline}/")}
+    refs = {step: read_ref(store, f"{pipeline}/{step}") for step in store.folders(f"refs/{pipeline}/")}
     return {
         step: (ref["fingerprint"], read_content(store, ref["stage"], ref["fingerprint"])) for step, ref in refs.items()
     }
@@ -161,7 +163,7 @@ def test_a_users_file_is_submitted_once_stopped_and_gone_on_with_and_makes_what_
 
 
 def manifest_of(store: Store, name: str) -> dict:
-    ref = store.ref(name)
+    ref = read_ref(store, name)
     return store.read_json(f"artifacts/{ref['stage']}/{ref['fingerprint'][:12]}/manifest.json")
 
 
@@ -212,7 +214,7 @@ def test_a_driver_with_other_versions_refuses_and_the_command_says_so(
 def frozen_only(store: Store, site: NeoSite) -> Run:
     """The toys' run, frozen in a store and never begun."""
     made = site.neo("run", DATA, "--json").json["run"]
-    store.open()
+    open_store(store)
     store.create_json(f"runs/{made}/plan.json", site.store.read_json(f"runs/{made}/plan.json"))
     return Run(store, made)
 

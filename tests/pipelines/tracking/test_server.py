@@ -13,6 +13,7 @@ from pipelines.tracking.delivery import DeliveryThread, check_reachable
 from pipelines.tracking.server import Tracker
 from stages.artifacts.manifest import content_digest, read_manifest
 from stages.contract import CheckpointCommitted, NumbersReported, PictureKept
+from stages.store.refs import read_ref
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import wait_until
 from tests.pipelines.tracking.pages_dump import pages_dump
@@ -56,7 +57,7 @@ def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
     made = llm.outputs.model_outputs[0].model_id
     assert [model.model_id for model in weights.inputs.model_inputs] == [made]
     tags = weights.data.tags
-    assert tags["neo.fingerprint"] == tracked.store.ref("scored/weights")["fingerprint"]
+    assert tags["neo.fingerprint"] == read_ref(tracked.store, "scored/weights")["fingerprint"]
     assert tags["neo.input.llm"] == llm.data.tags["neo.fingerprint"]
     assert evaluate.data.metrics["accuracy_blind_shape"] == 0.3
     assert pages[run.name].data.metrics["accuracy"] == 0.95
@@ -124,7 +125,7 @@ def test_the_digest_of_a_data_set_is_that_of_the_artifacts_content(tracked: NeoS
     for step, name in (("pairs", "made"), ("kept", "made"), ("kept", "read as raw"), ("mix", "read as kept")):
         logged = {item.tags[0].value: item.dataset for item in pages[step].inputs.dataset_inputs}[name]
         source = {"kept": "pairs", "mix": "kept"}[step] if name.startswith("read") else step
-        ref = tracked.store.ref(f"data/{source}")
+        ref = read_ref(tracked.store, f"data/{source}")
         manifest = read_manifest(tracked.store, ref["stage"], ref["fingerprint"])
         assert logged.digest == content_digest(manifest.parts)[:32]
         assert logged.name == f"{ref['stage']}/{ref['fingerprint'][:12]}"
@@ -133,7 +134,7 @@ def test_the_digest_of_a_data_set_is_that_of_the_artifacts_content(tracked: NeoS
 def test_a_step_bound_by_use_says_which_artifact_it_is_and_what_it_was_made_from(tracked: NeoSite) -> None:
     tracked.neo("run", DATA)
     (before,) = all_runs(tracked.store)
-    kept, pairs = (tracked.store.ref(f"data/{step}")["fingerprint"][:12] for step in ("kept", "pairs"))
+    kept, pairs = (read_ref(tracked.store, f"data/{step}")["fingerprint"][:12] for step in ("kept", "pairs"))
     assert tracked.neo("run", DATA, "--use", f"kept={kept}", "--set", "mix.num_repetitions=2").code == 0
     mlflow = client(tracked)
     experiment = mlflow.get_experiment_by_name("data").experiment_id

@@ -7,7 +7,7 @@ import pytest
 
 from stages.artifacts.ancestry import ancestry
 from stages.evaluate import EvaluateRecipe, evaluate
-from stages.store.store import StoreError
+from stages.store.errors import StoreError
 from tests.worlds.colour_world import ColourWorld
 
 

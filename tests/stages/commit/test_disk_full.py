@@ -16,6 +16,7 @@ from stages.commit.parts import PartWriter
 from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartDraft
 from stages.store.errors import DiskFullError, StoreDeniedError, is_full
+from stages.store.metadata import open_store
 from stages.store.store import Store
 from tests.small_disk import SmallDisk
 
@@ -85,7 +86,7 @@ def test_a_scratch_disk_on_which_no_folder_can_be_made_is_named_too(small_scratc
 
 def test_a_part_that_does_not_fit_the_store_leaves_no_trace_in_it(disk: SmallDisk) -> None:
     store = Store(disk.folder / "store")
-    store.open()
+    open_store(store)
     disk.leave(100 * 1024)
     before = list(store.keys(""))
     with pytest.raises(DiskFullError, match=rf"the store {re.escape(store.url)} is full .*could not upload artifacts/"):

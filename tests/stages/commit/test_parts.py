@@ -11,7 +11,8 @@ from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.manifest import read_head, read_manifest
 from stages.artifacts.records import FileEntry, ItemBalance, total
 from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import StepSpec, execute_step
+from stages.commit.execute_step import execute_step
+from stages.commit.step_spec import StepSpec
 from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, StageError, SupersededError, stage
 from stages.store.errors import TornRecordError
 from stages.store.store import Store

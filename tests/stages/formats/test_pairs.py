@@ -10,7 +10,8 @@ from PIL import Image
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import PAIRS_FILE, RawPairs
 from stages.formats.pairs import PairReader
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 
 def test_kept_pairs_come_in_table_order_with_their_place(toy_pairs: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 import webdataset
 from PIL import Image
 
+from cluster.local import make
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, Rows
 from stages.formats.row_format import DocumentFacts, row_key, row_members
@@ -21,7 +22,7 @@ from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.local_folder import close_kept_files
 from stages.store.store import Store
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make
+from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS
 
 SHARES = {"pairs": 2, "text": 1, "chat": 1}
 MIX = mix_samples.bind("mix", MixRecipe(shares=SHARES), {"pairs": KEPT, "text": TEXTS, "chat": CHATS})

@@ -13,7 +13,8 @@ from stages.artifacts.records import FileEntry, PartRecord
 from stages.contract import ItemBalance
 from stages.formats.external_sort import Buckets
 from stages.formats.sample_index import ENTRY_BYTES, ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index
-from stages.store.store import Store, StoreError
+from stages.store.errors import StoreError
+from stages.store.store import Store
 
 NUM_SAMPLES = 20_000
 

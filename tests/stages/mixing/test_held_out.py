@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cluster.local import make
 from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, Draw
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
@@ -24,7 +25,6 @@ from tests.worlds.mixture_world import (
     PairsRecipe,
     TextsRecipe,
     filter_pairs,
-    make,
     make_chats,
     make_pairs,
     make_texts,

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from cluster.local import make
 from stages.artifacts.kinds import WEIGHED_FILE, Draw
 from stages.contract import StageError, Step
 from stages.formats.draws import drawn_by_source
@@ -13,7 +14,7 @@ from stages.mix_samples import MixRecipe, mix_samples
 from stages.mixing.shares import Allotment, allot, drawings
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.store.store import Store
-from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make
+from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS
 
 SOURCES = {"pairs": KEPT, "text": TEXTS, "chat": CHATS}
 SHARES = {"pairs": 3.0, "text": 2.0, "chat": 1.0}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.local import make
 from stages.artifacts.kinds import MEASURED_DOCUMENTS_FILE, PLANNED_FILE, PLANNED_PARTS_FILE, SAMPLE_ROWS_FILE, Rows
 from stages.artifacts.records import sha256_of
 from stages.commit.parts import Draft
@@ -18,8 +19,9 @@ from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.packing.bin_packing import plan_rows
 from stages.packing.plan import plan_part
 from stages.packing.plan_file import PLANNED_BYTES, PLANNED_FIELDS, PlannedPart, planned_parts, read_planned
-from stages.store.store import Store, StoreError
-from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS, make
+from stages.store.errors import StoreError
+from stages.store.store import Store
+from tests.worlds.mixture_world import CHATS, KEPT, LLM, TEXTS
 
 MIX = mix_samples.bind(
     "mix",

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from stages.store.errors import StoreError
+from stages.store.metadata import LAYOUT_VERSION, open_store
 from stages.store.probe import ProbeResult, probe
-from stages.store.store import LAYOUT_VERSION, Store, StoreError
+from stages.store.refs import set_ref
+from stages.store.store import Store
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy
 
 FIT = ProbeResult(exclusive_creates=True, reads_back=True)
@@ -25,12 +28,12 @@ def test_a_folder_and_an_s3_server_are_fit_and_nothing_is_left_of_the_probe(tmp_
         assert list(store.keys("probes")) == []
 
 
-def test_the_card_keeps_what_was_seen_at_the_first_opening(bucket: str, proxy: FaultProxy) -> None:
+def test_metadata_keeps_what_was_seen_at_the_first_opening(bucket: str, proxy: FaultProxy) -> None:
     store = Store(bucket)
-    card = store.open()
-    assert (card["layout"], card["probe"]) == (LAYOUT_VERSION, {"exclusive_creates": True, "reads_back": True})
+    metadata = open_store(store)
+    assert (metadata.layout, metadata.probe) == (LAYOUT_VERSION, FIT)
     num_before = len(proxy.seen)
-    assert Store(bucket).open() == card
+    assert open_store(Store(bucket)) == metadata
     assert len(proxy.seen) == num_before + 1, "one read, no probe"
 
 
@@ -38,24 +41,24 @@ def test_a_server_that_takes_every_write_is_found_and_refused(heedless: Store) -
     assert probe(heedless) == ProbeResult(exclusive_creates=False, reads_back=True)
     for _ in range(2):
         with pytest.raises(StoreError, match=r"two creates of one key both succeeded.*`single_writer = true`"):
-            heedless.open()
+            open_store(heedless)
 
 
 def test_a_single_writer_overwrites_nothing_there(heedless: Store) -> None:
-    card = heedless.open(single_writer=True)
+    metadata = open_store(heedless, single_writer=True)
     for store in (heedless, Store(heedless.url)):
         assert not store.has_conditional_writes
         assert not store.create("store.json", b"other")
-    assert heedless.open(single_writer=True) == card
+    assert open_store(heedless, single_writer=True) == metadata
     assert heedless.create("records/a.json", b"first")
     assert not Store(heedless.url).create("records/a.json", b"second")
     assert heedless.read("records/a.json") == b"first"
-    assert [heedless.set_ref("tiny", {"run": run}) for run in "ab"] == [0, 1]
+    assert [set_ref(heedless, "tiny", {"run": run}) for run in "ab"] == [0, 1]
 
 
-def test_a_probe_is_not_deceived_by_the_card(heedless: Store) -> None:
+def test_a_probe_does_not_rely_on_the_metadata(heedless: Store) -> None:
     """`create` looks before it writes there, so it would seem to be exclusive."""
-    heedless.open(single_writer=True)
+    open_store(heedless, single_writer=True)
     assert not probe(Store(heedless.url)).exclusive_creates
 
 
@@ -68,4 +71,4 @@ def test_a_store_that_gives_back_other_bytes_is_refused_for_a_single_writer_as_w
     assert "does not read back the same" in found.problem
     proxy.rules[0].times = proxy.rules[0].num_hits + 2
     with pytest.raises(StoreError, match="cannot be used: what is written does not read back the same"):
-        Store(bucket).open(single_writer=True)
+        open_store(Store(bucket), single_writer=True)

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.store.store import CHUNK_BYTES, Store, StoreError, first_missing
+from stages.store.errors import StoreError
+from stages.store.metadata import open_store
+from stages.store.numbering import first_missing
+from stages.store.reader import CHUNK_BYTES
+from stages.store.refs import read_ref, set_ref
+from stages.store.store import Store
 
 NUM_WRITERS = 16
 
@@ -124,20 +129,20 @@ def test_two_stores_do_not_share_cached_copies(bucket: str, tmp_path: Path) -> N
 
 def test_the_highest_ref_wins_and_names_do_not_mix(store: Store) -> None:
     for number in range(12):
-        assert store.set_ref("tiny/evaluate", {"version": number}) == number
-    assert store.set_ref("tiny", {"run": "x"}) == 0
-    assert store.set_ref("evaluate", {"run": "y"}) == 0
-    assert store.ref("tiny/evaluate") == {"version": 11}
-    assert store.ref("tiny") == {"run": "x"}
-    assert store.ref("evaluat") is None
+        assert set_ref(store, "tiny/evaluate", {"version": number}) == number
+    assert set_ref(store, "tiny", {"run": "x"}) == 0
+    assert set_ref(store, "evaluate", {"run": "y"}) == 0
+    assert read_ref(store, "tiny/evaluate") == {"version": 11}
+    assert read_ref(store, "tiny") == {"run": "x"}
+    assert read_ref(store, "evaluat") is None
 
 
 def test_a_torn_ref_counts_as_if_it_had_not_been_written(store: Store) -> None:
-    store.set_ref("tiny/kept", {"version": 0})
+    set_ref(store, "tiny/kept", {"version": 0})
     store.create("refs/tiny/kept/1.json", b'{"vers')
-    assert store.ref("tiny/kept") == {"version": 0}
-    assert store.set_ref("tiny/kept", {"version": 2}) == 2
-    assert store.ref("tiny/kept") == {"version": 2}
+    assert read_ref(store, "tiny/kept") == {"version": 0}
+    assert set_ref(store, "tiny/kept", {"version": 2}) == 2
+    assert read_ref(store, "tiny/kept") == {"version": 2}
 
 
 def test_a_create_whose_link_was_made_though_it_was_refused_is_ours(
@@ -167,9 +172,9 @@ def test_a_draft_that_a_killed_writer_left_is_no_object(tmp_path: Path) -> None:
 
 def test_racing_refs_each_get_a_number_of_their_own(store: Store) -> None:
     with ThreadPoolExecutor(NUM_WRITERS) as pool:
-        numbers = list(pool.map(lambda n: store.set_ref("tiny/kept", {"writer": n}), range(NUM_WRITERS)))
+        numbers = list(pool.map(lambda n: set_ref(store, "tiny/kept", {"writer": n}), range(NUM_WRITERS)))
     assert sorted(numbers) == list(range(NUM_WRITERS))
-    assert store.ref("tiny/kept") == {"writer": numbers.index(NUM_WRITERS - 1)}
+    assert read_ref(store, "tiny/kept") == {"writer": numbers.index(NUM_WRITERS - 1)}
 
 
 @given(st.integers(0, 5000))
@@ -191,11 +196,11 @@ def test_a_store_travels_by_its_url(store: Store) -> None:
 
 
 def test_opening_makes_one_identity_and_refuses_a_foreign_layout(store: Store) -> None:
-    assert store.open() == Store(store.url).open()
+    assert open_store(store) == open_store(Store(store.url))
     store.delete("store.json")
     store.create_json("store.json", {"uuid": "u", "layout": 99})
     with pytest.raises(StoreError, match="layout 99; this version reads 2"):
-        store.open()
+        open_store(store)
 
 
 def test_a_create_reaches_the_disk_before_it_is_seen_and_then_its_folders(

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import stages.store.exclusive_create
-import stages.store.store
-from stages.store.errors import StoreDeniedError, TornRecordError
-from stages.store.store import CHUNK_BYTES, Store, StoreError
+import stages.store.reader
+from stages.store.errors import StoreDeniedError, StoreError, TornRecordError
+from stages.store.metadata import open_store
+from stages.store.reader import CHUNK_BYTES
+from stages.store.refs import read_ref, set_ref
+from stages.store.store import Store
 from tests.fault_proxy import ALWAYS, Fault, FaultProxy
 
 NUM_WRITERS = 8
@@ -31,7 +34,7 @@ UNFIT = (Fault.EXPIRED, Fault.FORBIDDEN, Fault.UNCONDITIONAL)
 @pytest.fixture
 def store(bucket: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Behind the proxy, with as many retries as ever and less time between them."""
-    monkeypatch.setattr(stages.store.store, "RETRIES", QUICK_RETRIES)
+    monkeypatch.setattr(stages.store.reader, "RETRIES", QUICK_RETRIES)
     monkeypatch.setattr(stages.store.exclusive_create, "SECONDS_BETWEEN_TRIES", (0.01,) * 4)
     return Store(f"{bucket}/team")
 
@@ -153,8 +156,8 @@ def test_moving_aside_deleting_and_pointing_survive_lost_answers(store: Store, p
     store.delete("record.json.torn-0")
     assert list(store.keys("record.json")) == []
     proxy.ask(fault, "PUT")
-    assert store.set_ref("tiny/kept", {"run": "a"}) == 0
-    assert store.ref("tiny/kept") == {"run": "a"}
+    assert set_ref(store, "tiny/kept", {"run": "a"}) == 0
+    assert read_ref(store, "tiny/kept") == {"run": "a"}
 
 
 @pytest.mark.parametrize("fault", [Fault.FORBIDDEN, Fault.EXPIRED], ids=lambda f: f.name)
@@ -188,7 +191,10 @@ def test_lost_permission_is_told_at_once_and_not_knocked_at(
 
 
 def test_a_bucket_that_does_not_exist_is_named(store: Store) -> None:
-    for attempt in (Store("s3://no-such-bucket/team").open, lambda: Store("s3://no-such-bucket/team").read("a")):
+    for attempt in (
+        lambda: open_store(Store("s3://no-such-bucket/team")),
+        lambda: Store("s3://no-such-bucket/team").read("a"),
+    ):
         with pytest.raises(
             StoreError, match="s3://no-such-bucket/team cannot be used: there is no such bucket; make it"
         ):
@@ -205,8 +211,8 @@ def test_permission_that_comes_back_lets_the_same_store_go_on(store: Store, prox
 
 def test_the_settings_given_to_the_engine_outlast_a_minute_of_trouble() -> None:
     """What tests shorten: the engine's own retries, and ours after conflicts."""
-    assert stages.store.store.RETRIES["max_retries"] >= 10
-    assert stages.store.store.RETRIES["retry_timeout"] >= timedelta(minutes=2)
+    assert stages.store.reader.RETRIES["max_retries"] >= 10
+    assert stages.store.reader.RETRIES["retry_timeout"] >= timedelta(minutes=2)
     assert sum(stages.store.exclusive_create.SECONDS_BETWEEN_TRIES) > 5
 
 
@@ -214,7 +220,7 @@ def test_a_storm_of_errors_over_many_creates_loses_and_doubles_nothing(
     store: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every record of 60 is contended by two writers, while faults of all kinds come down, perhaps all on one."""
-    monkeypatch.setattr(stages.store.store, "RETRIES", {**QUICK_RETRIES, "max_retries": 40})
+    monkeypatch.setattr(stages.store.reader, "RETRIES", {**QUICK_RETRIES, "max_retries": 40})
     monkeypatch.setattr(stages.store.exclusive_create, "SECONDS_BETWEEN_TRIES", (0.01,) * 16)
     for fault in (Fault.BROKEN, Fault.SLOW_DOWN, Fault.CONFLICT, Fault.DROPPED_AFTER, Fault.BROKEN_AFTER):
         proxy.ask(fault, "PUT", times=8)

@@ -14,6 +14,7 @@ import pytest
 from stages.contract import GangLayout, StageError
 from stages.formats.rows import RowReader
 from stages.packing.rebuild import rebuild_part
+from stages.store.metadata import open_store
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from stages.training.loading.step_rows import rows_of_step
 from tests.worlds.packed_world import LLM, PAIRS, path_of, rows_of
@@ -224,7 +225,7 @@ def shown(world: SmallWorld, step, *options: str) -> str:
     """What `neo show` says of the artifact of a step."""
     site = world.scratch.with_name("site.toml")
     site.write_text(f'store = "{world.store.folder}"\n')
-    world.store.open()
+    open_store(world.store)
     command = ["-m", "pipelines.cli", "show", step.fingerprint[:12], "--site", str(site), *options]
     return subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
