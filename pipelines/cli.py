@@ -35,7 +35,7 @@ from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedErro
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
 EPILOG = (
-    "Exit codes: 0 done or nothing to do, 1 a step failed (run again to continue), 2 bad command or recipe, "
+    "Exit codes: 0 done or nothing to do, 1 a step failed (run again to continue), 2 bad command or pipeline, "
     "3 refused before start, 4 resume refused, 5 superseded, 75 interrupted (run again to continue)."
 )
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -60,7 +60,7 @@ class NeoCommand(TyperCommand):
 
 
 class NeoGroup(TyperGroup):
-    """Accepts neo's own options before and after a command's name, and says every error as answers are said."""
+    """Accepts neo's own options before and after a command's name, and prints every error as answers are printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         shared, rest = options_first(self.params, args)
@@ -161,7 +161,7 @@ def options_first(options: Sequence[Any], args: Sequence[str]) -> tuple[list[str
 
 
 def explained(error: BaseException, words: Sequence[str]) -> CommandError:
-    """An error as what `neo` says of it: exit code, message, and the command to type next. `words` were typed."""
+    """An error as a message, an exit code and the command to type next. `words` were typed."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -176,7 +176,7 @@ def explained(error: BaseException, words: Sequence[str]) -> CommandError:
         error, DiskFullError | StoreDeniedError | StoreUnavailableError
     ):
         return RefusedError(str(error), then="neo audit REF   (names what is damaged)")
-    return RefusedError(str(error), then=f"{again}   (once that is mended)")
+    return RefusedError(str(error), then=f"{again}   (once that is fixed)")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""What a run will need, tried before it is asked for: each check is a function that returns what it found.
+"""Checks that this machine and site can run a pipeline: one function for each check.
 
-Tries things rather than reading settings: the store is written to, the tracker too, the job server is asked. Nothing
-of it remains but an empty store and a deleted experiment.
+The checks try things rather than read settings: they write to the store and to the tracker, and ask the job server.
+They leave an empty store and a deleted experiment behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Literal
@@ -37,31 +37,32 @@ LEAST_SHARED_MEMORY_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found."""
+class CheckResult:
+    """The result of one check."""
 
     name: str
     verdict: Verdict
-    said: str
-    do: str = ""
-    """What to do about it."""
+    summary: str
+    remedy: str = ""
+    """The remedy, in a sentence or as a command."""
 
     def document(self) -> dict[str, Any]:
-        return asdict(self)
+        """The result under the keys that `neo doctor --json` promises."""
+        return {"name": self.name, "verdict": self.verdict, "said": self.summary, "do": self.remedy}
 
 
-def examine(site: Site) -> Iterator[Finding]:
-    """All checks, in the order in which a run would meet them. One that breaks is a finding too."""
+def check_all(site: Site) -> Iterator[CheckResult]:
+    """The results of all checks, in the order in which a run would meet them. A check that raises has failed."""
     for name, check in _checks(site).items():
         try:
             yield check()
         except Exception as error:
-            said = f"{type(error).__name__}: {error}".partition("\n")[0]
-            yield Finding(name, "failed", said, "this check itself broke; the message may say why")
+            summary = f"{type(error).__name__}: {error}".partition("\n")[0]
+            yield CheckResult(name, "failed", summary, "this check itself failed; the message may say why")
 
 
-def _checks(site: Site) -> dict[str, Callable[[], Finding]]:
-    checks: dict[str, Callable[[], Finding]] = {
+def _checks(site: Site) -> dict[str, Callable[[], CheckResult]]:
+    checks: dict[str, Callable[[], CheckResult]] = {
         "python": check_python,
         "packages": check_packages,
         "store": lambda: check_store(site),
@@ -76,98 +77,104 @@ def _checks(site: Site) -> dict[str, Callable[[], Finding]]:
     return checks
 
 
-def check_python() -> Finding:
+def check_python() -> CheckResult:
     wanted, here = (3, 11), sys.version_info[:2]
-    said = f"Python {sys.version.partition(' ')[0]}"
+    summary = f"Python {sys.version.partition(' ')[0]}"
     if here < wanted:
-        return Finding("python", "failed", said, "use Python 3.11 or later")
-    return Finding("python", "ok", said)
+        return CheckResult("python", "failed", summary, "use Python 3.11 or later")
+    return CheckResult("python", "ok", summary)
 
 
-def check_packages() -> Finding:
-    """Every package that ours asks for is there, in a version that fits."""
+def check_packages() -> CheckResult:
+    """Every package that ours requires is installed, in a version that fits."""
     from packaging.requirements import Requirement
 
-    amiss = []
+    problems = []
     for line in requires(PACKAGE) or ():
         wanted = Requirement(line)
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(wanted.name)
+            installed = version(wanted.name)
         except PackageNotFoundError:
-            amiss.append(f"{wanted.name} is missing")
+            problems.append(f"{wanted.name} is missing")
             continue
-        if found not in wanted.specifier:
-            amiss.append(f"{wanted.name} is {found}, wanted is {wanted.specifier}")
-    if amiss:
-        return Finding("packages", "failed", "; ".join(amiss), f"pip install '{PACKAGE}' into this environment again")
-    said = ", ".join(f"{name} {version(name)}" for name in (PACKAGE, "torch", "ray", "deepspeed", "mlflow"))
-    return Finding("packages", "ok", said)
+        if installed not in wanted.specifier:
+            problems.append(f"{wanted.name} is {installed}, wanted is {wanted.specifier}")
+    if problems:
+        return CheckResult(
+            "packages", "failed", "; ".join(problems), f"pip install '{PACKAGE}' into this environment again"
+        )
+    summary = ", ".join(f"{name} {version(name)}" for name in (PACKAGE, "torch", "ray", "deepspeed", "mlflow"))
+    return CheckResult("packages", "ok", summary)
 
 
-def check_store(site: Site) -> Finding:
+def check_store(site: Site) -> CheckResult:
     """Writes, reads, and creates exclusively, as every commit does."""
     try:
         store = Store(site.store)
-        found = probe(store)
+        abilities = probe(store)
         metadata = open_store(store, single_writer=site.single_writer)
     except (StoreError, OSError) as error:
-        return Finding("store", "failed", str(error), "see that the place exists, and that you may write there")
-    if found.problem:
-        verdict: Verdict = "warning" if found.reads_back and site.single_writer else "failed"
-        return Finding("store", verdict, site.store, found.problem)
-    return Finding("store", "ok", f"{store.url} creates exclusively and reads back (store {metadata.uuid[:8]})")
+        return CheckResult("store", "failed", str(error), "check that the store exists, and that you may write there")
+    if abilities.problem:
+        verdict: Verdict = "warning" if abilities.reads_back and site.single_writer else "failed"
+        return CheckResult("store", verdict, site.store, abilities.problem)
+    return CheckResult("store", "ok", f"{store.url} creates exclusively and reads back (store {metadata.uuid[:8]})")
 
 
-def check_disk(site: Site) -> Finding:
-    """Room where the store is a folder, and where parts and checkpoints are written first."""
+def check_disk(site: Site) -> CheckResult:
+    """Disk space of the store, if it is a folder, and of the temporary folder, where parts are written first."""
     store = Store(site.store).folder
-    places = [Path(tempfile.gettempdir()), *([_existing(store)] if store is not None else [])]
-    by_device = {place.stat().st_dev: place for place in places}
-    free = {str(place): shutil.disk_usage(place).free for place in by_device.values()}
-    said = ", ".join(f"{_gib(left)} free in {place}" for place, left in free.items())
+    folders = [Path(tempfile.gettempdir()), *([_existing(store)] if store is not None else [])]
+    by_device = {folder.stat().st_dev: folder for folder in folders}
+    free = {str(folder): shutil.disk_usage(folder).free for folder in by_device.values()}
+    summary = ", ".join(f"{_gib(left)} free in {folder}" for folder, left in free.items())
     verdict = _enough(min(free.values()), LITTLE_DISK_BYTES, TOO_LITTLE_DISK_BYTES)
-    do = "make room, or move the store (NEO_HOME) or the temporary folder (TMPDIR)"
-    return Finding("disk", verdict, said, do if verdict != "ok" else "")
+    remedy = "make room, or move the store (NEO_HOME) or the temporary folder (TMPDIR)"
+    return CheckResult("disk", verdict, summary, remedy if verdict != "ok" else "")
 
 
-def check_memory() -> Finding:
+def check_memory() -> CheckResult:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    said = f"{_gib(free)} of {_gib(psutil.virtual_memory().total)} available"
+    summary = f"{_gib(free)} of {_gib(psutil.virtual_memory().total)} available"
     shared = shutil.disk_usage("/dev/shm").total if Path("/dev/shm").is_dir() else LEAST_SHARED_MEMORY_BYTES
     if shared < LEAST_SHARED_MEMORY_BYTES:
-        return Finding("memory", "warning", f"/dev/shm holds {_gib(shared)}", "give the container more: --shm-size=2g")
+        return CheckResult(
+            "memory", "warning", f"/dev/shm holds {_gib(shared)}", "give the container more: --shm-size=2g"
+        )
     verdict = _enough(free, LITTLE_MEMORY_BYTES, TOO_LITTLE_MEMORY_BYTES)
-    return Finding(
-        "memory", verdict, said, "end other programs: the tiny run takes some 3 GiB" if verdict != "ok" else ""
+    return CheckResult(
+        "memory", verdict, summary, "end other programs: the tiny run needs some 3 GiB" if verdict != "ok" else ""
     )
 
 
-def check_open_files() -> Finding:
+def check_open_files() -> CheckResult:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = FEW_OPEN_FILES > soft != resource.RLIM_INFINITY
-    said = f"{soft} open files allowed"
-    return Finding("open files", "warning" if few else "ok", said, f"ulimit -n {min(65536, hard)}" if few else "")
+    summary = f"{soft} open files allowed"
+    return CheckResult(
+        "open files", "warning" if few else "ok", summary, f"ulimit -n {min(65536, hard)}" if few else ""
+    )
 
 
-def check_secrets(site: Site) -> Finding:
-    """The command needs them here as the driver needs them there, to reach the store and the tracker."""
+def check_secrets(site: Site) -> CheckResult:
+    """The site's secrets are in this environment: the command needs them to reach the store and the tracker."""
     missing = [name for name in site.secrets if name not in os.environ]
     if missing:
-        do = "set them here if this machine is to read the store or the tracker"
-        return Finding("secrets", "warning", f"not in this environment: {', '.join(missing)}", do)
-    return Finding(
+        remedy = "set them here if this machine is to read the store or the tracker"
+        return CheckResult("secrets", "warning", f"not in this environment: {', '.join(missing)}", remedy)
+    return CheckResult(
         "secrets", "ok", f"{len(site.secrets)} named by the site, all here" if site.secrets else "none named"
     )
 
 
-def check_tracker(uri: str) -> Finding:
-    """It answers and may be written to. A run goes on without: nothing is lost, all is told later."""
+def check_tracker(uri: str) -> CheckResult:
+    """MLflow answers and can be written to. A run does not need it: messages are delivered later."""
     from pipelines.running.summary import masked
     from pipelines.tracking.delivery import check_reachable
     from pipelines.tracking.server import ENVIRONMENT, Tracker
@@ -177,58 +184,60 @@ def check_tracker(uri: str) -> Finding:
         check_reachable(uri)
         Tracker(uri).check_writable()
     except Exception as error:
-        said = f"MLflow at {masked(uri)}: {type(error).__name__}: {error}".partition("\n")[0]
-        do = "start it, or set MLFLOW_TRACKING_TOKEN or _USERNAME and _PASSWORD; runs go on and tell it later"
-        return Finding("tracker", "warning", said, do)
-    return Finding("tracker", "ok", f"MLflow at {masked(uri)} takes what is written")
+        summary = f"MLflow at {masked(uri)}: {type(error).__name__}: {error}".partition("\n")[0]
+        remedy = "start it, or set MLFLOW_TRACKING_TOKEN or _USERNAME and _PASSWORD; runs deliver later"
+        return CheckResult("tracker", "warning", summary, remedy)
+    return CheckResult("tracker", "ok", f"MLflow at {masked(uri)} can be written to")
 
 
-def check_local_ray() -> Finding:
-    """Ray on this machine, started for a run: the loopback and a folder for its sockets."""
+def check_local_ray() -> CheckResult:
+    """Ray on this machine can be started for a run: it needs the loopback and a folder for its sockets."""
     with socket.socket() as probe_socket:
         probe_socket.bind(("127.0.0.1", 0))
     if not os.access("/tmp", os.W_OK):
-        return Finding("ray", "failed", "/tmp cannot be written to, Ray keeps its sockets there", "chmod 1777 /tmp")
-    return Finding("ray", "ok", f"Ray {version('ray')} starts with a run, with a token of its own")
+        return CheckResult("ray", "failed", "/tmp cannot be written to, Ray keeps its sockets there", "chmod 1777 /tmp")
+    return CheckResult("ray", "ok", f"Ray {version('ray')} starts with a run, with a token of its own")
 
 
-def check_cluster(site: Site) -> Finding:
-    """The job server answers, speaks our version, and asks for a token."""
+def check_cluster(site: Site) -> CheckResult:
+    """The job server answers, has our version of Ray, and asks for a token."""
     jobs = Jobs(site)
     try:
         theirs = jobs.ray_version()
     except JobError as error:
-        return Finding("ray", "failed", str(error))
+        return CheckResult("ray", "failed", str(error))
     ours = Versions.here().ray
     if theirs != ours:
-        return Finding("ray", "failed", f"Ray {theirs} at {jobs.address}, {ours} here", f"pip install ray=={theirs}")
-    said = f"Ray {theirs} answers at {jobs.address}"
+        return CheckResult(
+            "ray", "failed", f"Ray {theirs} at {jobs.address}, {ours} here", f"pip install ray=={theirs}"
+        )
+    summary = f"Ray {theirs} answers at {jobs.address}"
     if jobs.is_open_to_all():
-        do = "anybody who reaches it can run code there: start the cluster with RAY_AUTH_MODE=token"
-        return Finding("ray", "warning", f"{said} without a token", do)
-    return Finding("ray", "ok", f"{said}, with a token")
+        remedy = "anybody who reaches it can run code there: start the cluster with RAY_AUTH_MODE=token"
+        return CheckResult("ray", "warning", f"{summary} without a token", remedy)
+    return CheckResult("ray", "ok", f"{summary}, with a token")
 
 
-def check_gpus(site: Site) -> Finding:
-    """What compiled attention needs, where there is a GPU here. On a cluster only its own machines can tell."""
+def check_gpus(site: Site) -> CheckResult:
+    """A GPU here can be used, also by compiled attention. A cluster's GPUs are checked by its own machines alone."""
     gangs = [site.gang, *(one.gang for one in (*site.stages.values(), *site.steps.values()))]
     wanted = any(gang.gpus for gang in gangs)
     if not Path("/dev/nvidiactl").exists():
-        said = "none here; the cluster's machines have them" if wanted else "none here, none asked for"
+        summary = "none here; the cluster's machines have them" if wanted else "none here, none asked for"
         is_short = wanted and site.is_embedded
-        return Finding("gpu", "failed" if is_short else "ok", said, "set [gang] gpus = 0" if is_short else "")
+        return CheckResult("gpu", "failed" if is_short else "ok", summary, "set [gang] gpus = 0" if is_short else "")
     import torch
 
     if not torch.cuda.is_available():
-        do = "install a CUDA build of torch; without it a GPU is not used"
-        return Finding("gpu", "warning", f"there is a GPU, and torch {torch.__version__} cannot use it", do)
+        remedy = "install a CUDA build of torch; without it a GPU is not used"
+        return CheckResult("gpu", "warning", f"there is a GPU, and torch {torch.__version__} cannot use it", remedy)
     lacking = [] if shutil.which("cc") else ["a C compiler"]
     lacking += [] if importlib.util.find_spec("triton") else ["triton"]
-    said = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
+    summary = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
     if lacking:
-        do = f'install {" and ".join(lacking)} (torch.compile needs them), or set [gang] attention = "sdpa"'
-        return Finding("gpu", "warning", said, do)
-    return Finding("gpu", "ok", f"{said}, a compiler and Triton")
+        remedy = f'install {" and ".join(lacking)} (torch.compile needs them), or set [gang] attention = "sdpa"'
+        return CheckResult("gpu", "warning", summary, remedy)
+    return CheckResult("gpu", "ok", f"{summary}, a compiler and Triton")
 
 
 def _enough(amount: int, little: int, too_little: int) -> Verdict:
@@ -237,7 +246,7 @@ def _enough(amount: int, little: int, too_little: int) -> Verdict:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 def _gib(num_bytes: int) -> str:

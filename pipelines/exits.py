@@ -1,6 +1,6 @@
-"""How a command ends: the exit codes people script against, and the errors that carry them.
+"""How a command ends: the exit codes that scripts rely on, and the errors that carry them.
 
-An error's message says what happened; `then` is the one command that goes on, printed as the last line.
+An error's message says what happened; `then` is the command to type next, printed as the last line.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class ExitCode(enum.IntEnum):
     STEP_FAILED = 1
     """A stage failed or an audit found damage; what was committed stays, running again continues."""
     BAD_COMMAND = 2
-    """The command, the recipe or a reference makes no sense."""
+    """The command, the pipeline or a reference does not exist or is malformed."""
     REFUSED = 3
-    """Refused before anything started: store, site or inputs are not fit."""
+    """Refused before anything started: store, site or inputs cannot be used."""
     RESUME_REFUSED = 4
-    """Going on would mix two things; refused."""
+    """Resume refused: it would mix two versions of the code, or two attempts."""
     SUPERSEDED = 5
     """Another attempt made this meanwhile."""
     INTERRUPTED = 75
@@ -38,7 +38,7 @@ class CommandError(Exception):
 
 
 class BadCommandError(CommandError):
-    """The command, the recipe or a reference makes no sense."""
+    """The command, the pipeline or a reference does not exist or is malformed."""
 
 
 class RefusedError(CommandError):
@@ -48,6 +48,6 @@ class RefusedError(CommandError):
 
 
 class ResumeRefusedError(CommandError):
-    """Going on would mix two things."""
+    """Resuming would mix two versions of the code, or two attempts."""
 
     code = ExitCode.RESUME_REFUSED

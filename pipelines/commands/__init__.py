@@ -1,1 +1,1 @@
-"""The commands of `neo`, one file each: read the arguments, ask the floor's other modules, say the answer."""
+"""The commands of `neo`, one file each: read the arguments, ask the other rooms, print the answer."""

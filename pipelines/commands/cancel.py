@@ -1,4 +1,4 @@
-"""`neo cancel`: ask a run to stop at its next commit, and stay until it has. What it leaves can be resumed."""
+"""`neo cancel`: ask a run to stop at its next commit, and stay until it has stopped. It can be resumed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from pipelines.runs.run import AttemptRecord
 from pipelines.runs.status import RunStatus
 from pipelines.runs.submissions import Submission, Submissions
 
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and do not stay until it has stopped.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Ask, and return without waiting until it has stopped.")]
 GraceOption = Annotated[
     float,
-    typer.Option("--grace", metavar="SECONDS", help="How long a submitted run may take before its Ray job is stopped."),
+    typer.Option(
+        "--grace",
+        metavar="SECONDS",
+        help="Stop the Ray job of a submitted run that has not ended after this.",
+    ),
 ]
 
 
@@ -37,7 +41,7 @@ def cancel(
     """Stop a run at its next commit; it can be resumed.
 
     Parts under way end, training commits a checkpoint. Nothing committed is lost.
-    Asking again changes nothing. Of an attempt that is dead it is said at once that it was killed.
+    Asking again changes nothing. An attempt that is dead is recorded as killed.
     """
     command: CommandContext = ctx.obj
     store = command.store_to_read()
@@ -56,27 +60,28 @@ def cancel(
 
 
 def _ask(run_status: RunStatus, command: CommandContext) -> list[AttemptRecord]:
-    """Ask each attempt that is not known to be dead; returns them."""
-    found = [one.record for one in run_status.run.open_attempts(run_status.observer) if one.life != "dead"]
-    for record in found:
+    """Ask each attempt that is not known to be dead to stop; returns these attempts."""
+    attempts = [one.record for one in run_status.run.open_attempts(run_status.observer) if one.life != "dead"]
+    for record in attempts:
         is_first = run_status.run.request_stop(record.number)
         words = "Asked" if is_first else "Had already asked"
         command.say(f"{words} attempt {record.number} on {record.host} to stop at its next commit.")
-    return found
+    return attempts
 
 
 def _take_back(run_status: RunStatus, command: CommandContext) -> Submission | None:
-    """Call off a submission that has not begun: there is nothing yet to commit. Returns it, if any.
+    """Call off a submission whose driver has not begun: there is nothing yet to commit. Returns it, or None.
 
-    The store is told first: a driver that begins after all, on a cluster that does not command now, reads it and ends.
+    The store is written first: a driver that begins after all, on a cluster that does not answer now, reads it there
+    and ends.
     """
     waiting = run_status.waiting
     if waiting is None:
         return None
-    said = f"Ray job {waiting.job} was called off before it began"
+    message = f"Ray job {waiting.job} was called off before it began"
     submissions = Submissions(run_status.run)
-    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, said, f"neo submit {run_status.run.name}")
-    command.say(f"{said}.")
+    submissions.end_without_attempt(waiting.number, ExitCode.INTERRUPTED, message, f"neo submit {run_status.run.name}")
+    command.say(f"{message}.")
     try:
         Jobs(waiting.target_site).stop(waiting.job)
     except JobError as error:
@@ -85,7 +90,7 @@ def _take_back(run_status: RunStatus, command: CommandContext) -> Submission | N
 
 
 def _stop_after(jobs: dict[str, Jobs], grace_seconds: float, command: CommandContext) -> Callable[[], None]:
-    """What to do now and then while waiting: once the grace is over, stop the Ray jobs that have not ended."""
+    """A callback for the time of waiting: once `grace_seconds` are over, it stops the Ray jobs that have not ended."""
     deadline_seconds = time.monotonic() + grace_seconds
 
     def look() -> None:

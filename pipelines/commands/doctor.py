@@ -1,4 +1,4 @@
-"""`neo doctor`: whether a run would find what it needs, one line a check, and what to do where it would not."""
+"""`neo doctor`: check that this machine and site can run a pipeline; one line for each check."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.doctor import Finding, examine
+from pipelines.doctor import CheckResult, check_all
 from pipelines.exits import ExitCode
 from pipelines.screen.console import clean
 
@@ -14,28 +14,28 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 def doctor(ctx: typer.Context) -> None:
-    """Try what a run will need, and say what is missing.
+    """Check that this machine and site can run a pipeline.
 
-    Packages, store, disk, memory, tracker, Ray, GPUs. Ends with 3 where one failed.
+    Checks packages, store, disk, memory, tracker, Ray and GPUs. The exit code is 3 if a check failed.
     """
     command: CommandContext = ctx.obj
-    place = command.site
-    command.say(f"site {place.name}: store {place.store}", "")
-    found = []
-    for finding in examine(place):
-        found.append(finding)
-        command.say(_line(finding))
-    failed = sum(finding.verdict == "failed" for finding in found)
-    warned = sum(finding.verdict == "warning" for finding in found)
+    site = command.site
+    command.say(f"site {site.name}: store {site.store}", "")
+    results = []
+    for result in check_all(site):
+        results.append(result)
+        command.say(_line(result))
+    failed = sum(result.verdict == "failed" for result in results)
+    warned = sum(result.verdict == "warning" for result in results)
     summary = f"{failed} failed, {warned} to look at." if failed or warned else "Everything a run needs is there."
     command.say("", summary)
-    document = {"site": place.name, "findings": [finding.document() for finding in found]}
+    document = {"site": site.name, "findings": [result.document() for result in results]}
     if failed:
-        command.end(document, then="neo doctor   (once that is mended)", code=ExitCode.REFUSED)
+        command.end(document, then="neo doctor   (once that is fixed)", code=ExitCode.REFUSED)
     command.end(document, then="neo plan tiny")
 
 
-def _line(finding: Finding) -> Text:
-    line = Text(f"{finding.name:<11} ").append(f"{finding.verdict:<8} ", STYLES[finding.verdict])
-    line.append(clean(finding.said))
-    return line.append(clean(f"\n{'':<21}{finding.do}"), "cyan") if finding.do else line
+def _line(result: CheckResult) -> Text:
+    line = Text(f"{result.name:<11} ").append(f"{result.verdict:<8} ", STYLES[result.verdict])
+    line.append(clean(result.summary))
+    return line.append(clean(f"\n{'':<21}{result.remedy}"), "cyan") if result.remedy else line

@@ -1,4 +1,4 @@
-"""`neo estimate`: what training will take in memory, operations and days, before any GPU is rented."""
+"""`neo estimate`: memory, FLOPs and days of training, before any GPU is rented."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
-from pipelines.commands.selection import Asked, planned
+from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import BadCommandError
 from pipelines.planning.estimate import Assumptions, Estimate, Layout, estimates
 from pipelines.planning.expected_sizes import ExpectedSizes
@@ -23,7 +23,7 @@ GIB = 2**30
 
 def estimate(
     ctx: typer.Context,
-    recipe: PipelineArgument,
+    pipeline: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
@@ -36,25 +36,28 @@ def estimate(
     ] = "",
     assume: Annotated[
         list[str] | None,
-        typer.Option("--assume", metavar="NAME=NUMBER", help="Change what is assumed, such as mfu=0.35; repeatable."),
+        typer.Option("--assume", metavar="NAME=NUMBER", help="Change an assumption, such as mfu=0.35; repeatable."),
     ] = None,
 ) -> None:
-    """Say what each training step will take: parameters, memory, tokens, operations, days. Changes nothing."""
+    """Estimate memory, FLOPs and days of training.
+
+    For each training step of a pipeline, before anything runs. Changes nothing.
+    """
     assumed = Assumptions.read(assume or ())
-    asked = Asked(recipe, settings or (), until)
+    asked = TypedSelection(pipeline, settings or (), until)
     command: CommandContext = ctx.obj
     where, store = command.site, command.possible_store()
     plan = planned(asked, store)
-    found = list(estimates(ExpectedSizes(plan, store, llm), where, assumed, gpu))
-    if not found:
+    estimated = list(estimates(ExpectedSizes(plan, store, llm), where, assumed, gpu))
+    if not estimated:
         raise BadCommandError(
-            f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {recipe}"
+            f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {pipeline}"
         )
-    for one in found:
+    for one in estimated:
         command.say(*_words(one, assumed), _memory_table(one), "")
-    command.say(*_assumptions(found, assumed))
+    command.say(*_assumptions(estimated, assumed))
     document = {"pipeline": plan.request.pipeline, "site": where.name, "assumed": asdict(assumed)}
-    steps = [one.document() for one in found]
+    steps = [one.document() for one in estimated]
     command.end({**document, "steps": steps}, then=plan.request.command)
 
 
@@ -112,16 +115,16 @@ def _memory_row(one: Estimate, layout: Layout, frugal: bool) -> Iterator[str]:
     yield host if fits else f"more than a {one.gpu.name if one.gpu else ''}"
 
 
-def _assumptions(found: list[Estimate], assumed: Assumptions) -> Iterator[str]:
+def _assumptions(estimated: list[Estimate], assumed: Assumptions) -> Iterator[str]:
     """Every number that was not computed."""
     yield "* the site's layout. Peak: the largest of forward and backward, and of the update; leave a tenth for gaps."
-    said = [f"supervised_share={assumed.supervised_share:g}"]
-    if any(one.gpu for one in found):
-        said.insert(0, f"mfu={assumed.mfu:g}")
-    if not all(one.rows_are_measured for one in found):
+    shown = [f"supervised_share={assumed.supervised_share:g}"]
+    if any(one.gpu for one in estimated):
+        shown.insert(0, f"mfu={assumed.mfu:g}")
+    if not all(one.rows_are_measured for one in estimated):
         names = ("fill", "document_tokens", "image_share")
-        said += [f"{name}={getattr(assumed, name):g}" for name in names]
-    yield f"Assumptions, to be changed with --assume: {', '.join(said)}."
+        shown += [f"{name}={getattr(assumed, name):g}" for name in names]
+    yield f"Assumptions, to be changed with --assume: {', '.join(shown)}."
 
 
 def _big(number: float) -> str:

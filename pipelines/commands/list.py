@@ -1,4 +1,4 @@
-"""`neo list`: the recipes that can be run, the runs there were, and what the names point at."""
+"""`neo list`: shipped pipelines, the runs of the site's store, and the names that point at artifacts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from stages.store.store import Store
 
 
 def list_(ctx: typer.Context) -> None:
-    """List the recipes, the runs of the site's store, and the names that point at artifacts."""
+    """List pipelines, runs and names of artifacts."""
     command: CommandContext = ctx.obj
     shipped = shipped_pipelines()
-    command.say(_table(("recipe", "what it makes"), [(name, about) for name, about in shipped.items()]))
+    command.say(_table(("pipeline", "what it makes"), [(name, about) for name, about in shipped.items()]))
     runs, names = _store_contents(command.possible_store())
     if runs:
         command.say("", _table(("run", "state", "attempts"), runs))

@@ -1,4 +1,4 @@
-"""`neo plan`: what a run would do, step by step, and why. Uses no machine and writes nothing."""
+"""`neo plan`: what a run would do with each step, and why. Starts nothing and writes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
-from pipelines.commands.selection import Asked, planned
+from pipelines.commands.selection import TypedSelection, planned
 from pipelines.planning.plan import Decision, Plan
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -20,7 +20,7 @@ ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"
 
 def plan(
     ctx: typer.Context,
-    recipe: PipelineArgument,
+    pipeline: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
@@ -28,16 +28,19 @@ def plan(
     uses: UseOption = None,
     graph: Annotated[bool, typer.Option("--graph", help="Draw which step reads which.")] = False,
 ) -> None:
-    """Say what a run would make, reuse or continue, and why. Changes nothing."""
-    asked = Asked(recipe, settings or (), until, only, uses or ())
+    """Show what a run would make, reuse or continue.
+
+    A row for each step, with the reason. Changes nothing.
+    """
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or ())
     command: CommandContext = ctx.obj
-    found = planned(asked, command.possible_store())
-    command.say(plan_table(found, graph=graph), in_words(found))
-    command.end(plan_document(found), then=found.request.command)
+    current = planned(asked, command.possible_store())
+    command.say(plan_table(current, graph=graph), in_words(current))
+    command.end(plan_document(current), then=current.request.command)
 
 
 def plan_table(plan: Plan, *, graph: bool) -> Table:
-    """A row for each step: what is to be done and why, and with `graph` the edges."""
+    """A row for each step: its action and the reason; with `graph`, lanes that draw which step reads which."""
     edges = {step.name: sorted({item.step for item in step.inputs.values()}) for step in plan.request.steps}
     drawn = lanes(edges)
     table = Table(box=None, pad_edge=False)
@@ -59,16 +62,16 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
 
 
 def in_words(plan: Plan) -> str:
-    """How much there is to do, in a sentence."""
+    """The number of steps to make, to continue and to reuse, in a sentence."""
     numbers = {action: sum(d.action == action for d in plan.decisions) for action in ("make", "continue", "reuse")}
     if not plan.to_make:
         return f"Nothing to make: all {numbers['reuse']} steps of {plan.request.pipeline} are committed."
-    said = ", ".join(f"{number} to {action}" for action, number in numbers.items() if number)
-    return f"{plan.request.pipeline}: {said} (run {plan.request.run})"
+    counts = ", ".join(f"{number} to {action}" for action, number in numbers.items() if number)
+    return f"{plan.request.pipeline}: {counts} (run {plan.request.run})"
 
 
 def plan_document(plan: Plan) -> dict[str, object]:
-    """The plan for machines."""
+    """The plan as a JSON document."""
     return {
         "run": plan.request.run,
         "pipeline": plan.request.pipeline,

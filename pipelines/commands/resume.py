@@ -1,4 +1,4 @@
-"""`neo resume`: a new attempt of a run's frozen plan, whatever became of the ones before."""
+"""`neo resume`: a new attempt of a run, from its frozen plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OptionalRunArgument, RollbackOption
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
-from pipelines.commands.selection import Asked, requested
+from pipelines.commands.selection import TypedSelection, requested
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.runs.attempts import supersede
@@ -20,7 +20,7 @@ from pipelines.runs.run import Run
 
 TakeOverOption = Annotated[
     bool,
-    typer.Option("--take-over", help="Wait for no attempt that may still be at work: its machines are lost, say."),
+    typer.Option("--take-over", help="Supersede an attempt that may still be at work, if its machines are lost."),
 ]
 
 
@@ -31,34 +31,34 @@ def resume(
     take_over: TakeOverOption = False,
     allow_rollback: RollbackOption = False,
 ) -> None:
-    """Go on with a run as it was frozen, whatever became of it.
+    """Resume a run from its frozen plan.
 
-    The plan that was frozen when it was first asked for counts, not the recipe as it is now.
-    Finished parts are not made again, training continues from its last committed checkpoint.
+    The plan was frozen when the run was first started; later changes of the pipeline's file do not count.
+    Committed parts are not made again, training continues from its last committed checkpoint.
     """
     command: CommandContext = ctx.obj
     store = command.store_to_read()
-    found = find_run(store, run) if run else newest_run(store, unfinished=True)
-    if found is None:
+    resumed = find_run(store, run) if run else newest_run(store, unfinished=True)
+    if resumed is None:
         command.say(f"Nothing to resume: every run in {store.url} is done.")
         command.end({"run": None}, then="neo list")
-    plan = decide(found.request, store)
+    plan = decide(resumed.request, store)
     if not plan.to_make:
         nothing_to_make(plan, command)
     check_only(plan, store)
     check_plan_matches_code(plan)
     if take_over:
-        ended = supersede(found, "`neo resume --take-over` went on in its place")
+        ended = supersede(resumed, "superseded by `neo resume --take-over`")
         command.say(*(f"Attempt {number} is superseded: it commits nothing more." for number in ended))
     else:
-        _refuse_if_alive(found, command)
+        _refuse_if_alive(resumed, command)
     command.say(plan_table(plan, graph=False), in_words(plan))
-    command.say(*_what_was_lost(found, plan), *_what_differs(found), "")
-    carry_on(plan, command, again=f"neo resume {found.name}", allows_rollback=allow_rollback)
+    command.say(*_what_was_lost(resumed, plan), *_what_differs(resumed), "")
+    carry_on(plan, command, again=f"neo resume {resumed.name}", allows_rollback=allow_rollback)
 
 
 def _refuse_if_alive(run: Run, command: CommandContext) -> None:
-    """Two attempts at once would do no harm, and no good either."""
+    """Two attempts at once would not harm each other, but the second would only wait for the first."""
     if wait_for_known_state(run, command.say) == "running":
         last = list(run.attempts())[-1]
         raise ResumeRefusedError(
@@ -74,21 +74,21 @@ def _what_was_lost(run: Run, plan: Plan) -> list[str]:
         return []
     number = attempts[-1].number
     end = run.end(number)
-    ended = f"{end.outcome}{f', {end.reason}' if end.reason else ''}" if end else "no word of its end"
+    ended = f"{end.outcome}{f', {end.reason}' if end.reason else ''}" if end else "its end is not on record"
     lost = lost_work(run, plan, number)
-    said = [f"  {step}: {words}" for step, words in lost.items()]
-    return [f"Attempt {number} ended: {ended}. Lost in flight: {'' if lost else 'nothing known'}".rstrip(), *said]
+    lines = [f"  {step}: {words}" for step, words in lost.items()]
+    return [f"Attempt {number} ended: {ended}. Lost work: {'' if lost else 'nothing known'}".rstrip(), *lines]
 
 
 def _what_differs(run: Run) -> list[str]:
-    """A note if the recipe, asked today, is another run."""
+    """A line if the pipeline's file, as it is now, gives another run."""
     try:
-        today = requested(Asked.as_before(run.request), run.store)
+        today = requested(TypedSelection.as_before(run.request), run.store)
     except CommandError as error:
-        return [f"Note: the recipe cannot be read any more ({error}); this run needs it not."]
+        return [f"The pipeline cannot be loaded any more ({error}); this run does not need it."]
     if today.run == run.name:
         return []
     return [
-        f"Note: {run.request.request} has changed since; this run goes on as it was frozen. "
-        f"What the recipe says now is run {today.run}: {today.command}"
+        f"{run.request.request} has changed since; this run continues from its frozen plan. "
+        f"The pipeline as it is now is run {today.run}: {today.command}"
     ]

@@ -1,4 +1,4 @@
-"""`neo run`: plan, make what is to be made, and say what came of it."""
+"""`neo run`: plan a pipeline, run the steps that are not committed, and report the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, RollbackOption, SetOption, UntilOption, UseOption
 from pipelines.commands.plan import in_words, plan_document, plan_table
-from pipelines.commands.selection import Asked, planned
+from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import RunGraph
@@ -22,7 +22,7 @@ from pipelines.tracking.delivery import deliver_pending
 
 def run(
     ctx: typer.Context,
-    recipe: PipelineArgument,
+    pipeline: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
@@ -30,11 +30,12 @@ def run(
     uses: UseOption = None,
     allow_rollback: RollbackOption = False,
 ) -> None:
-    """Make what is not committed yet, continuing whatever was begun. Nothing to make starts no machine.
+    """Run every step that is not committed yet.
 
-    Ctrl-C asks the run to stop at its next commit; a second one within 3 s stops it at once. Run it again to go on.
+    Partly done steps continue. If all is committed, Ray is not started. Ctrl-C asks the run to stop at its next
+    commit; a second one within 3 s stops it at once. Run it again to continue.
     """
-    asked = Asked(recipe, settings or (), until, only, uses or ())
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or ())
     command: CommandContext = ctx.obj
     store = command.store_to_write()
     plan = planned(asked, store)
@@ -45,7 +46,7 @@ def run(
 
 
 def carry_on(plan: Plan, command: CommandContext, *, again: str, allows_rollback: bool) -> NoReturn:
-    """Make what is to be made, say what came of it, and end; `again` is the command that goes on if work is left."""
+    """Execute a plan, report the result, and end the command. `again` is the command that continues if work is left."""
     plan = plan.model_copy(update={"allows_rollback": allows_rollback})
     result = execute_run(plan, command.site, lambda board: Display(command.console, board), machines())
     command.say(*report(plan, result, command.site))
@@ -54,14 +55,15 @@ def carry_on(plan: Plan, command: CommandContext, *, again: str, allows_rollback
 
 
 def machines() -> RunGraph:
-    """What carries out the graph. Imported late: Ray takes seconds, and is not needed where nothing is to be made."""
+    """What executes the graph. Imported late: Ray takes seconds, and is not needed if there is nothing to make."""
     from cluster.graph import run_graph
 
     return run_graph
 
 
 def nothing_to_make(plan: Plan, command: CommandContext) -> NoReturn:
-    """Say so. Names move here too, since another recipe may have moved them away; what died untold is told."""
+    """End a command with nothing to make. Also moves names back, which another version of the pipeline may have moved,
+    and delivers messages that dead attempts left."""
     store = command.possible_store()
     for step in plan.request.steps:
         point_name(store, plan.request, step.name, plan.request.run)

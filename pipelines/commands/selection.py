@@ -1,4 +1,4 @@
-"""From what was typed to a plan: recipe, settings, selection, and what the store holds."""
+"""From what was typed to a plan: pipeline, settings, selected steps, and what the store holds."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from stages.store.store import Store
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The arguments that `neo plan`, `neo run` and `neo submit` share."""
+class TypedSelection:
+    """The arguments that `neo plan`, `neo run` and `neo submit` share, as typed."""
 
-    recipe: str
+    pipeline: str
     settings: Sequence[str] = ()
     until: str | None = None
     only: str | None = None
     uses: Sequence[str] = ()
 
     @classmethod
-    def as_before(cls, request: Request) -> Asked:
-        """What was asked when a request was frozen, to be asked of the recipe as it is now."""
+    def as_before(cls, request: Request) -> TypedSelection:
+        """What was typed when a request was frozen, to be applied to the pipeline's file as it is now."""
         file, function = request.user_file, request.request.rpartition(":")[2]
         return cls(
-            recipe=f"{file.path}:{function}" if file else request.request,
+            pipeline=f"{file.path}:{function}" if file else request.request,
             settings=request.settings,
             until=request.until,
             only=request.only,
@@ -37,18 +37,18 @@ class Asked:
         )
 
 
-def planned(asked: Asked, store: Store) -> Plan:
-    """The plan of what was asked, as things stand. Raises `CommandError` for what makes no sense."""
+def planned(asked: TypedSelection, store: Store) -> Plan:
+    """The plan of what was typed, as the store is now. Raises `CommandError` for names that do not exist."""
     plan = decide(requested(asked, store), store)
     check_only(plan, store)
     return plan
 
 
-def requested(asked: Asked, store: Store) -> Request:
-    """What was asked, frozen. Raises `CommandError` for what makes no sense."""
+def requested(asked: TypedSelection, store: Store) -> Request:
+    """What was typed, as a frozen request. Raises `CommandError` for names that do not exist."""
     if asked.until and asked.only:
-        raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.recipe}")
-    pipeline = apply_settings(find_pipeline(asked.recipe), asked.settings)
+        raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.pipeline}")
+    pipeline = apply_settings(find_pipeline(asked.pipeline), asked.settings)
     for option, step in (("--until", asked.until), ("--only", asked.only)):
         if step is not None:
             known_step(pipeline, step, f"{option} {step}")

@@ -1,4 +1,4 @@
-"""`neo show`: what a run or an artifact is: steps and their state, or recipe, inputs, balance and metrics."""
+"""`neo show`: a run with its steps and attempts, or an artifact with recipe, inputs, item counts and metrics."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}
 
 
 def show(ctx: typer.Context, ref: RefArgument) -> None:
-    """Show a run (its steps and attempts) or an artifact (recipe, inputs, balance, metrics)."""
+    """Show a run or an artifact.
+
+    Of a run, its steps and attempts; of an artifact, its recipe, inputs, item counts and metrics.
+    """
     command: CommandContext = ctx.obj
     store = command.store_to_read()
-    found = resolve(store, ref)
-    if found.run is not None:
-        _show_run(found.run, command)
-    if found.artifact is not None:
-        _show_artifact(found.artifact, command)
+    match = resolve(store, ref)
+    if match.run is not None:
+        _show_run(match.run, command)
+    if match.artifact is not None:
+        _show_artifact(match.artifact, command)
 
 
 def _show_run(run: Run, command: CommandContext) -> None:

@@ -1,4 +1,4 @@
-"""`neo status`: one line a step: how far, how fast, until when, and when it last committed. Read from the store."""
+"""`neo status`: progress, rate, time left and last commit of each step, read from the store."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what h
 
 
 def status(ctx: typer.Context, run: OptionalRunArgument = None, *, watch: WatchOption = False) -> None:
-    """Show how a run stands: progress, rate, end, last commit."""
+    """Show the progress of a run.
+
+    For each step: how far it is, its rate, the time left, and its last commit.
+    """
     command: CommandContext = ctx.obj
     store = command.store_to_read()
-    found = find_run(store, run) if run else newest_run(store)
-    if found is None:
+    chosen = find_run(store, run) if run else newest_run(store)
+    if chosen is None:
         raise BadCommandError(f"there is no run in {store.url} yet", then="neo list")
-    run_status = RunStatus(found)
+    run_status = RunStatus(chosen)
     run_status.watch_for_a_beat()
     if watch and not run_status.is_over:
         watch_run(run_status, command)
@@ -64,27 +67,27 @@ def watch_run(run_status: RunStatus, command: CommandContext, meanwhile: Callabl
 
 
 def headline(run_status: RunStatus) -> Text:
-    """The run's state in a line, and who is at it."""
+    """The run's state in a line, with its last attempt."""
     style = STYLES.get(run_status.state, "bold")
-    said = Text(clean(run_status.run.name)).append(": ").append(run_status.state, style)
+    line = Text(clean(run_status.run.name)).append(": ").append(run_status.state, style)
     record = run_status.run.attempt(run_status.attempt)
     if record is not None:
-        said.append(clean(f", attempt {record.number} on {record.host}, process {record.process_id}"))
+        line.append(clean(f", attempt {record.number} on {record.host}, process {record.process_id}"))
     age = run_status.heartbeat_age_seconds
     if age is not None:
-        said.append(f", last heartbeat {age:.0f} s ago")
+        line.append(f", last heartbeat {age:.0f} s ago")
     elif run_status.state == "unknown":
-        said.append(", out of contact: no heartbeat seen yet")
+        line.append(", out of contact: no heartbeat seen yet")
     if run_status.waiting is not None:
-        said.append(f", submitted as Ray job {run_status.waiting.job}, which has not begun")
+        line.append(f", submitted as Ray job {run_status.waiting.job}, which has not begun")
     end = run_status.run.end(run_status.attempt) if run_status.attempt else None
     if end is not None and end.reason:
-        said.append(clean(f" ({end.reason})"))
-    return said
+        line.append(clean(f" ({end.reason})"))
+    return line
 
 
 def document(run_status: RunStatus) -> dict[str, Any]:
-    """How a run stands, for machines."""
+    """The progress of a run as a JSON document."""
     record = run_status.run.attempt(run_status.attempt)
     end = run_status.run.end(run_status.attempt) if run_status.attempt else None
     return {

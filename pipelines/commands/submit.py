@@ -13,7 +13,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, RollbackOption, SetOption, UntilOption, UseOption
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
-from pipelines.commands.selection import Asked, planned
+from pipelines.commands.selection import TypedSelection, planned
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import shipped_pipelines
@@ -63,7 +63,7 @@ def submit(
     _check_submittable(command.site)
     store = command.store_to_write()
     deliver_pending(store, command.site.mlflow)
-    plan = _planned(Asked(pipeline, settings or (), until, only, uses or ()), store)
+    plan = _planned(TypedSelection(pipeline, settings or (), until, only, uses or ()), store)
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
@@ -114,8 +114,8 @@ def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -
     deadline = time.monotonic() + BEGIN_SECONDS
     while submissions.waiting() == submission:
         if jobs.state(submission.job) == "ended" and submissions.waiting() == submission:
-            said = f"Ray job {submission.job} ended before it began: {jobs.last_lines(submission.job)}"
-            submissions.end_without_attempt(submission.number, ExitCode.REFUSED, said, f"neo submit {run.name}")
+            message = f"Ray job {submission.job} ended before it began: {jobs.last_lines(submission.job)}"
+            submissions.end_without_attempt(submission.number, ExitCode.REFUSED, message, f"neo submit {run.name}")
         if time.monotonic() >= deadline:
             command.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")
             break
@@ -154,10 +154,10 @@ def _report(run: Run, submission: Submission | None, command: CommandContext, *,
     command.end(told, then=then, code=code)
 
 
-def _planned(asked: Asked, store: Store) -> Plan:
+def _planned(asked: TypedSelection, store: Store) -> Plan:
     """The plan of a pipeline as its file is now, or of a run as it was frozen."""
-    frozen = Run(store, asked.recipe)
-    if asked.recipe in shipped_pipelines() or ":" in asked.recipe or "/" in asked.recipe:
+    frozen = Run(store, asked.pipeline)
+    if asked.pipeline in shipped_pipelines() or ":" in asked.pipeline or "/" in asked.pipeline:
         return planned(asked, store)
     if store.read(f"{frozen.folder}/plan.json") is None:
         return planned(asked, store)

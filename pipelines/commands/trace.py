@@ -37,7 +37,7 @@ def trace(
 ) -> None:
     """Show what an artifact was made of, down to the URL tables.
 
-    What became of one URL or sample: `neo where`. The samples of a packed row: `neo row`. What weights were trained
+    What one URL or sample went into: `neo where`. The samples of a packed row: `neo row`. What weights were trained
     on: `neo seen`.
     """
     command: CommandContext = ctx.obj

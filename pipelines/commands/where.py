@@ -38,7 +38,7 @@ def where(
         str, typer.Option("--behind", metavar="REF", help="Only in REF and in what it was made of.")
     ] = "",
 ) -> None:
-    """Show what became of one URL, pair, text or conversation.
+    """Show what one URL, pair, text or conversation went into.
 
     Its verdict, the draws and packed rows that hold it, the optimizer steps that read it, and the checkpoints that
     were trained on it.
@@ -84,7 +84,7 @@ def _say(sightings: Sequence[Sighting], sought: Mapping[str, str], place: str, c
     ((name, value),) = sought.items()
     if not sightings:
         raise BadCommandError(f"no {TABLES_OF[name]} table {place} has {value}", then="neo list")
-    table = Table("step", "artifact", "kind", "what became of it", box=None, pad_edge=False)
+    table = Table("step", "artifact", "kind", "what it holds", box=None, pad_edge=False)
     for sighting in sightings:
         artifact = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"
         table.add_row(sighting.step, artifact, sighting.kind, clean(describe(sighting)))

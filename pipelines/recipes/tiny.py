@@ -35,7 +35,7 @@ MAX_PIXELS_PX = 65_536
 
 @dataclass(frozen=True)
 class Effort:
-    """How long each model is trained, in optimizer steps."""
+    """Training length of each model, in optimizer steps."""
 
     base_llm: int
     prebuffer: int

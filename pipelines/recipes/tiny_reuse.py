@@ -1,4 +1,4 @@
-"""`tiny_reuse`: the pre-Buffer of `tiny` learns to see for another language model, as NEO's paper reuses its own.
+"""The pre-Buffer of `tiny` reused for another language model, as NEO's paper reuses its own.
 
 It is cut out of the tuned checkpoint of `tiny`, trained for a fifth of the steps against a language model of the same
 widths and other weights, merged with it and tuned. What `tiny` has made already is reused.

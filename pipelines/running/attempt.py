@@ -66,7 +66,7 @@ class Attempt:
         self.board = Scoreboard({step.name: step.num_steps for step in plan.request.steps})
         self.outcome: AttemptOutcome = "failed"
         self.endings: dict[str, StepEnding] = {}
-        """By step."""
+        """How each step ended, by step."""
         self.failure = ""
         """What went wrong beside the steps, or ''."""
         self._open_display = display
@@ -156,7 +156,7 @@ class Attempt:
         self._writer.post(event)
 
     def _say(self, text: str) -> None:
-        """To whoever is watching, and to whoever reads the log later."""
+        """Print a line on the screen, and write it to the log."""
         self._display.print_line(text)
         self._log.write(text)
 

@@ -36,7 +36,7 @@ class RunResult:
     attempt: int
     code: ExitCode
     endings: dict[str, StepEnding]
-    """By step; a step that is missing was not started."""
+    """How each step ended; a step that is missing was not started."""
     board: Scoreboard
     seconds: float
     num_undelivered: int = 0

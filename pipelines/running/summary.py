@@ -1,4 +1,4 @@
-"""What a person reads when a run is over: steps, times, artifacts, accuracy, pictures, and where to look further."""
+"""The report at the end of a run: steps, times, artifacts, accuracy, pictures, and what to type next."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     """The lines and tables of the end of a run."""
-    made = all_made(plan, result.run.store)
+    made = committed_steps(plan, result.run.store)
     yield steps_table(plan, result, made)
     yield f"{result.run.name}, attempt {result.attempt}: {WORDS[result.code]} after {clock_time(result.seconds)}"
     if result.failure:
@@ -48,7 +48,7 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
             yield f"{step}: {ending.reason}"
         kept = log_key(result.run, result.attempt, step)
         if ending.ending == "failed" and result.run.store.size_bytes(kept) is not None:
-            yield f"  traceback: {_place(result.run.store, kept)}"
+            yield f"  traceback: {_address(result.run.store, kept)}"
     for step, item in made.items():
         yield from _accuracy(step, item.metrics)
     yield from _pictures(plan, result, made)
@@ -57,7 +57,7 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
         why = f" ({result.tracker_problem})" if result.tracker_problem else ""
         yield (
             f"MLflow at {masked(site.mlflow)} has not taken everything{why}: what waits in the store "
-            f"({result.num_undelivered} messages) goes out with the next command."
+            f"({result.num_undelivered} messages) is delivered with the next command."
         )
     elif result.tracker_problem:
         yield f"MLflow at {masked(site.mlflow)} does not show everything: {result.tracker_problem}."
@@ -66,12 +66,12 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
 
 
 def next_command(result: RunResult, again: str) -> str:
-    """The command that goes on where work is left: if a step met damage, the one that its reason names comes first;
-    where another attempt is at it, the one that shows how that stands."""
+    """The command to type where work is left: `again`, unless a step met damage and its reason names a repair, or
+    another attempt executes the run, whose status is then shown."""
     if result.code == ExitCode.SUPERSEDED:
         return f"neo status {result.run.name}"
     repairs = (REPAIR_COMMAND.search(ending.reason) for ending in result.endings.values())
-    return next((found[1] for found in repairs if found), again)
+    return next((match[1] for match in repairs if match), again)
 
 
 REPAIR_COMMAND = re.compile(r"`(neo audit \S+ --repair)`")
@@ -84,33 +84,33 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Made:
-    """What is said of a committed artifact. Its parts, which may be many thousand, are let go of."""
+class CommittedStep:
+    """What the report needs of a committed artifact, without its parts, which may be many thousand."""
 
     holds: str
     content: str
     items: ItemBalance
     metrics: dict[str, float]
     pictures: tuple[str, ...]
-    """Keys."""
+    """Keys of its pictures in the store."""
 
 
-def all_made(plan: Plan, store: Store) -> dict[str, Made]:
-    """By step, what of a plan is committed."""
-    found = ((step.name, _made(store, step)) for step in plan.request.steps)
-    return {name: made for name, made in found if made is not None}
+def committed_steps(plan: Plan, store: Store) -> dict[str, CommittedStep]:
+    """The committed artifacts of a plan, by step."""
+    artifacts = ((step.name, _committed(store, step)) for step in plan.request.steps)
+    return {name: made for name, made in artifacts if made is not None}
 
 
-def _made(store: Store, step: FrozenStep) -> Made | None:
+def _committed(store: Store, step: FrozenStep) -> CommittedStep | None:
     manifest = read_manifest(store, step.stage, step.fingerprint)
     if manifest is None:
         return None
     metrics = evaluation_metrics(Artifact(store, manifest))
     drawn = tuple(entry.key for entry in pictures(manifest))
-    return Made(describe_counts(manifest), manifest.content, manifest.items, metrics, drawn)
+    return CommittedStep(describe_counts(manifest), manifest.content, manifest.items, metrics, drawn)
 
 
-def steps_table(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Table:
+def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "ended", "time", "artifact", "holds"):
         table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
@@ -149,9 +149,9 @@ def accuracy_table(metrics: dict[str, float]) -> Table:
     return table
 
 
-def _pictures(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Iterator[str]:
+def _pictures(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Iterator[str]:
     store = result.run.store
-    places = [_place(store, key) for item in made.values() for key in item.pictures]
+    addresses = [_address(store, key) for item in made.values() for key in item.pictures]
     target = plan.request.step(plan.request.targets[0])
     if target.name in made:
         key = f"{result.run.folder}/lineage.png"
@@ -161,17 +161,17 @@ def _pictures(plan: Plan, result: RunResult, made: Mapping[str, Made]) -> Iterat
             try:
                 with fault_point("picture.kept", key):
                     store.upload(drawn, key)
-                places.append(_place(store, key))
+                addresses.append(_address(store, key))
             except DiskFullError as error:
                 yield f"No picture of the lineage: {error}"
-    if places:
+    if addresses:
         yield ""
         yield "Pictures:"
-        yield from (f"  {place}" for place in places)
+        yield from (f"  {address}" for address in addresses)
 
 
 def mlflow_command(uri: str) -> str:
-    """What to type, or where to go, to see the pages."""
+    """The command to type, or the address to open, to see the pages of MLflow."""
     if sqlite_path(uri) is None:
         return f"open {masked(uri)}"
     program = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
@@ -179,7 +179,7 @@ def mlflow_command(uri: str) -> str:
 
 
 def masked(uri: str) -> str:
-    """An address without the name and password it may hold."""
+    """An address without the name and password that it may hold."""
     head, separator, tail = uri.partition("://")
     return f"{head}{separator}{tail.rpartition('@')[2]}" if separator and "@" in tail.partition("/")[0] else uri
 
@@ -199,8 +199,8 @@ def _try_next(plan: Plan) -> Iterator[str]:
 
 
 def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
-    """The end of a run for machines."""
-    made = all_made(plan, result.run.store)
+    """The end of a run as a JSON document."""
+    made = committed_steps(plan, result.run.store)
     return {
         "run": result.run.name,
         "attempt": result.attempt,
@@ -223,5 +223,5 @@ def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
     }
 
 
-def _place(store: Store, key: str) -> str:
+def _address(store: Store, key: str) -> str:
     return str(store.folder / key) if store.folder else f"{store.url}/{key}"

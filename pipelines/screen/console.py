@@ -1,4 +1,4 @@
-"""The run on a screen: one line for each step, redrawn in place on a terminal, a plain line now and then elsewhere.
+"""A run on a screen: one line for each step, redrawn in place on a terminal; plain lines elsewhere.
 
 Owns the console, and the rule that foreign text never reaches it with control characters or markup.
 """
@@ -23,7 +23,7 @@ from stages.contract import Event, WarningPosted
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
 PLAIN_WIDTH = 160
-"""Columns where nobody looks at a terminal: wide enough that tables are not broken."""
+"""Width of tables in a file or a pipe, in columns: wide enough that their lines are not broken."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 STYLES = {
     "waiting": "dim",
@@ -50,7 +50,7 @@ def clean(text: str) -> str:
 
 
 class Display:
-    """Shows a scoreboard. `take` is called with every event, from any thread, and does not wait."""
+    """Shows the progress of a run. `take` is called with every event, from any thread, and does not block."""
 
     def __init__(self, console: Console, board: Scoreboard) -> None:
         self.console = console
@@ -64,7 +64,7 @@ class Display:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Show while the run goes on."""
+        """Show the run inside the block."""
         if self.console.is_terminal:
             with Live(
                 console=self.console, get_renderable=self._table, refresh_per_second=REDRAWS_PER_SECOND, transient=True
@@ -82,7 +82,7 @@ class Display:
         self.console.print(Text(clean(line)), soft_wrap=True)
 
     def _table(self) -> Table:
-        """A row for each step; name and status alone where there is no room for more."""
+        """A row for each step; on a narrow terminal its name and status alone."""
         is_wide = self.console.width >= WIDE_COLUMNS
         table = Table.grid(padding=(0, 2), expand=False)
         table.add_column(no_wrap=True)

@@ -1,5 +1,5 @@
-"""A run as plain lines, for where nobody looks at a terminal and for the journal: what begins, what ends, and now and
-then how far the running steps are."""
+"""A run as plain lines, for pipes and for the log of an attempt: what begins, what ends, and every half minute the
+progress of the running steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class PlainLines:
-    """Says a scoreboard line by line. The board is brought up to date by others, under its lock."""
+    """Prints the progress of a run line by line. Others update the board, under its lock."""
 
     def __init__(self, board: Scoreboard, say: Callable[[str], None]) -> None:
         self._board = board
@@ -23,14 +23,14 @@ class PlainLines:
         self._ended = threading.Event()
 
     def take(self, event: Event) -> None:
-        """Say what an event brought, if it deserves a line. The board knows of it already."""
+        """Print an event, if it deserves a line. The board has taken it already."""
         if isinstance(event, WarningPosted):
             self._say(stamped(f"{event.step}  {event.message}"))
         elif _is_news(event):
             self._say(self._line(self._board.steps[event.step]))
 
     def say_what_runs(self) -> None:
-        """A line for each step that runs, or that waits for somebody else's."""
+        """A line for each step that runs, or that waits for another run to make its artifact."""
         with self._board.lock:
             busy = [state for state in self._board.steps.values() if state.status == "running" or state.waits_for]
             lines = [self._line(state) for state in busy]
@@ -39,7 +39,7 @@ class PlainLines:
 
     @contextmanager
     def now_and_then(self) -> Iterator[None]:
-        """Meanwhile, a thread breaks long silences."""
+        """Inside the block, a thread prints the running steps every `SECONDS_BETWEEN_LINES`."""
         thread = threading.Thread(target=self._break_silence, name="lines", daemon=True)
         thread.start()
         try:
@@ -64,5 +64,5 @@ def stamped(text: str) -> str:
 
 
 def _is_news(event: Event) -> bool:
-    """Whether an event deserves a line at once: a step begins, ends or waits. That one is reused, the plan has said."""
+    """Whether an event deserves a line at once: a step begins, ends or waits. The plan has named reused steps."""
     return isinstance(event, StepWaiting | StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")

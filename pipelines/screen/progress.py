@@ -1,6 +1,6 @@
-"""How the steps of a run stand, kept up to date by events: what a person watching wants to know.
+"""The progress of a run's steps, updated by events, and the words for it.
 
-Pure state and words for it; `display.py` puts them on a screen.
+Pure state; `console.py` draws it, `plain_lines.py` prints it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SHOWN_NUMBERS: Mapping[str, Callable[[float], str]] = {
     "data_wait": lambda share: f"{share:.0%} waits for data",
     "memory_bytes": lambda size_bytes: f"{size_bytes / 2**30:.1f} GiB",
 }
-"""Numbers worth a place on the line, in this order, and how they are said; all are on the MLflow page."""
+"""Numbers shown on the line of a step, in this order, with their format; MLflow has all of them."""
 
 
 @dataclass
 class StepState:
-    """One step, as far as events have told."""
+    """The progress of one step."""
 
     name: str
     num_steps: int | None = None
@@ -52,27 +52,27 @@ class StepState:
     num_recorded: int = 0
     items: ItemBalance = field(default_factory=ItemBalance)
     under_way: dict[str, int] = field(default_factory=dict)
-    """Part to the items it has brought through so far."""
+    """Items processed so far, by part."""
     at_step: int | None = None
     first_step: int = 0
     committed_step: int | None = None
     committed_at_seconds: float | None = None
-    """When something of it was last committed."""
+    """Time of the last commit of a part or checkpoint."""
     numbers: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     waits_for: str = ""
-    """Who makes the same artifact now, while the step waits for it."""
+    """Holder of the claim on the same artifact, while the step waits for it."""
     _items_before: int = 0
     _recorded_before: int = 0
     _phase_began_seconds: float = 0.0
 
     @property
     def num_items(self) -> int:
-        """Items through: those of recorded parts and those of parts under way."""
+        """Items processed, in recorded parts and in parts under way."""
         return self.items.total + sum(self.under_way.values())
 
     def share_done(self) -> float | None:
-        """From 0 to 1, where it can be told."""
+        """Share of the step that is done, from 0 to 1; None where it is not known."""
         if self.status in ("committed", "reused"):
             return 1.0
         if self.at_step is not None and self.num_steps:
@@ -80,7 +80,7 @@ class StepState:
         return self.num_recorded / self.num_parts if self.num_parts else None
 
     def rate(self, now_seconds: float) -> tuple[float, str] | None:
-        """How fast it goes, and in what: steps or items a second since the phase began."""
+        """Rate since the phase began, and its unit: optimizer steps or items a second. None where it is not known."""
         elapsed_seconds = now_seconds - self._phase_began_seconds
         if self.status != "running" or elapsed_seconds <= 0:
             return None
@@ -113,23 +113,23 @@ class StepState:
             self.at_step = event.at_step
 
     def pause(self) -> None:
-        """Nobody is at it any more: it goes on, if ever, from what is committed."""
+        """No attempt executes the step any more; it will continue from what is committed."""
         self.status = "interrupted" if self.status == "running" else self.status
         self.at_step, self.under_way, self.waits_for = None, {}, ""
 
 
 class Scoreboard:
-    """All steps of a run, in the order of its plan."""
+    """The progress of all steps of a run, in the order of its plan."""
 
     def __init__(self, steps: Mapping[str, int | None], clock: Callable[[], float] = time.monotonic) -> None:
         """`steps` has the names and, for training, the optimizer steps in all."""
         self._clock = clock
         self.lock = threading.RLock()
-        """Held by who takes an event, and by who reads a step in another thread."""
+        """Held while an event is taken, and while another thread reads a step."""
         self.steps = {name: StepState(name, num_steps) for name, num_steps in steps.items()}
 
     def take(self, event: Event) -> None:
-        """Bring one step up to date."""
+        """Update the step of an event."""
         with self.lock:
             self._take(event)
 
@@ -164,26 +164,26 @@ class Scoreboard:
         return self._clock() - (state.started_seconds or 0.0) if running else state.seconds
 
     def seconds_left(self, state: StepState) -> float | None:
-        """Until a step's phase or training is through; None where that cannot be told."""
+        """Seconds until a step's phase or training ends; None where that is not known."""
         return state.seconds_left(self._clock())
 
     def commit_age_seconds(self, state: StepState) -> float | None:
-        """Since something of a step was last committed; None where that is not known."""
+        """Seconds since the last commit of a step; None where that is not known."""
         return None if state.committed_at_seconds is None else self._clock() - state.committed_at_seconds
 
     def line(self, state: StepState) -> str:
-        """What happens in one step, in words: phase, parts, rate, balance."""
-        said = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
-        return ", ".join(said) or state.reason.partition("\n")[0]
+        """The progress of a step in words: phase, parts, rate, item counts."""
+        words = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
+        return ", ".join(words) or state.reason.partition("\n")[0]
 
     def rate(self, state: StepState) -> str:
-        """How fast a step goes, in words, or ''."""
+        """The rate of a step in words, or ''."""
         rate = state.rate(self._clock())
         return f"{rate[0]:,.3g} {rate[1]}/s" if rate else ""
 
 
 def progress(state: StepState) -> str:
-    """How far a step is, in parts or in optimizer steps, or whom it waits for."""
+    """How far a step is, in parts or in optimizer steps, or which run it waits for."""
     if state.waits_for:
         return f"waits for {state.waits_for}"
     if state.status in ("committed", "reused"):
@@ -196,12 +196,12 @@ def progress(state: StepState) -> str:
 
 
 def balance(state: StepState) -> str:
-    """How its items ended so far."""
+    """The items kept, dropped and failed so far, in words."""
     if not state.items.total:
         return ""
-    said = f"{state.items.kept:,} kept"
-    said += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
-    return said + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
+    words = f"{state.items.kept:,} kept"
+    words += f", {state.items.num_dropped:,} dropped" if state.items.num_dropped else ""
+    return words + (f", {state.items.num_failed:,} failed" if state.items.num_failed else "")
 
 
 def _numbers(state: StepState) -> str:

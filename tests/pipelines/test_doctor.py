@@ -24,7 +24,7 @@ def test_a_tracker_that_is_away_is_a_warning_and_no_reason_to_fail(site: NeoSite
     assert list(found) == CHECKS
     assert found["tracker"] == "warning" and found["store"] == found["packages"] == found["ray"] == "ok"
     told = site.neo("doctor")
-    assert "Connection refused" in told.out and "runs go on and tell it later" in told.out
+    assert "Connection refused" in told.out and "runs deliver later" in told.out
     assert told.last_line == f"Next: neo plan tiny --site {site.file}"
 
 
@@ -52,8 +52,8 @@ def test_little_room_is_said_before_there_is_none(site: NeoSite, monkeypatch: py
         usage = shutil._ntuple_diskusage(2**50, 0, int(free * 2**30))
         monkeypatch.setattr(shutil, "disk_usage", lambda path, usage=usage: usage)
         found = check_disk(place)
-        assert found.verdict == verdict and f"{free:.1f} GiB free in" in found.said
-        assert ("TMPDIR" in found.do) == (verdict != "ok")
+        assert found.verdict == verdict and f"{free:.1f} GiB free in" in found.summary
+        assert ("TMPDIR" in found.remedy) == (verdict != "ok")
 
 
 def test_a_package_that_does_not_fit_is_named_with_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +61,8 @@ def test_a_package_that_does_not_fit_is_named_with_what_is_wanted(monkeypatch: p
     monkeypatch.setattr(pipelines.doctor, "requires", lambda name: wanted)
     found = check_packages()
     assert found.verdict == "failed"
-    assert "no-such-package is missing; pydantic is 2." in found.said and "wanted is <1" in found.said
-    assert "numpy" not in found.said and "torch" not in found.said
+    assert "no-such-package is missing; pydantic is 2." in found.summary and "wanted is <1" in found.summary
+    assert "numpy" not in found.summary and "torch" not in found.summary
 
 
 def test_a_cluster_that_does_not_answer_and_secrets_that_are_not_here_are_named(site: NeoSite) -> None:
@@ -71,6 +71,6 @@ def test_a_cluster_that_does_not_answer_and_secrets_that_are_not_here_are_named(
     )
     place = load_site(site.file)
     found = check_cluster(place)
-    assert found.verdict == "failed" and "no job server at '127.0.0.1:9'" in found.said
-    assert found.said.count("see that the cluster") == 1
-    assert check_secrets(place).said == "not in this environment: NEO_NOT_HERE"
+    assert found.verdict == "failed" and "no job server at '127.0.0.1:9'" in found.summary
+    assert found.summary.count("check that the cluster") == 1
+    assert check_secrets(place).summary == "not in this environment: NEO_NOT_HERE"

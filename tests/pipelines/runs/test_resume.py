@@ -27,7 +27,7 @@ def test_a_killed_run_is_resumed_and_says_what_is_reused_and_what_goes_on(
     said = site.neo("resume")
     assert said.code == 0, said
     assert "fetch 2 of 3 parts recorded" in said.out
-    assert "Attempt 1 ended: killed, its process is gone. Lost in flight:" in said.out
+    assert "Attempt 1 ended: killed, its process is gone. Lost work:" in said.out
     assert "pairs: 1 part not recorded; what was under way begins again" in said.out
     assert [name for name in executions()[len(before) :] if name.startswith("fetch")] == ["fetch/00002"]
     run = the_run(site)
@@ -61,7 +61,7 @@ def test_the_frozen_plan_counts_not_the_recipe_as_it_is_now(site: NeoSite, tmp_p
     recipe.write_text(recipe.read_text().replace("JudgeRecipe()", "JudgeRecipe(min_width_px=17)"))
     said = site.neo("resume", run.name)
     assert said.code == 0, said
-    assert f"Note: {recipe}:data has changed since; this run goes on as it was frozen." in said.out
+    assert f"{recipe}:data has changed since; this run continues from its frozen plan." in said.out
     assert the_run(site).state() == "done"
     assert read_ref(site.store, "data/kept")["fingerprint"] == frozen["kept"]
 
@@ -72,7 +72,7 @@ def test_a_recipe_that_is_gone_is_not_needed(site: NeoSite, tmp_path: Path) -> N
     assert site.neo("run", f"{recipe}:broken_data").code == 1
     recipe.unlink()
     said = site.neo("resume")
-    assert said.code == 1 and "cannot be read any more" in said.out
+    assert said.code == 1 and "cannot be loaded any more" in said.out
     assert said.last_line == f"Next: neo resume {the_run(site).name} --site {site.file}"
 
 
