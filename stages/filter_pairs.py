@@ -1,4 +1,4 @@
-"""Judge which image-text pairs are worth learning from.
+"""Judges which image-text pairs are worth learning from.
 
 Reads  RawPairs    parts: pairs.tar and samples.parquet, of which the table alone is read
 Makes  KeptPairs   parts: verdicts.parquet, a row for each pair that was downloaded; bytes stay in RawPairs
@@ -27,22 +27,24 @@ FILE_NAME = re.compile(r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?)", re.IGNORECASE)
 
 
 class FilterPairsRecipe(Recipe):
+    """What a pair must be like to be kept."""
+
     min_side_px: int = Field(default=64, ge=1)
-    """Shorter side of the image, in pixels."""
+    """Smallest shorter side of the image, in pixels."""
     max_pixels_px: int = Field(default=64_000_000, ge=1)
-    """Width times height."""
+    """Largest image: width times height, in pixels."""
     max_aspect: float = Field(default=3.0, ge=1)
-    """Long side over short side."""
+    """Largest aspect ratio: long side over short side."""
     min_caption_chars: int = Field(default=5, ge=1)
-    """Length of the caption, in characters."""
+    """Shortest caption, in characters."""
     max_caption_chars: int = Field(default=4000, ge=1)
-    """Likewise."""
+    """Longest caption, in characters."""
     min_similarity: float = 0.2
-    """Of image and caption as CLIP sees them; judges tables that have the column `similarity`."""
+    """Smallest CLIP similarity of image and caption; used where the table has the column `similarity`."""
     max_punsafe: float = 0.5
-    """Probability that the image is unsafe; judges tables that have the column `punsafe`."""
+    """Largest probability that the image is unsafe; used where the table has the column `punsafe`."""
     max_pwatermark: float = 0.8
-    """Probability of a watermark; judges tables that have the column `pwatermark`."""
+    """Largest probability of a watermark; used where the table has the column `pwatermark`."""
 
 
 class DropReason(ItemReason):
@@ -128,5 +130,6 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairs
 
 @stage(number=1, recipe=FilterPairsRecipe, makes=KeptPairs)
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
+    """Judge all pairs of `raw`, a part for each of its parts."""
     over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
     ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")

@@ -1,4 +1,4 @@
-"""Draw the samples that a training stage is to see, from several sources by stated shares.
+"""Draws the samples that a training stage is to see, from several sources by stated shares.
 
 Reads  KeptPairs, TextDocuments, Conversations   `sources`, under names of the user's choice; their sample tables alone
        the same, or RawPairs                     `heldout`, if any: no sample that is also in these is drawn
@@ -56,6 +56,8 @@ SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class MixRecipe(Recipe):
+    """The sources of a draw, their shares, and its size."""
+
     shares: dict[SourceName, Annotated[float, Field(gt=0)]]
     """Share of each source, as any positive numbers: 3:7 text to pairs is {"text": 3, "pairs": 7}."""
     unit: Literal["samples", "tokens"] = "samples"
@@ -67,7 +69,7 @@ class MixRecipe(Recipe):
     purpose: Literal["train", "examine"] = "train"
     """What the draw is for. Held-out splits are drawn from to examine alone; no stage trains on such rows."""
     seed: int = 0
-    """Names the order of the draw and the samples of a part-used source."""
+    """Seed of the order of the draw, and of which samples of a source are drawn."""
     bytes_per_token: float = Field(default=4.0, gt=0)
     """UTF-8 bytes of text in one token, where tokens are estimated."""
     max_sample_tokens: int | None = Field(default=None, ge=2)
@@ -139,6 +141,7 @@ def mix_samples(
     *,
     ctx: StageContext,
 ) -> None:
+    """Find held-out samples, count tokens where shares are in tokens, then draw from each part of each source."""
     _check(recipe, sources, heldout or {}, llm)
     store = next(iter(sources.values())).store
     opened = {name: open_source(artifact) for name, artifact in sources.items()}

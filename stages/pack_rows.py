@@ -1,4 +1,4 @@
-"""Pack the samples of a draw into rows: sequences of bounded length that training reads one by one.
+"""Packs the samples of a draw into rows (packed sequences): sequences of bounded length that training reads one by one.
 
 Reads  Draw      what to pack and in which order, and the sources it was drawn from
        BaseLlm   its tokenizer
@@ -37,6 +37,8 @@ from stages.packing.write import write_part
 
 
 class PackRowsRecipe(Recipe):
+    """How long rows and documents may be, and how large pictures."""
+
     max_row_tokens: int = Field(default=16_384, ge=2)
     """Length of a row, in tokens."""
     max_sample_tokens: int | None = Field(default=None, ge=2)
@@ -50,7 +52,7 @@ class PackRowsRecipe(Recipe):
     num_rows_per_part: int = Field(default=512, ge=1)
     """Rows in one tar: what is written again when a worker dies."""
     seed: int = 0
-    """Names the order of rows, and of documents in a row."""
+    """Seed of the order of rows, and of documents in a row."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -72,6 +74,7 @@ class PackRowsRecipe(Recipe):
 
 @stage(number=7, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
+    """Measure the drawn samples, plan the rows, write them."""
     over = [_measuring(record) for record in draw.phase(DRAW_PHASE)]
     sources = drawn_sources(draw)
     measuring = partial(measure_part, draw=draw, sources=sources, llm=llm, limits=recipe.limits)

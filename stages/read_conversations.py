@@ -1,8 +1,8 @@
-"""Read conversations about pictures, and without any; find their pictures among those that were kept.
+"""Reads conversations, with or without pictures, and finds their pictures among the kept pairs.
 
 Reads  a table        Parquet with `id`, `images` (URLs), `messages` (role, content) and, of questions, `kind` and
                       `answer`, from the recipe's origin
-       KeptPairs or RawPairs, `pictures`: where a URL has become a sample id
+       KeptPairs or RawPairs, `pictures`: leads from a URL to a sample id
 Makes  Conversations  parts: conversations.parquet, a row for each conversation
 """
 
@@ -31,16 +31,18 @@ if TYPE_CHECKING:
 
 
 class ReadConversationsRecipe(Recipe):
+    """Which conversations are read, and how large one may be."""
+
     origin: ToyWorld
-    """Whose conversations."""
+    """Where the conversations come from."""
     split: Split = "train"
-    """Conversations to learn from, or held-out questions whose last turn is the truth."""
+    """Conversations to train on, or held-out questions whose last turn is the true answer."""
     num_conversations_per_part: int = Field(default=6000, ge=1, le=1_000_000)
     """Rows of the table in one part."""
     max_conversation_chars: int = Field(default=200_000, ge=1)
-    """Length of all messages together, in characters."""
+    """Longest conversation, in characters of all messages."""
     max_images: int = Field(default=64, ge=0)
-    """Pictures in one conversation."""
+    """Most pictures in one conversation."""
 
 
 class ConversationReason(ItemReason):
@@ -51,11 +53,11 @@ class ConversationReason(ItemReason):
     ENCODING = "encoding"
     """A message is not valid UTF-8."""
     ROLES = "roles"
-    """Not user and assistant in turn, after at most one system message and up to an assistant's."""
+    """User and assistant do not alternate, after at most one system message, up to the assistant's last."""
     MESSAGE_EMPTY = "message_empty"
-    """Nothing is said in a message; a placeholder alone says nothing."""
+    """A message has no text but placeholders of pictures."""
     PLACEHOLDERS = "placeholders"
-    """Not as many places for pictures, all in the user's messages, as there are pictures."""
+    """Numbers of placeholders and pictures differ, or a placeholder is not in a user's message."""
     TOO_LONG = "too_long"
     TOO_MANY_IMAGES = "too_many_images"
     IMAGE_MISSING = "image_missing"
@@ -72,15 +74,18 @@ Row: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What became of one row. Text that could not be read is absent."""
+    """The result of reading one row. Text that could not be read is absent."""
 
     reason: ConversationReason | None
+    """Why it is not kept; None where it is."""
     messages: tuple[dict[str, str], ...] = ()
-    """Cleaned."""
+    """Cleaned messages, with `role` and `content`."""
     image_ids: tuple[bytes, ...] = ()
     """Sample ids of the pictures, in order; only of a conversation that is kept."""
     kind: str | None = None
+    """Kind of a question, else None."""
     answer: str | None = None
+    """True answer of a question, else None."""
 
 
 def read_conversation(
@@ -126,10 +131,10 @@ def trouble(
         return ConversationReason.TOO_LONG
     if num_images > recipe.max_images:
         return ConversationReason.TOO_MANY_IMAGES
-    places: Counter[str] = Counter()
+    placeholders: Counter[str] = Counter()
     for message in messages:
-        places[message["role"]] += message["content"].count(IMAGE_PLACEHOLDER)
-    if places.total() != num_images or places["user"] != num_images:
+        placeholders[message["role"]] += message["content"].count(IMAGE_PLACEHOLDER)
+    if placeholders.total() != num_images or placeholders["user"] != num_images:
         return ConversationReason.PLACEHOLDERS
     return None
 
@@ -158,7 +163,7 @@ def conversation_fields(row: Row) -> Fields:
 def conversation_table_of(
     rows: Sequence[Row], repeats: Mapping[int, int], recipe: ReadConversationsRecipe, find_image: FindImage
 ) -> pa.Table:
-    """The conversation table of one slice."""
+    """The conversation table of one slice; `repeats` maps its repeated rows to ordinals (1, 2, ...)."""
     import pyarrow as pa
 
     source = source_name("conversations", recipe.split)
@@ -188,6 +193,7 @@ def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pic
 
 @stage(number=1, recipe=ReadConversationsRecipe, makes=Conversations)
 def read_conversations(recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs, *, ctx: StageContext) -> None:
+    """Read the conversations in parts of consecutive rows."""
     rows = read_rows(read_conversation_table(recipe.origin, recipe.split))
     parts = slice_rows(map(conversation_fields, rows), recipe.num_conversations_per_part)
     ctx.spread(partial(read_part, recipe=recipe, pictures=pictures), over=parts, phase="read")

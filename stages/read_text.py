@@ -1,4 +1,4 @@
-"""Read a text-only corpus.
+"""Reads a text-only corpus.
 
 Reads  a table        Parquet with `id` and `text`, from the recipe's origin
 Makes  TextDocuments  parts: documents.parquet, a row for each document, its text cleaned
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
 
 class ReadTextRecipe(Recipe):
+    """Which corpus is read, and how long a document may be."""
+
     origin: ToyWorld
-    """Whose corpus."""
+    """Where the corpus comes from."""
     num_documents_per_part: int = Field(default=5000, ge=1, le=1_000_000)
     """Rows of the corpus in one part."""
     max_document_chars: int = Field(default=1_000_000, ge=1)
-    """Length of a cleaned document, in characters."""
+    """Longest cleaned document, in characters."""
 
 
 class TextReason(ItemReason):
@@ -49,14 +51,14 @@ class TextReason(ItemReason):
     ENCODING = "encoding"
     """Not valid UTF-8."""
     EMPTY = "empty"
-    """Nothing that a reader would see."""
+    """It has no visible character."""
     TOO_LONG = "too_long"
     SCHEMA = "schema", Verdict.FAILED
     """Id or text is null."""
 
 
 def read_document(fields: Fields, recipe: ReadTextRecipe, *, is_repeat: bool) -> tuple[str | None, TextReason | None]:
-    """The cleaned text of a document where it can be had, and why it is not kept, or None."""
+    """The cleaned text of a document, if it is readable, and the reason why it is not kept, or None."""
     name, text = fields
     if name is None or text is None:
         return None, TextReason.SCHEMA
@@ -72,7 +74,7 @@ def read_document(fields: Fields, recipe: ReadTextRecipe, *, is_repeat: bool) ->
 
 
 def read_documents(table: pa.Table, repeats: Mapping[int, int], recipe: ReadTextRecipe) -> pa.Table:
-    """The document table of one slice of the corpus."""
+    """The document table of one slice of the corpus; `repeats` maps its repeated rows to ordinals (1, 2, ...)."""
     import pyarrow as pa
 
     source = source_name("documents", "train")
@@ -104,5 +106,6 @@ def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
 
 @stage(number=1, recipe=ReadTextRecipe, makes=TextDocuments)
 def read_text(recipe: ReadTextRecipe, *, ctx: StageContext) -> None:
+    """Read the corpus in parts of consecutive rows."""
     parts = slice_rows(document_fields(read_document_table(recipe.origin)), recipe.num_documents_per_part)
     ctx.spread(partial(read_part, recipe=recipe), over=parts, phase="read")

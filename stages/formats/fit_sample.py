@@ -1,4 +1,4 @@
-"""Make one sample fit a row: how large its pictures are, what is cut, and what cannot be used.
+"""Fits one sample to a length: decides how large its pictures are, what is cut, and what cannot be packed.
 
 Owns the rule by which a sample that is too long gets smaller pictures, and the closed list of reasons why a drawn
 sample is not packed. Sizes come from the sample table, so nothing is decoded.
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PATCHES_PER_TOKEN = (TOKEN_PX // PATCH_PX) ** 2
+"""Patches of 16 px that one visual token of 32 px covers: 4."""
 
 
 class UnfitReason(ItemReason):
     """Why a drawn sample is not packed: a closed list."""
 
     TOO_LONG = "too_long"
-    """Longer than allowed, even with its pictures as small as they may be."""
+    """Longer than allowed, even with its pictures as small as allowed."""
     TOO_ELONGATED = "too_elongated"
-    """A picture whose one side is more than 200 times the other."""
+    """One side of a picture is more than 200 times the other."""
     MALFORMED = "malformed"
-    """It cannot be rendered: places for pictures and pictures differ, or a turn is none."""
+    """It cannot be rendered: numbers of placeholders and pictures differ, or a role is unknown."""
     NOTHING_SUPERVISED = "nothing_supervised"
-    """No token that a loss would ask for."""
+    """It has no token that the loss asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,11 @@ class Limits:
     """How long a document may be and how large its pictures."""
 
     max_tokens: int
+    """Longest document, in tokens."""
     min_pixels_px: int
+    """Smallest picture after resizing, in pixels."""
     max_pixels_px: int
+    """Largest picture after resizing, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +54,14 @@ class Fitted:
     """A sample as documents that fit: one, or the pieces of a long text."""
 
     documents: tuple[EncodedDocument, ...]
+    """The sample itself, or the pieces of a text that was cut."""
     grids: tuple[tuple[int, int], ...]
     """(height, width) of each picture in patches of 16 px; a sample with pictures is one document."""
     max_pixels_px: int
     """Largest picture that was allowed: the limit, or less where the sample was too long with it."""
     num_tokens_wanted: int
-    """Length of the whole with pictures as large as the limit allows: what `documents` hold, or more."""
+    """Length of the sample with pictures as large as the limit allows, in tokens; more than `documents` hold where
+    pictures were made smaller."""
 
 
 class UnfitError(ValueError):
@@ -105,8 +111,10 @@ def _token_counts(grids: Sequence[tuple[int, int]]) -> list[int]:
 def _smaller_limit(sample: Sample, limits: Limits, room_tokens: int) -> int:
     """The largest limit of pixels, in whole tokens, under which the pictures take at most `room_tokens`.
 
-    Found by halving: fewer pixels never make more tokens, but for roundings that the result is checked for. Raises
-    `UnfitError` where even the smallest pictures allowed take more.
+    Found by bisection: fewer pixels make fewer tokens, except for rounding, for which the caller checks the length.
+    Raises `UnfitError` where even the smallest pictures allowed take more.
+
+    A square picture of 10 x 10 tokens that may take 50 is searched between 4 and 100 tokens: 49 (7 x 7) is found.
     """
 
     def num_tokens(max_pixels_px: int) -> int:
@@ -122,7 +130,9 @@ def _smaller_limit(sample: Sample, limits: Limits, room_tokens: int) -> int:
 
 
 def _pieces(document: EncodedDocument, max_tokens: int) -> tuple[EncodedDocument, ...]:
-    """A text in as few equal pieces as fit; the first token of a piece is given, not asked for."""
+    """A text in as few equal pieces as fit; the first token of a piece is not supervised, as nothing precedes it.
+
+    10 tokens in pieces of at most 4 are 3 pieces, cut at 0, 3, 6 and 10."""
     num_tokens = len(document.token_ids)
     num_pieces = -(-num_tokens // max_tokens)
     if num_pieces <= 1:

@@ -1,4 +1,4 @@
-"""Permutations known by a key: any item's place and any place's item, without a table and in no memory.
+"""Keyed permutations: computes the place of any item, and the item of any place, without a table.
 
 Owns every deterministic shuffle of data. A Feistel network over the smallest power of two that holds all items is
 walked until it lands on one (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002), so the place of item
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     Whole: TypeAlias = NDArray[np.int64]
 
 NUM_ROUNDS = 8
+"""Rounds of the Feistel network."""
 MAX_ITEMS = 2**48
 """Larger than any corpus, and far from where 64-bit shifts would overflow."""
 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """One permutation of the numbers 0 to `num_items` - 1. `key` names it: another key, another order."""
+    """One permutation of the numbers 0 to `num_items` - 1. Raises `ValueError` above `MAX_ITEMS`."""
 
     num_items: int
+    """Items that are permuted."""
     key: str
+    """Name of the permutation: another key gives another order."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_items <= MAX_ITEMS:
@@ -43,15 +46,17 @@ class Shuffle:
         return self._walk(places, forward=False)
 
     def _walk(self, numbers: Whole, *, forward: bool) -> Whole:
-        """Apply the network to each number until it lies among the items again; about twice at most on average."""
+        """Apply the network to each number until it is the number of an item; at most about twice on average."""
         import numpy as np
 
-        found = np.asarray(numbers).astype(np.uint64)
-        outside = np.arange(found.size)
+        # With 5 items the network permutes 0..7. An item that it sends to 6 is sent on, say from 6 to 7 and then to 2,
+        # until it is below 5. Each step is a permutation, so two items never end at the same place.
+        values = np.asarray(numbers).astype(np.uint64)
+        outside = np.arange(values.size)
         while outside.size:
-            found[outside] = self._network(found[outside], forward=forward)
-            outside = outside[found[outside] >= self.num_items]
-        return found.astype(np.int64)
+            values[outside] = self._network(values[outside], forward=forward)
+            outside = outside[values[outside] >= self.num_items]
+        return values.astype(np.int64)
 
     def _network(self, value: NDArray[np.uint64], *, forward: bool) -> NDArray[np.uint64]:
         """Halves of unequal width swap places at each round; the backward rounds undo the forward ones."""

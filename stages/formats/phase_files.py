@@ -1,6 +1,6 @@
-"""Files that an earlier phase of the same artifact made, read by what its records say.
+"""Reads files that an earlier phase of the same artifact made, by its records.
 
-There is no manifest yet that an `Artifact` could be opened by; the check and the words are like its.
+The artifact has no manifest yet, so it cannot be opened as an `Artifact`; the checks and messages are the same.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from stages.store.store import Store
 
 
 def read_file(store: Store, record: PartRecord, name: str) -> bytes:
-    """A file that an earlier phase made. Raises `StoreError` where it is not what was recorded."""
+    """A file that an earlier phase made, by its name. Raises `StoreError` where it is not what was recorded."""
     return read_entry(store, record.file(name))
 
 
 def read_entry(store: Store, entry: FileEntry) -> bytes:
-    """The same, by its entry in the record."""
+    """A file that an earlier phase made, by its entry in the record. Raises `StoreError` like `read_file`."""
     data = store.read(entry.key)
     if data is None or len(data) != entry.size_bytes:
-        found = "missing" if data is None else f"{len(data)} bytes"
-        raise damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were recorded")
+        actual = "missing" if data is None else f"{len(data)} bytes"
+        raise damaged(entry.key, f"is {actual}, {entry.size_bytes} bytes were recorded")
     return data
 
 
-def damaged(key: str, said: str) -> StoreError:
-    """What to raise where a file that an earlier phase made is not as it was recorded."""
+def damaged(key: str, damage: str) -> StoreError:
+    """The error for a file of an earlier phase that is not as it was recorded; `damage` follows the key."""
     _, stage, fingerprint, *_ = key.split("/")
-    return StoreError(f"{key} {said}; {mended_by(f'{stage}/{fingerprint}')}")
+    return StoreError(f"{key} {damage}; {mended_by(f'{stage}/{fingerprint}')}")

@@ -1,4 +1,4 @@
-"""What a PreBuffer holds as files, and which language models it fits.
+"""Writes and describes the files of a PreBuffer, and checks which language models it fits.
 
 model/prebuffer.safetensors    the tensors of `neo_model.weights.partition.prebuffer_keys`, in NEO's names
 model/prebuffer.json           `config` of the whole network, as released; `language_model`, the artifact whose
@@ -52,7 +52,7 @@ def write_prebuffer(
 
 
 def describe(prebuffer: PreBuffer) -> dict[str, Any]:
-    """`prebuffer.json` of an artifact."""
+    """The contents of `prebuffer.json` of an artifact."""
     entry = next(
         entry for entry in prebuffer.model_files if entry.name == f"{MODEL_PREFIX}{PREBUFFER_DESCRIPTION_FILE}"
     )

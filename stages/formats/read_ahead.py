@@ -1,4 +1,4 @@
-"""Many small reads from an object store, where each waits for an answer, some of them ahead of their use."""
+"""Prefetches many small reads from an object store, in threads, in order."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TypeVar
 from stages.store.store import Store
 
 NUM_READ_AHEAD = 8
-"""Reads at once: hides the answering time of an object store behind the work on what has come."""
+"""Reads at a time: hides the latency of an object store behind the work on what has arrived."""
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
 def read_ahead(store: Store, read: Callable[[Item], Done], items: Iterable[Item]) -> Iterator[Done]:
-    """`read` of each item, in order of the items; a local folder answers at once, so there nothing is read ahead."""
+    """`read` of each item, in order of the items. A local folder has no latency, so nothing is prefetched there."""
     return map(read, items) if store.folder else ahead(read, items, NUM_READ_AHEAD)
 
 
 def ahead(work: Callable[[Item], Done], items: Iterable[Item], num_workers: int) -> Iterator[Done]:
-    """`work` on each item, in order of the items, in threads; at most twice as many items ahead as there are."""
+    """`work` on each item, in order of the items, in threads; at most `2 * num_workers` items ahead of the caller."""
     with ThreadPoolExecutor(num_workers) as pool:
         waiting: deque[Future[Done]] = deque()
         try:

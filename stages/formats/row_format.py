@@ -1,11 +1,11 @@
-"""One packed row as bytes: the members of its WebDataset sample, and back.
+"""Encodes one packed row as the members of a WebDataset sample, and parses it.
 
     {row}.00000.jpg ...      the encoded pictures, in the order of their places in the tokens, as they were downloaded
     {row}.json               the documents (sample id, source, repetition, piece, tokens, pictures) and picture grids
     {row}.mask.npy           bool [L], whether the loss asks for the token
     {row}.tokens.npy         int32 [L], token ids of all documents end to end
 
-`{row}` is the number of the row, nine digits. Nothing else is accepted when a row is read, and no pickle ever.
+`{row}` is the number of the row, nine digits. Nothing else is accepted when a row is read; pickles never are.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROW_KEY_DIGITS = 9
+"""Digits of the number of a row in the names of its members."""
 MAX_PICTURES = 99_999
 """Pictures in one row: what five digits can number."""
 PICTURE_ENDINGS = ("jpg", "png", "webp", "gif", "bmp", "tiff", "bin")
 TOKENS, SUPERVISED, FACTS = "tokens.npy", "mask.npy", "json"
 ARRAYS = {TOKENS: "<i4", SUPERVISED: "|b1"}
-"""The arrays of a row and numpy's name of what they hold."""
+"""The arrays of a row, and their types as numpy spells them."""
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
 
 NAME_BYTES = 100
 HEADER = Struct(f"{ROW_KEY_DIGITS}s {NAME_BYTES - ROW_KEY_DIGITS}s 24x 11s 21x c {BLOCK_BYTES - 157}x")
-"""What is read of a tar header: the key and the rest of the name, padded with zeros; size in octal digits; type."""
+"""The fields read from a tar header: key, rest of the name (padded with zeros), size in octal digits, type.
+
+Offsets: 0 name (100 bytes), 124 size (11 digits), 156 type (`0` is a file), of 512 bytes."""
 _PADDED_PICTURE_ENDINGS = frozenset(
     name.encode().ljust(NAME_BYTES - ROW_KEY_DIGITS - 7, b"\0") for name in PICTURE_ENDINGS
 )
@@ -50,9 +53,10 @@ class RowLayoutError(ValueError):
 
 @dataclass(kw_only=True)
 class Row:
-    """One packed sequence of L tokens from D documents with P pictures. Not frozen: that doubles its making."""
+    """One packed sequence of L tokens from D documents with P pictures. Not frozen, which would double its cost."""
 
     number: int
+    """Number of the row."""
     token_ids: NDArray[np.int32]
     """[L], a picture being `<img>`, one `<IMG_CONTEXT>` for each of its tokens, `</img>`."""
     supervised: NDArray[np.bool_]
@@ -64,23 +68,27 @@ class Row:
     images: list[memoryview]
     """The encoded pictures: views of the bytes that were read, which live as long as one of them does."""
     sample_ids: list[bytes]
-    """Of each document."""
+    """[D] sample id of each document."""
     sources: list[str]
-    """Of each document."""
+    """[D] source of each document."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentFacts:
-    """What a row says of one of its documents."""
+    """What a row records of one of its documents."""
 
     sample_id: bytes
+    """Sample id, 16 bytes."""
     source: str
+    """Name of its source in the mixture."""
     repetition: int
     """How often this sample was drawn before."""
     piece: int
-    """Which piece of a text that was too long for a row; 0 for what is whole."""
+    """Number of the piece, of a text that was cut; 0 where it was not."""
     num_tokens: int
+    """Tokens of the document."""
     num_pictures: int
+    """Pictures of the document."""
 
 
 def row_key(number: int) -> str:
@@ -148,8 +156,8 @@ def _members(number: int, data: bytes) -> tuple[list[memoryview], dict[str, slic
     places: dict[str, slice] = {}
     start, end = 0, len(data) - BLOCK_BYTES
     while start <= end:
-        found, name, size, kind = HEADER.unpack_from(data, start)
-        if found != key or kind != b"0" or not size.isdigit():
+        row_key_bytes, name, size, kind = HEADER.unpack_from(data, start)
+        if row_key_bytes != key or kind != b"0" or not size.isdigit():
             raise _foreign(number, data, start)
         first = start + BLOCK_BYTES
         stop = first + int(size, 8)

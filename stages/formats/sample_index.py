@@ -1,10 +1,11 @@
-"""From a sample to the rows that hold it, by one small read among hundreds of millions.
+"""Finds the rows that hold a sample, by one small read among hundreds of millions.
 
     sample_rows.bin   entries of 20 bytes, sorted: a sample id (16 bytes), a row that holds it or a piece of it (uint32)
-    sample_rows.fan   int64: where the entries begin whose ids have the same leading bits, for all values of those bits
+    sample_rows.fan   int64 prefix offsets: number of the first entry of each slot, and of all entries. A slot is all
+                      entries whose sample ids have the same leading bits
 
-Sample ids are digests, so ids with the same leading bits are about equally many: `ENTRIES_PER_SLOT`. A reader keeps
-the second file, two million times smaller than the samples that it leads to, and reads a slot of the first.
+Sample ids are digests, so slots are about equally large: at most `ENTRIES_PER_SLOT` on average. A reader keeps the
+prefix offsets in memory, 8 bytes for some 1,000 entries, and reads one slot.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from stages.formats.external_sort import Records
 
 ENTRIES_PER_SLOT = 1024
+"""Entries in a slot on average, at most: one look-up reads about 20 KB."""
 RANGE_BYTES = 8 * 1024 * 1024
-"""Of the entries that are read at once where many samples are asked for."""
+"""Longest range read at once where many samples are looked up, in bytes."""
 GAP_BYTES = 512 * 1024
-"""Read over rather than asked around: what a store sends in the time that another question takes."""
+"""Longest gap that is read rather than skipped, in bytes: a store sends as much in the time of another request."""
 PREFIX_BITS = 32
-"""Leading bits of a sample id by which entries are sorted apart before they are sorted."""
+"""Leading bits of a sample id by which entries are put into buckets, before each bucket is sorted."""
 ENTRY_FIELDS = [("sample_id", f"V{SAMPLE_ID_BYTES}"), ("row", "<u4")]
 ENTRY_BYTES = SAMPLE_ID_BYTES + 4
 
@@ -48,7 +50,7 @@ def halves(sample_ids: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np
     return pairs[:, 0], pairs[:, 1]
 
 
-def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path, fan_path: Path) -> None:
+def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path, offsets_path: Path) -> None:
     """Write the index from entries that come in buckets, by rising prefixes of their ids; each entry once.
 
     `num_entries` is at least their number, and the same for two undisturbed runs: it says how many slots there are.
@@ -70,35 +72,39 @@ def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path
             np.add.at(counts, *np.unique(_slots(high[order], bits), return_counts=True))
     starts = np.zeros(len(counts) + 1, "<i8")
     np.cumsum(counts, out=starts[1:])
-    fan_path.write_bytes(starts.tobytes())
+    offsets_path.write_bytes(starts.tobytes())
 
 
 def _slots(high: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+    """The slot of each id, by its leading 64 bits: their first `bits` bits."""
     import numpy as np
 
+    # Two shifts, by 1 and by 63 - `bits`: with one slot `bits` is 0, and one shift would be by 64, the whole width of
+    # the number, which C leaves undefined. With 4 slots (2 bits) the shifts are by 1 and 61, together 62.
     return (high >> np.uint64(1) >> np.uint64(63 - bits)).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class SampleIndex:
-    """The index of one artifact, read as it is asked."""
+    """The index of one artifact, read on demand."""
 
     artifact: Artifact
+    """Artifact whose rows are indexed."""
     record: PartRecord
-    """Of the part that holds the index."""
+    """Record of the part that holds the index."""
 
     def rows_of(self, sample_id: bytes) -> list[int]:
         """The rows that hold a sample, rising: one read."""
         return self.rows_of_many([sample_id]).get(sample_id, [])
 
     def rows_of_many(self, sample_ids: Iterable[bytes]) -> dict[bytes, list[int]]:
-        """The rows of each sample that is in any. Costs a read for samples that lie near each other."""
+        """The rows of each sample that is in any; samples that lie near each other share a read."""
         import numpy as np
 
         wanted = np.array(sorted(set(sample_ids)), f"V{SAMPLE_ID_BYTES}")
-        found: dict[bytes, list[int]] = {}
+        rows_by_sample: dict[bytes, list[int]] = {}
         if not len(wanted):
-            return found
+            return rows_by_sample
         high, _ = halves(wanted)
         slots = _slots(high, self._bits)
         ranges = list(self._ranges(slots))
@@ -106,11 +112,11 @@ class SampleIndex:
         read = read_ahead(self.artifact.store, self._entries, stretches)
         for (first, until), entries in zip(ranges, read, strict=True):
             for sample_id, row in _matches(entries, wanted[first:until]):
-                found.setdefault(sample_id, []).append(row)
-        return found
+                rows_by_sample.setdefault(sample_id, []).append(row)
+        return rows_by_sample
 
     def _ranges(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Which of the samples, whose slots rise, are looked up in one read."""
+        """Ranges (first, until) of the samples that are looked up in one read; their slots rise."""
         starts = self._starts[slots].tolist()
         ends = self._starts[slots + 1].tolist()
         longest, farthest = RANGE_BYTES // ENTRY_BYTES, GAP_BYTES // ENTRY_BYTES
@@ -122,7 +128,7 @@ class SampleIndex:
         yield first, len(slots)
 
     def _entries(self, slots: tuple[int, int]) -> Records:
-        """The entries from the first of these slots up to the second. Raises `StoreError` where there are none such."""
+        """The entries of the slots (first, until). Raises `StoreError` where they are missing or of other slots."""
         import numpy as np
 
         first_slot, until_slot = slots
@@ -133,8 +139,8 @@ class SampleIndex:
         except (CutShortError, FileNotFoundError) as error:
             raise self.artifact.damaged(entry.key, str(error)) from error
         entries = np.frombuffer(data, ENTRY_FIELDS)
-        found = _slots(halves(entries["sample_id"])[0], self._bits)
-        if len(found) and not first_slot <= int(found[0]) <= int(found[-1]) < until_slot:
+        held = _slots(halves(entries["sample_id"])[0], self._bits)
+        if len(held) and not first_slot <= int(held[0]) <= int(held[-1]) < until_slot:
             raise self.artifact.damaged(
                 entry.key, f"holds other samples than {SAMPLE_ROWS_OFFSETS_FILE} says at entry {start}"
             )

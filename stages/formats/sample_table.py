@@ -1,7 +1,7 @@
-"""Sample tables: Parquet files in which every item that entered has a row, a verdict and a reason.
+"""Writes and reads sample tables: Parquet files with a row, a verdict and a reason for every item that entered.
 
-Owns what such tables share: the type of a sample id, the three verdicts, bytes that two undisturbed runs agree on,
-and the item balance that follows from the rows.
+Owns what such tables share: the type of a sample id, the three verdicts, reproducible bytes, and the item balance that
+follows from the rows.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLE_ID_BYTES = 16
+"""Length of a sample id, in bytes."""
 
 
 class Verdict(StrEnum):
     """How an item ended."""
 
     KEPT = "kept"
+    """Passed on to the next stage."""
     DROPPED = "dropped"
-    """Not wanted; another try would not change that."""
+    """Not wanted; a retry would not change that."""
     FAILED = "failed"
-    """Wanted, and not to be had."""
+    """Wanted but not obtained."""
 
 
 class ItemReason(StrEnum):
     """Why an item was not kept. Each stage lists its own; the verdict belongs to the reason, so no two rows differ."""
 
     verdict: Verdict
+    """Verdict on items with this reason."""
     retriable: bool
-    """Whether another try, now or next week, may end otherwise."""
+    """Whether a retry, now or next week, may end otherwise."""
 
     def __new__(cls, value: str, verdict: Verdict = Verdict.DROPPED, retriable: bool = False) -> Self:
         member = str.__new__(cls, value)
@@ -87,9 +90,9 @@ def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
     import pyarrow as pa
     from pyarrow import types
 
-    found = table[name].type if name in table.column_names else None
-    if found is None or not (types.is_string(found) or types.is_large_string(found) or types.is_null(found)):
-        raise StageError(f"column {name!r} of the {whose} is {found or 'missing'}; it must be text")
+    kind = table[name].type if name in table.column_names else None
+    if kind is None or not (types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
+        raise StageError(f"column {name!r} of the {whose} is {kind or 'missing'}; it must be text")
     texts: list[bytes | None] = table[name].cast(pa.large_binary()).to_pylist()
     return texts
 

@@ -141,6 +141,7 @@ class PairSource:
     """Pictures with captions."""
 
     artifact: KeptPairs | RawPairs
+    """Artifact that holds the pairs."""
 
     @property
     def num_kept(self) -> dict[str, int]:
@@ -166,6 +167,7 @@ class TextSource:
     """Plain texts."""
 
     artifact: TextDocuments
+    """Artifact that holds the texts."""
     pictures: None = None
     """Texts have no pictures."""
 
@@ -189,6 +191,7 @@ class ConversationSource:
     """Conversations, with or without pictures."""
 
     artifact: Conversations
+    """Artifact that holds the conversations."""
 
     @property
     def num_kept(self) -> dict[str, int]:

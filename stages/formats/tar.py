@@ -1,8 +1,8 @@
-"""Write WebDataset tars whose bytes are a function of their members alone.
+"""Writes WebDataset tars whose bytes are a function of their members alone.
 
-Owns the ustar header: mode 644, owner 0, time 0, so that two runs give one file. Members of a sample lie side by side
-and names have exactly one kind of ending, because WebDataset readers merge keys that hold dots and split samples
-whose members are apart, both without a word.
+Owns the ustar header: mode 644, owner 0, time 0, so that two runs give the same file. Members of a sample are adjacent
+and keys hold no dot, because WebDataset readers silently merge keys with dots and split samples whose members are not
+adjacent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 
 BLOCK_BYTES = 512
+"""Unit of a tar: headers take one block, and members are padded to whole blocks."""
 WRITE_BUFFER_BYTES = 1024 * 1024
 MAX_MEMBER_BYTES = 8**11 - 1
-"""Eleven octal digits: what a ustar header can say."""
+"""Largest member, in bytes: eleven octal digits, which is all that a ustar header has."""
 KEY_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,80}")
 ENDING_PATTERN = re.compile(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8})?")
 
@@ -27,12 +28,13 @@ _TEMPLATE[148:156] = b" " * 8
 _TEMPLATE[156:157] = b"0"
 _TEMPLATE[257:265] = b"ustar\x0000"
 _TEMPLATE_SUM = sum(_TEMPLATE)
+"""Checksum of the template with its own field as spaces; a header adds the bytes of name and size."""
 
 
 class TarWriter:
     """Appends samples to a new tar. Use as a context manager: leaving it writes the end of the archive.
 
-    `watch` is given all bytes of the samples as they are written, headers and padding included: to digest them.
+    `watch` is called with all bytes as they are written, headers and padding included, for example to digest them.
     """
 
     def __init__(self, path: Path, watch: Callable[[bytes], object] = len) -> None:

@@ -1,4 +1,4 @@
-"""The tokenizer of a model artifact, loaded once in a process, and whether rows were packed with the same."""
+"""Loads the tokenizer of a model artifact, once in a process, and compares it with that of packed rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tokenizer_of(llm: ModelFolder) -> Tokenizer:
-    """The tokenizer of a model, with NEO's tokens; kept for the next part in this process."""
+    """The tokenizer of a model, with NEO's tokens; cached for the next part. Raises `StoreError` where it has none."""
     entry = next((entry for entry in llm.model_files if entry.name == TOKENIZER_FILE), None)
     if entry is None:
         raise StoreError(f"{llm!r} holds no {TOKENIZER_FILE}: save its tokenizer in the fast form and make it again")

@@ -1,4 +1,4 @@
-"""Keep what a model is examined on out of what it is trained on.
+"""Keeps held-out samples out of what a model is trained on.
 
 Owns the rule by which a sample counts as held out, and a source without such samples. A sample is known by its marks:
 its sample id; the bytes of each of its pictures, and their URLs; its text, where it has no picture. One mark in common
@@ -8,8 +8,8 @@ belongs to thousands of pictures.
     mark/<part>      marks.parquet, a row for each mark of the held-out samples of one part
     hold_out/<part>  held_out.parquet, a row for each sample of one part of a source that is not drawn, and why
 
-Marks are digests of 16 bytes, searched in sorted arrays: 60 bytes for each mark of all held-out samples, in each
-process, and nothing that grows with the sources.
+Marks are digests of 16 bytes, searched in sorted arrays. Each process holds 60 bytes for each mark of all held-out
+samples, and nothing that grows with the sources.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ MarkKind: TypeAlias = Literal["sample_id", "picture", "url", "text"]
 
 
 def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
-    """What a sample is known by, surest first: the kind of mark and 16 bytes."""
+    """The marks of a sample, surest first: the kind of mark and 16 bytes."""
     yield "sample_id", sample.sample_id
     for picture in sample.pictures:
         yield "picture", picture.image.sha256[:SAMPLE_ID_BYTES]
@@ -65,14 +65,14 @@ def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
 
 
 def plain_url(url: str) -> str:
-    """A URL without what does not change the picture behind it: scheme, letter case of the host, fragment."""
-    place = url.strip().partition("#")[0]
-    host, slash, path = (place.partition("://")[2] or place).partition("/")
+    """A URL without scheme, fragment and letter case of the host, which do not change the picture."""
+    address = url.strip().partition("#")[0]
+    host, slash, path = (address.partition("://")[2] or address).partition("/")
     return f"{host.lower()}{slash}{path}"
 
 
 def plain_text(text: str) -> str:
-    """A text without what a reader would not call a difference: letter case, white space, compatible characters."""
+    """A text without differences that readers ignore: letter case, white space, compatibility characters."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -81,7 +81,7 @@ def _digest(text: str) -> bytes:
 
 
 def mark_part(part: Part, draft: PartDraft, held_out: Mapping[str, Source]) -> None:
-    """Note the marks of the samples of one part of a held-out artifact."""
+    """List the marks of the samples of one part of a held-out artifact."""
     import pyarrow as pa
 
     task = SourcePart.of(part)
@@ -103,8 +103,9 @@ class Marks:
     """The marks of all held-out samples, sorted."""
 
     digests: NDArray[np.bytes_]
+    """[M] marks of 16 bytes, rising."""
     table: pa.Table
-    """`kind` of each mark, `name` of the held-out artifact, and `sample_id` in it."""
+    """[M] columns `kind` of each mark, `name` of the held-out artifact, and `sample_id` in it."""
 
     def find(self, samples: Iterable[Sample]) -> dict[int, dict[str, Any]]:
         """The held-out samples among these, by number: the row of `table` that each has its first common mark with."""
@@ -112,18 +113,18 @@ class Marks:
 
         wanted = [(number, kind, mark) for number, sample in enumerate(samples) for kind, mark in marks_of(sample)]
         digests = np.array([mark for *_, mark in wanted], self.digests.dtype)
-        places = np.searchsorted(self.digests, digests)
-        is_found = self.digests[np.minimum(places, len(self.digests) - 1)] == digests
-        found: dict[int, dict[str, Any]] = {}
-        for hit in np.flatnonzero(is_found).tolist():
+        indexes = np.searchsorted(self.digests, digests)
+        is_hit = self.digests[np.minimum(indexes, len(self.digests) - 1)] == digests
+        held_out: dict[int, dict[str, Any]] = {}
+        for hit in np.flatnonzero(is_hit).tolist():
             number = wanted[hit][0]
-            found[number] = found.get(number) or self.table.slice(int(places[hit]), 1).to_pylist()[0]
-        return found
+            held_out[number] = held_out.get(number) or self.table.slice(int(indexes[hit]), 1).to_pylist()[0]
+        return held_out
 
 
 @lru_cache(maxsize=1)
 def load_marks(store_url: str, entries: tuple[FileEntry, ...]) -> Marks:
-    """The marks in these files; kept for the next part in this process."""
+    """The marks in these files; cached for the next part in this process."""
     import numpy as np
     import pyarrow as pa
 
@@ -154,7 +155,7 @@ def hold_out_part(
 
 
 def _known(mark: Mapping[str, Any]) -> dict[str, Any]:
-    """By which mark a sample is known, and as which held-out sample."""
+    """Which mark a sample has in common with which held-out sample."""
     return {"by": mark["kind"], "held_out_in": mark["name"], "held_out_sample_id": mark["sample_id"]}
 
 
@@ -163,9 +164,11 @@ class Trainable:
     """A source without its held-out samples."""
 
     source: Source
+    """The source with all its kept samples."""
     store: Store
+    """Store that holds the lists of held-out samples."""
     held_out: Mapping[str, PartRecord]
-    """The record of phase `hold_out` of each part that has any."""
+    """Record of phase `hold_out` of each part that has held-out samples."""
 
     @classmethod
     def of(cls, name: str, source: Source, store: Store, records: Sequence[PartRecord]) -> Trainable:
@@ -176,10 +179,12 @@ class Trainable:
 
     @property
     def num_kept(self) -> dict[str, int]:
+        """Samples of each part that may be drawn."""
         return {part: number - self.num_held_out(part) for part, number in self.source.num_kept.items()}
 
     @property
     def pictures(self) -> PairReader | None:
+        """Reads the pictures of the samples; None where there are none."""
         return self.source.pictures
 
     def num_held_out(self, part: str) -> int:
@@ -187,17 +192,19 @@ class Trainable:
         return HeldOutFacts.of(self.held_out[part]).num_held_out if part in self.held_out else 0
 
     def table(self, part: str) -> pa.Table:
+        """The rows of a part's table that may be drawn."""
         table = self.source.table(part)
         return table.filter(self._is_trainable(part, table)) if part in self.held_out else table
 
     def samples(self, part: str) -> Iterator[Sample]:
+        """The samples of a part that may be drawn."""
         samples = self.source.samples(part)
         if part not in self.held_out:
             return samples
         return compress(samples, self._is_trainable(part, self.source.table(part)).to_pylist())
 
     def _is_trainable(self, part: str, table: pa.Table) -> pa.ChunkedArray:
-        """Of each row of a part's table, whether it is held out from nothing."""
+        """Whether each row of a part's table may be drawn."""
         import pyarrow.compute as pc
 
         held_out = read_file(self.store, self.held_out[part], HELD_OUT_FILE)
