@@ -30,7 +30,7 @@ class Node:
 
     @property
     def step(self) -> str:
-        """What the step was called in the pipeline that made this."""
+        """The step that made the artifact, as its pipeline calls it."""
         return step_name(self.manifest) if self.manifest else "?"
 
     @property
@@ -45,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """An artifact and all it leans on, inputs before what reads them."""
+    """An artifact and all it depends on, inputs before what reads them."""
 
     nodes: tuple[Node, ...]
 
@@ -84,7 +84,7 @@ def all_manifests(store: Store) -> Iterator[Manifest]:
 
 
 def step_name(manifest: Manifest) -> str:
-    """What the step that made this was called, else its stage."""
+    """The step that made an artifact, as its pipeline calls it; its stage where that is not recorded."""
     return str(manifest.provenance.get("step", manifest.stage))
 
 
@@ -100,7 +100,7 @@ def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
 
 
 def describe_counts(manifest: Manifest) -> str:
-    """What an artifact holds, in a few words: parts and items, or a checkpoint's step and what training did without."""
+    """What an artifact holds, in words: parts and items, or a checkpoint's step and the number of skipped rows."""
     parts = last_phase(manifest)
     if parts[-1].phase == STEPS_PHASE:
         num_skipped = len(skipped_row_records(manifest))
@@ -117,7 +117,7 @@ def describe_counts(manifest: Manifest) -> str:
 
 
 def skipped_row_records(manifest: Manifest) -> list[dict[str, Any]]:
-    """The damaged rows that training did without, as the last checkpoint says: step, part, row, samples."""
+    """The damaged rows that training skipped, from the last checkpoint: step, part, row and sample ids of each."""
     found: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
     return found
 

@@ -1,4 +1,4 @@
-"""Repair: move aside what is damaged, so that the next run makes exactly that again.
+"""Repair: quarantine the records of damaged parts, and the next run makes those parts again.
 
 Moves records and manifests, never data; makes nothing itself. What is made in their place must come out the same
 (`stages/commit/repair.py`), so nothing that leans on it changes.
@@ -22,18 +22,18 @@ from stages.store.store import Store
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was done."""
+    """The result of a repair."""
 
     moved: tuple[str, ...]
-    """Keys of the records and manifests that were moved aside: their parts are to be made again."""
+    """Keys of the records and manifests that were quarantined: the next run makes their parts again."""
     written: tuple[str, ...]
     """Keys of the records that were written again from their manifest."""
     left: tuple[Finding, ...]
-    """What cannot be repaired so."""
+    """Findings that need a person."""
 
 
 def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repaired:
-    """Move aside what the findings of an audit name. Killed at any instant, it can be run again."""
+    """Quarantine what the findings of an audit name. May be killed at any instant and run again."""
     moved: list[str] = []
     written: list[str] = []
     left: list[Finding] = []
@@ -48,7 +48,7 @@ def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repai
             folder = artifact_folder(node.stage, node.fingerprint)
             record_repair(store, folder, {finding.key: finding.said for finding in damaged})
         parts = sorted({finding.part for finding in damaged})
-        moved += [key for part in parts for key in _move_aside(store, node, part)]
+        moved += [key for part in parts for key in _quarantine(store, node, part)]
     return Repaired(tuple(moved), tuple(written), tuple(left))
 
 
@@ -64,7 +64,7 @@ def _write_again(store: Store, node: Node, finding: Finding) -> str:
     return finding.key
 
 
-def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
+def _quarantine(store: Store, node: Node, part: str) -> Iterator[str]:
     """The manifest last, a record after its copy: while one of them stands, an audit finds the damage again."""
     folder = artifact_folder(node.stage, node.fingerprint)
     phase, _, name = part.partition("/")
@@ -80,7 +80,7 @@ def _move_aside(store: Store, node: Node, part: str) -> Iterator[str]:
 
 
 def _checkpoints_from(store: Store, folder: str, damaged: int) -> list[str]:
-    """Keys of all checkpoints behind the last whole one before the damaged: training goes on from that one."""
+    """Keys of all checkpoints after the last whole one before the damaged one: training resumes there."""
     checkpoints = CheckpointRecords(store, folder)
     whole = [record for record in checkpoints.kept() if _is_whole(store, record, damaged)]
     return checkpoints.keys_after(whole[-1] if whole else None)

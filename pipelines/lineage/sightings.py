@@ -40,7 +40,7 @@ Inputs: TypeAlias = Mapping[str, Carryover]
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """One artifact that holds the sample, or that says what became of it."""
+    """One artifact that holds the sample, or a verdict on it."""
 
     artifact: Artifact
     carryover: Carryover = Carryover()

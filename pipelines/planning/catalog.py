@@ -1,6 +1,6 @@
-"""Finding pipelines: the shipped recipes by name, and a user's own as `path/to/file.py:function`.
+"""Finding pipelines: the shipped ones by name, and a user's own as `path/to/file.py:function`.
 
-Owns the check that a pipeline is one graph with usable names. Loads nothing heavy: recipes import stages, and stages
+Owns the check that a pipeline is one graph with usable names. Loads nothing heavy: pipelines import stages, and stages
 import their tools inside the functions that use them.
 """
 
@@ -30,7 +30,7 @@ NAME_PATTERN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,99}")
 
 @dataclass(frozen=True)
 class UserFile:
-    """A user's own pipeline file, kept whole so that a run needs nothing but the store to go on."""
+    """A user's own pipeline file, kept whole so that a run needs nothing but the store to resume."""
 
     path: str
     module: str
@@ -40,11 +40,11 @@ class UserFile:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A graph of steps under a name: what a recipe function returned."""
+    """A graph of steps under a name: what the pipeline's function returned."""
 
     name: str
     request: str
-    """As it was typed: `tiny` or `path/to/file.py:function`."""
+    """The name as it was typed: `tiny` or `path/to/file.py:function`."""
     targets: tuple[AnyStep, ...]
     user_file: UserFile | None = None
 
@@ -55,7 +55,7 @@ class Pipeline:
 
 
 def shipped_pipelines() -> dict[str, str]:
-    """The shipped recipes: name to the first line of their docstring. Imports none of them."""
+    """The first line of the docstring of each shipped pipeline, by name. Imports none of them."""
     found: dict[str, str] = {}
     for path in sorted(RECIPES_FOLDER.glob("*.py")):
         if not path.stem.startswith("_"):

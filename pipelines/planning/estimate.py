@@ -73,7 +73,7 @@ class Layout:
     """Why the stage would not train so, or ''."""
     memory: RankMemory
     frugal: RankMemory
-    """With activation checkpointing."""
+    """Memory with activation checkpointing."""
 
 
 @dataclass(frozen=True, kw_only=True)

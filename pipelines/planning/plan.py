@@ -1,6 +1,6 @@
 """What a run would do, decided before a machine is used: each step make, reuse or continue, and why.
 
-Reads the store, writes nothing: a plan can be made by anybody at any time, and is made anew at each attempt.
+Reads the store, writes nothing: a plan can be made at any time, and each attempt makes its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan(_Frozen):
     request: Request
     decisions: tuple[Decision, ...]
     manifests: dict[str, ManifestHead]
-    """By step, what is committed under its fingerprint now."""
+    """Heads of the manifests that are committed now, by step."""
     allows_rollback: bool = False
     """Whether training may go on from an earlier checkpoint where the newest is damaged."""
 
@@ -116,7 +116,7 @@ def _decision(
 
 
 def _readable(store: Store, step: FrozenStep) -> ManifestHead | None:
-    """The manifest, or None: also where it is torn, since it is then moved aside and folded again from its records."""
+    """The manifest, or None: also where it is torn, since it is then quarantined and folded again from its records."""
     try:
         return read_head(store, step.stage, step.fingerprint)
     except (TornRecordError, ValidationError):
@@ -177,7 +177,7 @@ def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> 
     if changes := field_changes(previous.recipe, step.recipe):
         return f"its recipe changed since {previous.fingerprint[:SHOWN_DIGITS]}", changes
     if remade:
-        return f"reads {_listed(remade)} made anew", ()
+        return f"reads {_listed(remade)} made again", ()
     others = sorted(
         source.step
         for name, source in step.inputs.items()

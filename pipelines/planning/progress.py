@@ -1,4 +1,4 @@
-"""How far an artifact that is not committed has come: parts recorded, last checkpoint. For showing, decides nothing."""
+"""The progress of an artifact that is not committed: parts recorded, last checkpoint. For showing, decides nothing."""
 
 from __future__ import annotations
 

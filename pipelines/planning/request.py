@@ -43,7 +43,7 @@ class FrozenStep(_Frozen):
     number: int
     makes: str
     recipe: dict[str, Any]
-    """In full, defaults included."""
+    """All fields of the recipe, defaults included."""
     fingerprint: str
     inputs: dict[str, PlannedInput]
     used: bool = False
@@ -74,14 +74,14 @@ class Request(_Frozen):
 
     @property
     def run(self) -> str:
-        """The run's name: the same for the same steps and targets, whoever asks and whenever."""
+        """The run's name: equal for equal steps and targets, so that asking again is the same run."""
         steps = {step.name: step.fingerprint for step in self.steps}
         asked = {"pipeline": self.pipeline, "steps": steps, "targets": list(self.targets), "only": bool(self.only)}
         return f"{self.pipeline}-{digest(asked)[:RUN_DIGITS]}"
 
     @property
     def command(self) -> str:
-        """What to type to carry this out, or to go on with it."""
+        """What to type to carry this out, or to continue it."""
         words = ["neo", "run", self.request]
         words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--until", self.until] if self.until else []

@@ -1,4 +1,4 @@
-"""What an attempt said, kept in the store, so that it outlives the machines: the driver's lines, and tracebacks.
+"""Logs of attempts, kept in the store so that they outlive the machines: the driver's lines, tracebacks, stacks.
 
 Owns `runs/<run>/logs/<attempt>/`: `driver/<n>.txt` holds the lines of some seconds, `<step>.txt` the traceback of a
 step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. Lines are written by a thread; a dead store
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_CHUNKS = 5.0
 
 
 class AttemptLog:
-    """The journal of one attempt. `take` and `note` never wait and never raise."""
+    """The log of one attempt. `take` and `write` never wait and never raise."""
 
     def __init__(self, run: Run, attempt: int, board: Scoreboard) -> None:
         self._run = run
@@ -45,7 +45,7 @@ class AttemptLog:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Meanwhile lines are written to the store; afterwards all of them are there, if the store takes any."""
-        thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        thread = threading.Thread(target=self._work, name="attempt-log", daemon=True)
         thread.start()
         try:
             with self._lines.now_and_then():
@@ -70,7 +70,7 @@ class AttemptLog:
             try:
                 self._write(lines)
             except Exception:
-                logger.warning("the store took no lines of the journal; they are tried again", exc_info=True)
+                logger.warning("the store took no lines of the log; they are retried", exc_info=True)
                 with self._lock:
                     self._waiting[:0] = lines
             if closing:

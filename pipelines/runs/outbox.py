@@ -1,9 +1,9 @@
-"""What is to be told to the tracker, kept in the store until it has been told.
+"""The outbox of a run: messages for MLflow, kept in the store.
 
-Owns `runs/<run>/outbox/`: numbered messages, each created exclusively, and a `.sent` mark beside each once the
-tracker has taken it. Whoever runs a step only puts events into a queue; a thread writes them here, so that a dead
-tracker costs no step time, and a dead driver leaves its messages for the next command. Messages stay, so that the
-pages can be rebuilt in an empty tracker.
+Owns `runs/<run>/outbox/`: numbered messages, each created exclusively, and a `.sent` mark beside each that MLflow has
+accepted. Steps only put events into a queue, and a thread writes them here: an unreachable MLflow costs no step time,
+and a killed driver leaves its messages to the next command. Messages are never deleted: an empty MLflow can be
+rebuilt from them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Message(BaseModel):
 
 
 class Outbox:
-    """The messages of one run: numbered from 0 without a gap, and taken by the tracker in that order.
+    """The messages of one run: numbered from 0 without a gap, and delivered in that order.
 
     Counts by known keys, and from where it counted last, so that a run of months costs no more than a short one.
     """
@@ -85,12 +85,12 @@ class Outbox:
         return takewhile(lambda key: self.store.size_bytes(key) is not None, keys)
 
     def pending(self) -> Iterator[str]:
-        """Keys of the messages that no tracker has taken, in order."""
+        """Keys of the messages that are not delivered, in order."""
         self._num_sent = self._count(".sent", self._num_sent)
         return self.kept(self._num_sent)
 
     def num_pending(self) -> int:
-        """How many messages no tracker has taken."""
+        """How many messages are not delivered."""
         num_sent = self._count(".sent", self._num_sent)
         return self._count(known=num_sent) - num_sent
 
@@ -106,7 +106,7 @@ class Outbox:
         return None if raw is None else Message.model_validate(raw)
 
     def mark_sent(self, key: str, refusal: str = "") -> None:
-        """The tracker has taken a message, or said why it never will."""
+        """Mark a message as delivered, or as rejected for good with the reason `refusal`."""
         with fault_point("outbox.marked_sent", key):
             self.store.create(f"{key}.sent", refusal.encode())
 
@@ -152,7 +152,7 @@ class EventWriter:
             waiting = self._keep(waiting)
 
     def _gather(self) -> Iterator[Event | None]:
-        """Events for one message: those of a few seconds, cut short where people wait for it or none are to come."""
+        """The events of one message: those of a few seconds, fewer at an event that people wait for."""
         deadline_seconds = time.monotonic() + SECONDS_BETWEEN_MESSAGES
         for _ in range(MAX_EVENTS_PER_MESSAGE):
             try:
@@ -164,18 +164,18 @@ class EventWriter:
                 return
 
     def _keep(self, messages: list[Message]) -> list[Message]:
-        """Append the messages; returns those that the store would not take now, to be tried again."""
+        """Append the messages; returns those that could not be written, to be retried."""
         for number, message in enumerate(messages):
             try:
                 self._outbox.append(message)
             except Exception:
-                logger.warning("the store took no message for the tracker; it is tried again", exc_info=True)
+                logger.warning("a message for MLflow could not be written to the store; it is retried", exc_info=True)
                 return messages[number:]
         return []
 
 
 class PhaseCounts:
-    """Running counts of a phase, so that a page shows how far a long step has come."""
+    """Running counts of phases: parts and items by verdict, for the pages of long steps."""
 
     def __init__(self) -> None:
         self._phases: dict[tuple[str, str], tuple[int, ItemBalance]] = {}

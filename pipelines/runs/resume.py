@@ -1,7 +1,7 @@
-"""Going on with a run: which one, whether its frozen plan can still be carried out, and what a death has cost.
+"""Resuming a run: which run, whether the code still matches its frozen plan, and what work was lost.
 
-The frozen plan decides, never the recipe as it is now. What was made before counts by the store alone; what was lost
-is told from the events that the last attempt left, and is for people only.
+The frozen plan decides, never the pipeline's file as it is now. What is committed is read from the store; lost work is
+read from the events that the last attempt left, and is shown to people only.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def newest_run(store: Store, *, unfinished: bool = False) -> Run | None:
 
 
 def resume_command(run: Run) -> str:
-    """The command that goes on with a run, where it was before."""
+    """The command that resumes a run: on the cluster if its last attempt was submitted there, else here."""
     last = run.attempt(run.num_attempts)
     return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
 
 
 def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
-    """How a run stands, once that is known: an attempt out of contact is watched until it moves or counts as dead."""
+    """The state of a run. An attempt out of contact is watched until its heartbeat moves or it counts as dead."""
     observer = Observer(run.store)
     if run.state(observer) == "unknown":
         (found, *_) = run.open_attempts(observer)
@@ -52,7 +52,7 @@ def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
 
 
 def check_plan_matches_code(plan: Plan) -> None:
-    """Raises `ResumeRefusedError` where the code would no longer make what the plan was frozen for."""
+    """Raises `ResumeRefusedError` where the code no longer makes what the plan was frozen for."""
     for name in plan.to_make:
         if fault := _why_not_loadable(plan.request, plan.request.step(name)):
             raise ResumeRefusedError(
@@ -84,7 +84,7 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
 
 
 def lost_work(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
-    """Step to what an attempt had done of it since its last commit, as far as its events tell."""
+    """What an attempt had done since its last commit, by step, as far as its events show."""
     events = [event for message in Feed(run).read() if message.attempt == attempt for event in message.events]
     lost = {}
     for decision in plan.decisions:
@@ -96,7 +96,7 @@ def lost_work(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
 
 def _lost(decision: Decision, events: list[Event]) -> str:
     if (num_left := decision.num_parts - decision.num_recorded) > 0:
-        return f"{num_left:,} {'part' if num_left == 1 else 'parts'} not recorded; what was under way begins again"
+        return f"{num_left:,} {'part' if num_left == 1 else 'parts'} not recorded; unfinished parts start again"
     trained = [event for event in events if is_training(event)]
     reached, committed = max((event.at_step or 0 for event in trained), default=0), decision.at_step or 0
     if reached <= committed:

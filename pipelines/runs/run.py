@@ -2,7 +2,7 @@
 
 Owns `runs/<run>/plan.json`, `runs/<run>/attempts/` and `runs/<run>/cancel/`. A run is named after what it asks for, so
 asking again for the same is the same run, and going on after a death is its next attempt. An attempt whose end nobody
-has said is under way, dead, or out of contact; whoever first knows it dead says so.
+has recorded is alive, dead, or out of contact; the first command that finds it dead records that.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from stages.store.numbering import first_missing
 from stages.store.store import Store
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]
-"""`killed`: the process vanished without saying anything."""
+"""How an attempt ended; `killed`: its process vanished without recording an end."""
 RunState = Literal["planned", "running", "unknown", "done", "failed", "interrupted", "superseded", "killed"]
-"""`unknown`: out of contact, neither known to be at work nor known to be dead."""
+"""State of a run; `unknown`: its attempt is out of contact, neither known to be alive nor known to be dead."""
 
 
 class _Record(BaseModel):
@@ -68,7 +68,7 @@ class Observation:
 
     @property
     def death_reason(self) -> str:
-        return "its process is gone" if self.record.is_gone else f"no sign of life for {lost_after_seconds():g} s"
+        return "its process is gone" if self.record.is_gone else f"no heartbeat for {lost_after_seconds():g} s"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Run:
             return self.store.create_json(self._ended_key(number), end.model_dump(mode="json"))
 
     def heartbeat_key(self, number: int) -> str:
-        """Where an attempt's driver raises its counter."""
+        """Key of the heartbeat counter of an attempt's driver."""
         return f"{self.folder}/attempts/{number}.beat"
 
     def request_stop(self, number: int) -> bool:
@@ -153,7 +153,7 @@ class Run:
         return [self._observed(record, watching) for record in records if record is not None]
 
     def state(self, observer: Observer | None = None) -> RunState:
-        """How the run stands: at work if any attempt is, else as its last attempt ended."""
+        """The state of the run: running if any attempt is alive, else how its last attempt ended."""
         lives = {observation.life for observation in self.open_attempts(observer)}
         if lives - {"dead"}:
             return "running" if "alive" in lives else "unknown"

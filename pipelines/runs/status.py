@@ -1,4 +1,4 @@
-"""How a run stands, read from the store by anybody who wonders: what is committed, what moves, and whether it lives.
+"""The status of a run, read from the store from anywhere: what is committed, what is running, and whether it is alive.
 
 What is committed comes from the records, how fast it goes from the events that the driver left, and whether somebody
 is at work from heartbeats. Clocks of two machines meet here, in what is shown and nowhere else.
@@ -36,7 +36,7 @@ class EventClock:
 
 
 class RunStatus:
-    """One run, kept up to date by `refresh`."""
+    """The status of one run, brought up to date by `refresh`."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -85,7 +85,7 @@ class RunStatus:
             with self.board.lock:
                 self._take(message)
         if self.is_over:
-            self._nobody_works()
+            self._pause_all()
 
     def watch_for_a_beat(self) -> None:
         """Where the driver is on another machine, look long enough to see it move if it does."""
@@ -106,9 +106,9 @@ class RunStatus:
 
     def _take(self, message: Message) -> None:
         if message.kind == "attempt_started":
-            self._begin_anew()
+            self._reset_unfinished()
             self._heard_beginning = message.attempt
-        for event in sorted(message.events, key=_place_in_message):
+        for event in sorted(message.events, key=_sort_key):
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
                 self.clock.at_seconds = event.at_seconds
                 self._take_event(event)
@@ -147,20 +147,20 @@ class RunStatus:
             if self.board.steps[step.name].status == "waiting" and inputs <= set(OVER):
                 self.board.take(StepStarted(step=step.name))
 
-    def _begin_anew(self) -> None:
+    def _reset_unfinished(self) -> None:
         """What an attempt before had under way says nothing of the one that begins."""
         for name, state in self.board.steps.items():
             if state.status not in OVER:
                 self.board.steps[name] = StepState(name, state.num_steps, committed_step=state.committed_step)
 
-    def _nobody_works(self) -> None:
+    def _pause_all(self) -> None:
         """What no attempt is at any more waits for the next one."""
         with self.board.lock:
             for state in self.board.steps.values():
                 state.pause()
 
 
-def _place_in_message(event: Event) -> int:
+def _sort_key(event: Event) -> int:
     """A message has its counts first; they hold after the phases that it opens, and before the steps that it ends."""
     if isinstance(event, StepEnded):
         return 2

@@ -1,7 +1,6 @@
-"""The thread that carries messages from outboxes to the tracker, and gives up nothing when the tracker is away.
+"""Delivers queued messages to MLflow, with backoff; what is not delivered stays in the store for the next command.
 
-Runs beside the steps and costs them nothing: it reads the store, talks to the tracker, and marks what was taken.
-What it could not deliver waits in the store for the next command.
+A thread beside the steps reads the outboxes of runs, sends their messages in order, and marks each one as sent.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from stages.store.store import Store
 SECONDS_BETWEEN_ROUNDS = 2.0
 MAX_SECONDS_BETWEEN_TRIES = 60.0
 CLOSE_TIMEOUT_SECONDS = 60.0
-"""How long the end of a command waits for a tracker that answers."""
+"""Longest time that a command waits at its end for deliveries under way."""
 MAX_PROBLEM_CHARACTERS = 120
 REACH_TIMEOUT_SECONDS = 2.0
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 
 
 class DeliveryThread:
-    """Delivers the pending messages of some runs, in order, until it is closed."""
+    """A thread that delivers the pending messages of some runs, in order, until it is closed."""
 
     def __init__(self, uri: str, runs: Iterable[Run]) -> None:
         os.environ.update(ENVIRONMENT)
@@ -45,11 +44,11 @@ class DeliveryThread:
 
     @property
     def problem(self) -> str:
-        """Why the tracker took no message lately or refused one for good, or ''."""
+        """Why the last delivery failed, or a message was rejected for good; '' without either."""
         return self._problem or self._refusal
 
     def close(self) -> int:
-        """Deliver what is left, as long as the tracker answers; returns how many messages wait for the next command."""
+        """Deliver what is pending, then end the thread; returns how many messages stay for the next command."""
         self._closing.set()
         self._thread.join(CLOSE_TIMEOUT_SECONDS)
         return sum(outbox.num_pending() for _, outbox in self._outboxes)
@@ -74,30 +73,30 @@ class DeliveryThread:
                 if self._tracker is None:
                     check_reachable(self._uri)
                     self._tracker = Tracker(self._uri)
-                self._refusal = _tell(self._tracker, run, outbox, key) or self._refusal
+                self._refusal = _deliver_and_mark(self._tracker, run, outbox, key) or self._refusal
 
 
 class NotDeliveredError(RuntimeError):
-    """The tracker did not take a message; the message says why, in one line."""
+    """A delivery failed; the text says why, in one line."""
 
 
 def mirror(uri: str, runs: Iterable[Run]) -> int:
-    """Tell a tracker everything about these runs once more, in the order in which it happened over all of them.
+    """Deliver every message of these runs again, ordered by time over all of them; returns their number.
 
-    An empty tracker has the same pages afterwards as the one that heard it at the time; one that has them keeps them
-    as they are. Returns the number of messages. Raises `NotDeliveredError` where the tracker takes one not.
+    An empty tracker ends with the pages that the first one had; existing pages stay as they are. Raises
+    `NotDeliveredError` at the first message that fails.
     """
     os.environ.update(ENVIRONMENT)
-    num_told = 0
+    num_delivered = 0
     try:
         check_reachable(uri)
         tracker = Tracker(uri)
-        for _, run, outbox, key in heapq.merge(*map(_history, runs), key=lambda told: told[0]):
-            _tell(tracker, run, outbox, key)
-            num_told += 1
+        for _, run, outbox, key in heapq.merge(*map(_history, runs), key=lambda one: one[0]):
+            _deliver_and_mark(tracker, run, outbox, key)
+            num_delivered += 1
     except Exception as error:
-        raise NotDeliveredError(f"after {num_told} messages: {_in_short(error)}") from error
-    return num_told
+        raise NotDeliveredError(f"after {num_delivered} messages: {_in_short(error)}") from error
+    return num_delivered
 
 
 def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
@@ -106,25 +105,25 @@ def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
     return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
 
 
-def _tell(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
-    """Deliver one message, then mark it: killed in between, it is delivered again, which changes nothing.
+def _deliver_and_mark(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
+    """Deliver one message, then mark it as sent: killed in between, it is delivered again, which changes nothing.
 
-    One that the tracker will never take must not keep those after it waiting: it is marked with the reason, which is
-    returned; '' where it was taken.
+    A message that MLflow rejects for good must not block those after it: it is marked as sent with the reason, which
+    is returned; '' where it was accepted.
     """
     message = outbox.read(key)
     with fault_point("tracker.op_sent", key):
         refusal = _deliver(tracker, run, message)
-    refusal = f"it refused {key} for good: {refusal}" if refusal else ""
+    refusal = f"it rejected {key} for good: {refusal}" if refusal else ""
     outbox.mark_sent(key, refusal)
     return refusal
 
 
 def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
-    """Deliver one message; returns why the tracker refuses it for good, or ''.
+    """Deliver one message; returns why MLflow rejects it for good, or ''. Raises any other error.
 
-    Another command may have changed the pages since they were looked for: a refusal counts once it has been repeated
-    with all forgotten that was known of them.
+    Another command may have changed the pages since their ids were cached, so a rejection is retried with an empty
+    cache before it counts.
     """
     refusal = ""
     for pause_seconds in (0.0, *RETRY_PAUSES_SECONDS):
@@ -146,13 +145,13 @@ def _in_short(error: Exception) -> str:
 
 
 def check_reachable(uri: str) -> None:
-    """Find out in no time whether anybody listens at a server's address. Raises OSError if not."""
+    """Check within two seconds that a server listens; a SQLite file always is. Raises OSError if not."""
     if urlsplit(uri).scheme in DEFAULT_PORTS:
         check_listening(uri, REACH_TIMEOUT_SECONDS)
 
 
 def deliver_pending(store: Store, uri: str) -> None:
-    """Reconcile, and tell the tracker what it was not told. Costs next to nothing where all is told."""
+    """Record the end of dead attempts, then deliver what is pending. Reads a few keys a run where nothing is."""
     waiting = reconcile(store)
     if waiting:
         DeliveryThread(uri, waiting).close()

@@ -200,7 +200,7 @@ def test_a_killed_repair_is_finished_by_the_next(made: NeoSite, monkeypatch: pyt
 
 
 def test_a_step_that_meets_the_damage_names_the_file_and_the_way_out(made: NeoSite) -> None:
-    """Rows are to be made anew of pairs one of whose files is gone."""
+    """Rows are to be made again from pairs one of whose files is gone."""
     victim = a_file(made, "pairs", part=1)
     victim.unlink()
     said = made.neo("run", DATA, "--set", "kept.min_width_px=15")

@@ -39,7 +39,7 @@ def test_a_changed_field_is_named_and_remakes_what_follows_alone(site: NeoSite) 
     steps = {step["name"]: step for step in said.json["steps"]}
     assert [step["action"] for step in steps.values()] == ["reuse", "make", "make", "make"]
     assert steps["kept"]["changes"] == [{"field": "min_width_px", "before": "13", "after": "16"}]
-    assert steps["mix"]["reason"] == "reads kept, which is made anew"
+    assert steps["mix"]["reason"] == "reads kept, which is made again"
     assert "min_width_px: 13 -> 16" in site.neo("plan", DATA, "--set", "kept.min_width_px=16").out
 
 

@@ -101,7 +101,7 @@ def test_a_run_on_another_machine_is_watched_until_it_counts_as_lost(
     said = site.neo("resume")
     assert said.code == 0, said
     assert "Attempt 1 on far-away is out of contact: watching its heartbeat" in said.out
-    assert "Attempt 1 ended: killed, no sign of life for 0.5 s." in said.out
+    assert "Attempt 1 ended: killed, no heartbeat for 0.5 s." in said.out
 
 
 def test_a_run_that_lives_on_another_machine_is_not_resumed(site: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:

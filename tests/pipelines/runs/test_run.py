@@ -80,14 +80,14 @@ def test_show_says_which_attempts_are_out_of_contact(site: NeoSite) -> None:
     assert f"attempt 2 on far-away, process {os.getpid()}: out of contact" in shown.out
 
 
-def test_a_lost_attempt_is_buried_after_it_was_watched_long_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_attempt_is_ended_after_it_was_watched_long_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LOST_AFTER_VARIABLE, "0.5")
     begin_elsewhere(run)
     observer = Observer(run.store)
     assert not end_dead_attempts(run, observer)
     wait_until(lambda: end_dead_attempts(run, observer))
     # Without a step everything that was asked for is made.
-    assert (run.state(), run.end(1).reason) == ("done", "no sign of life for 0.5 s")
+    assert (run.state(), run.end(1).reason) == ("done", "no heartbeat for 0.5 s")
 
 
 def test_a_run_is_at_work_while_any_of_its_attempts_is(run: Run) -> None:
@@ -128,8 +128,8 @@ def test_an_attempt_that_was_taken_for_dead_stops_and_says_so(site: NeoSite) -> 
     driver = site.start("run", DATA, "--set", "pairs.pause_seconds=1")
     wait_until(lambda: bool(list(site.folder.glob("store/runs/*/attempts/1.beat"))))
     run = the_run(site)
-    run.end_attempt(1, "killed", "no sign of life for 60 s")
+    run.end_attempt(1, "killed", "no heartbeat for 60 s")
     out, _ = driver.communicate(timeout=60)
     assert driver.returncode == 5, out
-    assert "another command took this attempt for dead (no sign of life for 60 s)" in out
+    assert "another command took this attempt for dead (no heartbeat for 60 s)" in out
     assert run.end(1).outcome == "killed"

@@ -17,7 +17,7 @@ FETCHED = "store/artifacts/fetch_toys/*/records/fetch/*.json"
 TRAINED = "store/artifacts/train_toy/*/records/steps/*.json"
 TOLD = "store/runs/*/outbox/*.sent"
 QUICK = {LOST_AFTER_VARIABLE: "1.5"}
-"""A driver that gives no sign of life for so long is taken for dead."""
+"""A driver that gives no heartbeat for so long is taken for dead."""
 PATIENT = {LOST_AFTER_VARIABLE: "600"}
 
 Start = Callable[..., subprocess.Popen[str]]
