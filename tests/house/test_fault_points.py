@@ -58,7 +58,7 @@ PLACES = {
         "stages/commit/checkpoints.py:roll_back",
         "stages/commit/execute_step.py:_committed",
         "stages/commit/inputs.py:record_inputs",
-        "pipelines/lineage/repair.py:_move_aside",
+        "pipelines/lineage/repair.py:_quarantine",
         "pipelines/lineage/repair.py:_write_again",
     },
     "artifact.manifest_created": {"stages/commit/execute_step.py:_commit"},
@@ -74,7 +74,7 @@ PLACES = {
     "checkpoint.deleted": {"stages/commit/checkpoints.py:delete"},
     "outbox.appended": {"pipelines/runs/outbox.py:append"},
     "outbox.marked_sent": {"pipelines/runs/outbox.py:mark_sent"},
-    "tracker.op_sent": {"pipelines/tracking/delivery.py:_tell"},
+    "tracker.op_sent": {"pipelines/tracking/delivery.py:_deliver_and_mark"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""
 
