@@ -33,7 +33,7 @@ LITTLE_MEMORY_BYTES, TOO_LITTLE_MEMORY_BYTES = 4 * GIB, 1 * GIB
 FEW_OPEN_FILES = 4096
 """Ray opens some for each worker and connection."""
 LEAST_SHARED_MEMORY_BYTES = 512 * 1024**2
-"""Twice what a local Ray sets aside for its object store."""
+"""Twice what a local Ray reserves for its object store."""
 
 
 @dataclass(frozen=True)

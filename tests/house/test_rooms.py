@@ -10,7 +10,7 @@ from tests.house.test_imports import declares_a_stage
 from tests.house.test_layout import FILES, ROOT
 
 MAX_MODULES_IN_A_FOLDER = 16
-LARGER_FOLDERS = {"neo_model": "the README of the floor groups them, and most are read alone"}
+LARGER_FOLDERS = {"pipelines/commands": "one file for each command, and nothing beside them but what they share"}
 """Folders that may hold more modules, and why."""
 STAGES_ELSEWHERE = {"train_toy_llm"}
 """It makes the language model of the toy world, which no real pipeline has a use for."""
