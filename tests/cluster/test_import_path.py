@@ -1,7 +1,6 @@
 """Modules named `cluster`, `stages`, `pipelines` or `neo_model` in the current folder of a user change nothing."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +14,21 @@ from cluster.site import RaySettings, Site
 from tests.pipelines.ray_head import ray_head
 
 ROOT = Path(__file__).parents[2]
-PIPELINE = ROOT / "tests" / "pipelines" / "foreseen_pipeline.py"
 OUR_PACKAGES = ("cluster", "stages", "pipelines", "neo_model")
+
+TRAINS_ON_TWO_RANKS = """
+from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, make_llm, make_rows
+
+def small():
+    llm = make_llm.bind("llm", LlmRecipe())
+    rows = make_rows.bind("rows", RowsRecipe(), llm)
+    recipe = TrainPrebufferRecipe(
+        num_prebuffer_layers=1, patch_hidden=16, num_steps=4, rows_per_step=4, num_warmup_steps=2, precision="fp32"
+    )
+    return train_prebuffer.bind("buffer", recipe, [rows], llm)
+"""
+"""A user's pipeline file: two steps of parts, and training on two ranks."""
 
 
 @pytest.fixture
@@ -28,7 +40,7 @@ def planted(tmp_path: Path) -> Path:
         path = folder / f"{name}.py" if number % 2 else folder / name / "__init__.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"raise ImportError('the planted {name} was imported')\n")
-    shutil.copy(PIPELINE, folder / "mine.py")
+    (folder / "mine.py").write_text(TRAINS_ON_TWO_RANKS)
     (folder / "site.toml").write_text(
         f"""
         store = "{tmp_path}/store"
