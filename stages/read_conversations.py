@@ -49,7 +49,7 @@ class ConversationReason(ItemReason):
     """Why a conversation was not kept: a closed list."""
 
     REPEATED_ROW = "repeated_row"
-    """The same conversation, id included, stands earlier in the table."""
+    """An earlier row holds the same conversation, id included."""
     ENCODING = "encoding"
     """A message is not valid UTF-8."""
     ROLES = "roles"

@@ -47,7 +47,7 @@ class TextReason(ItemReason):
     """Why a document was not kept: a closed list."""
 
     REPEATED_ROW = "repeated_row"
-    """The same id and text stand earlier in the corpus."""
+    """An earlier row holds the same id and text."""
     ENCODING = "encoding"
     """Not valid UTF-8."""
     EMPTY = "empty"

@@ -26,7 +26,7 @@ class DrawFacts(PartFacts):
     num_distinct: int = 0
     """Samples that were drawn at least once."""
     num_drawn: int = 0
-    """Drawings."""
+    """Drawings from the part."""
     num_tokens: float = 0
     """Tokens of all drawings."""
 
