@@ -15,7 +15,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import BadCommandError
-from pipelines.planning.estimate import Assumptions, Estimate, Layout, estimates
+from pipelines.planning.estimate import Assumptions, Estimate, Estimator, Layout
 from pipelines.planning.expected_sizes import ExpectedSizes
 
 GIB = 2**30
@@ -48,7 +48,7 @@ def estimate(
     command: CommandContext = ctx.obj
     where, store = command.site, command.possible_store()
     plan = planned(asked, store)
-    estimated = list(estimates(ExpectedSizes(plan, store, llm), where, assumed, gpu))
+    estimated = list(Estimator(ExpectedSizes(plan, store, llm), where, assumed, gpu).steps())
     if not estimated:
         raise BadCommandError(
             f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {pipeline}"

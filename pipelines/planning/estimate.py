@@ -1,36 +1,36 @@
 """What training will take, before a machine is rented: parameters, memory, tokens, operations, days.
 
-Owns the estimate of a training step from foreseen sizes (`foresight.py`) and the site's layout, and every number that
-has to be assumed for it. Computed and not assumed are parameters, memory (`stages/training/engine/memory.py` and
+Owns the estimate of a training step from expected sizes (`expected_sizes.py`) and the site's layout, and every number
+that has to be assumed for it. Computed and not assumed are parameters, memory (`stages/training/engine/memory.py` and
 `neo_model/costs/activation_memory.py`, held to measurements by tests) and operations (`neo_model/costs/flops.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from cluster.site import GangResources, Site
 from neo_model.costs.flops import Work, training_flops
 from neo_model.costs.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
 from pipelines.planning.expected_sizes import ExpectedRows, ExpectedSizes
-from stages.contract import StageError
+from stages.contract import Recipe, StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig
-    from stages.training.engine.memory import RankMemory
+    from stages.training.engine.memory import ParameterCounts, RankMemory
 
 SECONDS_PER_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What nobody knows beforehand. Each can be set: `--assume mfu=0.35`."""
+    """Numbers that are not known before training. Each can be set: `--assume mfu=0.35`."""
 
     mfu: float = 0.4
     """Share of the GPUs' peak rate that goes into the model's own operations, pauses included."""
@@ -105,8 +105,8 @@ class Estimate:
     def rows_are_measured(self) -> bool:
         return all(rows.measured for rows in self.rows)
 
-    def document(self) -> dict[str, Any]:
-        """For machines."""
+    def document(self) -> dict[str, object]:
+        """The estimate as JSON has it."""
         return {
             "step": self.step,
             "stage": self.stage,
@@ -136,89 +136,100 @@ class Estimate:
         }
 
 
-def estimates(foresight: ExpectedSizes, site: Site, assumed: Assumptions, gpu_name: str) -> Iterator[Estimate]:
-    """An estimate for each training step of a plan, in its order."""
-    for step in foresight.plan.request.steps:
-        recipe = None if step.used else foresight.plan.request.load_step(step.name)[1]
-        if isinstance(recipe, TrainRecipe):
-            gang = site.resources(stage=step.stage, step=step.name).gang
-            yield _estimate(foresight, (step.name, step.stage), recipe, gang, (assumed, _gpu(gang, gpu_name)))
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates the training steps of a plan on a site."""
+
+    sizes: ExpectedSizes
+    site: Site
+    assumptions: Assumptions
+    gpu_name: str = ""
+    """A type of GPU in the place of the site's."""
+
+    def steps(self) -> Iterator[Estimate]:
+        """An estimate for each training step, in the order of the plan."""
+        for step in self.sizes.plan.request.steps:
+            if not step.used and isinstance(self._recipe(step.name), TrainRecipe):
+                yield self.step(step.name)
+
+    def step(self, name: str) -> Estimate:
+        """The estimate of one training step. Raises `CommandError` where its sizes or the GPU are not known."""
+        recipe, gang = self._recipe(name), self._gang(name)
+        assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
+        config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
+        counts = parameter_counts(config, recipe, gang)
+        works = [rows_work(one, self.assumptions) for one in rows]
+        edges = [0, *recipe.until_steps, recipe.num_steps]
+        num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
+        frozen = isinstance(recipe, TrainPrebufferRecipe)
+        pairs = list(zip(num_rows, works, strict=True))
+        flops = sum(number * training_flops(config, work, llm_frozen=frozen) for number, work in pairs)
+        rate = gpu.bf16_flops * self.assumptions.mfu * gang.num_ranks if gpu else None
+        return Estimate(
+            step=name,
+            stage=self.sizes.plan.request.step(name).stage,
+            num_parameters=counts.num_values,
+            num_trainable=counts.num_trainable,
+            num_steps=recipe.num_steps,
+            num_tokens=sum(number * work.num_tokens for number, work in pairs),
+            num_rows=sum(num_rows),
+            rows=tuple(rows),
+            flops=flops,
+            gang=gang,
+            gpu=gpu,
+            days=flops / rate / SECONDS_PER_DAY if rate else None,
+            layouts=tuple(_layouts(config, recipe, gang, fullest_micro_batch(rows, works, gang.micro_rows))),
+        )
+
+    def _recipe(self, name: str) -> Recipe:
+        return self.sizes.plan.request.load_step(name)[1]
+
+    def _gang(self, name: str) -> GangResources:
+        return self.site.resources(stage=self.sizes.plan.request.step(name).stage, step=name).gang
 
 
-def _estimate(
-    foresight: ExpectedSizes,
-    named: tuple[str, str],
-    recipe: TrainRecipe,
-    gang: GangResources,
-    beside: tuple[Assumptions, Gpu | None],
-) -> Estimate:
-    from stages.training.engine.memory import ParameterCounts
-
-    name, stage = named
-    assumed, gpu = beside
-    config, rows = foresight.config(name), foresight.rows(name)
-    shapes, trainable = _parameters(config, recipe)
-    sizes = ParameterCounts.of(shapes, trainable, gang.persistent_parameter_values)
-    works = [rows_work(one, assumed) for one in rows]
-    edges = [0, *recipe.until_steps, recipe.num_steps]
-    num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
-    frozen = isinstance(recipe, TrainPrebufferRecipe)
-    pairs = list(zip(num_rows, works, strict=True))
-    flops = sum(number * training_flops(config, work, llm_frozen=frozen) for number, work in pairs)
-    rate = gpu.bf16_flops * assumed.mfu * gang.num_ranks if gpu else None
-    return Estimate(
-        step=name,
-        stage=stage,
-        num_parameters=sizes.num_values,
-        num_trainable=sizes.num_trainable,
-        num_steps=recipe.num_steps,
-        num_tokens=sum(number * work.num_tokens for number, work in pairs),
-        num_rows=sum(num_rows),
-        rows=tuple(rows),
-        flops=flops,
-        gang=gang,
-        gpu=gpu,
-        days=flops / rate / SECONDS_PER_DAY if rate else None,
-        layouts=tuple(_layouts(config, recipe, gang, sizes, _fullest(rows, works, gang))),
-    )
-
-
-def rows_work(rows: ExpectedRows, assumed: Assumptions) -> Work:
+def rows_work(rows: ExpectedRows, assumptions: Assumptions) -> Work:
     """What the mean row asks of the network: measured where rows are made, otherwise assumed."""
     if rows.measured is not None:
         measured = rows.measured
-        return replace(measured, num_supervised=round(assumed.supervised_share * measured.num_tokens))
-    num_tokens = rows.row_tokens * assumed.fill
-    length = min(assumed.document_tokens, num_tokens)
+        return replace(measured, num_supervised=round(assumptions.supervised_share * measured.num_tokens))
+    num_tokens = rows.row_tokens * assumptions.fill
+    length = min(assumptions.document_tokens, num_tokens)
     return Work(
         num_tokens=round(num_tokens),
         num_pairs=round(num_tokens * (length + 1) / 2),
-        num_patches=4 * round(num_tokens * assumed.image_share),
-        num_supervised=round(num_tokens * assumed.supervised_share),
+        num_patches=4 * round(num_tokens * assumptions.image_share),
+        num_supervised=round(num_tokens * assumptions.supervised_share),
     )
 
 
-def _fullest(rows: list[ExpectedRows], works: list[Work], gang: GangResources) -> Work:
-    """The micro-batch that takes most memory: rows of the longest kind, full."""
+def fullest_micro_batch(rows: Sequence[ExpectedRows], works: Sequence[Work], micro_rows: int) -> Work:
+    """The micro-batch that needs most memory: `micro_rows` rows of the longest kind, full.
+
+    Of rows of 1,024 and of 4,096 tokens, the second filled to 4,000, and `micro_rows` 2, it has 8,192 tokens.
+    """
     longest, work = max(zip(rows, works, strict=True), key=lambda pair: pair[0].row_tokens)
-    scale = gang.micro_rows * longest.row_tokens / work.num_tokens
+    scale = micro_rows * longest.row_tokens / work.num_tokens
     return Work(**{name: round(number * scale) for name, number in asdict(work).items()})
 
 
-def _parameters(config: NeoConfig, recipe: TrainRecipe) -> tuple[dict[str, tuple[int, ...]], Collection[str]]:
+def parameter_counts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources) -> ParameterCounts:
+    """How many parameters the model has, how many of them the step trains, and how many ZeRO does not partition."""
     from neo_model.weights.partition import parameter_shapes
+    from stages.training.engine.memory import ParameterCounts
 
-    return parameter_shapes(config), _choose(recipe)(config)
+    return ParameterCounts.of(parameter_shapes(config), _trainable(recipe)(config), gang.persistent_parameter_values)
 
 
-def _choose(recipe: TrainRecipe) -> Any:
-    """Which parameters of a configuration a training step trains."""
+def _trainable(recipe: TrainRecipe) -> Callable[[NeoConfig], Collection[str]]:
+    """The function that names the parameters that a training step trains."""
     from neo_model.weights.partition import parameter_shapes, stage1_trainable
 
     return stage1_trainable if isinstance(recipe, TrainPrebufferRecipe) else parameter_shapes
 
 
-def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes: Any, work: Work) -> Iterator[Layout]:
+def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: Work) -> Iterator[Layout]:
+    """Memory of a rank under each ZeRO stage; `work` is the micro-batch that needs most memory."""
     import torch
 
     from neo_model.attention.interface import Backend
@@ -226,12 +237,13 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
     from stages.training.engine.memory import ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    held = {
+    counts = parameter_counts(config, recipe, gang)
+    saved_bytes = {
         frugal: activation_bytes(
             config,
             work,
             TrainingSetup(
-                trainable=_choose(recipe),
+                trainable=_trainable(recipe),
                 dtype=dtype,
                 backend=Backend(gang.attention),
                 activation_checkpointing=frugal,
@@ -242,9 +254,9 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, sizes:
     for zero_stage in get_args(ZeroStage):
         plain, frugal = (
             rank_memory(
-                sizes,
+                counts,
                 gang.layout.model_copy(update={"zero_stage": zero_stage, "activation_checkpointing": frugal}),
-                held[frugal],
+                saved_bytes[frugal],
                 precision=recipe.precision,
                 on_gpu=gang.gpus > 0,
             )

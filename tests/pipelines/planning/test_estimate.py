@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.planning.estimate import Assumptions, fullest_micro_batch, rows_work
+from pipelines.planning.expected_sizes import ExpectedRows
 from stages.formats.rows import RowReader
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.expected_pipeline import ROWS
 from tests.worlds.training_world import SmallWorld
 
-SMALL = f"{Path(__file__).with_name('expected_pipeline.py')}:small"
+SMALL = f"{Path(__file__).parents[1] / 'expected_pipeline.py'}:small"
 QWEN3_8B = {
     "model_type": "qwen3", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
     "intermediate_size": 12_288, "vocab_size": 151_936, "num_hidden_layers": 36, "rope_theta": 1e6,
@@ -72,6 +74,24 @@ def test_rows_that_are_made_are_measured(site: NeoSite, tmp_path: Path) -> None:
     mean = sum(reader.work(row).num_tokens for row in range(reader.num_rows)) / reader.num_rows
     assert step["rows_are_measured"] and step["num_rows"] == 48
     assert step["num_tokens"] == pytest.approx(48 * mean, abs=24)
+
+
+def test_memory_is_that_of_the_longest_rows_full_and_of_all_rows_of_a_micro_batch() -> None:
+    short, long = ExpectedRows(row_tokens=1024, measured=None), ExpectedRows(row_tokens=4096, measured=None)
+    works = [rows_work(rows, Assumptions(fill=0.5)) for rows in (short, long)]
+    assert fullest_micro_batch([short, long], works, 1).num_tokens == 4096
+    assert fullest_micro_batch([long, short], works[::-1], 3).num_tokens == 3 * 4096
+
+
+def test_an_estimate_counts_the_micro_rows_of_the_site(site: NeoSite) -> None:
+    def activations() -> int:
+        steps = site.neo("estimate", "tiny", "--until", "prebuffer", "--json").json["steps"]
+        return steps[0]["layouts"][1]["memory_bytes"]["activations"]
+
+    one = activations()
+    with site.file.open("a") as file:
+        file.write("[gang]\nmicro_rows = 2\n")
+    assert activations() == pytest.approx(2 * one, rel=0.1)
 
 
 @pytest.mark.parametrize(
