@@ -2,7 +2,7 @@
 
 Reads  Rows (several, in the order of training), BaseLlm
        Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
-       PreBuffer             `start`, if any: what it goes on from
+       PreBuffer             `start`, if any: the pre-Buffer to continue from
 Makes  PreBuffer   the last checkpoint: model/prebuffer.safetensors, model/prebuffer.json
 
 The language model is frozen: embedding, head and all inherited layers are bit-identical at the end, which the last
@@ -43,7 +43,7 @@ class TrainPrebufferRecipe(TrainRecipe):
     floor_ratio: float = Field(default=0.05, ge=0, le=1)
     """Learning rate at the end of the cosine, as a share of the peak."""
     rebase: bool = False
-    """Go on with a PreBuffer that was trained against another language model of the same widths."""
+    """Continue from a PreBuffer that was trained against another language model of the same widths."""
 
 
 def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:

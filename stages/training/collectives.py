@@ -67,7 +67,7 @@ def results_of_all(work: Callable[[], Result], what: str) -> list[Result]:
         result = work()
     except StageError as error:
         failure = error
-    except Exception as error:  # whatever it is, the other ranks wait for this one and must hear of it
+    except Exception as error:  # of any kind: the other ranks wait for this one and must learn of it
         failure = SharedError(f"rank {dist.get_rank()}: {what}: {type(error).__name__}: {error}")
     gathered: list[tuple[StageError | None, Result]] = exchange((failure, result))
     for failed, _ in gathered:

@@ -68,7 +68,7 @@ class Mending:
             found: Found | None = None
             try:
                 found = read()
-            except Exception as caught:  # whatever it is, the other ranks must hear of it
+            except Exception as caught:  # of any kind: the other ranks must learn of it
                 error = caught
             met = {type(one) for one in exchange(error)} - {type(None)}
             if not met:

@@ -43,7 +43,7 @@ class SeenRows:
     """What was seen of one Rows artifact."""
 
     name: str
-    """Of the input: `rows.0`."""
+    """Name of the input, such as `rows.0`."""
     rows: Rows
     span: Span
     """The steps that read it, counted from 0, as far as training has come."""
@@ -56,10 +56,11 @@ class SeenOfSource:
     """What was seen of one source."""
 
     documents: int = 0
-    """As often as they were read."""
+    """Documents read; one that was read twice counts twice."""
     tokens: int = 0
+    """Tokens of these documents, counted as often."""
     samples: int = 0
-    """Different ones."""
+    """Distinct samples."""
 
 
 def is_trained(artifact: Artifact) -> bool:

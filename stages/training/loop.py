@@ -1,7 +1,7 @@
 """The training loop: optimizer steps from the last committed checkpoint to the finished model.
 
 Owns the order of things within a step and between steps. A step is a function of its number: its rows, learning rate
-and random numbers are computed from it, so a run that was killed goes on as if it had not been.
+and random numbers are computed from it, so a resumed run ends as one that was never killed.
 
 The loss of a step is the sum of weighted losses over the sum of weights, over all ranks and micro-batches: each rank
 scales its sums by ranks / weights, and DeepSpeed averages gradients over ranks.
@@ -32,7 +32,7 @@ from stages.training.damaged_rows import Mending
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
 from stages.training.loading.prefetch import prefetch
-from stages.training.metrics import Meter, Rated
+from stages.training.metrics import Meter, PeakFlops
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.watchdog import Watchdog
 from stages.training.weight_digests import weight_digests
@@ -54,7 +54,7 @@ def train(
 ) -> None:
     """Train the parameters of `model` that ask for a gradient, and commit the result with `write_model`.
 
-    Goes on from the last committed checkpoint; where that is the finished model, nothing is left to do. Raises
+    Resumes from the last committed checkpoint; if that is the finished model, nothing is left to do. Raises
     `InterruptedRunError` after a commit where the run was asked to stop, `StageError` where a loss or gradient is not
     finite, before that step is applied.
     """
@@ -74,7 +74,9 @@ def train(
         steps = range(checkpoints.restore(), recipe.num_steps)
         reading = prefetch(loader, steps, num_micro_batches, num_workers, rank.warn)
         with reading as loaded, Watchdog(rank) as watchdog:
-            loop = Loop(rank, recipe, engine, loader, loaded, mending, committing, Meter(Rated.of(model, rank.device)))
+            loop = Loop(
+                rank, recipe, engine, loader, loaded, mending, committing, Meter(PeakFlops.of(model, rank.device))
+            )
             try:
                 found = _take_all(loop, steps, checkpoints, watchdog, after_step)
             except SharedError:
@@ -140,15 +142,17 @@ class Loop:
         while True:
             error = None
             try:
+                # What this rank has loaded survives another rank's failure: it is kept while that one tries again,
+                # since the prefetcher has already moved to the next step.
                 micro_batches = micro_batches or self._next()
-            except Exception as caught:  # whatever it is, the other ranks wait for this one and must hear of it
+            except Exception as caught:  # of any kind: the other ranks wait for this one and must learn of it
                 error = caught
             share = Share(
                 weight=sum(micro_batch.weight for micro_batch in micro_batches),
                 num_tokens=sum(micro_batch.num_tokens for micro_batch in micro_batches),
                 num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
                 num_failed=int(error is not None),
-                num_stopping=int(self.rank.should_stop()),
+                num_stopping=int(self.rank.should_stop()),  # only rank 0 is told; the sum tells all ranks
                 num_ready=int(self.committing.is_ready),
             ).summed(self.rank.device)
             if share.num_ready == self.rank.world_size:

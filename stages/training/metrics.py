@@ -27,16 +27,16 @@ KIB: Final = 1024
 
 
 @dataclass(frozen=True)
-class Rated:
-    """What a device can do at best, and what of it a micro-batch asks for."""
+class PeakFlops:
+    """Peak FLOP/s of the device and FLOPs of a micro-batch, for MFU (model FLOPs utilisation)."""
 
     flops_per_second: float
     config: NeoConfig
     llm_frozen: bool
 
     @classmethod
-    def of(cls, model: NeoModel, device: str) -> Rated | None:
-        """None on a CPU, and on a GPU whose best is not known."""
+    def of(cls, model: NeoModel, device: str) -> PeakFlops | None:
+        """None on a CPU, and on a GPU whose peak is not known."""
         if not device.startswith("cuda"):
             return None
         gpu = gpu_named(torch.cuda.get_device_name(device))
@@ -44,7 +44,7 @@ class Rated:
         return None if gpu is None else cls(gpu.bf16_flops, model.config, frozen)
 
     def flops(self, batch: Batch) -> float:
-        """Of forward and backward, each operation counted once."""
+        """FLOPs of forward and backward, each operation counted once."""
         images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
         work = Work(
             num_tokens=batch.num_tokens,
@@ -58,9 +58,9 @@ class Rated:
 class Meter:
     """Numbers of consecutive steps, as one rank gathers them. Until they are read, losses stay on their device."""
 
-    def __init__(self, rated: Rated | None = None) -> None:
+    def __init__(self, peak: PeakFlops | None = None) -> None:
         """`rated` where the share of the device's best is to be told."""
-        self._rated = rated
+        self._peak = peak
         self._start()
 
     def _start(self) -> None:
@@ -80,7 +80,7 @@ class Meter:
     def saw(self, micro_batch: MicroBatch, sums: LossSum, weight: float) -> None:
         """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
         if micro_batch.rows:
-            self._flops += 0.0 if self._rated is None else self._rated.flops(micro_batch.batch)
+            self._flops += 0.0 if self._peak is None else self._peak.flops(micro_batch.batch)
             self._seen.append((micro_batch.without_pixels(), sums, weight))
 
     @contextmanager
@@ -122,8 +122,8 @@ class Meter:
             "imbalance": self._imbalance / num_steps,
             "memory_bytes": memory_bytes,
         }
-        if self._rated is not None:
-            numbers["mfu"] = flops / seconds / (self._rated.flops_per_second * dist.get_world_size())
+        if self._peak is not None:
+            numbers["mfu"] = flops / seconds / (self._peak.flops_per_second * dist.get_world_size())
         self._start()
         return numbers
 

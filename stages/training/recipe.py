@@ -24,13 +24,13 @@ class TrainRecipe(Recipe):
     """Fields of every training stage."""
 
     num_steps: int = Field(ge=1)
-    """Optimizer steps in all."""
+    """Number of optimizer steps."""
     rows_per_step: int = Field(ge=1)
     """Packed rows in one optimizer step, over all ranks and all accumulation."""
     until_steps: tuple[int, ...] = ()
-    """For several Rows: the step before which each but the last is read; 16K rows, then 36K rows."""
+    """Step before which each Rows but the last is read, where there are several: 16K rows, then 36K rows."""
     seed: int = 0
-    """Seeds the order of rows, the new weights, and whatever a step draws by chance."""
+    """Seed of the order of rows, of new weights, and of random numbers within a step."""
 
     peak_learning_rate: float = Field(gt=0)
     """AdamW learning rate after warm-up."""
@@ -43,16 +43,16 @@ class TrainRecipe(Recipe):
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
-    """AdamW term that keeps the division finite."""
+    """AdamW epsilon, added to the denominator of the update."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest global gradient norm; a longer gradient is scaled down to it."""
 
     precision: Precision = "bf16"
-    """What the network computes in; with bf16 the optimizer keeps fp32 masters."""
+    """Precision of forward and backward; with bf16 the optimizer keeps fp32 master weights."""
     loss_weighting: Literal["token", "sample", "square"] = "square"
     """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""
     on_damaged_row: OnDamagedRow = "fail"
-    """A row that is not what was committed: stop, make its part again of the rows' own inputs, or leave it out."""
+    """What to do about a damaged row: stop, rebuild its part from the inputs of the rows, or skip the row."""
 
     checkpoint_every_steps: int = Field(default=1000, ge=1)
     """Steps between committed checkpoints; a killed run loses at most these."""
@@ -69,7 +69,7 @@ class TrainRecipe(Recipe):
     num_answers: int = Field(default=10, ge=0)
     """How many held-out questions are answered in an examination, each kind in turn."""
     max_answer_tokens: int = Field(default=32, ge=1)
-    """Longest of these answers, in tokens."""
+    """Longest answer to a held-out question, in tokens."""
 
     @model_validator(mode="after")
     def _check_steps(self) -> TrainRecipe:

@@ -1,7 +1,7 @@
-"""Damaged rows that a training stage left out, said once and for good.
+"""Records of damaged rows that a training stage skipped.
 
-Owns what is said of them: a record for each time a step lacked a row, created before the step is applied, under
-`records/skipped/` of the artifact that is being trained. A resume leaves out the same, whatever the row holds by then,
+Owns a record for each time a step lacked a row, created before the step is applied, under
+`records/skipped/` of the artifact that is being trained. A resume skips the same rows, even if they are intact by then,
 and every checkpoint names what its steps lacked.
 """
 
@@ -28,7 +28,7 @@ class Skipped:
     """Fingerprint of the Rows artifact."""
     part: str
     sample_ids: tuple[str, ...]
-    """Of its documents, hex."""
+    """Sample ids of its documents, hex."""
     said: str
     """What is wrong with it."""
 

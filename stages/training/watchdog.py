@@ -2,7 +2,7 @@
 
 Owns the thread that watches one rank from inside. A collective that one rank never enters raises nothing anywhere, so
 time alone tells. Each rank keeps what all its threads were doing, then ends itself, which backends take for a death
-like any other: a new group goes on from the last committed checkpoint.
+like any other: a new worker group resumes from the last committed checkpoint.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Checkpoints of a training stage: what is committed at a step, and going on from it.
+"""Checkpoints of a training stage: what is committed at a step, and resuming from it.
 
 Owns the facts that a checkpoint's record carries and the checks before one is loaded; its way into the store is
-`committing`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
-rank its share (`engine/shards.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
+`in_flight.py`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
+rank its share (`engine/files.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
 of the step, frozen parameters are an input, so none of them is in it. The last checkpoint holds the model instead.
 """
 
@@ -74,7 +74,7 @@ class Checkpoints:
         return int(record.facts["step"])
 
     def begin(self, step: int, found: Mapping[str, Any]) -> None:
-        """Let the state after `step` steps be committed while training goes on, once the one before is. Collective.
+        """Let the state after `step` steps be committed while training continues, once the one before is. Collective.
 
         `found` is what was found out about that state, such as its loss on held-out rows.
         """

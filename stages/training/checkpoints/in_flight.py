@@ -1,8 +1,8 @@
-"""A checkpoint's way into the store while training goes on.
+"""A checkpoint's way into the store while training continues.
 
 Owns the thread that writes, uploads and records, and the agreement of the ranks on how far they are: first every rank
 uploads its files, then rank 0 records them all, and from one to the next all ranks go at the same step. Whether each
-is ready travels with the all-reduce that a step needs anyway (`agreement.Share`). At most one is on its way.
+is ready travels with the all-reduce that a step needs anyway (`collectives.Share`). At most one is on its way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A row that is computed again when a checkpoint is loaded, so that nobody trains on with other weights.
 
 Owns the loss on that row at a commit, and its comparison after loading. Digests show that the bytes are those that were
-written; the probe shows that they still mean the same model, whatever version or layout has read them.
+written; the probe shows that they still mean the same model, whichever version or layout has read them.
 """
 
 from __future__ import annotations

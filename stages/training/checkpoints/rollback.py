@@ -1,7 +1,7 @@
 """A damaged newest checkpoint: refused, or gone back behind where somebody asked for that.
 
-Owns the choice of the checkpoint that training goes on from. Going back loses steps that were paid for, so it never
-happens by itself; and training never begins again at step 0 because nothing whole is left.
+Owns the choice of the checkpoint that training resumes from. Rolling back loses steps that were paid for, so it never
+happens by itself; and training never restarts at step 0 because no intact checkpoint is left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def newest(rank: Rank) -> PartRecord | None:
 
 
 def go_back(rank: Rank, what: str, damage: str, behind: PartRecord | None = None) -> None:
-    """Move the newest checkpoint aside, so that the one before it is the newest. Collective.
+    """Quarantine the newest checkpoint, so that the one before it is the newest. Collective.
 
     `behind` is its record, where that can be read. Raises `StageError` on every rank where this was not asked for, or
     there is none before it.

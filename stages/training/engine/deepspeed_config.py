@@ -11,7 +11,7 @@ from stages.contract import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
 
 LIVE_PARAMETER_VALUES: Final = 1_000_000_000
-"""Under ZeRO-3, how many values of gathered parameters are not let go of at once: DeepSpeed's default."""
+"""Most values of gathered parameters that ZeRO-3 keeps after their use; the default is DeepSpeed's."""
 NEVER_STEPS: Final = 10**15
 
 

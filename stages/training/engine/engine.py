@@ -121,7 +121,7 @@ class Engine:
                 yield name, parameter.detach()
 
     def snapshot(self) -> State:
-        """This rank's share of the trained parameters and their moments, set aside until the next snapshot.
+        """This rank's share of the trained parameters and their moments, copied to host memory.
 
         Frozen parameters are an input.
         """

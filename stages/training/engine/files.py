@@ -41,7 +41,7 @@ def write_shard(path: Path, held: Sequence[Piece]) -> None:
 
 @torch.no_grad()
 def read_shards(folder: Path, wanted: Sequence[Piece]) -> None:
-    """Fill pieces from whatever files of `folder` hold them. Raises `StageError` where a value is in none."""
+    """Fill slices from the files of `folder` that hold them. Raises `StageError` where a value is in none."""
     with ExitStack() as stack:
         slices = _index(folder, stack)
         for piece in wanted:

@@ -30,11 +30,11 @@ class ParameterCounts:
     """How many values the parameters of a network have."""
 
     num_values: int
-    """In all parameters."""
+    """Values in all parameters."""
     num_trainable: int
-    """In parameters that are trained."""
+    """Values in parameters that are trained."""
     num_persistent: int
-    """In parameters that ZeRO-3 keeps whole on every rank."""
+    """Values in parameters that ZeRO-3 keeps whole on every rank."""
 
     @classmethod
     def of(
@@ -50,7 +50,7 @@ class ParameterCounts:
 
     @property
     def num_frozen(self) -> int:
-        """In parameters that are not trained."""
+        """Values in parameters that are not trained."""
         return self.num_values - self.num_trainable
 
 
@@ -69,7 +69,7 @@ class RankMemory:
     buckets: int
     """Gradient reduction buffers, during the backward pass; under ZeRO-3 always."""
     gathered: int
-    """Under ZeRO-3, parameters gathered from other ranks while they are in use."""
+    """Parameters that ZeRO-3 gathers from other ranks while they are in use."""
     activations: int
     """Activations of forward and backward, with the loss and its logits."""
     update: int

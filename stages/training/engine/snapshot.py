@@ -1,4 +1,4 @@
-"""A rank's share of the state of training, set aside in host memory so that it can be written while steps go on."""
+"""Host copy of a rank's share of the training state, which is written while training continues."""
 
 from __future__ import annotations
 

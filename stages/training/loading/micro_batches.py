@@ -1,7 +1,7 @@
 """From the number of a step to the micro-batches of one rank.
 
-Owns the reading of packed rows for training: which rows (`order`), whose (`split`), and their pictures as patches. What
-a step holds is a function of its number, so any step can be loaded first, by any process (`ahead`).
+Owns the reading of packed rows for training: which rows (`step_rows`), whose (`split`), and their pictures as patches.
+The rows of a step are a function of its number, so any process can load any step in advance (`prefetch`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stages.training.recipe import TrainRecipe
 from stages.training.skipped import Skipped
 
 NUM_STEPS_REMEMBERED: Final = 8
-"""Steps whose rows stay dealt out: more than are loaded at a time."""
+"""Steps whose rows stay assigned to ranks: more than are loaded at a time."""
 NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
 """What stands in for the rows of a micro-batch where all are left out: every rank runs as many passes."""
 MAX_DECODED_PX: Final = 2**28
@@ -61,9 +61,9 @@ class MicroBatch:
     batch: Batch
     rows: tuple[int, ...]
     sample_ids: tuple[str, ...]
-    """Of each document, hex."""
+    """Sample id of each document, hex."""
     sources: tuple[str, ...]
-    """Of each document."""
+    """Source of each document."""
     imbalance: float = 0.0
     """How much longer its step takes than it would if the rows of all ranks cost alike, as a fraction."""
     skipped: tuple[Skipped, ...] = ()
@@ -109,7 +109,7 @@ class StepLoader:
     skips_damage: bool = False
     """Whether damaged rows are left out, instead of raised."""
     left_out: frozenset[tuple[int, int]] = frozenset()
-    """(step, row) of what was left out before, and is whatever it holds now."""
+    """(step, row) of rows that earlier attempts skipped; they are skipped again even if they are intact now."""
     _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -139,7 +139,7 @@ class StepLoader:
         return self.packed[span_of_step(step, self.spans).rows].reader.row_tokens
 
     def probe(self) -> Batch:
-        """The first row of the first step, whatever the rank: what a loaded checkpoint is tried on."""
+        """The first row of the first step, on every rank: the probe row of checkpoints."""
         packed = self.packed[0]
         rows = rows_of_step(0, num_rows=packed.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
         return self.decode(Fetched(packed, (packed.reader.read(rows[0]),))).batch
@@ -151,7 +151,7 @@ class StepLoader:
     def fetch(self, step: int, number: int) -> Fetched:
         """Read the rows of one micro-batch of this rank. From any thread."""
         packed = self.packed[span_of_step(step, self.spans).rows]
-        imbalance, shares = self._dealt_out(step)
+        imbalance, shares = self._assigned(step)
         rows, skipped = [], []
         for row in shares[number]:
             try:
@@ -179,10 +179,10 @@ class StepLoader:
             imbalance=fetched.imbalance,
         )
 
-    def _dealt_out(self, step: int) -> tuple[float, list[list[int]]]:
+    def _assigned(self, step: int) -> tuple[float, list[list[int]]]:
         """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
-        if (dealt_out := self._steps.get(step)) is not None:
-            return dealt_out
+        if (assigned := self._steps.get(step)) is not None:
+            return assigned
         span = span_of_step(step, self.spans)
         reader = self.packed[span.rows].reader
         rows = rows_of_step(
@@ -190,10 +190,10 @@ class StepLoader:
         )
         costs = [forward_flops(self.config, work) for work in reader.works(rows)]
         shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
-        dealt_out = self._steps[step] = self.split.imbalance(costs), shares
+        assigned = self._steps[step] = self.split.imbalance(costs), shares
         for old in list(self._steps)[:-NUM_STEPS_REMEMBERED]:
             self._steps.pop(old, None)
-        return dealt_out
+        return assigned
 
     def _documents(self, row: Row) -> Iterator[Document]:
         """The documents of a row, each with the grids of its own pictures."""

@@ -1,7 +1,7 @@
 """Micro-batches that are loaded before the step that wants them: in order, by a thread or by worker processes.
 
 Owns how far the loading runs ahead, and with that how much memory waits: what is loaded and not yet taken is two steps
-and one micro-batch for each worker, whoever is slow.
+and one micro-batch for each worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STEPS_AHEAD: Final = 2
 
 
 @dataclass
-class Ahead:
+class Prefetcher:
     """The micro-batches of one step after the other.
 
     Where loading one failed, `next` raises what was met, and the next `next` starts to load again from there.
@@ -33,7 +33,7 @@ class Ahead:
     num_ahead: int
     """Micro-batches that are asked for at a time."""
     _taken: list[MicroBatch] = field(default_factory=list)
-    """Of the step that is waited for."""
+    """Micro-batches already taken for the step that is waited for."""
     _hands: Thread | Processes | None = None
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Ahead:
         return whole
 
     def close(self) -> None:
-        """End whatever is under way."""
+        """Stop loading; what is under way is cancelled."""
         if self._hands is not None:
             self._hands.close()
         self._hands = None
@@ -86,16 +86,16 @@ class Ahead:
 @contextmanager
 def prefetch(
     loading: Loading, steps: range, num_micro_batches: int, num_workers: int, notice: Callable[[str], None]
-) -> Iterator[Ahead]:
+) -> Iterator[Prefetcher]:
     """The loaded steps in order, some of them before they are asked for: by a thread, or by worker processes.
 
-    `notice` is told what went wrong and was mended. Leaving it early ends whatever is under way.
+    `notice` is called with each warning. Leaving the context early stops loading.
     """
 
     def start() -> Thread | Processes:
         return Processes(loading, num_workers, notice) if num_workers else Thread(loading)
 
-    loaded = Ahead(start, steps, num_micro_batches, STEPS_AHEAD * num_micro_batches + max(1, num_workers))
+    loaded = Prefetcher(start, steps, num_micro_batches, STEPS_AHEAD * num_micro_batches + max(1, num_workers))
     try:
         yield loaded
     finally:

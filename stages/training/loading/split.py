@@ -1,4 +1,4 @@
-"""How the rows of one optimizer step are dealt out to ranks and micro-batches.
+"""How the rows of one optimizer step are split over ranks and micro-batches.
 
 Owns the arithmetic between the recipe (rows in a step) and the site (ranks, rows in a forward pass). Every split of
 a step holds the same rows; only who computes them differs. Ranks wait for one another in each forward pass, so rows
@@ -50,9 +50,9 @@ class RowSplit:
         dearest_first = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
         rows_at_once = self.world_size * self.micro_rows
         starts = range(0, len(costs), rows_at_once)
-        return [self._dealt(dearest_first[start : start + rows_at_once], costs) for start in starts]
+        return [self._assign(dearest_first[start : start + rows_at_once], costs) for start in starts]
 
-    def _dealt(self, rows: Sequence[int], costs: Sequence[float]) -> list[list[int]]:
+    def _assign(self, rows: Sequence[int], costs: Sequence[float]) -> list[list[int]]:
         """Each row, the dearest first, to the rank with the least so far that still has room."""
         shares: list[list[int]] = [[] for _ in range(self.world_size)]
         sums = [0.0] * self.world_size

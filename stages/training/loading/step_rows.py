@@ -1,4 +1,4 @@
-"""Which rows an optimizer step takes: a pure function of the step, whatever the number of ranks.
+"""Which rows an optimizer step takes: a pure function of the step, for any number of ranks.
 
 Owns the order of training data. Each epoch is a permutation of all rows, keyed by (seed, epoch), and a step is a
 fixed slice of the epochs laid end to end. What a checkpoint has seen is therefore computed, never logged; resuming

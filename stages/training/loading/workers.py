@@ -1,9 +1,9 @@
 """Processes that load for one rank, and what comes back from them.
 
 Owns the life of worker processes: each answers what it is asked in that order, one that dies is replaced and asked
-again, and none outlives the rank. What is loaded is a function of what is asked, so whoever answers, the answer is the
-same. Large arrays come in memory that is shared: no copy, no limit of `/dev/shm`, no descriptor kept, and the kernel
-frees it whoever is killed.
+again, and none outlives the rank. What is loaded is a function of the request, so any process gives the same answer.
+Large arrays come in shared memory: no copy, no limit of `/dev/shm`, no descriptor kept, and the kernel frees it when
+the processes end.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _serve(connection: Connection, loading: Loading, environment: Mapping[str, s
 def _receive(
     connection: Connection, loading: Loading, readers: ThreadPoolExecutor, fetched: SimpleQueue[Future[Any]]
 ) -> None:
-    """Begin to read whatever is asked for. Where nobody can ask any more the process ends, whatever it is doing."""
+    """Start reading each request. Ends the process at once when the rank closes the connection."""
     try:
         while True:
             fetched.put(readers.submit(loading.fetch, *connection.recv()))

@@ -19,9 +19,9 @@ def micro_batch_of(step: int, rank: int):
 
 
 def read_meter(rank: int):
-    from stages.training.metrics import Meter, Rated
+    from stages.training.metrics import Meter, PeakFlops
 
-    meter, network = Meter(Rated(FLOPS_PER_SECOND, config(), llm_frozen=False)), model()
+    meter, network = Meter(PeakFlops(FLOPS_PER_SECOND, config(), llm_frozen=False)), model()
     for step, weight in enumerate(WEIGHTS_OF_STEPS):
         one = micro_batch_of(step, rank)
         meter.saw(one, network(one.batch), weight)
@@ -85,6 +85,6 @@ def counted_by_hand() -> float:
 
 
 def test_a_cpu_has_no_rate() -> None:
-    from stages.training.metrics import Rated
+    from stages.training.metrics import PeakFlops
 
-    assert Rated.of(model(), "cpu") is None
+    assert PeakFlops.of(model(), "cpu") is None
