@@ -149,7 +149,7 @@ def test_the_entrypoint_is_a_command_that_ours_understands(ray_job: dict) -> Non
     program, *words = shlex.split(ray_job["spec"]["entrypoint"])
     assert program == "neo"
     name, parameters = understood(words)
-    assert name == "run" and parameters["recipe"] == "tiny" and parameters["site"] == "/etc/neo/site.toml"
+    assert name == "run" and parameters["pipeline"] == "tiny" and parameters["site"] == "/etc/neo/site.toml"
     assert yaml.safe_load(ray_job["spec"]["runtimeEnvYAML"]) == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}
 
 
