@@ -73,7 +73,9 @@ def _show_run(run: Run, command: CommandContext) -> None:
 
 
 def _steps_table(plan: Plan, run: Run) -> Table:
-    table = Table("step", "state", "artifact", "holds", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "state", "artifact", "holds"):
+        table.add_column(heading, no_wrap=heading != "holds")
     for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
         manifest = read_manifest(run.store, step.stage, step.fingerprint) if step.name in plan.manifests else None
         holds = describe_counts(manifest) if manifest else decision.reason

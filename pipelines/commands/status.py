@@ -26,6 +26,7 @@ from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import StepState, balance, clock_time, progress
 
 SECONDS_BETWEEN_LOOKS = 1.0
+HEADINGS = ("step", "state", "done", "rate", "ends in", "last commit", "attempt")
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
 
 
@@ -128,14 +129,16 @@ def _screen(run_status: RunStatus) -> Group:
 
 
 def steps_table(run_status: RunStatus) -> Table:
-    """A row for each step."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "state", "done", "rate", "ends in", "last commit", "attempt"):
-        is_number = heading in ("rate", "ends in", "last commit")
-        table.add_column(heading, no_wrap=True, justify="right" if is_number else "left")
+    """A row for each step, without the columns that are empty: on a narrow screen the others need the room."""
     with run_status.board.lock:
-        for state in run_status.board.steps.values():
-            table.add_row(*_row(run_status, state))
+        rows = [_row(run_status, state) for state in run_status.board.steps.values()]
+    table = Table(box=None, pad_edge=False)
+    shown = [number for number in range(len(HEADINGS)) if any(str(row[number]) for row in rows)]
+    for heading in (HEADINGS[number] for number in shown):
+        is_number = heading in ("rate", "ends in", "last commit")
+        table.add_column(heading, no_wrap=heading != "done", justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
     return table
 
 

@@ -35,6 +35,13 @@ def test_an_old_spelling_answers_as_the_new_one_and_names_it(made: NeoSite, old:
     assert f"Now: neo {' '.join(new)}" in told.err
 
 
+def test_an_80_column_terminal_shows_names_and_refs_whole(made: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, shown, planned = (made.neo(*words).out for words in (["status"], ["show", "data"], ["plan", DATA]))
+    assert not any("…" in table for table in (status, shown, planned))
+    assert max(map(len, status.partition("Next:")[0].splitlines()[1:])) <= 80
+
+
 def test_no_ref_is_refused_by_naming_the_command_that_follows_urls(site: NeoSite) -> None:
     told = site.neo("trace")
     assert told.code == 2 and "neo where" in told.err
