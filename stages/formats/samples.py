@@ -41,9 +41,9 @@ SampleArtifact: TypeAlias = SourceArtifact | RawPairs
 """Kinds that hold samples: also pairs that no filter judged, such as those that a model is examined on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sample(ABC):
-    """One kept sample."""
+    """One kept sample. Not frozen: a draw makes one for each sample of its sources, and freezing doubles the cost."""
 
     sample_id: bytes
     """Sample id, 16 bytes."""
@@ -70,7 +70,7 @@ class Sample(ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CaptionedPicture(Sample):
     """A picture and its caption."""
 
@@ -84,7 +84,7 @@ class CaptionedPicture(Sample):
         return encode_caption(tokenizer, self.text, image_token_counts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlainText(Sample):
     """Text alone; the one kind of sample that may be cut."""
 
@@ -99,7 +99,7 @@ class PlainText(Sample):
         return encode_text(tokenizer, self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chat(Sample):
     """Turns of a conversation, with placeholders for its pictures."""
 

@@ -87,10 +87,10 @@ def measure_part(
 def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
     """The drawings of each sample of one part of the draw."""
     table = read_table(draw.read(draw.part(part, DRAW_PHASE).file(DRAW_FILE)), ["sample_id", "repetition", "place"])
-    found: dict[bytes, list[Drawing]] = defaultdict(list)
+    by_sample: dict[bytes, list[Drawing]] = defaultdict(list)
     for row in table.to_pylist():
-        found[row["sample_id"]].append(Drawing(row["repetition"], row["place"]))
-    return found
+        by_sample[row["sample_id"]].append(Drawing(row["repetition"], row["place"]))
+    return by_sample
 
 
 @dataclass

@@ -101,12 +101,12 @@ def _write_row(tar: TarWriter, row: RowContent) -> dict[str, Any]:
 
 def _sources(written: Iterable[DocumentFacts]) -> dict[str, dict[str, int]]:
     """Documents and tokens of each source in this part."""
-    found: dict[str, dict[str, int]] = {}
+    sources: dict[str, dict[str, int]] = {}
     for facts in written:
-        counts = found.setdefault(facts.source, {"documents": 0, "tokens": 0})
+        counts = sources.setdefault(facts.source, {"documents": 0, "tokens": 0})
         counts["documents"] += 1
         counts["tokens"] += facts.num_tokens
-    return dict(sorted(found.items()))
+    return dict(sorted(sources.items()))
 
 
 def _index_table(places: list[dict[str, Any]]) -> pa.Table:
