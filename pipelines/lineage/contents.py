@@ -21,8 +21,8 @@ from stages.formats.rows import RowReader
 if TYPE_CHECKING:
     from stages.training.exposure import SeenRows
 
-Contents: TypeAlias = tuple[list[Any], dict[str, Any]]
-"""Things to show, and the document."""
+Shown: TypeAlias = tuple[list[Any], dict[str, Any]]
+"""Lines and tables for a person, and the same as a JSON document."""
 
 
 def counts_of_sources(manifest: Manifest) -> dict[str, dict[str, float]]:
@@ -52,7 +52,7 @@ def lines_of_sources(counts: Mapping[str, Mapping[str, float]]) -> list[list[str
     return [["source", *(thing.replace("_", " ") for thing in things)], *lines]
 
 
-def contents_of_row(reader: RowReader, row: int) -> Contents:
+def contents_of_row(reader: RowReader, row: int) -> Shown:
     """The samples of a packed row, in order."""
     shard = reader.part_of(row)
     documents: list[dict[str, Any]] = [
@@ -66,7 +66,7 @@ def contents_of_row(reader: RowReader, row: int) -> Contents:
     return [said, table], {"row": row, "rows": reader.rows.fingerprint, "part": shard, "documents": documents}
 
 
-def seen_by(trained: Artifact, until_step: int) -> Contents:
+def seen_by(trained: Artifact, until_step: int) -> Shown:
     """What the first `until_step` steps of a training read. Raises `StageError` where it had fewer."""
     from stages.training.exposure import seen_of_sources, seen_rows
 

@@ -58,4 +58,4 @@ def test_a_tracker_that_is_away_is_said_so_and_everything_is_kept(site: NeoSite)
 def test_a_name_of_an_artifact_is_no_run(site: NeoSite) -> None:
     site.neo("run", SCORED)
     said = site.neo("mirror", "--run", "scored/llm", "--json")
-    assert said.code == 2 and "no run" in json.loads(said.out)["error"]
+    assert said.code == 2 and "not a run" in json.loads(said.out)["error"]
