@@ -60,8 +60,8 @@ def counted_flops(config: NeoConfig, batch: Batch, stage: int) -> float:
         if name.startswith("vision_model."):
             meetings = num_patches if "patch_embedding" in name else num_patches // 4
         flops += meetings * float(np.prod(shape)) * (6 if name in trainable else 4)
-    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    pairs = float((behind - first).sum())
+    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    pairs = float((stop - first).sum())
     flops += 6 * pairs * config.num_layers * config.num_heads * (config.query_key_dim + config.head_dim)
     return flops + len(batch.supervised_index) * config.hidden * config.vocab_size * (6.0 if stage == 2 else 4.0)
 

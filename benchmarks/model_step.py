@@ -59,10 +59,10 @@ def make_row() -> Batch:
 
 def counted_flops(batch: Batch) -> float:
     """Of one step, forward and backward."""
-    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
     work = Work(
         num_tokens=batch.num_tokens,
-        num_pairs=int((behind - first).sum()),
+        num_pairs=int((stop - first).sum()),
         num_patches=batch.patches.shape[0],
         num_supervised=len(batch.supervised_index),
     )

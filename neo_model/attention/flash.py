@@ -1,12 +1,14 @@
-"""Attention without masks: two causal passes over ragged runs, merged by log-sum-exp, with one backward.
+"""The flash backend: two causal passes over ragged segments, merged by log-sum-exp; no mask exists.
 
-What a query may see beyond its past is the later part of its own image. Reversed, that part is a past: the image's
-tokens in reverse order, queries without the first and keys without the last, are plain causal attention again. So
-one causal pass over documents and one over reversed images, merged as ring attention merges its parts, equal the
-mixed mask, in memory linear in the row. Backward, each pass is given the merged output and log-sum-exp, which turns
-its local softmax into its share of the whole one.
+A query sees its past and the later tokens of its own image. In reverse order those later tokens are a past: the
+tokens of an image reversed, queries without the first and keys without the last, are plain causal attention. One
+causal pass over documents and one over reversed images, merged as ring attention merges its blocks, equal the mixed
+mask, in memory linear in the row. In the backward pass each kernel gets the merged output and log-sum-exp, which
+turns its local softmax into its share of the whole softmax.
 
-Kernels want one width for queries, keys and values: values are padded from D to E = 2 D with zeros.
+An image of tokens 3 4 5 6: queries 5 4 3, keys 6 5 4. Causally, 5 sees 6; 4 sees 6 5; 3 sees 6 5 4.
+
+Kernels need one width for queries, keys and values: values are padded with zeros from D to E = 2 D.
 
 L tokens, R tokens of images but one each, h query heads, g key-value heads.
 """
@@ -34,15 +36,15 @@ class Passes:
     kernel: VarlenKernel
     documents: Segments
     images: Segments | None
-    """Images of two tokens and more, each one token shorter; None where there is none."""
+    """Images of two or more tokens, each without one token; None if the row has none."""
     queries: Tensor
-    """[R] tokens of each image in reverse order, without the first in that order."""
+    """[R] query tokens of the second pass: each image reversed, without its last token in the row."""
     keys: Tensor
-    """[R] tokens of each image in reverse order, without the last in that order."""
+    """[R] key tokens of the second pass: each image reversed, without its first token in the row."""
 
 
 def prepare_flash(batch: Batch, device: torch.device) -> Attend:
-    """Both passes over this row."""
+    """Plan both passes for this row. Raises BackendUnavailableError where no kernel runs."""
     passes = plan_passes(batch, device, kernel_for(device))
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ def prepare_flash(batch: Batch, device: torch.device) -> Attend:
 
 
 def plan_passes(batch: Batch, device: torch.device, kernel: VarlenKernel) -> Passes:
-    """Segments of both passes and the tokens of the second."""
+    """Segments of both passes, and the tokens of the second."""
     spans = batch.image_spans.numpy()
     spans = spans[spans[:, 1] - spans[:, 0] > 1]
     documents = Segments(np.diff(batch.documents.numpy()), device)
@@ -71,7 +73,7 @@ def plan_passes(batch: Batch, device: torch.device, kernel: VarlenKernel) -> Pas
 
 
 class TwoPassAttention(torch.autograd.Function):
-    """(q [L, h, E], k [L, g, E], v [L, g, D], passes) -> [L, h, D]."""
+    """(q [L, h, E], k [L, g, E], v [L, g, D], passes) -> [L, h, D]; gradients of q, k and v."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, passes: Passes) -> Tensor:
@@ -105,7 +107,10 @@ class TwoPassAttention(torch.autograd.Function):
 
 
 def _merge(out: Tensor, lse: Tensor, later: Tensor, later_lse: Tensor, *, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Fold outputs over later keys into the rows `at`: softmax over both sets of keys. Unique rows; in place."""
+    """Merge the second pass into rows `at` of the first, in place: softmax over both sets of keys.
+
+    With lse = log(exp(a) + exp(b)), the merged output is (exp(a) out_a + exp(b) out_b) / exp(lse). Rows are unique.
+    """
     earlier, earlier_lse = _rows(out, at=at), _rows(lse, at=at)
     merged_lse = torch.logaddexp(earlier_lse, later_lse)
     share = torch.exp(later_lse - merged_lse).unsqueeze(-1)

@@ -1,6 +1,6 @@
-"""Attention by FlexAttention, compiled, on a block mask that is built from intervals.
+"""The flex backend: compiled FlexAttention with a block mask built from intervals.
 
-The backend for CUDA in any precision. FlexAttention has no backward on the CPU, so this one says it cannot run there.
+Runs on CUDA in any precision. FlexAttention has no backward pass on the CPU, so there this backend is unavailable.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from neo_model.attention.visibility import visible_blocks, visible_intervals
 from neo_model.inputs.batch import Batch
 
 BLOCK_TOKENS: Final = 128
-"""Side of a block of the mask, FlexAttention's default."""
+"""Side of a block of the mask, in tokens; FlexAttention's default."""
 
 
 def prepare_flex(batch: Batch, device: torch.device) -> Attend:
-    """The block mask of this row. Raises BackendUnavailableError off CUDA."""
+    """Build the block mask of this row. Raises BackendUnavailableError on any device but CUDA."""
     if device.type != "cuda":
         raise BackendUnavailableError(f"flex: FlexAttention cannot be trained on {device.type}; use flash or sdpa")
     return attend_with(block_mask(batch, device), _compiled())
 
 
 def attend_with(mask: BlockMask, flex: Callable[..., Tensor]) -> Attend:
-    """Lay heads first, as FlexAttention wants them."""
+    """Call `flex` with heads before tokens, the layout of FlexAttention."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         queries, keys, values = (x.transpose(0, 1).unsqueeze(0) for x in (q, k, v))
@@ -42,21 +42,24 @@ def attend_with(mask: BlockMask, flex: Callable[..., Tensor]) -> Attend:
 
 
 def block_mask(batch: Batch, device: torch.device) -> BlockMask:
-    """The row's BlockMask: the blocks of `create_block_mask`, without the dense mask."""
-    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    blocks = visible_blocks(first, behind, BLOCK_TOKENS)
-    first_key, behind_key = (torch.from_numpy(ends).to(device, non_blocking=True) for ends in (first, behind))
+    """The row's BlockMask, equal to that of `create_block_mask`, without evaluating the dense mask."""
+    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    blocks = visible_blocks(first, stop, BLOCK_TOKENS)
+    first_key, stop_key = (torch.from_numpy(ends).to(device, non_blocking=True) for ends in (first, stop))
 
     def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return (first_key[query] <= key) & (key < behind_key[query])
+        return (first_key[query] <= key) & (key < stop_key[query])
 
-    partial, full = _listed(blocks.partial, device), _listed(blocks.full, device)
+    partial, full = _block_lists(blocks.partial, device), _block_lists(blocks.full, device)
     lengths = (batch.num_tokens, batch.num_tokens)
     return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=BLOCK_TOKENS, mask_mod=visible, seq_lengths=lengths)
 
 
-def _listed(mask: NDArray[np.bool_], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Number of blocks [1, 1, n] and their numbers first [1, 1, n, n], int32, of each row."""
+def _block_lists(mask: NDArray[np.bool_], device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each row of blocks, their count [1, 1, n] and indexes [1, 1, n, n], int32, used ones first.
+
+    A row [no, yes, yes] becomes count 2 and indexes [1, 2, 0]: FlexAttention reads the first two.
+    """
     counts = mask.sum(axis=1, dtype=np.int32)
     numbers = np.argsort(~mask, axis=1, kind="stable").astype(np.int32)
     on_device = (torch.from_numpy(part).to(device, non_blocking=True)[None, None] for part in (counts, numbers))

@@ -1,7 +1,9 @@
-"""Attention by torch's `scaled_dot_product_attention`, on documents padded into groups, with dense masks.
+"""The sdpa backend: torch's `scaled_dot_product_attention` on padded groups of documents, with dense masks.
 
-The plain backend: every device, every precision, and what the others are compared with. A mask has the size of a
-document squared, never of a row squared; masks are made once for all layers.
+Runs on every device in every precision; tests compare the other backends with it. A mask has the size of a document
+squared, not of a row squared, and is built once for all layers.
+
+B documents of a group, L tokens of the row.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from neo_model.inputs.batch import Batch
 class _MaskedGroup:
     group: Group
     mask: Tensor
-    """[B, 1, length, length] bool."""
+    """[B, 1, length, length] bool, true where a query sees a key."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Outputs [t, h, D] of the group's tokens."""
@@ -37,11 +39,11 @@ class _MaskedGroup:
 
 
 def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
-    """Masks and groups of this row's documents."""
+    """Group this row's documents and build their masks."""
     segments = Segments(np.diff(batch.documents.numpy()), device)
     ends = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    first, behind = (torch.from_numpy(part).to(device) for part in ends)
-    masked = [_MaskedGroup(group, _mask(first, behind, group)) for group in segments.groups]
+    first, stop = (torch.from_numpy(part).to(device) for part in ends)
+    masked = [_MaskedGroup(group, _mask(first, stop, group)) for group in segments.groups]
     back = torch.argsort(torch.cat([entry.group.tokens for entry in masked]))
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -50,9 +52,9 @@ def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
     return attend
 
 
-def _mask(first: Tensor, behind: Tensor, group: Group) -> Tensor:
-    """[B, 1, length, length]; a padding key would lie behind its document, so nobody sees it."""
+def _mask(first: Tensor, stop: Tensor, group: Group) -> Tensor:
+    """[B, 1, length, length]; padding keys lie past the end of their document, where no query sees them."""
     queries = group.rows.view(group.size)
     keys = queries[:, :1] + torch.arange(group.size[1], device=queries.device)
-    visible = (first[queries][:, :, None] <= keys[:, None]) & (keys[:, None] < behind[queries][:, :, None])
+    visible = (first[queries][:, :, None] <= keys[:, None]) & (keys[:, None] < stop[queries][:, :, None])
     return visible.unsqueeze(1)

@@ -1,8 +1,8 @@
-"""Causal attention over ragged segments, with its log-sum-exp: one kernel for each kind of device.
+"""Causal attention over ragged segments with its log-sum-exp: one kernel for each kind of device.
 
-Owns the calls into fused attention kernels, torch's and those of the flash-attn package, below their public functions,
-which neither give the log-sum-exp nor a backward that takes one from outside. Queries, keys and values have one
-width E.
+Owns the calls into fused attention kernels of torch and of the flash-attn package. They go below the public
+functions, which return no log-sum-exp and have no backward pass that is given one. Queries, keys and values share
+one width E.
 
 T tokens in S segments, h query heads, g key-value heads.
 """
@@ -20,14 +20,14 @@ from neo_model.attention.segments import Group, Segments
 
 
 class Attended(NamedTuple):
-    """What a backward pass starts from."""
+    """The inputs of a backward pass, beside the gradient of the output."""
 
     q: Tensor
-    """[T, h, E]."""
+    """[T, h, E] queries."""
     k: Tensor
-    """[T, g, E]."""
+    """[T, g, E] keys."""
     v: Tensor
-    """[T, g, E]."""
+    """[T, g, E] values."""
     out: Tensor
     """[T, h, E] output of the whole softmax, of which the pass may be a part."""
     lse: Tensor
@@ -44,12 +44,12 @@ class VarlenKernel(Protocol):
     def backward(
         self, grad: Tensor, attended: Attended, segments: Segments, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of q, k and v, given that of the output [T, h, E]."""
+        """Gradient `grad` [T, h, E] of the output -> gradients of q, k and v."""
         ...
 
 
 def kernel_for(device: torch.device) -> VarlenKernel:
-    """Raises BackendUnavailableError where there is none."""
+    """The kernel for a kind of device. Raises BackendUnavailableError where there is none."""
     if device.type == "cpu":
         return CpuKernel()
     if device.type == "cuda":
@@ -58,7 +58,7 @@ def kernel_for(device: torch.device) -> VarlenKernel:
 
 
 class CpuKernel:
-    """torch's flash kernel for the CPU, on groups of segments of like length. Padding lies after every query."""
+    """torch's flash kernel for the CPU, on padded groups of segments. Padding follows every query, so none sees it."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> tuple[Tensor, Tensor]:
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
@@ -89,7 +89,7 @@ class CpuKernel:
 
 
 class FlashAttnKernel:
-    """The flash-attn package, version 2: half precision, heads up to 256 wide, deterministic where torch is to be."""
+    """The flash-attn package, version 2: half precision, heads up to 256 wide, deterministic if torch is set to be."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> tuple[Tensor, Tensor]:
         from flash_attn.flash_attn_interface import _flash_attn_varlen_forward
@@ -121,7 +121,7 @@ class FlashAttnKernel:
 
 
 class TorchCudaKernel:
-    """torch's own build of the same kernels, for a machine without the package."""
+    """torch's build of the same kernels, for machines without flash-attn."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> tuple[Tensor, Tensor]:
         _require_half(q)

@@ -1,10 +1,18 @@
-"""Two causal passes merged by log-sum-exp are the mixed mask, whatever kernel runs them."""
+"""Two causal passes merged by log-sum-exp equal the mixed mask, and each kernel is called as its release expects."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
 import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +22,7 @@ from torch import Tensor
 from neo_model.attention.flash import TwoPassAttention, plan_passes
 from neo_model.attention.interface import BackendUnavailableError
 from neo_model.attention.segments import Segments
-from neo_model.attention.varlen import Attended, FlashAttnKernel, VarlenKernel, kernel_for
+from neo_model.attention.varlen import Attended, FlashAttnKernel, TorchCudaKernel, VarlenKernel, kernel_for
 from tests.neo_model.attention.test_backends import PACKS, inputs
 from tests.neo_model.tiny import Piece, row, slow_attention
 
@@ -88,52 +96,91 @@ def test_the_decomposition_is_the_mixed_mask(pack: list[list[Piece]], heads: tup
     check(pack, heads, PlainKernel())
 
 
+SIGNATURES = json.loads((Path(__file__).parent / "flash_attn_2_8.json").read_text())["parameters"]
+
+
+def recorded_signature(name: str) -> inspect.Signature:
+    """The signature that the file records: "window_size_left = -1" is a parameter with a default."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = []
+    for text in SIGNATURES[name]:
+        parameter, _, default = text.partition(" = ")
+        value = ast.literal_eval(default) if default else inspect.Parameter.empty
+        parameters.append(inspect.Parameter(parameter, kind, default=value))
+    return inspect.Signature(parameters)
+
+
+def bound(name: str, *args: object, **kwargs: object) -> dict[str, Any]:
+    """Arguments by name, as flash-attn would bind them. Raises TypeError for a call that it would refuse."""
+    arguments = recorded_signature(name).bind(*args, **kwargs)
+    arguments.apply_defaults()
+    given = arguments.arguments
+    assert given["causal"] is True
+    assert given["dropout_p"] == 0
+    assert given["softcap"] == 0
+    assert (given["window_size_left"], given["window_size_right"]) == (-1, -1), "no window"
+    assert given["alibi_slopes"] is None
+    for side in ("q", "k"):
+        starts = given[f"cu_seqlens_{side}"]
+        assert (starts.dtype, starts[0].item(), starts[-1].item()) == (torch.int32, 0, len(given[side]))
+        assert given[f"max_seqlen_{side}"] == int(starts.diff().max())
+    return given
+
+
+def forward_like_flash_attn(*args: object, **kwargs: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    given = bound("_flash_attn_varlen_forward", *args, **kwargs)
+    segments = Segments(given["cu_seqlens_q"].diff().numpy(), CPU)
+    out, lse = PlainKernel().forward(given["q"], given["k"], given["v"], segments, given["softmax_scale"])
+    return out, lse.T.contiguous(), torch.empty(0), torch.empty(2)
+
+
+def backward_like_flash_attn(*args: object, **kwargs: object) -> Tensor:
+    given = bound("_flash_attn_varlen_backward", *args, **kwargs)
+    q, k, v, out, lse = (given[name] for name in ("q", "k", "v", "out", "softmax_lse"))
+    assert lse.shape == (q.shape[1], q.shape[0])
+    assert lse.is_contiguous()
+    segments = Segments(given["cu_seqlens_q"].diff().numpy(), CPU)
+    gradients = PlainKernel().backward(given["dout"], Attended(q, k, v, out, lse.T), segments, given["softmax_scale"])
+    for name, gradient in zip(("dq", "dk", "dv"), gradients, strict=True):
+        given[name].copy_(gradient)
+    return torch.empty(0)
+
+
 @pytest.fixture
 def flash_attn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two functions that we call of flash-attn 2.8, by its signatures, computed by the plain kernel."""
-    plain = PlainKernel()
-
-    def _flash_attn_varlen_forward(
-        q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, max_seqlen_q: int,
-        max_seqlen_k: int, dropout_p: float, softmax_scale: float, causal: bool, window_size_left: int = -1,
-        window_size_right: int = -1, softcap: float = 0.0, alibi_slopes: Tensor | None = None,
-        return_softmax: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        assert causal
-        assert dropout_p == 0
-        assert (cu_seqlens_q.dtype, cu_seqlens_q[0].item()) == (torch.int32, 0)
-        assert max_seqlen_q == max_seqlen_k == int(cu_seqlens_k.diff().max())
-        segments = Segments(cu_seqlens_q.diff().numpy(), CPU)
-        out, lse = plain.forward(q, k, v, segments, softmax_scale)
-        return out, lse.T.contiguous(), torch.empty(0), torch.empty(2)
-
-    def _flash_attn_varlen_backward(
-        dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, softmax_lse: Tensor, dq: Tensor, dk: Tensor,
-        dv: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int, dropout_p: float,
-        softmax_scale: float, causal: bool, window_size_left: int, window_size_right: int, softcap: float,
-        alibi_slopes: Tensor | None, deterministic: bool, rng_state: Tensor | None = None, zero_tensors: bool = False,
-    ) -> Tensor:  # fmt: skip
-        assert causal
-        assert softmax_lse.shape == (q.shape[1], q.shape[0])
-        segments = Segments(cu_seqlens_q.diff().numpy(), CPU)
-        attended = Attended(q, k, v, out, softmax_lse.T)
-        for into, found in zip((dq, dk, dv), plain.backward(dout, attended, segments, softmax_scale), strict=True):
-            into.copy_(found)
-        return torch.empty(0)
-
+    """A package whose two functions bind their arguments by the recorded signatures; a plain kernel computes."""
     module = ModuleType("flash_attn.flash_attn_interface")
-    module.__dict__.update(
-        _flash_attn_varlen_forward=_flash_attn_varlen_forward, _flash_attn_varlen_backward=_flash_attn_varlen_backward
-    )
+    module.__dict__["_flash_attn_varlen_forward"] = forward_like_flash_attn
+    module.__dict__["_flash_attn_varlen_backward"] = backward_like_flash_attn
     monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
     monkeypatch.setitem(sys.modules, "flash_attn.flash_attn_interface", module)
 
 
 @pytest.mark.usefixtures("flash_attn")
-def test_flash_attn_is_called_as_it_wants_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package needs a GPU to be built; here its functions are stood in for, signatures and layouts as they are."""
+def test_calls_of_flash_attn_fit_the_signatures_of_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building the package needs a GPU; names, defaults and their sequence are read from the released source."""
     monkeypatch.setattr("neo_model.attention.varlen._require_half", lambda _: None)
     check([[3, (4, 4), 2], [(2, 6)], [5]], (4, 2), FlashAttnKernel())
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is None, reason="needs the flash-attn package")
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_an_installed_flash_attn_has_the_recorded_signatures(name: str) -> None:
+    function = getattr(import_module("flash_attn.flash_attn_interface"), name)
+    parameters = inspect.signature(getattr(function, "_init_fn", function)).parameters.values()
+    expected = recorded_signature(name).parameters.values()
+    assert [(p.name, p.default) for p in parameters][: len(expected)] == [(p.name, p.default) for p in expected]
+
+
+def test_calls_of_torchs_cuda_kernels_fit_their_schema() -> None:
+    """On the meta device, where torch checks arguments and shapes and computes nothing."""
+    segments = Segments(np.array([3, 5, 2]), torch.device("meta"))
+    q, k = (torch.empty(10, heads, 32, dtype=torch.bfloat16, device="meta") for heads in (4, 2))
+    kernel = TorchCudaKernel()
+    out, lse = kernel.forward(q, k, k, segments, 0.25)
+    assert (out.shape, lse.shape, lse.dtype) == (q.shape, (10, 4), torch.float32)
+    gradients = kernel.backward(out, Attended(q, k, k, out, lse), segments, 0.25)
+    assert [gradient.shape for gradient in gradients] == [q.shape, k.shape, k.shape]
 
 
 def test_a_device_without_a_kernel_is_named() -> None:

@@ -28,10 +28,10 @@ PACKS = st.lists(st.lists(st.one_of(st.integers(1, 90), GRIDS), min_size=1, max_
 @settings(max_examples=30, deadline=None)
 def test_intervals_like_the_rule_in_words(pack: list[list[Piece]]) -> None:
     batch = row(*pack)
-    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
     for query in range(batch.num_tokens):
         seen = [key for key in range(batch.num_tokens) if may_see(batch, query, key)]
-        assert seen == list(range(first[query], behind[query]))
+        assert seen == list(range(first[query], stop[query]))
 
 
 @given(PACKS)
@@ -68,6 +68,6 @@ def test_a_backend_that_cannot_run_says_so_by_name() -> None:
 def test_nothing_quadratic_is_made() -> None:
     """A million tokens: the dense mask would take a terabyte."""
     documents = np.arange(0, 1_000_001, 20_000)
-    first, behind = visible_intervals(documents, np.zeros((0, 2), np.int64))
-    blocks = visible_blocks(first, behind, 1024)
+    first, stop = visible_intervals(documents, np.zeros((0, 2), np.int64))
+    blocks = visible_blocks(first, stop, 1024)
     assert blocks.full.shape == (977, 977)

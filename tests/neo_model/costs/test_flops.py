@@ -20,9 +20,9 @@ from tests.neo_model.tiny import Piece, lively_model, row, tiny_config
 @given(PACKS)
 def test_visible_pairs_are_those_of_the_mask(pack: list[list[Piece]]) -> None:
     batch = row(*pack)
-    first, behind = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
     images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
-    assert visible_pairs(batch.documents.diff().tolist(), images) == (behind - first).sum()
+    assert visible_pairs(batch.documents.diff().tolist(), images) == (stop - first).sum()
 
 
 @pytest.mark.parametrize("tied", [False, True])
