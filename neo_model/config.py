@@ -1,8 +1,8 @@
-"""The sizes and constants of one NEO model, and its two spellings on disk.
+"""The sizes and constants of one NEO model, and its forms on disk.
 
-Owns `NeoConfig` and its translation from and to `config.json` of the released checkpoints (the training kit and
-the evaluation kits write different shapes) and from a plain Qwen3 `config.json`. Imports neither torch nor numpy,
-so that recipes may read it.
+Owns `NeoConfig`, its translation from and to `config.json` of the released checkpoints (the training kit and the
+evaluation kit write different forms), and from a plain Qwen3 `config.json`. Imports neither torch nor numpy, because
+recipes read it.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 PATCH_PX: Final = 16
-"""Side of a patch: the kernel and the stride of the first convolution."""
+"""Side of a patch, in pixels: kernel and stride of the first convolution."""
 TOKEN_PX: Final = 32
-"""Side of the square of pixels behind one visual token: 2 x 2 patches."""
+"""Side of the square that becomes one visual token, in pixels: 2 x 2 patches."""
 PATCH_VALUES: Final = 3 * PATCH_PX * PATCH_PX
 """Values of one flattened patch, (channel, row, column)."""
 
 
 class ConfigError(ValueError):
-    """A configuration that describes no NEO model; the message names the field and its value."""
+    """A configuration that describes no NEO model; the message gives the field and its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeoConfig:
-    """Sizes of a NEO stack: `num_prebuffer_layers` new layers followed by those of a Qwen3 language model."""
+    """Sizes of a NEO stack: `num_prebuffer_layers` new layers, then the layers of a Qwen3 language model."""
 
     hidden: int
     """Width of the residual stream."""
     num_heads: int
-    """Query heads."""
+    """Number of query heads."""
     num_kv_heads: int
-    """Key and value heads; divides `num_heads`."""
+    """Number of key and value heads; divides `num_heads`."""
     head_dim: int
-    """Width D of a value head and of the T part of a query-key head; H and W add D/2 each. A multiple of 4."""
+    """Width D of a value head and of the T part of a query or key head; H and W add D/2 each. A multiple of 4."""
     ffn: int
     """Inner width of the SwiGLU feed-forward."""
     vocab_size: int
-    """Rows of the word embedding, spare rows included."""
+    """Number of rows of the word embedding, spare rows included."""
     num_prebuffer_layers: int
-    """Layers of the pre-Buffer, the first of the stack."""
+    """Number of pre-Buffer layers, the first of the stack."""
     num_layers: int
-    """Layers of the whole stack, pre-Buffer and post-LLM."""
+    """Number of layers of the whole stack, pre-Buffer and post-LLM."""
     image_start_id: int
     """Token id of `<img>`."""
     image_context_id: int
@@ -66,9 +66,9 @@ class NeoConfig:
     max_pixels_px: int = 4_194_304
     """Largest picture after resizing, in pixels."""
     max_positions_t: int = 32_768
-    """Longest sequence promised to readers of the checkpoint; no table has this size."""
+    """Longest sequence that `config.json` states, in tokens; no table has this size."""
     max_positions_hw: int = 10_000
-    """Longest side, in visual tokens or patches, promised to readers of the checkpoint."""
+    """Longest side of a picture that `config.json` states, in visual tokens or patches."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "num_heads", "num_kv_heads", "head_dim", "ffn", "vocab_size", "num_layers"):
@@ -87,18 +87,18 @@ class NeoConfig:
         ordered = 0 < self.min_pixels_px <= self.max_pixels_px
         self._require(ordered, "min_pixels_px", f"is outside 1..{self.max_pixels_px}")
 
-    def _require(self, holds: bool, name: str, trouble: str) -> None:
+    def _require(self, holds: bool, name: str, fault: str) -> None:
         if not holds:
-            raise ConfigError(f"{name} = {getattr(self, name)!r} {trouble}")
+            raise ConfigError(f"{name} = {getattr(self, name)!r} {fault}")
 
     @property
     def num_post_llm_layers(self) -> int:
-        """Layers inherited from the language model."""
+        """Number of layers inherited from the language model."""
         return self.num_layers - self.num_prebuffer_layers
 
     @property
     def query_key_dim(self) -> int:
-        """Width of a query or key head: T, H and W side by side."""
+        """Width E = 2 D of a query or key head: T (D), H (D/2) and W (D/2) side by side."""
         return 2 * self.head_dim
 
     def with_pixels(self, *, min_pixels_px: int, max_pixels_px: int) -> NeoConfig:
@@ -107,10 +107,10 @@ class NeoConfig:
 
     @classmethod
     def from_released(cls, released: Mapping[str, Any]) -> NeoConfig:
-        """Read `config.json` of a released checkpoint, in either kit's shape.
+        """Read `config.json` of a released checkpoint, in the form of either kit.
 
-        The evaluation kit writes some scalars as lists of one value and leaves fields, the ids of the image
-        tokens among them, to defaults; ids that the vocabulary does not hold are refused.
+        The evaluation kit writes some scalars as lists of one value and leaves some fields to defaults, the ids of
+        the image tokens among them. Raises ConfigError, also for default ids outside the vocabulary.
         """
         llm, vision = _section(released, "llm_config"), _section(released, "vision_config")
         _refuse_other_architectures(llm, vision)
@@ -144,7 +144,7 @@ class NeoConfig:
         image_end_id: int,
         patch_hidden: int = 1024,
     ) -> NeoConfig:
-        """A NEO model on top of the plain Qwen3 whose `config.json` is given; other fields keep their defaults."""
+        """A NEO model on top of the plain Qwen3 with this `config.json`; other fields have their defaults."""
         _refuse_other_architectures(qwen3, {})
         return cls(
             **_qwen3_fields(qwen3),
@@ -158,63 +158,67 @@ class NeoConfig:
         )
 
     def to_released(self) -> dict[str, Any]:
-        """`config.json` in the training kit's shape, which both kits read."""
-        return {
-            "model_type": "neo_chat",
-            "architectures": ["NEOChatModel"],
-            "tie_word_embeddings": self.tied,
-            "img_context_token_id": self.image_context_id,
-            "img_start_token_id": self.image_start_id,
-            "img_end_token_id": self.image_end_id,
-            "llm_config": {
-                "model_type": "qwen3",
-                "architectures": ["Qwen3ForCausalLM"],
-                "hidden_size": self.hidden,
-                "num_attention_heads": self.num_heads,
-                "num_key_value_heads": self.num_kv_heads,
-                "head_dim": self.head_dim,
-                "intermediate_size": self.ffn,
-                "vocab_size": self.vocab_size,
-                "extra_num_layers": self.num_prebuffer_layers,
-                "num_hidden_layers": self.num_layers,
-                "rope_theta": self.theta_t,
-                "rope_theta_hw": self.theta_hw,
-                "rms_norm_eps": self.rms_eps,
-                "tie_word_embeddings": self.tied,
-                "hidden_act": "silu",
-                "attention_bias": False,
-                "attention_dropout": 0.0,
-                "max_position_embeddings": self.max_positions_t,
-                "max_position_embeddings_hw": self.max_positions_hw,
-                "use_cache": False,
-                "initializer_range": 0.02,
-            },
-            "vision_config": {
-                "model_type": "neo_vision",
-                "llm_hidden_size": self.hidden,
-                "downsample_ratio": PATCH_PX / TOKEN_PX,
-                "hidden_size": self.patch_hidden,
-                "rope_theta_vision": self.theta_patch,
-                "max_position_embeddings_vision": self.max_positions_hw,
-                "num_channels": 3,
-                "patch_size": PATCH_PX,
-                "min_pixels": self.min_pixels_px,
-                "max_pixels": self.max_pixels_px,
-            },
-        }
+        """`config.json` in the training kit's form, which both kits read."""
+        return _released_json(self)
 
 
 NEO_2B: Final = NeoConfig(
     hidden=2048, num_heads=16, num_kv_heads=8, head_dim=128, ffn=6144, vocab_size=151_936, tied=True,
     num_prebuffer_layers=12, num_layers=40, image_context_id=151_669, image_start_id=151_670, image_end_id=151_671,
 )  # fmt: skip
-"""Twelve new layers before Qwen3-1.7B: 2.265B parameters in the layers."""
+"""NEO 2B: twelve new layers before Qwen3-1.7B; 2.265B parameters in the layers."""
 
 NEO_9B: Final = NeoConfig(
     hidden=4096, num_heads=32, num_kv_heads=8, head_dim=128, ffn=12_288, vocab_size=151_936, tied=False,
     num_prebuffer_layers=6, num_layers=42, image_context_id=151_669, image_start_id=151_670, image_end_id=151_671,
 )  # fmt: skip
-"""Six new layers before Qwen3-8B: 8.984B parameters in the layers."""
+"""NEO 9B: six new layers before Qwen3-8B; 8.984B parameters in the layers."""
+
+
+def _released_json(config: NeoConfig) -> dict[str, Any]:
+    return {
+        "model_type": "neo_chat",
+        "architectures": ["NEOChatModel"],
+        "tie_word_embeddings": config.tied,
+        "img_context_token_id": config.image_context_id,
+        "img_start_token_id": config.image_start_id,
+        "img_end_token_id": config.image_end_id,
+        "llm_config": {
+            "model_type": "qwen3",
+            "architectures": ["Qwen3ForCausalLM"],
+            "hidden_size": config.hidden,
+            "num_attention_heads": config.num_heads,
+            "num_key_value_heads": config.num_kv_heads,
+            "head_dim": config.head_dim,
+            "intermediate_size": config.ffn,
+            "vocab_size": config.vocab_size,
+            "extra_num_layers": config.num_prebuffer_layers,
+            "num_hidden_layers": config.num_layers,
+            "rope_theta": config.theta_t,
+            "rope_theta_hw": config.theta_hw,
+            "rms_norm_eps": config.rms_eps,
+            "tie_word_embeddings": config.tied,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "max_position_embeddings": config.max_positions_t,
+            "max_position_embeddings_hw": config.max_positions_hw,
+            "use_cache": False,
+            "initializer_range": 0.02,
+        },
+        "vision_config": {
+            "model_type": "neo_vision",
+            "llm_hidden_size": config.hidden,
+            "downsample_ratio": PATCH_PX / TOKEN_PX,
+            "hidden_size": config.patch_hidden,
+            "rope_theta_vision": config.theta_patch,
+            "max_position_embeddings_vision": config.max_positions_hw,
+            "num_channels": 3,
+            "patch_size": PATCH_PX,
+            "min_pixels": config.min_pixels_px,
+            "max_pixels": config.max_pixels_px,
+        },
+    }
 
 
 def _section(released: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -225,7 +229,7 @@ def _section(released: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _scalar(value: Any) -> Any:
-    """Undo the evaluation kit's trailing commas: a list of one value is that value."""
+    """A list of one value is that value: the evaluation kit writes `[0.5]` for 0.5."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
@@ -235,7 +239,7 @@ def _first(section: Mapping[str, Any], name: str, *, default: Any) -> Any:
 
 
 def _qwen3_fields(llm: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a Qwen3 configuration and the language part of a released one spell alike."""
+    """The fields that a Qwen3 configuration and `llm_config` of a released one share."""
     try:
         return {
             "hidden": int(llm["hidden_size"]),
@@ -263,7 +267,7 @@ def _rope_theta(llm: Mapping[str, Any]) -> float:
 
 
 def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
-    """Raise where a field asks for arithmetic that this model does not have."""
+    """Raise ConfigError if a field requires arithmetic that this model does not have."""
     expected = (
         (llm, "hidden_act", "silu"),
         (llm, "attention_bias", False),

@@ -1,8 +1,11 @@
-"""Answers to prompts: one prefill over packed prompts, then a token a step from a key-value cache.
+"""Generation with a key-value cache: one prefill over packed prompts, then one token a step for each prompt.
 
-Owns generation. Whole prompts, images included, go through the training forward as one packed row; the keys and
-values it made fill a cache in which prompts end at the same slot, so that every later step writes one slot for all.
-The tokens are those that a forward over the whole sequence would give.
+Prompts, images included, go through the training forward as one packed row, and their keys and values fill the
+cache. Prompts are right-aligned in the cache, so each decoding step writes one slot for all of them. The tokens are
+those that a forward over the whole sequence would give.
+
+    prompts a b c and d, two new tokens:   slots  a b c x y
+                                                  . . d x y     `.` is not visible
 
 B prompts of a batch, S slots of the cache, h query heads, g key-value heads, E and D query-key and value widths.
 """
@@ -26,22 +29,22 @@ from neo_model.model import NeoModel
 from neo_model.sampling import Sampler, Sampling
 
 MAX_CACHE_TOKENS: Final = 65_536
-"""Slots of all prompts that are answered together; 2B in bfloat16 takes 245 kB for each."""
+"""Largest cache of a batch of prompts, in slots. At 2B in bfloat16 a slot takes 245 kB: 16 GB in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is to be continued."""
+    """Token ids and images to continue."""
 
     token_ids: Sequence[int]
-    """[l] ids up to and including the opening of the assistant's turn."""
+    """[l] token ids up to and including the opening of the assistant's turn."""
     patches: Sequence[NDArray[Any]] = ()
     """[n, 768] patches of each image, row-major."""
     grids: Sequence[tuple[int, int]] = field(default=())
     """(grid_h, grid_w) in patches of each image."""
 
 
-@torch.no_grad()  # not `inference_mode`: what ZeRO-3 gathers meanwhile is trained on afterwards
+@torch.no_grad()  # not `inference_mode`: training continues on the parameters that ZeRO-3 gathers here
 def generate(
     model: NeoModel,
     prompts: Sequence[Prompt],
@@ -53,31 +56,32 @@ def generate(
 ) -> list[list[int]]:
     """Continue each prompt until one of `stop_ids` (left out of the answer) or `max_new_tokens`.
 
-    Greedy unless `sampling` is given; an answer depends on its prompt's number in the list and on the seed, not on
-    which prompts share a batch. Prompts are batched by length, at most `max_cache_tokens` slots at a time.
+    Greedy unless `sampling` is given. An answer depends on the index of its prompt in the list and on the seed, not
+    on the other prompts of its batch. Prompts are batched by length, in at most `max_cache_tokens` slots. Raises
+    ImageMismatchError if images and context tokens of a prompt disagree.
     """
     answers: list[list[int]] = [[] for _ in prompts]
     for members in _batches(prompts, max_new_tokens, max_cache_tokens):
-        run = _Run(model, [prompts[member] for member in members], max_new_tokens)
+        batch = _CachedBatch(model, [prompts[member] for member in members], max_new_tokens)
         sampler = Sampler(sampling, members, [prompts[member].token_ids for member in members])
         alive = list(members)
         for step in range(max_new_tokens):
-            chosen = sampler.choose(run.logits)
-            going = [row for row, token in enumerate(chosen) if token not in stop_ids]
-            for row in going:
+            chosen = sampler.choose(batch.logits)
+            unfinished = [row for row, token in enumerate(chosen) if token not in stop_ids]
+            for row in unfinished:
                 answers[alive[row]].append(chosen[row])
-            if not going or step + 1 == max_new_tokens:
+            if not unfinished or step + 1 == max_new_tokens:
                 break
-            if len(going) < len(alive):
-                alive = [alive[row] for row in going]
-                sampler.keep(going)
-                run.keep(going)
-            run.advance([chosen[row] for row in going])
+            if len(unfinished) < len(alive):
+                alive = [alive[row] for row in unfinished]
+                sampler.keep(unfinished)
+                batch.keep(unfinished)
+            batch.advance([chosen[row] for row in unfinished])
     return answers
 
 
-class _Run:
-    """One batch of prompts on its way: the cache, and the logits of the next token."""
+class _CachedBatch:
+    """A batch of prompts during decoding: its cache, and the logits [B, V] of the next tokens."""
 
     def __init__(self, model: NeoModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
         self._model = model
@@ -90,6 +94,7 @@ class _Run:
         self._prefill(prompts, lengths, num_slots)
 
     def _prefill(self, prompts: Sequence[Prompt], lengths: NDArray[np.int64], num_slots: int) -> None:
+        """Run the packed prompts through the model once, and fill the caches."""
         model, config = self._model, self._model.config
         documents = [_document(prompt) for prompt in prompts]
         patches = [image for prompt in prompts for image in prompt.patches]
@@ -98,7 +103,7 @@ class _Run:
         attend = prepare(model.backend or default_backend(hidden.device, hidden.dtype), batch)
         slots = self._filled - lengths.repeat(lengths) + _offsets(lengths)
         rows = np.repeat(np.arange(len(prompts)), lengths)
-        place = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))
+        cells = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))
         self._caches = [
             _LayerCache(
                 hidden.new_zeros(len(prompts), num_slots, config.num_kv_heads, config.query_key_dim),
@@ -106,14 +111,14 @@ class _Run:
             )
             for _ in range(config.num_layers)
         ]
-        attends = [cache.recording(attend, place) for cache in self._caches]
+        attends = [cache.recording(attend, cells) for cache in self._caches]
         hidden = model.run_layers(hidden, model.rotary_tables(batch.positions, hidden.dtype), attends)
         last = torch.from_numpy(np.cumsum(lengths) - 1).to(self._device)
         self._next_t = batch.positions[last, 0] + 1
         self.logits = model.head_logits(model.normed(hidden[last]))
 
     def advance(self, token_ids: Sequence[int]) -> None:
-        """Append one token to each prompt still going."""
+        """Append one token to each unfinished prompt, and compute the logits of the next."""
         model = self._model
         hidden = model.embed_words(torch.tensor(token_ids, device=self._device))
         positions = F.pad(self._next_t[:, None], (0, 2))
@@ -125,7 +130,7 @@ class _Run:
         self.logits = model.head_logits(model.normed(hidden))
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop the prompts that are done."""
+        """Keep these rows of the batch; the other prompts are finished."""
         kept = torch.tensor(rows, device=self._device)
         self._visible, self._next_t = self._visible[kept], self._next_t[kept]
         for cache in self._caches:
@@ -134,22 +139,24 @@ class _Run:
 
 @dataclass
 class _LayerCache:
+    """Keys and values of one layer."""
+
     keys: Tensor
     """[B, S, g, E]."""
     values: Tensor
     """[B, S, g, D]."""
 
-    def recording(self, attend: Attend, place: tuple[Tensor, ...]) -> Attend:
-        """`attend` over the packed prompts, keeping keys and values at `place` (rows [L], slots [L])."""
+    def recording(self, attend: Attend, cells: tuple[Tensor, ...]) -> Attend:
+        """Attention over packed prompts that also stores keys and values in `cells`: rows [L], slots [L]."""
 
         def attend_and_keep(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.keys[place], self.values[place] = k, v
+            self.keys[cells], self.values[cells] = k, v
             return attend(q, k, v)
 
         return attend_and_keep
 
     def appending(self, slot: int, visible: Tensor) -> Attend:
-        """Attend from one new token of each prompt, q [B, h, E], to all slots up to `slot` that are visible [B, S]."""
+        """Attention of one new token of each prompt, q [B, h, E], to the visible slots [B, S] up to `slot`."""
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.keys[:, slot], self.values[:, slot] = k, v
@@ -163,6 +170,7 @@ class _LayerCache:
         return attend
 
     def keep(self, rows: Tensor) -> None:
+        """Keep these rows of the batch."""
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 
@@ -176,7 +184,7 @@ def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _batches(prompts: Sequence[Prompt], max_new_tokens: int, max_cache_tokens: int) -> Iterator[list[int]]:
-    """Numbers of the prompts, longest together, each batch within its slots."""
+    """Indexes of prompts for each batch, the longest prompts first, within `max_cache_tokens` slots."""
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number].token_ids))
     begin = 0
     while begin < len(order):

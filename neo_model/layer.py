@@ -1,7 +1,7 @@
-"""One layer of the stack: attention whose heads see T, H and W, and a SwiGLU feed-forward.
+"""One layer of the stack: attention with T, H and W channels in each head, and a SwiGLU feed-forward.
 
-Owns the parameters of a layer under their released names. Queries and keys are Qwen3's (T) joined by as many new
-channels (H and W, half each) from projections of their own; values and output stay Qwen3's.
+Owns the parameters of a layer under their released names. A query or key is Qwen3's (T), followed by as many new
+channels (H and W, half each) from separate projections; values and output are Qwen3's.
 
 L tokens, h query heads, g key-value heads, D head width.
 """
@@ -20,7 +20,7 @@ from neo_model.config import NeoConfig
 from neo_model.rotary import RotaryTables, hw_rows_from_t, rotate
 
 INIT_STD: Final = 0.02
-"""Standard deviation of every random linear map and embedding."""
+"""Standard deviation of the initial values of linear maps and embeddings."""
 
 
 class Linear(nn.Linear):
@@ -30,7 +30,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
-        """Nothing on the meta device, where drawing numbers would only import torch's compiler."""
+        """Draw N(0, INIT_STD). Does nothing on the meta device, where drawing would only import torch's compiler."""
         if not self.weight.is_meta:
             nn.init.normal_(self.weight, std=INIT_STD)
 
@@ -47,11 +47,12 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self._eps)
 
     def reset_parameters(self) -> None:
+        """Set the gain to one."""
         nn.init.ones_(self.weight)
 
 
 class Attention(nn.Module):
-    """Released name: `self_attn`."""
+    """Projections, norms and rotation of queries and keys. Released name: `self_attn`."""
 
     def __init__(self, config: NeoConfig) -> None:
         super().__init__()
@@ -71,12 +72,12 @@ class Attention(nn.Module):
         self._width = width
 
     def new_modules(self) -> list[nn.Module]:
-        """What a plain Qwen3 layer does not have."""
+        """The H/W modules, which a plain Qwen3 layer does not have."""
         return [self.q_proj_hw, self.k_proj_hw, self.q_norm_h, self.q_norm_w, self.k_norm_h, self.k_norm_w]
 
     @torch.no_grad()
     def inherit_hw_from_t(self) -> None:
-        """H and W as in a layer converted from Qwen3: queries from those of T, keys zero."""
+        """Initialise H and W as the released conversion from Qwen3 does: queries from T queries, keys zero."""
         self.q_proj_hw.weight.copy_(hw_rows_from_t(self.q_proj.weight, self._width))
         self.k_proj_hw.weight.zero_()
 
@@ -96,7 +97,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Released name: `mlp`. SwiGLU."""
+    """SwiGLU, [L, H] -> [L, H]. Released name: `mlp`."""
 
     def __init__(self, config: NeoConfig) -> None:
         super().__init__()
@@ -110,14 +111,14 @@ class FeedForward(nn.Module):
 
 
 class Regions(NamedTuple):
-    """What lies around the attention of a layer, compiled; one compilation serves all layers and rows of a length."""
+    """The computations before and after attention, compiled once for all layers and all rows of one length."""
 
     before: Callable[[Layer, Tensor, RotaryTables], tuple[Tensor, Tensor, Tensor]]
     after: Callable[[Layer, Tensor, Tensor], Tensor]
 
 
 def compiled_regions(backend: str | Callable[..., object] = "inductor") -> Regions:
-    """Compile both regions for fixed lengths; rows must be padded to few lengths (`padding.pad`)."""
+    """Compile both regions for fixed lengths. Pad rows to a few lengths first (`inputs.padding.pad`)."""
     before, after = (
         torch.compile(region, backend=backend, dynamic=False, fullgraph=True)
         for region in (Layer.before_attention, Layer.after_attention)
@@ -136,6 +137,7 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(self, hidden: Tensor, tables: RotaryTables, attend: Attend, regions: Regions | None = None) -> Tensor:
+        # Unbound functions, because one compiled function serves every layer.
         before, after = regions or (Layer.before_attention, Layer.after_attention)
         q, k, v = before(self, hidden, tables)
         return after(self, hidden, attend(q, k, v))
@@ -145,7 +147,7 @@ class Layer(nn.Module):
         return self.self_attn.queries_keys_values(self.input_layernorm(hidden), tables)
 
     def after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Hidden [L, H] and attended values [L, h, D] -> hidden [L, H]."""
+        """Hidden [L, H] and attention output [L, h, D] -> hidden [L, H]."""
         hidden = hidden + self.self_attn.o_proj(attended.flatten(1))
         fed: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return fed

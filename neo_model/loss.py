@@ -1,8 +1,8 @@
-"""Weighted cross-entropy over a large vocabulary, without the logits.
+"""Weighted cross-entropy over a large vocabulary, without keeping the logits.
 
-Owns the loss of a row: hidden states go through the output head a chunk at a time, and each chunk's gradients are
-taken while its logits exist, so that three matrix products suffice and nothing of size S x V is kept. Sums are fp32.
-Logits lie in one room for all chunks, vocabulary first: on the CPU that product takes two thirds of the time.
+Owns the loss of a row. Hidden states go through the output head in chunks, and the gradients of a chunk are computed
+while its logits exist: three matrix products in total, and nothing of size S x V is kept. Sums are fp32. All chunks
+share one buffer of logits, vocabulary first: on the CPU the product in this layout takes two thirds of the time.
 
 S supervised positions, V rows of the head, H hidden width.
 """
@@ -15,24 +15,27 @@ import torch
 from torch import Tensor
 
 CHUNK_LOGITS: Final = {"cpu": 2**23, "cuda": 2**28, "meta": 2**28}
-"""Logits that exist at once, by kind of device: 32 MiB and 1 GiB in fp32. The meta device rehearses for CUDA."""
+"""Logits of a chunk, by kind of device: 32 MiB and 1 GiB in fp32. The meta device stands for CUDA."""
 MIN_CHUNK: Final = 128
-"""Positions that go together whatever the vocabulary: fewer make slow products."""
+"""Smallest chunk, in positions: with fewer, the matrix products are slow."""
 
 
 class LossSum(NamedTuple):
-    """What a row adds to the loss of an optimiser step, which is the sum of the losses over the sum of the weights."""
+    """One row's part of the loss of an optimizer step, which is the sum of losses over the sum of weights."""
 
     loss: Tensor
     """Scalar fp32: sum of weight x cross-entropy."""
     weight: Tensor
     """Scalar fp32: sum of weights."""
     entropies: Tensor
-    """[S] fp32 cross-entropy of each supervised position, without a gradient: for telling sources apart."""
+    """[S] fp32 cross-entropy of each supervised position, without gradient: for the losses of single sources."""
 
 
 def weighted_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> LossSum:
-    """The loss of supervised positions: hidden [S, H], head [V, H], targets [S], weights [S]."""
+    """The weighted loss of hidden [S, H] under head [V, H], for targets [S] and weights [S].
+
+    Gradients are computed in the forward pass, for `hidden` and `head` where they require one.
+    """
     if not torch.is_grad_enabled():
         hidden, head = hidden.detach(), head.detach()
     loss, entropies = _WeightedLoss.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
@@ -46,11 +49,11 @@ class _WeightedLoss(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
         entropies = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        room = head.new_empty(head.shape[0] * min(_chunk_size(head), hidden.shape[0]))
+        buffer = head.new_empty(head.shape[0] * min(_chunk_size(head), hidden.shape[0]))
         for begin in range(0, hidden.shape[0], _chunk_size(head)):
             chunk = slice(begin, begin + _chunk_size(head))
             states = hidden[chunk]
-            logits = room[: head.shape[0] * states.shape[0]].view(head.shape[0], -1)
+            logits = buffer[: head.shape[0] * states.shape[0]].view(head.shape[0], -1)
             torch.mm(head, states.T, out=logits)
             entropies[chunk], slopes, totals = _entropies_and_slopes(logits, targets[chunk])
             scale = (weights[chunk] / totals)[:, None]
@@ -73,22 +76,23 @@ class _WeightedLoss(torch.autograd.Function):
 
 
 def _entropies_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of logits [V, n], which are used up: cross-entropies [n], their slopes [V, n] times totals, the totals [n].
+    """From logits [V, n], overwritten: cross-entropies [n], slopes [V, n] times totals, totals [n].
 
-    In fp32 but for the slopes, which have the precision of the logits. The totals, like the weights, go into narrow
-    factors of the products: multiplying the wide one costs another walk through memory.
+    The slope of an entropy is softmax - onehot = (exp(x) - total * onehot) / total. It is returned times `total`,
+    and the caller divides the narrow factor of each product instead: that spares a pass over [V, n]. All is fp32
+    but the slopes, which have the precision of the logits.
     """
     values = logits.float()
     largest = values.amax(dim=0)
-    wanted = values.gather(0, targets[None]).squeeze(0) - largest
+    target_values = values.gather(0, targets[None]).squeeze(0) - largest
     shares = values.sub_(largest).exp_()
     totals = shares.sum(dim=0)
     shares.scatter_add_(0, targets[None], -totals[None])
-    return totals.log() - wanted, shares.to(logits.dtype), totals
+    return totals.log() - target_values, shares.to(logits.dtype), totals
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, accumulated in fp32."""
+    """total += left @ right, summed in fp32."""
     if right.dtype == total.dtype:
         total.addmm_(left, right)
     else:
@@ -96,4 +100,5 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def _chunk_size(head: Tensor) -> int:
+    """Positions of a chunk. On the CPU, 152K words: 2**23 / 151,936 = 55, raised to 128."""
     return max(MIN_CHUNK, CHUNK_LOGITS.get(head.device.type, CHUNK_LOGITS["cpu"]) // head.shape[0])

@@ -1,11 +1,10 @@
 """The network: patches and words in, the weighted loss of a packed row out.
 
 Owns `NeoModel`. Parameter names are the released tensor names, so `state_dict` and a checkpoint's safetensors are the
-same mapping; a tied head has no tensor of its own. Wants batches that are packed (`batch.pack`); knows neither
-stages of training nor files.
+same mapping; a tied head has no tensor. Takes packed rows (`inputs.batch.pack`); knows no training stages, no files.
 
-Every parameter is used inside the forward of the module that owns it, the word embedding's both as look-up and as
-tied head (`VocabularyTable`): under ZeRO-3 a weight exists only there.
+Every parameter is used only inside the forward of the module that owns it, because under ZeRO-3 a weight exists only
+there. The word embedding is both look-up table and tied head; see `VocabularyTable`.
 
 L tokens, S supervised positions, V vocabulary rows, H hidden width.
 """
@@ -35,7 +34,7 @@ Made = TypeVar("Made", Tensor, LossSum)
 class VocabularyTable(nn.Module):
     """[V, H] rows, one for each token: word embedding, output head, or both.
 
-    Called with what to do with the weight, so that every use of it happens inside this module's forward.
+    The caller passes the function to apply to the weight, which keeps every use of it inside this module's forward.
     """
 
     def __init__(self, config: NeoConfig) -> None:
@@ -48,11 +47,12 @@ class VocabularyTable(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
+        """Draw N(0, INIT_STD)."""
         nn.init.normal_(self.weight, std=INIT_STD)
 
 
 class Stack(nn.Module):
-    """Released name: `language_model.model`."""
+    """Word embedding, layers and last norm. Released name: `language_model.model`."""
 
     def __init__(self, config: NeoConfig) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Stack(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Released name: `language_model`."""
+    """The stack and, unless tied, the output head. Released name: `language_model`."""
 
     def __init__(self, config: NeoConfig) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class NeoModel(nn.Module):
     def __init__(
         self, config: NeoConfig, *, backend: Backend | None = None, activation_checkpointing: bool = False
     ) -> None:
-        """`backend` defaults to the fastest that runs where the weights are. Initialised unless on the meta device."""
+        """`backend` defaults to the fastest for the weights' device. On the meta device nothing is initialised."""
         super().__init__()
         self.config = config
         self.backend = backend
         self.activation_checkpointing = activation_checkpointing
         self.regions: Regions | None = None
-        """Set to `layer.compiled_regions()` to run the layers compiled; not under ZeRO-3, whose hooks are Python."""
+        """`layer.compiled_regions()` runs the layers compiled. Not under ZeRO-3, whose hooks are Python."""
         self.vision_model = VisionModel(config)
         self.language_model = LanguageModel(config)
         if not self._table.weight.is_meta:
@@ -108,8 +108,8 @@ class NeoModel(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Linear maps and tables N(0, 0.02), norms one, convolutions by the framework's rule; then, in the
-        post-LLM, H/W queries from the T queries and H/W keys zero, as in a model converted from a language model.
+        """Linear maps and tables N(0, 0.02), norm gains one, convolutions by torch's rule. In the post-LLM, H/W
+        queries are copied from T queries and H/W keys are zero, as in a model converted from a language model.
         """
         for module in self.modules():
             if isinstance(module, Linear | RMSNorm | FoldedConv | VocabularyTable):
@@ -122,46 +122,47 @@ class NeoModel(nn.Module):
         return self.loss(*self._supervised(batch))
 
     def loss(self, states: Tensor, targets: Tensor, weights: Tensor) -> LossSum:
-        """The same from normed states [S, H], targets [S] and weights [S]."""
+        """Weighted loss of final states [S, H], targets [S] and weights [S]."""
         loss: LossSum = self._head(_loss_with_head, states, targets, weights)
         return loss
 
     def logits(self, batch: Batch) -> Tensor:
-        """[L, V] at every position: for tests and short rows only."""
+        """[L, V] at every position. For tests and short rows: 16K positions of 152K words take 10 GB in fp32."""
         return self.head_logits(self.final_states(batch))
 
     def head_logits(self, states: Tensor) -> Tensor:
-        """Normed states [n, H] -> logits [n, V]."""
+        """Final states [n, H] -> logits [n, V]."""
         logits: Tensor = self._head(_linear_with_head, states)
         return logits
 
     def final_states(self, batch: Batch) -> Tensor:
-        """[L, H] after the last norm."""
+        """Final states [L, H]: layer outputs after the last norm."""
         hidden = self.embed(batch)
         attend = prepare(self.backend or default_backend(hidden.device, hidden.dtype), batch)
         tables = self.rotary_tables(batch.positions, hidden.dtype)
         return self.normed(self.run_layers(hidden, tables, [attend] * self.config.num_layers))
 
     def normed(self, hidden: Tensor) -> Tensor:
-        """Layer outputs [n, H] after the last norm."""
+        """Layer outputs [n, H] -> final states [n, H], by the last norm."""
         states: Tensor = self._stack.norm(hidden)
         return states
 
     def image_tokens(self, batch: Batch) -> Tensor:
-        """[P, H] after the patch embedding, a dummy image's token last."""
+        """Visual tokens [P, H] of the patch embedding; the token of a dummy image comes last."""
         tokens: Tensor = self.vision_model(batch.patches, batch.patch_positions)
         return tokens
 
     def embed(self, batch: Batch) -> Tensor:
-        """[L, H] word embeddings, with visual tokens in the places of their context tokens."""
+        """[L, H] word embeddings, with visual tokens in place of their context tokens."""
         hidden = self.embed_words(batch.input_ids)
         if batch.patches.shape[0] == 0:
             return hidden
         tokens = self.image_tokens(batch)
+        # A dummy image (`ensure_image`) adds a token without a context position: the slice drops it.
         return hidden.index_copy(0, batch.context_index, tokens[: batch.context_index.shape[0]])
 
     def embed_words(self, token_ids: Tensor) -> Tensor:
-        """[n] ids -> [n, H]."""
+        """Token ids [n] -> word embeddings [n, H]."""
         hidden: Tensor = self._table(_rows_of_table, token_ids)
         return hidden
 
@@ -177,7 +178,7 @@ class NeoModel(nn.Module):
         )
 
     def run_layers(self, hidden: Tensor, tables: RotaryTables, attends: Sequence[Attend]) -> Tensor:
-        """All layers, each with its own way to attend; the last norm is not applied."""
+        """Run all layers on [L, H], each with its own `attend`. The last norm is not applied."""
         for layer, attend in zip(self.layers, attends, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(layer, hidden, tables, attend, self.regions, use_reentrant=False)
@@ -186,7 +187,7 @@ class NeoModel(nn.Module):
         return hidden
 
     def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """States [S, H], targets [S] and weights [S] where the loss asks."""
+        """Final states [S, H], targets [S] and weights [S] of the supervised positions."""
         index = batch.supervised_index
         return self.final_states(batch).index_select(0, index), batch.targets[index], batch.weights[index]
 

@@ -50,7 +50,7 @@ class Difference:
     absolute: float
     """Largest difference of any value."""
     relative: float
-    """The same over the largest recorded value."""
+    """Largest difference as a share of the largest recorded value."""
     within: bool
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
-"""Rotations that tell positions: T, H and W in the layers, columns and rows in the patch embedding.
+"""Rotary position embedding: T, H and W in the layers, column and row in the patch embedding.
 
-Owns both layouts. In the layers, angles of T span the head width, those of H and W half of it each, and pairs are
-split by halves within each part. In the patch embedding pairs are neighbours, the first half of the channels turning
-with the column and the second with the row.
+Owns both channel layouts. In the layers, T has the head width D, H and W have D/2 each, and within a part of width n
+channel i is paired with i + n/2. In the patch embedding neighbours are paired; the first half of the channels
+rotates with the column, the second with the row.
 
 L tokens, N patches, D head width, C channels.
 """
@@ -19,9 +19,9 @@ class RotaryTables(NamedTuple):
     """Cosines and sines of a packed row, computed once and shared by all layers."""
 
     cos: Tensor
-    """[L, 1, D], D/2 for T, then D/4 for H and D/4 for W."""
+    """[L, 1, D]: D/2 angles of T, then D/4 of H and D/4 of W."""
     sin: Tensor
-    """[L, 1, D]."""
+    """[L, 1, D], of the same angles."""
 
 
 def rotary_tables(
@@ -38,8 +38,8 @@ def rotary_tables(
 def rotate(t: Tensor, hw: Tensor, tables: RotaryTables) -> Tensor:
     """Rotate heads whose parts are t [L, heads, D] and hw [L, heads, 2, D/2]; returns [L, heads, 2 D].
 
-    The channels come out as (first halves of T, H, W; second halves of T, H, W). Queries and keys share the order,
-    so their products are those of any other order, and one multiplication turns all three parts.
+    The channels of the result are the first halves of T, H, W, then the second halves of T, H, W. Queries and keys
+    have the same permutation, so their dot products do not change, and one multiplication rotates all three parts.
     """
     first_t, second_t = t.unflatten(-1, (2, -1)).unbind(-2)
     first_hw, second_hw = hw.unflatten(-1, (2, -1)).unbind(-2)

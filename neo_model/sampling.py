@@ -1,7 +1,7 @@
-"""The choice of the next token from its logits: greedy, or drawn.
+"""The choice of the next token from its logits: greedy, or sampled.
 
-Owns the options of drawing and their order: repetition penalty, temperature, top-k, top-p. Each prompt draws from a
-generator of its own, so that its answer does not depend on its neighbours.
+Owns the sampling options and their sequence: repetition penalty, temperature, top-k, top-p. Each prompt has its own
+random generator, so its answer does not depend on the other prompts of a batch.
 
 B prompts, V vocabulary rows.
 """
@@ -17,31 +17,33 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn."""
+    """Options of sampling."""
 
     seed: int
-    """Of all draws; the number of the prompt is mixed in."""
+    """Seed of all draws; the index of the prompt is mixed in."""
     temperature: float = 1.0
-    """Divides the logits; positive."""
+    """Divisor of the logits; positive."""
     top_k: int = 0
-    """Draw among the k likeliest tokens; 0 for all."""
+    """Number of likeliest tokens to draw from; 0 for all."""
     top_p: float = 1.0
-    """Draw among the likeliest tokens that reach this probability together, in (0, 1]."""
+    """Total probability of the likeliest tokens to draw from, in (0, 1]."""
     repetition_penalty: float = 1.0
-    """Logits of tokens seen in prompt or answer are divided by it where positive, multiplied where negative."""
+    """Divisor of positive and factor of negative logits of tokens in prompt or answer."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0 or self.repetition_penalty <= 0:
-            raise ValueError(f"{self}: temperature and repetition_penalty are positive; greedy is no Sampling at all")
+            raise ValueError(
+                f"{self}: temperature and repetition_penalty must be positive; for greedy decoding pass no Sampling"
+            )
         if self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise ValueError(f"{self}: top_k is 0 or more, top_p above 0 and at most 1")
+            raise ValueError(f"{self}: top_k must be 0 or more, top_p above 0 and at most 1")
 
 
 class Sampler:
-    """Chooses for a batch of prompts, and remembers what each has seen."""
+    """Chooses the next tokens of a batch of prompts, and remembers the tokens of each."""
 
     def __init__(self, sampling: Sampling | None, numbers: Sequence[int], seen: Sequence[Sequence[int]]) -> None:
-        """`numbers` tell the prompts apart in the seed; `seen` are their tokens."""
+        """`numbers` are the indexes of the prompts, for their seeds; `seen` are their tokens."""
         self._sampling = sampling
         self._seen = [list(tokens) for tokens in seen]
         seed = sampling.seed if sampling else 0
@@ -52,16 +54,17 @@ class Sampler:
         if self._sampling is None:
             return logits.argmax(dim=-1).tolist()
         probabilities = self._probabilities(logits.float(), self._sampling)
+        # Inverse transform sampling: the first token whose cumulative probability exceeds the draw.
         draws = torch.tensor([torch.rand((), generator=generator).item() for generator in self._generators])
         cumulative = probabilities.cumsum(dim=-1)
-        wanted = draws.to(logits.device)[:, None] * cumulative[:, -1:]
-        chosen: list[int] = torch.searchsorted(cumulative, wanted, right=True).squeeze(1).tolist()
+        thresholds = draws.to(logits.device)[:, None] * cumulative[:, -1:]
+        chosen: list[int] = torch.searchsorted(cumulative, thresholds, right=True).squeeze(1).tolist()
         for tokens, token in zip(self._seen, chosen, strict=True):
             tokens.append(token)
         return chosen
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget the prompts that are done."""
+        """Keep these rows of the batch; the other prompts are finished."""
         self._seen = [self._seen[row] for row in rows]
         self._generators = [self._generators[row] for row in rows]
 
@@ -77,6 +80,7 @@ class Sampler:
         ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
         if sampling.top_k:
             ranked[:, sampling.top_k :] = 0
+        # A token is kept if the tokens before it have not reached top_p: .6 .3 .1 at top_p .65 keeps two.
         before = ranked.cumsum(dim=-1) - ranked
         ranked = ranked.masked_fill(before >= sampling.top_p * ranked.sum(dim=-1, keepdim=True), 0)
         return torch.zeros_like(ranked).scatter_(1, order, ranked)

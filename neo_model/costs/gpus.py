@@ -1,6 +1,6 @@
-"""What the GPUs that people rent can do at best: dense bf16 products, and memory.
+"""Peak dense bf16 FLOP/s and memory of the GPU types in use.
 
-Owns the table, from the makers' data sheets, and how a device's own name is found in it. Imports no torch.
+Owns the table, from the makers' data sheets, and the look-up of a device by the name it reports. Imports no torch.
 
     A100    NVIDIA A100 80GB data sheet (nvidia-a100-datasheet-nvidia-us-2188504): 312 TFLOPS, 80 GB
     H100    NVIDIA H100 data sheet, SXM: 1,979 TFLOPS with sparsity, 80 GB; NVL: 1,671, 94 GB; PCIe: 1,513, 80 GB
@@ -39,7 +39,7 @@ GPUS: Final = {
         Gpu("L40S", 366e12, 48e9),
     )
 }
-"""By name, special forms before plain ones."""
+"""GPU types by name, special forms before plain ones: `H100 NVL` is looked for before `H100`."""
 
 
 def gpu_named(device_name: str) -> Gpu | None:

@@ -1,8 +1,8 @@
 """Documents to one packed row of tensors.
 
-Owns `Document` (numbers of one document, numpy) and `Batch` (one packed row, torch). The model takes 1-D packed
-input only: a micro-batch of several rows is one longer row. Everything that depends on where documents and images
-lie is worked out here, on the host, so that a forward pass never waits for the device.
+Owns `Document` (one document, numpy) and `Batch` (one packed row, torch). The model takes packed 1-D input only: a
+micro-batch of several rows is one longer row. All that depends on the layout of documents and images is computed
+here, on the host: a forward pass never synchronises with the device.
 
 L tokens, D documents, M images, N patches, P context tokens, S supervised positions.
 """
@@ -23,20 +23,21 @@ from neo_model.config import PATCH_VALUES
 from neo_model.inputs.positions import check_images, image_spans, merge_order, patch_positions, thw_positions
 
 IGNORED: Final = -100
-"""Target of a position that the loss does not ask about."""
+"""Target of a position without supervision, as in torch's cross-entropy."""
 
 _HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids"})
+"""Fields that `Batch.to` leaves on the host, where masks and segments are built from them."""
 
 
 class Weighting(StrEnum):
-    """Weight of each supervised token of a document with n of them."""
+    """Weight of each supervised token of a document that has n of them."""
 
     TOKEN = "token"
-    """1: every token counts alike."""
+    """Weight 1: all tokens count equally."""
     SAMPLE = "sample"
-    """1 / n: every document counts alike."""
+    """Weight 1 / n: all documents count equally."""
     SQUARE = "square"
-    """1 / sqrt(n), the released default."""
+    """Weight 1 / sqrt(n), the released default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,9 @@ class Document:
     """One document before packing."""
 
     token_ids: Sequence[int] | NDArray[Any]
-    """[l] ids."""
+    """[l] token ids."""
     supervised: Sequence[bool] | NDArray[Any]
-    """[l] whether the loss asks for this token; the first token of a document is never asked for."""
+    """[l] whether this token is a target of the loss; the first token of a document never is."""
     grids: Sequence[tuple[int, int]] = ()
     """(grid_h, grid_w) in patches of each image, in order."""
 
@@ -56,13 +57,13 @@ class Batch:
     """One packed row. `to` moves all tensors but `documents`, `image_spans` and `grids`, which stay on the host."""
 
     input_ids: Tensor
-    """[L] int64."""
+    """[L] int64 token ids."""
     positions: Tensor
     """[L, 3] int64, (T, H, W)."""
     targets: Tensor
-    """[L] int64, the next token where it is supervised, else -100; already shifted."""
+    """[L] int64, already shifted: the next token if it is supervised, else -100."""
     weights: Tensor
-    """[L] fp32 weight of the target, 0 where there is none."""
+    """[L] fp32 weight of the target; 0 without a target."""
     supervised_index: Tensor
     """[S] int64 positions that have a target."""
     documents: Tensor
@@ -70,7 +71,7 @@ class Batch:
     image_spans: Tensor
     """[M, 2] int64 start and end of each image's context tokens, on the host."""
     grids: Tensor
-    """[M, 2] int64 (grid_h, grid_w) in patches, on the host; a dummy image's comes last and has no span."""
+    """[M, 2] int64 (grid_h, grid_w) in patches, on the host. A dummy image adds a last grid without a span."""
     context_index: Tensor
     """[P] int64 positions of the context tokens, in the order of the patches."""
     patches: Tensor
@@ -80,6 +81,7 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
+        """Length L of the row."""
         return self.input_ids.shape[0]
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
@@ -101,11 +103,11 @@ def pack(
     image_context_id: int,
     weighting: Weighting = Weighting.SQUARE,
 ) -> Batch:
-    """Lay documents end to end.
+    """Pack documents into one row, end to end.
 
     `patches` holds one array [n, 768] for each image, row-major over its grid, float32 normalised or uint8 raw, in
-    the order of the documents. The last token of a document has no target. Raises ImageMismatchError when images,
-    grids and context tokens disagree.
+    the order of the documents. The last token of a document has no target: for documents [5, 6, 7] and [8, 9], all
+    supervised, targets are 6 7 -100 9 -100. Raises ImageMismatchError if images, grids and context tokens disagree.
     """
     token_ids = np.concatenate([np.asarray(document.token_ids, np.int64) for document in documents])
     starts = np.cumsum([0, *(len(document.token_ids) for document in documents)], dtype=np.int64)
@@ -134,7 +136,10 @@ def assemble(
     grids: Sequence[tuple[int, int]],
     patches: Sequence[NDArray[Any]],
 ) -> Batch:
-    """A Batch from targets [L] that are already shifted, weights [L], starts [D+1], spans [M, 2] and their images."""
+    """A Batch from shifted targets [L], weights [L], document starts [D+1], image spans [M, 2] and their images.
+
+    Raises ValueError if patches do not fit their grids or mix raw with normalised values.
+    """
     _check_patches(grids, patches)
     grid_array = np.array(grids, np.int64).reshape(-1, 2)
     orders = [merge_order(*grid) for grid in grids]
@@ -157,10 +162,11 @@ def assemble(
 
 
 def ensure_image(batch: Batch) -> Batch:
-    """Append a zero picture of 2 x 2 patches where a batch has none, so that every rank touches the patch embedding.
+    """Append a zero picture of 2 x 2 patches to a batch without pictures, for ZeRO: all ranks must reduce the same
+    gradients, those of the patch embedding included.
 
-    It has no context token: its visual token goes nowhere, which gives the patch embedding a gradient of exactly zero
-    and changes nothing else. ZeRO needs it: ranks must reduce the same tensors.
+    The dummy picture has no context token, so its visual token is dropped. The patch embedding gets a gradient of
+    exactly zero, and nothing else changes.
     """
     if batch.patches.shape[0] > 0:
         return batch
@@ -184,9 +190,9 @@ def _targets(
         supervised = np.asarray(document.supervised, bool)
         if len(supervised) != end - start:
             raise ValueError(f"a document of {end - start} tokens has {len(supervised)} supervision marks")
-        asked = np.flatnonzero(supervised[1:]) + start
-        targets[asked] = token_ids[asked + 1]
-        weights[asked] = max(len(asked), 1) ** powers[weighting]
+        positions = np.flatnonzero(supervised[1:]) + start
+        targets[positions] = token_ids[positions + 1]
+        weights[positions] = max(len(positions), 1) ** powers[weighting]
     return targets, weights
 
 

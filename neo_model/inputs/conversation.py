@@ -1,8 +1,8 @@
-"""Text around pictures to token ids: the special tokens, ChatML, and what is supervised.
+"""Captions, texts and conversations to token ids: special tokens, ChatML, and the supervision mask.
 
-Owns the fifteen tokens NEO registers in the spare rows behind Qwen3's, and the three kinds of documents: caption,
-plain text, conversation. Records are read, never changed. Text that spells a special token stays text: structure is
-written by id, everything else is tokenised with special tokens switched off. Imports neither torch nor numpy.
+Owns the fifteen tokens that NEO registers in spare rows after Qwen3's, and the three kinds of documents. Records are
+never changed. Text that spells a special token stays text: structure is written by id, and all other text is
+tokenised with special tokens switched off. Imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 IMAGE_PLACEHOLDER: Final = "<image>"
-"""Where a picture goes in the content of a message."""
+"""Marks the position of a picture in the content of a message."""
 IMAGE_CONTEXT: Final = "<IMG_CONTEXT>"
 IMAGE_START: Final = "<img>"
 IMAGE_END: Final = "</img>"
@@ -30,17 +30,17 @@ SPECIAL_TOKENS: Final = (
     TURN_START, TURN_END,
     "<|action_start|>", "<|action_end|>", "<|plugin|>", "<|interpreter|>",
 )  # fmt: skip
-"""In the order of registration. Qwen3 has the two turn tokens already; the rest take its first spare rows."""
+"""Registered in this order. Qwen3 has the two turn tokens already; the rest take its first spare rows."""
 
 ROLES: Final = ("system", "user", "assistant")
 
 
 class ConversationError(ValueError):
-    """A record that cannot be rendered; the message names the fault."""
+    """A conversation that cannot be rendered; the message gives the fault."""
 
 
 class TokenizerError(ValueError):
-    """A tokenizer that does not fit a NEO model; the message names the token or the count."""
+    """A tokenizer that does not fit a NEO model; the message gives the token or the count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,16 @@ class EncodedDocument:
     """One document as token ids."""
 
     token_ids: list[int]
-    """[L] ids, an image being `<img>`, one `<IMG_CONTEXT>` for each visual token, `</img>`."""
+    """[L] token ids; an image is `<img>`, one `<IMG_CONTEXT>` for each visual token, `</img>`."""
     supervised: list[bool]
-    """[L] whether the loss asks for this token (given all before it)."""
+    """[L] whether this token is a target of the loss."""
     image_starts: list[int]
     """Position of the first `<IMG_CONTEXT>` of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialIds:
-    """Ids of the tokens that carry structure, as one tokenizer gives them."""
+    """Ids of the structural tokens in one tokenizer."""
 
     image_start: int
     image_context: int
@@ -68,7 +68,7 @@ class SpecialIds:
 
 
 def add_special_tokens(tokenizer: Tokenizer) -> None:
-    """Register those of the fifteen tokens that `tokenizer` lacks, behind its last id; keeps all other ids."""
+    """Register those of the fifteen tokens that `tokenizer` lacks, after its last id; other ids do not change."""
     from tokenizers import AddedToken
 
     known = tokenizer.get_vocab(with_added_tokens=True)
@@ -78,9 +78,9 @@ def add_special_tokens(tokenizer: Tokenizer) -> None:
 
 
 def load_tokenizer(folder: Path, *, vocab_size: int | None = None) -> Tokenizer:
-    """`folder/tokenizer.json` with NEO's tokens registered; special tokens in text stay text.
+    """Read `folder/tokenizer.json` and register NEO's tokens. Special tokens in text stay text.
 
-    Raises TokenizerError when an id does not fit `vocab_size` rows or a structural token is missing.
+    Raises TokenizerError if an id does not fit `vocab_size` rows or a structural token is missing.
     """
     from tokenizers import Tokenizer
 
@@ -98,7 +98,7 @@ def load_tokenizer(folder: Path, *, vocab_size: int | None = None) -> Tokenizer:
 
 
 def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raise TokenizerError if the tokenizer gives an id for which a model of `vocab_size` rows has no row."""
+    """Raise TokenizerError if the tokenizer has an id outside a model of `vocab_size` rows."""
     token, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
     if largest >= vocab_size:
         raise TokenizerError(
@@ -110,10 +110,10 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     """Look up the structural tokens. Raises TokenizerError naming the first that is missing."""
 
     def look_up(token: str) -> int:
-        found: int | None = tokenizer.token_to_id(token)
-        if found is None:
+        token_id: int | None = tokenizer.token_to_id(token)
+        if token_id is None:
             raise TokenizerError(f"the tokenizer has no {token!r}: it is not a Qwen3 tokenizer with NEO's tokens")
-        return found
+        return token_id
 
     return SpecialIds(
         image_start=look_up(IMAGE_START),
@@ -131,7 +131,7 @@ def encode_conversation(
     """Render turns as ChatML: `<|im_start|>role\\ncontent<|im_end|>\\n`, an `<image>` for each count, in order.
 
     Supervised: the content of assistant turns and the `<|im_end|>\\n` that closes it, unless the message says
-    `is_input`. Raises ConversationError when placeholders and counts differ, or a message is no message.
+    `is_input`. Raises ConversationError if placeholders and counts differ, or a message has no role or text.
     """
     _check_messages(messages, image_token_counts)
     writer = _Writer(tokenizer, image_token_counts)
@@ -143,7 +143,10 @@ def encode_conversation(
 def encode_prompt(
     tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], image_token_counts: Sequence[int]
 ) -> EncodedDocument:
-    """As `encode_conversation`, followed by the opening of the assistant's turn; nothing is supervised."""
+    """A conversation followed by the opening of the assistant's turn; nothing is supervised.
+
+    Raises ConversationError as `encode_conversation` does.
+    """
     _check_messages(messages, image_token_counts)
     writer = _Writer(tokenizer, image_token_counts)
     for message in messages:
@@ -153,7 +156,7 @@ def encode_prompt(
 
 
 def encode_caption(tokenizer: Tokenizer, caption: str, image_token_counts: Sequence[int]) -> EncodedDocument:
-    """A pre-training document: the image or images, then the caption and `<|endoftext|>`, both supervised."""
+    """A pre-training document: its images, then the caption and `<|endoftext|>`, both supervised."""
     writer = _Writer(tokenizer, image_token_counts)
     for _ in image_token_counts:
         writer.image()
@@ -163,7 +166,7 @@ def encode_caption(tokenizer: Tokenizer, caption: str, image_token_counts: Seque
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> EncodedDocument:
-    """Plain text closed by `<|endoftext|>`, all supervised but the first token, which nothing predicts."""
+    """Plain text and `<|endoftext|>`, all supervised but the first token, which nothing predicts."""
     writer = _Writer(tokenizer, ())
     writer.text(text, supervised=True)
     writer.token(writer.ids.end_of_text, supervised=True)
@@ -187,7 +190,7 @@ def _check_messages(messages: Sequence[Mapping[str, Any]], image_token_counts: S
 
 
 class _Writer:
-    """Appends pieces to one document."""
+    """Appends tokens, text, images and turns to one document."""
 
     def __init__(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> None:
         self.ids = special_ids(tokenizer)
@@ -213,7 +216,7 @@ class _Writer:
         self.token(self.ids.image_end)
 
     def opening(self, role: str) -> None:
-        """The role is tokenised apart from what follows, so that training and generation see the same ids."""
+        """The role is tokenised separately from the content: training and generation then see the same ids."""
         self.token(self.ids.turn_start)
         self.text(f"{role}\n")
 

@@ -1,7 +1,7 @@
-"""Rows of a few lengths: padding that changes no result.
+"""Padding of packed rows to a few lengths, without a change of logits, loss or gradients.
 
-Owns the padding of a packed row, for compiled layers, whose code is made for one length. The padding is one more
-document at the end, of text that nobody supervises.
+Owns the padding that compiled layers need, because their code is compiled for one length. It is one more document at
+the end of the row, of unsupervised text.
 
 L tokens before, L' after.
 """
@@ -17,7 +17,7 @@ from neo_model.inputs.batch import IGNORED, Batch
 
 
 def pad(batch: Batch, bucket_tokens: int) -> Batch:
-    """Lengthen a row to the next multiple of `bucket_tokens`; logits, loss and gradients of the row stay the same."""
+    """Pad a row to the next multiple of `bucket_tokens`; its logits, loss and gradients stay the same."""
     num_padding = -batch.num_tokens % bucket_tokens
     if num_padding == 0:
         return batch

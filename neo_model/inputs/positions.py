@@ -1,4 +1,4 @@
-"""Where tokens stand: (T, H, W) indexes of a packed row, and the grid of a picture.
+"""Positions of tokens and patches: (T, H, W) of a packed row, and (column, row) on a picture's grid.
 
 Owns the index rules of Native-RoPE. A text token takes the next T and has H = W = 0; all tokens of one image share
 one T and carry their row and column, from (0, 0) in every image; every document starts again at T = 0.
@@ -17,17 +17,17 @@ IntArray = NDArray[np.int64]
 
 
 class ImageMismatchError(ValueError):
-    """Images and the context tokens that stand for them do not agree; the message has both counts."""
+    """Images and their context tokens do not agree; the message gives both counts."""
 
 
 def image_spans(token_ids: IntArray, image_context_id: int) -> IntArray:
-    """[M, 2] start and end of every run of `<IMG_CONTEXT>` in token ids [L]; `</img><img>` keeps images apart."""
+    """[M, 2] start and end of every run of `<IMG_CONTEXT>` in token ids [L]; `</img><img>` separates two images."""
     is_context = np.concatenate(([False], token_ids == image_context_id, [False]))
     return np.flatnonzero(is_context[1:] != is_context[:-1]).reshape(-1, 2)
 
 
 def check_images(spans: IntArray, grids: Sequence[tuple[int, int]]) -> None:
-    """Raise ImageMismatchError unless there is one span for each grid, of gh/2 x gw/2 tokens."""
+    """Raise ImageMismatchError unless each grid has one span, of gh/2 x gw/2 tokens."""
     if len(spans) != len(grids):
         raise ImageMismatchError(f"{len(spans)} runs of image tokens for {len(grids)} images")
     for number, ((start, end), (grid_h, grid_w)) in enumerate(zip(spans, grids, strict=True)):
@@ -48,6 +48,7 @@ def thw_positions(num_tokens: int, documents: IntArray, spans: IntArray, grids: 
     for (start, end), (_, grid_w) in zip(spans, grids, strict=True):
         steps[start + 1 : end] = 0
         positions[start:end, 1], positions[start:end, 2] = np.divmod(np.arange(end - start), grid_w // 2)
+    # `steps` is 1 where T advances. The running sum goes on across documents; each subtracts its own first value.
     running = np.cumsum(steps)
     starts = documents[:-1]
     positions[:, 0] = running - np.repeat(running[starts], np.diff(documents))
@@ -55,7 +56,7 @@ def thw_positions(num_tokens: int, documents: IntArray, spans: IntArray, grids: 
 
 
 def merge_order(grid_h: int, grid_w: int) -> IntArray:
-    """[N] row-major patch numbers, reordered so that the four patches of each token are neighbours.
+    """[N] row-major patch numbers, reordered: the four patches of each token are neighbours.
 
     >>> merge_order(2, 4).tolist()
     [0, 1, 4, 5, 2, 3, 6, 7]

@@ -14,7 +14,7 @@ from pipelines.lineage.graph import Lineage, Node
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import STEPS_PHASE, PartRecord
 from stages.commit.checkpoints import CheckpointRecords
-from stages.commit.phase_records import record_key, sheet_of
+from stages.commit.phase_records import bundle_key_of, record_key
 from stages.commit.repair import DAMAGED, damaged_files, record_repair
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
@@ -71,7 +71,7 @@ def _quarantine(store: Store, node: Node, part: str) -> Iterator[str]:
     if phase == STEPS_PHASE:
         keys = _checkpoints_from(store, folder, int(name))
     else:
-        keys = [sheet_of(store, folder, phase, name), record_key(folder, phase, name)]
+        keys = [bundle_key_of(store, folder, phase, name), record_key(folder, phase, name)]
     for key in [*keys, f"{folder}/manifest.json"]:
         if store.size_bytes(key) is not None:
             with fault_point("record.quarantined", key):

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.run import Run
-from stages.commit.heartbeat import Heart, Observer
+from stages.commit.heartbeat import Heartbeat, Observer
 from stages.store.errors import StoreError
 
 
@@ -28,11 +28,11 @@ class DriverHeartbeat:
         self._say = say
         self._observer = Observer(run.store)
         self._others_may_live = number > 1
-        self._heart = Heart(run.store, run.heartbeat_key(number), self._poll)
+        self._heartbeat = Heartbeat(run.store, run.heartbeat_key(number), self._poll)
 
     def end(self) -> str:
         """Stop the heartbeat. Returns why this attempt is no longer the current one of its run, or ''."""
-        self._heart.stop()
+        self._heartbeat.stop()
         with suppress(StoreError):
             self._check_superseded()
         return self.superseded

@@ -1,8 +1,8 @@
-"""Who makes an artifact now: numbered claims, each with a counter that shows life; others wait, or take over.
+"""Claims: leases on the making of an artifact, without an expiry time, held for as long as their heartbeat moves.
 
-Owns `claims/` below an artifact's folder. The highest number holds; taking over is creating the next one. A claim saves
-work, it does not decide: two attempts alive at once are harmless, since the later loses its exclusive create, and
-whoever finds a higher claim than its own before a commit stops there and changes nothing.
+Owns `claims/` below an artifact's folder. Claims are numbered, and the highest number holds the lease; taking over is
+creating the next one. A claim saves work and decides nothing: of two attempts alive at once the later loses its
+exclusive create, and an attempt that finds a higher claim than its own before a commit stops there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from stages.commit.attempt import AttemptId
-from stages.commit.heartbeat import Heart, Observer, ProcessMark, beat_seconds, lost_after_seconds
+from stages.commit.heartbeat import Heartbeat, Observer, ProcessMark, beat_seconds, lost_after_seconds
 from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
@@ -28,22 +28,23 @@ logger = logging.getLogger(__name__)
 
 
 class ClaimRecord(ProcessMark):
-    """Who makes the artifact, written when the claim is taken."""
+    """The attempt that makes the artifact, written when the claim is taken."""
 
     run: str
     attempt: str
-    """Run and number."""
+    """Name of the attempt, `<run>-<number>`."""
     took_over: str = ""
-    """Why the claim before it no longer counted; '' where it was released, or there was none."""
+    """Why the claim before it had lapsed; '' where it was released, or there was none."""
 
     @property
     def holder(self) -> str:
+        """The attempt in words, for messages."""
         return f"attempt {self.attempt.rpartition('-')[2]} of run {self.run}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that was taken. Small, and pickles: whoever works under it carries a copy."""
+    """A claim that was taken. Small, and pickles: every worker and rank gets a copy."""
 
     store: Store
     folder: str
@@ -51,33 +52,33 @@ class Claim:
     number: int
 
     def superseded_by(self) -> str:
-        """Who took over, in words, or ''."""
+        """The attempt that took over, in words, or ''."""
         record = _record(self.store, self.folder, self.number + 1)
         return "" if record is None else record.holder
 
     def check(self, step: str) -> None:
-        """To be called before each commit. Raises `SupersededError` where another attempt took over."""
+        """Called before each commit. Raises `SupersededError` if another attempt took over."""
         if successor := self.superseded_by():
             raise SupersededError(superseded(step, successor))
 
 
 def superseded(step: str, successor: str) -> str:
-    """What whoever was overtaken says."""
+    """The message of an attempt that was overtaken."""
     return f"step {step!r}: superseded by {successor}; this attempt stops here and changes nothing"
 
 
 @dataclass
 class Claimant:
-    """An attempt that wants to make an artifact."""
+    """An attempt that asks for the claim on an artifact."""
 
     store: Store
     folder: str
     step: str
     attempt: AttemptId
     ended_attempts: frozenset[str] = frozenset()
-    """Attempts whose claims no longer count, though their processes may still beat."""
+    """Attempts of this run that have ended: their claims have lapsed, though their heartbeats may still move."""
     _num_claims: int = 0
-    """How many there were at the last look. They never become fewer."""
+    """Number of claims at the last look. It never falls."""
 
     @cached_property
     def _observer(self) -> Observer:
@@ -85,20 +86,20 @@ class Claimant:
 
     @contextmanager
     def claim(self, post: Post, stop_asked: Callable[[], bool], is_made: Callable[[], bool]) -> Iterator[Claim | None]:
-        """The claim, held while inside; None where the artifact was made before it was needed.
+        """The claim, held inside the context; None where the artifact was made meanwhile.
 
-        Waits while somebody alive holds it and posts for whom. Raises `InterruptedRunError` where the run is asked to
+        Waits while a living attempt holds it, and posts which. Raises `InterruptedRunError` where the run is asked to
         stop meanwhile.
         """
         claim = self._wait(post, stop_asked, is_made)
         if claim is None:
             yield None
             return
-        heart = Heart(self.store, _beat_key(self.folder, claim.number))
+        heartbeat = Heartbeat(self.store, _beat_key(self.folder, claim.number))
         try:
             yield claim
         finally:
-            heart.stop()
+            heartbeat.stop()
             _release(claim)
 
     def _wait(self, post: Post, stop_asked: Callable[[], bool], is_made: Callable[[], bool]) -> Claim | None:
@@ -116,16 +117,18 @@ class Claimant:
         return None
 
     def _take(self) -> Claim | ClaimRecord:
-        """Take the next claim if the last no longer counts; else who holds that."""
+        """Take the next claim if the last has lapsed; else return the record of its holder."""
+        # Claims 0 and 1 exist, 1 has lapsed: two attempts create claims/2.json, one wins, and the other goes round once
+        # more, finds claim 2 alive and returns its record. The loop ends because each round sees one claim more.
         while True:
             self._num_claims += first_missing(lambda more: self._exists(self._num_claims + more))
             last = self._num_claims - 1
             record = _record(self.store, self.folder, last) if last >= 0 else None
-            why_not = self._why_not_good(last, record) if record is not None else ""
-            if why_not is None and record is not None:
+            why_lapsed = self._why_lapsed(last, record) if record is not None else ""
+            if why_lapsed is None and record is not None:
                 return record
             ours = ClaimRecord(
-                run=self.attempt.run, attempt=str(self.attempt), took_over=why_not or "", **ProcessMark.here()
+                run=self.attempt.run, attempt=str(self.attempt), took_over=why_lapsed or "", **ProcessMark.here()
             )
             key = _key(self.folder, last + 1)
             with fault_point("claim.taken", key):
@@ -133,8 +136,8 @@ class Claimant:
             if is_ours:
                 return Claim(self.store, self.folder, last + 1)
 
-    def _why_not_good(self, number: int, record: ClaimRecord) -> str | None:
-        """Why a claim no longer counts, '' where it was released; None while its holder may be at work."""
+    def _why_lapsed(self, number: int, record: ClaimRecord) -> str | None:
+        """Why a claim has lapsed, '' where it was released; None while its holder may be at work."""
         if self.store.size_bytes(_released_key(self.folder, number)) is not None:
             return ""
         if record.attempt == str(self.attempt):
@@ -144,7 +147,7 @@ class Claimant:
         if record.attempt in self.ended_attempts:
             return f"{record.holder} has ended"
         if self._observer.look(_beat_key(self.folder, number)).is_lost:
-            return f"{record.holder} gave no sign of life for {lost_after_seconds():g} s"
+            return f"{record.holder} had no heartbeat for {lost_after_seconds():g} s"
         return None
 
     def _exists(self, number: int) -> bool:
@@ -152,17 +155,17 @@ class Claimant:
 
 
 def _release(claim: Claim) -> None:
-    """Let others go on at once. Where the store does not take it, they wait until they know the holder dead."""
+    """Let others take the claim at once. Where the store fails, they wait until its heartbeat counts as lost."""
     key = _released_key(claim.folder, claim.number)
     try:
         with fault_point("claim.released", key):
             claim.store.create(key, b"")
-    except Exception:  # whatever ends the step counts more
+    except Exception:  # what ended the step is the error to report
         logger.info("%s could not be written", key, exc_info=True)
 
 
 def _record(store: Store, folder: str, number: int) -> ClaimRecord | None:
-    """A claim, or None. One that does not parse is as good as none: it decides nothing."""
+    """A claim, or None. One that does not parse counts as none, because a claim decides nothing."""
     try:
         raw = store.read_json(_key(folder, number))
         return None if raw is None else ClaimRecord.model_validate(raw)

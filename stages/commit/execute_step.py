@@ -22,11 +22,11 @@ from stages.artifacts.manifest import (
     read_manifest,
 )
 from stages.artifacts.records import InputRecord, PartRecord, total
+from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.inputs import open_inputs, record_inputs
 from stages.commit.repair import check_same_again, is_repaired
 from stages.commit.step_spec import StepSpec
-from stages.commit.versions import versions
 from stages.contract import (
     Post,
     StageContext,

@@ -1,8 +1,8 @@
 """The records of one phase, many thousand at a time.
 
-Owns `phases/<phase>/sheets/<n>.json`: copies of the records of `PARTS_PER_SHEET` parts that are listed one after the
-other, written once all of them are there, so that a resume reads hundreds of objects where there are tens of thousands
-of parts. A sheet is a copy of what is true; what makes a part true stays its own record, created exclusively.
+Owns record bundles, `phases/<phase>/sheets/<n>.json`: each copies the records of `PARTS_PER_BUNDLE` parts listed one
+after the other, and is written once all of them are recorded. A resume then reads 153 objects for 39,000 parts. A
+bundle is a cache: a part is true by its own record, created exclusively.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
-PARTS_PER_SHEET = 256
-SHEET = TypeAdapter(list[PartRecord])
+PARTS_PER_BUNDLE = 256
+"""Records copied into one bundle: one read of about 200 KB in the place of 256 reads."""
+BUNDLE = TypeAdapter(list[PartRecord])
 
 
 def record_key(folder: str, phase: str, part: str) -> str:
@@ -30,7 +31,7 @@ def record_key(folder: str, phase: str, part: str) -> str:
 
 
 def read_record(store: Store, key: str) -> PartRecord | None:
-    """A record, or None. One that does not parse is moved aside, and its part made again."""
+    """A record, or None. One that does not parse is quarantined, and its part made again."""
     try:
         raw = store.read_json(key)
         return None if raw is None else PartRecord.model_validate(raw)
@@ -48,39 +49,40 @@ def listed_parts(store: Store, folder: str, phase: str) -> list[str]:
         return []
 
 
-def sheet_of(store: Store, folder: str, phase: str, part: str) -> str:
-    """Key of the sheet on which a listed part's record is copied, whether it is written or not."""
-    number = listed_parts(store, folder, phase).index(part) // PARTS_PER_SHEET
-    return _sheet_key(folder, phase, f"{number}.json")
+def bundle_key_of(store: Store, folder: str, phase: str, part: str) -> str:
+    """Key of the bundle that holds a listed part's record, whether it is written or not."""
+    number = listed_parts(store, folder, phase).index(part) // PARTS_PER_BUNDLE
+    return _bundle_key(folder, phase, f"{number}.json")
 
 
-def _sheet_key(folder: str, phase: str, name: str) -> str:
+def _bundle_key(folder: str, phase: str, name: str) -> str:
     return f"{folder}/phases/{phase}/sheets/{name}"
 
 
 @dataclass
 class PhaseRecords:
-    """What is recorded of a phase whose parts are listed under these names."""
+    """The records of a phase."""
 
     store: Store
     folder: str
     """The artifact's key prefix."""
     phase: str
     names: Sequence[str]
+    """Names of the phase's parts, in listed order."""
     may_write: Callable[[], bool]
-    """Asked before a sheet is written: whether this attempt is still the one to commit."""
+    """Asked before a bundle is written: whether this attempt still holds the claim."""
     by_part: dict[str, PartRecord] = field(default_factory=dict)
-    """The records that `read` and `add` know, by name of the part."""
+    """Records known by `read` and `add`, by name of the part."""
     _num_found: Counter[int] = field(default_factory=Counter)
-    """By sheet that is not written: how many of its parts are recorded."""
+    """Number of recorded parts of each bundle that is not written."""
 
     def read(self) -> None:
-        """Find what is recorded.
+        """Read what is recorded.
 
-        A listing only says which parts are worth asking for. One that it leaves out is asked for again before it is
-        made, so nothing is decided by listing.
+        A listing only says which parts are worth reading. A part that it leaves out is asked for by its key before it
+        is made, so nothing is decided by listing.
         """
-        written = {number for number, data in enumerate(self._read_sheets()) if self._take_sheet(number, data)}
+        written = {number for number, data in enumerate(self._read_bundles()) if self._take_bundle(number, data)}
         listed = self._listed(written)
         keys = [record_key(self.folder, self.phase, name) for name in listed]
         for key, data in zip(keys, self.store.read_many(keys), strict=True):
@@ -89,23 +91,23 @@ class PhaseRecords:
                 self.add(record)
 
     def add(self, record: PartRecord) -> None:
-        """Take note of a record that was found or made; the last of a sheet's parts writes the sheet."""
+        """Add a record that was read or made; the last record of a bundle writes the bundle."""
         self.by_part[record.part] = record
-        number = self._places[record.part] // PARTS_PER_SHEET
+        number = self._places[record.part] // PARTS_PER_BUNDLE
         self._num_found[number] += 1
-        if self._num_found[number] == PARTS_PER_SHEET:
-            self._write_sheet(number)
+        if self._num_found[number] == PARTS_PER_BUNDLE:
+            self._write_bundle(number)
 
     def num_recorded(self) -> int:
-        """How many parts are recorded, by listing: to be shown."""
-        prefix = self._sheet_key("")
-        sheets = [key.removeprefix(prefix).removesuffix(".json") for key in self.store.keys(prefix)]
-        written = {int(sheet) for sheet in sheets if sheet.isdigit()}
-        return PARTS_PER_SHEET * len(written) + len(self._listed(written))
+        """How many parts are recorded, by listing: for display."""
+        prefix = self._bundle_key("")
+        bundles = [key.removeprefix(prefix).removesuffix(".json") for key in self.store.keys(prefix)]
+        written = {int(number) for number in bundles if number.isdigit()}
+        return PARTS_PER_BUNDLE * len(written) + len(self._listed(written))
 
     def _listed(self, written: set[int]) -> list[str]:
-        """The parts on no sheet whose records a listing shows, in the phase's order."""
-        rest = [name for place, name in enumerate(self.names) if place // PARTS_PER_SHEET not in written]
+        """The parts in no bundle whose records a listing shows, in the phase's order."""
+        rest = [name for place, name in enumerate(self.names) if place // PARTS_PER_BUNDLE not in written]
         if not rest:
             return []
         prefix = f"{self.folder}/records/{self.phase}/"
@@ -113,36 +115,36 @@ class PhaseRecords:
         shown = {key.removeprefix(prefix).removesuffix(".json") for key in keys}
         return [name for name in rest if name in shown]
 
-    def _read_sheets(self) -> list[bytes | None]:
-        num_sheets = len(self.names) // PARTS_PER_SHEET
-        return self.store.read_many([self._sheet_key(f"{number}.json") for number in range(num_sheets)])
+    def _read_bundles(self) -> list[bytes | None]:
+        num_bundles = len(self.names) // PARTS_PER_BUNDLE
+        return self.store.read_many([self._bundle_key(f"{number}.json") for number in range(num_bundles)])
 
-    def _take_sheet(self, number: int, data: bytes | None) -> bool:
-        """Whether the sheet is there and whole. One that is not is moved aside; its records are still there."""
+    def _take_bundle(self, number: int, data: bytes | None) -> bool:
+        """Whether the bundle exists and parses. One that does not parse is quarantined; its records are still there."""
         if data is None:
             return False
         try:
-            records = SHEET.validate_json(data)
+            records = BUNDLE.validate_json(data)
         except ValidationError:
-            key = self._sheet_key(f"{number}.json")
+            key = self._bundle_key(f"{number}.json")
             with fault_point("record.quarantined", key):
                 self.store.quarantine(key)
             return False
         self.by_part |= {record.part: record for record in records}
         return True
 
-    def _write_sheet(self, number: int) -> None:
-        """A sheet only saves time: where it cannot be written, its records are read one by one."""
+    def _write_bundle(self, number: int) -> None:
+        """Write a bundle. Where that fails, its records are read one by one."""
         if not self.may_write():
             return
-        first = number * PARTS_PER_SHEET
-        records = [self.by_part[name] for name in self.names[first : first + PARTS_PER_SHEET]]
-        key = self._sheet_key(f"{number}.json")
+        first = number * PARTS_PER_BUNDLE
+        records = [self.by_part[name] for name in self.names[first : first + PARTS_PER_BUNDLE]]
+        key = self._bundle_key(f"{number}.json")
         with suppress(StoreError), fault_point("phase.gathered", key):
-            self.store.create(key, SHEET.dump_json(records))
+            self.store.create(key, BUNDLE.dump_json(records))
 
-    def _sheet_key(self, name: str) -> str:
-        return _sheet_key(self.folder, self.phase, name)
+    def _bundle_key(self, name: str) -> str:
+        return _bundle_key(self.folder, self.phase, name)
 
     @cached_property
     def _places(self) -> dict[str, int]:

@@ -1,10 +1,10 @@
-"""What was committed and is damaged now: how it is found to be, and that what is made in its place is the same.
+"""Damage in what was committed: finding it, and checking that what is made again is the same.
 
-Bytes on a disk rot, and people delete files. A damaged part's record is moved aside (`<record>.damaged-0`), and its
-artifact's manifest as well; then the next run makes that part again, from the same recipe and inputs. What was made of
-the artifact read the old bytes, so the part counts only if it comes out the same, and so does the whole. Where somebody
-reads on, nothing is moved aside: the same bytes are put back in place of the damaged.
-`repairs/<n>.json`, created before either, says what was damaged, and how.
+Bytes on a disk rot, and people delete files. The record of a damaged part is quarantined (`<record>.damaged-0`), and
+so is its artifact's manifest; the next run makes that part again from the same recipe and inputs. Other artifacts were
+made from the old bytes, so the part and the manifest count only if they come out the same. Where training reads the
+artifact meanwhile, nothing is quarantined: the same bytes replace the damaged ones. `repairs/<n>.json`, created before
+either, holds what was damaged, and how.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from stages.store.numbering import first_missing
 from stages.store.store import Store
 
 DAMAGED: Final = "damaged"
+"""The suffix of keys in quarantine whose bytes were damaged."""
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -34,13 +35,13 @@ def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
             yield entry.key, "is missing"
         elif size_bytes != entry.size_bytes:
             yield entry.key, f"has {size_bytes:,} bytes, {entry.size_bytes:,} were committed"
-        elif (found := _sha256(store, entry)) != entry.sha256:
-            shown, committed = found[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
+        elif (digest := _sha256(store, entry)) != entry.sha256:
+            shown, committed = digest[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
             yield entry.key, f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
 
 
 def record_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
-    """Say what is about to be moved aside or put back: damaged key to what is wrong with it."""
+    """Record what is about to be quarantined or put back: damaged key to what is wrong with it."""
     number = first_missing(lambda number: store.size_bytes(_repair_key(folder, number)) is not None)
     with fault_point("repair.recorded", folder):
         while not store.create_json(_repair_key(folder, number), dict(why)):
@@ -48,9 +49,9 @@ def record_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
 
 
 def put_back(store: Store, path: Path, key: str) -> None:
-    """Put the committed bytes of a file, made again, in the place of the damaged ones, of which a copy is kept.
+    """Replace the damaged bytes of a file by the committed ones, made again; a copy of the damaged ones is kept.
 
-    Whoever reads meanwhile finds the one or the other, and what several put is the same.
+    A reader finds the old or the new bytes, never a mixture. Several writers put the same.
     """
     with fault_point("record.quarantined", key):
         store.copy_to_quarantine(key, DAMAGED)
@@ -59,7 +60,7 @@ def put_back(store: Store, path: Path, key: str) -> None:
 
 
 def is_repaired(store: Store, folder: str) -> bool:
-    """Whether anything of an artifact was ever moved aside as damaged."""
+    """Whether anything of an artifact was ever quarantined as damaged."""
     return store.size_bytes(_repair_key(folder, 0)) is not None
 
 
@@ -68,20 +69,20 @@ def _repair_key(folder: str, number: int) -> str:
 
 
 def quarantine_key(key: str) -> str:
-    """Where the first damaged version of a record or manifest is kept; later ones had to be the same."""
+    """Key of the first damaged version of a record or manifest; later versions had to be the same."""
     return f"{key}.{DAMAGED}-0"
 
 
 def check_same_again(store: Store, key: str, made: PartRecord | Manifest) -> None:
-    """Raises `StageError` where a record or manifest was moved aside and this, made in its place, holds other bytes."""
+    """Raises `StageError` if a record or manifest was quarantined, and the one made in its place has other content."""
     raw = store.read_json(quarantine_key(key))
     before = None if raw is None else type(made).model_validate(raw)
     if before is not None and before.content != made.content:
         raise StageError(
-            f"{key} was moved aside because its files are damaged, and made again it comes out different"
-            f"{_difference(before, made)}. What was made of it read the old bytes, so it is not replaced. Put the "
-            f"files back from a copy and rename {quarantine_key(key)} to {key}; or delete {quarantine_key(key)} "
-            "to take what is made now: then all that was made of it is made again"
+            f"{key} was quarantined because its files are damaged, and made again it comes out different"
+            f"{_difference(before, made)}. Other artifacts were made from the old bytes, so it is not replaced. Put "
+            f"the files back from a copy and rename {quarantine_key(key)} to {key}; or delete {quarantine_key(key)} "
+            "to take what is made now: then everything made from it is made again"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a stage is and what it may ask for: the one import of whoever writes a stage.
+"""What a stage is and what it may ask for: the one import of a stage author.
 
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 """

@@ -1,7 +1,7 @@
-"""What a stage is given and what it may ask for: the only door between stages and the machines they run on.
+"""What a stage may ask for: the only interface between stages and the machines they run on.
 
-A stage asks for four things: to `spread` work over parts, to run a `gang` of ranks, to `report` numbers, and for a
-private `scratch` folder. Whoever runs stages (`cluster/`) fulfils them. Stages know no backend.
+Four verbs: `spread` work over parts (a map), run a `gang` of ranks (a worker group), `report` metrics, and a private
+`scratch` folder. A backend in `cluster/` implements them; stages know no backend.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StageContext(Protocol):
         """A private local folder, removed when the stage returns."""
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
-        """Do `work` for each part, on as many workers as the site gives; returns the records in listed order.
+        """Map `work` over parts, on as many workers as the site allows; returns the records in listed order.
 
         `work` must pickle: a function at module level, or `functools.partial` of one. Parts that are recorded
         already are not done again.
@@ -33,4 +33,4 @@ class StageContext(Protocol):
         """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle."""
 
     def report(self, numbers: Mapping[str, float]) -> None:
-        """Post numbers for people to watch."""
+        """Post metrics for people to watch. Does not block."""

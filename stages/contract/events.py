@@ -1,6 +1,7 @@
-"""What happens while a run is carried out, as small values: for people to watch and for the tracker to keep.
+"""Events: what happens while a run is executed, for people to watch and for MLflow to keep.
 
-Events decide nothing. Losing one loses a line on a screen; what is true is in the store.
+Events decide nothing. Losing one loses a line on a screen; what is true is in the store. Field names and tags are
+stored in outboxes, so they stay as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class _Event(BaseModel):
     step: str
     """Name of the step in its pipeline."""
     at_seconds: float = Field(default_factory=time.time)
-    """Unix time, for showing only."""
+    """Unix time, for display only."""
 
 
 class StepWaiting(_Event):
@@ -28,11 +29,13 @@ class StepWaiting(_Event):
 
     event: Literal["waiting"] = "waiting"
     holder: str
-    """Such as `attempt 2 of run tiny-8a1b2c3d`."""
+    """The attempt that is waited for, such as `attempt 2 of run tiny-8a1b2c3d`."""
     host: str
 
 
 class StepStarted(_Event):
+    """The step holds its claim, and its stage begins."""
+
     event: Literal["started"] = "started"
 
 
@@ -48,7 +51,7 @@ class PhaseOpened(_Event):
 
 
 class PartProgress(_Event):
-    """A part under way has brought `num_done` items through."""
+    """A part in progress has finished `num_done` items."""
 
     event: Literal["progress"] = "progress"
     phase: str
@@ -57,7 +60,7 @@ class PartProgress(_Event):
 
 
 class PartRecorded(_Event):
-    """A part is true."""
+    """A part is committed."""
 
     event: Literal["part"] = "part"
     phase: str
@@ -66,7 +69,7 @@ class PartRecorded(_Event):
 
 
 class NumbersReported(_Event):
-    """Numbers of a training step or of a whole stage (`at_step` None)."""
+    """Metrics of an optimizer step, or of a whole stage (`at_step` None)."""
 
     event: Literal["numbers"] = "numbers"
     numbers: dict[str, float]
@@ -74,16 +77,18 @@ class NumbersReported(_Event):
 
 
 class PictureKept(_Event):
-    """A picture for people lies in the store, such as answers after some steps of training."""
+    """A picture for people was stored, such as answers after some optimizer steps."""
 
     event: Literal["picture"] = "picture"
     name: str
-    """`answers`: the same for all of a kind."""
+    """Name of the series that the picture belongs to, such as `answers`."""
     key: str
     at_step: int
 
 
 class CheckpointCommitted(_Event):
+    """A checkpoint is committed; `at_step` is its optimizer step."""
+
     event: Literal["checkpoint"] = "checkpoint"
     at_step: int
 

@@ -1,4 +1,4 @@
-"""Ranks: the processes of a worker group (a gang), and what one may ask for."""
+"""Ranks: the processes of a worker group (gang), and what one may ask for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stages.artifacts.records import FileEntry, PartRecord
 
 
 class GangLayout(BaseModel):
-    """How a site runs a gang of training ranks. Not identity: any layout makes the same thing to rounding."""
+    """How a site runs a worker group (gang) of training ranks. Not identity: results differ by rounding alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     num_ranks: int = Field(default=1, ge=1)
-    """Processes, each with one device."""
+    """Number of processes, each with one device."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
     offload_optimizer: bool = False
@@ -26,19 +26,19 @@ class GangLayout(BaseModel):
     micro_rows: int = Field(default=1, ge=1)
     """Packed rows in one forward pass of one rank; the rest of an optimizer step is accumulated."""
     attention: Literal["sdpa", "flex", "flash"] = "sdpa"
-    """Attention backend."""
+    """Backend of the attention layers (`neo_model/attention/`)."""
     activation_checkpointing: bool = False
     """Recompute block activations in the backward pass."""
     num_loader_workers: int = Field(default=0, ge=0)
     """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
     persistent_parameter_values: int = Field(default=100_000, ge=0)
-    """Under ZeRO stage 3, parameters with fewer values stay whole on every rank: gathering them would cost more than
+    """Parameters with fewer values stay whole on every rank under ZeRO stage 3: gathering them would cost more than
     keeping them."""
     reduction_buffer_values: int = Field(default=500_000_000, ge=1)
     """Gradient values that are reduced over ranks at a time. A rank keeps a buffer of this size, and two where the
     reduction overlaps the backward pass; the default is DeepSpeed's."""
     max_silent_seconds: float = Field(default=3600, gt=0)
-    """Longest time that a rank may take from step to step, commits included, before it is taken to hang."""
+    """Longest time between two optimizer steps, commits included, after which a rank counts as hung, in seconds."""
 
 
 class RankCheckpoints(Protocol):

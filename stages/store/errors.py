@@ -1,7 +1,7 @@
-"""What can be wrong with a store, in kinds that call for different things, each said in one line.
+"""Errors of a store, in kinds that call for different actions, each worded in one line.
 
-Owns the way from the engine's errors, which name neither the store nor what to do, to ours. A missing object stays
-`FileNotFoundError`: often that is an answer and no error.
+Owns the translation of obstore's errors, which name neither the store nor what to do. A missing object stays
+`FileNotFoundError`, because a caller often expects it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from pathlib import Path
 from typing import Final
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a full disk, or a full quota."""
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Error numbers of missing permission."""
 SIGNS_OF_DENIED: Final = (
     "401 Unauthorized",
     "403 Forbidden",
     "<Code>ExpiredToken</Code>",
     *(f"os error {number})" for number in sorted(DENIED)),
 )
-"""In the text of errors that the engine gives no class of their own."""
+"""Texts of obstore's errors of missing permission, which have no class of their own."""
 SIGNS_OF_NO_BUCKET: Final = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
+"""Texts of the errors of a missing bucket: S3, GCS, Azure."""
 SIGNS_OF_FULL: Final = tuple(f"os error {number})" for number in FULL)
-"""How libraries in Rust (the engine, safetensors) end the text of an error that carries no number."""
+"""Ends of the error texts of libraries in Rust (obstore, safetensors), whose errors carry no number."""
 
 
 class StoreError(RuntimeError):
@@ -33,45 +36,45 @@ class StoreError(RuntimeError):
 
 
 class TornRecordError(StoreError):
-    """A record is there and does not parse: it was torn or edited. The only error that lets a record be moved aside."""
+    """A record exists and does not parse: it was torn or edited. The only error after which a record is quarantined."""
 
 
 class DamagedFileError(StoreError):
-    """A file is missing, or is not the one that was committed."""
+    """A file is missing, or differs from the one that was committed."""
 
 
 class CutShortError(StoreError):
-    """An object ends before the bytes that were asked for."""
+    """An object ends before the end of the range that was read."""
 
 
 class DiskFullError(StoreError):
-    """There is no space left, in the store or on a local disk. Nothing half written can be seen."""
+    """No space is left, in the store or on a local disk. Nothing half written is visible."""
 
 
 class StoreDeniedError(StoreError):
-    """The store does not let us, now. Trying again does not help until somebody has given permission."""
+    """The store denied access. A retry does not help until permissions or credentials are changed."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store failed, or was not reached, for longer than the engine tries again."""
+    """The store failed, or could not be reached, through all retries."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error of whatever library means that a disk, or a quota on it, is full."""
+    """Whether an error, of any library, means that a disk or a quota on it is full."""
     return (isinstance(error, OSError) and error.errno in FULL) or any(sign in str(error) for sign in SIGNS_OF_FULL)
 
 
 def space_left(path: Path) -> str:
     """How full the disk under `path` is, in words; `path` itself need not exist."""
-    place = next(parent for parent in (path, *path.parents) if parent.exists())
-    usage = shutil.disk_usage(place)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    usage = shutil.disk_usage(existing)
     unit, name = (1e9, "GB") if usage.total >= 1e9 else (1e6, "MB")
     return f"{usage.free / unit:.2f} of {usage.total / unit:.2f} {name} free"
 
 
 @contextmanager
 def local_disk_errors(folder: Path) -> Iterator[None]:
-    """Where the local disk under `folder` is full, say so: libraries name no path, and some not even the trouble."""
+    """Raise `DiskFullError` where the local disk under `folder` is full: the errors of libraries name no path."""
     try:
         yield
     except StoreError:
@@ -87,7 +90,7 @@ def local_disk_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def store_errors(url: str, doing: str) -> Iterator[None]:
-    """Raise what the engine raises as an error of ours; `doing` names the key, such as `write a/b.json`."""
+    """Raise obstore's errors as ours; `doing` names the operation and the key, such as `write a/b.json`."""
     from obstore.exceptions import BaseError
 
     try:
@@ -105,7 +108,7 @@ def store_errors(url: str, doing: str) -> Iterator[None]:
 def _in_words(error: Exception, url: str, doing: str) -> StoreError:
     from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-    said = _in_one_line(error)
+    message = _in_one_line(error)
     if is_full(error):
         room = "" if "://" in url else f" ({space_left(Path(url))})"
         return DiskFullError(
@@ -114,11 +117,11 @@ def _in_words(error: Exception, url: str, doing: str) -> StoreError:
         )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_denied(error):
         return StoreDeniedError(
-            f"the store {url} does not permit to {doing} ({said}). What is committed is whole; get valid credentials "
-            "or permissions, then run the command again"
+            f"the store {url} does not permit to {doing} ({message}). What is committed is whole; get valid "
+            "credentials or permissions, then run the command again"
         )
     return StoreUnavailableError(
-        f"the store {url} cannot be used now: it failed to {doing} ({said}). What is committed is whole; run the "
+        f"the store {url} cannot be used now: it failed to {doing} ({message}). What is committed is whole; run the "
         "command again once that is mended"
     )
 

@@ -1,12 +1,12 @@
-"""Exclusive creates on an object store, where an answer can be lost and a refusal can be wrong.
+"""Exclusive creates (conditional writes) on an object store, where an answer can be lost and a refusal can be wrong.
 
-Owns the decision who won. A conditional write may be applied and its answer lost; the engine then tries again and is
-told 412, that the key exists: it does, by our own hand. So every create carries a token of its own in the object's
-metadata, and whoever is told that the key exists reads whose token is there. Bytes would not do: two writers of one
-frozen plan, of a list of parts or of an empty mark write the same bytes, and exactly one of them is to win.
+Owns the decision which writer won. A conditional write may be applied and its answer lost; obstore then retries and is
+answered 412, the key exists, because of the first try. So every create carries a token of its own in the object's
+metadata, and a writer that is told that the key exists compares the token there with its own. Comparing the bytes would
+not do: two writers of one frozen plan, list of parts or empty mark write the same bytes, and exactly one must win.
 
-409 says only that another conditional write to the key is under way. The engine reports it like 412, but nothing may
-be there yet; then it is tried again.
+409 means that another conditional write to the key is in progress. obstore reports it like 412, but the object may not
+exist yet; then the create is retried.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 TOKEN: Final = "writer"
-"""Name of the metadata field. Azure takes letters and digits only."""
+"""Name of the metadata field with the token. Azure allows letters and digits only."""
 REFUSAL: Final = "status code: 4"
-"""In the engine's text where the server understood, and did nothing."""
+"""Part of obstore's error text when the server answered 4xx: it understood the request and did nothing."""
 SECONDS_BETWEEN_TRIES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""After a conflict that left nothing behind. Of server errors and lost connections the engine takes care."""
+"""Pauses after a conflict (409) that left no object. obstore itself retries server errors and lost connections."""
 
 
 def create_exclusively(engine: ObjectStore, key: str, data: bytes) -> bool:
-    """Whether this call made the object. Raises the engine's error where that stays unknown."""
+    """Whether this call created the object. Raises obstore's error where that stays unknown."""
     token = uuid.uuid4().hex
     for wait_seconds in SECONDS_BETWEEN_TRIES:
         created = _try(engine, key, data, token)
@@ -38,13 +38,13 @@ def create_exclusively(engine: ObjectStore, key: str, data: bytes) -> bool:
             return created
         time.sleep(wait_seconds)
     raise StoreError(
-        f"{key} cannot be created: the store says again and again that another write to it is under way, and nothing "
-        "comes of that; run the command again"
+        f"{key} cannot be created: the store keeps answering that another write to it is in progress, but no object "
+        "appears; run the command again"
     )
 
 
 def put_despite_conflicts(put: Callable[[], object]) -> None:
-    """A plain write, tried again after a conflict, which the engine takes for the last word and calls "exists"."""
+    """A plain write, retried after a conflict (409), which obstore does not retry and reports as "exists"."""
     from obstore.exceptions import AlreadyExistsError
 
     for wait_seconds in SECONDS_BETWEEN_TRIES:
@@ -58,7 +58,7 @@ def put_despite_conflicts(put: Callable[[], object]) -> None:
 
 
 def create_after_looking(engine: ObjectStore, key: str, data: bytes) -> bool:
-    """The same on a store that heeds no conditions: look, then write. Right only while nobody else writes."""
+    """The same without conditional writes: look, then write. Correct only while there is a single writer."""
     import obstore
 
     if _writer_of(engine, key) is not None:
@@ -68,7 +68,7 @@ def create_after_looking(engine: ObjectStore, key: str, data: bytes) -> bool:
 
 
 def _try(engine: ObjectStore, key: str, data: bytes, token: str) -> bool | None:
-    """One try: whether we made it, or None where it was refused though nothing is there."""
+    """One try: whether this call created the object, or None where it was refused though there is no object."""
     import obstore
     from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
 
@@ -80,7 +80,7 @@ def _try(engine: ObjectStore, key: str, data: bytes, token: str) -> bool | None:
     except GenericError as error:
         if REFUSAL in str(error):
             raise
-        # The engine gave up, but one of its tries may have been applied all the same.
+        # obstore gave up, but one of its tries may have been applied.
         writer = _writer_of(engine, key)
         if writer is None:
             raise
@@ -89,7 +89,7 @@ def _try(engine: ObjectStore, key: str, data: bytes, token: str) -> bool | None:
 
 
 def _writer_of(engine: ObjectStore, key: str) -> str | None:
-    """The token of whoever created the object, '' if it carries none; None if there is no object."""
+    """The token in the object's metadata, '' if it has none; None if there is no object."""
     import obstore
 
     try:

@@ -1,7 +1,7 @@
 """Named places at which a test can make the system fail: before and after every commit.
 
-Owns the names and what the environment can ask for there. Where nothing is asked for, passing one costs a look into
-the environment. Whoever commits does it inside `with fault_point(name)`; a test holds the sources to that.
+Owns the names and the faults that the environment can ask for. Without such a request, a fault point costs one look
+into the environment. Every commit happens inside `with fault_point(name)`; a test checks the sources for that.
 
     NEO_FAULT=part.recorded:before@2=kill    point:edge, @ its occurrence in this process (1 if left out), action
     NEO_FAULT_SECONDS=3                      how long the action `sleep` lasts; an hour if left out
@@ -65,7 +65,7 @@ POINTS: Final = frozenset(
         "tracker.op_sent",
     }
 )
-"""Every name, what a run passes first standing first within its own kind."""
+"""All names, in the order in which a run passes them, by what they commit."""
 
 
 def _raise(number: int) -> Callable[[], None]:
@@ -91,7 +91,7 @@ _lock: Final = threading.Lock()
 
 @dataclass(frozen=True)
 class Fault:
-    """What `NEO_FAULT` asks for."""
+    """The fault that `NEO_FAULT` asks for."""
 
     edge: str
     occurrence: int
@@ -100,26 +100,26 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> Fault:
         """Raises ValueError where the text has another shape, or names a point or an action that does not exist."""
-        found = _SHAPE.fullmatch(text)
-        if found is None:
+        match = _SHAPE.fullmatch(text)
+        if match is None:
             raise ValueError(f"{FAULT}={text!r} has not the shape point:edge@occurrence=action")
-        if found["point"] not in POINTS:
-            raise ValueError(f"{FAULT}={text!r}: there is no point {found['point']!r}; there are {sorted(POINTS)}")
-        if found["action"] not in ACTIONS:
-            raise ValueError(f"{FAULT}={text!r}: there is no action {found['action']!r}; there are {sorted(ACTIONS)}")
-        return cls(f"{found['point']}:{found['edge']}", int(found["occurrence"] or 1), found["action"])
+        if match["point"] not in POINTS:
+            raise ValueError(f"{FAULT}={text!r}: there is no point {match['point']!r}; there are {sorted(POINTS)}")
+        if match["action"] not in ACTIONS:
+            raise ValueError(f"{FAULT}={text!r}: there is no action {match['action']!r}; there are {sorted(ACTIONS)}")
+        return cls(f"{match['point']}:{match['edge']}", int(match["occurrence"] or 1), match["action"])
 
 
 @contextmanager
 def fault_point(name: str, about: str = "") -> Iterator[None]:
-    """Stand around a commit. `about` says in the trace what is committed, such as a key."""
+    """Surrounds a commit. `about` is what is committed, such as a key, for the trace."""
     if name not in POINTS:
         raise ValueError(f"there is no fault point {name!r}; add it to `stages.store.fault_points.POINTS`")
-    asked = FAULT in os.environ or TRACE in os.environ
-    if asked:
+    is_active = FAULT in os.environ or TRACE in os.environ
+    if is_active:
         _pass(f"{name}:before", about)
     yield
-    if asked:
+    if is_active:
         _pass(f"{name}:after", about)
 
 
@@ -140,7 +140,7 @@ def _count(edge: str) -> int:
 
 
 def _first() -> bool:
-    """Whether no other process has done the action before, where it is to happen once."""
+    """Whether no other process has carried out the action before, if it must happen once (`NEO_FAULT_ONCE`)."""
     try:
         if path := os.environ.get(ONCE):
             Path(path).touch(exist_ok=False)

@@ -1,7 +1,7 @@
-"""A local folder as a store: what its engine leaves to us.
+"""A local folder as a store: what obstore leaves to us.
 
 Owns exclusive creates whose bytes are durable before they can be seen, so that a power cut leaves a record whole or
-absent, never torn; fsync; and quick reads of small ranges, from files that are kept open where that is asked for.
+absent, never torn; fsync; and quick reads of small ranges, from files that are kept open on request.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MAX_KEPT_OPEN = 256
 
 
 def create_in_folder(root: Path, key: str, data: bytes) -> bool:
-    """Whether this call made the object: written beside its place, made durable, then linked to it.
+    """Whether this call created the object: written under another name, made durable, then linked to its own.
 
-    Over NFS the answer to a link may be lost and the second try refused: the number of links tells who won.
+    Over NFS the answer to a link may be lost and the retry refused: two links to the draft mean that this call won.
     """
     path = root / key
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}#{uuid.uuid4().int}")  # a name that listings of the engine leave out
+    draft = path.with_name(f"{path.name}#{uuid.uuid4().int}")  # a name that obstore's listings leave out
     try:
         with draft.open("xb") as file:
             file.write(data)
@@ -41,21 +41,21 @@ def create_in_folder(root: Path, key: str, data: bytes) -> bool:
 
 
 def make_durable(root: Path, key: str) -> None:
-    """fsync a file that is in its place and every folder up to the root: a power cut would undo it."""
+    """fsync a file and every folder up to the root: without it, a power cut could undo the write."""
     _sync(root / key)
     sync_folders((root / key).parent, root)
 
 
 def sync_folders(folder: Path, root: Path) -> None:
-    """fsync a folder and those above it, up to the root: the names in them are then there to stay."""
-    for place in (folder, *folder.parents):
-        _sync(place)
-        if place == root:
+    """fsync a folder and those above it, up to the root, which makes the names in them durable."""
+    for parent in (folder, *folder.parents):
+        _sync(parent)
+        if parent == root:
             break
 
 
 class _OpenFile:
-    """A file open for reading, closed when nobody holds it any more: no thread reads from one that was closed."""
+    """A file open for reading, closed with its last reference: no thread reads from a closed one."""
 
     def __init__(self, path: str) -> None:
         self._handle = os.open(path, os.O_RDONLY)
@@ -67,11 +67,11 @@ class _OpenFile:
 
 _kept_open = lru_cache(maxsize=MAX_KEPT_OPEN)(_OpenFile)
 close_kept_files = _kept_open.cache_clear
-"""Let go of all files that were kept open: the next read finds what lies in their places now."""
+"""Close all files that were kept open: the next read opens the file that has the name now."""
 
 
 def read_range_of(path: str, start: int, length: int, *, keep_open: bool) -> bytes:
-    """At most `length` bytes of a file, without the engine, which takes ten times as long over small ranges."""
+    """At most `length` bytes of a file, without obstore, which takes ten times as long over small ranges."""
     if keep_open:
         return _kept_open(path).read(start, length)
     handle = os.open(path, os.O_RDONLY)
@@ -81,8 +81,8 @@ def read_range_of(path: str, start: int, length: int, *, keep_open: bool) -> byt
         os.close(handle)
 
 
-def _sync(place: Path) -> None:
-    handle = os.open(place, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

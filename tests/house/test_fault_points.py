@@ -42,7 +42,7 @@ PLACES = {
     "ref.set": {"pipelines/running/names.py:point_name", "pipelines/running/names.py:point_at_run"},
     "inputs.recorded": {"stages/commit/inputs.py:_create_or_compare"},
     "phase.listed": {"stages/commit/parts.py:open_phase"},
-    "phase.gathered": {"stages/commit/phase_records.py:_write_sheet"},
+    "phase.gathered": {"stages/commit/phase_records.py:_write_bundle"},
     "part.files_written": {"stages/commit/parts.py:_make_part"},
     "part.uploaded": {"stages/commit/parts.py:_make_part", "stages/commit/repair.py:put_back"},
     "part.recorded": {
@@ -54,7 +54,7 @@ PLACES = {
     "record.quarantined": {
         "stages/commit/repair.py:put_back",
         "stages/commit/phase_records.py:read_record",
-        "stages/commit/phase_records.py:_take_sheet",
+        "stages/commit/phase_records.py:_take_bundle",
         "stages/commit/checkpoints.py:roll_back",
         "stages/commit/execute_step.py:_committed",
         "stages/commit/inputs.py:record_inputs",

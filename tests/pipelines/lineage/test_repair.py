@@ -68,7 +68,7 @@ def test_a_damaged_file_is_found_and_exactly_its_part_is_made_again_with_the_sam
 def test_a_copy_of_the_damaged_record_is_not_believed_either(
     site: NeoSite, executions: Executions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.commit.phase_records.PARTS_PER_SHEET", 2)
+    monkeypatch.setattr("stages.commit.phase_records.PARTS_PER_BUNDLE", 2)
     assert site.neo("run", DATA).code == 0
     (sheet,) = site.artifact_folder("pairs").glob("phases/*/sheets/0.json")
     a_file(site, "pairs", part=1).unlink()

@@ -11,7 +11,7 @@ from pipelines.planning.request import Request
 from pipelines.runs.attempts import end_dead_attempts, reconcile
 from pipelines.runs.outbox import Outbox
 from pipelines.runs.run import AttemptRecord, Run, open_run
-from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
+from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heartbeat, Observer, ProcessMark
 from stages.store.store import Store
 from tests.pipelines.conftest import NeoSite
 from tests.pipelines.running.test_execute_run import DATA, the_run, wait_until
@@ -64,7 +64,7 @@ def test_another_machines_attempt_is_unknown_until_its_counter_moves(run: Run) -
     assert run.state() == "unknown"
     assert not end_dead_attempts(run, Observer(run.store)) and run.end(1) is None
     observer = Observer(run.store)
-    heart = Heart(run.store, run.heartbeat_key(1))
+    heart = Heartbeat(run.store, run.heartbeat_key(1))
     wait_until(lambda: run.state(observer) == "running")
     heart.stop()
     (seen,) = run.open_attempts(observer)

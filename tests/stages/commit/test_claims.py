@@ -118,7 +118,7 @@ def test_a_holder_that_beats_is_waited_for_however_long(store: Store) -> None:
     ("mark", "why"),
     [
         ({"process_started_ticks": 1}, "the process of attempt 1 of run dead is gone"),
-        ({"machine": "another"}, "attempt 1 of run dead gave no sign of life for 1 s"),
+        ({"machine": "another"}, "attempt 1 of run dead had no heartbeat for 1 s"),
     ],
     ids=["gone", "silent"],
 )

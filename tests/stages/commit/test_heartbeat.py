@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from stages.commit.heartbeat import BEAT_SECONDS, LOST_AFTER_SECONDS, LOST_AFTER_VARIABLE, Heart, Observer, ProcessMark
+from stages.commit.heartbeat import (
+    BEAT_SECONDS,
+    LOST_AFTER_SECONDS,
+    LOST_AFTER_VARIABLE,
+    Heartbeat,
+    Observer,
+    ProcessMark,
+)
 from stages.store.store import Store
 
 
@@ -122,7 +129,7 @@ def test_a_heart_beats_until_it_is_stopped_whatever_goes_wrong_meanwhile(
         called.append(1)
         raise OSError("the store is away")
 
-    heart = Heart(store, "beat", fail)
+    heart = Heartbeat(store, "beat", fail)
     wait_until(lambda: len(called) > 3)
     assert int(store.read("beat") or b"0") > 3
     heart.stop()

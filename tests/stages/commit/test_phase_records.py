@@ -43,7 +43,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> CountingStore:
 
 @pytest.fixture(autouse=True)
 def small_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.commit.phase_records.PARTS_PER_SHEET", 4)
+    monkeypatch.setattr("stages.commit.phase_records.PARTS_PER_BUNDLE", 4)
 
 
 CALLS: list[str] = []

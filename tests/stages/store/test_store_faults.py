@@ -83,7 +83,7 @@ def test_a_store_that_stays_broken_is_named_and_nothing_is_claimed(store: Store,
 
 def test_conflicts_without_end_are_an_error_not_a_lost_race(store: Store, proxy: FaultProxy) -> None:
     proxy.ask(Fault.CONFLICT, "PUT", "/records/a.json", times=ALWAYS)
-    with pytest.raises(StoreError, match="another write to it is under way"):
+    with pytest.raises(StoreError, match="another write to it is in progress"):
         store.create("records/a.json", b"ours")
 
 
