@@ -15,7 +15,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import BadCommandError
-from pipelines.planning.estimate import Assumptions, Estimate, Estimator, Layout
+from pipelines.planning.estimate import Assumptions, Estimate, Estimator, ZeroLayout
 from pipelines.planning.expected_sizes import ExpectedSizes
 
 GIB = 2**30
@@ -100,7 +100,7 @@ def _memory_table(one: Estimate) -> Table:
     return table
 
 
-def _memory_row(one: Estimate, layout: Layout, frugal: bool) -> Iterator[str]:
+def _memory_row(one: Estimate, layout: ZeroLayout, frugal: bool) -> Iterator[str]:
     memory = layout.frugal if frugal else layout.memory
     is_chosen = layout.zero_stage == one.gang.zero_stage and frugal == one.gang.activation_checkpointing
     yield f"{'*' if is_chosen else ' '} ZeRO {layout.zero_stage}{', checkpointing' if frugal else ''}"

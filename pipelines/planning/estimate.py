@@ -65,7 +65,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ZeroLayout:
     """Memory of a rank under one ZeRO stage."""
 
     zero_stage: int
@@ -93,7 +93,7 @@ class Estimate:
     gpu: Gpu | None
     days: float | None
     """None where the rate of the devices is not known."""
-    layouts: tuple[Layout, ...]
+    layouts: tuple[ZeroLayout, ...]
 
     @property
     def chosen(self) -> RankMemory:
@@ -228,7 +228,7 @@ def _trainable(recipe: TrainRecipe) -> Callable[[NeoConfig], Collection[str]]:
     return stage1_trainable if isinstance(recipe, TrainPrebufferRecipe) else parameter_shapes
 
 
-def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: Work) -> Iterator[Layout]:
+def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: Work) -> Iterator[ZeroLayout]:
     """Memory of a rank under each ZeRO stage; `work` is the micro-batch that needs most memory."""
     import torch
 
@@ -263,7 +263,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
             for frugal in (False, True)
         )
         refused = _why_refused(recipe, gang, zero_stage)
-        yield Layout(zero_stage=zero_stage, refused=refused, memory=plain, frugal=frugal)
+        yield ZeroLayout(zero_stage=zero_stage, refused=refused, memory=plain, frugal=frugal)
 
 
 def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> str:

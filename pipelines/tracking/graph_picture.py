@@ -38,7 +38,7 @@ FILLS = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class GraphLayout:
     """Where everything of a picture stands, in units of length; a unit has `SCALE` pixels."""
 
     depths: Mapping[str, int]
@@ -88,7 +88,7 @@ def draw_graph(
     return path
 
 
-def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]) -> Layout:
+def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]) -> GraphLayout:
     """The layout of a graph whose boxes hold these lines of text."""
     font = load_font()
     most = (MIN_BOX_WIDTH - 2 * PADDING_X) * SCALE
@@ -100,7 +100,7 @@ def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str
     _untangle(columns, links)
     heights = {name: box_height(wrapped) for name, wrapped in lines.items()}
     middles, height = _middles(columns, depths, heights)
-    return Layout(depths, lines, links, middles, box_width, height)
+    return GraphLayout(depths, lines, links, middles, box_width, height)
 
 
 def load_font() -> ImageFont.FreeTypeFont:
@@ -207,7 +207,7 @@ def _middles(
     return middles, tallest + 2 * MARGIN
 
 
-def _edge(pen: ImageDraw.ImageDraw, source: Slot, target: Slot, layout: Layout) -> None:
+def _edge(pen: ImageDraw.ImageDraw, source: Slot, target: Slot, layout: GraphLayout) -> None:
     """Draw one link; where it arrives at a box with an arrowhead, else on through the passage."""
     arrives = layout.depths[target[0]] == target[1]
     x0, y0 = layout.left(source[1]) + layout.box_width, layout.middles[source]
@@ -227,7 +227,7 @@ def _bezier(x0: float, y0: float, x1: float, y1: float, t: float) -> tuple[float
     return a * x0 + b * (x0 + bend) + c * (x1 - bend) + d * x1, (a + b) * y0 + (c + d) * y1
 
 
-def _box(pen: ImageDraw.ImageDraw, name: str, layout: Layout, fill: tuple[int, int, int]) -> None:
+def _box(pen: ImageDraw.ImageDraw, name: str, layout: GraphLayout, fill: tuple[int, int, int]) -> None:
     font = load_font()
     left, top, right, bottom = layout.box(name)
     corners = [c * SCALE for c in (left, top, right, bottom)]

@@ -39,6 +39,11 @@ PLANTED = {
     "a stage commits": ("stages/export.py", "import stages.commit.claims", "stages.export -> stages.commit.claims"),
     "ray outside of cluster": ("pipelines/cli.py", "import ray", "pipelines.cli -> ray"),
     "mlflow outside of tracking": ("pipelines/runs/outbox.py", "import mlflow", "pipelines.runs.outbox -> mlflow"),
+    "img2dataset outside of its engine": (
+        "stages/download/spool.py",
+        "import img2dataset",
+        "stages.download.spool -> img2dataset",
+    ),
     "deepspeed outside of the engine": (
         "stages/training/loop.py",
         "import deepspeed",
