@@ -100,10 +100,14 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
 def lineage_table(lineage: Lineage) -> Table:
     """A row for each artifact, inputs before what reads them, with the edges drawn."""
     drawn = lanes({node.fingerprint: list(dict.fromkeys(node.inputs.values())) for node in lineage.nodes})
-    table = Table("", "step", "artifact", "kind", "holds", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "step", "artifact", "kind"):  # never cut: an artifact is named again in the next command
+        table.add_column(heading, no_wrap=True)
+    table.add_column("holds")
     for node in lineage.nodes:
         holds = describe_counts(node.manifest) if node.manifest else node.problem
-        table.add_row(drawn[node.fingerprint], node.step, node.short, node.kind, clean(holds))
+        fingerprint = node.fingerprint[:SHOWN_DIGITS]
+        table.add_row(drawn[node.fingerprint], node.step, fingerprint, node.kind, clean(holds))
     return table
 
 

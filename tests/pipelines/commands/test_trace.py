@@ -37,8 +37,9 @@ def test_an_old_spelling_answers_as_the_new_one_and_names_it(made: NeoSite, old:
 
 def test_an_80_column_terminal_shows_names_and_refs_whole(made: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    status, shown, planned = (made.neo(*words).out for words in (["status"], ["show", "data"], ["plan", DATA]))
-    assert not any("…" in table for table in (status, shown, planned))
+    commands = (["status"], ["show", "data"], ["plan", DATA], ["trace", "data/rows"])
+    status, *others = (made.neo(*words).out for words in commands)
+    assert not any("…" in table for table in (status, *others))
     assert max(map(len, status.partition("Next:")[0].splitlines()[1:])) <= 80
 
 
