@@ -37,7 +37,7 @@ from stages.formats.row_format import DocumentFacts, row_key, row_members
 from stages.formats.rows import RowReader
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
-from stages.training.loading.micro_batches import Packed, StepLoader
+from stages.training.loading.micro_batches import PackedRows, StepLoader
 from stages.training.loading.prefetch import prefetch
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import spans
@@ -115,7 +115,7 @@ def loader_of(rows: Rows) -> StepLoader:
         patch_hidden=16,
     )
     return StepLoader(
-        packed=(Packed.of(rows),),
+        packed=(PackedRows.of(rows),),
         spans=spans(10**9, ()),
         split=RowSplit.of(ROWS_PER_STEP, GangLayout(), 0, 1),
         rows_per_step=ROWS_PER_STEP,

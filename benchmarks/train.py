@@ -59,14 +59,16 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     import torch.distributed as dist
 
     from stages.training.checkpoints.checkpoint import Checkpoints
-    from stages.training.checkpoints.in_flight import Committing
+    from stages.training.checkpoints.in_flight import CheckpointInFlight
     from stages.training.checkpoints.probe import Probe
-    from stages.training.damaged_rows import Mending
+    from stages.training.damaged_rows import DamagedRowPolicy
     from stages.training.engine.engine import Engine
+    from stages.training.load_together import JointLoader
     from stages.training.loading.micro_batches import StepLoader
     from stages.training.loading.prefetch import prefetch
-    from stages.training.loop import Loop
+    from stages.training.loop import REPORT_EVERY_STEPS
     from stages.training.metrics import Meter
+    from stages.training.optimizer_step import optimizer_step
     from stages.training.weight_digests import WeightDigests
 
     model = untrained_model(llm.copy_to(rank.scratch / "llm"), RECIPE).requires_grad_(True)
@@ -77,14 +79,21 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     pauses: list[float] = []
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
     reading = prefetch(loader, steps, loader.split.num_micro_batches, 0, rank.warn)
-    with Committing(rank.rank) as committing, reading as loaded:
-        mending, before = Mending(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
-        checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, mending), committing)
-        loop = Loop(rank, RECIPE, engine, loader, loaded, mending, committing, Meter())
+    with CheckpointInFlight(rank.rank) as in_flight, reading as loaded:
+        damage, before = DamagedRowPolicy(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
+        checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, damage), in_flight)
+        meter = Meter()
+        joint = JointLoader(rank, loaded, damage, in_flight, meter)
+        others = {"rank": rank, "recipe": RECIPE, "meter": meter}
 
         def stage(first: int, *, commits: bool) -> None:
             for step in range(first, first + WINDOW_STEPS):
-                loop.take(step)
+                micro_batches, totals = joint.load(step)
+                optimizer_step(step, engine, micro_batches, totals, **others)
+                capacity_tokens = totals.num_rows * loader.row_tokens(step)
+                meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
+                if (step + 1) % REPORT_EVERY_STEPS == 0:
+                    meter.read()
                 if commits and step == first + WINDOW_STEPS // 2:
                     pauses.append(timed(partial(checkpoints.begin, step, {}), lambda: None)[0])
 
@@ -99,7 +108,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
             for place, (name, side) in enumerate(zip(SIDES, sides, strict=True)):
                 first = (2 * window + place) * WINDOW_STEPS
                 figures[name].append(timed(partial(side, first), dist.barrier))
-        committing.finish()
+        in_flight.finish()
         commits = [timed(partial(commit_at_once, checkpoints, steps[-1] + n), dist.barrier)[0] for n in range(5)]
     num_tokens = sum(micro_batch.batch.num_tokens for taken in held for micro_batch in taken)
     if rank.rank == 0:
@@ -118,7 +127,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
 def commit_at_once(checkpoints: Checkpoints, step: int) -> None:
     """As if the steps waited for a commit."""
     checkpoints.begin(step, {})
-    checkpoints.committing.finish()
+    checkpoints.in_flight.finish()
 
 
 def timed(work: Callable[[], None], barrier: Callable[[], Any]) -> tuple[float, float]:
@@ -134,14 +143,14 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     """One window in one process by torch alone: seconds and tokens."""
     import torch
 
-    from stages.training.loading.micro_batches import Packed, StepLoader
+    from stages.training.loading.micro_batches import PackedRows, StepLoader
     from stages.training.loading.split import RowSplit
     from stages.training.loading.step_rows import spans
 
     torch.set_num_threads(1)
     model = untrained_model(llm.copy_to(scratch / "llm"), RECIPE).requires_grad_(True)
     split = RowSplit.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
-    loader = StepLoader((Packed.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
+    loader = StepLoader((PackedRows.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
     batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 

@@ -1,8 +1,8 @@
-"""Train what a language model lacks to see: patch embedding, pre-Buffer, and height/width queries and keys.
+"""Train the new parameters that let a language model see: patch embedding, pre-Buffer, height/width queries and keys.
 
 Reads  Rows (several, in the order of training), BaseLlm
-       Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
-       PreBuffer             `start`, if any: the pre-Buffer to continue from
+       Rows, Conversations   `heldout_rows` and `questions`, if any: the held-out set, which training never sees
+       PreBuffer             `start`, if any: the weights to begin with
 Makes  PreBuffer   the last checkpoint: model/prebuffer.safetensors, model/prebuffer.json
 
 The language model is frozen: embedding, head and all inherited layers are bit-identical at the end, which the last
@@ -22,7 +22,7 @@ from stages.artifacts.kinds import PREBUFFER_WEIGHTS_FILE, BaseLlm, Conversation
 from stages.contract import Rank, StageContext, stage
 from stages.formats.prebuffer import check_fit, write_prebuffer
 from stages.formats.tokenizer import check_same_tokenizer
-from stages.training.held_out import Examination
+from stages.training.held_out import HeldOut
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class TrainPrebufferRecipe(TrainRecipe):
     floor_ratio: float = Field(default=0.05, ge=0, le=1)
     """Learning rate at the end of the cosine, as a share of the peak."""
     rebase: bool = False
-    """Continue from a PreBuffer that was trained against another language model of the same widths."""
+    """Accept a `start` that was trained against another language model of the same widths."""
 
 
 def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
-    """The model before the first step: a language model that computes what it did, and new weights by the seed.
+    """The model before the first step: it computes what the language model does, with new weights drawn by the seed.
 
-    Only what this stage trains asks for a gradient.
+    Only parameters that this stage trains require a gradient.
     """
     import torch
 
@@ -79,8 +79,8 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     return model
 
 
-def take_over(model: NeoModel, prebuffer_folder: Path) -> None:
-    """Let `model` begin with the weights of a pre-Buffer. Raises TensorMismatchError where it has other layers."""
+def load_prebuffer(model: NeoModel, prebuffer_folder: Path) -> None:
+    """Load the weights of a pre-Buffer into `model`. Raises TensorMismatchError where it has other layers."""
     from safetensors.torch import load_file
 
     from neo_model.weights.partition import parameter_shapes, prebuffer_keys
@@ -98,18 +98,20 @@ def train_rank(
     rows: Sequence[Rows],
     llm: BaseLlm,
     *,
-    examination: Examination,
+    held_out: HeldOut,
     start: PreBuffer | None,
 ) -> None:
-    """What every rank does."""
+    """Train on one rank of the worker group."""
+    from stages.training.examination import examiner_of
     from stages.training.loop import train
 
     folder = llm.copy_to(rank.scratch / "llm")
     model = untrained_model(folder, recipe)
     if start is not None:
-        take_over(model, start.copy_to(rank.scratch / "start"))
-    examiner = examination.examiner(rank, recipe, rows, model.config, folder)
-    train(rank, recipe, rows, model, partial(write_prebuffer, against=llm, taken_over=start), after_step=examiner)
+        load_prebuffer(model, start.copy_to(rank.scratch / "start"))
+    examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
+    write_model = partial(write_prebuffer, against=llm, taken_over=start)
+    train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
 @stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer)
@@ -127,7 +129,7 @@ def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
     check_same_tokenizer(rows, llm)
     if start is not None:
         check_fit(start, llm, rebase=recipe.rebase)
-    examination = Examination(heldout_rows, questions)
-    examination.check(rows)
-    work = partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, examination=examination, start=start)
+    held_out = HeldOut(heldout_rows, questions)
+    held_out.check(rows)
+    work = partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, held_out=held_out, start=start)
     ctx.gang(work)

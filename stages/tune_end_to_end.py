@@ -1,7 +1,7 @@
 """Train a whole NEO: every parameter, from a merged or an earlier checkpoint.
 
 Reads  Checkpoint, Rows (several, in the order of training)
-       Rows, Conversations   `heldout_rows` and `questions`, if any: what training is examined on, and never sees
+       Rows, Conversations   `heldout_rows` and `questions`, if any: the held-out set, which training never sees
 Makes  Checkpoint   the last checkpoint: model/ in the released layout, tokenizer and settings of the one read
 """
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
 from stages.contract import Rank, StageContext, stage
 from stages.formats.tokenizer import check_same_tokenizer
-from stages.training.held_out import Examination
+from stages.training.held_out import HeldOut
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -44,17 +44,16 @@ def write_checkpoint(
     write_released(folder, config, {name: value.cpu().clone() for name, value in parameters}, sidecars)
 
 
-def tune_rank(
-    rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], examination: Examination
-) -> None:
-    """What every rank does."""
+def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], held_out: HeldOut) -> None:
+    """Train on one rank of the worker group."""
     from neo_model.weights.released import load_model, read_sidecars
+    from stages.training.examination import examiner_of
     from stages.training.loop import train
 
     folder = start.copy_to(rank.scratch / "start")
     model, write_model = load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder))
-    examiner = examination.examiner(rank, recipe, rows, model.config, folder)
-    train(rank, recipe, rows, model, write_model, after_step=examiner)
+    examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
+    train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
 @stage(number=1, recipe=TuneRecipe, makes=Checkpoint)
@@ -69,6 +68,6 @@ def tune_end_to_end(
 ) -> None:
     recipe.check_num_rows(len(rows))
     check_same_tokenizer(rows, start)
-    examination = Examination(heldout_rows, questions)
-    examination.check(rows)
-    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), examination=examination))
+    held_out = HeldOut(heldout_rows, questions)
+    held_out.check(rows)
+    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), held_out=held_out))

@@ -1,4 +1,7 @@
-"""What ranks must know of one another before they act: small values, exchanged by all of them at once."""
+"""Small collectives: sums and values of all ranks, and errors that are raised on every rank.
+
+An error on one rank leaves the others waiting in their next collective; here all ranks hear of it and raise together.
+"""
 
 from __future__ import annotations
 
@@ -15,51 +18,51 @@ Result = TypeVar("Result")
 
 
 class SharedError(StageError):
-    """Raised on every rank at the same place: afterwards they can still do things together."""
+    """Raised on every rank at the same call, so the ranks can still run collectives afterwards."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one rank brings into an optimizer step, and their sum over all ranks."""
+class StepTotals:
+    """Counts of an optimizer step: of one rank, or after `summed` of all ranks."""
 
     weight: float
     """Sum of the loss weights."""
     num_tokens: int
     num_rows: int
     num_failed: int
-    """1 on a rank that could not load its rows."""
+    """Ranks that could not load their rows."""
     num_stopping: int
-    """1 on a rank that was told that the run is to stop."""
+    """Ranks that were told to stop the run; only rank 0 is ever told."""
     num_ready: int
-    """1 on a rank that waits for nothing of its own in the checkpoint under way."""
+    """Ranks that have finished their part of the checkpoint in flight."""
 
-    def summed(self, device: str) -> Share:
-        """One all-reduce in float64, which holds every count exactly. Collective."""
+    def summed(self, device: str) -> StepTotals:
+        """The totals over all ranks: one all-reduce in float64, which is exact for counts below 2**53. Collective."""
         values = torch.tensor(astuple(self), dtype=torch.float64, device=device)
         dist.all_reduce(values)
         weight, *counts = values.tolist()
-        return Share(weight, *(round(count) for count in counts))
+        return StepTotals(weight, *(round(count) for count in counts))
 
 
-def exchange(value: Any) -> list[Any]:
-    """One value from every rank, in rank order, on every rank. Collective; for rare moments."""
+def gather_values(value: Any) -> list[Any]:
+    """All-gather: one value from every rank, in rank order. Collective; pickles, so not for every step."""
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, value)
     return gathered
 
 
-def raise_together(trouble: str) -> None:
-    """Raise `SharedError` on every rank with what all of them found; returns if none found anything. Collective."""
-    found = [f"rank {rank}: {text}" for rank, text in enumerate(exchange(trouble)) if text]
-    if found:
-        raise SharedError("; ".join(found))
+def raise_on_all(message: str) -> None:
+    """Raise `SharedError` with the messages of all ranks on every rank; returns if all are empty. Collective."""
+    messages = [f"rank {rank}: {text}" for rank, text in enumerate(gather_values(message)) if text]
+    if messages:
+        raise SharedError("; ".join(messages))
 
 
-def results_of_all(work: Callable[[], Result], what: str) -> list[Result]:
-    """Do `work` on every rank; what it returns on each, in rank order. Collective.
+def run_on_all(work: Callable[[], Result], what: str) -> list[Result]:
+    """Do `work` on every rank; returns the results in rank order. Collective.
 
-    Where it fails on any, all raise: an error that a stage has named as it is, another as `SharedError`: what could
-    not be done, where, and why.
+    Where it fails on one rank, all raise: a `StageError` as it is, any other error as a `SharedError` that names the
+    rank and `what` failed.
     """
     failure: StageError | None = None
     result: Result | None = None
@@ -67,9 +70,9 @@ def results_of_all(work: Callable[[], Result], what: str) -> list[Result]:
         result = work()
     except StageError as error:
         failure = error
-    except Exception as error:  # of any kind: the other ranks wait for this one and must learn of it
+    except Exception as error:  # any kind: the other ranks wait in the all-gather and must hear of it
         failure = SharedError(f"rank {dist.get_rank()}: {what}: {type(error).__name__}: {error}")
-    gathered: list[tuple[StageError | None, Result]] = exchange((failure, result))
+    gathered: list[tuple[StageError | None, Result]] = gather_values((failure, result))
     for failed, _ in gathered:
         if failed is not None:
             raise failed

@@ -1,4 +1,4 @@
-"""What people watch while a model trains, averaged over the steps since the last report."""
+"""Training metrics, averaged over the steps since the last report: loss, tokens/s, MFU, data wait, memory."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from neo_model.costs.gpus import gpu_named
 from neo_model.inputs.batch import Batch
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
-from stages.training.collectives import exchange
+from stages.training.collectives import gather_values
 from stages.training.loading.micro_batches import MicroBatch
 
 KIB: Final = 1024
-"""Linux counts `ru_maxrss` in these."""
+"""Bytes in one unit of `ru_maxrss` on Linux."""
 
 
 @dataclass(frozen=True)
 class PeakFlops:
-    """Peak FLOP/s of the device and FLOPs of a micro-batch, for MFU (model FLOPs utilisation)."""
+    """Peak FLOP/s of a device, and FLOPs of a micro-batch, for MFU (model FLOPs utilisation)."""
 
     flops_per_second: float
+    """Peak of one device in bf16."""
     config: NeoConfig
     llm_frozen: bool
+    """Whether gradients of the language model's weights are not computed."""
 
     @classmethod
     def of(cls, model: NeoModel, device: str) -> PeakFlops | None:
-        """None on a CPU, and on a GPU whose peak is not known."""
+        """The peak of a model's device; None on a CPU, and on a GPU that `neo_model/costs/gpus.py` does not list."""
         if not device.startswith("cuda"):
             return None
         gpu = gpu_named(torch.cuda.get_device_name(device))
@@ -44,7 +46,7 @@ class PeakFlops:
         return None if gpu is None else cls(gpu.bf16_flops, model.config, frozen)
 
     def flops(self, batch: Batch) -> float:
-        """FLOPs of forward and backward, each operation counted once."""
+        """FLOPs of forward and backward, without what activation checkpointing recomputes."""
         images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
         work = Work(
             num_tokens=batch.num_tokens,
@@ -56,10 +58,10 @@ class PeakFlops:
 
 
 class Meter:
-    """Numbers of consecutive steps, as one rank gathers them. Until they are read, losses stay on their device."""
+    """Metrics of consecutive steps, gathered by one rank. Losses stay on their device until `read`."""
 
     def __init__(self, peak: PeakFlops | None = None) -> None:
-        """`rated` where the share of the device's best is to be told."""
+        """`peak` adds `mfu` to the metrics."""
         self._peak = peak
         self._start()
 
@@ -68,46 +70,46 @@ class Meter:
         self._seen: list[tuple[MicroBatch, LossSum, float]] = []
         self._num_steps = 0
         self._num_tokens = 0
-        self._num_places = 0
+        self._capacity_tokens = 0
         self._imbalance = 0.0
         self._wait_seconds = 0.0
         self._flops = 0.0
 
     def waited(self, seconds: float) -> None:
-        """The step's rows were waited for so long."""
+        """Add the time that this rank waited for the rows of a step."""
         self._wait_seconds += seconds
 
     def saw(self, micro_batch: MicroBatch, sums: LossSum, weight: float) -> None:
-        """This rank has computed a micro-batch; `weight` is the sum of the weights of the whole step."""
+        """Add a micro-batch that this rank computed; `weight` is the sum of the loss weights of the whole step."""
         if micro_batch.rows:
             self._flops += 0.0 if self._peak is None else self._peak.flops(micro_batch.batch)
             self._seen.append((micro_batch.without_pixels(), sums, weight))
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What is done meanwhile is no training, and its time is left out."""
+        """Leave the time inside out of the metrics: it is no training."""
         began = time.monotonic()
         yield
         self._began += time.monotonic() - began
 
-    def end_step(self, num_tokens: int, num_places: int, imbalance: float) -> None:
-        """A step is done: its tokens on all ranks, how many its rows could have held, how unequal the ranks' were."""
+    def end_step(self, num_tokens: int, capacity_tokens: int, imbalance: float) -> None:
+        """Close a step: its tokens on all ranks, the tokens that its rows could hold, the imbalance of the ranks."""
         self._num_steps += 1
         self._num_tokens += num_tokens
-        self._num_places += num_places
+        self._capacity_tokens += capacity_tokens
         self._imbalance += imbalance
 
     def read(self) -> dict[str, float]:
-        """The averages since the last reading, and start anew. Collective.
+        """The averages since the last call; starts the next period. Collective.
 
         loss                nats for each unit of loss weight, over all ranks
         loss/<source>       the same over the documents of one source
         tokens_per_second   of all ranks
         fill                tokens of the rows over the tokens they could hold
         data_wait           share of the time in which this rank waited for rows
-        imbalance           what the slowest ranks' rows cost above the mean, as a share of it
-        memory_bytes        the most that any rank held at once: of its GPU since the last reading, on a CPU ever
-        mfu                 the model's own operations as a share of what the GPUs can do; absent elsewhere
+        imbalance           cost of the slowest rank above the mean, as a share of the mean
+        memory_bytes        largest peak of any rank: of its GPU since the last call, on a CPU of the process so far
+        mfu                 model FLOPs as a share of the GPUs' peak; absent where the peak is not known
         """
         loss, by_source, flops, memory_bytes = self._of_all_ranks()
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -117,7 +119,7 @@ class Meter:
             **{f"loss/{source}": mean for source, mean in by_source.items()},
             "tokens_per_second": self._num_tokens / seconds,
             "seconds_per_step": seconds / num_steps,
-            "fill": self._num_tokens / max(self._num_places, 1),
+            "fill": self._num_tokens / max(self._capacity_tokens, 1),
             "data_wait": self._wait_seconds / seconds,
             "imbalance": self._imbalance / num_steps,
             "memory_bytes": memory_bytes,
@@ -128,25 +130,27 @@ class Meter:
         return numbers
 
     def _of_all_ranks(self) -> tuple[float, dict[str, float], float, float]:
-        """The sum of the losses of all steps, their mean for each source, operations, and the largest memory."""
+        """Over all ranks: sum of the steps' losses, mean loss by source, FLOPs, and largest memory in bytes."""
         mine = sum(float(sums.loss) / weight for _, sums, weight in self._seen)
         sources: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         for micro_batch, sums, _ in self._seen:
             add(sources, losses_by_source(micro_batch, sums.entropies))
         loss, flops, memory_bytes, totals = 0.0, 0.0, 0.0, dict[str, tuple[float, float]]()
-        for theirs, their_sources, their_flops, held in exchange((mine, dict(sources), self._flops, _most_held())):
-            loss, flops, memory_bytes = loss + theirs, flops + their_flops, max(memory_bytes, held)
+        for theirs, their_sources, their_flops, their_bytes in gather_values(
+            (mine, dict(sources), self._flops, _peak_memory_bytes())
+        ):
+            loss, flops, memory_bytes = loss + theirs, flops + their_flops, max(memory_bytes, their_bytes)
             add(totals, their_sources)
         by_source = {source: total / weight for source, (total, weight) in sorted(totals.items()) if weight > 0}
         return loss, by_source, flops, memory_bytes
 
 
-def _most_held() -> float:
-    """Bytes of this rank: of its GPU since the last asking, or, without one, of its process ever."""
+def _peak_memory_bytes() -> float:
+    """Peak memory of this rank: of its GPU since the last call, or without one of its process since it began."""
     if torch.cuda.is_available():
-        held = torch.cuda.max_memory_allocated()
+        peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        return float(held)
+        return float(peak)
     return float(getrusage(RUSAGE_SELF).ru_maxrss * KIB)
 
 

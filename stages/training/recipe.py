@@ -86,9 +86,13 @@ class TrainRecipe(Recipe):
         return self
 
     def is_examined(self, num_done: int) -> bool:
-        """Whether training is examined after so many steps: the last among them."""
+        """Whether training is examined after `num_done` steps; it always is after the last."""
         every = self.examine_every_steps or self.checkpoint_every_steps
         return num_done % every == 0 or num_done == self.num_steps
+
+    def is_checkpointed(self, num_done: int) -> bool:
+        """Whether a checkpoint is due after `num_done` steps. The finished model is committed apart from these."""
+        return num_done % self.checkpoint_every_steps == 0 and num_done < self.num_steps
 
     def check_num_rows(self, num_rows: int) -> None:
         """Raise `StageError` unless so many Rows fit `until_steps`."""

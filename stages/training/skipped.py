@@ -1,8 +1,8 @@
 """Records of damaged rows that a training stage skipped.
 
-Owns a record for each time a step lacked a row, created before the step is applied, under
-`records/skipped/` of the artifact that is being trained. A resume skips the same rows, even if they are intact by then,
-and every checkpoint names what its steps lacked.
+Owns `records/skipped/` of the artifact that is being trained: a record for each time a step skipped a row, created
+before the step is applied. A resumed run skips the same rows, even where they are whole again, and every checkpoint
+names the rows that its steps skipped.
 """
 
 from __future__ import annotations
@@ -19,44 +19,46 @@ SKIPPED_PHASE: Final = "skipped"
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row that one step lacked."""
+    """A row that one step skipped."""
 
     step: int
-    """Counted from 0."""
+    """Optimizer step, counted from 0."""
     row: int
     rows: str
     """Fingerprint of the Rows artifact."""
     part: str
     sample_ids: tuple[str, ...]
-    """Sample ids of its documents, hex."""
-    said: str
-    """What is wrong with it."""
+    """Sample id of each of its documents, hex."""
+    reason: str
+    """What is damaged, in words; stored as `said`."""
 
     @classmethod
     def of(cls, step: int, error: DamagedRowError, reader: RowReader) -> Skipped:
-        """The row that an error tells of; its samples are known from the index of its part."""
+        """The row that an error names; its samples are read from the index of its part."""
         sample_ids = tuple(sample_id.hex() for sample_id in reader.sample_ids(error.row))
         return cls(step, error.row, error.rows, error.part, sample_ids, str(error))
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For the record. People count steps from 1."""
-        return {**vars(self), "step": self.step + 1, "sample_ids": list(self.sample_ids)}
+        """The facts of its record, where steps count from 1 as people count them."""
+        stored = {**vars(self), "step": self.step + 1, "sample_ids": list(self.sample_ids)}
+        stored["said"] = stored.pop("reason")  # the name in records that are already in stores
+        return stored
 
     @property
     def sentence(self) -> str:
-        """For people who watch."""
-        return f"step {self.step + 1} goes on without row {self.row} ({len(self.sample_ids)} samples): {self.said}"
+        """The warning that is posted for people."""
+        return f"step {self.step + 1} skips row {self.row} ({len(self.sample_ids)} samples): {self.reason}"
 
 
-def left_out(records: Iterable[PartRecord]) -> frozenset[tuple[int, int]]:
-    """(step, row) of what was left out, steps counted from 0."""
+def skipped_steps_and_rows(records: Iterable[PartRecord]) -> frozenset[tuple[int, int]]:
+    """(step, row) of each record, steps counted from 0."""
     return frozenset((record.facts["step"] - 1, record.facts["row"]) for record in records)
 
 
-def lacked(records: Iterable[PartRecord], until_step: int) -> dict[str, list[dict[str, Any]]]:
-    """What the first `until_step` steps lacked, as a fact of a checkpoint; {} where they lacked nothing."""
-    told = ("step", "rows", "part", "row", "sample_ids")
+def skipped_fact(records: Iterable[PartRecord], until_step: int) -> dict[str, list[dict[str, Any]]]:
+    """The checkpoint fact `skipped`: rows that the first `until_step` steps skipped; {} where there are none."""
+    names = ("step", "rows", "part", "row", "sample_ids")
     before = [record.facts for record in records if record.facts["step"] <= until_step]
-    unique = {(facts["step"], facts["row"]): {name: facts[name] for name in told} for facts in before}
+    unique = {(facts["step"], facts["row"]): {name: facts[name] for name in names} for facts in before}
     return {"skipped": [unique[key] for key in sorted(unique)]} if unique else {}

@@ -1,8 +1,8 @@
-"""A rank that waits for ever: noticed by the time since its last step, its stacks kept, its process ended.
+"""Watchdog of a rank that hangs: by the time since its last step, it keeps the stacks and ends the process.
 
 Owns the thread that watches one rank from inside. A collective that one rank never enters raises nothing anywhere, so
-time alone tells. Each rank keeps what all its threads were doing, then ends itself, which backends take for a death
-like any other: a new worker group resumes from the last committed checkpoint.
+only a timeout can detect it. Each rank keeps the stacks of all its threads, then ends itself, which backends treat as
+any other death: a new worker group resumes from the last committed checkpoint.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Final
 from stages.contract import Rank
 
 EXIT_CODE: Final = 71
+"""Exit code of a rank that the watchdog ended; no signal and no Python error has it."""
 LOOKS_PER_SILENCE: Final = 20
-"""How often in the longest silence the clock is looked at."""
+"""Polls of the clock in the longest allowed silence: a hang is noticed at most 5% late."""
 
 
 class Watchdog:
-    """Watches while it is entered. `alive` is called once a step."""
+    """Watches while it is entered; call `alive` once a step."""
 
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
@@ -43,7 +44,7 @@ class Watchdog:
         self._thread.join()
 
     def alive(self) -> None:
-        """A step begins."""
+        """Restart the timeout: a step begins."""
         self._last_seconds = time.monotonic()
 
     def _watch(self) -> None:
@@ -54,16 +55,18 @@ class Watchdog:
 
     def _end(self, silent_seconds: float) -> None:
         rank = self._rank
-        said = f"rank {rank.rank} of {rank.world_size} took no step for {silent_seconds:.0f} s; its threads were at:"
+        headline = f"rank {rank.rank} of {rank.world_size} took no step for {silent_seconds:.0f} s"
         try:
-            rank.keep_log(f"rank{rank.rank}", f"{said}\n\n{self._stacks()}")
+            rank.keep_log(f"rank{rank.rank}", f"{headline}; its threads were at:\n\n{self._stacks()}")
         finally:
-            for child in multiprocessing.active_children():  # what is stopped does not see that its rank is gone
+            for (
+                child
+            ) in multiprocessing.active_children():  # a stopped process (SIGSTOP) does not notice that its rank is gone
                 child.kill()
             os._exit(EXIT_CODE)
 
     def _stacks(self) -> str:
-        """Of all threads, the innermost call first."""
+        """The stacks of all threads, innermost call first."""
         path = self._rank.scratch / "stacks.txt"
         with path.open("w") as file:
             faulthandler.dump_traceback(file)

@@ -1,4 +1,4 @@
-"""What training did to the weights: which moved, which did not, and that nothing frozen changed.
+"""Digests of weights before and after training: which parameters moved, and that no frozen one did.
 
 Owns the digests of whole parameters, taken before the first step and after the last.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.contract import StageError
 
 
 @dataclass(frozen=True)
 class WeightDigests:
-    """sha256 of each parameter's bytes, those that train and those that are frozen."""
+    """sha256 of each parameter's bytes by name, trained and frozen ones apart."""
 
     trained: Mapping[str, str]
     frozen: Mapping[str, str]
@@ -30,7 +30,7 @@ class WeightDigests:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def compare(self, after: WeightDigests) -> dict[str, Any]:
-        """What the last checkpoint records. Raises `StageError` where a frozen parameter changed."""
+        """The facts that the last checkpoint records. Raises `StageError` where a frozen parameter changed."""
         changed = [name for name, value in self.frozen.items() if after.frozen[name] != value]
         if changed:
             raise StageError(f"{len(changed)} frozen parameters changed in training, the first is {changed[0]}")
@@ -43,12 +43,17 @@ class WeightDigests:
         }
 
 
+def trainable_names(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters that require a gradient."""
+    return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
 def weight_digests(parameters: Iterable[tuple[str, Tensor]], trainable: frozenset[str]) -> WeightDigests:
     """The digests of whole parameters, given one at a time."""
-    found = {name: sha256_of_tensor(value) for name, value in parameters}
+    digests = {name: sha256_of_tensor(value) for name, value in parameters}
     return WeightDigests(
-        trained={name: value for name, value in found.items() if name in trainable},
-        frozen={name: value for name, value in found.items() if name not in trainable},
+        trained={name: value for name, value in digests.items() if name in trainable},
+        frozen={name: value for name, value in digests.items() if name not in trainable},
     )
 
 

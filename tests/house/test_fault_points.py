@@ -68,7 +68,7 @@ PLACES = {
         "stages/training/checkpoints/checkpoint.py:commit_model",
     },
     "checkpoint.uploaded": {"stages/commit/checkpoints.py:upload"},
-    "checkpoint.gathered": {"stages/training/checkpoints/in_flight.py:go_on"},
+    "checkpoint.gathered": {"stages/training/checkpoints/in_flight.py:advance"},
     "checkpoint.recorded": {"stages/commit/checkpoints.py:commit"},
     "checkpoint.retired": {"stages/commit/checkpoints.py:delete"},
     "checkpoint.deleted": {"stages/commit/checkpoints.py:delete"},

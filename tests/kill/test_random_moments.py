@@ -59,7 +59,7 @@ def die_at(rank, moment: Moment) -> None:
         return
     from stages.commit import artifact_writer, checkpoints
     from stages.training.checkpoints import checkpoint, in_flight
-    from stages.training.loop import Loop
+    from stages.training.load_together import JointLoader
 
     num_passed = 0
 
@@ -79,14 +79,14 @@ def die_at(rank, moment: Moment) -> None:
             passed()
         yield
 
-    take = Loop.take
+    load = JointLoader.load
 
-    def take_watched(loop, step: int) -> bool:
+    def load_watched(joint, step: int):
         if moment.place == "step":
             passed()
-        return take(loop, step)
+        return load(joint, step)
 
-    Loop.take = take_watched
+    JointLoader.load = load_watched
     for module in (artifact_writer, checkpoints, checkpoint, in_flight):
         module.fault_point = watched
 

@@ -1,8 +1,8 @@
 """Checkpoints of a training stage: what is committed at a step, and resuming from it.
 
 Owns the facts that a checkpoint's record carries and the checks before one is loaded; its way into the store is
-`in_flight.py`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
-rank its share (`engine/files.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
+`in_flight`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
+rank its share (`engine/shards.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
 of the step, frozen parameters are an input, so none of them is in it. The last checkpoint holds the model instead.
 """
 
@@ -23,15 +23,15 @@ from stages.artifacts.records import PartRecord
 from stages.contract import Rank, StageError
 from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
-from stages.training.checkpoints.in_flight import Committing, Files
+from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
-from stages.training.checkpoints.rollback import go_back, newest
-from stages.training.collectives import results_of_all
+from stages.training.checkpoints.rollback import go_back, newest_checkpoint
+from stages.training.collectives import run_on_all
 from stages.training.engine.engine import Engine
 from stages.training.engine.files import FOLDER, shard_name
 from stages.training.held_out import HELDOUT_LOSS
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
-from stages.training.skipped import SKIPPED_PHASE, lacked
+from stages.training.skipped import SKIPPED_PHASE, skipped_fact
 from stages.training.weight_digests import WeightDigests
 
 WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
@@ -49,7 +49,7 @@ class Checkpoints:
     before: WeightDigests
     """The weights that training started from."""
     probe: Probe
-    committing: Committing
+    in_flight: CheckpointInFlight
 
     def restore(self) -> int:
         """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
@@ -58,14 +58,14 @@ class Checkpoints:
         asked to go back behind it, or does not compute what it did.
         """
         folder = self.rank.scratch / "restored"
-        record = newest(self.rank)
+        record = newest_checkpoint(self.rank)
         while record is not None:
             self._check(record)
             damage = self._fetch(record, folder)
             if not damage:
                 break
             go_back(self.rank, f"the checkpoint at step {record.facts['step']}", damage, behind=record)
-            record = newest(self.rank)
+            record = newest_checkpoint(self.rank)
         if record is None:
             return 0
         self.engine.load(folder, record.facts["num_applied"])
@@ -78,7 +78,7 @@ class Checkpoints:
 
         `found` is what was found out about that state, such as its loss on held-out rows.
         """
-        self.committing.finish()
+        self.in_flight.finish()
         state = self.engine.snapshot()
         facts = {
             "num_applied": self.engine.num_applied,
@@ -98,11 +98,11 @@ class Checkpoints:
             self._record(files, step, facts)
             self._delete_old()
 
-        self.committing.begin(_named(step), upload, record)
+        self.in_flight.begin(_named(step), upload, record)
 
     def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
         """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
-        self.committing.finish()
+        self.in_flight.finish()
         folder = self._folder(step)
         parameters = self.engine.parameters()
         with fault_point("checkpoint.files_written"):
@@ -110,10 +110,10 @@ class Checkpoints:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
         said = {**facts, **self._best(step, facts)}
-        self.committing.begin(
+        self.in_flight.begin(
             _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, said)
         )
-        self.committing.finish()
+        self.in_flight.finish()
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
@@ -128,7 +128,7 @@ class Checkpoints:
         return files
 
     def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> None:
-        self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._lacked(step)})
+        self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._skipped(step)})
 
     def _delete_old(self) -> None:
         standing = {int(record.facts["step"]): record for record in self.rank.checkpoints.kept()}
@@ -146,10 +146,10 @@ class Checkpoints:
         """Content digests of the rows, in order: with the recipe they say what every step has seen."""
         return [rows.manifest.content for rows in self.rows]
 
-    def _lacked(self, step: int) -> dict[str, Any]:
-        """The damaged rows that the steps until this one were applied without."""
+    def _skipped(self, step: int) -> dict[str, Any]:
+        """The damaged rows that the steps up to this one skipped, as a fact."""
         skips = self.recipe.on_damaged_row == "skip"
-        return lacked(self.rank.recorded_facts(SKIPPED_PHASE), step) if skips else {}
+        return skipped_fact(self.rank.recorded_facts(SKIPPED_PHASE), step) if skips else {}
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"
@@ -175,7 +175,7 @@ class Checkpoints:
                 return str(error)
             return ""
 
-        damage = results_of_all(fetched, f"the checkpoint at step {record.facts['step']} cannot be read")
+        damage = run_on_all(fetched, f"the checkpoint at step {record.facts['step']} cannot be read")
         return "; ".join(sorted(filter(None, damage)))
 
 

@@ -1,44 +1,45 @@
-"""A checkpoint's way into the store while training continues.
+"""The checkpoint in flight: uploaded and recorded by a thread while training continues.
 
-Owns the thread that writes, uploads and records, and the agreement of the ranks on how far they are: first every rank
-uploads its files, then rank 0 records them all, and from one to the next all ranks go at the same step. Whether each
-is ready travels with the all-reduce that a step needs anyway (`collectives.Share`). At most one is on its way.
+Owns the thread, and the agreement of the ranks on its two phases: every rank uploads its files, then rank 0 records
+them all. All ranks change phase at the same step: whether each is ready is part of the all-reduce that a step needs
+anyway (`collectives.StepTotals.num_ready`). At most one checkpoint is in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
 from stages.contract import FileEntry
 from stages.store.fault_points import fault_point
-from stages.training.collectives import results_of_all
+from stages.training.collectives import SharedError, run_on_all
 
 Files: TypeAlias = Sequence[FileEntry]
 
 
 @dataclass(frozen=True)
-class _UnderWay:
-    """One checkpoint, as one rank sees it."""
+class _Phase:
+    """Upload or recording of one checkpoint, on one rank."""
 
     what: str
     work: Future[Files]
     record: Callable[[Files], object] | None
-    """What rank 0 does with the files of all ranks once they are there; None once that is under way."""
+    """What rank 0 does with the files of all ranks after the upload; None while recording."""
 
 
-class Committing:
-    """The checkpoint that is on its way, if there is one. Waits for nothing when it is left by an error."""
+class CheckpointInFlight:
+    """At most one checkpoint in flight. Left by an error, it cancels what has not begun and does not wait."""
 
     def __init__(self, rank: int) -> None:
         self._rank = rank
-        self._under_way: _UnderWay | None = None
+        self._phase: _Phase | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
 
-    def __enter__(self) -> Committing:
+    def __enter__(self) -> CheckpointInFlight:
         return self
 
     def __exit__(
@@ -48,33 +49,46 @@ class Committing:
 
     @property
     def is_ready(self) -> bool:
-        """Whether this rank has done, or failed to do, its part in what is under way; also where nothing is."""
-        return self._under_way is None or self._under_way.work.done()
+        """Whether this rank waits for nothing: its part succeeded or failed, or nothing is in flight."""
+        return self._phase is None or self._phase.work.done()
 
     def begin(self, what: str, upload: Callable[[], Files], record: Callable[[Files], object]) -> None:
-        """Let every rank `upload` its files, and rank 0 `record` them then; `what` says in errors what that is."""
-        assert self._under_way is None, "one checkpoint at a time"
-        self._under_way = _UnderWay(what, self._thread.submit(upload), record)
+        """Start `upload` on every rank; then rank 0 calls `record` with all files. `what` begins errors."""
+        assert self._phase is None, "one checkpoint at a time"
+        self._phase = _Phase(what, self._thread.submit(upload), record)
 
-    def go_on(self) -> None:
-        """Take what is under way one step further, every rank being ready, or waiting for it. Collective.
+    def advance(self) -> None:
+        """Finish the current phase and start the next, waiting where a rank is not ready. Collective.
 
-        Raises on every rank what the work of any came to.
+        Raises on every rank what failed on any.
         """
-        if self._under_way is None:
+        if self._phase is None:
             return
-        now, self._under_way = self._under_way, None
-        if now.record is None:
-            results_of_all(now.work.result, now.what)
+        phase, self._phase = self._phase, None
+        if phase.record is None:
+            run_on_all(phase.work.result, phase.what)
             return
-        with fault_point("checkpoint.gathered", now.what):
-            files = [entry for held in results_of_all(now.work.result, now.what) for entry in held]
-        self._under_way = _UnderWay(now.what, self._thread.submit(self._recorded, now.record, files), None)
+        with fault_point("checkpoint.gathered", phase.what):
+            files = [entry for uploaded in run_on_all(phase.work.result, phase.what) for entry in uploaded]
+        self._phase = _Phase(phase.what, self._thread.submit(self._recorded, phase.record, files), None)
 
     def finish(self) -> None:
-        """Wait until nothing is under way any more. Collective."""
-        while self._under_way is not None:
-            self.go_on()
+        """Wait until nothing is in flight. Collective."""
+        while self._phase is not None:
+            self.advance()
+
+    @contextmanager
+    def finished_on_shared_error(self) -> Iterator[None]:
+        """Commit what is in flight where the block raises `SharedError`. Collective then.
+
+        All ranks raise a `SharedError` at the same call, so they can still finish together; after any other error a
+        rank cannot know whether the others would join.
+        """
+        try:
+            yield
+        except SharedError:
+            self.finish()
+            raise
 
     def _recorded(self, record: Callable[[Files], object], files: Files) -> Files:
         if self._rank == 0:

@@ -12,8 +12,8 @@ from functools import cached_property
 
 from neo_model.inputs.batch import Batch
 from stages.contract import StageError
-from stages.training.collectives import exchange
-from stages.training.damaged_rows import Mending
+from stages.training.collectives import gather_values
+from stages.training.damaged_rows import DamagedRowPolicy
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import StepLoader
 from stages.training.recipe import Precision
@@ -28,11 +28,11 @@ class Probe:
 
     engine: Engine
     loader: StepLoader
-    mending: Mending
+    damage: DamagedRowPolicy
 
     @cached_property
     def _batch(self) -> Batch | None:
-        return self.mending.read("the probe row of checkpoints", self.loader.probe)
+        return self.damage.read("the probe row of checkpoints", self.loader.probe)
 
     def loss(self) -> float | None:
         """Nats for each unit of loss weight, as rank 0 finds it; 0 where the row asks for nothing. Collective.
@@ -42,7 +42,7 @@ class Probe:
         if self._batch is None:
             return None
         sums = self.engine.evaluate(self._batch)
-        loss: float = exchange(float(sums.loss) / max(float(sums.weight), 1e-9))[0]
+        loss: float = gather_values(float(sums.loss) / max(float(sums.weight), 1e-9))[0]
         return loss
 
     def check(self, committed: float | None, step: int, precision: Precision) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from stages.contract import PartRecord, Rank, StageError
 from stages.store.errors import TornRecordError
-from stages.training.collectives import exchange
+from stages.training.collectives import gather_values
 
 
-def newest(rank: Rank) -> PartRecord | None:
+def newest_checkpoint(rank: Rank) -> PartRecord | None:
     """The last committed checkpoint, as rank 0 finds it, on every rank. Collective.
 
     Raises `StageError` on every rank where its record is torn, unless going back is allowed.
     """
     while True:
-        found, torn = exchange(_latest(rank) if rank.rank == 0 else None)[0]
+        found, torn = gather_values(_latest(rank) if rank.rank == 0 else None)[0]
         if not torn:
             return found  # type: ignore[no-any-return]
         go_back(rank, "the newest checkpoint", torn)
@@ -29,7 +29,7 @@ def go_back(rank: Rank, what: str, damage: str, behind: PartRecord | None = None
     `behind` is its record, where that can be read. Raises `StageError` on every rank where this was not asked for, or
     there is none before it.
     """
-    standing: list[PartRecord] = exchange(rank.checkpoints.kept() if rank.rank == 0 else None)[0]
+    standing: list[PartRecord] = gather_values(rank.checkpoints.kept() if rank.rank == 0 else None)[0]
     before = [record for record in standing if behind is None or int(record.part) < int(behind.part)]
     said = f"{what} is damaged: {damage}. "
     if not before:
@@ -47,7 +47,7 @@ def go_back(rank: Rank, what: str, damage: str, behind: PartRecord | None = None
     if rank.rank == 0:
         rank.checkpoints.roll_back(before[-1], damage)
         rank.warn(f"{said}Training goes back to step {step}, as was allowed; steps trained again: {num_lost}")
-    exchange(None)  # nobody looks for the newest before it has changed
+    gather_values(None)  # nobody looks for the newest before it has changed
 
 
 def _latest(rank: Rank) -> tuple[PartRecord | None, str]:

@@ -26,7 +26,7 @@ from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot
-from stages.training.engine.zero_slices import Piece, pieces, publish
+from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
 from stages.training.recipe import TrainRecipe
 
 
@@ -35,14 +35,14 @@ class State:
     """What one rank held at a step, in host memory."""
 
     rank: int
-    held: Sequence[Piece]
+    held: Sequence[ParameterSlice]
 
     def write(self, folder: Path) -> None:
         """Write this rank's file of a checkpoint. From any thread."""
         write_shard(folder / shard_name(self.rank), self.held)
 
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -90,12 +90,12 @@ class Engine:
         return sums
 
     @torch.no_grad()
-    def show(self, use: Callable[[NeoModel], Made]) -> Made:
-        """What `use` makes of the network as it is; it must call the same modules in the same order on every rank."""
+    def use_model(self, use: Callable[[NeoModel], Result]) -> Result:
+        """The result of `use` on the network, which must run the same modules in the same order on every rank."""
         self._engine.eval()
-        made = use(self._engine.module)
+        result = use(self._engine.module)
         self._engine.train()
-        return made
+        return result
 
     def apply(self, learning_rate: float) -> float:
         """Clip the accumulated gradient and update the parameters; returns the norm before clipping.
@@ -125,7 +125,7 @@ class Engine:
 
         Frozen parameters are an input.
         """
-        held = pieces(self._engine, self._zero_stage) if self._zero_stage or dist.get_rank() == 0 else []
+        held = parameter_slices(self._engine, self._zero_stage) if self._zero_stage or dist.get_rank() == 0 else []
         return State(dist.get_rank(), self._snapshot.take(held))
 
     def load(self, folder: Path, num_applied: int) -> None:
@@ -133,7 +133,7 @@ class Engine:
 
         `folder` holds the files of all ranks that wrote; this rank's alone will do where the layout is the same.
         """
-        read_shards(folder, pieces(self._engine, self._zero_stage))
+        read_shards(folder, parameter_slices(self._engine, self._zero_stage))
         publish(self._engine, self._zero_stage, num_applied)
         self.num_applied = num_applied
 

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stages.contract import StageError
-from stages.training.engine.zero_slices import KINDS, Piece
+from stages.training.engine.zero_slices import KINDS, ParameterSlice
 
 FOLDER: Final = "engine"
 
@@ -31,7 +31,7 @@ def shard_name(rank: int) -> str:
     return f"{FOLDER}/rank-{rank:05d}.safetensors"
 
 
-def write_shard(path: Path, held: Sequence[Piece]) -> None:
+def write_shard(path: Path, held: Sequence[ParameterSlice]) -> None:
     """Write the pieces of one rank, which lie in host memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     filled = [piece for piece in held if piece.length]
@@ -40,8 +40,8 @@ def write_shard(path: Path, held: Sequence[Piece]) -> None:
 
 
 @torch.no_grad()
-def read_shards(folder: Path, wanted: Sequence[Piece]) -> None:
-    """Fill slices from the files of `folder` that hold them. Raises `StageError` where a value is in none."""
+def read_shards(folder: Path, wanted: Sequence[ParameterSlice]) -> None:
+    """Fill pieces from whatever files of `folder` hold them. Raises `StageError` where a value is in none."""
     with ExitStack() as stack:
         slices = _index(folder, stack)
         for piece in wanted:
@@ -68,7 +68,7 @@ def _index(folder: Path, stack: ExitStack) -> dict[str, list[_Slice]]:
     return found
 
 
-def _fill(piece: Piece, found: _Slice) -> int:
+def _fill(piece: ParameterSlice, found: _Slice) -> int:
     """Copy what a slice and a piece share; returns how many values that is."""
     first, until = max(piece.start, found.start), min(piece.start + piece.length, found.start + found.length)
     if first >= until:

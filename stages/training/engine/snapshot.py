@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stages.training.engine.zero_slices import KINDS, WEIGHT, Piece
+from stages.training.engine.zero_slices import KINDS, WEIGHT, ParameterSlice
 
 
 class Snapshot:
     """Host memory for the pieces of one rank, taken at the first snapshot and used again by every later one."""
 
     def __init__(self) -> None:
-        self._held: list[Piece] = []
+        self._held: list[ParameterSlice] = []
 
     @torch.no_grad()
-    def take(self, pieces: Sequence[Piece]) -> list[Piece]:
+    def take(self, pieces: Sequence[ParameterSlice]) -> list[ParameterSlice]:
         """The pieces as they are now. They stay so until the next call."""
         if not self._held:
             self._held = _room_for(pieces)
@@ -29,15 +29,15 @@ class Snapshot:
         return self._held
 
 
-def _room_for(pieces: Sequence[Piece]) -> list[Piece]:
+def _room_for(pieces: Sequence[ParameterSlice]) -> list[ParameterSlice]:
     """Pieces of the same names and lengths in one block of host memory, locked where a GPU copies into it."""
     num_values = len(KINDS) * sum(piece.length for piece in pieces)
     block = torch.empty(num_values, dtype=torch.float32, pin_memory=_on_gpu(pieces))
     room = iter(block.split([piece.length for piece in pieces for _ in KINDS]))
-    return [Piece(piece.name, piece.start, _named(room)) for piece in pieces]
+    return [ParameterSlice(piece.name, piece.start, _named(room)) for piece in pieces]
 
 
-def _on_gpu(pieces: Sequence[Piece]) -> bool:
+def _on_gpu(pieces: Sequence[ParameterSlice]) -> bool:
     return bool(pieces) and pieces[0].values[WEIGHT].is_cuda
 
 

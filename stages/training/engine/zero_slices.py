@@ -30,7 +30,7 @@ KINDS: Final = (WEIGHT, *MOMENTS)
 
 
 @dataclass(frozen=True)
-class Piece:
+class ParameterSlice:
     """A slice of one parameter's flattened values."""
 
     name: str
@@ -54,17 +54,17 @@ class _Cut:
     length: int
 
 
-def pieces(deepspeed_engine: Any, zero_stage: int) -> list[Piece]:
+def parameter_slices(deepspeed_engine: Any, zero_stage: int) -> list[ParameterSlice]:
     """The pieces of this rank, in the order of the optimizer. Moments that do not exist yet are made, zero."""
     names = {parameter: name for name, parameter in deepspeed_engine.module.named_parameters()}
     inner = deepspeed_engine.optimizer if zero_stage == 0 else deepspeed_engine.optimizer.optimizer
-    found: list[Piece] = []
+    found: list[ParameterSlice] = []
     for flat, key, cuts in _flat_tensors(deepspeed_engine, zero_stage):
         moments = _moments(inner, key)
         for cut in cuts:
             inside = slice(cut.offset, cut.offset + cut.length)
             values = {WEIGHT: flat[inside], **{kind: moments[kind].view(-1)[inside] for kind in MOMENTS}}
-            found.append(Piece(names[cut.parameter], cut.start, values))
+            found.append(ParameterSlice(names[cut.parameter], cut.start, values))
     return found
 
 

@@ -34,7 +34,7 @@ MAX_DECODED_PX: Final = 2**28
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedRows:
     """One Rows artifact as training reads it."""
 
     reader: RowReader
@@ -43,7 +43,7 @@ class Packed:
     max_pixels_px: int
 
     @classmethod
-    def of(cls, rows: Rows) -> Packed:
+    def of(cls, rows: Rows) -> PackedRows:
         """Open an artifact; its manifest says how its pictures were measured."""
         recipe = rows.manifest.recipe
         return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
@@ -86,10 +86,10 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedRows:
     """What a micro-batch is made of: the rows as they were read."""
 
-    packed: Packed
+    packed: PackedRows
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...] = ()
     imbalance: float = 0.0
@@ -99,7 +99,7 @@ class Fetched:
 class StepLoader:
     """Loads one rank's share of any step. Pickles, for worker processes."""
 
-    packed: tuple[Packed, ...]
+    packed: tuple[PackedRows, ...]
     spans: tuple[Span, ...]
     split: RowSplit
     rows_per_step: int
@@ -123,7 +123,7 @@ class StepLoader:
     ) -> StepLoader:
         """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
         return cls(
-            packed=tuple(Packed.of(one) for one in rows),
+            packed=tuple(PackedRows.of(one) for one in rows),
             spans=spans(recipe.num_steps, recipe.until_steps),
             split=RowSplit.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
             rows_per_step=recipe.rows_per_step,
@@ -142,13 +142,13 @@ class StepLoader:
         """The first row of the first step, on every rank: the probe row of checkpoints."""
         packed = self.packed[0]
         rows = rows_of_step(0, num_rows=packed.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
-        return self.decode(Fetched(packed, (packed.reader.read(rows[0]),))).batch
+        return self.decode(FetchedRows(packed, (packed.reader.read(rows[0]),))).batch
 
     def load(self, step: int) -> list[MicroBatch]:
         """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
         return [self.decode(self.fetch(step, number)) for number in range(self.split.num_micro_batches)]
 
-    def fetch(self, step: int, number: int) -> Fetched:
+    def fetch(self, step: int, number: int) -> FetchedRows:
         """Read the rows of one micro-batch of this rank. From any thread."""
         packed = self.packed[span_of_step(step, self.spans).rows]
         imbalance, shares = self._assigned(step)
@@ -160,9 +160,9 @@ class StepLoader:
                 if not self.skips_damage:
                     raise
                 skipped.append(Skipped.of(step, error, packed.reader))
-        return Fetched(packed, tuple(rows), tuple(skipped), imbalance)
+        return FetchedRows(packed, tuple(rows), tuple(skipped), imbalance)
 
-    def decode(self, fetched: Fetched) -> MicroBatch:
+    def decode(self, fetched: FetchedRows) -> MicroBatch:
         """The pictures of the rows as patches, and the rows end to end."""
         rows, packed = fetched.rows, fetched.packed
         documents = [document for row in rows for document in self._documents(row)]
@@ -213,7 +213,7 @@ class StepLoader:
             )
 
 
-def _patches(row: Row, packed: Packed) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _patches(row: Row, packed: PackedRows) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """The patches of each picture of a row, on exactly the grid that its tokens were counted for."""
     for number, (data, recorded) in enumerate(zip(row.images, row.image_grids.tolist(), strict=True)):
         grid_h, grid_w = recorded

@@ -209,16 +209,16 @@ def test_the_loss_is_that_of_the_rows_that_are_left(made: SmallWorld, world: Sma
 
 def die_once_recorded(rank, step: int) -> None:
     """The attempt dies after it has recorded what a step lacks, before it has applied that step."""
-    from stages.training.loop import Loop
+    from stages.training import loop
 
-    apply = Loop._apply
+    apply = loop.optimizer_step
 
-    def die(loop, at_step, *rest):
+    def die(at_step, *rest):
         if at_step == step:
             raise OSError("dead")
-        return apply(loop, at_step, *rest)
+        return apply(at_step, *rest)
 
-    Loop._apply = die
+    loop.optimizer_step = die
 
 
 def shown(world: SmallWorld, step, *options: str) -> str:
@@ -257,16 +257,16 @@ def test_steps_of_damaged_rows_alone_are_refused(world: SmallWorld) -> None:
 
 def cut_before_the_commit(rank, path: Path) -> None:
     """The tar of the probe row is cut short after the first step, before the first commit."""
-    from stages.training.loop import Loop
+    from stages.training.load_together import JointLoader
 
-    take = Loop.take
+    load = JointLoader.load
 
-    def taken(loop, step):
+    def loaded(joint, step):
         if step == 1 and rank.rank == 0:
             os.truncate(path, 100)
-        return take(loop, step)
+        return load(joint, step)
 
-    Loop.take = taken
+    JointLoader.load = loaded
 
 
 @pytest.mark.parametrize("policy", ["rebuild", "skip"])

@@ -29,22 +29,22 @@ TRAINING = train_prebuffer.bind("prebuffer", RECIPE, [SHORT, LONG], LLM)
 
 def keep_batches(rank, folder: Path, die_after: int | None = None) -> None:
     """Note every micro-batch that a step of this rank is about to learn from; die by SIGKILL once a step is done."""
-    from stages.training.loop import Loop
+    from stages.training import loop
 
-    apply = Loop._apply
+    apply = loop.optimizer_step
 
-    def noting(loop, step, micro_batches, weight):
+    def noting(step, engine, micro_batches, totals, **others):
         for number, batch in enumerate(micro_batches):
             noted = {"step": step, "rows": batch.rows, "samples": batch.sample_ids, "sources": batch.sources}
             noted["num_tokens"] = batch.num_tokens
             name = f"{step}-{rank.rank}-{number}-of-{rank.world_size}.json"
             (folder / name).write_text(json.dumps(noted))
-        norm = apply(loop, step, micro_batches, weight)
+        norm = apply(step, engine, micro_batches, totals, **others)
         if step + 1 == die_after:
             os.kill(os.getpid(), signal.SIGKILL)
         return norm
 
-    Loop._apply = noting
+    loop.optimizer_step = noting
 
 
 def batches_in(folder: Path) -> dict[int, list[dict]]:

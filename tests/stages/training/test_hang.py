@@ -22,16 +22,16 @@ def world(tmp_path: Path) -> SmallWorld:
 
 def wait_for_ever(rank, step: int) -> None:
     """Rank 1 finds nothing to do at a step, so rank 0 waits for it in a collective."""
-    from stages.training.loop import Loop
+    from stages.training.load_together import JointLoader
 
-    take = Loop.take
+    load = JointLoader.load
 
-    def take_none(loop, at_step):
+    def load_none(joint, at_step):
         if at_step == step and rank.rank == 1:
             threading.Event().wait()
-        return take(loop, at_step)
+        return load(joint, at_step)
 
-    Loop.take = take_none
+    JointLoader.load = load_none
 
 
 def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
@@ -40,7 +40,7 @@ def test_ranks_that_hang_leave_their_stacks_and_end(world: SmallWorld) -> None:
         world.make(training(), impatient, trouble=partial(wait_for_ever, step=4))
     kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
     assert len(kept) >= 1
-    assert any("took no step for" in text and ("take_none" in text or "all_reduce" in text) for text in kept)
+    assert any("took no step for" in text and ("load_none" in text or "all_reduce" in text) for text in kept)
     assert committed_steps(world, training()) == [2]
     assert world.make(training(), two_ranks()).content
 

@@ -24,7 +24,7 @@ from stages.formats.sample_index import ENTRY_FIELDS, write_index
 from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
-from stages.training.held_out import Examination
+from stages.training.held_out import HeldOut
 from tests.stages.training.test_loop import LLM, RECIPE, die_after, two_ranks
 from tests.worlds.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions
 from tests.worlds.training_world import RowsRecipe, SmallWorld, write_rows
@@ -81,15 +81,15 @@ def examined_loss(world: SmallWorld, trained: dict[str, Any]) -> float:
     import torch
 
     from stages.train_prebuffer import untrained_model
-    from stages.training.loading.micro_batches import Fetched, Packed, StepLoader
+    from stages.training.loading.micro_batches import FetchedRows, PackedRows, StepLoader
 
     model = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE)
     model.load_state_dict(trained, strict=False)
     rank = type("Alone", (), {"layout": GangLayout(), "rank": 0, "world_size": 1})
-    packed = Packed.of(world.open(HELD_OUT))
+    packed = PackedRows.of(world.open(HELD_OUT))
     loader = StepLoader.of(RECIPE, [world.open(ROWS)], rank, model.config)
     with torch.no_grad():
-        sums = model(loader.decode(Fetched(packed, tuple(packed.reader))).batch)
+        sums = model(loader.decode(FetchedRows(packed, tuple(packed.reader))).batch)
     return float(sums.loss / sums.weight)
 
 
@@ -128,8 +128,8 @@ def test_what_is_trained_on_examines_nobody(tmp_path: Path) -> None:
     for step in (ROWS, HELD_OUT):
         world.make(step)
     rows, held_out = world.open(ROWS), world.open(HELD_OUT)
-    Examination(held_out, None).check([rows])
+    HeldOut(held_out, None).check([rows])
     with pytest.raises(StageError, match="held-out samples are trained on: sample [0-9a-f]{32} is in row"):
-        Examination(rows, None).check([rows])
+        HeldOut(rows, None).check([rows])
     with pytest.raises(StageError, match="drawn to examine a model on"):
-        Examination(None, None).check([rows, held_out])
+        HeldOut(None, None).check([rows, held_out])

@@ -135,21 +135,21 @@ def test_an_attempt_that_was_overtaken_changes_nothing(world: SmallWorld) -> Non
 
 def upload_slowly(rank, until: int) -> None:
     """The upload of the first checkpoint, at step 2, ends only once step `until` is under way."""
-    from stages.training.loop import Loop
+    from stages.training.load_together import JointLoader
 
     under_way = threading.Event()
-    take, upload = Loop.take, rank.checkpoints.upload
+    load, upload = JointLoader.load, rank.checkpoints.upload
 
-    def take_and_tell(loop, step):
+    def load_and_tell(joint, step):
         if step + 1 == until:
             under_way.set()
-        return take(loop, step)
+        return load(joint, step)
 
     def upload_then(folder, step):
         assert under_way.wait(60), f"no step {until} while a checkpoint is uploaded"
         return upload(folder, step)
 
-    Loop.take, rank.checkpoints.upload = take_and_tell, upload_then
+    JointLoader.load, rank.checkpoints.upload = load_and_tell, upload_then
 
 
 def test_steps_go_on_while_a_checkpoint_is_uploaded(world: SmallWorld, tmp_path: Path) -> None:

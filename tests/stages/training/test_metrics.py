@@ -25,7 +25,7 @@ def read_meter(rank: int):
     for step, weight in enumerate(WEIGHTS_OF_STEPS):
         one = micro_batch_of(step, rank)
         meter.saw(one, network(one.batch), weight)
-        meter.end_step(num_tokens=50, num_places=80, imbalance=0.5)
+        meter.end_step(num_tokens=50, capacity_tokens=80, imbalance=0.5)
     meter.waited(0.0)
     return meter.read(), meter.read()
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from stages.contract import StageError
 from stages.training.engine.files import read_shards, shard_name, write_shard
-from stages.training.engine.zero_slices import KINDS, Piece
+from stages.training.engine.zero_slices import KINDS, ParameterSlice
 
 LENGTHS = {"layers.0.weight": 13, "norm": 5}
 
 
-def cut(edges: dict[str, list[int]], fill: bool) -> list[Piece]:
+def cut(edges: dict[str, list[int]], fill: bool) -> list[ParameterSlice]:
     """Pieces between the edges of each parameter: value i of kind k is 100 k + i, or nothing yet."""
     return [
-        Piece(
+        ParameterSlice(
             name,
             start,
             {

@@ -1,0 +1,197 @@
+"""Examination of a model in training on its held-out set: loss on rows, answers to a few questions and their picture.
+
+Owns when it happens and what it reports. It draws nothing at random and changes nothing, so training ends with the same
+bits with and without it. All ranks run the same modules in the same order, as ZeRO-3 needs: each takes its share of the
+rows, and each answers all of the few questions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from neo_model.config import NeoConfig
+from neo_model.inputs.conversation import load_tokenizer
+from neo_model.model import NeoModel
+from stages.artifacts.kinds import Conversations, Rows
+from stages.contract import Rank, StageError
+from stages.evaluation.answering import Answerer, patch_reader
+from stages.evaluation.answers import Answer, answer_row, round_robin_by_kind, scored_answers
+from stages.evaluation.cards import answer_card
+from stages.evaluation.contact_sheet import contact_sheet
+from stages.evaluation.questions import Question, image_urls, read_questions
+from stages.evaluation.scoring import metrics
+from stages.formats.pairs import pictures_of
+from stages.training.collectives import gather_values
+from stages.training.engine.engine import Engine
+from stages.training.held_out import HELDOUT_LOSS, HeldOut
+from stages.training.loading.micro_batches import FetchedRows, MicroBatch, PackedRows, StepLoader
+from stages.training.metrics import add, losses_by_source
+from stages.training.recipe import TrainRecipe
+
+PREFIX: Final = "heldout/"
+"""Begins the names of an examination's metrics."""
+MAX_PROMPT_TOKENS: Final = 8192
+
+
+class Examiner(Protocol):
+    """What the training loop calls after each step, before the step's checkpoint is taken."""
+
+    def examine(self, num_done: int, engine: Engine) -> Mapping[str, Any]:
+        """Facts for the checkpoint after `num_done` steps. Collective."""
+
+
+class NoHeldOut:
+    """Training with nothing held out is not examined."""
+
+    def examine(self, num_done: int, engine: Engine) -> Mapping[str, Any]:
+        """No facts, at any step."""
+        del num_done, engine
+        return {}
+
+
+class Measure(Protocol):
+    """One kind of examination."""
+
+    def measure(self, num_done: int, engine: Engine) -> dict[str, float]:
+        """Metrics of the model after `num_done` steps, the same on every rank. Collective."""
+
+
+@dataclass(frozen=True)
+class HeldOutExaminer:
+    """Examines one rank's model at the steps that the recipe names, by one measure after the other."""
+
+    rank: Rank
+    recipe: TrainRecipe
+    measures: Sequence[Measure]
+
+    def examine(self, num_done: int, engine: Engine) -> Mapping[str, Any]:
+        """The held-out loss as a fact, where it is time to examine and rows are held out. Collective."""
+        if not self.recipe.is_examined(num_done):
+            return {}
+        numbers: dict[str, float] = {}
+        for one in self.measures:
+            numbers |= one.measure(num_done, engine)
+        if self.rank.rank == 0 and numbers:
+            self.rank.report({f"{PREFIX}{name}": number for name, number in numbers.items()}, at_step=num_done)
+        return {HELDOUT_LOSS: numbers["loss"]} if "loss" in numbers else {}
+
+
+def examiner_of(
+    held_out: HeldOut,
+    rank: Rank,
+    recipe: TrainRecipe,
+    trained_on: Sequence[Rows],
+    *,
+    config: NeoConfig,
+    tokenizer_folder: Path,
+) -> Examiner:
+    """The examiner of a training on the rows `trained_on`, whose last fix the size of pictures."""
+    config = config.with_pixels(**PackedRows.of(trained_on[-1]).pixel_range)
+    measures: list[Measure] = []
+    if held_out.rows is not None:
+        loader = StepLoader.of(recipe, trained_on, rank, config)
+        measures.append(RowLoss(rank, held_out.rows, loader, recipe.num_heldout_rows))
+    if held_out.questions is not None:
+        measures.append(QuestionAnswers(rank, held_out.questions, recipe, config, tokenizer_folder))
+    return HeldOutExaminer(rank, recipe, measures) if measures else NoHeldOut()
+
+
+@dataclass
+class RowLoss:
+    """The loss on held-out rows."""
+
+    rank: Rank
+    rows: Rows
+    loader: StepLoader
+    max_rows: int
+
+    def measure(self, num_done: int, engine: Engine) -> dict[str, float]:
+        """`loss` in nats for each unit of loss weight, and `loss/<source>` where there are several sources.
+
+        Raises `StageError` where the loss is not finite or no token has a weight.
+        """
+        mine: dict[str, tuple[float, float]] = {}
+        for micro_batch, counts in self._micro_batches:
+            sums = engine.evaluate(micro_batch.batch)
+            add(mine, losses_by_source(micro_batch, sums.entropies) if counts else {})
+        totals: dict[str, tuple[float, float]] = {}
+        for theirs in gather_values(mine):
+            add(totals, theirs)
+        total, weight = (sum(pair[part] for pair in totals.values()) for part in (0, 1))
+        if not math.isfinite(total) or weight <= 0:
+            raise StageError(
+                f"after step {num_done} the loss on the held-out rows is {total} over a weight of {weight}"
+            )
+        by_name = {f"loss/{source}": total / weight for source, (total, weight) in sorted(totals.items()) if weight > 0}
+        return {"loss": total / weight, **(by_name if len(by_name) > 1 else {})}
+
+    @cached_property
+    def _micro_batches(self) -> list[tuple[MicroBatch, bool]]:
+        """The held-out rows of this rank, one at a time, as many on every rank; and whether each counts.
+
+        With 5 rows, rank 0 of 2 has rows 0, 2, 4 and rank 1 has rows 1, 3, 4: the last fills up and does not count.
+        """
+        packed = PackedRows.of(self.rows)
+        num_rows = min(self.max_rows, packed.reader.num_rows)
+        micro_batches = []
+        for first in range(0, num_rows, self.rank.world_size):
+            row = first + self.rank.rank
+            fetched = FetchedRows(packed, (packed.reader.read(min(row, num_rows - 1)),))
+            micro_batches.append((self.loader.decode(fetched), row < num_rows))
+        return micro_batches
+
+
+@dataclass
+class QuestionAnswers:
+    """Answers to a few held-out questions, scored and drawn on a contact sheet."""
+
+    rank: Rank
+    questions: Conversations
+    recipe: TrainRecipe
+    config: NeoConfig
+    tokenizer_folder: Path
+
+    def measure(self, num_done: int, engine: Engine) -> dict[str, float]:
+        """`accuracy`, where any answer could be scored; rank 0 keeps the contact sheet."""
+        answers = self._answers(engine)
+        if not answers:
+            return {}
+        scored = scored_answers(answers)
+        numbers = metrics(scored, num_failed=len(answers) - len(scored))
+        if self.rank.rank == 0:
+            pictures = pictures_of(self.questions)
+            cards = [answer_card(answer, pictures) for answer in answers if answer.correct is not None]
+            title = f"after {num_done:,} of {self.recipe.num_steps:,} steps"
+            self.rank.keep_picture("answers", contact_sheet(cards, numbers, title), num_done)
+        return {name: numbers[name] for name in ("accuracy",) if name in numbers}
+
+    def _answers(self, engine: Engine) -> list[Answer]:
+        def ask(model: NeoModel) -> list[Any]:
+            answerer = self._answerer(model)
+            return answerer.answers([answerer.prompt(question, question.image_ids) for question in self._asked])
+
+        pictures = pictures_of(self.questions)
+        return [
+            answer_row(question, image_urls(pictures, question), generated, (), None)
+            for question, generated in zip(self._asked, engine.use_model(ask), strict=True)
+        ]
+
+    @cached_property
+    def _asked(self) -> list[Question]:
+        """The questions that are asked each time, each kind in turn."""
+        fit = [question for question in read_questions(self.questions) if question.trouble is None]
+        return round_robin_by_kind(fit)[: self.recipe.num_answers]
+
+    def _answerer(self, model: NeoModel) -> Answerer:
+        return Answerer(
+            model=model,
+            tokenizer=load_tokenizer(self.tokenizer_folder, vocab_size=self.config.vocab_size),
+            patches_of=patch_reader(pictures_of(self.questions), self.config),
+            max_prompt_tokens=MAX_PROMPT_TOKENS,
+            max_new_tokens=self.recipe.max_answer_tokens,
+        )
