@@ -1,10 +1,10 @@
 """Compare this model with recorded numbers of the released code: `python -m neo_model.reference check DIR`.
 
-Owns the reading of golden folders (a case, a conversion, or a folder of these) and the verdict. A case holds a
-packed row, the weights, and the released code's logits, loss, patch embedding and gradients; a conversion a plain
-Qwen3 checkpoint, what the released loader makes of it, and its text logits.
+Reads golden folders: a case, a conversion, or a folder of these. A case holds a packed row, the weights, and the
+released code's logits, loss, patch embedding and gradients. A conversion holds a plain Qwen3 checkpoint, the tensors
+that the released loader converts it to, and its text logits.
 
-Exit code 0 when everything is within fp32 rounding, else 1, naming the first tensor that differs.
+Exit code 0 if all differences are within fp32 rounding, else 1; the last line names the first tensor that differs.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from neo_model.weights.released import read_config, read_config_json, read_tenso
 from neo_model.weights.tensor_report import check_tensors
 
 MAX_LOGIT: Final = 5e-5
-"""Largest difference of a logit, a visual token or a final state."""
+"""Largest allowed difference of a logit, a visual token or a final state."""
 MAX_LOSS: Final = 5e-6
-"""Largest difference of the loss."""
+"""Largest allowed difference of the loss."""
 MAX_GRADIENT: Final = 1e-4
-"""Largest difference of a gradient, as a share of its largest value, and of its norm, as a share of the norm."""
+"""Largest allowed difference of a gradient, as a share of its largest value, and of its norm, as a share of it."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One recorded quantity against ours."""
+    """The difference between a recorded quantity and ours."""
 
     name: str
     absolute: float
-    """Largest difference of any value."""
+    """Largest absolute difference of a value."""
     relative: float
     """Largest difference as a share of the largest recorded value."""
     within: bool
@@ -60,13 +60,13 @@ class Difference:
 
 def check(folder: Path, backend: Backend | None = None) -> Iterator[Difference]:
     """Differences of every case and conversion in `folder`, or of the one that it is."""
-    cases = sorted(found.parent for found in folder.resolve().rglob("meta.json"))
+    cases = sorted(file.parent for file in folder.resolve().rglob("meta.json"))
     if not cases:
         raise FileNotFoundError(f"{folder} holds no meta.json, so no recorded case: name a golden folder")
     for case in cases:
         differences = check_conversion(case) if (case / "src_qwen3").is_dir() else check_case(case, backend)
-        for found in differences:
-            yield Difference(f"{case.name} {found.name}", found.absolute, found.relative, found.within)
+        for one in differences:
+            yield Difference(f"{case.name} {one.name}", one.absolute, one.relative, one.within)
 
 
 def check_case(folder: Path, backend: Backend | None = None) -> Iterator[Difference]:

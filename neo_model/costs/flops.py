@@ -1,9 +1,9 @@
-"""Floating-point operations of a packed row: what it costs to compute, before it is computed.
+"""Floating-point operations (FLOPs) of a packed row, counted from its sizes.
 
-Owns the count, 2 for each multiply-add of what the result needs: layers at every token, attention at every visible
-pair, the patch embedding at every patch, the head at supervised positions only. Norms, rotations and softmax, which are
-linear in tokens and narrow, are left out. Backward costs twice as much again, less the gradients of frozen weights;
-what activation checkpointing computes twice is counted once. Imports no torch.
+A multiply-add counts 2: layers at every token, attention at every visible pair, the patch embedding at every patch,
+the head at supervised positions only. Norms, rotations and softmax are linear in tokens and small, and are left out.
+The backward pass costs twice the forward pass, less the weight gradients of frozen weights. What activation
+checkpointing computes twice is counted once. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from neo_model.config import PATCH_VALUES, NeoConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a row asks of the network."""
+    """Sizes of a row that decide its cost."""
 
     num_tokens: int
     num_pairs: int
-    """Pairs of a query and a key that it sees."""
+    """Pairs of a query and a key visible to it."""
     num_patches: int
     num_supervised: int = 0
 
 
 def visible_pairs(document_tokens: Sequence[int], image_tokens: Sequence[int]) -> int:
-    """Pairs in documents of these lengths that hold images of these: the past of each token, all of its own image.
+    """Visible pairs of documents and images of these lengths: the past of each token, and all of its own image.
 
     >>> visible_pairs([5], [3])
     18
@@ -36,7 +36,7 @@ def visible_pairs(document_tokens: Sequence[int], image_tokens: Sequence[int]) -
 
 
 def forward_flops(config: NeoConfig, work: Work) -> float:
-    """Operations of one forward pass over a row."""
+    """FLOPs of one forward pass over a row."""
     heads, groups, width = config.num_heads, config.num_kv_heads, config.head_dim
     projections = config.hidden * width * (3 * heads + 3 * groups)
     layer = work.num_tokens * (projections + 3 * config.hidden * config.ffn)
@@ -47,7 +47,7 @@ def forward_flops(config: NeoConfig, work: Work) -> float:
 
 
 def training_flops(config: NeoConfig, work: Work, *, llm_frozen: bool) -> float:
-    """Operations of forward and backward over a row; `llm_frozen` as in pre-Buffer pre-training."""
+    """FLOPs of forward and backward over a row; `llm_frozen` as in pre-Buffer pre-training."""
     flops = 3.0 * forward_flops(config, work)
     if llm_frozen:
         heads, groups, width = config.num_heads, config.num_kv_heads, config.head_dim

@@ -1,8 +1,8 @@
 """Encoded pictures to patches: one conversion to RGB, one resizing rule, one patch layout.
 
-Owns what every floor above must agree on: which bytes are a picture, its size after EXIF orientation, its colours,
-how many visual tokens it becomes, and the patches themselves. The token count follows from the oriented size alone,
-so nothing is decoded to plan a packing. Reads neither files nor the network.
+Owns the rules that data stages and model share: which bytes are a picture, its size after EXIF orientation, its
+colours, its number of visual tokens, and its patches. The token count follows from the oriented size alone, so
+planning a packing decodes nothing. Reads neither files nor the network.
 
 Deviations from the released code, which converts with a bare `convert("RGB")`:
 - EXIF orientation is applied (the released code ignores it);
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that are ever handed to a decoder. Pillow would try Ghostscript on EPS, so the list is passed to it."""
+"""The only formats that are decoded. The list is passed to Pillow, which would else run Ghostscript on EPS."""
 NUM_CHANNELS: Final = 3
 MAX_ASPECT: Final = 200.0
 """Longest side over shortest beyond which a picture is refused, as in the released code."""
@@ -42,16 +42,16 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class PictureTrouble(StrEnum):
-    """Why bytes are no usable picture: a closed list, for verdict tables."""
+    """Reasons why bytes are no usable picture, for verdict tables. The values are stored."""
 
     NOT_IMAGE = "not_image"
-    """No known format begins like this."""
+    """The first bytes are of no known format."""
     TRUNCATED = "truncated"
     """The data ends before the picture does."""
     UNDECODABLE = "undecodable"
     """The format is known and its content is broken."""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """The header announces more pixels than allowed; nothing was decoded."""
+    """The header states more pixels than allowed; nothing was decoded."""
     TOO_ELONGATED = "too_elongated"
     """One side is more than 200 times the other."""
 
@@ -69,7 +69,7 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFacts:
-    """What the header says."""
+    """Size, format and colours of a picture, from its header."""
 
     width_px: int
     """Width after EXIF orientation."""
@@ -122,7 +122,7 @@ def open_pixels(data: bytes | memoryview, *, max_pixels_px: int) -> NDArray[np.u
 
 
 def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
-    """The same as a Pillow image, for those who draw or save it."""
+    """Decode as `open_pixels` does, to a Pillow image for drawing and saving."""
     from PIL import Image
 
     return Image.fromarray(open_pixels(data, max_pixels_px=max_pixels_px))
@@ -131,9 +131,9 @@ def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
 def fit_size(width_px: int, height_px: int, min_pixels_px: int, max_pixels_px: int) -> tuple[int, int]:
     """The size a picture is resized to: multiples of 32, aspect kept as well as that allows.
 
-    The released rule (nearest multiples; scaled down or up when they leave the range) decides wherever its result
-    lies in the range. Where it does not, the size in the range with the nearest aspect is taken, so a range with
-    little room costs aspect (leave a tenth between its ends); only a range that holds no size at all is left.
+    The result of the released rule (nearest multiples; scaled down or up if they leave the range) is taken if it
+    lies in the range, else the size in the range with the nearest aspect. A narrow range therefore distorts: leave a
+    tenth between its ends. If no size lies in the range, the released result is returned, outside it.
     Raises PictureError (too_elongated).
 
     >>> fit_size(800, 600, 65_536, 4_194_304)
@@ -213,7 +213,7 @@ def normalise(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @contextmanager
 def _decoding() -> Iterator[None]:
-    """Turn whatever Pillow raises on broken data into a PictureError."""
+    """Raise a PictureError for each exception of Pillow on broken data."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -262,7 +262,8 @@ def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | N
     """The pixels of a JPEG in colour or grey, decoded in one go; None where Pillow is to decode, or to say why not.
 
     The same decoder with the same settings, so the same pixels, without copies into Pillow's layout and out of it.
-    What it warns of (an early end, broken codes) is left to Pillow, and so is a header that the two read differently.
+    Data that it warns about (an early end, broken codes) is left to Pillow, and so is a header that the two read
+    differently.
     """
     import simplejpeg
 
@@ -290,7 +291,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _to_rgb(image: Image) -> Image:
-    """8-bit RGB from whatever mode Pillow decoded."""
+    """8-bit RGB from any mode that Pillow decodes."""
     if image.mode.startswith(("I", "F")):
         image = _to_grey(image)
     if image.has_transparency_data:

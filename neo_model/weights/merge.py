@@ -1,7 +1,7 @@
-"""A pre-Buffer and a language model become one checkpoint, and a checkpoint gives its pre-Buffer back.
+"""Merge a pre-Buffer and a language model into one checkpoint, and take the pre-Buffer out of a checkpoint.
 
-Owns both, on tensors alone. Merging fuses no weights: a NEO checkpoint is one stack, and its parts are disjoint sets
-of tensors (`partition`).
+Works on tensors alone. Merging combines no weights: a checkpoint is one stack, and its parts are disjoint sets of
+tensors (`partition`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neo_model.weights.tensor_report import check_tensors
 
 
 class MergeError(ValueError):
-    """A pre-Buffer and a language model that do not belong together; the message names every difference."""
+    """A pre-Buffer and a language model that do not fit each other; the message lists every difference."""
 
 
 def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Which parameter belongs to which part of a NEO model: by module, never by a piece of its name.
 
-Owns the key lists that training, merging and exporting share. A model on the meta device is walked, so that nothing
-is allocated and the answer cannot drift from the network. The lists are ordered as the model's `state_dict`.
+Owns the key lists that training, merging and exporting share. They are read from a model on the meta device, which
+allocates nothing and cannot differ from the network. Mappings have the order of the model's `state_dict`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def parameter_shapes(config: NeoConfig) -> dict[str, tuple[int, ...]]:
 def prebuffer_keys(config: NeoConfig) -> frozenset[str]:
     """Patch embedding, the pre-Buffer's layers, and the height/width queries, keys and norms of the post-LLM.
 
-    What pre-Buffer pre-training makes, and so what a PreBuffer artifact holds.
+    The tensors that pre-Buffer pre-training trains and a PreBuffer artifact holds.
     """
     model = _on_meta(config)
     depth = config.num_prebuffer_layers
@@ -37,23 +37,23 @@ def prebuffer_keys(config: NeoConfig) -> frozenset[str]:
 
 
 def stage1_trainable(config: NeoConfig) -> frozenset[str]:
-    """What pre-Buffer pre-training moves: exactly `prebuffer_keys`. Embedding, head and inherited layers are frozen."""
+    """Parameters that pre-Buffer pre-training trains: `prebuffer_keys`. All inherited from the LLM is frozen."""
     return prebuffer_keys(config)
 
 
 def post_llm_keys(config: NeoConfig) -> frozenset[str]:
-    """Everything inherited from the language model: embedding, head, last norm, and its layers but for H and W."""
+    """All that comes from the language model: embedding, head, last norm, and its layers without H and W."""
     return frozenset(parameter_shapes(config)) - prebuffer_keys(config)
 
 
 def num_parameters(config: NeoConfig, keys: Iterable[str]) -> int:
-    """Values in the named parameters."""
+    """Number of values in the named parameters."""
     shapes = parameter_shapes(config)
     return sum(torch.Size(shapes[key]).numel() for key in keys)
 
 
 def freeze_for_stage1(model: NeoModel) -> None:
-    """Let gradients flow to `stage1_trainable` only."""
+    """Require gradients of `stage1_trainable` only."""
     trainable = stage1_trainable(model.config)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trainable)

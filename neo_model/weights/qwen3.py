@@ -1,11 +1,11 @@
-"""A plain Qwen3 checkpoint becomes the post-LLM of a NEO model.
+"""Conversion of a plain Qwen3 checkpoint to the post-LLM of a NEO model.
 
-Owns the rules of the conversion, on tensors alone: layer i becomes layer i + pre-Buffer depth; the new height and
-width queries are read off the T queries; their keys are zero, so that the language model computes what it did; their
-norms are one. An untied model without a head gets a copy of its embedding.
+Layer i becomes layer i + pre-Buffer depth. The new height and width queries are copied from T queries and their norm
+gains are one; the new keys are zero, which leaves the output of the language model unchanged. An untied model without
+a head gets a copy of its embedding.
 
-Trap: an RMSNorm of a vector that is exactly zero has slope 1 / sqrt(eps), 1,000 here, so the first gradients of the
-new keys are hundreds of times larger than all others and dominate a clip by global norm.
+Trap: the slope of an RMSNorm at zero is 1 / sqrt(eps) = 1,000, so the first gradients of zero keys are hundreds of
+times larger than all others and dominate a clip by global norm. `hw_init` avoids this.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from neo_model.rotary import hw_rows_from_t
 from neo_model.weights.tensor_report import check_tensors
 
 PREFIX: Final = "language_model."
-"""What the released names put before Qwen3's."""
+"""Prefix of the released names before Qwen3's."""
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def from_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
-    """Everything of a NEO model that comes from Qwen3, H and W parts of its layers included, in NEO's names.
+    """All tensors of a NEO model that come from Qwen3, the H and W parts of its layers included, in NEO's names.
 
-    `tensors` has the names of a Qwen3 checkpoint. Raises TensorMismatchError when it does not fit `config`.
-    The tensors that are only renamed are the given ones, not copies.
+    `tensors` has the names of a Qwen3 checkpoint. Raises TensorMismatchError if they do not fit `config`.
+    Tensors that are only renamed are not copied.
     """
     plain = dict(tensors)
     if config.tied:
@@ -46,7 +46,7 @@ def from_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Te
 
 
 def qwen3_shapes(config: NeoConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the plain Qwen3 that is the post-LLM of `config`."""
+    """Names and shapes of the plain Qwen3 under the pre-Buffer of `config`."""
     hidden, ffn, width = config.hidden, config.ffn, config.head_dim
     num_q, num_kv = config.num_heads * width, config.num_kv_heads * width
     layer: dict[str, tuple[int, ...]] = {
@@ -77,12 +77,12 @@ def neo_name(name: str, config: NeoConfig) -> str:
 
 
 def load_language_model(model: NeoModel, tensors: Mapping[str, Tensor]) -> None:
-    """Copy a plain Qwen3's tensors into the post-LLM of `model`; pre-Buffer and patch embedding stay as they are."""
+    """Copy a plain Qwen3's tensors into the post-LLM of `model`; pre-Buffer and patch embedding do not change."""
     model.load_state_dict(from_qwen3(tensors, model.config), strict=False)
 
 
 def language_model_differences(config: NeoConfig, qwen3: Mapping[str, Any]) -> list[str]:
-    """What keeps the Qwen3 of this `config.json` from being the post-LLM of `config`, one line for each field."""
+    """Differences between the Qwen3 of this `config.json` and the post-LLM of `config`, one line for each field."""
     other = NeoConfig.from_qwen3(
         qwen3,
         num_prebuffer_layers=config.num_prebuffer_layers,

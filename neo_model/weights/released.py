@@ -1,7 +1,7 @@
 """The released checkpoint folder: config.json, safetensors in one file or in shards with an index, tokenizer files.
 
-Owns reading and writing of such folders, ours and foreign ones, and of plain Qwen3 folders, which have the same form.
-Nothing that can run code is ever opened. Writing is a pure function of its arguments, to the byte.
+Owns reading and writing of such folders, ours and foreign ones, and reading of plain Qwen3 folders, which have the
+same form. Pickles and code are never opened. The same arguments write the same bytes.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_SHARD_BYTES: Final = 5_000_000_000
-"""A checkpoint above this is cut into shards of at most this size."""
+"""Largest shard, in bytes; a larger checkpoint is written in several."""
 CONFIG_FILE: Final = "config.json"
 SINGLE_FILE: Final = "model.safetensors"
 INDEX_FILE: Final = "model.safetensors.index.json"
 SIDECAR_SUFFIXES: Final = frozenset({".json", ".txt", ".jinja"})
-"""Beside weights, files of these kinds are carried along; code and pickles never are."""
+"""Suffixes of the files that are copied with the weights; code and pickles never are."""
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 class ReleasedFolderError(ValueError):
-    """A folder that is no checkpoint; the message names the file and what to do."""
+    """A folder that is no readable checkpoint; the message gives the file and what to do."""
 
 
 def read_config_json(folder: Path) -> dict[str, Any]:
-    """`config.json` as it stands, of a NEO or a Qwen3 folder."""
+    """`config.json` of a NEO or a Qwen3 folder, unchanged."""
     return _read_json(folder / CONFIG_FILE)
 
 
 def read_config(folder: Path) -> NeoConfig:
-    """The configuration of a NEO folder, in either kit's shape."""
+    """The configuration of a NEO folder, in the form of either kit."""
     return NeoConfig.from_released(read_config_json(folder))
 
 
@@ -56,11 +56,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for file_name, expected in _shards(folder).items():
-        found = _read_file(folder / file_name)
-        if expected is not None and set(found) != expected:
-            odd = sorted(set(found) ^ expected)
+        shard = _read_file(folder / file_name)
+        if expected is not None and set(shard) != expected:
+            odd = sorted(set(shard) ^ expected)
             raise ReleasedFolderError(f"{folder / file_name} and {INDEX_FILE} disagree on {', '.join(odd[:6])}")
-        tensors |= found
+        tensors |= shard
     return tensors
 
 
@@ -112,8 +112,8 @@ def write_released(
 ) -> None:
     """Write a checkpoint into an empty or new folder; the same arguments give the same bytes.
 
-    A `config.json` among the sidecars is kept as it is if it describes `config`, so that reading and writing a
-    foreign folder changes nothing. Raises TensorMismatchError before anything is written.
+    A `config.json` among the sidecars is kept unchanged if it describes `config`: reading a foreign folder and
+    writing it again changes nothing. Raises TensorMismatchError before anything is written.
     """
     shapes = parameter_shapes(config)
     check_tensors(tensors, shapes, what="the checkpoint to write")
@@ -133,7 +133,7 @@ def write_released(
 
 
 def _shards(folder: Path) -> dict[str, set[str] | None]:
-    """Weight files and, from an index, the names each must hold."""
+    """Weight files, and from an index the tensor names in each."""
     if (folder / INDEX_FILE).is_file():
         weight_map = _read_json(folder / INDEX_FILE).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:

@@ -1,6 +1,6 @@
-"""One error for all that is wrong with a set of tensors.
+"""One error that lists every missing, unknown and misshapen tensor of a set.
 
-Owns the comparison of names and shapes that every reader and merger of tensors makes before it uses one.
+Owns the comparison of names and shapes that each reader and merger of tensors makes before it uses any.
 """
 
 from __future__ import annotations
