@@ -122,7 +122,7 @@ def test_a_changed_filter_remakes_what_depends_on_it_and_nothing_before(undistur
 
 
 def test_a_held_out_picture_is_examined_on_and_never_trained_on(undisturbed: Home) -> None:
-    told = undisturbed.ask("trace", "--url", "http://toy.invalid/7/heldout/000000.jpg")
+    told = undisturbed.ask("where", "http://toy.invalid/7/heldout/000000.jpg")
     said = {sighting["step"]: sighting["said"] for sighting in told["sightings"]}
     assert all(said[step].startswith("it was examined on, and not trained on") for step in ("mid", "chat"))
     assert not any("took it" in words for words in said.values())

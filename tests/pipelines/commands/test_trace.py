@@ -14,7 +14,8 @@ def made(site: NeoSite) -> NeoSite:
     return site
 
 
-def test_the_lanes_of_a_lineage_do_not_break_on_a_wide_screen(made: NeoSite) -> None:
+def test_the_lanes_of_a_lineage_do_not_break_on_a_wide_screen(made: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     told = made.neo("trace", "data/rows").out
     assert [line[0] for line in told.splitlines()[1:5]] == ["○", "●", "●", "●"]
     assert "rows depends on 3 artifacts. External inputs:" in told

@@ -28,7 +28,7 @@ def test_a_killed_run_is_resumed_and_says_what_is_reused_and_what_goes_on(
     assert said.code == 0, said
     assert "fetch 2 of 3 parts recorded" in said.out
     assert "Attempt 1 ended: killed, its process is gone. Lost work:" in said.out
-    assert "pairs: 1 part not recorded; what was under way begins again" in said.out
+    assert "pairs: 1 part not recorded; unfinished parts start again" in said.out
     assert [name for name in executions()[len(before) :] if name.startswith("fetch")] == ["fetch/00002"]
     run = the_run(site)
     assert [run.end(record.number).outcome for record in run.attempts()] == ["killed", "done"]
