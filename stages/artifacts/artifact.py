@@ -74,9 +74,9 @@ class Artifact:
             raise self.damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were committed")
         return data
 
-    def damaged(self, key: str, said: str) -> StoreError:
+    def damaged(self, key: str, complaint: str) -> StoreError:
         """What to raise where a file is not as it was committed."""
-        return StoreError(f"{key} of {self!r} {said}; {mended_by(self.short)}")
+        return StoreError(f"{key} of {self!r} {complaint}; {mended_by(self.short)}")
 
     def local_path(self, entry: FileEntry) -> Path:
         """A local file with the bytes of `entry`, checked against the recorded size."""

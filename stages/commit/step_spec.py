@@ -28,7 +28,7 @@ class StepSpec:
     attempt: AttemptId
     provenance: Mapping[str, Any] = field(default_factory=dict)
     allows_rollback: bool = False
-    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
+    """Whether training may continue from an earlier checkpoint if the newest is damaged."""
     ended_attempts: frozenset[str] = frozenset()
     """Attempts of this run that have ended: their claims are not waited for."""
 
@@ -47,7 +47,7 @@ class StepSpec:
 
     @property
     def user_modules(self) -> set[str]:
-        """Names of the modules of a user's own file that this spec leans on: other machines do not have them."""
+        """Names of the modules of a user's own file that this spec needs: other machines do not have them."""
         names = {self.stage.function.__module__, type(self.recipe).__module__, self.stage.makes.__module__}
         return {name for name in names if name.startswith(USER_FILE_PREFIX)}
 

@@ -1,0 +1,117 @@
+"""Checkpoints of a step, without ranks: which is the newest, who commits the next, what a rollback moves."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.commit.artifact_writer import ArtifactWriter
+from stages.commit.attempt import AttemptId
+from stages.commit.checkpoints import CheckpointRecords, CheckpointWriter
+from stages.contract import PartRecord, SupersededError
+from stages.store.errors import DamagedFileError, TornRecordError
+from stages.store.store import Store
+
+FOLDER = "artifacts/train/0123456789ab"
+RECORDS = f"{FOLDER}/records/steps"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def records(store: Store) -> CheckpointRecords:
+    return CheckpointRecords(store, FOLDER)
+
+
+def rank_of(store: Store, attempt: int = 1) -> CheckpointWriter:
+    """What rank 0 of an attempt has, after it has looked for the newest checkpoint as training does."""
+    writer = ArtifactWriter(store, FOLDER, step="train", attempt=AttemptId("run", attempt))
+    checkpoints = CheckpointWriter(writer, post=lambda _: None, num_ranks=1)
+    checkpoints.latest()
+    return checkpoints
+
+
+def commit(checkpoints: CheckpointWriter, folder: Path, step: int) -> PartRecord:
+    files = folder / f"{checkpoints.writer.attempt}-{step}"
+    (files / "state").mkdir(parents=True)
+    (files / "state" / "rank-00000.safetensors").write_bytes(bytes([step]) * 100)
+    (files / "facts.json").write_text("{}")
+    return checkpoints.commit(checkpoints.upload(files, step), step, {"loss": 1 / step})
+
+
+def steps(found: list[PartRecord]) -> list[int]:
+    return [record.facts["step"] for record in found]
+
+
+def test_the_last_committed_checkpoint_is_the_newest_and_the_next_follows_it(store: Store, tmp_path: Path) -> None:
+    assert records(store).latest() is None
+    first, second = (commit(rank_of(store, attempt), tmp_path, step=10 * attempt) for attempt in (1, 2))
+    assert [record.part for record in (first, second)] == ["000000", "000001"]
+    assert records(store).latest() == second
+    assert steps(records(store).committed()) == [10, 20]
+
+
+def test_one_of_two_that_continue_from_the_same_checkpoint_is_superseded(store: Store, tmp_path: Path) -> None:
+    ours, other = rank_of(store, 1), rank_of(store, 2)
+    winner = commit(other, tmp_path, 10)
+    with pytest.raises(SupersededError, match="checkpoint 0 was committed by run-2; attempt run-1 stops here"):
+        commit(ours, tmp_path, 10)
+    assert records(store).committed() == [winner]
+
+
+def test_a_deleted_checkpoint_keeps_its_record_and_loses_its_files(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    old, new = commit(rank, tmp_path, 10), commit(rank, tmp_path, 20)
+    rank.delete(old)
+    assert steps(records(store).committed()) == [10, 20]
+    assert steps(rank.kept()) == [20] and rank.latest() == new
+    assert [store.size_bytes(entry.key) for entry in old.files] == [None, None]
+    assert store.read_json(f"{RECORDS}/000000.json.deleted") == {"attempt": "run-1"}
+
+
+def test_a_rollback_quarantines_what_came_after_and_training_continues_there(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    whole, *lost = [commit(rank, tmp_path, step) for step in (10, 20, 30)]
+    rank.delete(lost[0])
+    rank.roll_back(whole, "its file is missing")
+    assert rank.latest() == whole and rank.next_number == 1
+    for number in (1, 2):
+        assert store.size_bytes(f"{RECORDS}/00000{number}.json") is None
+        assert store.size_bytes(f"{RECORDS}/00000{number}.json.damaged-0") is not None
+    assert store.read_json(f"{FOLDER}/repairs/0.json") == {f"{RECORDS}/000002.json": "its file is missing"}
+    assert commit(rank_of(store, 2), tmp_path, 20).part == "000001"
+    assert steps(rank.kept()) == [10, 20], "the mark of the checkpoint that was deleted has gone with it"
+
+
+def test_a_rollback_begins_with_the_newest_so_that_no_kill_leaves_a_gap(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    first, *_ = [commit(rank, tmp_path, step) for step in (10, 20, 30)]
+    moved = [key.rpartition("/")[2] for key in records(store).keys_after(first)]
+    assert moved == ["000002.json.deleted", "000002.json", "000001.json.deleted", "000001.json"]
+    assert len(records(store).keys_after(None)) == 6
+
+
+def test_a_torn_newest_record_is_an_error_and_the_others_are_still_listed(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    commit(rank, tmp_path, 10), commit(rank, tmp_path, 20)
+    for torn in (b'{"phase": "ste', b'{"phase": "steps"}'):
+        store.overwrite(f"{RECORDS}/000001.json", torn)
+        with pytest.raises(TornRecordError, match=r"000001\.json"):
+            rank.latest()
+        assert steps(rank.kept()) == [10]
+
+
+def test_files_are_fetched_by_prefix_and_checked(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    record = commit(rank, tmp_path, 10)
+    rank.fetch(record, tmp_path / "fetched", "state/")
+    assert [path.name for path in (tmp_path / "fetched").iterdir()] == ["state"]
+    assert (tmp_path / "fetched" / "state" / "rank-00000.safetensors").read_bytes() == bytes([10]) * 100
+    state = record.file("state/rank-00000.safetensors")
+    store.overwrite(state.key, bytes([11]) * 100)
+    with pytest.raises(DamagedFileError, match="is damaged: its sha256 is not the committed"):
+        rank.fetch(record, tmp_path / "again")
+    store.delete(state.key)
+    with pytest.raises(DamagedFileError, match="is missing"):
+        rank.fetch(record, tmp_path / "again")
