@@ -213,10 +213,10 @@ def die_once_recorded(rank, step: int) -> None:
 
     apply = loop.optimizer_step
 
-    def die(at_step, *rest):
+    def die(at_step, *rest, **others):
         if at_step == step:
             raise OSError("dead")
-        return apply(at_step, *rest)
+        return apply(at_step, *rest, **others)
 
     loop.optimizer_step = die
 
