@@ -37,7 +37,7 @@ def drive(run: Run, number: int) -> ExitCode:
     if submission is None:
         raise RefusedError(f"run {run.name} has no submission {number} in {run.store.url}", then="neo list")
     if (end := submissions.end(number)) is not None:
-        raise CalledOffError(end.said, then=end.then)
+        raise CalledOffError(end.message, then=end.then)
     try:
         plan = _checked(run, submission)
     except CommandError as refusal:

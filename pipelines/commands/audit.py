@@ -89,4 +89,4 @@ def _makes_again(store: Store, lineage: Lineage) -> str:
 
 def _in_words(store: Store, finding: Finding) -> str:
     path = str(store.folder / finding.key) if store.folder else f"{store.url}/{finding.key}"
-    return f"  {path}\n    {finding.artifact}: {finding.said}"
+    return f"  {path}\n    {finding.artifact}: {finding.problem}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.exits import BadCommandError
-from pipelines.lineage.contents import contents_of_row
+from pipelines.lineage.contents import row_document
 from pipelines.lineage.graph import lineage_of
 from pipelines.runs.refs import resolve_artifact
+from pipelines.screen.console import clean
 from stages.artifacts.kinds import Rows
 from stages.formats.rows import RowReader
 
@@ -26,7 +28,7 @@ def row(
 
 
 def show_row(command: CommandContext, ref: str, number: int) -> NoReturn:
-    """Raises `BadCommandError` if REF are no packed rows, or fewer."""
+    """Show one packed row. Raises `BadCommandError` if REF is not packed rows, or has no row of this number."""
     store = command.store_to_read()
     target = lineage_of(store, *resolve_artifact(store, ref)).target
     if target.manifest is None or target.kind != Rows.kind:
@@ -36,6 +38,16 @@ def show_row(command: CommandContext, ref: str, number: int) -> NoReturn:
         raise BadCommandError(
             f"{target.short} has the rows 0 to {reader.num_rows - 1}", then=f"neo show {target.short}"
         )
-    shown, document = contents_of_row(reader, number)
-    command.say(*shown)
-    command.end(document, then=f"neo where {document['documents'][0]['sample_id']}")
+    document = row_document(reader, number)
+    documents = document["documents"]
+    command.say(f"Row {number} of {reader.rows.short}, in shard {document['part']}, {len(documents)} documents:")
+    command.say(_documents_table(documents))
+    command.end(document, then=f"neo where {documents[0]['sample_id']}")
+
+
+def _documents_table(documents: list[dict[str, Any]]) -> Table:
+    """A line for each document of a row, in order."""
+    table = Table("document", "sample id", "source", "tokens", box=None, pad_edge=False)
+    for position, document in enumerate(documents):
+        table.add_row(str(position), document["sample_id"], clean(document["source"]), f"{document['num_tokens']:,}")
+    return table

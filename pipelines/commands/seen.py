@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.exits import BadCommandError
-from pipelines.lineage.contents import seen_by
+from pipelines.lineage.contents import lines_of_sources, seen_document
 from pipelines.lineage.graph import Lineage, lineage_of
 from pipelines.runs.refs import resolve_artifact
+from pipelines.screen.console import clean
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import StageError
@@ -36,7 +39,7 @@ def seen(
 
 
 def show_seen(command: CommandContext, ref: str, at: str) -> NoReturn:
-    """Raises `BadCommandError` if REF is not committed, or its training has no such optimizer step."""
+    """Show what was read until step `at`. Raises `BadCommandError` if REF is not committed or has no such step."""
     if not at.isdecimal() and at != END:
         raise BadCommandError(f"--at {at}: name an optimizer step, or `{END}`", then="neo seen --help")
     store = command.store_to_read()
@@ -46,16 +49,35 @@ def show_seen(command: CommandContext, ref: str, at: str) -> NoReturn:
     for artifact in _trained(lineage, store, at):
         is_target = at != END and artifact.fingerprint == target.fingerprint
         try:
-            shown, document = seen_by(artifact, int(at) if is_target else artifact.manifest.recipe["num_steps"])
+            document = seen_document(artifact, int(at) if is_target else artifact.manifest.recipe["num_steps"])
         except StageError as error:
             raise BadCommandError(str(error), then=f"neo show {artifact.short}") from error
-        command.say(*shown, "")
+        command.say(*_lines(artifact, document), sources_table(document["sources"]), "")
         documents.append(document)
     command.end({"target": target.short, "seen": documents}, then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")
 
 
+def sources_table(counts: Mapping[str, Mapping[str, float]]) -> Table:
+    """Counts by source as a table: a line for each source, a column for each count."""
+    head, *lines = lines_of_sources(counts)
+    table = Table(*head, box=None, pad_edge=False)
+    for source, *numbers in lines:
+        table.add_row(clean(source), *numbers)
+    return table
+
+
+def _lines(artifact: Artifact, document: Mapping[str, Any]) -> Iterator[str]:
+    """The rows that a training read, one line for each of its inputs."""
+    name = f"{document['step']} ({document['stage']}/{artifact.short})"
+    yield f"{name}, the first {document['until_step']:,} of {document['num_steps']:,} steps:"
+    for rows in document["rows"]:
+        steps = f"steps {rows['first_step']:,} to {rows['until_step']:,}"
+        counts = f"{rows['num_read']:,} rows read, {rows['num_different']:,} of its {rows['num_rows']:,}"
+        yield f"  {rows['input']}, {steps}: {counts}"
+
+
 def _trained(lineage: Lineage, store: Store, at: str) -> list[Artifact]:
-    """What was trained on packed rows in a lineage, inputs first; the target is the last if it was."""
+    """The artifacts of a lineage that were trained on packed rows, inputs first; the target is last if it is one."""
     from stages.training.exposure import is_trained
 
     target = lineage.target

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
-from pipelines.lineage.contents import counts_of_sources, sources_table
+from pipelines.commands.seen import sources_table
+from pipelines.lineage.contents import counts_of_sources
 from pipelines.lineage.graph import describe_counts, size_bytes, skipped_row_records, step_name
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import flat_fields

@@ -127,7 +127,7 @@ def _ended_at_once(end: SubmissionEnd) -> NoReturn:
     """End as the driver did, which refused or had nothing to make."""
     if end.code == ExitCode.DONE:
         raise typer.Exit(0)
-    error = CommandError(end.said, then=end.then)
+    error = CommandError(end.message, then=end.then)
     error.code = end.code
     raise error
 

@@ -1,4 +1,7 @@
-"""What is in draws and packed rows, of each source, and what weights have seen: to show a person, and as documents."""
+"""Contents of draws and packed rows by source, and the rows and samples that training has read.
+
+Owns these counts as plain values and JSON documents; `pipelines/commands` makes tables and sentences of them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from pipelines.lineage.graph import step_name
-from pipelines.screen.console import clean
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import DRAW_PHASE, Draw, Rows
 from stages.artifacts.manifest import Manifest
@@ -21,84 +21,62 @@ from stages.formats.rows import RowReader
 if TYPE_CHECKING:
     from stages.training.exposure import SeenRows
 
-Shown: TypeAlias = tuple[list[Any], dict[str, Any]]
-"""Lines and tables for a person, and the same as a JSON document."""
-
 
 def counts_of_sources(manifest: Manifest) -> dict[str, dict[str, float]]:
-    """What a draw or packed rows hold of each source, as their parts recorded it; nothing for other kinds."""
+    """Source to the counts that the parts of a draw or of packed rows recorded for it; empty for other kinds.
+
+    For example `{"pairs": {"samples": 120, "tokens": 9000}, "text": {...}}`.
+    """
     counts: dict[str, Counter[str]] = {}
     if manifest.kind == Draw.kind:
         return drawn_by_source(part for part in manifest.parts if part.phase == DRAW_PHASE)
     for part in manifest.parts if manifest.kind == Rows.kind else ():
-        for source, held in part.facts.get("sources", {}).items():
-            counts.setdefault(source, Counter()).update(held)
-    return {source: dict(held) for source, held in sorted(counts.items())}
-
-
-def sources_table(counts: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row for each source, a column for each thing that is counted."""
-    head, *rows = lines_of_sources(counts)
-    table = Table(*head, box=None, pad_edge=False)
-    for source, *numbers in rows:
-        table.add_row(clean(source), *numbers)
-    return table
+        for source, in_part in part.facts.get("sources", {}).items():
+            counts.setdefault(source, Counter()).update(in_part)
+    return {source: dict(totals) for source, totals in sorted(counts.items())}
 
 
 def lines_of_sources(counts: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
-    """The same as lines of words, the headings first."""
-    things = list(dict.fromkeys(thing for held in counts.values() for thing in held))
-    lines = [[source, *(f"{held.get(thing, 0):,.0f}" for thing in things)] for source, held in counts.items()]
-    return [["source", *(thing.replace("_", " ") for thing in things)], *lines]
+    """Counts by source as lines of cells: the column names first, then a line for each source."""
+    columns = list(dict.fromkeys(column for of_source in counts.values() for column in of_source))
+    lines = [
+        [source, *(f"{of_source.get(column, 0):,.0f}" for column in columns)] for source, of_source in counts.items()
+    ]
+    return [["source", *(column.replace("_", " ") for column in columns)], *lines]
 
 
-def contents_of_row(reader: RowReader, row: int) -> Shown:
-    """The samples of a packed row, in order."""
-    shard = reader.part_of(row)
+def row_document(reader: RowReader, row: int) -> dict[str, Any]:
+    """A packed row as a JSON document: its part, and id, source and number of tokens of each document in order."""
     documents: list[dict[str, Any]] = [
         {"sample_id": sample_id.hex(), "source": source, "num_tokens": num_tokens}
         for sample_id, source, num_tokens in reader.documents(row)
     ]
-    table = Table("document", "sample id", "source", "tokens", box=None, pad_edge=False)
-    for number, one in enumerate(documents):
-        table.add_row(str(number), one["sample_id"], clean(one["source"]), f"{one['num_tokens']:,}")
-    said = f"Row {row} of {reader.rows.short}, in shard {shard}, {len(documents)} documents:"
-    return [said, table], {"row": row, "rows": reader.rows.fingerprint, "part": shard, "documents": documents}
+    return {"row": row, "rows": reader.rows.fingerprint, "part": reader.part_of(row), "documents": documents}
 
 
-def seen_by(trained: Artifact, until_step: int) -> Shown:
-    """What the first `until_step` steps of a training read. Raises `StageError` where it had fewer."""
+def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
+    """The rows and sources that the first `until_step` optimizer steps of a training read, as a JSON document.
+
+    Raises `StageError` if the training had fewer steps.
+    """
     from stages.training.exposure import seen_of_sources, seen_rows
 
     seen = seen_rows(trained, until_step)
     with TemporaryDirectory(prefix="neo-seen-") as scratch:
         sources = {source: vars(counts) for source, counts in seen_of_sources(seen, Path(scratch)).items()}
-    rows = [_rows_document(one) for one in seen]
-    num_steps = trained.manifest.recipe["num_steps"]
-    said = [
-        f"{step_name(trained.manifest)} ({trained.manifest.stage}/{trained.short}), "
-        f"the first {until_step:,} of {num_steps:,} steps:",
-        *(
-            f"  {one['input']}, steps {one['first_step']:,} to {one['until_step']:,}: {one['num_read']:,} rows read, "
-            f"{one['num_different']:,} of its {one['num_rows']:,}"
-            for one in rows
-        ),
-        sources_table(sources),
-    ]
-    document = {
+    return {
         "step": step_name(trained.manifest),
         "stage": trained.manifest.stage,
         "fingerprint": trained.fingerprint,
-        "num_steps": num_steps,
+        "num_steps": trained.manifest.recipe["num_steps"],
         "until_step": until_step,
-        "rows": rows,
+        "rows": [_rows_document(one) for one in seen],
         "sources": sources,
     }
-    return said, document
 
 
 def _rows_document(seen: SeenRows) -> dict[str, Any]:
-    """What was read of one Rows artifact; steps counted from 1."""
+    """What was read of one Rows artifact; optimizer steps counted from 1, `num_different` rows read at least once."""
     return {
         "input": seen.name,
         "fingerprint": seen.rows.fingerprint,

@@ -1,7 +1,8 @@
-"""For each kind of artifact: find a sample in it, and which ids and rows downstream artifacts may hold of it.
+"""Finders: for each kind of artifact, find a sample in it, and which ids and rows of it the artifact hands on.
 
-Owns `FINDERS`, kind by kind. A finder gets what the artifact's inputs hand on of the sample and reads the artifact's
-own tables and indexes; which optimizer steps read a row is computed, as training computed it.
+Owns `FINDERS`, a finder for each kind. A finder gets what the artifact's inputs hand on of the sample and reads the
+artifact's own tables and indexes. The optimizer steps that read a row are computed from the recipe's seed, as training
+computed them; no log is read.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXAMINED_ON = "heldout_rows"
-"""The input of a training stage that it never trains on."""
+"""Name of the input with held-out rows, on which a training stage is evaluated and never trained."""
 HELD_OUT_INPUT = "heldout."
-"""Begins the names of the inputs that tell a draw what to hold out."""
+"""Prefix of the inputs of a draw whose samples it must hold out, such as `heldout.exam`."""
 MAX_ROWS_OPENED = 8
-"""Packed rows of which a sighting tells the documents that are the sample: each costs a read."""
+"""Packed rows in which a sighting gives the positions of the sample, at most: each costs a read."""
 SOURCE_TABLES: Final = {
     kinds.RawPairs.kind: SAMPLES_FILE,
     kinds.TextDocuments.kind: DOCUMENTS_FILE,
@@ -55,7 +56,7 @@ SOURCE_TABLES: Final = {
 """The kinds in which samples begin, and their sample table."""
 
 Finder: TypeAlias = Callable[[Artifact, Inputs], Sighting | None]
-"""Finds the sample in an artifact of one kind; None where the artifact holds nothing of it."""
+"""Finds the sample in an artifact of one kind; returns None if the artifact holds nothing of it."""
 
 
 def find_in_source(source: Artifact, column: str, value: str | bytes) -> SourceSighting | None:
@@ -71,7 +72,7 @@ def find_in_verdicts(kept: Artifact, inputs: Inputs) -> VerdictSighting | None:
 
 
 def find_in_conversations(conversations: Artifact, inputs: Inputs) -> ConversationSighting | None:
-    """The conversations about the sample; those that are kept go on under their own ids."""
+    """The conversations about the sample; those that are kept are handed on under their own ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -79,13 +80,13 @@ def find_in_conversations(conversations: Artifact, inputs: Inputs) -> Conversati
     kept_ids: set[bytes] = set()
     num_dropped = 0
     for _, table in tables(conversations, CONVERSATIONS_FILE, columns=["sample_id", "image_ids", "verdict"]):
-        # `image_ids` is a list column: flat ids [a, b, c] with parents [0, 0, 1] say that row 0 shows a and b.
+        # `image_ids` is a list column: rows [[a, b], [c]] have the flat ids [a, b, c] and the parents [0, 0, 1].
         images = table["image_ids"].combine_chunks()
         hits = pc.is_in(images.flatten(), value_set=pa.array(sorted(wanted), images.type.value_type))
-        mine = table.take(pc.unique(pc.list_parent_indices(images).filter(hits)))
-        kept = mine.filter(pc.equal(mine["verdict"], "kept"))
+        about_it = table.take(pc.unique(pc.list_parent_indices(images).filter(hits)))
+        kept = about_it.filter(pc.equal(about_it["verdict"], "kept"))
         kept_ids |= set(kept["sample_id"].to_pylist())
-        num_dropped += mine.num_rows - kept.num_rows
+        num_dropped += about_it.num_rows - kept.num_rows
     if not kept_ids and not num_dropped:
         return None
     carryover = Carryover(sample_ids=frozenset(kept_ids))
@@ -93,11 +94,11 @@ def find_in_conversations(conversations: Artifact, inputs: Inputs) -> Conversati
 
 
 def find_in_draw(draw: Artifact, inputs: Inputs) -> DrawSighting:
-    """The drawings of the sample, else why it was held out; neither where it was offered and not drawn."""
-    offered = {name: one for name, one in inputs.items() if not name.startswith(HELD_OUT_INPUT)}
-    if not any(offered.values()):
+    """The drawings of the sample, else why it was held out; neither if it was a candidate and not drawn."""
+    candidates = {name: one for name, one in inputs.items() if not name.startswith(HELD_OUT_INPUT)}
+    if not any(candidates.values()):
         return DrawSighting(artifact=draw, is_held_out_input=True)
-    wanted = _sample_ids(offered)
+    wanted = _sample_ids(candidates)
     drawings = _rows_with(draw, DRAW_FILE, "sample_id", wanted)
     if not drawings:
         return DrawSighting(artifact=draw, held_out=_rows_with(draw, HELD_OUT_FILE, "sample_id", wanted))
@@ -111,8 +112,8 @@ def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
     numbers = sorted({row for rows in reader.samples.rows_of_many(wanted).values() for row in rows})
     if not numbers:
         verdicts = _rows_with(packed, SAMPLES_FILE, "sample_id", wanted)
-        lost = tuple(row for row in verdicts if row["verdict"] != "kept")
-        return RowsSighting(artifact=packed, shards={}, documents={}, not_packed=lost) if lost else None
+        not_packed = tuple(row for row in verdicts if row["verdict"] != "kept")
+        return RowsSighting(artifact=packed, shards={}, documents={}, not_packed=not_packed) if not_packed else None
     documents = {
         row: [position for position, (sample_id, *_) in enumerate(reader.documents(row)) if sample_id in wanted]
         for row in numbers[:MAX_ROWS_OPENED]
@@ -126,7 +127,7 @@ def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
 
 
 def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
-    """The optimizer steps that read the sample, and the training that saw it before these weights were begun."""
+    """The optimizer steps that read the sample, and an earlier training that saw it, if the weights start from one."""
     trained_on = {name: one.rows for name, one in inputs.items() if one.rows and name != EXAMINED_ON}
     steps = sorted({step for name, rows in trained_on.items() for step in _steps(made, name, rows)})
     before = _seen_before_by(inputs)
@@ -144,7 +145,7 @@ def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
 
 
 def find_in_use_of_model(made: Artifact, inputs: Inputs) -> ModelSighting:
-    """What was made of a model that saw the sample, or of an artifact that holds it: it takes no optimizer steps."""
+    """An artifact made from a model that saw the sample, or that reads an artifact which holds it."""
     before = _seen_before_by(inputs)
     carryover = Carryover(seen_by=before)
     return ModelSighting(artifact=made, seen_before_by=before, read_as=_read_as(inputs), carryover=carryover)
@@ -160,12 +161,12 @@ FINDERS: Final[Mapping[str, Finder]] = {
     kinds.ExportedCheckpoint.kind: find_in_use_of_model,
     kinds.Evaluation.kind: find_in_use_of_model,
 }
-"""How to find a sample in an artifact whose inputs hold it, by kind. A kind that is not named, one of a user's own,
-says which of its inputs hold the sample (`find_in_use_of_model`) and hands on no ids."""
+"""Kind to its finder, for artifacts whose inputs hand on something of the sample. Any other kind, such as a user's own,
+gets `find_in_use_of_model`: its sighting names the inputs that hold the sample, and hands on no ids."""
 
 
 def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-    """The name of each part that has a file of this name, and the table in it."""
+    """(part, table) for each part of an artifact that has a Parquet file of this name."""
     import pyarrow.parquet as pq
 
     for part in artifact.parts:
@@ -185,13 +186,13 @@ def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int
         read_at = steps_of_row(
             row, num_rows=num_rows, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"], num_steps=num_steps
         )
-        # Of 12 steps with until_steps (5,), step 0 of `rows.1` is step 6 as people count.
+        # 12 steps with until_steps (5,): `rows.1` is read from index 5 on, so its index 0 is step 6, counted from 1.
         numbered = (span.first_step + step + 1 for step in read_at)
         yield from (step for step in numbered if (step, row) not in left_out)
 
 
 def _rows_with(artifact: Artifact, file_name: str, column: str, values: Iterable[str | bytes]) -> tuple[TableRow, ...]:
-    """The rows with one of these values in a column, each with its `part`. Only that column is read where none is."""
+    """The rows with one of these values in `column`, each with its `part`. Reads all columns only on a match."""
     return tuple(_each_row_with(artifact, file_name, column, sorted(values)))
 
 
@@ -206,8 +207,8 @@ def _each_row_with(
         for entry in part.files:
             if entry.name == file_name:
                 path = artifact.local_path(entry)
-                known = pq.read_table(path, columns=[column])[column]
-                hits = pc.is_in(known, value_set=pa.array(values, known.type))
+                in_file = pq.read_table(path, columns=[column])[column]
+                hits = pc.is_in(in_file, value_set=pa.array(values, in_file.type))
                 if pc.any(hits).as_py():
                     yield from ({"part": part.part, **row} for row in pq.read_table(path).filter(hits).to_pylist())
 

@@ -1,7 +1,7 @@
-"""Lineage forward: everything that one sample went into, up to the training steps and the models that saw it.
+"""Lineage forward: every artifact that one sample went into, up to the optimizer steps and models that saw it.
 
-Owns the walk from the artifacts where samples begin to those that read them. Reads the store alone; `finders.py` knows
-how to find a sample in an artifact. A sample is known by its id, or by its URL.
+Owns the walk from the artifacts where samples begin to the artifacts that read them; `finders.py` finds a sample in one
+artifact. A sample is identified by its id or by its URL.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def trace_url(store: Store, url: str, among: Iterable[Manifest]) -> list[Sightin
 
 
 def trace_sample(store: Store, sample_id: bytes, among: Iterable[Manifest]) -> list[Sighting]:
-    """The sightings of a pair, a text or a conversation by its id, ordered as those of a URL."""
+    """The sightings of a pair, a text or a conversation by its id, inputs before what reads them."""
     find = partial(find_in_source, column="sample_id", value=sample_id)
     return _follow(store, among, dict.fromkeys(SOURCE_TABLES, find))
 
 
 def find_samples(store: Store, id_start: str, among: Iterable[Manifest]) -> set[bytes]:
-    """The sample ids, in the tables where samples begin, whose hex digits begin with `id_start`."""
+    """The ids of all samples among these artifacts whose hex digits begin with `id_start`."""
     sources = (manifest for manifest in among if manifest.kind in SOURCE_TABLES)
     matches = (
         beginning_with(table["sample_id"], id_start)
@@ -51,14 +51,17 @@ def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:
     """The ids of a column whose hex digits begin with `id_start`."""
     import numpy as np
 
-    # Of "3f2", the bounds are 3f2000... and 3f2fff...: an odd number of digits needs no case of its own.
+    # "3f2" gives the bounds 3f2000... and 3f2fff...; an odd number of digits therefore needs no special case.
     low, high = (bytes.fromhex(id_start.ljust(2 * SAMPLE_ID_BYTES, digit)) for digit in "0f")
     ids = np.array(sample_ids.to_pylist(), f"S{SAMPLE_ID_BYTES}")
     return set(sample_ids.filter((ids >= np.bytes_(low)) & (ids <= np.bytes_(high))).to_pylist())
 
 
 def _follow(store: Store, among: Iterable[Manifest], sources: Mapping[str, FindInSource]) -> list[Sighting]:
-    """Look into each artifact, inputs first, with what its inputs hand on of the sample."""
+    """Search each artifact, inputs first, for what its inputs hand on of the sample.
+
+    An artifact without a sighting hands on nothing: the artifacts that read only such ones are not opened at all.
+    """
     sightings: dict[str, Sighting] = {}
     for manifest in _inputs_first(among):
         artifact = Artifact(store, manifest)
@@ -71,6 +74,7 @@ def _follow(store: Store, among: Iterable[Manifest], sources: Mapping[str, FindI
 
 
 def _find_by_inputs(artifact: Artifact, sightings: Mapping[str, Sighting]) -> Sighting | None:
+    """The sighting in an artifact whose inputs hand on something of the sample, else None."""
     inputs: dict[str, Carryover] = {
         name: sightings[item.fingerprint].carryover
         for name, item in artifact.manifest.inputs.items()

@@ -1,4 +1,7 @@
-"""Lineage backward: from an artifact to all it was made of, down to the URL tables, read from manifests alone."""
+"""Lineage backward: from an artifact to every artifact it was made from, down to the URL tables.
+
+Owns the graph of an artifact's ancestors. Reads manifests alone, no data.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ class Node:
 
     @property
     def short(self) -> str:
+        """Stage and shown digits of the fingerprint, such as `pack_rows/3f2a9c01d4e5`."""
         return f"{self.stage}/{self.fingerprint[:SHOWN_DIGITS]}"
 
     @property
@@ -35,6 +39,7 @@ class Node:
 
     @property
     def kind(self) -> str:
+        """The kind of the artifact, such as `Rows`, or `missing`."""
         return self.manifest.kind if self.manifest else "missing"
 
     @property
@@ -45,37 +50,40 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """An artifact and all it depends on, inputs before what reads them."""
+    """An artifact and all its ancestors: the nodes in topological order, each after its inputs."""
 
     nodes: tuple[Node, ...]
 
     @cached_property
     def by_fingerprint(self) -> dict[str, Node]:
+        """The nodes by whole fingerprint."""
         return {node.fingerprint: node for node in self.nodes}
 
     @property
     def target(self) -> Node:
+        """The artifact whose lineage this is."""
         return self.nodes[-1]
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """The artifacts that read no other: where data came in."""
+        """The artifacts without inputs, through which external data entered."""
         return tuple(node for node in self.nodes if not node.inputs)
 
     @property
     def missing(self) -> tuple[Node, ...]:
+        """The nodes whose manifest cannot be read."""
         return tuple(node for node in self.nodes if node.manifest is None)
 
 
 def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
-    """The whole lineage of an artifact. What is missing from the store is a node without a manifest."""
-    found: dict[str, Node] = {}
-    _visit(store, stage, fingerprint, found)
-    return Lineage(tuple(found.values()))
+    """The whole lineage of an artifact. An ancestor that is missing from the store is a node without a manifest."""
+    nodes: dict[str, Node] = {}
+    _visit(store, stage, fingerprint, nodes)
+    return Lineage(tuple(nodes.values()))
 
 
 def all_manifests(store: Store) -> Iterator[Manifest]:
-    """Every artifact that is committed in the store and can be read. For looking backward from children to parents."""
+    """Every manifest in the store that can be read, by stage. Costs a listing a stage and a read an artifact."""
     for stage in store.folders("artifacts/"):
         for name in store.folders(f"artifacts/{stage}/"):
             node = _node(store, stage, name)
@@ -94,45 +102,50 @@ def size_bytes(manifest: Manifest) -> int:
 
 
 def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
-    """The parts whose items the manifest counts: those of the phase that was folded last."""
+    """The parts of the last phase, whose items the manifest counts.
+
+    `pack_rows` measures, plans and then writes rows: its items are those of the parts that hold rows.
+    """
     last = manifest.parts[-1].phase
     return tuple(part for part in manifest.parts if part.phase == last)
 
 
 def describe_counts(manifest: Manifest) -> str:
-    """What an artifact holds, in words: parts and items, or a checkpoint's step and the number of skipped rows."""
+    """What an artifact holds, in words: `2 parts, 40 items, 38 kept, 2 dropped`, or `step 300` for a checkpoint."""
     parts = last_phase(manifest)
     if parts[-1].phase == STEPS_PHASE:
         num_skipped = len(skipped_row_records(manifest))
         lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
         return f"step {parts[-1].facts['step']}{lacking}"
     items = manifest.items
-    said = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
+    phrases = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
     if items.total:
-        said.append(f"{items.total:,} item{'' if items.total == 1 else 's'}")
-        said.append(f"{items.kept:,} kept")
-        said += [f"{items.num_dropped:,} dropped"] if items.num_dropped else []
-        said += [f"{items.num_failed:,} failed"] if items.num_failed else []
-    return ", ".join(said)
+        phrases.append(f"{items.total:,} item{'' if items.total == 1 else 's'}")
+        phrases.append(f"{items.kept:,} kept")
+        phrases += [f"{items.num_dropped:,} dropped"] if items.num_dropped else []
+        phrases += [f"{items.num_failed:,} failed"] if items.num_failed else []
+    return ", ".join(phrases)
 
 
 def skipped_row_records(manifest: Manifest) -> list[dict[str, Any]]:
     """The damaged rows that training skipped, from the last checkpoint: step, part, row and sample ids of each."""
-    found: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
-    return found
+    skipped: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
+    return skipped
 
 
-def _visit(store: Store, stage: str, fingerprint: str, found: dict[str, Node]) -> None:
-    if fingerprint in found:
+def _visit(store: Store, stage: str, fingerprint: str, visited: dict[str, Node]) -> None:
+    """Add an artifact to `visited`, after its ancestors."""
+    if fingerprint in visited:
         return
     node = _node(store, stage, fingerprint)
     if node.manifest is not None:
         for item in node.manifest.inputs.values():
-            _visit(store, item.stage, item.fingerprint, found)
-    found[fingerprint] = node
+            _visit(store, item.stage, item.fingerprint, visited)
+    visited[fingerprint] = node
 
 
 def _node(store: Store, stage: str, fingerprint: str) -> Node:
+    """The artifact as a node; its `problem` says why it has no manifest."""
     try:
         manifest = read_manifest(store, stage, fingerprint)
     except (StoreError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""Repair: quarantine the records of damaged parts, and the next run makes those parts again.
+"""Repair: quarantine the records of damaged parts, so that the next run makes those parts again.
 
-Moves records and manifests, never data; makes nothing itself. What is made in their place must come out the same
-(`stages/commit/repair.py`), so nothing that leans on it changes.
+Moves records and manifests, never data, and makes no part itself. A part that is made again must have the same content
+(`stages/commit/repair.py`), so the artifacts that read it stay valid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Repaired:
     """The result of a repair."""
 
     moved: tuple[str, ...]
-    """Keys of the records and manifests that were quarantined: the next run makes their parts again."""
+    """Keys of the records and manifests that were quarantined. The next run makes their parts again."""
     written: tuple[str, ...]
     """Keys of the records that were written again from their manifest."""
     left: tuple[Finding, ...]
@@ -33,28 +33,33 @@ class Repaired:
 
 
 def repair(store: Store, lineage: Lineage, findings: Sequence[Finding]) -> Repaired:
-    """Quarantine what the findings of an audit name. May be killed at any instant and run again."""
+    """Repair what the findings of an audit name. May be killed at any instant and run again.
+
+    An artifact with any finding `by_hand` is left as it is. Example: part `write/00001` of `kept_pairs` has a damaged
+    file. Its record and the manifest of `kept_pairs` are quarantined; the next run makes that one part again, folds
+    the manifest from all records, and reuses every artifact that read it.
+    """
     moved: list[str] = []
     written: list[str] = []
     left: list[Finding] = []
     for node in lineage.nodes:
-        mine = [finding for finding in findings if finding.artifact == node.short]
-        if any(finding.remedy == "by_hand" for finding in mine):
-            left += mine
+        of_node = [finding for finding in findings if finding.artifact == node.short]
+        if any(finding.remedy == "by_hand" for finding in of_node):
+            left += of_node
             continue
-        written += [_write_again(store, node, finding) for finding in mine if finding.remedy == "write_again"]
-        damaged = [finding for finding in mine if finding.remedy == "make_again" and finding.part]
+        written += [_write_again(store, node, finding) for finding in of_node if finding.remedy == "write_again"]
+        damaged = [finding for finding in of_node if finding.remedy == "make_again" and finding.part]
         if damaged:
             folder = artifact_folder(node.stage, node.fingerprint)
-            record_repair(store, folder, {finding.key: finding.said for finding in damaged})
+            record_repair(store, folder, {finding.key: finding.problem for finding in damaged})
         parts = sorted({finding.part for finding in damaged})
         moved += [key for part in parts for key in _quarantine(store, node, part)]
     return Repaired(tuple(moved), tuple(written), tuple(left))
 
 
 def _write_again(store: Store, node: Node, finding: Finding) -> str:
-    """A record that is lost or torn stands in full in its manifest."""
-    assert node.manifest is not None, "only a manifest knows what a record said"
+    """Write a lost or torn record again from the copy in its manifest; returns its key."""
+    assert node.manifest is not None, "a record can be written again only from its manifest"
     phase, _, name = finding.part.partition("/")
     record = next(part for part in node.manifest.parts if (part.phase, part.part) == (phase, name))
     with fault_point("record.quarantined", finding.key):
@@ -65,7 +70,11 @@ def _write_again(store: Store, node: Node, finding: Finding) -> str:
 
 
 def _quarantine(store: Store, node: Node, part: str) -> Iterator[str]:
-    """The manifest last, a record after its copy: while one of them stands, an audit finds the damage again."""
+    """Quarantine the records of a part and the manifest; yields their keys.
+
+    The manifest goes last, and a record after the record bundle that holds its copy: while one of them is in its
+    place, the next audit finds the damage again.
+    """
     folder = artifact_folder(node.stage, node.fingerprint)
     phase, _, name = part.partition("/")
     if phase == STEPS_PHASE:
@@ -80,7 +89,10 @@ def _quarantine(store: Store, node: Node, part: str) -> Iterator[str]:
 
 
 def _checkpoints_from(store: Store, folder: str, damaged: int) -> list[str]:
-    """Keys of all checkpoints after the last whole one before the damaged one: training resumes there."""
+    """Keys of the checkpoints after the last whole one before optimizer step `damaged`; training resumes from that one.
+
+    Of checkpoints 10, 20 and 30 with 20 damaged, those of 20 and 30: training resumes from 10.
+    """
     checkpoints = CheckpointRecords(store, folder)
     whole = [record for record in checkpoints.kept() if _is_whole(store, record, damaged)]
     return checkpoints.keys_after(whole[-1] if whole else None)

@@ -1,8 +1,8 @@
-"""What one artifact holds of a sample, as typed fields: one class for each kind of place a sample can be in.
+"""Sightings: what one artifact holds of a sample, as typed fields, one class for each kind of artifact.
 
-Owns these fields, their form for machines (`details`), and `Carryover`: what artifacts downstream may hold because of
-it. `finders.py` fills them in, `pipelines/commands` puts them into sentences. Steps are counted from 1, as people count
-them: a checkpoint of step 12 has seen what step 12 read.
+Owns these fields, their JSON form (`details`), and `Carryover`: what an artifact hands on to the artifacts that read
+it. `finders.py` fills them in, `pipelines/commands/sighting_words.py` puts them into sentences. Optimizer steps are
+counted from 1: a checkpoint of step 12 has seen what step 12 read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ TableRow: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Carryover:
-    """What of the sample an artifact hands on to the artifacts that read it."""
+    """What of the sample an artifact hands on to the artifacts that read it. False if that is nothing.
+
+    Kept pairs hand on sample ids, packed rows hand on row numbers, weights hand on the training that saw the sample.
+    """
 
     sample_ids: frozenset[bytes] = frozenset()
     """Ids of the sample itself and of conversations about it."""
     rows: frozenset[int] = frozenset()
     """Numbers of the packed rows that hold the sample."""
     seen_by: str = ""
-    """The first training that saw the sample, for weights made of its weights; '' where none has."""
+    """The first training that saw the sample, of those that the weights come from; '' if none did."""
 
     def __bool__(self) -> bool:
         return bool(self.sample_ids or self.rows or self.seen_by)
@@ -116,9 +119,9 @@ class DrawSighting(Sighting):
     drawings: tuple[TableRow, ...] = ()
     """Rows of the draw with this sample: `source`, `repetition` and position."""
     held_out: tuple[TableRow, ...] = ()
-    """Why the sample is held out: by its id or its picture, and the held-out sample that it equals."""
+    """Rows of the hold-out table: `by` id or picture, and the held-out sample that this sample equals."""
     is_held_out_input: bool = False
-    """Whether the sample came in only through an input that names what to hold out."""
+    """Whether the sample is only in an input that lists samples to hold out."""
 
     @property
     def num_drawn(self) -> dict[str, int]:
@@ -139,10 +142,11 @@ class RowsSighting(Sighting):
     """The packed rows that hold the sample, or the verdicts that kept it out of them."""
 
     shards: Mapping[int, str]
-    """The part that holds each row, by row number."""
+    """Row number to the part that holds the row."""
     documents: Mapping[int, list[int]]
-    """Positions of the sample among the documents of a row, by row number; the first rows only."""
+    """Row number to the positions of the sample among the row's documents; the first rows only."""
     not_packed: tuple[TableRow, ...] = ()
+    """Rows of the sample table whose verdict kept the sample out of the packed rows."""
 
     def details(self) -> dict[str, Any]:
         """The rows with their parts and documents, else the verdicts that kept the sample out."""
@@ -153,15 +157,15 @@ class RowsSighting(Sighting):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSighting(Sighting):
-    """A model, or what was made of one, that has seen the sample or reads an artifact that holds it."""
+    """A model, or an artifact made from one, that has seen the sample or reads an artifact that holds it."""
 
     seen_before_by: str = ""
-    """The training, among those behind its inputs, that saw the sample first; '' where none has."""
+    """The first training that saw the sample, of those that its inputs come from; '' if none did."""
     read_as: tuple[str, ...] = ()
     """Names of the inputs that hold the sample by its id, such as the questions of an evaluation."""
 
     def details(self) -> dict[str, Any]:
-        """The training that saw the sample first; it took no optimizer steps itself."""
+        """The first training that saw the sample; this artifact took no optimizer steps itself."""
         return {"steps": [], "seen_before_by": self.seen_before_by}
 
 
@@ -174,9 +178,9 @@ class WeightsSighting(ModelSighting):
     num_steps: int | None
     """Optimizer steps of the whole training; None for weights that no training made."""
     has_rows: bool
-    """Whether rows with the sample are among those it trains on."""
+    """Whether rows with the sample are among the rows that the training reads."""
     is_examined_on: bool
-    """Whether rows with the sample are among those it is examined on and never trained on."""
+    """Whether rows with the sample are among the held-out rows, which are never trained on."""
 
     def details(self) -> dict[str, Any]:
         """The optimizer steps that read the sample, and the training that saw it before."""
@@ -193,5 +197,5 @@ def as_json(value: Any) -> Any:
 
 
 def _by_text(by_row: Mapping[int, Any]) -> dict[str, Any]:
-    """The same under the row's number as text, which is what a key is in JSON."""
+    """The same mapping with row numbers as text, since JSON has no other keys."""
     return {str(row): value for row, value in by_row.items()}

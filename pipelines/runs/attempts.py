@@ -1,6 +1,7 @@
-"""How attempts end: recorded by themselves, or by the command that finds them dead or replaces them.
+"""The end of attempts: recorded by their own driver, or by the command that finds them dead or supersedes them.
 
-The end goes into the outbox first and then on record. Killed in between, the attempt is open and is ended again.
+The end is queued for MLflow first and recorded second. A command that is killed in between leaves the attempt open, and
+the next command ends it again.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from stages.contract import StepEnded
 from stages.store.store import Store
 
 RUNS_AT_A_TIME = 16
-"""Runs read in parallel: each costs a few round trips to the store, and a store keeps runs for years."""
+"""Number of runs that are read in parallel: each costs a few round trips to the store, and runs are kept for years."""
 
 
 def reconcile(store: Store) -> list[Run]:
     """End every attempt that is known to be dead; returns the runs with messages that MLflow has not received.
 
-    Runs with an attempt that may be alive are left out: their own driver delivers.
+    Runs with an attempt that may be alive are left out: their own driver delivers their messages.
     """
 
-    def waits(run: Run) -> bool:
+    def is_undelivered(run: Run) -> bool:
         return end_dead_attempts(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
 
     runs = all_runs(store)
     with ThreadPoolExecutor(RUNS_AT_A_TIME) as pool:
-        return [run for run, is_waiting in zip(runs, pool.map(waits, runs), strict=True) if is_waiting]
+        return [run for run, is_pending in zip(runs, pool.map(is_undelivered, runs), strict=True) if is_pending]
 
 
 def end_dead_attempts(run: Run, observer: Observer, but: int | None = None) -> bool:
-    """Record the end of each dead attempt of a run. True if no attempt but number `but` may still be alive."""
+    """Record the end of each dead attempt of a run, except attempt number `but`.
+
+    Returns whether all the others are dead: False if one is alive or out of contact.
+    """
     observations = [one for one in run.open_attempts(observer) if one.record.number != but]
     dead = [observation for observation in observations if observation.life == "dead"]
     for observation in dead:
@@ -42,16 +46,16 @@ def end_dead_attempts(run: Run, observer: Observer, but: int | None = None) -> b
 
 
 def end_attempt(run: Run, number: int, outcome: AttemptOutcome, reason: str) -> None:
-    """Queue the end of an attempt for MLflow, then put it on record. Killed in between, it is ended again."""
+    """Queue the end of an attempt for MLflow, then record it. An end recorded earlier stays."""
     message = Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason)
     Outbox(run.store, run.name).append(message)
     run.end_attempt(number, outcome, reason)
 
 
 def supersede(run: Run, why: str) -> list[int]:
-    """End the open attempts of a run, alive or not, in favour of the next one; returns their numbers.
+    """End the open attempts of a run, alive or dead, as superseded by the next one; returns their numbers.
 
-    A process that is still alive finds its attempt ended, or its claim taken over, and commits nothing more.
+    A driver that is still alive finds its attempt ended, or its claim taken over, and commits nothing more.
     """
     numbers = [one.record.number for one in run.open_attempts()]
     for number in numbers:
@@ -60,7 +64,11 @@ def supersede(run: Run, why: str) -> list[int]:
 
 
 def _end_dead(run: Run, number: int, why: str) -> None:
-    """End a dead attempt: `done` if every step is committed, since it died before it recorded that; else `killed`."""
+    """End a dead attempt: as `done` if every step is committed and only the end was not recorded, else as `killed`.
+
+    Steps that it committed are reported again, since its last events may have died with it; MLflow pages that have
+    them do not change.
+    """
     manifests = {step.name: read_head(run.store, step.stage, step.fingerprint) for step in run.request.steps}
     attempt = f"{run.name}-{number}"
     unreported = [

@@ -1,8 +1,8 @@
-"""Logs of attempts, kept in the store so that they outlive the machines: the driver's lines, tracebacks, stacks.
+"""Logs of attempts in the store, where they outlive the machines: the driver's lines, tracebacks and stacks.
 
 Owns `runs/<run>/logs/<attempt>/`: `driver/<n>.txt` holds the lines of some seconds, `<step>.txt` the traceback of a
-step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. Lines are written by a thread; a dead store
-costs lines, never a step.
+step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. A thread writes the lines: a store that does
+not answer loses lines and delays no step.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from stages.store.fault_points import fault_point
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHUNKS = 5.0
+"""Time between two files of the driver's lines: at most so much of the log is lost with the driver."""
 
 
 class AttemptLog:
-    """The log of one attempt. `take` and `write` never wait and never raise."""
+    """Collects the log of one attempt. `take` and `write` never wait and never raise."""
 
     def __init__(self, run: Run, attempt: int, board: Scoreboard) -> None:
         self._run = run
@@ -36,15 +37,16 @@ class AttemptLog:
         self._closing = threading.Event()
 
     def take(self, event: Event) -> None:
-        """Say what an event brought. The board knows of it already."""
+        """Add the lines for an event, which the board has already taken."""
         self._lines.take(event)
 
     def write(self, text: str) -> None:
+        """Add a line of text, with the time before it."""
         self._add(stamped(text))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Meanwhile lines are written to the store; afterwards all of them are there, if the store takes any."""
+        """Write lines to the store from a thread inside this context; on leaving it, write the rest."""
         thread = threading.Thread(target=self._work, name="attempt-log", daemon=True)
         thread.start()
         try:
@@ -55,6 +57,7 @@ class AttemptLog:
             thread.join()
 
     def keep_traceback(self, step: str, details: str) -> None:
+        """Write the traceback of a failed step to the store. Raises what the store raises."""
         with fault_point("log.kept"):
             self._run.store.create(log_key(self._run, self._attempt, step), details.encode())
 
@@ -70,7 +73,7 @@ class AttemptLog:
             try:
                 self._write(lines)
             except Exception:
-                logger.warning("the store took no lines of the log; they are retried", exc_info=True)
+                logger.warning("lines of the log could not be written to the store; they are retried", exc_info=True)
                 with self._lock:
                     self._waiting[:0] = lines
             if closing:
@@ -101,7 +104,7 @@ def read_traceback(run: Run, attempt: int, step: str) -> str | None:
 
 
 def read_stacks(run: Run, attempt: int, step: str) -> dict[str, str]:
-    """What the threads of ranks were doing that were taken to hang, by the name of the text."""
+    """The stacks of ranks that hung, by rank and number: `<step>.rank0.1` to the text of its threads' stacks."""
     folder = f"{run.folder}/logs/{attempt}/"
     keys = [key for key in run.store.keys(folder) if key.startswith(f"{folder}{step}.rank")]
     texts = {key.removeprefix(folder).removesuffix(".txt"): run.store.read(key) or b"" for key in keys}
@@ -109,7 +112,7 @@ def read_stacks(run: Run, attempt: int, step: str) -> dict[str, str]:
 
 
 def log_key(run: Run, attempt: int, step: str) -> str:
-    """Where the traceback of a step's failure is kept."""
+    """Key of the traceback of a step that failed in an attempt."""
     return f"{run.folder}/logs/{attempt}/{step}.txt"
 
 

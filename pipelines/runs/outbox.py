@@ -1,9 +1,9 @@
-"""The outbox of a run: messages for MLflow, kept in the store.
+"""The outbox of a run: messages for MLflow, queued in the store.
 
-Owns `runs/<run>/outbox/`: numbered messages, each created exclusively, and a `.sent` mark beside each that MLflow has
-accepted. Steps only put events into a queue, and a thread writes them here: an unreachable MLflow costs no step time,
-and a killed driver leaves its messages to the next command. Messages are never deleted: an empty MLflow can be
-rebuilt from them.
+Owns `runs/<run>/outbox/`: numbered messages, each created exclusively, and beside each message that MLflow accepted, or
+rejected for good, a `.sent` mark. Steps put events into a queue in memory and a thread writes them here, so MLflow
+never delays a step. The next command delivers what a killed driver left. Messages are never deleted: `neo mirror`
+rebuilds an empty MLflow from them.
 """
 
 from __future__ import annotations
@@ -37,30 +37,35 @@ from stages.store.store import Store
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_MESSAGES = 5.0
+"""Time over which the events of one message are collected."""
 MAX_EVENTS_PER_MESSAGE = 2000
 VERDICTS = ("kept", "dropped", "failed")
+"""Endings of the metrics that count items by verdict, such as `write/kept`."""
 
 
 class Message(BaseModel):
-    """One delivery: an attempt began or ended, or what happened in between, in order."""
+    """One delivery to MLflow: the start or the end of an attempt, or events in between, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     kind: Literal["attempt_started", "events", "attempt_ended"]
     attempt: int
+    """Number of the attempt that the message is about."""
     at_seconds: float = Field(default_factory=time.time)
     events: tuple[Event, ...] = ()
     non_finite: dict[str, dict[str, str]] = Field(default_factory=dict, alias="oddities")
-    """Metrics that are NaN or infinite, by step and name, as words such as `nan at step 3`: MLflow stores none.
-    The field's name in the store is `oddities`."""
+    """Metrics that are NaN or infinite, by pipeline step and metric, as texts such as `nan at step 3`. They become
+    tags, since MLflow stores no such metric. The field's name in the store is `oddities`."""
     outcome: str = ""
+    """Outcome of the attempt, for `attempt_ended`."""
     reason: str = ""
+    """Why the attempt ended, for `attempt_ended`; '' if it was done."""
 
 
 class Outbox:
     """The messages of one run: numbered from 0 without a gap, and delivered in that order.
 
-    Counts by known keys, and from where it counted last, so that a run of months costs no more than a short one.
+    Messages are counted by testing keys, from the last count on: a run of months costs no more than a short one.
     """
 
     def __init__(self, store: Store, run: str) -> None:
@@ -70,7 +75,7 @@ class Outbox:
         self._num_sent = 0
 
     def append(self, message: Message) -> str:
-        """Keep a message durably, after all that are there; returns its key."""
+        """Write a message to the store under the next free number; returns its key."""
         number = self._num_kept or self.num_messages()
         value = message.model_dump(mode="json", by_alias=True)
         with fault_point("outbox.appended"):
@@ -80,7 +85,7 @@ class Outbox:
         return key
 
     def kept(self, first: int = 0) -> Iterator[str]:
-        """Keys of the messages from number `first` on, in order; those appended meanwhile come too."""
+        """Keys of the messages from number `first` on, in order, including those appended during the iteration."""
         keys = map(self._key, count(first))
         return takewhile(lambda key: self.store.size_bytes(key) is not None, keys)
 
@@ -95,13 +100,15 @@ class Outbox:
         return self._count(known=num_sent) - num_sent
 
     def read(self, key: str) -> Message:
+        """The message under a key."""
         return Message.model_validate(self.store.read_json(key))
 
     def num_messages(self) -> int:
-        """How many messages there are. Each has a known key, so that none needs to be listed."""
+        """How many messages there are, delivered or not."""
         return self._count(known=self._num_kept)
 
     def message(self, number: int) -> Message | None:
+        """The message of this number, or None if it is not written yet."""
         raw = self.store.read_json(self._key(number))
         return None if raw is None else Message.model_validate(raw)
 
@@ -114,45 +121,45 @@ class Outbox:
         return f"{self.folder}/{number:08d}.json"
 
     def _count(self, ending: str = "", known: int = 0) -> int:
-        """How many messages there are, or marks with this ending, where `known` of them are known to be there."""
+        """How many messages, or marks with this ending, there are; at least the first `known` are there."""
         return known + first_missing(
             lambda number: self.store.size_bytes(self._key(known + number) + ending) is not None
         )
 
 
 class EventWriter:
-    """Takes events without waiting and writes them to an outbox from a thread of its own."""
+    """Writes events to an outbox from a thread of its own; `post` never waits."""
 
     def __init__(self, outbox: Outbox, attempt: int) -> None:
         self._outbox = outbox
         self._attempt = attempt
-        self._tally = PhaseCounts()
+        self._counts = PhaseCounts()
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
     def post(self, event: Event) -> None:
-        """Take an event. Never blocks."""
+        """Queue an event. Never blocks. Progress within a part is left out: it is for the console alone."""
         if not isinstance(event, PartProgress):
             self._queue.put(event)
 
     def close(self) -> None:
-        """Write what is left and end the thread."""
+        """Write the queued events and end the thread."""
         self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        waiting: list[Message] = []
-        open_ended = True
-        while open_ended:
+        unwritten: list[Message] = []
+        is_open = True
+        while is_open:
             events = list(self._gather())
-            open_ended = not events or events[-1] is not None
-            if kept := [event for event in events if event is not None]:
-                waiting.append(to_message(kept, self._attempt, self._tally))
-            waiting = self._keep(waiting)
+            is_open = not events or events[-1] is not None  # `close` queues None
+            if posted := [event for event in events if event is not None]:
+                unwritten.append(to_message(posted, self._attempt, self._counts))
+            unwritten = self._write(unwritten)
 
     def _gather(self) -> Iterator[Event | None]:
-        """The events of one message: those of a few seconds, fewer at an event that people wait for."""
+        """The events of one message: those of 5 seconds, or up to the first start, checkpoint or end of a step."""
         deadline_seconds = time.monotonic() + SECONDS_BETWEEN_MESSAGES
         for _ in range(MAX_EVENTS_PER_MESSAGE):
             try:
@@ -163,7 +170,7 @@ class EventWriter:
             if event is None or isinstance(event, StepStarted | CheckpointCommitted | StepEnded):
                 return
 
-    def _keep(self, messages: list[Message]) -> list[Message]:
+    def _write(self, messages: list[Message]) -> list[Message]:
         """Append the messages; returns those that could not be written, to be retried."""
         for number, message in enumerate(messages):
             try:
@@ -175,22 +182,24 @@ class EventWriter:
 
 
 class PhaseCounts:
-    """Running counts of phases: parts and items by verdict, for the pages of long steps."""
+    """Running counts of each phase: recorded parts, and items by verdict. A long phase shows them on its page."""
 
     def __init__(self) -> None:
         self._phases: dict[tuple[str, str], tuple[int, ItemBalance]] = {}
         self._changed: set[tuple[str, str]] = set()
 
     def open(self, event: PhaseOpened) -> None:
+        """Begin to count a phase, from the parts that earlier attempts recorded."""
         self._phases[event.step, event.phase] = (event.num_recorded, event.items)
 
     def add(self, event: PartRecorded) -> None:
+        """Count a part that was recorded."""
         num_recorded, items = self._phases.get((event.step, event.phase), (0, ItemBalance()))
         self._phases[event.step, event.phase] = (num_recorded + 1, items + event.items)
         self._changed.add((event.step, event.phase))
 
     def numbers(self) -> list[NumbersReported]:
-        """The counts of the phases that changed since last time."""
+        """The counts of the phases that changed since the last call, as metrics such as `write/parts`."""
         changed = [(key, self._phases[key]) for key in sorted(self._changed)]
         self._changed.clear()
         return [
@@ -209,7 +218,10 @@ class PhaseCounts:
 
 
 def read_phase_counts(event: NumbersReported) -> tuple[str, int, ItemBalance] | None:
-    """Phase, parts recorded and items so far, if that is what these numbers are; reasons are not among them."""
+    """The inverse of `PhaseCounts.numbers`: (phase, parts recorded, items so far), or None for other metrics.
+
+    The reasons of drops and failures are not among the metrics: all count as `any`.
+    """
     name = next((name for name in event.numbers if name.endswith("/parts")), None)
     if name is None:
         return None
@@ -221,29 +233,33 @@ def read_phase_counts(event: NumbersReported) -> tuple[str, int, ItemBalance] | 
     return phase, int(event.numbers[name]), items
 
 
-def to_message(events: list[Event], attempt: int, tally: PhaseCounts) -> Message:
-    """A message of these events: records of parts counted together, what is not finite turned into words."""
+def to_message(events: list[Event], attempt: int, counts: PhaseCounts) -> Message:
+    """A message of these events: recorded parts as counts of their phase, and NaN and infinity as texts.
+
+    2,000 events `PartRecorded` of phase `write` become one event with the metrics `write/parts`, `write/kept`, ...
+    """
     plain: list[Event] = []
     non_finite: dict[str, dict[str, str]] = {}
     for event in events:
         if isinstance(event, PartRecorded):
-            tally.add(event)
+            counts.add(event)
         elif isinstance(event, NumbersReported):
-            finite, odd = _finite(event)
+            finite, as_texts = _split_non_finite(event)
             plain.append(finite)
-            if odd:
-                non_finite.setdefault(event.step, {}).update(odd)
+            if as_texts:
+                non_finite.setdefault(event.step, {}).update(as_texts)
         else:
             if isinstance(event, PhaseOpened):
-                tally.open(event)
+                counts.open(event)
             plain.append(event)
-    # A step that ends closes the message, so its counts go before its end.
-    return Message(kind="events", attempt=attempt, events=(*tally.numbers(), *plain), oddities=non_finite)
+    # The end of a step is the last event of its message, so the counts of its phases go first.
+    return Message(kind="events", attempt=attempt, events=(*counts.numbers(), *plain), oddities=non_finite)
 
 
-def _finite(event: NumbersReported) -> tuple[NumbersReported, dict[str, str]]:
+def _split_non_finite(event: NumbersReported) -> tuple[NumbersReported, dict[str, str]]:
+    """The event with its finite metrics alone, and the others as texts by name: `{"loss": "nan at step 3"}`."""
     finite = {name: number for name, number in event.numbers.items() if math.isfinite(number)}
-    odd = {
+    as_texts = {
         name: f"{number} at step {event.at_step}" for name, number in event.numbers.items() if not math.isfinite(number)
     }
-    return event.model_copy(update={"numbers": finite}), odd
+    return event.model_copy(update={"numbers": finite}), as_texts

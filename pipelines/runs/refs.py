@@ -17,18 +17,19 @@ from stages.store.store import Store
 
 FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")
 MAX_CANDIDATES = 10
+"""Matches that a message about an ambiguous reference lists, at most."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a reference names: a run, or a committed artifact."""
+    """What a reference names: either a run or a committed artifact; the other field is None."""
 
     run: Run | None = None
     artifact: Artifact | None = None
 
 
 def resolve(store: Store, ref: str) -> Resolved:
-    """What `ref` names. Raises `BadCommandError` if that is nothing, or several things, which it lists."""
+    """What `ref` names. Raises `BadCommandError` if that is nothing, or several artifacts, which the message lists."""
     if not is_well_formed(ref):
         raise _nothing(store, ref)
     if store.read(f"runs/{ref}/plan.json") is not None:
@@ -44,29 +45,33 @@ def resolve(store: Store, ref: str) -> Resolved:
 
 def find_run(store: Store, ref: str) -> Run:
     """The run that `ref` names. Raises `BadCommandError` if it names nothing, or an artifact."""
-    found = resolve(store, ref)
-    if found.run is None:
+    run = resolve(store, ref).run
+    if run is None:
         raise BadCommandError(f"{ref!r} is an artifact, not a run", then="neo list")
-    return found.run
+    return run
 
 
 def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
-    """Stage and fingerprint of the artifact that `ref` names, readable or not; of a run, what its first target made."""
+    """Stage and fingerprint of the artifact that `ref` names, readable or not; for a run, of its first target.
+
+    An artifact without a manifest has only the shown digits of its fingerprint, as its folder has. Raises
+    `BadCommandError` if `ref` names nothing, or several artifacts.
+    """
     named = read_ref(store, ref) if is_well_formed(ref) else None
     if named is not None and "fingerprint" in named:
         return named["stage"], named["fingerprint"]
     if (unfinished := _unfinished(store, ref)) is not None:
         return unfinished
-    found = resolve(store, ref)
-    if found.run is not None:
-        target = found.run.request.step(found.run.request.targets[0])
+    resolved = resolve(store, ref)
+    if resolved.run is not None:
+        target = resolved.run.request.step(resolved.run.request.targets[0])
         return target.stage, target.fingerprint
-    assert found.artifact is not None
-    return found.artifact.manifest.stage, found.artifact.fingerprint
+    assert resolved.artifact is not None
+    return resolved.artifact.manifest.stage, resolved.artifact.fingerprint
 
 
 def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:
-    """Stage and shown fingerprint of the one artifact that begins so, where it is not committed, or not any more."""
+    """Stage and shown digits of the only artifact that `ref` can name, if it has no manifest; else None."""
     stage_wanted, _, start = ref.rpartition("/")
     candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
     is_one = len(candidates) == 1 and store.size_bytes(f"{artifact_folder(*candidates[0])}/manifest.json") is None
@@ -74,11 +79,15 @@ def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:
 
 
 def is_well_formed(ref: str) -> bool:
+    """Whether `ref` can be a run, a name or a fingerprint, judged by its characters alone."""
     return all(NAME_PATTERN.fullmatch(part) for part in ref.split("/"))
 
 
 def find_manifest(store: Store, ref: str) -> Manifest:
-    """The manifest of the one artifact whose fingerprint begins so; `stage/` may stand before it."""
+    """The manifest of the only committed artifact whose fingerprint begins with `ref`; `stage/` may come before it.
+
+    `3f2a` and `pack_rows/3f2a` both name pack_rows/3f2a9c01d4e5. Raises `BadCommandError` if none or several match.
+    """
     stage_wanted, _, start = ref.rpartition("/")
     candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
     manifests = [manifest for stage, name in candidates if (manifest := _committed(store, stage, name, start))]
@@ -102,6 +111,7 @@ def _nothing(store: Store, ref: str) -> BadCommandError:
 
 
 def _candidates(store: Store, start: str, stage_wanted: str) -> list[tuple[str, str]]:
+    """(stage, shown digits) of the artifact folders that a beginning of a fingerprint matches, by listing them."""
     stages = [stage for stage in store.folders("artifacts/") if stage_wanted in ("", stage)]
     shown = start[:SHOWN_DIGITS]
     return [

@@ -1,7 +1,7 @@
 """Resuming a run: which run, whether the code still matches its frozen plan, and what work was lost.
 
-The frozen plan decides, never the pipeline's file as it is now. What is committed is read from the store; lost work is
-read from the events that the last attempt left, and is shown to people only.
+A resume follows the frozen plan, never the pipeline's file as it is now. Committed work is read from the records; lost
+work is computed from the events of the last attempt, for showing only.
 """
 
 from __future__ import annotations
@@ -25,24 +25,27 @@ from stages.store.store import Store
 
 
 def newest_run(store: Store, *, unfinished: bool = False) -> Run | None:
-    """The run that was last begun, among those that are not done if only these are asked for; None without any."""
+    """The run whose last attempt began last; with `unfinished`, of those that are not done. None if there is none."""
     runs = [run for run in all_runs(store) if not unfinished or run.state() != "done"]
     return max(runs, key=_begun_at_seconds, default=None)
 
 
 def resume_command(run: Run) -> str:
-    """The command that resumes a run: on the cluster if its last attempt was submitted there, else here."""
+    """The command that resumes a run: `neo submit` if its last attempt ran on a cluster, else `neo resume`."""
     last = run.attempt(run.num_attempts)
     return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
 
 
 def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
-    """The state of a run. An attempt out of contact is watched until its heartbeat moves or it counts as dead."""
+    """The state of a run, never `unknown`: an attempt out of contact is watched until it is known to be alive or dead.
+
+    Its heartbeat moves within seconds if it lives, or counts as lost after a minute. `say` shows a line if this waits.
+    """
     observer = Observer(run.store)
     if run.state(observer) == "unknown":
-        (found, *_) = run.open_attempts(observer)
+        (silent, *_) = run.open_attempts(observer)
         say(
-            f"Attempt {found.record.number} on {found.record.host} is out of contact: watching its heartbeat, "
+            f"Attempt {silent.record.number} on {silent.record.host} is out of contact: watching its heartbeat, "
             f"which counts as lost after {lost_after_seconds():g} s without a beat."
         )
     while (state := run.state(observer)) == "unknown":
@@ -52,18 +55,18 @@ def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
 
 
 def check_plan_matches_code(plan: Plan) -> None:
-    """Raises `ResumeRefusedError` where the code no longer makes what the plan was frozen for."""
+    """Raises `ResumeRefusedError` if the code no longer has a stage, recipe or number that the plan was frozen with."""
     for name in plan.to_make:
         if fault := _why_not_loadable(plan.request, plan.request.step(name)):
             raise ResumeRefusedError(
-                f"run {plan.request.run} cannot go on: step {name!r} was frozen for {fault}. "
+                f"run {plan.request.run} cannot be resumed: step {name!r} was frozen for {fault}. "
                 "What is committed stays; the same recipe under the new code is another run and reuses what is equal",
                 then=plan.request.command,
             )
 
 
 def _why_not_loadable(request: Request, step: FrozenStep) -> str:
-    """What the step was frozen for and what the code has now, or ''."""
+    """What the step was frozen with and what the code has instead, as a phrase; '' if they agree."""
     try:
         stage, recipe = request.load_step(step.name)
     except (ImportError, BindError) as error:
@@ -71,7 +74,7 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
-        return f"a recipe that stage {step.stage} no longer takes ({where}: {fault['msg']})"
+        return f"a recipe that stage {step.stage} no longer accepts ({where}: {fault['msg']})"
     if stage.number != step.number:
         return f"stage {step.stage} number {step.number}, the code has number {stage.number}"
     inputs = {edge: source.fingerprint for edge, source in step.inputs.items()}
@@ -84,17 +87,22 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
 
 
 def lost_work(run: Run, plan: Plan, attempt: int) -> dict[str, str]:
-    """What an attempt had done since its last commit, by step, as far as its events show."""
+    """Step to the work that an attempt did after its last commit, as a sentence. Computed from its newest events."""
     events = [event for message in Feed(run).read() if message.attempt == attempt for event in message.events]
     lost = {}
     for decision in plan.decisions:
-        mine = [event for event in events if event.step == decision.step]
-        if decision.action != "reuse" and mine and (said := _lost(decision, mine)):
-            lost[decision.step] = said
+        of_step = [event for event in events if event.step == decision.step]
+        if decision.action != "reuse" and of_step and (sentence := _lost(decision, of_step)):
+            lost[decision.step] = sentence
     return lost
 
 
 def _lost(decision: Decision, events: list[Event]) -> str:
+    """The lost work of one step in a sentence, or ''.
+
+    Checkpoint 40 committed and step 57 reached: `steps 41 to 57 (0:51 of training after the last commit) are trained
+    again`.
+    """
     if (num_left := decision.num_parts - decision.num_recorded) > 0:
         return f"{num_left:,} {'part' if num_left == 1 else 'parts'} not recorded; unfinished parts start again"
     trained = [event for event in events if is_training(event)]

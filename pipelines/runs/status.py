@@ -1,7 +1,7 @@
-"""The status of a run, read from the store from anywhere: what is committed, what is running, and whether it is alive.
+"""The status of a run, read from the store on any machine: what is committed, what is running, whether it is alive.
 
-What is committed comes from the records, how fast it goes from the events that the driver left, and whether somebody
-is at work from heartbeats. Clocks of two machines meet here, in what is shown and nowhere else.
+Committed work comes from the records, speed and progress from the driver's events, liveness from heartbeats. Ages of
+events are differences of two machines' clocks: they are shown, and decide nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from stages.commit.heartbeat import Observer, beat_seconds
 from stages.contract import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 
 NUM_BEATS_TO_WATCH = 3
-"""How long a first look at another machine's driver takes, in beats."""
+"""Beats for which the heartbeat of a driver on another machine is watched before its state is shown as unknown."""
 OVER = ("committed", "reused")
+"""States of a step that has its artifact."""
 
 
 @dataclass
 class EventClock:
-    """The time of the event that is being taken; between events, the time now."""
+    """A clock for the scoreboard: the time of the event being read from the store; between events, the time now."""
 
     at_seconds: float | None = None
 
@@ -45,40 +46,40 @@ class RunStatus:
         self.clock = EventClock()
         self.board = Scoreboard({step.name: step.num_steps for step in run.request.steps}, self.clock)
         self.made_by = {step: str(made.provenance.get("attempt", "")) for step, made in self.plan.manifests.items()}
-        """Step to the attempt that committed it, or that is at it."""
+        """Step to the attempt that committed it or is executing it, such as `tiny-3f2a9c01-2`."""
         self.listeners: list[Callable[[Event], None]] = []
-        """Told of every event once the board knows of it."""
+        """Functions that are called with every event, after the board has taken it."""
         self.state: RunState = "planned"
         self.attempt = 0
-        """The last attempt; 0 where there was none."""
+        """Number of the last attempt; 0 if there is none."""
         self.waiting: Submission | None = None
-        """A submission of which no attempt has come yet."""
+        """A pending submission: handed to the cluster, and no attempt was begun for it yet."""
         self._feed = Feed(run)
-        self._heard_beginning = 0
+        self._last_start_read = 0  # number of the last attempt whose start is among the messages read
         self._seed()
         self.refresh()
         if self.is_over:
-            self._seed()  # the records know of more than the last events of a driver that died
-        elif self._heard_beginning != self.attempt:
-            self._start_what_is_ready()
+            self._seed()  # a driver that died may have committed more than its last events report
+        elif self._last_start_read != self.attempt:
+            self._start_ready_steps()
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody is at work, as far as is known, nor expected to be."""
+        """Whether no attempt is running, out of contact or pending."""
         return self.state not in ("running", "unknown") and self.waiting is None
 
     @property
     def heartbeat_age_seconds(self) -> float | None:
-        """Since the last attempt's counter was last seen to move; None where it was not, or nobody is at work."""
-        found = [
+        """Seconds since the last attempt's heartbeat was seen to move; None if it was not, or the attempt has ended."""
+        ages = [
             one.heartbeat_age_seconds
             for one in self.run.open_attempts(self.observer)
             if one.record.number == self.attempt
         ]
-        return found[0] if found else None
+        return ages[0] if ages else None
 
     def refresh(self) -> None:
-        """Take what happened since the last call."""
+        """Read the state, and the events since the last call."""
         self.state, self.attempt = self.run.state(self.observer), self.run.num_attempts
         self.waiting = None if self.state == "running" else Submissions(self.run).waiting()
         for message in self._feed.read():
@@ -88,14 +89,14 @@ class RunStatus:
             self._pause_all()
 
     def watch_for_a_beat(self) -> None:
-        """Where the driver is on another machine, look long enough to see it move if it does."""
+        """Watch the heartbeat of a driver on another machine for a few beats, which show whether it is alive."""
         for _ in range(NUM_BEATS_TO_WATCH):
             if self.state == "unknown":
                 time.sleep(beat_seconds())
                 self.refresh()
 
     def _seed(self) -> None:
-        """What the records say, of all phases together."""
+        """Set the board from the plan: committed steps as committed, others with the parts recorded in all phases."""
         for decision in self.plan.decisions:
             state = self.board.steps[decision.step]
             if decision.action == "reuse":
@@ -107,7 +108,7 @@ class RunStatus:
     def _take(self, message: Message) -> None:
         if message.kind == "attempt_started":
             self._reset_unfinished()
-            self._heard_beginning = message.attempt
+            self._last_start_read = message.attempt
         for event in sorted(message.events, key=_sort_key):
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
                 self.clock.at_seconds = event.at_seconds
@@ -119,15 +120,15 @@ class RunStatus:
         self.clock.at_seconds = None
 
     def _take_event(self, event: Event) -> None:
-        """A step of which anything is heard runs, even if its beginning lies too far back to be read."""
+        """Take one event. A step with any event is running, even if its start is too far back to be read."""
         state = self.board.steps[event.step]
         if state.status != "running" and not isinstance(event, StepEnded | StepStarted | StepWaiting):
             self.board.take(StepStarted(step=event.step))
-        tally = read_phase_counts(event) if isinstance(event, NumbersReported) else None
-        if tally is None:
+        counts = read_phase_counts(event) if isinstance(event, NumbersReported) else None
+        if counts is None:
             self.board.take(event)
             return
-        phase, num_recorded, items = tally
+        phase, num_recorded, items = counts
         if state.phase != phase:
             num_parts = self._num_listed(event.step, phase)
             self.board.take(
@@ -136,32 +137,40 @@ class RunStatus:
         state.num_recorded, state.items, state.committed_at_seconds = num_recorded, items, event.at_seconds
 
     def _num_listed(self, step: str, phase: str) -> int:
+        """How many parts a phase has; 0 if they are not listed yet."""
         frozen = self.run.request.step(step)
         folder = artifact_folder(frozen.stage, frozen.fingerprint)
         return len(self.run.store.read_json(f"{folder}/phases/{phase}/parts.json") or ())
 
-    def _start_what_is_ready(self) -> None:
-        """Of a step that has been silent for long, no event is near enough: where its inputs are there, it runs."""
+    def _start_ready_steps(self) -> None:
+        """Show waiting steps as running if their inputs are committed.
+
+        Used if the start of the attempt is too far back to be read: a step may then have reported nothing in the
+        messages that are read, as a long download does.
+        """
         for step in self.run.request.steps:
             inputs = {self.board.steps[source.step].status for source in step.inputs.values()}
             if self.board.steps[step.name].status == "waiting" and inputs <= set(OVER):
                 self.board.take(StepStarted(step=step.name))
 
     def _reset_unfinished(self) -> None:
-        """What an attempt before had under way says nothing of the one that begins."""
+        """Forget the progress that an earlier attempt reported of unfinished steps, but their last checkpoint."""
         for name, state in self.board.steps.items():
             if state.status not in OVER:
                 self.board.steps[name] = StepState(name, state.num_steps, committed_step=state.committed_step)
 
     def _pause_all(self) -> None:
-        """What no attempt is at any more waits for the next one."""
+        """Show unfinished steps as waiting: no attempt is executing them."""
         with self.board.lock:
             for state in self.board.steps.values():
                 state.pause()
 
 
 def _sort_key(event: Event) -> int:
-    """A message has its counts first; they hold after the phases that it opens, and before the steps that it ends."""
+    """Order of the events within a message: other events, then the counts of phases, then ends of steps.
+
+    A message begins with its counts, which include parts of phases that later events of the message open.
+    """
     if isinstance(event, StepEnded):
         return 2
     return int(is_count(event))

@@ -1,8 +1,8 @@
-"""Runs handed to a cluster: what the command asked for, and how it ended where no attempt came of it.
+"""Submissions: runs handed to a cluster, and the end of a submission that no attempt was begun for.
 
-Owns `runs/<run>/submissions/`. A submission is numbered and created exclusively, so that of two commands at once one
-submits and the other attaches. It holds all that the driver needs beside the frozen plan: the site, without any
-secret, and the versions that the driver must have too.
+Owns `runs/<run>/submissions/`. Submissions are numbered and created exclusively: of two commands at once, one submits
+and the other attaches. A submission holds what the driver needs beside the frozen plan: the site, without secrets, and
+the versions that the driver must have.
 """
 
 from __future__ import annotations
@@ -27,29 +27,37 @@ class _Record(BaseModel):
 
 
 class Submission(_Record):
-    """A run, handed to a cluster."""
+    """A run handed to a cluster, written before the Ray job is started."""
 
     number: int
+    """Number of the submission within its run, from 1."""
     job: str
-    """Name of the Ray job that carries it out."""
+    """Name of the Ray job that executes the run, such as `tiny-3f2a9c01-1-b7d2e4`."""
     site: dict[str, Any]
+    """The site that was submitted to, as JSON; secrets are not among its fields."""
     versions: Versions
+    """Versions of Python and packages on the machine that submitted; the driver must have the same."""
     at_seconds: float = Field(default_factory=time.time)
     allows_rollback: bool = False
-    """Whether training may continue from an earlier checkpoint if the newest is damaged. Written if true alone."""
+    """Whether training may continue from an earlier checkpoint if the newest is damaged. Written only if true."""
 
     @property
     def target_site(self) -> Site:
+        """The site that was submitted to."""
         return Site.model_validate(self.site)
 
 
 class SubmissionEnd(_Record):
-    """How a submission ended of which no attempt came."""
+    """The end of a submission that no attempt was begun for: refused, called off, or with nothing to make."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     code: ExitCode
-    said: str
+    """The exit code of the command that waits for the submission."""
+    message: str = Field(validation_alias="said", serialization_alias="said")
+    """Why no attempt was begun, in a sentence. The field's name in the store is `said`."""
     then: str
-    """The command that goes on."""
+    """The command to type next."""
     at_seconds: float = Field(default_factory=time.time)
 
 
@@ -61,17 +69,20 @@ class Submissions:
 
     @property
     def num_submissions(self) -> int:
+        """How many submissions the run has; they are numbered from 1 without a gap."""
         return first_missing(lambda index: self.run.store.size_bytes(self._key(index + 1)) is not None)
 
     def read(self, number: int) -> Submission | None:
+        """The submission of this number, or None."""
         raw = self.run.store.read_json(self._key(number))
         return None if raw is None else Submission.model_validate(raw)
 
     def last(self) -> Submission | None:
+        """The newest submission, or None if the run was never submitted."""
         return self.read(self.num_submissions)
 
     def begin(self, site: Site, *, allows_rollback: bool = False) -> Submission | None:
-        """Take the next number for a submission to `site`. None where another command took it first."""
+        """Record the next submission, to `site`. None if another command recorded one first."""
         number = self.num_submissions + 1
         submission = Submission(
             number=number,
@@ -80,7 +91,7 @@ class Submissions:
             versions=Versions.here(),
             allows_rollback=allows_rollback,
         )
-        # Without the flag, the record is as it was before there was one, for drivers of an earlier version.
+        # Drivers of an earlier version refuse fields that they do not know, so the flag is written only if it is set.
         unset = set() if allows_rollback else {"allows_rollback"}
         record = submission.model_dump(mode="json", exclude=unset)
         with fault_point("submission.recorded"):
@@ -88,28 +99,29 @@ class Submissions:
         return submission if ours else None
 
     def attempt_of(self, submission: Submission) -> AttemptRecord | None:
-        """The attempt that came of a submission, or None so far."""
+        """The attempt that was begun for a submission, or None so far."""
         return next((record for record in self.run.attempts() if record.job == submission.job), None)
 
     def waiting(self) -> Submission | None:
-        """The last submission, while neither an attempt nor an end has come of it."""
+        """The newest submission if it is pending: no attempt was begun for it, and no end is recorded."""
         last = self.last()
         is_open = last is not None and self.end(last.number) is None and self.attempt_of(last) is None
         return last if is_open else None
 
     def end(self, number: int) -> SubmissionEnd | None:
+        """The end of a submission that no attempt was begun for, or None."""
         raw = self.run.store.read_json(self._end_key(number))
         return None if raw is None else SubmissionEnd.model_validate(raw)
 
-    def end_without_attempt(self, number: int, code: ExitCode, said: str, then: str) -> None:
-        """Say how a submission ended of which no attempt comes."""
-        end = SubmissionEnd(code=code, said=said, then=then)
+    def end_without_attempt(self, number: int, code: ExitCode, message: str, then: str) -> None:
+        """Record the end of a submission that no attempt will be begun for. An end recorded earlier stays."""
+        end = SubmissionEnd(code=code, message=message, then=then)
         with fault_point("submission.ended"):
             self.run.store.create_json(self._end_key(number), end.model_dump(mode="json"))
 
     @property
     def _store_mark(self) -> str:
-        """What tells this store's jobs from those of another on the same cluster: equal runs have equal names."""
+        """Six digits of the store's uuid: runs of two stores may have the same name, their Ray jobs may not."""
         return open_store(self.run.store).uuid[:6]
 
     def _key(self, number: int) -> str:

@@ -79,7 +79,7 @@ def test_posting_does_not_wait_for_a_store_that_refuses_and_nothing_is_lost(outb
 
 def test_what_is_not_finite_is_told_in_words() -> None:
     event = NumbersReported(step="mid", numbers={"loss": math.nan, "grad": math.inf, "rate": 0.1}, at_step=7)
-    message = to_message([event], attempt=1, tally=PhaseCounts())
+    message = to_message([event], attempt=1, counts=PhaseCounts())
     assert message.events[0].numbers == {"rate": 0.1}
     assert message.non_finite == {"mid": {"loss": "nan at step 7", "grad": "inf at step 7"}}
     assert Message.model_validate_json(message.model_dump_json(by_alias=True)) == message

@@ -135,7 +135,7 @@ def test_a_recipe_that_the_code_no_longer_takes_is_refused_with_4(
     changed = dataclasses.replace(neo_toys.judge_toys, recipe_type=neo_toys.LlmRecipe)
     monkeypatch.setattr(neo_toys, "judge_toys", changed)
     said = site.neo("resume")
-    assert said.code == 4 and "a recipe that stage judge_toys no longer takes (min_width_px" in said.err
+    assert said.code == 4 and "a recipe that stage judge_toys no longer accepts (min_width_px" in said.err
 
 
 def test_going_back_behind_a_damaged_checkpoint_is_allowed_for_one_command(site: NeoSite) -> None:
