@@ -1,7 +1,7 @@
-"""Finding pipelines: the shipped ones by name, and a user's own as `path/to/file.py:function`.
+"""The catalog of pipelines: the shipped ones by name, and a user's own as `path/to/file.py:function`.
 
-Owns the check that a pipeline is one graph with usable names. Loads nothing heavy: pipelines import stages, and stages
-import their tools inside the functions that use them.
+Owns loading a pipeline, and the check that it is one graph whose steps have valid and unique names. Imports nothing
+heavy: stages import torch and the like inside the functions that use them.
 """
 
 from __future__ import annotations
@@ -30,23 +30,30 @@ NAME_PATTERN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,99}")
 
 @dataclass(frozen=True)
 class UserFile:
-    """A user's own pipeline file, kept whole so that a run needs nothing but the store to resume."""
+    """A user's own pipeline file with its text, which the plan keeps: a resume needs the store alone."""
 
     path: str
+    """Absolute path of the file when it was read, for messages."""
     module: str
+    """Name under which the file is imported; it holds the beginning of `sha256`."""
     sha256: str
+    """Digest of `source`, in hex."""
     source: str
+    """The text of the file."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A graph of steps under a name: what the pipeline's function returned."""
+    """A graph of steps with a name, as the pipeline's function returned it."""
 
     name: str
+    """The pipeline's name, with which names in the store begin: `tiny` in `tiny/evaluate`."""
     request: str
-    """The name as it was typed: `tiny` or `path/to/file.py:function`."""
+    """The pipeline as it was typed: `tiny` or `path/to/file.py:function`."""
     targets: tuple[AnyStep, ...]
+    """The steps that the function returned; the others are reached through their inputs."""
     user_file: UserFile | None = None
+    """The user's file that the pipeline comes from; None for a shipped one."""
 
     @property
     def steps(self) -> dict[str, AnyStep]:
@@ -56,16 +63,16 @@ class Pipeline:
 
 def shipped_pipelines() -> dict[str, str]:
     """The first line of the docstring of each shipped pipeline, by name. Imports none of them."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for path in sorted(RECIPES_FOLDER.glob("*.py")):
         if not path.stem.startswith("_"):
             docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[path.stem] = docstring.partition("\n")[0]
-    return found
+            descriptions[path.stem] = docstring.partition("\n")[0]
+    return descriptions
 
 
 def find_pipeline(request: str) -> Pipeline:
-    """The pipeline that `request` names. Raises `BadCommandError` with a suggestion if there is none."""
+    """The pipeline that `request` names. Raises `BadCommandError`, with a suggestion, if it cannot be loaded or run."""
     if ":" in request or request.endswith(".py"):
         return _from_file(request)
     shipped = shipped_pipelines()
@@ -86,7 +93,7 @@ def suggestion(word: str, known: Sequence[str] | dict[str, Any]) -> str:
 
 
 def load_user_file(file: UserFile) -> ModuleType:
-    """The module of a user's file, made from its recorded source, registered so that its stages can be found."""
+    """The module of a user's file, executed from its recorded text. Stages are found in it by its name."""
     if file.module in sys.modules:
         return sys.modules[file.module]
     module = ModuleType(file.module)
@@ -101,6 +108,7 @@ def load_user_file(file: UserFile) -> ModuleType:
 
 
 def _from_file(request: str) -> Pipeline:
+    """The pipeline `path/to/file.py:function`."""
     text, _, function = request.rpartition(":")
     if not text or not function or not text.endswith(".py"):
         raise BadCommandError(
@@ -116,18 +124,18 @@ def _from_file(request: str) -> Pipeline:
         raise BadCommandError(
             f"{text} cannot be loaded: {_where(error, file.path)}", then=f"neo plan {request}"
         ) from error
-    found = getattr(module, function, None)
-    if not callable(found):
+    returns_steps = getattr(module, function, None)
+    if not callable(returns_steps):
         functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise BadCommandError(
             f"{text} has no function {function!r}{suggestion(function, functions)}", then=f"neo plan {request}"
         )
     name = re.sub(r"[^0-9A-Za-z_]+", "-", function).strip("-") or "pipeline"
-    return _checked(Pipeline(name, request, _called(found, request), file))
+    return _checked(Pipeline(name, request, _called(returns_steps, request), file))
 
 
 def read_user_file(path: Path) -> UserFile:
-    """A user's file as it is now. Its module's name holds the digest of its text: an edited file is another one."""
+    """A user's file as it is now. An edited file gets another module name, since that holds the digest of the text."""
     source = path.read_text(encoding="utf-8")
     sha256 = hashlib.sha256(source.encode()).hexdigest()
     stem = re.sub(r"\W+", "_", path.stem)
@@ -135,6 +143,7 @@ def read_user_file(path: Path) -> UserFile:
 
 
 def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
+    """The steps that a pipeline's function returns. Raises `BadCommandError` if it fails or returns something else."""
     try:
         returned = function()
     except Exception as error:
@@ -150,7 +159,7 @@ def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
 
 
 def _where(error: BaseException, path: str) -> str:
-    """The error in words, with the line of the user's file that raised it."""
+    """An error as text, with the line of the file `path` that raised it: `line 12: ValueError: ...`."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
     place = f"line {line}: " if line else ""
@@ -158,14 +167,18 @@ def _where(error: BaseException, path: str) -> str:
 
 
 def _checked(pipeline: Pipeline) -> Pipeline:
-    seen: dict[str, AnyStep] = {}
-    for step in (step for target in pipeline.targets for step in _everything(target)):
+    """The pipeline itself. Raises `BadCommandError` for an invalid step name, or one name for two different steps.
+
+    One name may appear twice if both steps have the same fingerprint, as when a file builds `llm` in two functions.
+    """
+    by_name: dict[str, AnyStep] = {}
+    for step in (step for target in pipeline.targets for step in _steps_behind(target)):
         if not NAME_PATTERN.fullmatch(step.name):
             raise BadCommandError(
                 f"step name {step.name!r}: use 1 to 100 letters, digits, _ and -, not beginning with -",
                 then=f"neo plan {pipeline.request}",
             )
-        other = seen.setdefault(step.name, step)
+        other = by_name.setdefault(step.name, step)
         if other.fingerprint != step.fingerprint:
             raise BadCommandError(
                 f"two different steps are named {step.name!r} ({other.stage.name} and {step.stage.name}); "
@@ -175,7 +188,8 @@ def _checked(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def _everything(step: AnyStep) -> Iterator[AnyStep]:
+def _steps_behind(step: AnyStep) -> Iterator[AnyStep]:
+    """A step after all its inputs; unlike `Step.walk`, with steps of equal names."""
     for dependency in step.edges.values():
-        yield from _everything(dependency)
+        yield from _steps_behind(dependency)
     yield step

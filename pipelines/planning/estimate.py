@@ -1,8 +1,9 @@
-"""What training will take, before a machine is rented: parameters, memory, tokens, operations, days.
+"""Estimates of training before it is run: parameters, GPU memory, tokens, FLOPs, days.
 
-Owns the estimate of a training step from expected sizes (`expected_sizes.py`) and the site's layout, and every number
-that has to be assumed for it. Computed and not assumed are parameters, memory (`stages/training/engine/memory.py` and
-`neo_model/costs/activation_memory.py`, held to measurements by tests) and operations (`neo_model/costs/flops.py`).
+Owns the estimate of a training step from expected sizes (`expected_sizes.py`) and the site's layout, and the numbers
+that are assumed (`Assumptions`). Parameters, memory (`stages/training/engine/memory.py` and
+`neo_model/costs/activation_memory.py`, which tests compare with measurements) and FLOPs (`neo_model/costs/flops.py`)
+are computed, not assumed.
 """
 
 from __future__ import annotations
@@ -33,30 +34,30 @@ class Assumptions:
     """Numbers that are not known before training. Each can be set: `--assume mfu=0.35`."""
 
     mfu: float = 0.4
-    """Share of the GPUs' peak rate that goes into the model's own operations, pauses included."""
+    """Model FLOPs utilisation: the model's FLOPs per second of wall time, pauses included, over the GPUs' peak rate."""
     fill: float = 0.98
-    """Tokens of a row over the tokens it can hold, where rows are not made."""
+    """Tokens of a packed row over its capacity, if the rows are not packed yet."""
     document_tokens: float = 1024.0
-    """Tokens of a document, where rows are not made: attention costs their square."""
+    """Tokens of a document, if the rows are not packed yet; the cost of attention grows with their square."""
     image_share: float = 0.5
-    """Share of the tokens that are visual, where rows are not made."""
+    """Share of visual tokens among all tokens, if the rows are not packed yet."""
     supervised_share: float = 0.3
-    """Share of the tokens that the loss asks about."""
+    """Share of the tokens that the loss is computed on."""
 
     @classmethod
     def read(cls, settings: Collection[str]) -> Assumptions:
-        """The defaults, changed as `name=number` says. Raises `BadCommandError`."""
+        """The defaults with changes such as `mfu=0.35`. Raises `BadCommandError` for a wrong name or number."""
         return replace(cls(), **dict(cls._read_one(setting) for setting in settings))
 
     @classmethod
     def _read_one(cls, setting: str) -> tuple[str, float]:
         names = [field.name for field in fields(cls)]
-        name, _, said = setting.partition("=")
+        name, _, text = setting.partition("=")
         most = float("inf") if name == "document_tokens" else 1.0
         try:
-            value, trouble = float(said), f"it must lie above 0, at most {most:g}"
+            value, trouble = float(text), f"it must lie above 0, at most {most:g}"
         except ValueError:
-            value, trouble = 0.0, f"{said!r} is no number"
+            value, trouble = 0.0, f"{text!r} is not a number"
         if name not in names:
             trouble = f"nothing is assumed by that name; assumed are {', '.join(names)}"
         if name not in names or not 0 < value <= most:
@@ -66,47 +67,61 @@ class Assumptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroLayout:
-    """Memory of a rank under one ZeRO stage."""
+    """Memory of a rank under one ZeRO stage, without and with activation checkpointing."""
 
     zero_stage: int
     refused: str
-    """Why the stage would not train so, or ''."""
+    """Why training would refuse this layout; '' if it would not."""
     memory: RankMemory
+    """Memory of a rank that saves all activations."""
     frugal: RankMemory
-    """Memory with activation checkpointing."""
+    """Memory of a rank with activation checkpointing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What one training step will take."""
+    """The estimate of one training step of a pipeline."""
 
     step: str
+    """Name of the pipeline step."""
     stage: str
+    """Name of its stage."""
     num_parameters: int
+    """Parameters of the whole model."""
     num_trainable: int
+    """Parameters that the step trains."""
     num_steps: int
+    """Optimizer steps."""
     num_tokens: float
+    """Tokens read in all optimizer steps."""
     num_rows: int
+    """Packed rows read in all optimizer steps."""
     rows: tuple[ExpectedRows, ...]
+    """Sizes of the rows of each span, in order."""
     flops: float
+    """FLOPs of all optimizer steps, forward and backward."""
     gang: GangResources
+    """The worker group that the site gives to the step."""
     gpu: Gpu | None
+    """The type of GPU; None on CPUs, or if the site names no type."""
     days: float | None
-    """None where the rate of the devices is not known."""
+    """Days of training; None if the peak rate of the devices is not known."""
     layouts: tuple[ZeroLayout, ...]
+    """Memory of a rank under each ZeRO stage."""
 
     @property
     def chosen(self) -> RankMemory:
-        """Under the site's ZeRO stage and checkpointing."""
+        """Memory of a rank with the site's ZeRO stage and activation checkpointing."""
         layout = next(one for one in self.layouts if one.zero_stage == self.gang.zero_stage)
         return layout.frugal if self.gang.activation_checkpointing else layout.memory
 
     @property
     def rows_are_measured(self) -> bool:
+        """Whether all rows are committed, so that their work is measured and not assumed."""
         return all(rows.measured for rows in self.rows)
 
     def document(self) -> dict[str, object]:
-        """The estimate as JSON has it."""
+        """The estimate as a JSON document, for `neo estimate --json`."""
         return {
             "step": self.step,
             "stage": self.stage,
@@ -144,7 +159,7 @@ class Estimator:
     site: Site
     assumptions: Assumptions
     gpu_name: str = ""
-    """A type of GPU in the place of the site's."""
+    """A type of GPU that replaces the site's; '' for the site's own."""
 
     def steps(self) -> Iterator[Estimate]:
         """An estimate for each training step, in the order of the plan."""
@@ -153,7 +168,7 @@ class Estimator:
                 yield self.step(step.name)
 
     def step(self, name: str) -> Estimate:
-        """The estimate of one training step. Raises `CommandError` where its sizes or the GPU are not known."""
+        """The estimate of one training step. Raises `CommandError` if its sizes or the GPU are not known."""
         recipe, gang = self._recipe(name), self._gang(name)
         assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
         config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
@@ -189,11 +204,12 @@ class Estimator:
 
 
 def rows_work(rows: ExpectedRows, assumptions: Assumptions) -> Work:
-    """What the mean row asks of the network: measured where rows are made, otherwise assumed."""
+    """The work of the mean row: measured if the rows are committed, else computed from the assumptions."""
     if rows.measured is not None:
         measured = rows.measured
         return replace(measured, num_supervised=round(assumptions.supervised_share * measured.num_tokens))
     num_tokens = rows.row_tokens * assumptions.fill
+    # A document of n tokens has n (n + 1) / 2 causal pairs, and a row of N tokens N / n documents: N (n + 1) / 2 pairs.
     length = min(assumptions.document_tokens, num_tokens)
     return Work(
         num_tokens=round(num_tokens),
@@ -204,7 +220,7 @@ def rows_work(rows: ExpectedRows, assumptions: Assumptions) -> Work:
 
 
 def fullest_micro_batch(rows: Sequence[ExpectedRows], works: Sequence[Work], micro_rows: int) -> Work:
-    """The micro-batch that needs most memory: `micro_rows` rows of the longest kind, full.
+    """The work of the micro-batch that needs most memory: `micro_rows` full rows of the longest kind.
 
     Of rows of 1,024 and of 4,096 tokens, the second filled to 4,000, and `micro_rows` 2, it has 8,192 tokens.
     """
@@ -214,7 +230,7 @@ def fullest_micro_batch(rows: Sequence[ExpectedRows], works: Sequence[Work], mic
 
 
 def parameter_counts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources) -> ParameterCounts:
-    """How many parameters the model has, how many of them the step trains, and how many ZeRO does not partition."""
+    """Counts of the model's parameters: all, those that the step trains, and those that ZeRO does not partition."""
     from neo_model.weights.partition import parameter_shapes
     from stages.training.engine.memory import ParameterCounts
 
@@ -267,7 +283,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
 
 
 def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> str:
-    """What the training stage would say to this layout, or ''."""
+    """The error with which the training stage would refuse this layout; '' if it would not."""
     from stages.training.engine.deepspeed_config import deepspeed_config
     from stages.training.loading.split import RowSplit
 
@@ -281,10 +297,10 @@ def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> s
 
 
 def _gpu(gang: GangResources, asked: str) -> Gpu | None:
-    """The GPU that was asked for, else the site's; None where ranks have none, or of no named type."""
+    """The GPU named `asked`, else the site's; None if ranks have no GPU, or the site names no type."""
     name = asked or (gang.gpu if gang.gpus else "")
     if name and name not in GPUS:
         raise BadCommandError(
-            f"{name!r} is no GPU whose rate is known here; known are {', '.join(GPUS)}", then="neo estimate --help"
+            f"{name!r} is no GPU whose peak rate is known here; known are {', '.join(GPUS)}", then="neo estimate --help"
         )
     return GPUS[name] if name else None

@@ -1,12 +1,12 @@
-"""Sizes of what a plan will make, before it is made: from what is committed, from recipes, or from a folder at hand.
+"""Expected sizes: the model configuration and the rows that a training step will use, before they are made.
 
-Owns how the configuration of a model is found behind a training step, and what is known of the rows it will read.
+Owns where they come from: committed artifacts, else recipes, else a language model's folder (`--llm`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -25,40 +25,42 @@ from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe
 
 CONFIG_FILE: Final = "config.json"
-NUM_ROWS_LOOKED_AT: Final = 64
-"""Rows, spread evenly, whose work is read where rows are committed: each may lie in another part."""
-UNKNOWN_IDS: Final = {"image_start_id": 0, "image_context_id": 1, "image_end_id": 2}
-"""The ids of the image tokens change no size."""
+NUM_MEASURED_ROWS: Final = 64
+"""Committed rows, evenly spread, whose work is measured: few, since each may need another part of the store."""
+PLACEHOLDER_IDS: Final = {"image_start_id": 0, "image_context_id": 1, "image_end_id": 2}
+"""Ids of the image tokens in a configuration that is used for its sizes alone; they change none."""
 
 
 @runtime_checkable
-class TellsExpectedConfig(Protocol):
-    """A recipe that tells `config.json` of the language model it will make."""
+class HasExpectedConfig(Protocol):
+    """A recipe that knows `config.json` of the language model that its stage will make."""
 
-    def expected_config(self) -> dict[str, Any]: ...
+    def expected_config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        ...
 
 
 @dataclass(frozen=True)
 class ExpectedRows:
-    """What a training step will read in one of its spans."""
+    """Sizes of the packed rows that a training step will read in one of its spans."""
 
     row_tokens: int
-    """How many tokens a row can hold."""
+    """Capacity of a row, in tokens."""
     measured: Work | None
-    """The mean row, where rows are committed."""
+    """Work of the mean row; None if the rows are not committed."""
 
 
 @dataclass(frozen=True)
 class ExpectedSizes:
-    """A plan seen with the store that holds some of it, and perhaps a language model's folder at hand."""
+    """Expected sizes of the steps of a plan, some of which are committed in the store."""
 
     plan: Plan
     store: Store
     llm: Path | None = None
-    """A folder with a Qwen3's `config.json`, or that file, in place of the plan's language model."""
+    """A folder with a Qwen3's `config.json`, or that file, used instead of the plan's language model."""
 
     def config(self, name: str) -> NeoConfig:
-        """The configuration of the model that a training step trains. Raises `CommandError` where none can be told."""
+        """The configuration of the model that a training step trains. Raises `CommandError` if it is not known."""
         step = self.plan.request.step(name)
         recipe = self.plan.request.load_step(name)[1]
         if isinstance(recipe, TrainPrebufferRecipe):
@@ -66,13 +68,13 @@ class ExpectedSizes:
         return self._config_of_model(step.inputs["start"].step)
 
     def rows(self, name: str) -> list[ExpectedRows]:
-        """What a training step reads, in order."""
+        """The rows that a training step reads, one entry for each input `rows.<n>`, by n."""
         edges = self.plan.request.step(name).inputs
         wanted = sorted((edge for edge in edges if edge.startswith("rows.")), key=lambda edge: int(edge.split(".")[1]))
         return [self._rows(edges[edge].step) for edge in wanted]
 
     def _config_of_model(self, name: str) -> NeoConfig:
-        """Of a step that makes a whole model: committed, merged from parts that can be told, or tuned from one."""
+        """The configuration of a whole model: committed, merged from pre-buffer and LLM, or tuned from one."""
         if (released := self._committed(name, CONFIG_FILE)) is not None:
             return self._read(name, lambda: NeoConfig.from_released(released))
         inputs = self.plan.request.step(name).inputs
@@ -85,32 +87,34 @@ class ExpectedSizes:
         raise self._unknown(name)
 
     def _joined(self, recipe: TrainPrebufferRecipe, llm: str) -> NeoConfig:
+        """The configuration of a pre-buffer with these layers, before the language model that step `llm` makes."""
         depth, width = recipe.num_prebuffer_layers, recipe.patch_hidden
         qwen3 = self._qwen3(llm)
         return self._read(
             llm,
-            lambda: NeoConfig.from_qwen3(qwen3, num_prebuffer_layers=depth, patch_hidden=width, **UNKNOWN_IDS),
+            lambda: NeoConfig.from_qwen3(qwen3, num_prebuffer_layers=depth, patch_hidden=width, **PLACEHOLDER_IDS),
         )
 
     def _qwen3(self, name: str) -> Mapping[str, Any]:
-        """`config.json` of a language model: at hand, committed, or foreseen by its recipe."""
+        """`config.json` of a language model: from `--llm`, else committed, else as its recipe expects it."""
         if self.llm is not None:
             return _read_config(self.llm)
         if (committed := self._committed(name, CONFIG_FILE)) is not None:
             return committed
         recipe = self.plan.request.load_step(name)[1]
-        if isinstance(recipe, TellsExpectedConfig):
+        if isinstance(recipe, HasExpectedConfig):
             return recipe.expected_config()
         raise self._unknown(name)
 
     def _committed(self, name: str, file: str) -> dict[str, Any] | None:
-        """A JSON file of a step's artifact, if that is committed."""
+        """A JSON file of a step's artifact; None if the step is not committed or has no such file."""
         artifact = self._artifact(name)
         entry = find_file(artifact.manifest, file) if artifact else None
-        found: dict[str, Any] | None = json.loads(artifact.read(entry)) if artifact and entry else None
-        return found
+        document: dict[str, Any] | None = json.loads(artifact.read(entry)) if artifact and entry else None
+        return document
 
     def _artifact(self, name: str) -> Artifact | None:
+        """The artifact that the plan reuses for a step, or None."""
         step = self.plan.request.step(name)
         return open_artifact(self.store, step.stage, step.fingerprint, Artifact) if self._is_made(step) else None
 
@@ -118,6 +122,7 @@ class ExpectedSizes:
         return step.name in self.plan.manifests and self.plan.decision(step.name).action == "reuse"
 
     def _rows(self, name: str) -> ExpectedRows:
+        """Sizes of the rows that step `name` makes. Raises `RefusedError` if they are not known."""
         step = self.plan.request.step(name)
         if self._is_made(step):
             reader = RowReader(open_artifact(self.store, step.stage, step.fingerprint, Rows))
@@ -130,40 +135,42 @@ class ExpectedSizes:
     def _unknown(self, name: str) -> RefusedError:
         step = self.plan.request.step(name)
         return RefusedError(
-            f"step {name!r} ({step.stage}) is not made, and its recipe does not tell the sizes of what it will make; "
+            f"step {name!r} ({step.stage}) is not made, and its recipe does not say what sizes its artifact will have; "
             "make it first, or name a language model's folder with --llm",
             then=f"neo run {self.plan.request.request} --until {name}",
         )
 
-    def _read(self, name: str, read: Any) -> NeoConfig:
+    def _read(self, name: str, read: Callable[[], NeoConfig]) -> NeoConfig:
+        """What `read` returns. Raises `BadCommandError` if the model of step `name` is no supported Qwen3."""
         try:
-            config: NeoConfig = read()
+            return read()
         except ConfigError as error:
             raise BadCommandError(
                 f"the model of step {name!r} is none that NEO can grow on: {error}", then="neo list"
             ) from error
-        return config
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    """`config.json` in a folder, or the file itself. Raises `BadCommandError` if it is no JSON object."""
     file = path / CONFIG_FILE if path.is_dir() else path
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadCommandError(f"--llm {path}: {error}", then="neo estimate --help") from error
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise BadCommandError(f"--llm {path}: {file.name} is no JSON object", then="neo estimate --help")
-    return found
+    return config
 
 
 def _mean_work(reader: RowReader) -> Work:
-    """The mean of some rows, evenly spread."""
+    """The mean work of up to `NUM_MEASURED_ROWS` rows, evenly spread."""
     num_rows = reader.num_rows
-    chosen = list(_spread(num_rows, min(num_rows, NUM_ROWS_LOOKED_AT)))
+    chosen = list(_spread(num_rows, min(num_rows, NUM_MEASURED_ROWS)))
     works = [reader.work(row) for row in chosen]
     totals = {name: sum(getattr(work, name) for work in works) for name in Work.__dataclass_fields__}
     return Work(**{name: round(total / len(works)) for name, total in totals.items()})
 
 
 def _spread(num_rows: int, num_wanted: int) -> Iterator[int]:
+    """Numbers of evenly spread rows: 0, 3, 6 for 3 of 10."""
     return (row * num_rows // num_wanted for row in range(num_wanted))

@@ -1,7 +1,7 @@
-"""`--set step.field=value` and `--use step=FINGERPRINT`: changing a graph without editing its recipe.
+"""Overrides of a pipeline on the command line: `--set step.field=value` and `--use step=FINGERPRINT`.
 
-Owns the rebuilding of a graph with other recipes and the reading of values as the field's own type. What was set is
-recorded in the plan word for word.
+Owns rebuilding the graph with changed recipes, and parsing a value as the type of its field. The plan records the
+settings as they were typed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
-    """The pipeline with fields of its recipes set. Each setting is `step.field=value`; fields nest with dots."""
+    """The pipeline with fields of its recipes changed. Each setting is `step.field=value`; nested fields have dots.
+
+    `kept.min_side_px=128` and `mix.shares.text=0.2` change a field and an entry of a field. Raises `BadCommandError`.
+    """
     recipes = {name: step.recipe for name, step in pipeline.steps.items()}
     then = f"neo plan {pipeline.request}"
     for setting in settings:
@@ -45,28 +48,32 @@ def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
 
 
 def read_uses(pipeline: Pipeline, uses: Sequence[str]) -> dict[str, str]:
-    """Step name to the fingerprint (or its beginning) to be used for it, from texts `step=FINGERPRINT`."""
-    wanted: dict[str, str] = {}
+    """Step name to a fingerprint, or the beginning of one, parsed from texts `step=FINGERPRINT`.
+
+    Raises `BadCommandError` for another form, or a step that the pipeline does not have.
+    """
+    fingerprints: dict[str, str] = {}
     for use in uses:
         step, equals, fingerprint = use.partition("=")
         if not (step and equals and fingerprint):
             raise BadCommandError(f"--use {use}: write it as step=FINGERPRINT", then="neo list")
-        wanted[known_step(pipeline, step, f"--use {use}")] = fingerprint
-    return wanted
+        fingerprints[known_step(pipeline, step, f"--use {use}")] = fingerprint
+    return fingerprints
 
 
-def known_step(pipeline: Pipeline, step: str, said: str) -> str:
-    """`step` if the pipeline has it. Raises `BadCommandError` with a suggestion otherwise."""
+def known_step(pipeline: Pipeline, step: str, option: str) -> str:
+    """`step`, if the pipeline has it. Raises `BadCommandError` about `option`, such as `--until kpet`, otherwise."""
     if step not in pipeline.steps:
         known = list(pipeline.steps)
         raise BadCommandError(
-            f"{said}: there is no step {step!r}{suggestion(step, known)}; steps: {', '.join(known)}",
+            f"{option}: there is no step {step!r}{suggestion(step, known)}; steps: {', '.join(known)}",
             then=f"neo plan {pipeline.request}",
         )
     return step
 
 
 def _rebuilt(targets: Sequence[AnyStep], recipes: Mapping[str, Any]) -> tuple[AnyStep, ...]:
+    """The graph with other recipes, by step name. Each step is rebuilt once, so steps with two readers stay shared."""
     done: dict[str, AnyStep] = {}
 
     def rebuild(step: AnyStep) -> AnyStep:
@@ -79,6 +86,7 @@ def _rebuilt(targets: Sequence[AnyStep], recipes: Mapping[str, Any]) -> tuple[An
 
 
 def _check_stable(targets: Sequence[AnyStep], then: str) -> None:
+    """Raises `BadCommandError` if a recipe has a value that cannot be fingerprinted, such as NaN."""
     try:
         for target in targets:
             _ = target.fingerprint
@@ -97,14 +105,15 @@ def _with_field(model: ModelT, path: Sequence[str], text: str) -> ModelT:
         )
     current = getattr(model, name)
     value = _inside(current, name, rest, text) if rest else _read(text, _field_type(fields[name]), name)
-    known = {field: getattr(model, field) for field in fields} | {name: value}
+    values = {field: getattr(model, field) for field in fields} | {name: value}
     try:
-        return type(model).model_validate(known)
+        return type(model).model_validate(values)
     except ValidationError as error:
         raise ValueError(_complaints(error, text)) from error
 
 
 def _inside(current: Any, name: str, rest: Sequence[str], text: str) -> Any:
+    """The value of a nested field: a copy of the recipe or mapping `current` with the entry at path `rest` changed."""
     if isinstance(current, BaseModel):
         return _with_field(current, rest, text)
     if isinstance(current, Mapping) and len(rest) == 1:
@@ -121,7 +130,10 @@ def _field_type(field: Any) -> Any:
 
 
 def _read(text: str, wanted: Any, name: str) -> Any:
-    """`text` as a value of type `wanted`: as JSON if that fits (numbers, true, null, lists), else as it stands."""
+    """`text` as a value of type `wanted`: parsed as JSON if that gives the type, else taken as text.
+
+    `0.5` for a float is 0.5, `[1, 2]` for a tuple is (1, 2), `bf16` for a choice of texts is "bf16". Raises ValueError.
+    """
     adapter: TypeAdapter[Any] = TypeAdapter(wanted)
     try:
         return adapter.validate_json(text)
@@ -130,11 +142,12 @@ def _read(text: str, wanted: Any, name: str) -> Any:
     try:
         return adapter.validate_python(text)
     except ValidationError as error:
-        said = "; ".join(item["msg"] for item in error.errors(include_url=False))
-        raise ValueError(f"{name} takes {_type_name(wanted)}, got {text!r} ({said})") from error
+        problems = "; ".join(item["msg"] for item in error.errors(include_url=False))
+        raise ValueError(f"{name} takes {_type_name(wanted)}, got {text!r} ({problems})") from error
 
 
 def _type_name(wanted: Any) -> str:
+    """A type as messages name it: `int`, or `one of "bf16", "fp32"`."""
     if isinstance(wanted, type) and not get_args(wanted):
         return wanted.__name__
     schema = TypeAdapter(wanted).json_schema()

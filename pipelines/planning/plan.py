@@ -1,6 +1,6 @@
-"""What a run would do, decided before a machine is used: each step make, reuse or continue, and why.
+"""The plan of a run, decided before a machine is used: make, continue or reuse for each step, with the reason.
 
-Reads the store, writes nothing: a plan can be made at any time, and each attempt makes its own.
+Reads the store and writes nothing. Each attempt decides again: a frozen request keeps no actions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from stages.store.refs import read_ref
 from stages.store.store import Store
 
 Action = Literal["make", "continue", "reuse"]
+"""`make`: execute the step from the start. `continue`: execute what its records lack. `reuse`: it is committed."""
 
 
 class _Frozen(BaseModel):
@@ -34,47 +35,52 @@ class Decision(_Frozen):
     step: str
     action: Action
     reason: str
+    """Why this action, for people, such as `never made`."""
     changes: tuple[Change, ...] = ()
+    """The recipe fields that changed since the step was last made."""
     num_parts: int = 0
+    """Parts listed so far, in all phases; of a committed artifact, the parts of its manifest."""
     num_recorded: int = 0
+    """Parts that are recorded already, for `continue`."""
     at_step: int | None = None
-    """The optimizer step of the last committed checkpoint, for `continue`."""
+    """The optimizer step of the last committed checkpoint, for `continue`; None without one."""
 
 
 class Plan(_Frozen):
-    """A request with a decision for each step, as things stand now."""
+    """A request with a decision for each step, from the store as it was when the plan was made."""
 
     request: Request
     decisions: tuple[Decision, ...]
     manifests: dict[str, ManifestHead]
-    """Heads of the manifests that are committed now, by step."""
+    """Step to the head of its manifest, for steps with a readable manifest."""
     allows_rollback: bool = False
-    """Whether training may go on from an earlier checkpoint where the newest is damaged."""
+    """Whether training may continue from an earlier checkpoint if the newest is damaged."""
 
     @property
     def to_make(self) -> tuple[str, ...]:
-        """The steps that are not simply reused, inputs first."""
+        """Names of the steps to make or continue, inputs first."""
         return tuple(decision.step for decision in self.decisions if decision.action != "reuse")
 
     def decision(self, step: str) -> Decision:
+        """The decision for the step of this name."""
         return next(decision for decision in self.decisions if decision.step == step)
 
 
 def decide(request: Request, store: Store) -> Plan:
-    """What is to be done now. `check_only` says whether `--only` may be carried out so."""
+    """The plan for a request, from the store as it is now. With `--only`, call `check_only` before executing it."""
     decisions: dict[str, Decision] = {}
     manifests: dict[str, ManifestHead | None] = {}
     for step in request.steps:
         manifests[step.name] = _readable(store, step)
         decisions[step.name] = _decision(step, request, store, manifests, decisions)
-    found = {name: manifest for name, manifest in manifests.items() if manifest is not None}
-    return Plan(request=request, decisions=tuple(decisions.values()), manifests=found)
+    readable = {name: manifest for name, manifest in manifests.items() if manifest is not None}
+    return Plan(request=request, decisions=tuple(decisions.values()), manifests=readable)
 
 
 def check_only(plan: Plan, store: Store) -> None:
-    """Raises `RefusedError` where `--only` was asked for and a step before it is not committed, or is outdated.
+    """Raises `RefusedError` if the plan is for `--only` and an input of that step is not committed, or is outdated.
 
-    That step alone is made, from inputs as they are committed: making an input again is not what was asked for.
+    `--only` executes one step, from inputs as they are committed; it never makes an input again.
     """
     target = plan.request.only
     not_reused = [one for one in plan.decisions if one.step != target and one.action != "reuse"]
@@ -96,6 +102,7 @@ def _decision(
     manifests: Mapping[str, ManifestHead | None],
     before: Mapping[str, Decision],
 ) -> Decision:
+    """The decision for one step. `manifests` and `before` have the steps before it, `manifests` also itself."""
     manifest = manifests[step.name]
     if step.used:
         return Decision(step=step.name, action="reuse", reason="bound by --use")
@@ -106,7 +113,7 @@ def _decision(
         return Decision(step=step.name, action="reuse", reason="committed", num_parts=manifest.num_parts)
     if manifest is not None:
         return Decision(
-            step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if that comes out the same"
+            step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if its content is the same"
         )
     progress = read_progress(store, step.stage, step.fingerprint)
     if progress.started:
@@ -116,7 +123,7 @@ def _decision(
 
 
 def _readable(store: Store, step: FrozenStep) -> ManifestHead | None:
-    """The manifest, or None: also where it is torn, since it is then quarantined and folded again from its records."""
+    """The head of a manifest. None if it is missing or torn: a torn one is folded again from the records."""
     try:
         return read_head(store, step.stage, step.fingerprint)
     except (TornRecordError, ValidationError):
@@ -124,11 +131,11 @@ def _readable(store: Store, step: FrozenStep) -> ManifestHead | None:
 
 
 def _recorded_inputs(step: FrozenStep, store: Store, manifest: ManifestHead | None) -> Mapping[str, InputRecord]:
-    """What an artifact was made of, or, if it is not committed, what its parts so far were made of."""
+    """The inputs that a manifest records; without a manifest, those that `inputs.json` records for the parts so far."""
     if manifest is not None:
         return manifest.inputs
-    noted = store.read_json(f"{artifact_folder(step.stage, step.fingerprint)}/inputs.json") or {}
-    return {name: InputRecord.model_validate(item) for name, item in noted.items()}
+    recorded = store.read_json(f"{artifact_folder(step.stage, step.fingerprint)}/inputs.json") or {}
+    return {name: InputRecord.model_validate(item) for name, item in recorded.items()}
 
 
 def _continuation(step: FrozenStep, progress: Progress) -> Decision:
@@ -143,21 +150,27 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
 
 
 def _why_outdated(step: FrozenStep, store: Store, manifests: Mapping[str, ManifestHead | None]) -> str:
-    """Why what is there, or begun, is not of what its inputs hold now, or ''."""
+    """Why an artifact, finished or not, is outdated: the content of an input is not the recorded one. '' if it is.
+
+    A download that is made again under the same fingerprint may have other content; what was made from the first one
+    is then outdated.
+    """
     try:
         recorded = _recorded_inputs(step, store, manifests[step.name])
     except TornRecordError as error:
-        return f"what its parts were made of is not known: {error}"
+        return f"the inputs of its parts are not known: {error}"
     for name, item in recorded.items():
         source = step.inputs.get(name)
-        held = manifests.get(source.step) if source else None
-        if held is not None and held.content != item.content:
-            return f"{name} ({held.stage}/{held.fingerprint[:SHOWN_DIGITS]}) holds other content than it was made of"
+        current = manifests.get(source.step) if source else None
+        if current is not None and current.content != item.content:
+            return (
+                f"{name} ({current.stage}/{current.fingerprint[:SHOWN_DIGITS]}) holds other content than it was made of"
+            )
     return ""
 
 
 def _why_made(step: FrozenStep, request: Request, store: Store, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
-    """Compare with what the name `pipeline/step` pointed at before."""
+    """Reason and changed fields of a step to make, against the artifact that the name `pipeline/step` points at."""
     ref = read_ref(store, f"{request.pipeline}/{step.name}")
     if ref is None:
         return "never made", ()
@@ -171,7 +184,7 @@ def _why_made(step: FrozenStep, request: Request, store: Store, remade: list[str
 
 
 def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
-    """Why this is not what the step made before."""
+    """Reason and changed fields: how a step differs from `previous`, the artifact that it made before."""
     if previous.number != step.number:
         return f"stage {step.stage} changed: number {previous.number} -> {step.number}", ()
     if changes := field_changes(previous.recipe, step.recipe):
@@ -187,4 +200,5 @@ def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> 
 
 
 def _listed(steps: list[str]) -> str:
+    """The beginning of a sentence: `kept, which is`, or `kept, text, which are`."""
     return f"{', '.join(steps)}, which {'is' if len(steps) == 1 else 'are'}"

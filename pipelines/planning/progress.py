@@ -1,4 +1,7 @@
-"""The progress of an artifact that is not committed: parts recorded, last checkpoint. For showing, decides nothing."""
+"""Progress of artifacts that are not committed: parts recorded, and the last checkpoint.
+
+For showing, and for `continue` in a plan; commits read the records themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,38 @@ from stages.store.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """What the records under an artifact's folder say."""
+    """What is recorded under the folder of an unfinished artifact."""
 
     phases: dict[str, tuple[int, int]]
     """Phase to (parts recorded, parts listed), in the order of their names."""
     at_step: int | None
+    """Optimizer step of the last checkpoint; None without one."""
 
     @property
     def started(self) -> bool:
+        """Whether anything is recorded that an attempt can continue from."""
         return self.num_recorded > 0 or self.at_step is not None
 
     @property
     def num_parts(self) -> int:
+        """Parts listed in all phases."""
         return sum(num_listed for _, num_listed in self.phases.values())
 
     @property
     def num_recorded(self) -> int:
+        """Parts recorded in all phases."""
         return sum(num_recorded for num_recorded, _ in self.phases.values())
 
     def describe(self) -> str:
-        said = [f"{phase} {done} of {listed} parts recorded" for phase, (done, listed) in self.phases.items()]
+        """The progress in words, such as `write 3 of 8 parts recorded`."""
+        phrases = [f"{phase} {done} of {listed} parts recorded" for phase, (done, listed) in self.phases.items()]
         if self.at_step is not None:
-            said.append(f"checkpoint of step {self.at_step} committed")
-        return ", ".join(said)
+            phrases.append(f"checkpoint of step {self.at_step} committed")
+        return ", ".join(phrases)
 
 
 def read_progress(store: Store, stage: str, fingerprint: str) -> Progress:
-    """Read the phases and records of an artifact under way."""
+    """The progress of an artifact, from the phases and records in the store."""
     folder = artifact_folder(stage, fingerprint)
     phases = {phase: _phase_progress(store, folder, phase) for phase in store.folders(f"{folder}/phases/")}
     return Progress(phases=phases, at_step=_last_step(store, folder))
@@ -52,6 +60,7 @@ def _phase_progress(store: Store, folder: str, phase: str) -> tuple[int, int]:
 
 
 def _last_step(store: Store, folder: str) -> int | None:
+    """Optimizer step of the newest checkpoint record that is not torn."""
     keys = [key for key in store.keys(f"{folder}/records/{STEPS_PHASE}/") if key.endswith(".json")]
     for key in reversed(keys):
         try:

@@ -1,4 +1,4 @@
-"""What differs between two things of one stage: which field, from what, to what."""
+"""Differences between two recipes of one stage: the field, its value before, and its value after."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 ABSENT = "(absent)"
+"""Stands for the value of a field that one of the recipes does not have."""
 SHOWN_CHARACTERS = 60
+"""Longest value in the text of a change, in characters."""
 
 
 class Change(BaseModel):
-    """One field that differs. Values are JSON text."""
+    """One field that differs. `before` and `after` are JSON text, or `(absent)`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +28,7 @@ class Change(BaseModel):
 
 
 def field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The fields of two recipes (in full, as JSON) that differ, nested ones with dots, in the order of `after`."""
+    """The fields that differ between two whole recipes, nested ones with dots, in the order of `after`."""
     flat_before, flat_after = dict(flat_fields(before)), dict(flat_fields(after))
     names = [*flat_after, *(name for name in flat_before if name not in flat_after)]
     pairs = ((name, flat_before.get(name, ABSENT), flat_after.get(name, ABSENT)) for name in names)
@@ -34,7 +36,7 @@ def field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
 
 
 def flat_fields(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The fields of a recipe as JSON text, nested ones with dots."""
+    """(name, value as JSON text) of each field of a recipe, nested ones with dots, such as `layout.zero_stage`."""
     for name, item in value.items():
         if isinstance(item, Mapping) and item:
             yield from flat_fields(item, f"{prefix}{name}.")

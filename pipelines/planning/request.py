@@ -1,6 +1,6 @@
-"""A pipeline as plain values: what travels, what a resume goes by, and what a run is named after.
+"""Requests: a pipeline frozen as plain values, which the store keeps, a resume follows, and a run is named after.
 
-Owns the frozen form of a pipeline and its return to stages and recipes.
+Owns the frozen form of a pipeline, and loading stages and recipes from it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from stages.contract import Recipe, Stage, load_stage
 from stages.store.store import Store
 
 RUN_DIGITS = 8
+"""Digits of the digest in a run's name, such as `tiny-3f2a9c01`."""
 
 
 class _Frozen(BaseModel):
@@ -27,7 +28,7 @@ class _Frozen(BaseModel):
 
 
 class PlannedInput(_Frozen):
-    """An edge of the graph: which step makes the input, and under which name it lies in the store."""
+    """An edge of the graph: the step that makes the input, and the stage and fingerprint of its artifact."""
 
     step: str
     stage: str
@@ -35,53 +36,64 @@ class PlannedInput(_Frozen):
 
 
 class FrozenStep(_Frozen):
-    """A step as plain values: enough to carry it out on another machine, without the pipeline's file."""
+    """A step as plain values: enough to execute it on another machine, without the pipeline's file."""
 
     name: str
+    """Name of the step in its pipeline."""
     import_path: str
+    """Where the stage is defined, such as `stages.pack_rows:pack_rows`."""
     stage: str
+    """Name of the stage."""
     number: int
+    """Number of the stage's behaviour, which is part of the fingerprint."""
     makes: str
+    """Kind of the artifact that the step makes, such as `Rows`."""
     recipe: dict[str, Any]
     """All fields of the recipe, defaults included."""
     fingerprint: str
+    """Whole fingerprint of the artifact that the step makes."""
     inputs: dict[str, PlannedInput]
+    """Input name to where the input comes from."""
     used: bool = False
-    """Bound by `--use` to a committed artifact."""
+    """Whether `--use` bound the step to a committed artifact."""
 
     @property
     def num_steps(self) -> int | None:
-        """Optimizer steps in all, where the recipe has such a field."""
-        found = self.recipe.get("num_steps")
-        return found if isinstance(found, int) else None
+        """Optimizer steps of the whole training; None for a recipe without such a field."""
+        number = self.recipe.get("num_steps")
+        return number if isinstance(number, int) else None
 
 
 class Request(_Frozen):
-    """A frozen pipeline: what a run is. Two equal requests are one run."""
+    """A frozen pipeline, and which of its steps are asked for. Requests of equal steps and targets are one run."""
 
     pipeline: str
+    """Name of the pipeline."""
     request: str
+    """The pipeline as it was typed: `tiny` or `path/to/file.py:function`."""
     settings: tuple[str, ...] = ()
+    """The values of `--set` as they were typed."""
     until: str | None = None
-    """The step up to which was asked for; None for all."""
+    """The step of `--until`; None without the option."""
     only: str | None = None
-    """The step that was asked for alone: everything it reads must be committed."""
+    """The step of `--only`, whose inputs must all be committed; None without the option."""
     targets: tuple[str, ...]
-    """The steps that were asked for; the others are there because these read them."""
+    """Names of the steps that were asked for; the other steps are their ancestors."""
     steps: tuple[FrozenStep, ...]
-    """Inputs before what reads them."""
+    """The targets and their ancestors, inputs before what reads them."""
     user_file: UserFile | None = None
+    """The user's file that the pipeline comes from; None for a shipped one."""
 
     @property
     def run(self) -> str:
-        """The run's name: equal for equal steps and targets, so that asking again is the same run."""
+        """The run's name, such as `tiny-3f2a9c01`: the same for equal steps and targets."""
         steps = {step.name: step.fingerprint for step in self.steps}
         asked = {"pipeline": self.pipeline, "steps": steps, "targets": list(self.targets), "only": bool(self.only)}
         return f"{self.pipeline}-{digest(asked)[:RUN_DIGITS]}"
 
     @property
     def command(self) -> str:
-        """What to type to carry this out, or to continue it."""
+        """The command that executes this request, or continues it."""
         words = ["neo", "run", self.request]
         words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--until", self.until] if self.until else []
@@ -90,10 +102,11 @@ class Request(_Frozen):
         return shlex.join([*words, *(word for use in uses for word in ("--use", use))])
 
     def step(self, name: str) -> FrozenStep:
+        """The step of this name."""
         return next(step for step in self.steps if step.name == name)
 
     def load_step(self, name: str) -> tuple[Stage[Any], Recipe]:
-        """The stage and the recipe of a step, found by name and read back. Loads the user's file if need be."""
+        """The stage and the recipe of a step, by import path. Raises ImportError, `BindError`, `ValidationError`."""
         if self.user_file is not None:
             load_user_file(self.user_file)
         step = self.step(name)
@@ -103,23 +116,24 @@ class Request(_Frozen):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which steps are asked for: all, those up to one, or one alone; and artifacts bound by hand."""
+    """Which steps are asked for (all, those up to `until`, or `only` one), and artifacts bound by `--use`."""
 
     until: str | None = None
     only: str | None = None
     uses: Mapping[str, Manifest] = field(default_factory=dict)
-    """Step name to the committed artifact that is taken for it."""
+    """Step name to the committed artifact that replaces its result."""
 
 
 def freeze(pipeline: Pipeline, store: Store, selection: Selection, settings: tuple[str, ...] = ()) -> Request:
-    """The pipeline as plain values, with the fingerprints under which the store has, or will have, each artifact.
+    """The pipeline as plain values, with the fingerprint of each artifact, committed or not.
 
-    Where a stage accepts artifacts of an older number and one is committed, its fingerprint is taken and what
-    follows is named after it, so that a whole older chain stays good.
+    If a stage accepts an older number and an artifact of that number is committed, its fingerprint is used, and the
+    fingerprints of later steps follow from it. Example: `pack_rows` is at number 3, accepts 2, and rows of number 2 are
+    committed; they are reused, and so is the training that was made from them.
     """
     steps = pipeline.steps
-    asked = selection.only or selection.until
-    targets = (asked,) if asked else tuple(target.name for target in pipeline.targets)
+    target = selection.only or selection.until
+    targets = (target,) if target else tuple(step.name for step in pipeline.targets)
     frozen: dict[str, FrozenStep] = {}
     for name in _needed(steps, targets, selection.uses):
         frozen[name] = _frozen_step(steps[name], frozen, store, selection.uses.get(name))
@@ -136,23 +150,24 @@ def freeze(pipeline: Pipeline, store: Store, selection: Selection, settings: tup
 
 
 def _needed(steps: Mapping[str, AnyStep], targets: tuple[str, ...], uses: Mapping[str, Manifest]) -> list[str]:
-    """Names of the steps that the targets need, inputs first; nothing behind a step that is bound by hand."""
-    found: dict[str, None] = {}
+    """Names of the steps that the targets need, inputs first; without ancestors of a step that `--use` bound."""
+    needed: dict[str, None] = {}
 
     def visit(name: str) -> None:
         if name not in uses:
             for dependency in steps[name].edges.values():
                 visit(dependency.name)
-        found.setdefault(name)
+        needed.setdefault(name)
 
     for target in targets:
         visit(target)
-    return list(found)
+    return list(needed)
 
 
 def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], store: Store, used: Manifest | None) -> FrozenStep:
+    """One step as plain values. `before` has its inputs; `used` is the artifact that `--use` bound it to, if any."""
     if used is not None:
-        return _bound_by_hand(step, used)
+        return _bound_by_use(step, used)
     reads = {edge: before[dependency.name] for edge, dependency in step.edges.items()}
     number, name = _name_in_store(step, {edge: source.fingerprint for edge, source in reads.items()}, store)
     recipe = step.recipe.model_dump(mode="json")
@@ -177,7 +192,8 @@ def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], store: Store, 
     )
 
 
-def _bound_by_hand(step: AnyStep, manifest: Manifest) -> FrozenStep:
+def _bound_by_use(step: AnyStep, manifest: Manifest) -> FrozenStep:
+    """A step that `--use` bound to an artifact. Raises `BadCommandError` if the artifact is of another kind."""
     if manifest.kind != step.stage.makes.kind:
         raise BadCommandError(
             f"--use {step.name}={manifest.fingerprint[:SHOWN_DIGITS]}: that is {manifest.kind} of {manifest.stage}, "
@@ -198,6 +214,7 @@ def _bound_by_hand(step: AnyStep, manifest: Manifest) -> FrozenStep:
 
 
 def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tuple[int, str]:
+    """Number and fingerprint of a step's artifact: of the current or an accepted number if committed, else current."""
     current = step.stage.number
     names = {
         number: fingerprint(step.stage.name, number, step.recipe, inputs) for number in (current, *step.stage.accepts)

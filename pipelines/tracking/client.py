@@ -1,8 +1,8 @@
-"""The pages of one MLflow experiment: found or created by key, and changed in few calls.
+"""A client for the pages of one MLflow experiment: finds or creates a page by key, and changes it in few calls.
 
-Owns how a page is found, what MLflow's limits are, and nothing of what a page says. Pages are found by the tag
-`neo.page` before they are created: a message whose answer was lost, or a rebuild into an empty server, ends in the same
-pages. A slow server takes seconds for each call.
+Owns how a page (an MLflow run) is found, and MLflow's limits; `page_contents.py` has what a page says. A page is
+searched for by its tag `neo.page` before it is created, so a message that is delivered twice changes nothing. Calls
+are batched, since a slow server takes seconds for each.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ MAX_TAG_CHARACTERS = 7900
 METRIC_NAME_GAP = re.compile(r"[^\w\-./: ]")
 """Characters that MLflow refuses in the name of a metric; a user's stage may report any name."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+"""An empty mapping, as the default of tags and parameters."""
 
 
 class PageClient:
-    """The pages of one experiment. Every method raises what MLflow raises, and may be called again."""
+    """The pages of one experiment. Each method raises what MLflow raises, and may be called again."""
 
     def __init__(self, mlflow: MlflowClient, experiment: str, known: dict[str, str]) -> None:
-        """`known` has the ids of pages by key; it is filled as pages are found, and shared by runs."""
+        """`known` is a cache of page ids by key, which all runs of a tracker share; it is filled as pages are found."""
         self.mlflow = mlflow
         self.experiment = experiment
         self._known = known
@@ -42,7 +43,7 @@ class PageClient:
     def find(self, key: str) -> str | None:
         """The id of the page with this key, or None.
 
-        Two commands at once may have created it twice. The oldest stays, and the others are tagged and deleted.
+        Two commands at once may have created it twice: the oldest stays, and the others are tagged and deleted.
         """
         if key not in self._known:
             pages = self.mlflow.search_runs(
@@ -59,18 +60,18 @@ class PageClient:
         return self._known[key]
 
     def create(self, key: str, title: str, tags: Mapping[str, str], at_seconds: float) -> str:
-        """Create a page that was not found; returns its id, or that of another command's which is older."""
+        """Create a page that was not found; returns its id, or the id of an older page that another command created."""
         self.mlflow.create_run(
             self.experiment, start_time=milliseconds(at_seconds), tags={"neo.page": key, **tags}, run_name=title
         )
         return str(self.find(key))
 
     def read(self, page: str) -> MlflowRun:
-        """Everything on a page but files and the history of metrics."""
+        """The page with tags, parameters, latest metrics and inputs; without files and the history of metrics."""
         return self.mlflow.get_run(page)
 
     def history(self, page: str, metric: str) -> list[tuple[int, float]]:
-        """(step, value) of a metric by rising step; where a step was reported twice, the later report counts."""
+        """(step, value) of a metric by rising step. Of two reports of one step, as after a resume, the later counts."""
         reports = sorted(self.mlflow.get_metric_history(page, metric), key=lambda report: report.timestamp)
         return sorted({report.step: report.value for report in reports}.items())
 
@@ -82,7 +83,7 @@ class PageClient:
         parameters: Mapping[str, str] = NOTHING,
         metrics: Sequence[Metric] = (),
     ) -> None:
-        """Put all of this onto a page in as few calls as MLflow's limits allow; no call for nothing."""
+        """Add tags, parameters and metrics to a page, in as few calls as MLflow allows; none if all are empty."""
         from mlflow.entities import Param, RunTag
 
         all_params = [Param(*item) for item in parameters.items()]
@@ -97,7 +98,7 @@ class PageClient:
             self.mlflow.log_batch(page, *batch)
 
     def log_files(self, page: str, write: Callable[[Path], object], folder: str | None = None) -> None:
-        """Put the files that `write` leaves in a temporary folder onto a page, under `folder`."""
+        """Upload to a page, under `folder`, the files that `write` leaves in a temporary folder."""
         with tempfile.TemporaryDirectory(prefix="neo-page-") as written:
             write(Path(written))
             self.mlflow.log_artifacts(page, written, folder)
@@ -119,7 +120,7 @@ def to_metrics(
     model: str | None = None,
     page: str | None = None,
 ) -> list[Metric]:
-    """Numbers as MLflow's metrics, at step 0 where they belong to no step; with `model`, also for that logged model."""
+    """Numbers as MLflow metrics, at step 0 if `at_step` is None; with `model`, also of that logged model."""
     from mlflow.entities import Metric
 
     return [
@@ -131,7 +132,7 @@ def to_metrics(
 
 
 def milliseconds(seconds: float) -> int:
-    """A time as MLflow counts it."""
+    """A time in milliseconds, as MLflow has it."""
     return round(seconds * 1000)
 
 

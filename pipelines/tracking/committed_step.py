@@ -1,6 +1,6 @@
-"""The page of a step whose artifact is committed: its note, tags, parameters, metrics, files, data sets and models.
+"""The page of a committed step: note, tags, parameters, metrics, files, data sets and models.
 
-`run_pages.py` decides when; `page_contents.py` has the texts and numbers.
+Owns the calls that fill it. `run_pages.py` decides when; `page_contents.py` has the texts and numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CommittedSteps:
-    """Puts committed artifacts of one run onto the pages of their steps."""
+    """Fills the pages of the committed steps of one run."""
 
     pages: PageClient
     request: Request
@@ -38,9 +38,10 @@ class CommittedSteps:
     def describe(
         self, page: str, step: FrozenStep, manifest: Manifest, note: str, at_seconds: float
     ) -> dict[str, float]:
-        """Put everything that an artifact says onto its page; returns its evaluation's metrics, if it is one.
+        """Fill the page of a step from its artifact; returns the metrics of an evaluation, {} for other artifacts.
 
-        MLflow refuses to change a parameter, and `--use` may bind another artifact to a page: only new ones are set.
+        Parameters that the page has are left alone: MLflow refuses to change one, and `--use` may bind another artifact
+        to the same page.
         """
         artifact = Artifact(self.store, manifest)
         known = self.pages.read(page)
@@ -70,7 +71,7 @@ class CommittedSteps:
         return evaluated
 
     def _log_inputs(self, page: str, manifest: Manifest, known: MlflowRun) -> list[str]:
-        """Log data that was read or made as data sets, and models that were read as inputs: returns the models' ids."""
+        """Log data read or made as data sets, and models that were read as inputs; returns the models' ids."""
         from mlflow.entities import LoggedModelInput
 
         datasets = [] if page_contents.is_model(manifest) else [self._dataset(manifest, "made")]
@@ -91,7 +92,7 @@ class CommittedSteps:
         return models
 
     def _dataset(self, manifest: Manifest, context: str) -> DatasetInput:
-        """The same data set at both ends, so that MLflow joins the page that made it to the pages that read it."""
+        """An artifact as a data set. It is equal on all pages, by which MLflow links its maker with its readers."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(**page_contents.dataset(manifest, self.store))

@@ -1,6 +1,7 @@
-"""Delivers queued messages to MLflow, with backoff; what is not delivered stays in the store for the next command.
+"""Delivery of queued messages to MLflow, in order, with retries and backoff.
 
-A thread beside the steps reads the outboxes of runs, sends their messages in order, and marks each one as sent.
+Owns the thread that reads the outboxes of runs, delivers their messages and marks each as sent, and `mirror`, which
+delivers all of them again. Messages that are not delivered stay in the store for the next command.
 """
 
 from __future__ import annotations
@@ -16,28 +17,30 @@ from cluster.listening import DEFAULT_PORTS, check_listening
 from pipelines.runs.attempts import reconcile
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import Run
-from pipelines.tracking.server import ENVIRONMENT, Tracker, is_refusal
+from pipelines.tracking.server import ENVIRONMENT, Tracker, is_rejection
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
 SECONDS_BETWEEN_ROUNDS = 2.0
+"""Pause between two looks at the outboxes. After a failure it doubles, up to `MAX_SECONDS_BETWEEN_TRIES`."""
 MAX_SECONDS_BETWEEN_TRIES = 60.0
 CLOSE_TIMEOUT_SECONDS = 60.0
-"""Longest time that a command waits at its end for deliveries under way."""
+"""Longest time that a command waits for the delivery in progress when it ends."""
 MAX_PROBLEM_CHARACTERS = 120
 REACH_TIMEOUT_SECONDS = 2.0
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
+"""Pauses before the second and third try of a message that MLflow rejects."""
 
 
 class DeliveryThread:
-    """A thread that delivers the pending messages of some runs, in order, until it is closed."""
+    """Delivers the pending messages of some runs from a thread of its own, until it is closed."""
 
     def __init__(self, uri: str, runs: Iterable[Run]) -> None:
         os.environ.update(ENVIRONMENT)
         self._uri = uri
         self._outboxes = [(run, Outbox(run.store, run.name)) for run in runs]
         self._tracker: Tracker | None = None
-        self._problem = self._refusal = ""
+        self._problem = self._rejection = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
@@ -45,10 +48,10 @@ class DeliveryThread:
     @property
     def problem(self) -> str:
         """Why the last delivery failed, or a message was rejected for good; '' without either."""
-        return self._problem or self._refusal
+        return self._problem or self._rejection
 
     def close(self) -> int:
-        """Deliver what is pending, then end the thread; returns how many messages stay for the next command."""
+        """Deliver pending messages, then end the thread; returns how many are left for the next command."""
         self._closing.set()
         self._thread.join(CLOSE_TIMEOUT_SECONDS)
         return sum(outbox.num_pending() for _, outbox in self._outboxes)
@@ -73,18 +76,18 @@ class DeliveryThread:
                 if self._tracker is None:
                     check_reachable(self._uri)
                     self._tracker = Tracker(self._uri)
-                self._refusal = _deliver_and_mark(self._tracker, run, outbox, key) or self._refusal
+                self._rejection = _deliver_and_mark(self._tracker, run, outbox, key) or self._rejection
 
 
 class NotDeliveredError(RuntimeError):
-    """A delivery failed; the text says why, in one line."""
+    """A delivery failed; the message is one line with the cause."""
 
 
 def mirror(uri: str, runs: Iterable[Run]) -> int:
     """Deliver every message of these runs again, ordered by time over all of them; returns their number.
 
-    An empty tracker ends with the pages that the first one had; existing pages stay as they are. Raises
-    `NotDeliveredError` at the first message that fails.
+    An empty tracker gets the pages that the first one had; existing pages do not change. Raises `NotDeliveredError` at
+    the first message that fails.
     """
     os.environ.update(ENVIRONMENT)
     num_delivered = 0
@@ -100,47 +103,47 @@ def mirror(uri: str, runs: Iterable[Run]) -> int:
 
 
 def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
-    """The messages of one run, each with the time at which it was kept."""
+    """(time, run, outbox, key) of each message of a run, in order."""
     outbox = Outbox(run.store, run.name)
     return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
 
 
 def _deliver_and_mark(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
-    """Deliver one message, then mark it as sent: killed in between, it is delivered again, which changes nothing.
+    """Deliver one message and mark it as sent; returns why MLflow rejected it for good, or ''.
 
-    A message that MLflow rejects for good must not block those after it: it is marked as sent with the reason, which
-    is returned; '' where it was accepted.
+    Killed in between, the message is delivered again, which changes nothing. A rejected message is marked as sent, with
+    the reason, since it must not block those after it.
     """
     message = outbox.read(key)
     with fault_point("tracker.op_sent", key):
-        refusal = _deliver(tracker, run, message)
-    refusal = f"it rejected {key} for good: {refusal}" if refusal else ""
-    outbox.mark_sent(key, refusal)
-    return refusal
+        rejection = _deliver(tracker, run, message)
+    rejection = f"it rejected {key} for good: {rejection}" if rejection else ""
+    outbox.mark_sent(key, rejection)
+    return rejection
 
 
 def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
     """Deliver one message; returns why MLflow rejects it for good, or ''. Raises any other error.
 
-    Another command may have changed the pages since their ids were cached, so a rejection is retried with an empty
-    cache before it counts.
+    A rejection is retried with an empty cache of page ids, since another command may have deleted a cached page.
     """
-    refusal = ""
+    rejection = ""
     for pause_seconds in (0.0, *RETRY_PAUSES_SECONDS):
         time.sleep(pause_seconds)
         try:
             tracker.deliver(run, message)
         except Exception as error:
-            if not is_refusal(error):
+            if not is_rejection(error):
                 raise
-            refusal = _in_short(error)
+            rejection = _in_short(error)
             tracker.forget_pages()
         else:
             return ""
-    return refusal
+    return rejection
 
 
 def _in_short(error: Exception) -> str:
+    """The type and the first line of an error."""
     return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_PROBLEM_CHARACTERS].rstrip(".")
 
 
@@ -151,7 +154,7 @@ def check_reachable(uri: str) -> None:
 
 
 def deliver_pending(store: Store, uri: str) -> None:
-    """Record the end of dead attempts, then deliver what is pending. Reads a few keys a run where nothing is."""
-    waiting = reconcile(store)
-    if waiting:
-        DeliveryThread(uri, waiting).close()
+    """Record the end of dead attempts, then deliver pending messages. Without any, reads a few keys of each run."""
+    runs = reconcile(store)
+    if runs:
+        DeliveryThread(uri, runs).close()

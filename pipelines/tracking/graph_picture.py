@@ -1,8 +1,8 @@
 """Graphs as pictures: a PNG with a box for each name and a line for each edge, left to right.
 
-Owns the layout. Boxes stand in columns by depth; an edge that is longer than a column passes through slots in the
-columns between, which are ordered like boxes, so that lines do not run behind boxes. Text is wrapped between words, and
-boxes grow with it: no label is ever cut.
+Owns the layout (layered graph drawing). Boxes stand in columns by depth. An edge that spans several columns gets a slot
+in each column between, ordered like the boxes, so no line runs behind a box. Text is wrapped between words and boxes
+grow with it: no label is cut.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
 
 Slot: TypeAlias = "tuple[str, int]"
-"""A name and a column: the slot of its box where the column is its depth, else the slot that its edges pass."""
+"""(name, column): the slot of the name's box if the column is its depth, else a slot that its edges pass through."""
 
 SCALE = 2
-"""Pixels for each unit of length below: text stays sharp on pages that shrink the picture."""
+"""Pixels per unit of length: with 2, text stays sharp on pages that shrink the picture. Lengths below are in units."""
 MIN_BOX_WIDTH, PASSAGE_HEIGHT = 176, 10
 GAP_X, GAP_Y, MARGIN = 44, 16, 16
 FONT, LINE_HEIGHT, PADDING_X, PADDING_Y = 12, 16, 8, 7
 NUM_SWEEPS = 8
+"""Passes over the columns that reduce crossings of lines."""
 AFTER_COMMA = re.compile("(?<=,) ")
 PAPER, INK, EDGE = (255, 255, 255), (34, 40, 49), (140, 150, 165)
 FILLS = {
@@ -39,18 +40,20 @@ FILLS = {
 
 @dataclass(frozen=True)
 class GraphLayout:
-    """Where everything of a picture stands, in units of length; a unit has `SCALE` pixels."""
+    """Positions of the boxes and lines of a picture, in units of length; a unit has `SCALE` pixels."""
 
     depths: Mapping[str, int]
     """The column of each box."""
     lines: Mapping[str, tuple[str, ...]]
-    """The text of each box, wrapped."""
+    """The lines of text of each box, wrapped."""
     links: Sequence[tuple[Slot, Slot]]
-    """Edges, cut at the columns they pass."""
+    """Edges, divided at the columns that they pass through."""
     middles: Mapping[Slot, float]
     """Distance of the middle of each slot from the top."""
     box_width: int
+    """Width of every box."""
     height: int
+    """Height of the whole picture."""
 
     @property
     def width(self) -> int:
@@ -58,7 +61,7 @@ class GraphLayout:
         return self.left(max(self.depths.values())) + self.box_width + MARGIN
 
     def left(self, column: int) -> int:
-        """Distance of a column from the left."""
+        """Distance of a column's left edge from the left of the picture."""
         return MARGIN + column * (self.box_width + GAP_X)
 
     def box(self, name: str) -> tuple[float, float, float, float]:
@@ -71,9 +74,10 @@ class GraphLayout:
 def draw_graph(
     reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]], roles: Mapping[str, str], path: Path
 ) -> Path:
-    """Draw a graph (each name with the names it reads, inputs first) as a PNG; returns its path.
+    """Draw a graph as a PNG at `path`, which is returned.
 
-    `texts` has the lines inside each box, the first one heavier; `roles` its colour, a key of `FILLS`.
+    `reads` has each name with the names that it reads, inputs first; `texts` the lines in each box, of which the first
+    is bold; `roles` the key of `FILLS` that gives the box its colour.
     """
     from PIL import Image, ImageDraw
 
@@ -89,7 +93,7 @@ def draw_graph(
 
 
 def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]) -> GraphLayout:
-    """The layout of a graph whose boxes hold these lines of text."""
+    """The layout of a graph with these lines of text in its boxes; arguments as in `draw_graph`."""
     font = load_font()
     most = (MIN_BOX_WIDTH - 2 * PADDING_X) * SCALE
     lines = {name: tuple(part for line in texts[name] for part in _wrapped(line, font, most)) for name in reads}
@@ -113,7 +117,7 @@ def load_font() -> ImageFont.FreeTypeFont:
 
 
 def box_height(lines: Sequence[str]) -> int:
-    """The height of a box with so many lines."""
+    """The height of a box with these wrapped lines."""
     return len(lines) * LINE_HEIGHT + 2 * PADDING_Y
 
 
@@ -132,7 +136,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, most_pixels: float) -> Ite
 
 
 def _depths(reads: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The column of each name: one right of what it reads; what reads nothing stands just left of its first reader."""
+    """The column of each name: right of all that it reads. A name without inputs is just left of its first reader."""
     depths: dict[str, int] = {}
     for name, sources in reads.items():
         depths[name] = 1 + max((depths[source] for source in sources), default=-1)
@@ -149,7 +153,7 @@ def _readers(reads: Mapping[str, Sequence[str]], name: str) -> Iterator[str]:
 def _columns(
     reads: Mapping[str, Sequence[str]], depths: Mapping[str, int]
 ) -> tuple[list[list[Slot]], list[tuple[Slot, Slot]]]:
-    """The slots of each column, and the links between neighbouring columns. Edges of one name share their passage."""
+    """The slots of each column, and the links between neighbouring columns. The edges of one name share their slots."""
     columns: list[list[Slot]] = [[] for _ in range(max(depths.values()) + 1)]
     links: dict[tuple[Slot, Slot], None] = {}
     for name, depth in depths.items():
@@ -165,7 +169,7 @@ def _columns(
 
 
 def _untangle(columns: list[list[Slot]], links: Sequence[tuple[Slot, Slot]]) -> None:
-    """Order each column by the mean position of its neighbours, to and fro (the barycentre heuristic)."""
+    """Sort each column by the mean position of its neighbours, forth and back (the barycentre heuristic)."""
     before: dict[Slot, list[Slot]] = {}
     after: dict[Slot, list[Slot]] = {}
     for source, target in links:
@@ -191,7 +195,7 @@ def _mean(values: Sequence[float]) -> float:
 def _middles(
     columns: Sequence[Sequence[Slot]], depths: Mapping[str, int], heights: Mapping[str, int]
 ) -> tuple[dict[Slot, float], int]:
-    """Where the middle of each slot is, columns centred, and the height of the whole picture."""
+    """The middle of each slot, with columns centred, and the height of the whole picture."""
 
     def size(slot: Slot) -> int:
         name, column = slot
@@ -208,7 +212,7 @@ def _middles(
 
 
 def _edge(pen: ImageDraw.ImageDraw, source: Slot, target: Slot, layout: GraphLayout) -> None:
-    """Draw one link; where it arrives at a box with an arrowhead, else on through the passage."""
+    """Draw one link: with an arrowhead if it ends at a box, else extended through the slot that it passes."""
     arrives = layout.depths[target[0]] == target[1]
     x0, y0 = layout.left(source[1]) + layout.box_width, layout.middles[source]
     x1, y1 = layout.left(target[1]), layout.middles[target]
@@ -228,6 +232,7 @@ def _bezier(x0: float, y0: float, x1: float, y1: float, t: float) -> tuple[float
 
 
 def _box(pen: ImageDraw.ImageDraw, name: str, layout: GraphLayout, fill: tuple[int, int, int]) -> None:
+    """Draw a box with its text, the first line bold."""
     font = load_font()
     left, top, right, bottom = layout.box(name)
     corners = [c * SCALE for c in (left, top, right, bottom)]

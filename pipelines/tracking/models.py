@@ -1,6 +1,6 @@
-"""Models in MLflow: a logged model for each artifact that is one, and its version in the model registry.
+"""Models in MLflow: a logged model for each artifact that holds one, and its version in the model registry.
 
-Both refer to the artifact by fingerprint and by its folder in the store; no weights are uploaded.
+Both refer to the artifact by its fingerprint and its folder in the store; no weights are uploaded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 READY = "READY"
+"""MLflow's status of a logged model that is complete."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LoggedModels:
     pipeline: str
 
     def find(self, fingerprint: str) -> LoggedModel | None:
-        """The model of an artifact, or None. Of several, created by two commands at once, the oldest counts."""
+        """The logged model of an artifact, or None. Two commands at once may have created two: the oldest counts."""
         models = self.pages.mlflow.search_logged_models(
             [self.pages.experiment],
             filter_string=f"tags.`neo.fingerprint` = '{fingerprint}'",
@@ -40,7 +41,7 @@ class LoggedModels:
         return models[0] if models else None
 
     def log(self, page: str, step: str, artifact: Artifact, known: MlflowRun) -> None:
-        """Log an artifact as the model that `page` made. `known` is the page as it is."""
+        """Log an artifact as a model that was made by `page`, and register it. `known` is the page as it is now."""
         from mlflow.entities import LoggedModelOutput
 
         tags = {**page_contents.step_tags(artifact.manifest), "neo.folder": page_contents.folder_url(artifact)}
@@ -58,8 +59,10 @@ class LoggedModels:
             self.pages.mlflow.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
 
     def _register(self, model: LoggedModel, manifest: Manifest, tags: dict[str, str]) -> None:
-        """Upload the manifest and add a version of `<pipeline>-<step>`. The status READY is set last: a model without
-        it was interrupted here, and is registered again."""
+        """Upload the manifest and add a version of the registered model `<pipeline>-<step>`.
+
+        The status READY is set last: a logged model without it was interrupted here, and is registered again.
+        """
         client, name = self.pages.mlflow, str(model.name)
         self._log_manifest(model, manifest)
         if not client.search_registered_models(f"name = '{name}'"):

@@ -1,6 +1,6 @@
-"""The content of MLflow pages: tags, parameters, metrics, notes, tables and pictures, from manifests alone.
+"""The contents of MLflow pages: tags, parameters, metrics, notes, tables and pictures, from manifests alone.
 
-Owns texts and numbers and never calls MLflow: `run_pages.py` and `committed_step.py` put them onto pages.
+Owns the texts and numbers and never calls MLflow: `run_pages.py` and `committed_step.py` add them to pages.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from stages.store.store import Store
 DIGEST_CHARACTERS = 32
 """Length of a data set's digest on a page; MLflow accepts at most 36 characters."""
 NUM_SAMPLE_ROWS = 100
+"""Rows of `samples.csv`: the first ones of the first sample table."""
 MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
 MAX_PICTURE_BYTES = 20_000_000
+"""Largest picture of an artifact that is uploaded to its page."""
 HELD_OUT = "heldout/"
 """Prefix of metrics that were measured on the held-out set."""
 
@@ -39,7 +41,7 @@ def is_model(manifest: Manifest) -> bool:
 
 
 def step_tags(manifest: Manifest) -> dict[str, str]:
-    """Tags of a step's page. A search for a fingerprint in them finds the pages that made or read the artifact."""
+    """Tags of a step's page. Searching them for a fingerprint finds the pages that made or read the artifact."""
     inputs = {f"neo.input.{name}": item.fingerprint for name, item in manifest.inputs.items()}
     return {
         "neo.stage": f"{manifest.stage} {manifest.number}",
@@ -51,7 +53,7 @@ def step_tags(manifest: Manifest) -> dict[str, str]:
 
 
 def parameters(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """The fields of a recipe, nested ones with dots, as short texts."""
+    """The fields of a recipe as texts of at most 500 characters, nested ones with dots: `mix.seed` to `7`."""
     flat: dict[str, str] = {}
     for name, value in recipe.items():
         if isinstance(value, Mapping) and value:
@@ -74,13 +76,13 @@ def counts(manifest: Manifest) -> dict[str, float]:
 
 
 def funnel(manifest: Manifest) -> dict[str, Any]:
-    """Items that entered, and the number for each verdict and reason."""
+    """The item counts of an artifact: all that entered, and the number for each verdict and reason."""
     items = manifest.items
     return {"entered": items.total, "kept": items.kept, "dropped": items.dropped, "failed": items.failed}
 
 
 def evaluation_metrics(artifact: Artifact) -> dict[str, float]:
-    """The numbers of an artifact's `metrics.json`, or nothing if it has none."""
+    """The numbers in an artifact's `metrics.json`; {} if it has none."""
     entry = find_file(artifact.manifest, METRICS_FILE)
     metrics: dict[str, float] = json.loads(artifact.read(entry)) if entry else {}
     return metrics
@@ -93,17 +95,17 @@ def pictures(manifest: Manifest) -> list[FileEntry]:
 
 
 def is_loss(metric: str) -> bool:
-    """Whether a metric is a loss of training: overall, of a source, or either on held-out rows."""
+    """Whether a metric is a loss of training: `loss`, `loss/<source>`, or one of them after `heldout/`."""
     return metric.removeprefix(HELD_OUT).split("/")[0] == "loss"
 
 
 def order_of_losses(metric: str) -> tuple[int, bool, str]:
-    """Sort key of losses: overall before per source, training before held out."""
+    """Sort key of losses: `loss`, `heldout/loss`, then `loss/<source>` and `heldout/loss/<source>`."""
     return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
 
 
 def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
-    """An artifact as an MLflow data set: the same on the page that made it and on the pages that read it."""
+    """The fields of an MLflow data set for an artifact; equal on the page that made it and those that read it."""
     return {
         "name": f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
         "digest": manifest.content[:DIGEST_CHARACTERS],
@@ -114,12 +116,12 @@ def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
 
 
 def folder_url(artifact: Artifact) -> str:
-    """Where the artifact lies in the store."""
+    """The URL of the artifact's folder in the store."""
     return f"{artifact.store.url}/{artifact.folder}"
 
 
 def write_files(artifact: Artifact, folder: Path) -> None:
-    """Write the files of a step's page: manifest, funnel, the first sample rows, the pictures and the lineage."""
+    """Write the files of a step's page to `folder`: manifest, item counts, first samples, pictures, lineage."""
     manifest = artifact.manifest
     texts = {
         "manifest.json": manifest.model_dump_json(indent=2),
@@ -135,7 +137,7 @@ def write_files(artifact: Artifact, folder: Path) -> None:
 
 
 def sample_rows(artifact: Artifact) -> str:
-    """The first rows of the first sample table as CSV, or '' where no part has a table."""
+    """The first rows of the first sample table as CSV; '' if no part has a table."""
     import pyarrow.parquet as pq
 
     for part in last_phase(artifact.manifest):
@@ -148,7 +150,7 @@ def sample_rows(artifact: Artifact) -> str:
 
 
 def lineage_picture(lineage: Lineage, path: Path) -> Path:
-    """Draw a lineage: every artifact with its step, name and counts; returns the path of the PNG."""
+    """Draw a lineage as a PNG at `path`, which is returned: a box for each artifact with step, kind and counts."""
     reads = {node.fingerprint: list(dict.fromkeys(node.inputs.values())) for node in lineage.nodes}
     texts = {node.fingerprint: _box_lines(node) for node in lineage.nodes}
     roles = {node.fingerprint: _role(node, lineage) for node in lineage.nodes}
@@ -184,7 +186,7 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
         [
             f"**{request.run}**: pipeline `{request.pipeline}`, {outcome}.",
             "",
-            *(["Changed by hand:", *settings, ""] if settings else []),
+            *(["Settings:", *settings, ""] if settings else []),
             "Steps:",
             *steps,
             "",
@@ -194,7 +196,7 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
 
 
 def _origin(step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) -> Iterator[str]:
-    """What the artifact was made from: steps of this run, or artifacts where `--use` bound it."""
+    """Lines that say what an artifact was made from: steps of this run, or artifacts if `--use` bound it."""
     if step.used:
         made_by = manifest.provenance.get("attempt", "an unnamed attempt")
         yield f"Bound by `--use`; made by {made_by} as step {step_name(manifest)}."
@@ -209,11 +211,13 @@ def _origin(step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) ->
 
 
 def _box_lines(node: Node) -> tuple[str, str, str]:
+    """The lines in the box of an artifact: its step, kind with fingerprint, and counts."""
     counted = describe_counts(node.manifest) if node.manifest else "missing"
     return node.step, f"{node.kind} {node.fingerprint[:SHOWN_DIGITS]}", counted
 
 
 def _role(node: Node, lineage: Lineage) -> str:
+    """The role of an artifact in a lineage, which gives its box a colour."""
     if node.manifest is None:
         return "missing"
     if node is lineage.target or node.kind in ("Evaluation", "ExportedCheckpoint"):
@@ -224,6 +228,7 @@ def _role(node: Node, lineage: Lineage) -> str:
 
 
 def _reasons(manifest: Manifest) -> Iterator[str]:
+    """A Markdown table of items by verdict and reason; nothing if all are kept."""
     items = manifest.items
     if not items.dropped and not items.failed:
         return
@@ -237,6 +242,7 @@ def _reasons(manifest: Manifest) -> Iterator[str]:
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:
+    """A Markdown table of the counts by source of a draw or of packed rows; nothing for other kinds."""
     head, *rows = lines_of_sources(counts_of_sources(manifest))
     if rows:
         yield f"| {' | '.join(head)} |"

@@ -1,6 +1,6 @@
 """Plots of metrics over optimizer steps, drawn by matplotlib without a display (its Agg backend).
 
-Called in the delivery thread: matplotlib is imported here late, and pyplot, which is not safe in threads, never.
+Called in the delivery thread: matplotlib is imported inside functions, and pyplot, which is not thread-safe, never.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FONT_POINTS = 8
 
 
 def draw_curves(curves: Mapping[str, Curve], title: str) -> bytes:
-    """The curves in one frame as a PNG. Values that are not finite are left out."""
+    """The curves by label in one frame, as the bytes of a PNG. NaN and infinite values are left out."""
     encoded = io.BytesIO()
     curve_figure(curves, title).savefig(encoded, format="png")
     return encoded.getvalue()

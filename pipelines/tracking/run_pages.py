@@ -1,7 +1,7 @@
-"""The pages of one run in MLflow: one for the run, one below it for each step. Owns which message changes which page.
+"""The pages of one run in MLflow: a page for the run, and a page below it for each step.
 
-Everything here may be done twice and ends the same. Pages and calls are `client.py`, what a committed step's page says
-is `committed_step.py`.
+Owns which message changes which page. Every change is idempotent, since a message may be delivered twice. Calls to
+MLflow are in `client.py`, the page of a committed step in `committed_step.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.artifacts.manifest import Manifest, read_manifest
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 
 PICTURES_FOLDER = "pictures"
-"""The folder of a page's files that holds what was drawn while its step ran."""
+"""The folder, among the files of a page, of pictures that were drawn while its step ran."""
 RUN_STATUS = {
     "done": "FINISHED",
     "failed": "FAILED",
@@ -41,7 +41,7 @@ STEP_STATUS = {
 
 
 def draw_losses(pages: PageClient, page: str, title: str) -> None:
-    """Draw the losses of all attempts so far onto a page, on training rows and on held-out ones."""
+    """Plot the losses of all attempts so far, on training rows and on held-out rows, and add the plot to a page."""
     known = pages.read(page).data.metrics
     names = sorted(filter(page_contents.is_loss, known), key=page_contents.order_of_losses)
     if names:
@@ -50,7 +50,7 @@ def draw_losses(pages: PageClient, page: str, title: str) -> None:
 
 
 def log_picture(pages: PageClient, page: str, name: str, data: bytes) -> None:
-    """Put a picture beside the others on a page; one of the same name is replaced."""
+    """Add a picture to a page; one of the same name is replaced."""
     pages.log_files(page, lambda folder: (folder / name).write_bytes(data), PICTURES_FOLDER)
 
 
@@ -67,14 +67,14 @@ class RunPages:
         return self._run.request
 
     def begin(self, message: Message) -> None:
-        """An attempt began: the run's page exists and shows that it runs."""
+        """Show on the run's page that an attempt runs; creates the page if it is missing."""
         page = self._page("", message.at_seconds)
         self._pages.set_running(page)
         tags = {"neo.attempt": str(message.attempt), "neo.outcome": "running"}
         self._pages.log(page, tags=tags | {"mlflow.note.content": self._run_note("running")})
 
     def add_events(self, message: Message) -> None:
-        """Put the events of a message onto the pages, in order; the numbers of one step go out in one call."""
+        """Change the pages by the events of a message, in order; the metrics of one step are sent in one call."""
         reports: defaultdict[str, list[NumbersReported]] = defaultdict(list)
         for event in message.events:
             if isinstance(event, NumbersReported):
@@ -92,7 +92,7 @@ class RunPages:
 
     def end(self, message: Message) -> None:
         """An attempt ended: no page of the run is shown as running any longer, unless a later attempt runs."""
-        if self._is_overtaken("", message.attempt):
+        if self._is_superseded("", message.attempt):
             return
         for step in self.request.steps:
             self._end_with_run(step, message)
@@ -103,7 +103,7 @@ class RunPages:
         self._pages.set_ended(page, RUN_STATUS[message.outcome], message.at_seconds)
 
     def _end_with_run(self, step: FrozenStep, message: Message) -> None:
-        """Close the page of a step that is still shown as running, and write its note with the links there are now."""
+        """End the page of a step that is still shown as running, and write its note again, now that all pages exist."""
         page = self._pages.find(self._key(step.name))
         if page is None:
             return
@@ -115,8 +115,8 @@ class RunPages:
             tags["mlflow.note.content"] = page_contents.step_note(self.request, step, manifest, self._link)
         self._pages.log(page, tags=tags)
 
-    def _is_overtaken(self, step: str, attempt: int) -> bool:
-        """Whether a page belongs to a later attempt, so that the end of this one must not change it."""
+    def _is_superseded(self, step: str, attempt: int) -> bool:
+        """Whether a later attempt has begun the step, or the run (`step` ''); an earlier one must not end its page."""
         page = self._pages.find(self._key(step))
         return page is not None and int(self._pages.read(page).data.tags.get("neo.attempt", 0)) > attempt
 
@@ -128,6 +128,7 @@ class RunPages:
             self._pages.log_files(page, lambda folder: page_contents.lineage_picture(lineage, folder / "lineage.png"))
 
     def _add_event(self, event: Event, attempt: int) -> None:
+        """Change the page of a step by one event; metrics are added by `add_events`."""
         match event:
             case StepStarted():
                 page = self._page(event.step, event.at_seconds)
@@ -141,13 +142,13 @@ class RunPages:
                 self._log_kept_picture(event)
             case StepEnded():
                 is_made = event.outcome in ("committed", "reused")
-                if is_made or not self._is_overtaken(event.step, attempt):
+                if is_made or not self._is_superseded(event.step, attempt):
                     self._end_step(event)
             case _:
                 pass
 
     def _log_kept_picture(self, event: PictureKept) -> None:
-        """A picture of training, under a name that sorts by steps; one that the store no longer holds is left out."""
+        """Add a picture of training, named so that names sort by step. Does nothing if the store no longer holds it."""
         data = self._run.store.read(event.key)
         if data is not None:
             page = self._page(event.step, event.at_seconds)
@@ -157,6 +158,7 @@ class RunPages:
         draw_losses(self._pages, page, f"{self.request.run}, {step}: nats per token weight")
 
     def _end_step(self, event: StepEnded) -> None:
+        """Fill and end the page of a step; the metrics of an evaluation also go onto the run's page."""
         page = self._page(event.step, event.at_seconds)
         self._draw_losses(page, event.step)
         step = self.request.step(event.step)
@@ -171,7 +173,7 @@ class RunPages:
         self._pages.set_ended(page, STEP_STATUS[event.outcome], event.at_seconds)
 
     def _log_outcome(self, page: str, outcome: str, reason: str, tags: Mapping[str, str] = NOTHING) -> None:
-        """Log how it ended, and the reason if there is one; the reason of an earlier attempt is deleted."""
+        """Log the outcome, and the reason if there is one; else the reason of an earlier attempt is deleted."""
         self._pages.log(page, tags={**tags, "neo.outcome": outcome} | ({"neo.reason": reason} if reason else {}))
         if not reason and "neo.reason" in self._pages.read(page).data.tags:
             self._pages.mlflow.delete_tag(page, "neo.reason")

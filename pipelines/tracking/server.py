@@ -1,6 +1,6 @@
 """The MLflow tracker that messages are delivered to: a server at an address, or a SQLite file.
 
-Owns the connection, the experiment of each pipeline, and the difference between a failure and a refused message.
+Owns the connection, the experiment of each pipeline, and which errors mean that MLflow rejects a message for good.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-"""Environment variables that are set before MLflow is imported. Requests time out soon, and MLflow retries none: one
-that was applied although its answer was lost would be applied twice. A failed message is delivered again later, and
-then finds what exists."""
+"""Environment variables that are set before MLflow is imported. Requests time out after 10 s, and MLflow retries none:
+a request whose answer was lost would be applied twice. Our own retry searches for the page first."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Tags that make MLflow open an experiment on its runs and models, not on traces of language models."""
-REFUSALS = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE"}
-"""MLflow's error codes for a request that no retry can help."""
+REJECTIONS = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE"}
+"""MLflow's error codes for a request that fails again however often it is retried."""
 
 
 class Tracker:
@@ -47,7 +46,7 @@ class Tracker:
         self._pages: dict[str, str] = {}
 
     def deliver(self, run: Run, message: Message) -> None:
-        """Put what a message says onto the pages of its run. May be called again. Raises what MLflow raises."""
+        """Change the pages of a run as a message says. May be called again. Raises what MLflow raises."""
         pages = RunPages(PageClient(self._client, self.experiment(run.request.pipeline), self._pages), run)
         match message.kind:
             case "attempt_started":
@@ -58,12 +57,12 @@ class Tracker:
                 pages.end(message)
 
     def forget_pages(self) -> None:
-        """Drop the cached ids of experiments and pages, so that each is searched for again."""
+        """Empty the cache of ids of experiments and pages; each is then searched for again."""
         self._experiments.clear()
         self._pages.clear()
 
     def check_writable(self) -> None:
-        """Check that the tracker accepts writes, with an experiment that is then deleted. Raises what MLflow raises."""
+        """Check that the tracker accepts writes, with a test experiment that is deleted. Raises what MLflow raises."""
         tried = self.experiment("neo-doctor")
         self._client.set_experiment_tag(tried, "neo.tried", "yes")
         self._client.delete_experiment(tried)
@@ -71,15 +70,15 @@ class Tracker:
     def experiment(self, name: str) -> str:
         """The id of a pipeline's experiment; created if missing, restored if deleted."""
         if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
+            existing = self._client.get_experiment_by_name(name)
+            if existing is None:
                 self._experiments[name] = self._client.create_experiment(
                     name, artifact_location=self._location(name), tags=EXPERIMENT_TAGS
                 )
             else:
-                if found.lifecycle_stage == "deleted":
-                    self._client.restore_experiment(found.experiment_id)
-                self._experiments[name] = found.experiment_id
+                if existing.lifecycle_stage == "deleted":
+                    self._client.restore_experiment(existing.experiment_id)
+                self._experiments[name] = existing.experiment_id
         return self._experiments[name]
 
     def _location(self, experiment: str) -> str | None:
@@ -88,6 +87,6 @@ class Tracker:
         return None if path is None else (path.parent / "mlflow-files" / experiment).as_uri()
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether MLflow rejects the request itself, so that no retry can help."""
-    return getattr(error, "error_code", "") in REFUSALS
+def is_rejection(error: Exception) -> bool:
+    """Whether MLflow rejects the request itself, and a retry would fail again."""
+    return getattr(error, "error_code", "") in REJECTIONS

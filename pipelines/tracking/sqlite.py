@@ -1,4 +1,4 @@
-"""A tracker that is a SQLite file: where the file lies, and the lock under which one process at a time opens it."""
+"""A tracker that is a SQLite file: its path, and the lock that lets one process at a time open it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def sqlite_path(uri: str) -> Path | None:
 def one_process_at_a_time(uri: str) -> Iterator[None]:
     """Hold a file lock while a SQLite tracker is opened; a server needs none.
 
-    MLflow creates the tables of a fresh file at the first connection, and of several processes that do so at once all
-    but one fail.
+    MLflow creates the tables of a new file at the first connection; of several processes that connect at once, all but
+    one would fail.
     """
     path = sqlite_path(uri)
     if path is None:

@@ -58,7 +58,7 @@ def test_half_a_phase_is_continued(site: NeoSite) -> None:
     (folder / "records" / "fetch" / "00001.json").unlink()
     plan = decisions(site)
     assert plan["pairs"] == ("continue", "fetch 2 of 3 parts recorded")
-    assert plan["kept"] == ("make", "pairs, which is made again; reused if that comes out the same")
+    assert plan["kept"] == ("make", "pairs, which is made again; reused if its content is the same")
 
 
 def test_a_missing_artifact_is_said_to_be_missing(site: NeoSite) -> None:
