@@ -91,7 +91,7 @@ class RunPages:
             self._add_event(event, message.attempt)
 
     def end(self, message: Message) -> None:
-        """An attempt ended: no page of the run is shown as running any longer, unless a later attempt runs."""
+        """Show an attempt as ended: no page of the run stays running, unless a later attempt runs."""
         if self._is_superseded("", message.attempt):
             return
         for step in self.request.steps:

@@ -101,7 +101,7 @@ def test_an_estimate_counts_the_micro_rows_of_the_site(site: NeoSite) -> None:
         (("tiny", "--gpu", "H2O"), 2, "known are A100"),
         (("tiny", "--assume", "mfu=2"), 2, "at most 1"),
         (("tiny", "--assume", "speed=2"), 2, "assumed are mfu"),
-        (("tiny", "--assume", "mfu=fast"), 2, "no number"),
+        (("tiny", "--assume", "mfu=fast"), 2, "is not a number"),
         (("tiny", "--llm", "/nowhere"), 2, "/nowhere"),
         ((SMALL,), 3, "make it first"),
     ],
