@@ -1,5 +1,8 @@
-"""`neo`: the command line. Owns which commands there are, the two options that all of them accept, and how errors
-become a message, a next command and an exit code."""
+"""`neo`: the command line.
+
+Owns the list of commands, the two options that all of them accept, and how an error becomes a message, a next command
+and an exit code.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,7 @@ app = typer.Typer(
 
 @app.callback()
 def make_context(ctx: typer.Context, site: SiteOption = "", as_json: JsonOption = False) -> None:
-    """Make what every command is given."""
+    """Make the context of the command, from the options before and after its name."""
     source = ctx.get_parameter_source("site")
     is_typed = source is not None and source.name == "COMMANDLINE"
     ctx.obj = CommandContext(site, as_json=as_json, typed_site=site if is_typed else "", words=ctx.meta["words"])

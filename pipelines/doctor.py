@@ -29,11 +29,13 @@ from stages.store.store import Store
 Verdict = Literal["ok", "warning", "failed"]
 GIB = 1024**3
 LITTLE_DISK_BYTES, TOO_LITTLE_DISK_BYTES = 20 * GIB, 1 * GIB
+"""Free disk below which the check warns, and below which it fails."""
 LITTLE_MEMORY_BYTES, TOO_LITTLE_MEMORY_BYTES = 4 * GIB, 1 * GIB
+"""Available memory below which the check warns, and below which it fails."""
 FEW_OPEN_FILES = 4096
-"""Ray opens some for each worker and connection."""
+"""Limit of open files below which the check warns: Ray opens some for each worker and connection."""
 LEAST_SHARED_MEMORY_BYTES = 512 * 1024**2
-"""Twice what a local Ray reserves for its object store."""
+"""Smallest `/dev/shm` without a warning: twice what a local Ray reserves for its object store."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class CheckResult:
     """The result of one check."""
 
     name: str
+    """Name of the check, such as `disk`."""
     verdict: Verdict
     summary: str
+    """What the check saw, in a sentence. Its key in `--json` is `said`."""
     remedy: str = ""
-    """The remedy, in a sentence or as a command."""
+    """What to do, in a sentence or as a command; '' if nothing. Its key in `--json` is `do`."""
 
     def document(self) -> dict[str, Any]:
         """The result under the keys that `neo doctor --json` promises."""
@@ -52,7 +56,7 @@ class CheckResult:
 
 
 def check_all(site: Site) -> Iterator[CheckResult]:
-    """The results of all checks, in the order in which a run would meet them. A check that raises has failed."""
+    """The results of all checks, in the order in which a run needs them. A check that raises counts as failed."""
     for name, check in _checks(site).items():
         try:
             yield check()
@@ -78,6 +82,7 @@ def _checks(site: Site) -> dict[str, Callable[[], CheckResult]]:
 
 
 def check_python() -> CheckResult:
+    """The version of Python is supported."""
     wanted, here = (3, 11), sys.version_info[:2]
     summary = f"Python {sys.version.partition(' ')[0]}"
     if here < wanted:
@@ -110,7 +115,7 @@ def check_packages() -> CheckResult:
 
 
 def check_store(site: Site) -> CheckResult:
-    """Writes, reads, and creates exclusively, as every commit does."""
+    """The store can be written and read, and supports the exclusive create that every commit needs."""
     try:
         store = Store(site.store)
         abilities = probe(store)
@@ -136,6 +141,7 @@ def check_disk(site: Site) -> CheckResult:
 
 
 def check_memory() -> CheckResult:
+    """Available memory, and the size of `/dev/shm`, where Ray keeps its objects."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -152,6 +158,7 @@ def check_memory() -> CheckResult:
 
 
 def check_open_files() -> CheckResult:
+    """The limit of open files is high enough for Ray."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

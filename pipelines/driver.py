@@ -31,7 +31,7 @@ class CalledOffError(CommandError):
 
 
 def drive(run: Run, number: int) -> ExitCode:
-    """Execute the run of a submission; returns how that ended. Raises `CommandError` where it refuses."""
+    """Execute the run of a submission; returns its exit code. Raises `CommandError` if it refuses to start."""
     submissions = Submissions(run)
     submission = submissions.read(number)
     if submission is None:
@@ -55,7 +55,7 @@ def drive(run: Run, number: int) -> ExitCode:
 
 
 def _checked(run: Run, submission: Submission) -> Plan:
-    """The plan as it is decided now. Raises `CommandError` where this machine cannot execute it."""
+    """The plan as it is decided now. Raises `CommandError` if this machine cannot execute it."""
     versions = Versions.here()
     if submission.target_site.code == "wheel":  # this very code came with the job
         versions = versions.model_copy(update={"package": submission.versions.package})
@@ -79,7 +79,7 @@ def _checked(run: Run, submission: Submission) -> Plan:
 
 
 def main() -> int:
-    """The program."""
+    """The entry point; returns the exit code."""
     store, run, number = sys.argv[1:]
     try:
         return int(drive(Run(Store(store), run), int(number)))

@@ -9,7 +9,7 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """Promised to scripts; changing a number breaks somebody's night."""
+    """Exit codes of `neo`. Scripts rely on the numbers, which therefore never change."""
 
     DONE = 0
     """Done, or nothing to do."""
@@ -22,13 +22,13 @@ class ExitCode(enum.IntEnum):
     RESUME_REFUSED = 4
     """Resume refused: it would mix two versions of the code, or two attempts."""
     SUPERSEDED = 5
-    """Another attempt made this meanwhile."""
+    """Another attempt of the run, or another run, took over what this command was making."""
     INTERRUPTED = 75
     """Stopped on request after a commit; running again continues."""
 
 
 class CommandError(Exception):
-    """Ends a command with a code, a message and what to do next."""
+    """Ends a command with an exit code, a message, and `then`, the command to type next."""
 
     code = ExitCode.BAD_COMMAND
 

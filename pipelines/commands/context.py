@@ -1,4 +1,4 @@
-"""What every command is given: the site, its store, the console, and how an answer or an error is said.
+"""The context of a command: the site, its store, the console, and how answers and errors are printed.
 
 `pipelines.cli` makes one `CommandContext` from the options before or after the command's name, and click hands it to
 the command as `ctx.obj`. Nothing is loaded before a command asks for it.

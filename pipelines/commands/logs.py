@@ -39,7 +39,7 @@ def logs(ctx: typer.Context, run: RunArgument, step: StepArgument = None, *, att
 
 @dataclass(frozen=True)
 class Log:
-    """What the store keeps of one attempt."""
+    """The log of one attempt, as the store has it."""
 
     run: Run
     record: AttemptRecord
@@ -53,13 +53,16 @@ class Log:
 
     @property
     def outcome(self) -> str:
+        """How the attempt ended, or the state of the run if it is open."""
         return self.end.outcome if self.end else self.run.state()
 
     @property
     def reason(self) -> str:
+        """Why the attempt ended; '' if it is open."""
         return self.end.reason if self.end else ""
 
     def lines_for_people(self) -> Iterator[str | Text]:
+        """The log as lines for the console: tracebacks, then stacks, then the driver's lines."""
         ended = ": ".join(filter(None, (self.outcome, self.reason)))
         title = f"{self.run.name}, attempt {self.record.number} on {self.record.host}: {ended}"
         yield Text(clean(title), "bold")
@@ -71,6 +74,7 @@ class Log:
         yield from self.driver
 
     def document(self) -> dict[str, Any]:
+        """The log as a JSON document."""
         return {
             "run": self.run.name,
             "attempt": self.record.number,

@@ -1,4 +1,4 @@
-"""From what was typed to a plan: pipeline, settings, selected steps, and what the store holds."""
+"""Makes a plan of the arguments that `neo plan`, `neo run` and `neo submit` share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TypedSelection:
 
     @classmethod
     def as_before(cls, request: Request) -> TypedSelection:
-        """What was typed when a request was frozen, to be applied to the pipeline's file as it is now."""
+        """The arguments from which a request was frozen, to compare it with the pipeline's file as it is now."""
         file, function = request.user_file, request.request.rpartition(":")[2]
         return cls(
             pipeline=f"{file.path}:{function}" if file else request.request,
@@ -38,14 +38,14 @@ class TypedSelection:
 
 
 def planned(asked: TypedSelection, store: Store) -> Plan:
-    """The plan of what was typed, as the store is now. Raises `CommandError` for names that do not exist."""
+    """The plan for these arguments, from the store as it is now. Raises `CommandError` for names that do not exist."""
     plan = decide(requested(asked, store), store)
     check_only(plan, store)
     return plan
 
 
 def requested(asked: TypedSelection, store: Store) -> Request:
-    """What was typed, as a frozen request. Raises `CommandError` for names that do not exist."""
+    """The frozen request for these arguments. Raises `CommandError` for names that do not exist."""
     if asked.until and asked.only:
         raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.pipeline}")
     pipeline = apply_settings(find_pipeline(asked.pipeline), asked.settings)

@@ -1,7 +1,7 @@
-"""An attempt of a run, which one enters and leaves.
+"""An attempt of a run, as a context manager.
 
-Owns the order of its records: the attempt is on record before a machine is used; a name moves once its artifact is
-committed; the end of the attempt is on record before the command ends.
+Owns the order of its records: the attempt is recorded before a machine is used, a name moves after its artifact is
+committed, and the end of the attempt is recorded before the command ends.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ RunGraph: TypeAlias = Callable[
     [Mapping[str, StepSpec], Mapping[str, Sequence[str]], "Site", Callable[[Event], None], threading.Event],
     "Mapping[str, StepOutcome]",
 ]
-"""What executes steps on machines: `cluster.graph.run_graph`, or something like it. Takes specs by step, the names of
-the steps that each reads, the site, a listener for events, and the event that asks to stop."""
+"""A function that executes steps on machines, such as `cluster.graph.run_graph`. Takes specs by step, the names of the
+steps that each reads, the site, a listener for events, and the event that requests a stop; returns outcomes by step."""
 ENDED_EARLY = ("failed", "superseded")
-"""Endings of a step whose reason becomes that of the attempt."""
+"""Endings of a step whose reason becomes the reason of the attempt."""
 
 
 @dataclass(frozen=True)
 class StepEnding:
-    """How one step ended, in words."""
+    """How one step ended."""
 
     ending: str
+    """The outcome, such as `committed` or `failed`."""
     reason: str = ""
+    """Why, in a sentence; '' if the step is committed."""
     details: str = ""
     """The traceback of a step that failed."""
 
@@ -55,8 +57,8 @@ class Attempt:
     """One attempt of a run.
 
     Entering takes the next attempt number, points the pipeline's name at the run, and starts heartbeat, outbox and
-    log. Leaving ends them, and records how the attempt ended: also where an exception leaves the block, which then
-    counts as a failure. `outcome`, `endings` and `failure` hold from then on.
+    log. Leaving stops them and records the end of the attempt; an exception that leaves the block counts as a failure.
+    `outcome`, `endings` and `failure` are final after leaving.
     """
 
     def __init__(self, plan: Plan, run: Run, site: Site, display: Callable[[Scoreboard], Display], job: str) -> None:
@@ -68,7 +70,7 @@ class Attempt:
         self.endings: dict[str, StepEnding] = {}
         """How each step ended, by step."""
         self.failure = ""
-        """What went wrong beside the steps, or ''."""
+        """An error outside the steps, such as a cluster that cannot be reached; '' without one."""
         self._open_display = display
         self._job = job
 
@@ -89,7 +91,7 @@ class Attempt:
         return self
 
     def execute(self, run_graph: RunGraph) -> None:
-        """Execute the steps that are not committed. Never raises for what a stage does wrong."""
+        """Execute the steps that are not committed. Errors are kept in `outcome` and `failure`."""
         stop = self._heartbeat.stop
         try:
             self._report_reused()
@@ -102,7 +104,7 @@ class Attempt:
         except KeyboardInterrupt:
             self.outcome, self.failure = "interrupted", "stopped at once, being asked twice"
         except Exception as error:
-            # A signal to the whole process group ends Ray too, which then fails: still what somebody asked for.
+            # Ctrl-C goes to the whole process group: Ray dies of it and fails here, and the attempt is interrupted.
             self.outcome = "interrupted" if stop.is_set() else "failed"
             self.failure = f"{type(error).__name__}: {error}"
         else:
@@ -127,8 +129,8 @@ class Attempt:
         self._record_end(reason)
 
     def _record_end(self, reason: str) -> None:
-        """Record how the attempt ended. If the store refuses, the next command meets an attempt whose process is
-        gone, and records that it was killed."""
+        """Record the end of the attempt. If the store refuses, the next command finds the process gone and records
+        that the attempt was killed."""
         try:
             for step, ending in self.endings.items():
                 if ending.details and ending.ending == "failed":
@@ -136,7 +138,7 @@ class Attempt:
             end_attempt(self.run, self.number, self.outcome, reason)
         except StoreError as error:
             self.outcome = "failed"
-            self.failure = self.failure or f"how this attempt ended is not on record: {error}"
+            self.failure = self.failure or f"the end of this attempt could not be recorded: {error}"
 
     def _report_reused(self) -> None:
         for decision in self.plan.decisions:
@@ -145,7 +147,7 @@ class Attempt:
                 self._on_event(StepEnded(step=decision.step, outcome="reused", items=items))
 
     def _on_event(self, event: Event) -> None:
-        """Called from any thread."""
+        """Move the name of a committed step, then pass the event to screen, log and outbox. Called from any thread."""
         if isinstance(event, StepEnded):
             self.endings[event.step] = StepEnding(event.outcome, event.reason)
             if event.outcome in ("committed", "reused"):

@@ -20,7 +20,7 @@ class DriverHeartbeat:
 
     def __init__(self, run: Run, number: int, say: Callable[[str], None]) -> None:
         self.stop = threading.Event()
-        """Set when the attempt is to stop at its next commit: by a signal, by `neo cancel`, or superseded."""
+        """Set when the attempt must stop at its next commit: after a signal, `neo cancel`, or being superseded."""
         self.superseded = ""
         """Why this attempt is no longer the current one of its run, or ''."""
         self._run = run
@@ -49,7 +49,7 @@ class DriverHeartbeat:
             self._others_may_live = not end_dead_attempts(self._run, self._observer, but=self._number)
 
     def _check_superseded(self) -> None:
-        """Another command that saw no heartbeat of this attempt may have recorded its end."""
+        """Look whether another command, which saw no heartbeat of this attempt, has recorded its end."""
         if (end := self._run.end(self._number)) is not None:
             later = self._run.num_attempts
             self.superseded = f"another command took this attempt for dead ({end.reason})"

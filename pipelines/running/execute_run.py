@@ -1,4 +1,4 @@
-"""Executes a plan as a new attempt of its run, and says how that ended."""
+"""Executes a plan as a new attempt of its run, and returns how it ended. Owns the exit code of each outcome."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class RunResult:
     board: Scoreboard
     seconds: float
     num_undelivered: int = 0
-    """Messages in the store that MLflow has not taken yet."""
+    """Messages in the store that are not delivered to MLflow."""
     tracker_problem: str = ""
-    """Why MLflow does not show everything, or ''."""
+    """Why deliveries to MLflow failed or were rejected; '' if none did."""
     failure: str = ""
-    """What went wrong beside the steps, or ''."""
+    """An error outside the steps; '' without one."""
 
 
 def execute_run(
     plan: Plan, site: Site, display: Callable[[Scoreboard], Display], run_graph: RunGraph, job: str = ""
 ) -> RunResult:
-    """Make what is not committed. Never raises for what a stage does wrong; the result has an ending for each step.
+    """Execute the steps that are not committed. Errors of steps are in the result, which has the ending of each step.
 
-    `job` is the Ray job that this process is, if the run was submitted.
+    `job` is the name of the Ray job that this process runs in, if the run was submitted.
     """
     started = time.monotonic()
     store = Store(site.store)

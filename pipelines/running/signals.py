@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM while a run goes on or is watched.
+"""Signal handlers for Ctrl-C and SIGTERM while a run is executed or watched.
 
-The first asks the run to stop at its next commit. It stops at once at a second Ctrl-C soon after, and at a SIGTERM
-once a stop was requested by other means (`neo cancel`), since its sender has waited long enough.
+The first signal requests a stop at the next commit. The run stops at once at a second Ctrl-C within 3 seconds, and at a
+SIGTERM after a stop was requested by `neo cancel`, whose time to stop is then over.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def deferred_ctrl_c() -> Iterator[CtrlC]:
 
 @contextmanager
 def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop`; `say` prints a line. Raises KeyboardInterrupt where it is to stop at once."""
+    """Ctrl-C and SIGTERM set `stop`; `say` prints a line. Raises KeyboardInterrupt to stop at once."""
     last_seconds = float("-inf")
 
     def request_stop(number: int, _frame: FrameType | None) -> None:

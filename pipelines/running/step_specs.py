@@ -1,4 +1,4 @@
-"""From a plan to the steps to execute: plain values that travel to the machine that executes one."""
+"""Step specs: what a machine needs to execute one step of a plan, as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.commit.step_spec import StepSpec
 
 
 def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
-    """By name, the steps that attempt `attempt` has to make; inputs before what reads them."""
+    """Step name to its spec, for the steps that attempt number `attempt` must make or continue; inputs first."""
     request, specs = plan.request, {}
     earlier = (number for number in range(1, attempt) if run.end(number) is not None)
     ended = frozenset(str(AttemptId(run.name, number)) for number in earlier)
@@ -35,6 +35,6 @@ def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
 
 
 def _provenance(request: Request, step: str) -> dict[str, Any]:
-    """Who asked for it: for people, never hashed."""
+    """Pipeline, step and digest of the user's file, which the manifest records for people; never hashed."""
     file = {"user_file_sha256": request.user_file.sha256} if request.user_file else {}
     return {"pipeline": request.pipeline, "step": step, **file}

@@ -66,8 +66,8 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
 
 
 def next_command(result: RunResult, again: str) -> str:
-    """The command to type where work is left: `again`, unless a step met damage and its reason names a repair, or
-    another attempt executes the run, whose status is then shown."""
+    """The command to type after a run that is not done: `again`, the repair that the reason of a failed step names, or
+    `neo status` if another attempt executes the run."""
     if result.code == ExitCode.SUPERSEDED:
         return f"neo status {result.run.name}"
     repairs = (REPAIR_COMMAND.search(ending.reason) for ending in result.endings.values())
@@ -88,7 +88,9 @@ class CommittedStep:
     """What the report needs of a committed artifact, without its parts, which may be many thousand."""
 
     holds: str
+    """Parts and items, in words."""
     content: str
+    """Content digest of the artifact."""
     items: ItemBalance
     metrics: dict[str, float]
     pictures: tuple[str, ...]
@@ -111,6 +113,7 @@ def _committed(store: Store, step: FrozenStep) -> CommittedStep | None:
 
 
 def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Table:
+    """A row for each step: how it ended, its time, its artifact and what that holds."""
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "ended", "time", "artifact", "holds"):
         table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
@@ -185,7 +188,7 @@ def masked(uri: str) -> str:
 
 
 def look_closer(plan: Plan) -> str:
-    """The command that shows what the run was for."""
+    """The command that shows the first target of a plan."""
     return f"neo show {plan.request.pipeline}/{plan.request.targets[0]}"
 
 

@@ -37,7 +37,7 @@ STYLES = {
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """A console that fits where it writes; no colour where it is not wanted, wide where it is a file or a pipe."""
+    """A console on stdout or stderr, without markup; 160 columns wide if it writes to a file or a pipe."""
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PLAIN_WIDTH
@@ -58,6 +58,7 @@ class Display:
         self._lines = PlainLines(board, self._print)
 
     def take(self, event: Event) -> None:
+        """Update the board by an event, and print its line if there is no table on the screen."""
         self._board.take(event)
         if isinstance(event, WarningPosted) or not self.console.is_terminal:
             self._lines.take(event)

@@ -1,5 +1,7 @@
-"""A run as plain lines, for pipes and for the log of an attempt: what begins, what ends, and every half minute the
-progress of the running steps."""
+"""A run as plain lines, for pipes and for the log of an attempt.
+
+Owns when a line is printed: a step starts, ends or waits, and every 30 seconds for each running step.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class PlainLines:
         self._ended = threading.Event()
 
     def take(self, event: Event) -> None:
-        """Print an event, if it deserves a line. The board has taken it already."""
+        """Print the line of an event that has one. The board must have taken the event already."""
         if isinstance(event, WarningPosted):
             self._say(stamped(f"{event.step}  {event.message}"))
         elif _is_news(event):
@@ -64,5 +66,5 @@ def stamped(text: str) -> str:
 
 
 def _is_news(event: Event) -> bool:
-    """Whether an event deserves a line at once: a step begins, ends or waits. The plan has named reused steps."""
+    """Whether an event is printed at once: a step starts, ends or waits. Reused steps were printed with the plan."""
     return isinstance(event, StepWaiting | StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")

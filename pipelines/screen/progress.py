@@ -1,6 +1,6 @@
-"""The progress of a run's steps, updated by events, and the words for it.
+"""The progress of a run's steps, updated by events, and its texts.
 
-Pure state; `console.py` draws it, `plain_lines.py` prints it.
+Owns state alone: `console.py` draws it, `plain_lines.py` prints it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class StepState:
         return self.items.total + sum(self.under_way.values())
 
     def share_done(self) -> float | None:
-        """Share of the step that is done, from 0 to 1; None where it is not known."""
+        """Share of the step that is done, from 0 to 1; None if it is not known."""
         if self.status in ("committed", "reused"):
             return 1.0
         if self.at_step is not None and self.num_steps:
@@ -90,7 +90,7 @@ class StepState:
         return (num_done / elapsed_seconds, "items") if num_done > 0 else None
 
     def seconds_left(self, now_seconds: float) -> float | None:
-        """Until its phase, or its training, is through at the rate so far; None where that cannot be told."""
+        """Seconds until the phase or the training ends, at the rate so far; None if that is not known."""
         elapsed_seconds = now_seconds - self._phase_began_seconds
         if self.at_step is not None:
             num_done, num_left = self.at_step - self.first_step, (self.num_steps or 0) - self.at_step
@@ -100,12 +100,14 @@ class StepState:
         return num_left * elapsed_seconds / num_done if is_known else None
 
     def open_phase(self, event: PhaseOpened, now_seconds: float) -> None:
+        """Begin a phase, of which earlier attempts may have recorded parts; the rate counts from here."""
         self.phase, self.num_parts, self.num_recorded = event.phase, event.num_parts, event.num_recorded
         self.items, self.under_way = event.items, {}
         self._items_before, self._recorded_before = event.items.total, event.num_recorded
         self._phase_began_seconds = now_seconds
 
     def take_numbers(self, event: NumbersReported, now_seconds: float) -> None:
+        """Keep the newest value of each metric, and the optimizer step that they are of."""
         self.numbers |= event.numbers
         if event.at_step is not None:
             if self.at_step is None:
@@ -113,7 +115,7 @@ class StepState:
             self.at_step = event.at_step
 
     def pause(self) -> None:
-        """No attempt executes the step any more; it will continue from what is committed."""
+        """Show the step as interrupted if it was running, since no attempt executes it."""
         self.status = "interrupted" if self.status == "running" else self.status
         self.at_step, self.under_way, self.waits_for = None, {}, ""
 
@@ -209,7 +211,7 @@ def _numbers(state: StepState) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """`4:07` or `1:02:03`."""
+    """A duration as `4:07` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
