@@ -1,4 +1,4 @@
-"""The graph that manifests describe: everything an artifact was made from, back to what was read from outside.
+"""The ancestry of an artifact: every artifact it was made from, back to those that read only outside data.
 
 Owns the walk over recorded inputs and the check that each parent still holds what its child read.
 """
@@ -13,18 +13,19 @@ from stages.store.store import Store
 
 
 def ancestry(artifact: Artifact) -> list[Manifest]:
-    """The manifests of all that `artifact` was made from and its own, inputs before what reads them, each once.
+    """The manifests of everything that `artifact` was made from, and its own; each once, inputs before their readers.
 
     Raises `StoreError` where a parent is missing or holds other content than its child read.
     """
-    found: dict[str, Manifest] = {}
-    _visit(artifact.store, artifact.manifest, found)
-    return list(found.values())
+    visited: dict[str, Manifest] = {}
+    _visit(artifact.store, artifact.manifest, visited)
+    return list(visited.values())
 
 
-def _visit(store: Store, child: Manifest, found: dict[str, Manifest]) -> None:
+def _visit(store: Store, child: Manifest, visited: dict[str, Manifest]) -> None:
+    """Add the ancestors of `child` to `visited`, by fingerprint, then `child`."""
     for name, wanted in child.inputs.items():
-        parent = found.get(wanted.fingerprint) or read_manifest(store, wanted.stage, wanted.fingerprint)
+        parent = visited.get(wanted.fingerprint) or read_manifest(store, wanted.stage, wanted.fingerprint)
         reader = f"{child.stage}/{child.fingerprint[:SHOWN_DIGITS]} read as {name!r}"
         if parent is None:
             raise StoreError(
@@ -35,6 +36,6 @@ def _visit(store: Store, child: Manifest, found: dict[str, Manifest]) -> None:
                 f"{parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]} holds {parent.content[:SHOWN_DIGITS]}, "
                 f"but {reader} {wanted.content[:SHOWN_DIGITS]}: it was made again; run the pipeline again"
             )
-        if parent.fingerprint not in found:
-            _visit(store, parent, found)
-    found[child.fingerprint] = child
+        if parent.fingerprint not in visited:
+            _visit(store, parent, visited)
+    visited[child.fingerprint] = child

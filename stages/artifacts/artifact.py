@@ -1,6 +1,6 @@
 """Artifacts: folders that never change once committed, described by a manifest that is written last.
 
-Owns the shapes of records and manifests and the reading of artifacts. `stages/commit/parts.py` writes them.
+Owns the reading of artifacts. `manifest.py` and `records.py` describe what is read, `stages/commit/` writes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stages.store.store import Store
 
 
 def mended_by(ref: str) -> str:
-    """What to do about damage in an artifact, as every error that meets some says it."""
+    """What to do about damage in the artifact `ref`: the end of every message about a damaged file."""
     return f"`neo audit {ref} --repair` names all that is damaged, and lets the next run make it again"
 
 
@@ -27,6 +27,7 @@ class Artifact:
     """A committed artifact, opened for reading. Each kind is a subclass that knows its own files."""
 
     kind: ClassVar[str] = "Artifact"
+    """Name of the kind, as manifests record it: the name of the class."""
 
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__
@@ -40,11 +41,12 @@ class Artifact:
 
     @property
     def fingerprint(self) -> str:
+        """Fingerprint, 64 hex digits."""
         return self.manifest.fingerprint
 
     @property
     def short(self) -> str:
-        """The digits of the fingerprint that people see."""
+        """The first `SHOWN_DIGITS` digits of the fingerprint, by which people refer to the artifact."""
         return self.manifest.fingerprint[:SHOWN_DIGITS]
 
     @property
@@ -54,32 +56,39 @@ class Artifact:
 
     @property
     def parts(self) -> tuple[PartRecord, ...]:
+        """The records of all parts, phase after phase."""
         return self.manifest.parts
 
     def phase(self, name: str) -> tuple[PartRecord, ...]:
-        """The parts of one phase, in their listed order."""
+        """The records of one phase, in the order of the manifest; () where there is no such phase."""
         return tuple(part for part in self.manifest.parts if part.phase == name)
 
     def part(self, name: str, phase: str | None = None) -> PartRecord:
+        """The record of the part `name` of one phase, or of the first phase that has it. Raises `KeyError`."""
         for record in self.manifest.parts:
             if record.part == name and phase in (None, record.phase):
                 return record
         raise KeyError(f"{self!r} has no part {name!r} in phase {phase or 'any'!r}")
 
     def read(self, entry: FileEntry) -> bytes:
-        """The bytes of one file, checked against their recorded size."""
+        """The bytes of one file. Raises `StoreError` where it is missing, has another size, or is not this artifact's.
+
+        The size is checked, the digest is not: `neo audit` compares digests.
+        """
+        self._check_is_own(entry)
         data = self.store.read(entry.key)
         if data is None or len(data) != entry.size_bytes:
-            found = "missing" if data is None else f"{len(data)} bytes"
-            raise self.damaged(entry.key, f"is {found}, {entry.size_bytes} bytes were committed")
+            actual = "missing" if data is None else f"{len(data)} bytes"
+            raise self.damaged(entry.key, f"is {actual}, {entry.size_bytes} bytes were committed")
         return data
 
-    def damaged(self, key: str, complaint: str) -> StoreError:
-        """What to raise where a file is not as it was committed."""
-        return StoreError(f"{key} of {self!r} {complaint}; {mended_by(self.short)}")
+    def damaged(self, key: str, damage: str) -> StoreError:
+        """The error for a file that is not as it was committed; `damage` follows the name of the artifact."""
+        return StoreError(f"{key} of {self!r} {damage}; {mended_by(self.short)}")
 
     def local_path(self, entry: FileEntry) -> Path:
-        """A local file with the bytes of `entry`, checked against the recorded size."""
+        """A local file with the bytes of `entry`: the file itself, or a cached copy. Raises like `read`."""
+        self._check_is_own(entry)
         try:
             path = self.store.local_path(entry.key, self._cache)
         except FileNotFoundError as error:
@@ -88,15 +97,20 @@ class Artifact:
             raise self.damaged(entry.key, f"has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
         return path
 
+    def _check_is_own(self, entry: FileEntry) -> None:
+        """Raise `StoreError` for a file of another artifact: the error would name the wrong one to repair."""
+        if not entry.key.startswith(f"{self.folder}/"):
+            raise StoreError(f"{entry.key} is not a file of {self!r}; its files are below {self.folder}")
+
     def input(self, name: str, kind: type[AnyArtifact]) -> AnyArtifact:
-        """The artifact that this one read under `name`, opened as `kind`."""
+        """The artifact that this one read under `name`, opened as `kind`. Raises `KeyError` if it read none."""
         record = self.manifest.inputs.get(name)
         if record is None:
             raise KeyError(f"{self!r} has no input {name!r}; it has {sorted(self.manifest.inputs)}")
         return open_artifact(self.store, record.stage, record.fingerprint, kind)
 
     def inputs(self, prefix: str = "") -> Iterator[tuple[str, InputRecord]]:
-        """The inputs whose names begin with `prefix`, in order."""
+        """Name and record of each input whose name begins with `prefix`, in the order of the manifest."""
         return ((name, ref) for name, ref in self.manifest.inputs.items() if name.startswith(prefix))
 
     @cached_property
@@ -120,7 +134,7 @@ def open_artifact(store: Store, stage: str, fingerprint: str, kind: type[AnyArti
 
 
 def describe_inputs(artifacts: Mapping[str, Artifact]) -> dict[str, InputRecord]:
-    """What a manifest says of the inputs that were read."""
+    """The records of inputs, by name, as a manifest holds them."""
     return {
         name: InputRecord(
             stage=artifact.manifest.stage, fingerprint=artifact.fingerprint, content=artifact.manifest.content

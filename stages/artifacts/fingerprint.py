@@ -1,7 +1,7 @@
 """Identity: canonical bytes of a recipe, and the fingerprint of what a step makes.
 
-Two recipes that would make the same thing have the same bytes on any machine, in any process, in any release.
-What has no stable form is refused here, loudly, before anything is named after it.
+Two recipes that would make the same thing have the same bytes on any machine, in any process, in any release. A value
+without a stable form raises `UnstableValueError`, before an artifact is named after it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class UnstableValueError(TypeError):
 def canonical_form(value: object, where: str = "recipe") -> Json:
     """Return `value` as plain JSON with one possible spelling.
 
-    A model field that stands at its default is left out, so that a new field whose default keeps the old behaviour
-    renames nothing; a tag (a `Literal` of one value) stays, since it tells two models apart. Raises
-    `UnstableValueError` naming the field where there is no such spelling.
+    A model field at its default is left out: a new field whose default keeps the old behaviour renames no artifact. A
+    tag (a `Literal` of one value) stays, because it tells two models apart. Of fields `seed: int = 0` and
+    `num_steps: int`, the values 0 and 5 give `{"num_steps": 5}`. Raises `UnstableValueError` that names the field.
     """
     if isinstance(value, enum.Enum):
         return canonical_form(value.value, where)

@@ -16,33 +16,46 @@ from stages.store.store import Store
 
 class _ManifestFields(_Record):
     kind: str
+    """Kind of the artifact: the name of its class in `kinds.py`, or of a user's own."""
     stage: str
+    """Name of the stage that made it."""
     number: int
+    """Number of that stage: a new one marks a change of what the stage makes."""
     fingerprint: str
+    """Fingerprint of stage, recipe and inputs, 64 hex digits."""
     recipe: dict[str, Any]
     """The recipe in full, defaults included, for people and for comparison."""
     inputs: dict[str, InputRecord]
+    """Artifacts that were read, by the name under which the stage knows them."""
     items: ItemBalance
+    """Items of the artifact: kept, dropped and failed."""
     content: str
     """sha256 over the parts' names, bytes and facts: equal for two runs that made the same thing."""
     versions: dict[str, str]
+    """Package to its version, for the packages in `versions.py`."""
     provenance: dict[str, Any] = Field(default_factory=dict)
+    """Run and attempt that committed it, and more about how it was made. Takes no part in the content digest."""
 
 
 class Manifest(_ManifestFields):
-    """The sidecar written last. No manifest, no artifact."""
+    """The manifest of an artifact. It is written last: without one there is no artifact."""
 
     parts: tuple[PartRecord, ...]
+    """Records of all parts, phase after phase."""
 
 
 class ManifestHead(_ManifestFields):
-    """What a plan needs to know of an artifact: its manifest without the parts, which may be many thousand."""
+    """A manifest without its parts, which may be many thousand. Plans and status need no more."""
 
     num_parts: int
+    """Parts that the manifest lists."""
 
 
 def content_digest(parts: tuple[PartRecord, ...]) -> str:
-    """sha256 over what the parts hold, 64 hex digits: that of the canonical bytes of their list."""
+    """sha256 over `content` of the parts, 64 hex digits: the digest of the canonical bytes of their list.
+
+    The list is hashed a part at a time, so its bytes are never in memory as a whole.
+    """
     spelled = hashlib.sha256(b"[")
     for number, part in enumerate(parts):
         spelled.update(b"," if number else b"")
@@ -56,18 +69,26 @@ def artifact_folder(stage: str, fingerprint: str) -> str:
     return f"artifacts/{stage}/{fingerprint[:SHOWN_DIGITS]}"
 
 
+# What `manifest_bytes` writes, and `_head_of` cuts out between PARTS_BEGIN and PARTS_END:
+#
+#       "number": 1,
+#       "parts": [
+#         {"facts": {}, "files": [], ...},
+#         {"facts": {}, "files": [], ...}
+#       ],
+#       "provenance": {...},
+#
+# A string of JSON holds no line break, so these bytes occur nowhere else.
 PARTS_BEGIN = b'\n  "parts": ['
-"""Where the list of parts begins in the bytes of a manifest: no string of JSON holds a line break."""
-
-
+"""Begins the list of parts in the bytes of a manifest."""
 PART_BEGIN = b"\n    {"
-
-
+"""Begins each part."""
 PARTS_END = b"\n  ],"
+"""Ends the list of parts."""
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The manifest as JSON with sorted keys, a line for each part: people read it, and parts may be many thousand."""
+    """The manifest as JSON with sorted keys, indented for people, but for the parts: a line each."""
     fields = manifest.model_dump(mode="json", exclude={"parts"})
     spelled = {name: _spelled(value, indent=2).replace("\n", "\n  ") for name, value in fields.items()}
     lines = (_spelled(part.model_dump(mode="json")) for part in manifest.parts)
@@ -80,7 +101,10 @@ def _spelled(value: object, indent: int | None = None) -> str:
 
 
 def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
-    """The manifest committed under a fingerprint, or None: then there is no such artifact."""
+    """The manifest committed under a fingerprint; None where there is no such artifact.
+
+    Raises `TornRecordError` where the bytes are no JSON, `ValidationError` where they are no manifest.
+    """
     key = _manifest_key(stage, fingerprint)
     data = store.read(key)
     try:
@@ -91,10 +115,10 @@ def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None
 
 
 def read_head(store: Store, stage: str, fingerprint: str) -> ManifestHead | None:
-    """The head of the manifest committed under a fingerprint, or None: then there is no such artifact.
+    """The head of the manifest committed under a fingerprint; None where there is no such artifact.
 
-    The lines of the parts are cut out unread, so this takes little more memory than their bytes. That the last of them
-    is there is seen; whether each is whole is for `read_manifest` to find.
+    The lines of the parts are cut out and counted, not parsed: damage inside one is not noticed here, but by
+    `read_manifest`. Bytes that are indented otherwise are parsed as a whole.
     """
     data = store.read(_manifest_key(stage, fingerprint))
     head = None if data is None else _head_of(data)
@@ -120,6 +144,6 @@ def _manifest_key(stage: str, fingerprint: str) -> str:
 
 
 def find_file(manifest: Manifest, name: str) -> FileEntry | None:
-    """The first file of that name, whatever its part and folder."""
+    """The first file called `name`, in any part and any folder of it, or None: `a.json` finds `model/a.json`."""
     entries = (entry for part in manifest.parts for entry in part.files)
     return next((entry for entry in entries if Path(entry.name).name == name), None)

@@ -22,19 +22,25 @@ class ItemBalance(_Record):
     """How every item that entered ended: kept, dropped for a reason, or failed for a reason."""
 
     kept: int = 0
+    """Items that were passed on."""
     dropped: dict[str, int] = Field(default_factory=dict)
+    """Reason to the number of items that were not wanted."""
     failed: dict[str, int] = Field(default_factory=dict)
+    """Reason to the number of items that were wanted and not obtained."""
 
     @property
     def num_dropped(self) -> int:
+        """Items dropped for any reason."""
         return sum(self.dropped.values())
 
     @property
     def num_failed(self) -> int:
+        """Items failed for any reason."""
         return sum(self.failed.values())
 
     @property
     def total(self) -> int:
+        """Items that entered."""
         return self.kept + self.num_dropped + self.num_failed
 
     def __add__(self, other: ItemBalance) -> ItemBalance:
@@ -42,7 +48,7 @@ class ItemBalance(_Record):
 
 
 def total(balances: Iterable[ItemBalance]) -> ItemBalance:
-    """All of them together."""
+    """The sum of balances; reasons in alphabetical order."""
     kept, dropped, failed = 0, Counter[str](), Counter[str]()
     for balance in balances:
         kept += balance.kept
@@ -59,22 +65,29 @@ class FileEntry(_Record):
     key: str
     """Where the bytes lie in the store."""
     size_bytes: int
+    """Length of the file, in bytes."""
     sha256: str
+    """Digest of the file, 64 hex digits."""
 
 
 class PartRecord(_Record):
-    """What one part of a phase came to. Creating it, exclusively, is what makes the part true."""
+    """The result of one part of a phase. A part counts once its record is created, which succeeds for one attempt."""
 
     phase: str
+    """Name of the phase."""
     part: str
+    """Name of the part, unique in its phase."""
     files: tuple[FileEntry, ...] = ()
+    """Files of the part."""
     items: ItemBalance = ItemBalance()
+    """Items of the part: kept, dropped and failed."""
     facts: dict[str, Any] = Field(default_factory=dict)
     """What two undisturbed runs agree on: counts, widths, seeds. Hashed into the artifact's content digest."""
     made_by: dict[str, Any] = Field(default_factory=dict)
-    """What they need not agree on: attempt, host, seconds, tries."""
+    """What two runs may differ in: attempt, host, seconds, tries. Takes no part in the content digest."""
 
     def file(self, name: str) -> FileEntry:
+        """The file of this name. Raises `KeyError` that lists the names of the part."""
         for entry in self.files:
             if entry.name == name:
                 return entry
@@ -82,7 +95,7 @@ class PartRecord(_Record):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the content digest is computed from: names and bytes, no times and no places.
+        """What the content digest is computed from: names, sizes, digests and facts; no times, hosts or keys.
 
         The number of a checkpoint is left out, because it counts interruptions; its step is among the facts.
         """
@@ -92,11 +105,14 @@ class PartRecord(_Record):
 
 
 class InputRecord(_Record):
-    """An input that was really read: what it is and the digest of its content at that time."""
+    """An artifact that was read, and its content at that time."""
 
     stage: str
+    """Name of the stage that made it."""
     fingerprint: str
+    """Its fingerprint, 64 hex digits."""
     content: str
+    """Its content digest when it was read, 64 hex digits."""
 
 
 def sha256_of(path: Path) -> str:
