@@ -36,10 +36,10 @@ COUNTED = ("samples", "held_out", "distinct", "drawn", "tokens")
 
 
 def drawn_by_source(records: Iterable[PartRecord]) -> dict[str, dict[str, float]]:
-    """What was really drawn, of each source: the sums of what the parts of phase `draw` recorded.
+    """What was drawn of each source: the sums of the facts of phase `draw`, under the names `COUNTED`.
 
-    `samples` could be drawn and `held_out` could not; `distinct` of them were, in `drawn` drawings, of `tokens` if
-    the shares count those.
+    `samples` could be drawn and `held_out` could not; `distinct` of the samples were, in `drawn` drawings. Draws with
+    shares in tokens also have the `tokens` of all drawings.
     """
     by_source: dict[str, Counter[str]] = {}
     for facts in map(DrawFacts.of, records):

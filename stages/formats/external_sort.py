@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 RECORDS_PER_BUCKET = 2**21
 """Records sorted in memory at a time, on average: some 100 MB, and as much again for the sorted copy."""
 MAX_BUCKETS = 512
-"""Files open at once, below what systems allow a process; above it buckets grow."""
+"""Most files open at once, below the limit of 1,024 for a process; more records make larger buckets."""
 WRITE_BUFFER_BYTES = 128 * 1024
 """Buffer of each open file, in bytes."""
 
 
 class Buckets:
-    """Records in files, each for an equal range of the keys 0 to `num_keys` - 1. Use as a context manager."""
+    """Records in files, each for an equal range of the keys 0 to `num_keys` - 1. Use as a context manager.
+
+    4,000,000 records with keys below 1,000 take 2 files: keys 0 to 499, and 500 to 999.
+    """
 
     def __init__(self, folder: Path, fields: list[tuple[str, str]], *, num_keys: int, num_records: int) -> None:
         import numpy as np
@@ -50,7 +53,7 @@ class Buckets:
             file.close()
 
     def add(self, records: Records, keys: NDArray[Any]) -> None:
-        """Append each record to the file of its key."""
+        """Append records [N] to the files of their `keys` [N]."""
         import numpy as np
 
         numbers = (keys // self._keys_per_bucket).astype(np.uint16)
@@ -62,7 +65,7 @@ class Buckets:
                 file.write(data[start:end])
 
     def drain(self) -> Iterator[Records]:
-        """The records of one file after the other, by rising keys; within a file, as they were added.
+        """The records of each file, by rising ranges of keys; within a file, in the order in which they were added.
 
         Deletes each file when it has been read.
         """
@@ -75,16 +78,17 @@ class Buckets:
 
 
 def raw(records: Records) -> memoryview:
-    """The bytes of records, to be written to a file: numpy's own `tofile` does not raise when a disk is full."""
+    """The bytes of records, for `file.write`: unlike numpy's `tofile`, that raises when a disk is full."""
     import numpy as np
 
     return records.view(np.uint8).data
 
 
 def order_of(first: NDArray[np.unsignedinteger[Any]], *others: NDArray[Any]) -> NDArray[np.intp]:
-    """The order that sorts by `first`, and where that is equal by each of the `others`, like `numpy.lexsort`.
+    """The order [N] that sorts by `first` [N], and among equal values by the `others`, like `numpy.lexsort`.
 
-    Nearly ten times as fast as `lexsort` where few values of `first` are equal: only those are sorted by all keys.
+    Nearly ten times as fast as `lexsort` where few values of `first` are equal: only those are sorted by all keys. With
+    `first` 3, 1, 3 and a second key 7, 0, 5 the order is 1, 2, 0.
     """
     import numpy as np
 

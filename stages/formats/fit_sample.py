@@ -1,7 +1,7 @@
-"""Fits one sample to a length: decides how large its pictures are, what is cut, and what cannot be packed.
+"""Fits one sample to a length: decides how large its pictures are, whether its text is cut, and whether it is packed.
 
 Owns the rule by which a sample that is too long gets smaller pictures, and the closed list of reasons why a drawn
-sample is not packed. Sizes come from the sample table, so nothing is decoded.
+sample is not packed. Picture sizes come from the sample table: no picture is decoded.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class UnfitReason(ItemReason):
     TOO_ELONGATED = "too_elongated"
     """One side of a picture is more than 200 times the other."""
     MALFORMED = "malformed"
-    """It cannot be rendered: numbers of placeholders and pictures differ, or a role is unknown."""
+    """It cannot be rendered: it has more or fewer placeholders than pictures, or a role is unknown."""
     NOTHING_SUPERVISED = "nothing_supervised"
-    """It has no token that the loss asks for."""
+    """It has no supervised token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class UnfitError(ValueError):
 
 
 def fit(sample: Sample, tokenizer: Tokenizer, limits: Limits) -> Fitted:
-    """Tokenise a sample so that it fits. Raises `UnfitError`.
+    """Tokenise a sample within its limits. Raises `UnfitError` where that is impossible.
 
     A sample with pictures that is too long has all of them measured again under the largest smaller limit of pixels
     with which it fits. Plain text that is too long is cut into pieces of equal length.
@@ -114,7 +114,7 @@ def _smaller_limit(sample: Sample, limits: Limits, room_tokens: int) -> int:
     Found by bisection: fewer pixels make fewer tokens, except for rounding, for which the caller checks the length.
     Raises `UnfitError` where even the smallest pictures allowed take more.
 
-    A square picture of 10 x 10 tokens that may take 50 is searched between 4 and 100 tokens: 49 (7 x 7) is found.
+    A square picture of 10 x 10 tokens that may take 50: the search from 4 to 100 tokens ends at 49, a picture of 7 x 7.
     """
 
     def num_tokens(max_pixels_px: int) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NUM_CACHED_PARTS = 64
-"""Sample tables that a reader keeps in memory: those of the parts asked for last."""
+"""Sample tables that a reader keeps in memory: those that it read last."""
 
 
 class StoredImage(NamedTuple):
@@ -73,7 +73,7 @@ class Pair:
 class ImageReader:
     """Reads images by their position in tars.
 
-    Of an artifact with many thousand parts it holds the keys of their tars alone, so it is cheap to send to workers.
+    Holds one key for each part and no tables: cheap to send to workers, even for many thousand parts.
     """
 
     store: Store
@@ -81,9 +81,9 @@ class ImageReader:
     tars: Mapping[str, str]
     """Part to the key of its tar."""
     raw: str
-    """The artifact as errors name it."""
+    """Name of the artifact in errors, such as `RawPairs(download_pairs/0123456789ab)`."""
     ref: str
-    """The short fingerprint that a person types."""
+    """Short fingerprint of the artifact, for the command that errors suggest."""
 
     def image_of(self, image: StoredImage) -> bytes:
         """The encoded image, by one range read. Raises `StoreError` where it is not the one that was committed."""
@@ -107,7 +107,7 @@ class ImageReader:
 
 
 class PairReader:
-    """The kept pairs of an artifact, in table order. Pickles small: tables that it has read are not sent along."""
+    """The kept pairs of an artifact, in table order. A pickled reader is small: cached tables are left out."""
 
     def __init__(self, pairs: KeptPairs | RawPairs) -> None:
         self.pairs = pairs
@@ -135,7 +135,7 @@ class PairReader:
         return (_pair(row, part) for row in self.read_table(part).to_pylist())
 
     def table(self, part: str) -> pa.Table:
-        """`read_table`, cached: the tables of the last `NUM_CACHED_PARTS` parts are kept."""
+        """`read_table`, cached: the last `NUM_CACHED_PARTS` tables that were read stay in memory."""
         if part not in self._tables:
             if len(self._tables) >= NUM_CACHED_PARTS:
                 self._tables.pop(next(iter(self._tables)))
@@ -143,7 +143,7 @@ class PairReader:
         return self._tables[part]
 
     def pair(self, sample_id: bytes) -> Pair:
-        """The kept pair of this sample id. Raises `KeyError` if it was not kept, or never entered."""
+        """The kept pair of this sample id. Raises `KeyError` where there is none."""
         row = self._find(sample_id)
         if row is None:
             raise KeyError(f"no kept pair of {self.pairs!r} has the sample id {sample_id.hex()}")

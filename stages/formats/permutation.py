@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NUM_ROUNDS = 8
 """Rounds of the Feistel network."""
 MAX_ITEMS = 2**48
-"""Larger than any corpus, and far from where 64-bit shifts would overflow."""
+"""Most items of a permutation: larger than any corpus, and small enough that no 64-bit shift overflows."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Shuffle:
             raise ValueError(f"{self.num_items} items cannot be shuffled; 1 to {MAX_ITEMS} can")
 
     def places(self, items: Whole) -> Whole:
-        """Where the permutation puts each item."""
+        """The place of each item: whole numbers [N] below `num_items`."""
         return self._walk(items, forward=True)
 
     def items(self, places: Whole) -> Whole:
-        """What the permutation puts in each place: the inverse of `places`."""
+        """The item at each place [N]: the inverse of `places`."""
         return self._walk(places, forward=False)
 
     def _walk(self, numbers: Whole, *, forward: bool) -> Whole:
@@ -84,7 +84,7 @@ class Shuffle:
 
 
 def scatter(numbers: NDArray[np.integer[Any]], key: str) -> NDArray[np.uint64]:
-    """A pseudo-random 64-bit value for each number, the same on every machine: for ordering small groups."""
+    """A pseudo-random 64-bit value for each number [N], the same on every machine: a sort key for small groups."""
     return _mixed(numbers, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
 
 

@@ -1,4 +1,4 @@
-"""Reads files that an earlier phase of the same artifact made, by its records.
+"""Reads files of an earlier phase of the same artifact, by their records.
 
 The artifact has no manifest yet, so it cannot be opened as an `Artifact`; the checks and messages are the same.
 """
@@ -12,12 +12,12 @@ from stages.store.store import Store
 
 
 def read_file(store: Store, record: PartRecord, name: str) -> bytes:
-    """A file that an earlier phase made, by its name. Raises `StoreError` where it is not what was recorded."""
+    """The bytes of the file `name` of a part. Raises `StoreError` where it is missing or has another size."""
     return read_entry(store, record.file(name))
 
 
 def read_entry(store: Store, entry: FileEntry) -> bytes:
-    """A file that an earlier phase made, by its entry in the record. Raises `StoreError` like `read_file`."""
+    """The bytes of a file by its entry in a record. Raises `StoreError` like `read_file`."""
     data = store.read(entry.key)
     if data is None or len(data) != entry.size_bytes:
         actual = "missing" if data is None else f"{len(data)} bytes"

@@ -1,8 +1,8 @@
 """Writes and describes the files of a PreBuffer, and checks which language models it fits.
 
 model/prebuffer.safetensors    the tensors of `neo_model.weights.partition.prebuffer_keys`, in NEO's names
-model/prebuffer.json           `config` of the whole network, as released; `language_model`, the artifact whose
-                               hidden states it was trained on; `taken_over` where it began as another PreBuffer
+model/prebuffer.json           `config` of the whole network, as released; `language_model`, the artifact that it was
+                               trained with; `taken_over`, the PreBuffer whose weights it began with, if any
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def write_prebuffer(
     against: ModelFolder,
     taken_over: PreBuffer | None = None,
 ) -> None:
-    """Write the tensors that belong to a pre-Buffer, and what they were trained against."""
+    """Write the tensors that belong to a pre-Buffer, and its description, into `folder`.
+
+    `against` is the language model that it was trained with, `taken_over` the PreBuffer whose weights it began with.
+    """
     from safetensors.torch import save_file
 
     from neo_model.weights.partition import prebuffer_keys
@@ -61,8 +64,11 @@ def describe(prebuffer: PreBuffer) -> dict[str, Any]:
 
 
 def check_fit(prebuffer: PreBuffer, llm: BaseLlm, *, rebase: bool) -> None:
-    """Raise `StageError` where a pre-Buffer was trained against another language model than `llm`, unless `rebase` is
-    asked for, and where widths, heads or rotation differ, even then."""
+    """Raise `StageError` where a pre-Buffer does not fit the language model `llm`.
+
+    Widths, heads and rotation must always agree. The content must be that of the language model that the pre-Buffer was
+    trained against, unless `rebase` is set.
+    """
     from neo_model.config import NeoConfig
     from neo_model.weights.merge import MergeError, check_language_model
 

@@ -5,7 +5,7 @@
     {row}.mask.npy           bool [L], whether the loss asks for the token
     {row}.tokens.npy         int32 [L], token ids of all documents end to end
 
-`{row}` is the number of the row, nine digits. Nothing else is accepted when a row is read; pickles never are.
+`{row}` is the number of the row, nine digits. A reader accepts nothing else, above all no pickles.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ ROW_KEY_DIGITS = 9
 MAX_PICTURES = 99_999
 """Pictures in one row: what five digits can number."""
 PICTURE_ENDINGS = ("jpg", "png", "webp", "gif", "bmp", "tiff", "bin")
+"""Endings of pictures; `bin` is a picture of no known format."""
 TOKENS, SUPERVISED, FACTS = "tokens.npy", "mask.npy", "json"
+"""Endings of the members of a row but for its pictures."""
 ARRAYS = {TOKENS: "<i4", SUPERVISED: "|b1"}
 """The arrays of a row, and their types as numpy spells them."""
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff"}
+"""First bytes of a picture to the ending of its format."""
 
 NAME_BYTES = 100
+"""Length of the field of a tar header that holds the name."""
 HEADER = Struct(f"{ROW_KEY_DIGITS}s {NAME_BYTES - ROW_KEY_DIGITS}s 24x 11s 21x c {BLOCK_BYTES - 157}x")
 """The fields read from a tar header: key, rest of the name (padded with zeros), size in octal digits, type.
 
@@ -103,7 +107,7 @@ def row_members(
     grids: Sequence[tuple[int, int]],
     images: Sequence[bytes],
 ) -> dict[str, bytes]:
-    """The members of a row by their endings."""
+    """The members of a row by their endings: the bytes that `parse_row` reads."""
     facts = {
         "documents": [{**vars(document), "sample_id": document.sample_id.hex()} for document in documents],
         "image_grids": [list(grid) for grid in grids],
@@ -135,8 +139,9 @@ def _parsed(number: int, data: bytes) -> Row:
     offsets = list(accumulate([document["num_tokens"] for document in documents], initial=0))
     num_pictures = sum([document["num_pictures"] for document in documents])
     if not num_pictures == len(images) == len(grids):
-        held = f"{len(images)} and sizes of {len(grids)}"
-        raise RowLayoutError(f"row {number} says {num_pictures} pictures, holds {held}")
+        raise RowLayoutError(
+            f"row {number} lists {num_pictures} pictures and holds {len(images)}, with sizes of {len(grids)}"
+        )
     return Row(
         number=number,
         token_ids=_array(data, places[TOKENS], ARRAYS[TOKENS], offsets[-1]),
@@ -150,7 +155,11 @@ def _parsed(number: int, data: bytes) -> Row:
 
 
 def _members(number: int, data: bytes) -> tuple[list[memoryview], dict[str, slice]]:
-    """The pictures in a piece of a tar, numbered from 0 without a gap, and where the other members lie."""
+    """The pictures in a piece of a tar, and where its other members lie, by ending.
+
+    Pictures must be numbered from 0 without a gap. Row 7 with one picture is the members `000000007.00000.jpg`,
+    `000000007.json`, `000000007.mask.npy` and `000000007.tokens.npy`, each a header of 512 bytes and padded contents.
+    """
     key, view = b"%0*d" % (ROW_KEY_DIGITS, number), memoryview(data)
     pictures: list[memoryview] = []
     places: dict[str, slice] = {}
@@ -183,17 +192,18 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _array(data: bytes, place: slice, kind: str, length: int) -> NDArray[Any]:
-    """The one array that may be here, a view that cannot be written to.
+    """The array of type `kind` and this length, as a read-only view.
 
-    Anything but its exact header is refused, so that nothing is interpreted.
+    The header must be the one that `_npy_head` writes: no other is parsed.
     """
     import numpy as np
 
     head, dtype = _npy_head(kind, length), np.dtype(kind)
     first = place.start + len(head)
     if not data.startswith(head, place.start) or place.stop != first + length * dtype.itemsize:
-        held = data[place]
-        raise RowLayoutError(f"{len(held)} bytes that begin {held[:80]!r} are no array {kind} of {length}")
+        raise RowLayoutError(
+            f"{place.stop - place.start} bytes that begin {data[place][:80]!r} are no array {kind} of {length}"
+        )
     return np.frombuffer(data, dtype, length, first)
 
 

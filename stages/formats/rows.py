@@ -1,7 +1,7 @@
 """Reads packed rows: any row by one range read, checked, at the same cost wherever it lies.
 
-Owns the way from the number of a row to the row; where it lies stands in `row_index.py`, and `sample_index.py` leads
-from a sample to its rows. Reading from several threads is safe.
+Owns the reading of a row by its number. `row_index.py` knows where the row lies, and `sample_index.py` knows which rows
+hold a sample. Reading from several threads is safe.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["DamagedPartError", "DamagedRowError", "Row", "RowReader"]
 class DamagedRowError(DamagedPartError):
     """A row is not what was committed; the message names the shard, the row and what to do."""
 
-    def __init__(self, said: str, rows: str = "", part: str = "", row: int = -1) -> None:
-        super().__init__(said, rows, part)
+    def __init__(self, message: str, rows: str = "", part: str = "", row: int = -1) -> None:
+        super().__init__(message, rows, part)
         self.row = row
         """Number of the damaged row."""
 
@@ -45,7 +45,7 @@ class RowReader:
         self.rows = rows
         self._index = RowIndex(rows)
         self._opened: set[int] = set()
-        """Numbers of the parts whose tar was seen to have the committed size."""
+        """Numbers of the parts whose tar has the committed size, as a check found."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RowReader, (self.rows,)
@@ -83,7 +83,7 @@ class RowReader:
         return self._index.work(row)
 
     def works(self, rows: Sequence[int]) -> list[Work]:
-        """`work` of each row; from an object store, many indexes are read at a time."""
+        """`work` of each row. From an object store, many indexes are read at a time."""
         return self._index.works(rows)
 
     def sample_ids(self, row: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Finds the rows that hold a sample, by one small read among hundreds of millions.
+"""The index from samples to rows: finds the rows that hold a sample, among hundreds of millions, by one small read.
 
     sample_rows.bin   entries of 20 bytes, sorted: a sample id (16 bytes), a row that holds it or a piece of it (uint32)
     sample_rows.fan   int64 prefix offsets: number of the first entry of each slot, and of all entries. A slot is all
@@ -39,7 +39,9 @@ GAP_BYTES = 512 * 1024
 PREFIX_BITS = 32
 """Leading bits of a sample id by which entries are put into buckets, before each bucket is sorted."""
 ENTRY_FIELDS = [("sample_id", f"V{SAMPLE_ID_BYTES}"), ("row", "<u4")]
+"""Fields of an entry of `sample_rows.bin`, as numpy names types."""
 ENTRY_BYTES = SAMPLE_ID_BYTES + 4
+"""Length of an entry: 20."""
 
 
 def halves(sample_ids: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -51,9 +53,10 @@ def halves(sample_ids: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np
 
 
 def write_index(buckets: Iterable[Records], num_entries: int, entries_path: Path, offsets_path: Path) -> None:
-    """Write the index from entries that come in buckets, by rising prefixes of their ids; each entry once.
+    """Write the index from buckets of entries, which come by rising prefix of the sample id; equal entries become one.
 
-    `num_entries` is at least their number, and the same for two undisturbed runs: it says how many slots there are.
+    `num_entries`, at least the number of entries and equal for two undisturbed runs, decides the number of slots:
+    3,000 entries take 4 slots (2 bits), because 2 slots would hold more than `ENTRIES_PER_SLOT` each.
     """
     import numpy as np
 
@@ -94,11 +97,14 @@ class SampleIndex:
     """Record of the part that holds the index."""
 
     def rows_of(self, sample_id: bytes) -> list[int]:
-        """The rows that hold a sample, rising: one read."""
+        """The rows that hold a sample, in rising order; [] where none does. One read. Raises `StoreError`."""
         return self.rows_of_many([sample_id]).get(sample_id, [])
 
     def rows_of_many(self, sample_ids: Iterable[bytes]) -> dict[bytes, list[int]]:
-        """The rows of each sample that is in any; samples that lie near each other share a read."""
+        """The rows of each sample, but for samples in no row. Samples whose entries are near each other share a read.
+
+        Raises `StoreError` where the index is damaged.
+        """
         import numpy as np
 
         wanted = np.array(sorted(set(sample_ids)), f"V{SAMPLE_ID_BYTES}")
@@ -116,7 +122,10 @@ class SampleIndex:
         return rows_by_sample
 
     def _ranges(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Ranges (first, until) of the samples that are looked up in one read; their slots rise."""
+        """Ranges (first, until) of `slots`, which rise, that are read at once.
+
+        A range ends where it would be longer than `RANGE_BYTES`, or where the next slot is beyond `GAP_BYTES`.
+        """
         starts = self._starts[slots].tolist()
         ends = self._starts[slots + 1].tolist()
         longest, farthest = RANGE_BYTES // ENTRY_BYTES, GAP_BYTES // ENTRY_BYTES
@@ -128,7 +137,7 @@ class SampleIndex:
         yield first, len(slots)
 
     def _entries(self, slots: tuple[int, int]) -> Records:
-        """The entries of the slots (first, until). Raises `StoreError` where they are missing or of other slots."""
+        """The entries of a range of slots (first, until). Raises `StoreError` where they are missing or of other slots."""
         import numpy as np
 
         first_slot, until_slot = slots
@@ -139,8 +148,8 @@ class SampleIndex:
         except (CutShortError, FileNotFoundError) as error:
             raise self.artifact.damaged(entry.key, str(error)) from error
         entries = np.frombuffer(data, ENTRY_FIELDS)
-        held = _slots(halves(entries["sample_id"])[0], self._bits)
-        if len(held) and not first_slot <= int(held[0]) <= int(held[-1]) < until_slot:
+        actual = _slots(halves(entries["sample_id"])[0], self._bits)
+        if len(actual) and not first_slot <= int(actual[0]) <= int(actual[-1]) < until_slot:
             raise self.artifact.damaged(
                 entry.key, f"holds other samples than {SAMPLE_ROWS_OFFSETS_FILE} says at entry {start}"
             )
@@ -158,12 +167,11 @@ class SampleIndex:
 
 
 def _matches(entries: Records, wanted: NDArray[np.void]) -> Iterator[tuple[bytes, int]]:
-    """Sample and row of each entry about one of the `wanted`, which rise, as the entries do."""
+    """Sample id and row of each entry whose sample is `wanted`. Both are sorted by sample id."""
     import numpy as np
 
-    held = np.ascontiguousarray(entries["sample_id"]).view(f"S{SAMPLE_ID_BYTES}")
-    asked = wanted.view(held.dtype)
-    first, until = (np.searchsorted(held, asked, side=side) for side in ("left", "right"))
+    ids = np.ascontiguousarray(entries["sample_id"]).view(f"S{SAMPLE_ID_BYTES}")
+    first, until = (np.searchsorted(ids, wanted.view(ids.dtype), side=side) for side in ("left", "right"))
     for number in np.flatnonzero(first < until).tolist():
         for row in entries["row"][first[number] : until[number]].tolist():
             yield wanted[number].tobytes(), row

@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 
 class ItemReason(StrEnum):
-    """Why an item was not kept. Each stage lists its own; the verdict belongs to the reason, so no two rows differ."""
+    """Why an item was not kept; each stage lists its own reasons. A reason has one verdict, the same in all rows."""
 
     verdict: Verdict
     """Verdict on items with this reason."""
@@ -49,7 +49,7 @@ class ItemReason(StrEnum):
 
     @classmethod
     def spelled(cls, text: str) -> Self:
-        """The reason whose value this is. Raises `KeyError`."""
+        """The reason with this value, as a column `reason` holds it. Raises `KeyError`."""
         return cls[text.upper()]
 
 
@@ -61,7 +61,7 @@ def sample_id_type() -> pa.DataType:
 
 
 def verdict_columns(reasons: Sequence[ItemReason | None]) -> dict[str, pa.Array]:
-    """The columns `verdict` and `reason`, one row for each item; None keeps it."""
+    """The columns `verdict` and `reason`, a row for each item. An item with the reason None is kept."""
     import pyarrow as pa
 
     verdicts = [(Verdict.KEPT if reason is None else reason.verdict).value for reason in reasons]
@@ -98,7 +98,7 @@ def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
 
 
 def read_table(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table from the bytes of its Parquet file; these columns, or all."""
+    """A table from the bytes of its Parquet file: the named columns, or all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,7 +1,7 @@
 """Reads kept samples of three kinds (captioned pictures, plain texts, conversations) behind one interface.
 
-Owns the way from a sample table to samples that can be tokenised. Tables are read a part at a time; pictures stay in
-their RawPairs, and a sample holds where they lie.
+Turns the rows of sample tables into samples that can be tokenised. Tables are read a part at a time. Pictures stay in
+their RawPairs: a sample records where each lies.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SourceArtifact: TypeAlias = KeptPairs | TextDocuments | Conversations
 """Kinds that a mixture may be drawn from."""
 SampleArtifact: TypeAlias = SourceArtifact | RawPairs
-"""Kinds that hold samples: also pairs that no filter judged, such as those that a model is examined on."""
+"""Kinds that hold samples: the sources, and pairs that no filter judged, such as those that a model is examined on."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class CaptionedPicture(Sample):
 
 @dataclass(slots=True)
 class PlainText(Sample):
-    """Text alone; the one kind of sample that may be cut."""
+    """Text alone: the only kind of sample that packing may cut into pieces."""
 
     @classmethod
     def of(cls, sample_id: bytes, text: str) -> PlainText:
@@ -222,7 +222,7 @@ class SourcePart(PartTask):
     part: str
     """Part of the source."""
     first: int = 0
-    """Kept samples of the source in the parts before this one, where drawing needs it."""
+    """Kept samples of the source in the parts before this one; used by phase `draw` alone."""
 
 
 def open_source(artifact: SampleArtifact) -> Source:

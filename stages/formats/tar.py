@@ -1,8 +1,7 @@
 """Writes WebDataset tars whose bytes are a function of their members alone.
 
-Owns the ustar header: mode 644, owner 0, time 0, so that two runs give the same file. Members of a sample are adjacent
-and keys hold no dot, because WebDataset readers silently merge keys with dots and split samples whose members are not
-adjacent.
+Owns the ustar header: mode 644, owner 0, time 0, equal in every run. Members of a sample are adjacent and keys hold no
+dot, because WebDataset readers silently merge keys with dots and split samples whose members are not adjacent.
 """
 
 from __future__ import annotations
@@ -15,10 +14,13 @@ from types import TracebackType
 BLOCK_BYTES = 512
 """Unit of a tar: headers take one block, and members are padded to whole blocks."""
 WRITE_BUFFER_BYTES = 1024 * 1024
+"""Buffer of an open tar, in bytes."""
 MAX_MEMBER_BYTES = 8**11 - 1
 """Largest member, in bytes: eleven octal digits, which is all that a ustar header has."""
 KEY_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,80}")
+"""Keys of samples, such as `000000007`."""
 ENDING_PATTERN = re.compile(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8})?")
+"""Endings of members, such as `jpg` or `00000.jpg`; with the longest key, a name still fits in 100 bytes."""
 
 _TEMPLATE = bytearray(BLOCK_BYTES)
 _TEMPLATE[100:108] = b"0000644\0"

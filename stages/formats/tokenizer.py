@@ -1,4 +1,4 @@
-"""Loads the tokenizer of a model artifact, once in a process, and compares it with that of packed rows."""
+"""Loads the tokenizer of a model artifact, once in a process, and compares it with the tokenizer of packed rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tokenizer_of(llm: ModelFolder) -> Tokenizer:
-    """The tokenizer of a model, with NEO's tokens; cached for the next part. Raises `StoreError` where it has none."""
+    """The tokenizer of a model, with NEO's tokens; the last one is cached. Raises `StoreError` where it has none."""
     entry = next((entry for entry in llm.model_files if entry.name == TOKENIZER_FILE), None)
     if entry is None:
         raise StoreError(f"{llm!r} holds no {TOKENIZER_FILE}: save its tokenizer in the fast form and make it again")
@@ -26,7 +26,7 @@ def tokenizer_of(llm: ModelFolder) -> Tokenizer:
 
 
 def check_same_tokenizer(rows: Sequence[Rows], model: ModelFolder) -> None:
-    """Raise `StageError` where rows were packed with a tokenizer whose ids mean other pieces than the model's do."""
+    """Raise `StageError` where rows were packed with a tokenizer that differs from the model's in any piece or id."""
     ours = tokenizer_of(model).get_vocab(with_added_tokens=True)
     for packed_with in rows:
         theirs = tokenizer_of(packed_with.input("llm", BaseLlm)).get_vocab(with_added_tokens=True)

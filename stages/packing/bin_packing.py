@@ -1,13 +1,18 @@
-"""Plans which documents share a row (bin packing), so that rows are full and no document is lost or cut.
+"""Plans which documents share a row (bin packing): rows are nearly full, and no document is lost or cut.
 
 Owns the packing, on lengths alone; `certificate.py` computes how good it is. Documents of equal length are counted, not
 listed, and rows with the same contents are one bundle. The cost therefore depends on the number of distinct lengths,
 and ten million documents take seconds.
 
-The rule goes through lengths from long to short. A document closes a row that has exactly its length left; else it
-closes one together with a shorter document that fills the rest exactly; else it opens one of the rows that any
-packing needs, the last excepted; else it goes into the emptiest row, as long as that is emptier than a threshold, so
-that rows become alike in work; else where as much again as its own length stays free; else where it fits most tightly.
+The rule goes through lengths from long to short and places a document in the first of these ways that is possible:
+
+    1   close a row that has exactly this length left
+    2   close a row together with a shorter document that fills the rest exactly
+    3   open one of the rows that any packing needs, the last excepted
+    4   go into the emptiest row, while that is emptier than a threshold: this makes rows alike in work
+    5   go into the fullest row where as much again as its own length stays free
+    6   go into the fullest row where it fits
+    7   open a row beyond those that any packing needs
 
 An example: rows of 10 tokens, documents of 7, 6, 5, 4, 3, 3 and 2 tokens. They are 30 tokens, so any packing needs 3
 rows and 2 are opened first. The threshold, a quarter of a row, is 2 tokens.
@@ -40,7 +45,7 @@ EVEN_DOWN_TO = (0.25, 0.5, 1.0)
 """Rows are filled evenly while this fraction of a row is free; tried in order until a plan is near its lower bound.
 Evenly filled rows are alike in documents and in cost; tightly filled ones waste less where most lengths are similar."""
 WINDOWS_TOGETHER = 8
-"""Windows after which no document is held back any longer."""
+"""Windows in a row that hand documents on to the next; the last of them keeps all of its own."""
 NEAR = 1e-4
 """Rows above the lower bound, as a fraction of it, at which no further plan is tried."""
 ROWS_AT_ONCE = CHUNK // 16
@@ -79,10 +84,10 @@ class RowPlan:
 def plan_rows(lengths: Whole, *, row_tokens: int, key: str, window_documents: int | None = None) -> RowPlan:
     """Pack all documents into rows of at most `row_tokens`, the rows in an order shuffled by `key`.
 
-    `lengths` are in draw order. With `window_documents` only so many consecutive documents are packed together; the
-    emptiest row of a window is taken apart and its documents go into the next, so that windows do not end in half-empty
-    rows; each `WINDOWS_TOGETHER`-th window keeps its own, so that no document waits for longer. Raises `ValueError`
-    for a length outside 1..row_tokens.
+    `lengths` [num_documents] are in tokens, in draw order. With `window_documents`, only so many consecutive documents
+    are packed together. The emptiest row of a window is then dissolved and its documents are packed in the next window,
+    because most windows would end in a half-empty row. Each `WINDOWS_TOGETHER`-th window keeps all its rows: it bounds
+    how long a document can wait. Raises `ValueError` for a length outside 1..row_tokens.
     """
     import numpy as np
 
@@ -114,12 +119,13 @@ class _Packing:
         self.even_down_to_tokens = int(row_tokens * even_down_to)
         self.left = list(counts)
         self.bundles: dict[int, list[tuple[int, Contents]]] = {}
-        """Room left, in tokens, to the bundles with that room. A bundle is (number of rows, contents of each)."""
+        """Room left, in tokens, to the bundles with that room. A bundle is (number of rows, contents of each): three rows
+        of 7 and 2 tokens, of 10, are `{1: [(3, (2, (7, None)))]}`."""
         self.rooms: list[int] = []
         """Keys of `bundles` except 0, in rising order."""
         self.num_unopened = max(1, lower_bound_rows(counts, row_tokens) - 1)
-        """Rows still to be opened before documents share rows. One less than the lower bound: the last row takes what
-        the others leave, so that free room is gathered in one row."""
+        """Rows still to be opened before documents share rows: the lower bound less one. The last row takes what the
+        others leave, which gathers the free room in one row."""
         self.shortest = next((length for length, count in enumerate(counts) if count), 0)
         for length in [length for length, count in enumerate(counts) if count][::-1]:
             while self.left[length]:
@@ -149,7 +155,7 @@ class _Packing:
     def _close_together(self, length: int) -> bool:
         """Fill up rows with this and another document, at most as long, that take exactly the room left.
 
-        The other is as long as can be found, so that short ones stay for later.
+        The longest possible other document is taken, because short ones fit anywhere later.
         """
         for index in range(bisect_right(self.rooms, 2 * length) - 1, -1, -1):
             room = self.rooms[index]
@@ -181,7 +187,10 @@ class _Packing:
         return num_rows > 0
 
     def _add(self, room: int, added: tuple[int, ...]) -> bool:
-        """Put one document of each added length into as many rows of one bundle as there are documents for."""
+        """Put one document of each added length into as many rows of one bundle as there are documents for.
+
+        Documents for 2 of the 5 rows of a bundle split it into bundles of 2 and 3 rows.
+        """
         num_rows, contents = self.bundles[room].pop()
         num_filled = min(num_rows, *(self.left[length] // added.count(length) for length in added))
         if num_filled < num_rows:
@@ -196,12 +205,14 @@ class _Packing:
         return True
 
     def _put(self, room: int, num_rows: int, contents: Contents) -> None:
+        """Record rows with these contents and this room left, as a bundle."""
         if room and room not in self.bundles:
             insort(self.rooms, room)
         self.bundles.setdefault(room, []).append((num_rows, contents))
 
 
 def _best_packing(counts: list[int], row_tokens: int) -> _Packing:
+    """The packing with the fewest rows, by the thresholds `EVEN_DOWN_TO` up to the first that is near its bound."""
     near_rows = lower_bound_rows(counts, row_tokens) * (1 + NEAR)
     best: _Packing | None = None
     for even_down_to in EVEN_DOWN_TO:
@@ -236,6 +247,7 @@ def _pack(lengths: Whole, row_tokens: int) -> RowPlan:
 
 
 def _unfold(contents: Contents) -> Iterator[int]:
+    """The lengths in the contents of a row, the last placed first."""
     while contents is not None:
         length, contents = contents
         yield length
@@ -290,7 +302,7 @@ def _shuffled(plan: RowPlan, key: str) -> RowPlan:
 
 
 def _starts(sizes: Whole) -> Whole:
-    """Where each of several pieces begins when laid end to end, and where the last ends."""
+    """Where each of several pieces begins when laid end to end, and where the last ends: sizes 3, 2 give 0, 3, 5."""
     import numpy as np
 
     starts = np.zeros(len(sizes) + 1, np.int64)

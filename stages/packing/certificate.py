@@ -1,4 +1,4 @@
-"""How good a packing is: rows against a lower bound that no packing can beat.
+"""The quality of a packing: its number of rows beside a lower bound that no packing can beat.
 
 Owns the bound, and the certificate that a plan is committed with. Both need the number of documents of each length.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK = 2**22
-"""Lengths handled together, 4,194,304: bounds temporary memory where there are hundreds of millions."""
+"""Lengths handled together, 4,194,304: bounds temporary memory for hundreds of millions of lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def certify(counts: list[int], num_rows: int, row_tokens: int) -> Certificate:
 
 
 def length_counts(lengths: NDArray[np.integer[Any]], row_tokens: int) -> list[int]:
-    """How many documents have each length, 0..row_tokens."""
+    """The number of documents of each length: `row_tokens` + 1 counts, of lengths 0 to `row_tokens`."""
     import numpy as np
 
     total = np.zeros(row_tokens + 1, np.int64)
@@ -62,9 +62,12 @@ def length_counts(lengths: NDArray[np.integer[Any]], row_tokens: int) -> list[in
 def lower_bound_rows(counts: list[int], row_tokens: int) -> int:
     """Rows that any packing needs (the bounds L1 and L2 of Martello and Toth, "Knapsack Problems", 1990).
 
-    Documents over half a row each need one of their own. For any length `short`, those longer than
-    `row_tokens - short` have no room beside them for a document of at least `short`, so all between `short` and half
-    a row must go into what the other long ones leave, or into further rows.
+    Documents longer than half a row each need a row of their own. For any length `short`, those longer than
+    `row_tokens - short` have no room beside them for a document of at least `short`. All documents between `short` and
+    half a row must therefore go into what the other long ones leave, or into further rows.
+
+    Rows of 10 tokens, documents of 7, 7 and 4: the 18 tokens alone would fit 2 rows. With `short` = 4, the 4 has no room
+    beside either 7 and needs a third row.
     """
     import numpy as np
 

@@ -1,12 +1,11 @@
 """The records of measured documents, as phase `measure` writes and phase `write` reads them.
 
-    documents.bin       one record for each document: how many tokens and pictures it has, its sample, for each picture
-                        where it lies and its grid, int32 token ids, a byte for each token that says whether the loss
-                        asks for it, and a digest of all that
-    documents.parquet   a row for each document as often as it was drawn: its sample, its place in the draw, its length,
-                        and where its record lies
+    documents.bin       a record for each document: number of tokens, number of pictures, sample id; the position and
+                        grid of each picture; int32 token ids; a byte for each token, 1 where it is supervised; a digest
+    documents.parquet   a row for each drawing of each document: its sample, its place in the draw, its length, and
+                        where its record lies
 
-A record is one range read, because the documents of a row come from any part and any place in it.
+A record is one range read, because the documents of a row come from any part and any position in it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
 
 
 _HEAD = struct.Struct("<II16s")
-"""Begins a record: number of tokens, number of pictures, sample id."""
+"""Head of a record: number of tokens, number of pictures, sample id."""
 _PICTURE = struct.Struct("<16s32sQIHHB")
-"""One picture: the fields of a `StoredImage`, its grid (height, width), and the length of the name of its part, which
-follows. The fields of the image but the part stand first."""
+"""One picture: sample id, sha256, offset and size of its `StoredImage`, its grid (height, width), and the length of the
+name of its part. The name follows."""
 _DIGEST = struct.Struct("<Q")
-"""Ends a record: xxh3 of all before it, 64 bits."""
+"""End of a record: xxh3 of all bytes before it, 64 bits."""
 
 
 class MeasuredDocument(NamedTuple):
@@ -52,7 +51,7 @@ class MeasuredDocument(NamedTuple):
 def to_record(
     sample_id: bytes, encoded: EncodedDocument, images: Sequence[StoredImage], grids: Sequence[tuple[int, int]]
 ) -> bytes:
-    """The record of a document."""
+    """The record of a document with P pictures: `images` [P] and their `grids` [P], in patches of 16 px."""
     import numpy as np
     import xxhash
 
@@ -66,7 +65,7 @@ def to_record(
 
 
 def from_record(record: bytes) -> MeasuredDocument:
-    """The document in a record. Raises `ValueError` where the record is not as it was written."""
+    """The document in a record, its arrays as views of it. Raises `ValueError` where the digest differs."""
     import numpy as np
     import xxhash
 
@@ -92,7 +91,7 @@ def from_record(record: bytes) -> MeasuredDocument:
 
 
 def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """The table of measured documents: a row for each document as often as it was drawn."""
+    """The table `documents.parquet`: a row for each drawing of each document."""
     import pyarrow as pa
 
     kinds = [

@@ -37,9 +37,9 @@ class MeasuredFacts(PartFacts):
     source: str
     """Name of the source in the mixture."""
     num_documents: int
-    """Documents, as often as they are drawn."""
+    """Documents of all drawings: a document counts once for each drawing."""
     num_tokens: int
-    """Tokens of all those documents."""
+    """Tokens of these documents."""
     num_images: int
     """Pictures of all drawings."""
     num_with_smaller_pictures: int
@@ -61,7 +61,10 @@ class Drawing:
 def measure_part(
     part: Part, draft: PartDraft, *, draw: Draw, sources: Mapping[str, Source], llm: BaseLlm, limits: Limits
 ) -> None:
-    """Tokenise the samples of one part of the draw; `sources` are those of the draw."""
+    """Tokenise the samples of one part of the draw; `sources` are those of the draw.
+
+    Raises `StoreError` where the source lacks a sample that was drawn.
+    """
     task = SourcePart.of(part)
     drawings = _drawings(draw, part.name)
     tokenizer = tokenizer_of(llm)
@@ -95,7 +98,7 @@ def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
 
 @dataclass
 class _Measured:
-    """What has been measured of one part so far."""
+    """Rows of the tables of one part, as its samples are measured."""
 
     source: str
     """Name of the source."""
@@ -109,7 +112,7 @@ class _Measured:
     """Reason of each row of `samples`; None where it is packed."""
 
     def add(self, sample: Sample, drawings: list[Drawing], fitted: Fitted) -> None:
-        """Write the records of a sample that fits, and list each of its drawings."""
+        """Write the records of a sample that fits, and list each of its drawings in both tables."""
         images = [pair.image for pair in sample.pictures]
         for piece, encoded in enumerate(fitted.documents):
             offset = self.file.tell()
@@ -129,7 +132,7 @@ class _Measured:
         self._list(sample, drawings, None, measures | counts)
 
     def refuse(self, sample: Sample, drawings: list[Drawing], reason: UnfitReason) -> None:
-        """List each drawing of a sample that cannot be packed."""
+        """List each drawing of a sample that cannot be packed, with the reason."""
         self._list(sample, drawings, reason, {"num_documents": 0})
 
     def _list(
@@ -142,7 +145,7 @@ class _Measured:
             self.reasons.append(reason)
 
     def table(self) -> pa.Table:
-        """A row for each drawing."""
+        """The table `measured.parquet`: a row for each drawing."""
         import pyarrow as pa
 
         kinds = [
@@ -161,7 +164,7 @@ class _Measured:
         return table
 
     def facts(self, limits: Limits) -> MeasuredFacts:
-        """Counts over all drawings."""
+        """The counts of all drawings; `limits` tell which pictures were made smaller."""
         caps = [sample.get("max_pixels_px") for sample in self.samples]
         return MeasuredFacts(
             source=self.source,

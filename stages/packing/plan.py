@@ -1,8 +1,8 @@
 """Second phase of packing (`plan`): decides which documents share a row, in which order, and which part writes it.
 
-One part plans all rows, from the measured lengths. In memory it holds a few bytes for each document: its length, then
-its row. Everything else known of documents is sorted on local disk (`formats/external_sort.py`): into the order of the
-draw, then into rows, and by sample id for the index of samples. The result is a function of the measured records alone.
+One part plans all rows, from the measured lengths. Its memory is a few bytes for each document: its length, then its
+row. The rest is sorted on local disk (`formats/external_sort.py`): into the order of the draw, then into rows, and by
+sample id for the index from samples to rows. The result depends on the measured records alone.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 RECORDS_AT_ONCE = 2**19
 """Documents of the draw that are assigned to rows at a time; bounds memory."""
 _LOCATION = PLANNED_FIELDS[1:]
+"""Where the record of a document lies, and its repetition and piece: the fields of a planned document but its row."""
 _DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("sample_id", f"V{SAMPLE_ID_BYTES}"), *_LOCATION]
 """A measured document, to be sorted by its `place` in the draw."""
 _PLACED_FIELDS = [("shuffle_key", "<u8"), *PLANNED_FIELDS]
@@ -56,11 +57,11 @@ class PlanTask(PartTask):
     """The task of the one part that plans."""
 
     key: str
-    """Key of the order of rows, and of documents in a row."""
+    """Key of the permutation of rows, and of the order of documents in a row."""
     row_tokens: int
     """Length of a row, in tokens."""
     window_documents: int | None
-    """Consecutive documents of the draw that are packed together; None packs all at once."""
+    """Consecutive documents of the draw that are packed together; None packs all documents at once."""
     num_rows_per_part: int
     """Rows that one part of phase `write` writes."""
 
@@ -71,15 +72,15 @@ class PackedOfSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     samples: int
-    """Drawings that are packed."""
+    """Drawings of the source that are packed."""
     documents: int
-    """Documents that they make."""
+    """Documents of these drawings: more than drawings where texts were cut."""
     tokens: int
     """Tokens of these documents."""
 
 
 class PlanFacts(PartFacts):
-    """What the plan records: its certificate (`certificate.py`), and counts of samples and pictures."""
+    """What the plan records: the fields of its certificate (`certificate.py`), and counts of samples and pictures."""
 
     num_documents: int
     """Documents in all rows."""
@@ -106,7 +107,10 @@ class PlanFacts(PartFacts):
 
 
 def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[PartRecord]) -> None:
-    """Plan all rows; `part.task` is a `PlanTask`. Raises `StageError` where nothing can be packed."""
+    """Plan all rows; `part.task` is a `PlanTask`, `measured` the records of phase `measure`.
+
+    Raises `StageError` where nothing can be packed, or a drawing would be lost.
+    """
     import numpy as np
 
     task = PlanTask.of(part)
@@ -121,7 +125,7 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
     plan = plan_rows(lengths, row_tokens=row_tokens, key=task.key, window_documents=task.window_documents)
     certificate = certify(length_counts(lengths, row_tokens), plan.num_rows, row_tokens)
     row_starts, rows = plan.row_starts, plan.row_of_each()
-    del lengths, plan  # gigabytes, where there are hundreds of millions
+    del lengths, plan  # gigabytes, for hundreds of millions of documents
     cut = _PartCutter(row_starts, num_rows_per_part, measured)
     documents, entries = draft.scratch / "by_part", draft.scratch / "by_sample"
     with (
@@ -167,7 +171,7 @@ def _sort_by_place(
 
 
 def _documents(numbered: tuple[int, PartRecord], store: Store) -> Records:
-    """The documents of one measured part."""
+    """The documents of measured part `number`, read from its `documents.parquet`."""
     import numpy as np
 
     number, record = numbered
@@ -214,7 +218,7 @@ def _with_fields(fields: list[tuple[str, str]], records: Records, **others: Whol
 
 @dataclass(frozen=True)
 class _PartCutter:
-    """Cuts rows, and the drawings that are in no row, into parts."""
+    """Cuts the rows into parts of phase `write`, and shares out the drawings that are in no row."""
 
     row_starts: Whole
     """[num_rows + 1] number of the first document of each row, and of all documents."""
@@ -225,7 +229,7 @@ class _PartCutter:
 
     @property
     def num_parts(self) -> int:
-        """Parts that the rows make."""
+        """Parts of phase `write`."""
         return -(-(len(self.row_starts) - 1) // self.num_rows_per_part)
 
     def write(self, buckets: Iterable[Records], target: Path) -> list[PlannedPart]:

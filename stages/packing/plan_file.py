@@ -1,11 +1,11 @@
-"""The plan as files: what phase `plan` writes and each part of phase `write` reads its share of.
+"""The plan as files: phase `plan` writes them, and each part of phase `write` reads its share.
 
-    planned.bin     records of 28 bytes, a document each, row after row: the row, where the record of the document lies,
-                    and which repetition and piece it is
+    planned.bin     a record of 28 bytes for each document, row after row: the row, where the record of the document
+                    lies, and its repetition and piece
     parts.parquet   a row for each part to be written: its rows, its range of planned.bin with a digest, and the
                     measured parts whose unfit drawings it accounts for
 
-A row of the second is the `task` of a part of phase `write`.
+A row of `parts.parquet` is the `task` of a part of phase `write`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ PLANNED_FIELDS = [
     ("repetition", "<u4"),
     ("piece", "<u4"),
 ]
+"""Fields of a record of `planned.bin`, as numpy names types."""
 PLANNED_BYTES = 28
 """Length of one record of `planned.bin`."""
 
 
 class PlannedPart(PartTask):
-    """What one part is to write: a row of `parts.parquet`, and the task of a part of phase `write`."""
+    """The task of one part of phase `write`: a row of `parts.parquet`."""
 
     first_row: int
     """Number of its first row."""
@@ -55,11 +56,11 @@ class PlannedPart(PartTask):
     until_measured: int
     """Number of the measured part after the last whose unfit drawings it accounts for."""
     num_samples: int
-    """Drawings that it accounts for: those whose first document it writes, and those unfit."""
+    """Drawings that it accounts for: those whose first document it writes, and its share of the unfit drawings."""
 
 
 def part_name(number: int) -> str:
-    """The name of a part that writes rows."""
+    """The name of a part of phase `write`, five digits or more."""
     return f"{number:05d}"
 
 
@@ -81,7 +82,7 @@ def planned_parts(store: Store, plan: PartRecord) -> list[Part]:
 
 
 def read_planned(store: Store, plan: PartRecord, planned: PlannedPart) -> Records:
-    """The documents of a part's rows, in order. Raises `StoreError` where they are not those that were planned."""
+    """The planned documents of a part, in order. Raises `StoreError` where the file is missing or damaged."""
     import numpy as np
     import xxhash
 

@@ -1,8 +1,8 @@
 """Repairs a damaged part of committed rows, while others may be reading it.
 
-Owns the sequence: find the damaged files, make the part again from the inputs of the rows, and replace only files that
-come out with the committed digest. The manifest is not touched and stays true; two processes that repair the same part
-at once write the same bytes.
+Owns the sequence: find the damaged files, write the part again from the inputs of the rows, and replace the damaged
+files, each of which must have the committed digest again. The manifest is not touched. Two processes may repair the same
+part at once: they write the same bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from stages.packing.write import rewrite_part
 
 
 def rebuild_part(rows: Rows, part: str) -> dict[str, str]:
-    """Repair the damaged files of a part; returns the damage by key, {} where there is none (any more).
+    """Repair the damaged files of a part. Returns the damage by key; {} where no file is damaged.
 
-    Raises `StageError` where a file comes out other than it was committed: then nothing is replaced.
+    Raises `StageError`, and replaces nothing, where a file that was written again differs from the committed one.
     """
     record = rows.part(part, ROWS_PHASE)
     complaints = dict(damaged_files(rows.store, record))
@@ -34,8 +34,8 @@ def rebuild_part(rows: Rows, part: str) -> dict[str, str]:
         for entry in damaged:
             if entry.name not in made or sha256_of(made[entry.name]) != entry.sha256:
                 raise StageError(
-                    f"{entry.key} {complaints[entry.key]}, and made again it comes out different: another version "
-                    f"made it ({rows.manifest.versions}), or what it was made of changed; put it back from a copy"
+                    f"{entry.key} {complaints[entry.key]}, and written again it has another digest: other versions "
+                    f"made it ({rows.manifest.versions}), or its inputs changed; restore it from a copy"
                 )
         for entry in damaged:
             put_back(rows.store, made[entry.name], entry.key)

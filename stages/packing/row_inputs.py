@@ -1,6 +1,6 @@
 """Reads the documents and images that go into each packed row.
 
-`RowInputs` is made once, where the stage runs, and is sent to every worker: it holds keys of files, no tables.
+`RowInputs` is made once, where the stage runs, and is sent to every worker: it contains keys of files, no tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowContent:
-    """A planned row of D documents and P pictures, with everything that is written into it."""
+    """A planned row of D documents and P pictures, with all that is written into it."""
 
     number: int
     """Number of the row."""
@@ -42,7 +42,7 @@ class RowContent:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPart:
-    """What writing needs to know of a measured part."""
+    """Where the documents of a measured part lie, and whether some of its drawings are unfit."""
 
     source: str
     """Name of its source."""
@@ -81,11 +81,15 @@ class RowInputs:
         )
 
     def read_rows(self, rows: Iterable[Records]) -> Iterator[RowContent]:
-        """The content of each planned row, in order. From an object store, the next rows are prefetched."""
+        """The content of each planned row, in order. From an object store, the next rows are prefetched.
+
+        `rows` are the documents of each row, as `planned.bin` lists them. Raises `StoreError` where a document or a
+        picture is missing or damaged.
+        """
         return read_ahead(self.store, self._read_row, rows)
 
     def _read_row(self, planned: Records) -> RowContent:
-        """Read everything that goes into one row; `planned` are its documents in `planned.bin`."""
+        """The content of one row; `planned` are its documents in `planned.bin`."""
         facts: list[DocumentFacts] = []
         documents: list[MeasuredDocument] = []
         images: list[bytes] = []
@@ -116,7 +120,10 @@ class RowInputs:
             raise damaged(key, f"is damaged at byte {offset} ({error})") from error
 
     def unfit(self, first: int, until: int) -> list[dict[str, Any]]:
-        """The drawings of some measured parts that are in no row: sample id, source, repetition, reason."""
+        """The drawings of the measured parts `first` to `until` - 1 that are in no row.
+
+        Each has `sample_id`, `source`, `repetition`, `verdict` and `reason`.
+        """
         columns = ["sample_id", "repetition", "verdict", "reason"]
         unfit: list[dict[str, Any]] = []
         for part in self.measured[first:until]:

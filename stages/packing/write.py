@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def write_part(part: Part, draft: PartDraft, plan: PartRecord, inputs: RowInputs) -> None:
-    """Write the rows of one part. `part.task` is a `PlannedPart`."""
+    """Write the rows of one part; `part.task` is a `PlannedPart`, `plan` the record of phase `plan`."""
     import numpy as np
     import xxhash
 
@@ -74,7 +74,7 @@ def rewrite_part(rows: Rows, part_name: str, draft: PartDraft) -> None:
 
 
 def _write_row(tar: TarWriter, row: RowContent) -> dict[str, Any]:
-    """Append a row; returns its line of the index but for the digest."""
+    """Append a row; returns its row of the index, without the digest."""
     import numpy as np
 
     offset = tar.size_bytes
@@ -100,7 +100,7 @@ def _write_row(tar: TarWriter, row: RowContent) -> dict[str, Any]:
 
 
 def _sources(written: Iterable[DocumentFacts]) -> dict[str, dict[str, int]]:
-    """Documents and tokens of each source in this part."""
+    """Source to the number of its `documents` and `tokens` in this part."""
     sources: dict[str, dict[str, int]] = {}
     for facts in written:
         counts = sources.setdefault(facts.source, {"documents": 0, "tokens": 0})
@@ -130,7 +130,7 @@ def _index_table(places: list[dict[str, Any]]) -> pa.Table:
 
 
 def _samples_table(written: Sequence[DocumentFacts], unfit: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A row for each drawing: those whose first document is in this part, and those in no row at all."""
+    """The table `samples.parquet`: a row for each drawing whose first document is in this part, and each unfit one."""
     import pyarrow as pa
 
     packed = [facts for facts in written if facts.piece == 0]

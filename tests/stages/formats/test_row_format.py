@@ -90,7 +90,7 @@ def npy(array: np.ndarray) -> bytes:
         ({"tokens.npy": npy(np.zeros((5, 2), np.int32))}, "are no array <i4 of 10"),
         ({"mask.npy": npy(np.zeros(9, bool))}, r"are no array \|b1 of 10"),
         ({"tokens.npy": members()["tokens.npy"] + b"more"}, "are no array <i4 of 10"),
-        ({"00003.jpg": JPEG}, "says 3 pictures, holds 4 and sizes of 3"),
+        ({"00003.jpg": JPEG}, "lists 3 pictures and holds 4, with sizes of 3"),
         ({"tokens.npy": None}, "row 7 has no member 'tokens.npy'"),
     ],
 )
