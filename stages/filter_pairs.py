@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_NAME = re.compile(r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?)", re.IGNORECASE)
+"""A caption that is the name of a picture file, such as `IMG_0042.JPG`."""
 
 
 class FilterPairsRecipe(Recipe):
-    """What a pair must be like to be kept."""
+    """Limits that a pair must meet to be kept."""
 
     min_side_px: int = Field(default=64, ge=1)
     """Smallest shorter side of the image, in pixels."""
@@ -51,32 +52,45 @@ class DropReason(ItemReason):
     """Why a pair was dropped: a closed list."""
 
     TOO_SMALL = "too_small"
+    """The shorter side of the image is below `min_side_px`."""
     TOO_LARGE = "too_large"
+    """The image has more than `max_pixels_px` pixels."""
     TOO_ELONGATED = "too_elongated"
+    """The aspect ratio of the image is above `max_aspect`."""
     CAPTION_EMPTY = "caption_empty"
-    """Nothing, punctuation, or the name of a file."""
+    """The caption has no letter or digit, or is the name of a picture file."""
     CAPTION_TOO_SHORT = "caption_too_short"
+    """The caption has fewer than `min_caption_chars` characters."""
     CAPTION_TOO_LONG = "caption_too_long"
+    """The caption has more than `max_caption_chars` characters."""
     MISMATCHED = "mismatched"
-    """The caption is about something else."""
+    """The CLIP similarity of image and caption is below `min_similarity`."""
     UNSAFE = "unsafe"
+    """The image is unsafe with a probability above `max_punsafe`."""
     WATERMARKED = "watermarked"
+    """The image has a watermark with a probability above `max_pwatermark`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
-    """What is known of a pair without opening it. A score is None where the URL table had none."""
+    """The columns of a sample table by which a pair is judged. A score is None where the URL table had none."""
 
     width_px: int
+    """Width of the image after EXIF orientation, in pixels."""
     height_px: int
+    """Height of the image after EXIF orientation, in pixels."""
     caption: str
+    """Text beside the image."""
     similarity: float | None = None
+    """CLIP similarity of image and caption."""
     punsafe: float | None = None
+    """Probability that the image is unsafe."""
     pwatermark: float | None = None
+    """Probability of a watermark."""
 
 
 def drop_reason(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
-    """Why this pair is dropped, or None to keep it."""
+    """The first reason to drop this pair, by image, then caption, then scores; None keeps it."""
     return _reason_of_image(pair, recipe) or _reason_of_caption(pair.caption, recipe) or _reason_of_scores(pair, recipe)
 
 
@@ -118,7 +132,7 @@ def pair_facts(samples: pa.Table) -> list[PairFacts]:
 
 
 def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairsRecipe) -> None:
-    """Judge the pairs of one part of RawPairs."""
+    """Judge the downloaded pairs of one part of RawPairs, in `verdicts.parquet`."""
     import pyarrow as pa
 
     samples = PairReader(raw).table(part.name)

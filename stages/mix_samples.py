@@ -4,12 +4,12 @@ Reads  KeptPairs, TextDocuments, Conversations   `sources`, under names of the u
        the same, or RawPairs                     `heldout`, if any: no sample that is also in these is drawn
        BaseLlm                                   `llm`, if any: its tokenizer counts the tokens of shares in tokens
 Makes  Draw                                      parts: draw.parquet, a row for each drawing of a sample of one part
-                                                 of a source, with its `place` in the one order of the whole draw;
-                                                 before them what is held out (stages/mixing/held_out.py) and what
-                                                 samples weigh (stages/mixing/token_counts.py)
+                                                 of a source, with its `place` in the order of the whole draw;
+                                                 before them, lists of held-out samples (stages/mixing/held_out.py)
+                                                 and token counts (stages/mixing/token_counts.py)
 
 The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/mixing/shares.py`,
-`stages/formats/permutation.py`): each part computes its own drawings, nothing is held in memory or sorted, and any
+`stages/formats/permutation.py`): each part computes its own drawings, without a sort or a list of all samples, and any
 number of workers draws the same.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -47,12 +47,10 @@ from stages.mixing.shares import Allotment, allot, drawings
 from stages.mixing.token_counts import Scale, Weights, weigh_part
 from stages.store.store import Store
 
-if TYPE_CHECKING:
-    pass
-
 NOT_DRAWN = "not_drawn"
 """The reason of samples that are not needed to make the shares."""
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""Name of a source in a mixture: a letter, then letters, digits and `_`, 40 characters at most."""
 
 
 class MixRecipe(Recipe):
@@ -61,19 +59,19 @@ class MixRecipe(Recipe):
     shares: dict[SourceName, Annotated[float, Field(gt=0)]]
     """Share of each source, as any positive numbers: 3:7 text to pairs is {"text": 3, "pairs": 7}."""
     unit: Literal["samples", "tokens"] = "samples"
-    """What the shares count. Tokens are counted as packing will, where a language model is bound, else estimated."""
+    """What the shares count. Tokens are counted as in packing where a language model is bound, else estimated."""
     num_samples: int | None = Field(default=None, ge=1)
     """Samples in the whole draw; None draws until a source has been passed over `max_epochs` times."""
     max_epochs: dict[SourceName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How many times a source may be passed over, 1 where it is not named. A draw that needs more is refused."""
     purpose: Literal["train", "examine"] = "train"
-    """What the draw is for. Held-out splits are drawn from to examine alone; no stage trains on such rows."""
+    """What the draw is for. Held-out splits can be drawn only to examine a model; no stage trains on such rows."""
     seed: int = 0
     """Seed of the order of the draw, and of which samples of a source are drawn."""
     bytes_per_token: float = Field(default=4.0, gt=0)
     """UTF-8 bytes of text in one token, where tokens are estimated."""
     max_sample_tokens: int | None = Field(default=None, ge=2)
-    """Longest document when it is packed, in tokens, where they are counted; None counts what no limit shortens."""
+    """Longest document after packing, in tokens, where the shares count tokens; None sets no limit."""
     min_pixels_px: int = Field(default=65_536, ge=1)
     """Smallest picture after resizing, in pixels, where the shares count tokens."""
     max_pixels_px: int = Field(default=4_194_304, ge=1)
@@ -98,7 +96,7 @@ def draw_part(
     weights: Weights | None,
     seed: int,
 ) -> None:
-    """Draw from one part of a source."""
+    """Draw from one part of a source, into `draw.parquet`; `weights` are given where shares count tokens."""
     import pyarrow as pa
 
     task = SourcePart.of(part)
@@ -141,7 +139,7 @@ def mix_samples(
     *,
     ctx: StageContext,
 ) -> None:
-    """Find held-out samples, count tokens where shares are in tokens, then draw from each part of each source."""
+    """List held-out samples, count tokens where shares are in tokens, then draw from each part of each source."""
     _check(recipe, sources, heldout or {}, llm)
     store = next(iter(sources.values())).store
     opened = {name: open_source(artifact) for name, artifact in sources.items()}
@@ -163,7 +161,7 @@ def mix_samples(
 
 
 def _numbers(drawn: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What was drawn of each source, for people to watch: drawings, samples held out, passes, and tokens if weighed."""
+    """Metrics of each source: drawings, held-out samples, passes, and tokens where they were counted."""
     numbers: dict[str, float] = {}
     for source, counts in drawn.items():
         numbers |= {f"{what}_{source}": counts[what] for what in ("drawn", "held_out", "tokens") if what in counts}
@@ -183,7 +181,7 @@ def _held_out(
 
 
 def _parts(sources: Mapping[str, Source]) -> list[Part]:
-    """One part for each part of each source, which knows how many samples of its source come before its own."""
+    """A part for each part of each source; its task counts the samples of the source in earlier parts."""
     parts: list[Part] = []
     for name, source in sorted(sources.items()):
         first = 0
@@ -218,7 +216,7 @@ def _check_named_alike(recipe: MixRecipe, sources: Mapping[str, SourceArtifact])
 
 def _check_llm_is_used(recipe: MixRecipe, llm: BaseLlm | None) -> None:
     if llm is not None and recipe.unit == "samples":
-        raise StageError(f"the shares count samples and {llm!r} counts tokens; leave it out, or say unit='tokens'")
+        raise StageError(f"the shares count samples and {llm!r} counts tokens; leave it out, or set unit='tokens'")
 
 
 def _check_not_empty(role: str, artifacts: Mapping[str, SampleArtifact]) -> None:
@@ -234,5 +232,5 @@ def _check_none_held_out(sources: Mapping[str, SourceArtifact]) -> None:
                 raise StageError(
                     f"source {name!r} ({artifact!r}) comes from the held-out split, by {manifest.stage}: "
                     "what a model is examined on may not be trained on; bind a source of the training split, "
-                    "or say purpose='examine'"
+                    "or set purpose='examine'"
                 )

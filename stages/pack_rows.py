@@ -2,19 +2,19 @@
 
 Reads  Draw      what to pack and in which order, and the sources it was drawn from
        BaseLlm   its tokenizer
-Makes  Rows      three phases, the last of which is what others read
+Makes  Rows      three phases, of which other stages read the last
 
     measure/<part>   measured.parquet, a row for each drawing with its verdict and length; documents.bin and
-                     documents.parquet, what was tokenised (stages/packing/document_records.py). One part for each
-                     part of the draw
-    plan/plan        planned.bin and parts.parquet, what each part is to write (stages/packing/plan_file.py);
+                     documents.parquet, the tokenised documents (stages/packing/document_records.py). One part for
+                     each part of the draw
+    plan/plan        planned.bin and parts.parquet, the rows of each part (stages/packing/plan_file.py);
                      sample_rows.bin and .fan, the rows of each sample (stages/formats/sample_index.py); facts: the
                      certificate
-    write/<part>     rows.tar (stages/formats/row_format.py), index.parquet, a row for each packed row: where it lies
-                     and what it asks of the network, and samples.parquet, a row for each drawing that the part
-                     accounts for, with its verdict
+    write/<part>     rows.tar (stages/formats/row_format.py); index.parquet, where each packed row lies and how much
+                     work it is for the network; samples.parquet, a row for each drawing that the part accounts for,
+                     with its verdict
 
-Lengths come from the sizes in sample tables and from tokenised text: no image is decoded, and its bytes are copied.
+Lengths come from the sizes in sample tables and from tokenised text. No image is decoded: its bytes are copied.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class PackRowsRecipe(Recipe):
     max_pixels_px: int = Field(default=4_194_304, ge=1)
     """Largest picture after resizing, in pixels."""
     window_documents: int | None = Field(default=None, ge=1)
-    """Consecutive documents of the draw that are packed together; None packs the whole at once."""
+    """Consecutive documents of the draw that are packed together; None packs all documents at once."""
     num_rows_per_part: int = Field(default=512, ge=1)
-    """Rows in one tar: what is written again when a worker dies."""
+    """Rows in one tar, which are written again when a worker dies."""
     seed: int = 0
-    """Seed of the order of rows, and of documents in a row."""
+    """Seed of the order of rows, and of the order of documents in a row."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,7 +74,7 @@ class PackRowsRecipe(Recipe):
 
 @stage(number=7, recipe=PackRowsRecipe, makes=Rows)
 def pack_rows(recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm, *, ctx: StageContext) -> None:
-    """Measure the drawn samples, plan the rows, write them."""
+    """Measure the drawn samples, plan the rows, and write them."""
     over = [_measuring(record) for record in draw.phase(DRAW_PHASE)]
     sources = drawn_sources(draw)
     measuring = partial(measure_part, draw=draw, sources=sources, llm=llm, limits=recipe.limits)
@@ -101,8 +101,10 @@ def _measuring(drawn: PartRecord) -> Part:
 
 
 def _numbers(plan: PlanFacts) -> dict[str, float]:
-    """The certificate and what is packed of each source, for people to watch."""
+    """Metrics of the plan: its certificate, dropped drawings, and what is packed of each source."""
     certificate = ("num_rows", "lower_bound_rows", "gap", "fill", "num_documents", "num_tokens", "num_images")
     dropped = {"num_dropped": sum(plan.dropped.values())}
-    packed = {f"{what}_{name}": num for name, counts in plan.packed.items() for what, num in counts}
+    packed = {
+        f"{what}_{name}": num for name, counts in plan.packed.items() for what, num in counts.model_dump().items()
+    }
     return {name: getattr(plan, name) for name in certificate} | dropped | packed

@@ -53,17 +53,19 @@ class ConversationReason(ItemReason):
     ENCODING = "encoding"
     """A message is not valid UTF-8."""
     ROLES = "roles"
-    """User and assistant do not alternate, after at most one system message, up to the assistant's last."""
+    """After at most one system message, user and assistant do not alternate, or the assistant is not last."""
     MESSAGE_EMPTY = "message_empty"
-    """A message has no text but placeholders of pictures."""
+    """A message has no text except placeholders of pictures."""
     PLACEHOLDERS = "placeholders"
-    """Numbers of placeholders and pictures differ, or a placeholder is not in a user's message."""
+    """It has more or fewer placeholders than pictures, or a placeholder outside the user's messages."""
     TOO_LONG = "too_long"
+    """All messages together have more than `max_conversation_chars` characters."""
     TOO_MANY_IMAGES = "too_many_images"
+    """It has more than `max_images` pictures."""
     IMAGE_MISSING = "image_missing"
     """A picture was not downloaded, or not kept."""
     SCHEMA = "schema", Verdict.FAILED
-    """The id, a message, or something in them is null."""
+    """The id, a message, a part of a message or a URL is null."""
 
 
 FindImage: TypeAlias = Callable[[str], bytes | None]
@@ -77,11 +79,11 @@ class Conversation:
     """The result of reading one row. Text that could not be read is absent."""
 
     reason: ConversationReason | None
-    """Why it is not kept; None where it is."""
+    """Why the conversation is not kept; None where it is."""
     messages: tuple[dict[str, str], ...] = ()
     """Cleaned messages, with `role` and `content`."""
     image_ids: tuple[bytes, ...] = ()
-    """Sample ids of the pictures, in order; only of a conversation that is kept."""
+    """Sample ids of the pictures, in order; empty where the conversation is not kept."""
     kind: str | None = None
     """Kind of a question, else None."""
     answer: str | None = None
@@ -91,7 +93,7 @@ class Conversation:
 def read_conversation(
     row: Row, recipe: ReadConversationsRecipe, find_image: FindImage, *, is_repeat: bool = False
 ) -> Conversation:
-    """Clean and judge one row, and find its pictures."""
+    """Clean and judge one row, and look up its pictures; `is_repeat` says that an earlier row is equal."""
     if not is_whole(row):
         return Conversation(ConversationReason.SCHEMA)
     try:
@@ -111,7 +113,7 @@ def read_conversation(
 
 
 def is_whole(row: Row) -> bool:
-    """Whether nothing is null that must be text."""
+    """Whether all of a row that must be text is not null: its id, its messages and its URLs."""
     messages = row["messages"]
     if row["id"] is None or messages is None or None in messages or None in (row["images"] or ()):
         return False
@@ -121,7 +123,7 @@ def is_whole(row: Row) -> bool:
 def trouble(
     messages: Sequence[dict[str, str]], num_images: int, recipe: ReadConversationsRecipe
 ) -> ConversationReason | None:
-    """What is wrong with cleaned messages about so many pictures, or None."""
+    """The first reason why cleaned messages about `num_images` pictures are not kept, or None."""
     turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
     if not turns or [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
         return ConversationReason.ROLES
@@ -140,7 +142,10 @@ def trouble(
 
 
 def read_rows(table: pa.Table) -> list[Row]:
-    """The rows with all text as bytes, because text in Parquet need not be UTF-8. Raises `StageError`."""
+    """The rows with all text as bytes, because text in Parquet need not be UTF-8.
+
+    Raises `StageError` where a column is missing or has another type.
+    """
     import pyarrow as pa
 
     message = pa.struct([("role", pa.binary()), ("content", pa.binary())])
@@ -154,7 +159,7 @@ def read_rows(table: pa.Table) -> list[Row]:
 
 
 def conversation_fields(row: Row) -> Fields:
-    """What a row's sample id is made of: its id, its pictures and its messages."""
+    """The bytes from which the sample id of a row is computed: its id, number and URLs of pictures, and messages."""
     images, messages = row["images"] or [], row["messages"] or []
     spoken = [text for message in messages for text in (message or {}).values()]
     return [row["id"], str(len(images)).encode(), *images, *spoken]
@@ -183,7 +188,7 @@ def conversation_table_of(
 
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs) -> None:
-    """Read one slice of the table."""
+    """Read one slice of the table into `conversations.parquet`."""
     here = RowSlice.of(part)
     rows = read_rows(read_conversation_table(recipe.origin, recipe.split, here.start, here.stop))
     table = conversation_table_of(rows, here.repeats, recipe, PairReader(pictures).sample_id_of)

@@ -1,4 +1,4 @@
-"""Reads a text-only corpus.
+"""Reads a text-only corpus: cleans each document and judges it.
 
 Reads  a table        Parquet with `id` and `text`, from the recipe's origin
 Makes  TextDocuments  parts: documents.parquet, a row for each document, its text cleaned
@@ -53,12 +53,16 @@ class TextReason(ItemReason):
     EMPTY = "empty"
     """It has no visible character."""
     TOO_LONG = "too_long"
+    """The cleaned text has more than `max_document_chars` characters."""
     SCHEMA = "schema", Verdict.FAILED
     """Id or text is null."""
 
 
 def read_document(fields: Fields, recipe: ReadTextRecipe, *, is_repeat: bool) -> tuple[str | None, TextReason | None]:
-    """The cleaned text of a document, if it is readable, and the reason why it is not kept, or None."""
+    """The cleaned text of a document and the reason why it is not kept; None for each that there is not.
+
+    `fields` are id and text as bytes. A text that is invalid or too long is left out.
+    """
     name, text = fields
     if name is None or text is None:
         return None, TextReason.SCHEMA
@@ -91,12 +95,12 @@ def read_documents(table: pa.Table, repeats: Mapping[int, int], recipe: ReadText
 
 
 def document_fields(table: pa.Table) -> Iterator[Fields]:
-    """Id and text of each row: what its sample id is made of. Raises `StageError` where they are no text."""
+    """Id and text of each row, from which its sample id is computed. Raises `StageError` where they are no text."""
     return zip(*(text_column(table, name, "corpus") for name in ("id", "text")), strict=True)
 
 
 def read_part(part: Part, draft: PartDraft, recipe: ReadTextRecipe) -> None:
-    """Read one slice of the corpus."""
+    """Read one slice of the corpus into `documents.parquet`."""
     rows = RowSlice.of(part)
     table = read_document_table(recipe.origin, rows.start, rows.stop)
     documents = read_documents(table, rows.repeats, recipe)

@@ -137,7 +137,7 @@ class SampleIndex:
         yield first, len(slots)
 
     def _entries(self, slots: tuple[int, int]) -> Records:
-        """The entries of a range of slots (first, until). Raises `StoreError` where they are missing or of other slots."""
+        """The entries of the slots (first, until). Raises `StoreError` where they are missing or not of these slots."""
         import numpy as np
 
         first_slot, until_slot = slots

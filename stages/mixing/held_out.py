@@ -1,9 +1,9 @@
 """Keeps held-out samples out of what a model is trained on.
 
-Owns the rule by which a sample counts as held out, and a source without such samples. A sample is known by its marks:
-its sample id; the bytes of each of its pictures, and their URLs; its text, where it has no picture. One mark in common
-with any held-out sample and it is not drawn. Text beside a picture is no mark: a caption or a question of five words
-belongs to thousands of pictures.
+Owns the rule by which a sample counts as held out, and a source without such samples. A sample is recognised by
+marks: its sample id; the bytes and the URL of each of its pictures; its text, where it has no picture. A sample that has
+one mark in common with any held-out sample is not drawn. Text beside a picture is no mark: a caption or a question of
+five words belongs to thousands of pictures.
 
     mark/<part>      marks.parquet, a row for each mark of the held-out samples of one part
     hold_out/<part>  held_out.parquet, a row for each sample of one part of a source that is not drawn, and why
@@ -52,10 +52,11 @@ class HeldOutFacts(PartFacts):
 
 
 MarkKind: TypeAlias = Literal["sample_id", "picture", "url", "text"]
+"""Kinds of marks; their names stand in `marks.parquet` and `held_out.parquet`."""
 
 
 def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
-    """The marks of a sample, surest first: the kind of mark and 16 bytes."""
+    """The marks of a sample, surest first: kind, and 16 bytes. A text has two, a sample with P pictures 1 + 2 P."""
     yield "sample_id", sample.sample_id
     for picture in sample.pictures:
         yield "picture", picture.image.sha256[:SAMPLE_ID_BYTES]
@@ -65,14 +66,20 @@ def marks_of(sample: Sample) -> Iterator[tuple[MarkKind, bytes]]:
 
 
 def plain_url(url: str) -> str:
-    """A URL without scheme, fragment and letter case of the host, which do not change the picture."""
+    """A URL without what does not change the picture: scheme, fragment, and letter case of the host.
+
+    `HTTPS://Example.org/A.jpg#top` gives `example.org/A.jpg`.
+    """
     address = url.strip().partition("#")[0]
     host, slash, path = (address.partition("://")[2] or address).partition("/")
     return f"{host.lower()}{slash}{path}"
 
 
 def plain_text(text: str) -> str:
-    """A text without differences that readers ignore: letter case, white space, compatibility characters."""
+    """A text without what readers ignore: letter case, amount of white space, compatibility characters.
+
+    `The  CAT` gives `the cat`.
+    """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -81,7 +88,7 @@ def _digest(text: str) -> bytes:
 
 
 def mark_part(part: Part, draft: PartDraft, held_out: Mapping[str, Source]) -> None:
-    """List the marks of the samples of one part of a held-out artifact."""
+    """List the marks of the samples of one part of a held-out artifact, in `marks.parquet`."""
     import pyarrow as pa
 
     task = SourcePart.of(part)
@@ -108,7 +115,7 @@ class Marks:
     """[M] columns `kind` of each mark, `name` of the held-out artifact, and `sample_id` in it."""
 
     def find(self, samples: Iterable[Sample]) -> dict[int, dict[str, Any]]:
-        """The held-out samples among these, by number: the row of `table` that each has its first common mark with."""
+        """Number of each held-out sample among `samples` to the row of `table` of the surest mark in common."""
         import numpy as np
 
         wanted = [(number, kind, mark) for number, sample in enumerate(samples) for kind, mark in marks_of(sample)]
@@ -124,7 +131,7 @@ class Marks:
 
 @lru_cache(maxsize=1)
 def load_marks(store_url: str, entries: tuple[FileEntry, ...]) -> Marks:
-    """The marks in these files; cached for the next part in this process."""
+    """The marks in these files. The last result is cached: a worker loads them once for all its parts."""
     import numpy as np
     import pyarrow as pa
 
@@ -139,7 +146,7 @@ def load_marks(store_url: str, entries: tuple[FileEntry, ...]) -> Marks:
 def hold_out_part(
     part: Part, draft: PartDraft, sources: Mapping[str, Source], store: Store, marks: tuple[FileEntry, ...]
 ) -> None:
-    """Find the held-out samples in one part of a source."""
+    """List the held-out samples of one part of a source, in `held_out.parquet`."""
     import pyarrow as pa
 
     task = SourcePart.of(part)
@@ -155,7 +162,7 @@ def hold_out_part(
 
 
 def _known(mark: Mapping[str, Any]) -> dict[str, Any]:
-    """Which mark a sample has in common with which held-out sample."""
+    """The columns that say which mark a sample has in common with which held-out sample."""
     return {"by": mark["kind"], "held_out_in": mark["name"], "held_out_sample_id": mark["sample_id"]}
 
 
@@ -168,11 +175,11 @@ class Trainable:
     store: Store
     """Store that holds the lists of held-out samples."""
     held_out: Mapping[str, PartRecord]
-    """Record of phase `hold_out` of each part that has held-out samples."""
+    """Part to its record of phase `hold_out`, for parts with held-out samples."""
 
     @classmethod
     def of(cls, name: str, source: Source, store: Store, records: Sequence[PartRecord]) -> Trainable:
-        """The source called `name`, of which the records of phase `hold_out` say what is held out."""
+        """The source called `name` without the samples that the `records` of phase `hold_out` list."""
         facts = {HeldOutFacts.of(record): record for record in records}
         mine = {one.part: record for one, record in facts.items() if one.source == name and one.num_held_out}
         return cls(source, store, mine)
@@ -204,7 +211,7 @@ class Trainable:
         return compress(samples, self._is_trainable(part, self.source.table(part)).to_pylist())
 
     def _is_trainable(self, part: str, table: pa.Table) -> pa.ChunkedArray:
-        """Whether each row of a part's table may be drawn."""
+        """Whether each row of a part's table may be drawn, as a column of bool."""
         import pyarrow.compute as pc
 
         held_out = read_file(self.store, self.held_out[part], HELD_OUT_FILE)

@@ -1,6 +1,6 @@
-"""Decides how many samples of each source are drawn, which ones, and at which place in the draw.
+"""Decides how many samples of each source are drawn, which samples, and their places in the draw.
 
-Works on plain numbers: shares, sample counts and mean lengths. Knows no recipe, no artifact and no file.
+Works on plain numbers: shares, sample counts and mean lengths. It knows no recipe, artifact or file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Allotment:
         return sum(self.num_drawn.values())
 
     def first_slot(self, source: str) -> int:
-        """Number of the first drawing of a source, before all drawings are shuffled. Sources follow by name."""
+        """Number of the first drawing of a source, before all drawings are shuffled. Sources are in order of name."""
         return sum(drawn for name, drawn in self.num_drawn.items() if name < source)
 
 
@@ -87,7 +87,7 @@ def _check_enough_to_draw(num_drawn: Mapping[str, int], num_kept: Mapping[str, i
 def _round_to_sum(quotas: Mapping[str, float]) -> dict[str, int]:
     """Whole numbers near the quotas whose sum is the rounded sum of the quotas: largest remainders are rounded up.
 
-    Quotas 2.5, 3.3 and 4.2 sum to 10; their floors sum to 9, and the one that is missing goes to 2.5: 3, 3, 4.
+    Quotas 2.5, 3.3 and 4.2 sum to 10 and their floors to 9; 2.5 has the largest remainder and is rounded up: 3, 3, 4.
     """
     floors = {source: math.floor(quota) for source, quota in quotas.items()}
     num_missing = round(sum(quotas.values())) - sum(floors.values())
@@ -98,12 +98,12 @@ def _round_to_sum(quotas: Mapping[str, float]) -> dict[str, int]:
 def drawings(allotment: Allotment, source: str, first: int, num_samples: int, seed: int) -> tuple[Whole, Whole, Whole]:
     """The drawings of the samples `first` to `first + num_samples` - 1 of a source, as three arrays [drawings].
 
-    They hold the number of the sample counted from `first`, its repetition (0 the first time) and its place in the
-    draw, ordered by sample and repetition. A source is passed over in one shuffled order, again and again until its
-    number is drawn, so every sample is drawn equally often, give or take one.
+    The arrays are the number of the sample counted from `first`, its repetition (0 the first time) and its place in the
+    draw, ordered by sample and repetition. A source is passed over in one shuffled order until enough samples are
+    drawn: numbers of drawings of two samples differ by one at most.
 
-    Example: of 3 samples 7 drawings are wanted. Sample k stands at some rank r of the shuffled order and takes the
-    slots r, r + 3 and r + 6, as far as they are below 7: the sample of rank 0 is drawn three times, the others twice.
+    Example: 7 drawings of 3 samples. The sample of rank r in the shuffled order takes the slots r, r + 3 and r + 6 that
+    are below 7: the sample of rank 0 is drawn three times, the others twice.
     """
     import numpy as np
 

@@ -119,8 +119,8 @@ class _Packing:
         self.even_down_to_tokens = int(row_tokens * even_down_to)
         self.left = list(counts)
         self.bundles: dict[int, list[tuple[int, Contents]]] = {}
-        """Room left, in tokens, to the bundles with that room. A bundle is (number of rows, contents of each): three rows
-        of 7 and 2 tokens, of 10, are `{1: [(3, (2, (7, None)))]}`."""
+        """Room left, in tokens, to the bundles with that room. A bundle is (number of rows, contents of each): of
+        rows of 10 tokens, three with documents of 7 and 2 are `{1: [(3, (2, (7, None)))]}`."""
         self.rooms: list[int] = []
         """Keys of `bundles` except 0, in rising order."""
         self.num_unopened = max(1, lower_bound_rows(counts, row_tokens) - 1)

@@ -66,8 +66,8 @@ def lower_bound_rows(counts: list[int], row_tokens: int) -> int:
     `row_tokens - short` have no room beside them for a document of at least `short`. All documents between `short` and
     half a row must therefore go into what the other long ones leave, or into further rows.
 
-    Rows of 10 tokens, documents of 7, 7 and 4: the 18 tokens alone would fit 2 rows. With `short` = 4, the 4 has no room
-    beside either 7 and needs a third row.
+    Rows of 10 tokens, documents of 7, 7 and 4: by their tokens, 18, they would fit 2 rows. With `short` = 4, the 4 has
+    no room beside either 7 and needs a third row.
     """
     import numpy as np
 

@@ -1,8 +1,8 @@
 """Repairs a damaged part of committed rows, while others may be reading it.
 
 Owns the sequence: find the damaged files, write the part again from the inputs of the rows, and replace the damaged
-files, each of which must have the committed digest again. The manifest is not touched. Two processes may repair the same
-part at once: they write the same bytes.
+files, each of which must have the committed digest again. The manifest is not touched. Two processes may repair the
+same part at once: they write the same bytes.
 """
 
 from __future__ import annotations
