@@ -54,6 +54,7 @@ def dense_way(batch: Batch) -> BlockMask:
 
 
 def measure(side: str, num_tokens: int) -> dict[str, float]:
+    """Of one side, in this process: seconds to build the mask, extra memory in bytes, and numbers of blocks."""
     batch = make_row(num_tokens)
     build = (lambda: block_mask(batch, torch.device("cpu"))) if side == "ours" else (lambda: dense_way(batch))
     idle_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -72,6 +73,7 @@ def measure(side: str, num_tokens: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Run both sides in alternating processes, print medians, and compare the blocks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=16_384)
     parser.add_argument("--runs", type=int, default=5, help="processes for each side")
@@ -81,14 +83,14 @@ def main() -> None:
     if arguments.side:
         print(json.dumps(measure(arguments.side, arguments.tokens)))
         return
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "dense": []}
+    measured: dict[str, list[dict[str, float]]] = {"ours": [], "dense": []}
     for _ in range(arguments.runs):
-        for side, runs in found.items():
+        for side, runs in measured.items():
             command = [sys.executable, "-m", "benchmarks.block_mask", "--side", side, "--tokens", str(arguments.tokens)]
             runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    seconds = {side: statistics.median(run["seconds"] for run in runs) for side, runs in found.items()}
-    extra = {side: statistics.median(run["extra_bytes"] for run in runs) for side, runs in found.items()}
-    for side, runs in found.items():
+    seconds = {side: statistics.median(run["seconds"] for run in runs) for side, runs in measured.items()}
+    extra = {side: statistics.median(run["extra_bytes"] for run in runs) for side, runs in measured.items()}
+    for side, runs in measured.items():
         print(
             f"{side:5s} {seconds[side] * 1e3:9.2f} ms  {extra[side] / 1e6:8.1f} MB extra  "
             f"{runs[0]['partial_blocks']:.0f} partial and {runs[0]['full_blocks']:.0f} full blocks"

@@ -2,7 +2,7 @@
 
 Both keep the bytes of ordinary JPEGs, determine their size and sha256, and write WebDataset tars; each image comes
 over its own connection. The server runs in a process that is not counted. Each side runs in fresh processes with few
-and with many images, and the difference is compared, which leaves out the cost of starting (printed beside it).
+and with many images. The difference is compared, which leaves out the cost of starting; that is printed as well.
 
     python benchmarks/download.py [--num-images 4000] [--repeats 5]
 """
@@ -57,7 +57,7 @@ def serve(port_to: Connection) -> None:
 
 
 def ours(port: int, num_images: int, folder: Path) -> int:
-    """Download with our stage's own part; returns how many images were kept."""
+    """Download as a part of `download_pairs` does; returns the number of images kept."""
     import pyarrow as pa
 
     from stages.commit.draft import Draft
@@ -74,7 +74,7 @@ def ours(port: int, num_images: int, folder: Path) -> int:
 
 
 def theirs(port: int, num_images: int, folder: Path) -> int:
-    """Download with img2dataset's `download`; returns how many images it wrote."""
+    """Download with img2dataset's `download`; returns the number of images written."""
     import img2dataset
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,6 +115,7 @@ def cost_seconds(side: str, port: int, num_images: int) -> float:
 
 
 def compare(num_images: int, repeats: int) -> None:
+    """Alternate the sides, and print images per CPU-second, medians and ratio."""
     receiver, sender = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(sender,), daemon=True)
     server.start()
@@ -134,6 +135,7 @@ def compare(num_images: int, repeats: int) -> None:
 
 
 def main() -> None:
+    """Compare the sides, or run one of them in this process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--num-images", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=5)

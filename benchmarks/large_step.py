@@ -2,7 +2,7 @@
 
 `python -m benchmarks.large_step`: the 2B size, one row of 16,384 tokens (16 documents with an image of 900 tokens
 each and 120 supervised words), bfloat16, activation checkpointing, layers compiled. Gradients are taken; there is no
-optimiser step.
+optimizer step.
 
 MFU counts, for the row: 6 FLOPs for each parameter of a matrix that a token meets, 2 fewer where its weight gradient
 is not taken (stage 1 freezes the language model); 6 x (E + D) x heads for each visible query-key pair; the head at
@@ -36,6 +36,7 @@ GRID, NUM_SUPERVISED, NUM_DOCUMENTS = (60, 60), 120, 16
 
 
 def make_row(config: NeoConfig, num_tokens: int) -> Batch:
+    """One row of sixteen documents with an image each."""
     rng = np.random.default_rng(0)
     image = [config.image_start_id, *[config.image_context_id] * (GRID[0] * GRID[1] // 4), config.image_end_id]
     num_words = num_tokens // NUM_DOCUMENTS - len(image)
@@ -49,7 +50,7 @@ def make_row(config: NeoConfig, num_tokens: int) -> Batch:
 
 
 def counted_flops(config: NeoConfig, batch: Batch, stage: int) -> float:
-    """Of one step, as the docstring of this file says."""
+    """FLOPs of one step, as the docstring of this file counts them."""
     trainable = stage1_trainable(config) if stage == 1 else set(parameter_shapes(config))
     num_patches = batch.patches.shape[0]
     flops = 0.0
@@ -84,6 +85,7 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 def make_model(config: NeoConfig, stage: int, arguments: argparse.Namespace) -> NeoModel:
+    """A model with random weights, frozen as the stage freezes it."""
     torch.manual_seed(0)
     with arguments.device:
         model = NeoModel(config, backend=arguments.backend, activation_checkpointing=True).to(torch.bfloat16)
@@ -94,7 +96,7 @@ def make_model(config: NeoConfig, stage: int, arguments: argparse.Namespace) -> 
 
 
 def measure(model: NeoModel, row: Batch, num_steps: int) -> float:
-    """Seconds of a step, the fastest of several after a first."""
+    """Seconds of a step, the fastest of `num_steps` after a warm-up."""
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
@@ -106,6 +108,7 @@ def measure(model: NeoModel, row: Batch, num_steps: int) -> float:
 
 
 def main() -> None:
+    """Measure both stages, and print tokens/s, MFU and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=list(SIZES), default="2b")
     parser.add_argument("--tokens", type=int, default=16_384)

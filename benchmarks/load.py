@@ -1,20 +1,20 @@
-"""Loading packed rows: raw and decoded, beside other loaders on the same samples, and from anywhere at the same cost.
+"""Loading packed rows, raw and decoded, beside other loaders on the same samples, and the cost of starting at any row.
 
 `python -m benchmarks.load`: a few thousand pairs of 57 KB packed into rows of 16,384 tokens, about 70 pictures each,
 and into rows of one picture each, in a folder whose files are in the page cache.
 
 raw      All rows in a globally shuffled order, each checked by its digest. Beside it webdataset on the same tars, which
          checks nothing: in their order, and with shuffled shards and a buffer of 1,000 samples, the nearest it has to a
-         global shuffle. The limit is one `pread` for each row, and nothing else.
+         global shuffle. The limit is one `pread` for each row.
 peers    `--peer mds=PYTHON --peer energon=PYTHON --peer ray=PYTHON`: mosaicml-streaming (samples written as MDS,
          shuffled globally), megatron-energon (the same tars, a buffer of 1,000) and Ray Data's `read_webdataset` (the
-         same tars, `random_shuffle`), on the rows of one picture, each in an interpreter that has it installed. What
-         they need to prepare is not counted.
+         same tars, `random_shuffle`), on the rows of one picture, each in an interpreter that has it installed. Their
+         preparation is not counted.
 decoded  Every picture as 8-bit RGB at the size in which it was downloaded, beside webdataset's `rgb8`.
-start    From an artifact that was just opened to its first row, wherever that is, among `--num-small-rows` rows.
+start    From opening an artifact to its first row, at several positions among `--num-small-rows` rows.
 
-CPU seconds count, of a peer's child processes as well; the sides alternate, the median is printed. What is opened once
-for many passes (a reader, a peer's data set) is opened before.
+CPU seconds count, those of a peer's child processes included; the sides alternate, and the median is printed. Readers
+and data sets of peers, which serve many passes, are opened before the measurement.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def ranges_of(rows: Rows) -> list[tuple[str, int, int]]:
 
 
 def read_ranges(ranges: list[tuple[str, int, int]]) -> None:
-    """The limit: nothing but the copies out of the page cache."""
+    """The limit: only the copies out of the page cache."""
     handles = {path: os.open(path, os.O_RDONLY) for path in {path for path, _, _ in ranges}}
     for path, offset, size_bytes in ranges:
         os.pread(handles[path], size_bytes, offset)
@@ -92,6 +92,7 @@ def read_ranges(ranges: list[tuple[str, int, int]]) -> None:
 
 
 def decode_rows(rows: Rows) -> int:
+    """Decode the first rows; returns the number of values."""
     reader = RowReader(rows)
     return sum(
         open_pixels(image, max_pixels_px=2**28).size
@@ -101,6 +102,7 @@ def decode_rows(rows: Rows) -> int:
 
 
 def decode_by_webdataset(paths: list[str]) -> int:
+    """Decode as many rows by webdataset; returns the number of values."""
     samples = webdataset.WebDataset(paths[:1], shardshuffle=False, empty_check=False).decode("rgb8")
     return sum(
         data.size
@@ -130,7 +132,7 @@ def alternate(repeats: int, sides: Mapping[str, Side], *, alike: float = 0.0) ->
 
 
 def bench_raw(rows: Rows, repeats: int, peers: Mapping[str, Side]) -> None:
-    """Peers that repeat samples without end may read some of them twice in a pass."""
+    """Rows in shuffled order, beside webdataset and `peers`. Endless peers may read a few samples twice in a pass."""
     paths = paths_of(rows)
     reader = RowReader(rows)
     num_rows, row_tokens = reader.num_rows, reader.row_tokens
@@ -152,6 +154,7 @@ def bench_raw(rows: Rows, repeats: int, peers: Mapping[str, Side]) -> None:
 
 
 def bench_decoded(rows: Rows, repeats: int) -> None:
+    """Decoded rows, beside webdataset's `rgb8`."""
     num_decoded = sum(len(RowReader(rows).read(number).images) for number in range(NUM_DECODED_ROWS))
     sides = {
         "decoded rows": timed(lambda: decode_rows(rows)),
@@ -164,17 +167,20 @@ def bench_decoded(rows: Rows, repeats: int) -> None:
 
 
 def paths_of(rows: Rows) -> list[str]:
+    """The tars of rows, as local paths."""
     return [str(rows.local_path(part.file(ROWS_FILE))) for part in rows.phase(ROWS_PHASE)]
 
 
 class SmallRowsRecipe(Recipe):
+    """How many rows of sixteen tokens are made."""
+
     max_row_tokens: int = 16
     num_rows: int
     num_rows_per_part: int = 5000
 
 
 def write_small_rows(part: Part, draft: PartDraft, num_rows: int) -> None:
-    """Rows of sixteen tokens of text: as many as a long training has, and no larger than need be."""
+    """Write rows of sixteen tokens of text: as many as a long training has, and small."""
     tokens, mask = np.arange(16, dtype=np.int32), np.ones(16, bool)
     facts = [DocumentFacts(sample_id=bytes(16), source="t", repetition=0, piece=0, num_tokens=16, num_pictures=0)]
     places, first = [], int(part.name) * num_rows
@@ -197,12 +203,13 @@ def write_small_rows(part: Part, draft: PartDraft, num_rows: int) -> None:
 
 @stage(number=1, recipe=SmallRowsRecipe, makes=Rows)
 def make_small_rows(recipe: SmallRowsRecipe, *, ctx: StageContext) -> None:
+    """Rows of sixteen tokens of text."""
     parts = [Part(name=f"{number:05d}") for number in range(recipe.num_rows // recipe.num_rows_per_part)]
     ctx.spread(partial(write_small_rows, num_rows=recipe.num_rows_per_part), over=parts, phase=ROWS_PHASE)
 
 
 def bench_start(rows: Rows, repeats: int) -> None:
-    """From an artifact that was just opened to its first row, wherever that is."""
+    """From opening an artifact to its first row: at the start, in the middle and at the end."""
     paths = paths_of(rows)
     num_rows = RowReader(rows).num_rows
     print(f"{num_rows:,} rows in {len(paths)} tars")
@@ -224,6 +231,7 @@ def peer_of(text: str) -> tuple[str, Path]:
 
 
 def main() -> None:
+    """Make the rows, then run the benchmarks that the command line names, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", choices=("raw", "decoded", "start"))
     parser.add_argument("--num-pairs", type=int, default=5000, help="pairs packed and read, 57 KB each")
@@ -250,6 +258,7 @@ def main() -> None:
 
 
 def make_rows(folder: Path, num_pairs: int, recipe: PackRowsRecipe) -> Rows:
+    """Pack `num_pairs` pairs into rows."""
     return make(pack_rows.bind("rows", recipe, draw_of(num_pairs), LLM), folder)
 
 

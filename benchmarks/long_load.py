@@ -1,11 +1,11 @@
 """Loading for long: memory and descriptors while thousands of rows of 500 pictures each go through the loader.
 
 `python -m benchmarks.long_load --num-rows 10000`: rows of 500 JPEGs of 32 x 32 px are read, checked, decoded and laid
-out as micro-batches, by a thread and by two worker processes, and let go. There are as many different rows as are
-asked for by `--num-different`, passed over again and again; pictures are small, so that this ends within minutes.
-Resident memory and open descriptors of this process and of its workers are looked at after every hundredth; the first
-and the last quarter are compared once everything has been touched: flat is what grew by less than 5% or 16 MiB.
-What a reader keeps of indexes is measured apart, on rows of nothing but text, a part of five hundred at a time.
+out as micro-batches, by a thread and by two worker processes, and released. `--num-different` rows exist, and are
+passed over repeatedly; pictures are small, which keeps a run to minutes. Resident memory and open descriptors of this
+process and of its workers are read after every hundredth of the steps. After a tenth as warm-up, the first and the last
+quarter are compared: a figure is flat that grew by less than 5% or 16 MiB. The memory of the indexes in a reader is
+measured apart, on rows of text alone, in parts of five hundred rows.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ MIB = 2**20
 
 
 class PictureRowsRecipe(Recipe):
+    """How many rows of pictures are made, and the limits that training reads."""
+
     num_rows: int
     max_row_tokens: int = 4 * NUM_PICTURES
     min_pixels_px: int = 1024
@@ -88,6 +90,7 @@ def write_picture_rows(_part: Part, draft: PartDraft, num_rows: int) -> None:
 
 
 def jpeg(chance: np.random.Generator) -> bytes:
+    """A JPEG of 32 x 32 px, of random colours."""
     file = BytesIO()
     coarse = chance.integers(0, 255, (4, 4, 3), np.uint8)
     Image.fromarray(coarse).resize((32, 32)).save(file, "JPEG")
@@ -96,11 +99,12 @@ def jpeg(chance: np.random.Generator) -> bytes:
 
 @stage(number=1, recipe=PictureRowsRecipe, makes=Rows)
 def make_picture_rows(recipe: PictureRowsRecipe, *, ctx: StageContext) -> None:
+    """Rows of small pictures, in one part."""
     ctx.spread(partial(write_picture_rows, num_rows=recipe.num_rows), over=[Part(name="00000")], phase=ROWS_PHASE)
 
 
 def loader_of(rows: Rows) -> StepLoader:
-    """As one rank has it, which takes a row at a time."""
+    """The loader of a worker group of one rank that takes one row at a time."""
     qwen3 = {
         "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
         "intermediate_size": 56, "vocab_size": 320, "num_hidden_layers": 2, "rope_theta": 1e6,
@@ -126,27 +130,28 @@ def loader_of(rows: Rows) -> StepLoader:
 
 
 def load_long(loader: StepLoader, num_rows: int, num_workers: int) -> Iterator[dict[str, float]]:
-    """Load so many rows; yields what this process and its workers hold, 100 times."""
+    """Load `num_rows` rows; yields the resources of this process and its workers, about 100 times."""
     num_steps = num_rows // ROWS_PER_STEP
     with prefetch(loader, range(num_steps), ROWS_PER_STEP, num_workers, print) as loaded:
         for step, _ in enumerate(loaded, 1):
             if step % max(1, num_steps // 100) == 0:
-                yield held(loaded)
+                yield resources(loaded)
 
 
-def held(loaded: object) -> dict[str, float]:
+def resources(loaded: object) -> dict[str, float]:
     """Resident MiB and open descriptors, of this process and of its workers together."""
     workers = getattr(loaded._hands, "_workers", ())
-    found = {"this": [psutil.Process()], "workers": [psutil.Process(worker.process_id) for worker in workers]}
+    groups = {"this": [psutil.Process()], "workers": [psutil.Process(worker.process_id) for worker in workers]}
     return {
         f"{name} {what}": sum(of(process) for process in processes)
-        for name, processes in found.items()
+        for name, processes in groups.items()
         for what, of in (("MiB", lambda one: one.memory_info().rss / MIB), ("descriptors", lambda one: one.num_fds()))
         if processes
     }
 
 
 def bench_long(rows: Rows, num_rows: int, num_workers: int) -> None:
+    """Load rows, and print how memory and descriptors grew."""
     began = time.monotonic()
     samples = list(load_long(loader_of(rows), num_rows, num_workers))
     seconds = time.monotonic() - began
@@ -160,7 +165,7 @@ def bench_long(rows: Rows, num_rows: int, num_workers: int) -> None:
 
 
 def bench_indexes(rows: Rows) -> None:
-    """What one reader keeps once it has read from every part."""
+    """Memory and descriptors of one reader after it has read from every part."""
     reader, process = RowReader(rows), psutil.Process()
     gc.collect()
     before = process.memory_info().rss
@@ -175,6 +180,7 @@ def bench_indexes(rows: Rows) -> None:
 
 
 def main() -> None:
+    """Make the rows, load them without and with workers, and measure the indexes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-rows", type=int, default=10_000, help="rows that are loaded, for each number of workers")
     parser.add_argument("--num-different", type=int, default=100, help="rows that there are, 0.7 MB each")

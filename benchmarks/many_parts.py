@@ -1,13 +1,13 @@
-"""What the runner itself costs where a phase has many thousand parts: plan, status, resume, and the plan after it.
+"""The cost of the runner itself for a phase of many thousand parts: plan, status, resume, and the plan after it.
 
 `python -m benchmarks.many_parts [--num-parts 39000] [--s3]`: a step whose parts are all recorded, of records as
 `download_pairs` leaves them, in a folder or on an S3 server (moto) on this machine. Each measure runs in a fresh
 process; beside its seconds and peak memory stands the ratio of its wall time to that of reading a tenth of the records
 one by one, times ten, in the same minutes on the same store.
 
-    plan      `neo plan` of the unfinished step: what is recorded, what is to be done
-    status    how far the step is, as `neo status` asks at every refresh
-    resume    the step carried out: every record found, folded into the manifest, committed
+    plan      `neo plan` of the unfinished step: which parts are recorded, which are to be made
+    status    the progress of the step, as `neo status` reads it at every refresh
+    resume    the step executed: every record read, added to the manifest, committed
     replan    `neo plan` of the committed step
 """
 
@@ -53,24 +53,29 @@ PHASE = "download"
 NUM_ITEMS = 10_000
 BUCKET, REGION = "many-parts", "us-east-1"
 BASELINE_SHARE = 10
-"""One by one, only every so-manieth record is read."""
+"""The baseline reads one record in this many, and its seconds are multiplied by it."""
 
 
 class ManyRecipe(Recipe):
+    """How many parts the step has."""
+
     num_parts: int
 
 
 def make_nothing(part: Part, _draft: PartDraft) -> None:
+    """Fail: every part is recorded, and none may be made."""
     raise AssertionError(f"part {part.name} was recorded and is made again")
 
 
 def parts_of(num_parts: int) -> list[Part]:
+    """The parts of the step, as `download_pairs` makes them."""
     task = {"start": 0, "stop": NUM_ITEMS, "repeats": {}}
     return [Part(name=f"{number:06d}", task=task, num_items=NUM_ITEMS) for number in range(num_parts)]
 
 
 @stage(number=1, recipe=ManyRecipe, makes=RawPairs)
 def make_many(recipe: ManyRecipe, *, ctx: StageContext) -> None:
+    """A step of many parts."""
     ctx.spread(make_nothing, over=parts_of(recipe.num_parts), phase=PHASE)
 
 
@@ -80,7 +85,7 @@ def many():
 
 
 def record_of(part: Part, folder: str) -> PartRecord:
-    """As a part of a download leaves it: two files, a balance with reasons, notes."""
+    """The record of a part of a download: two files, a balance with reasons, and who made it."""
     sha256 = hashlib.sha256(part.name.encode()).hexdigest()
     place = f"{folder}/attempts/many-1/{PHASE}/{part.name}-{sha256[:8]}"
     files = [
@@ -99,7 +104,7 @@ def record_of(part: Part, folder: str) -> PartRecord:
 
 
 def fill(folder: Path, num_parts: int) -> None:
-    """What an attempt leaves that is killed before its last commit. Records are written without fsync."""
+    """Write what an attempt leaves when it is killed before it commits. Records are written without fsync."""
     store, parts = Store(folder), parts_of(num_parts)
     step = asked_before(store).steps[0]
     folder_key = artifact_folder(step.stage, step.fingerprint)
@@ -115,28 +120,32 @@ def fill(folder: Path, num_parts: int) -> None:
 
 
 def plan(store: Store) -> str:
+    """Plan the step; returns the decision."""
     decision = planned(Asked(f"{Path(__file__)}:many", (), None, None, ()), store).decisions[0]
     return f"{decision.action}: {decision.reason}"
 
 
 def status(store: Store) -> str:
+    """Read the progress of the step; returns its description."""
     step = asked_before(store).steps[0]
     return read_progress(store, step.stage, step.fingerprint).describe()
 
 
 def resume(store: Store) -> str:
+    """Execute the step; returns the size of its manifest."""
     made = decide(asked_before(store), store)
-    (order,) = step_specs(made, Run(store, "many"), 2).values()
-    manifest = execute_step(order, local_context, lambda _: None)
+    (spec,) = step_specs(made, Run(store, "many"), 2).values()
+    manifest = execute_step(spec, local_context, lambda _: None)
     return f"{len(manifest.parts)} parts, {manifest.items.total} items, content {manifest.content[:12]}"
 
 
 def asked_before(store: Store) -> Request:
-    """The frozen plan, without a look at what is made of it."""
+    """The frozen plan, without a look at the store for what is made."""
     return freeze(find_pipeline(f"{Path(__file__)}:many"), store, Selection())
 
 
 def one_by_one(store: Store) -> str:
+    """The baseline: read one record in `BASELINE_SHARE`, each by a read of its own; returns their bytes."""
     step = asked_before(store).steps[0]
     prefix = f"{artifact_folder(step.stage, step.fingerprint)}/records/{PHASE}"
     numbers = range(0, int(os.environ[NUM_PARTS_VARIABLE]), BASELINE_SHARE)
@@ -153,31 +162,32 @@ MEASURES: dict[str, Callable[[Store], str]] = {
 
 
 def measure(name: str, url: str) -> None:
-    """One measure, in this process: seconds without the start of Python, and the peak of the whole process."""
+    """Print one measure of this process: seconds without the start of Python, and peak memory in MB."""
     store = Store(url)
     started, cpu_started = time.perf_counter(), time.process_time()
-    said = MEASURES[name](store)
+    result = MEASURES[name](store)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb, "said": said}))
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb, "result": result}))
 
 
 def compare(url: str) -> None:
+    """Run each measure in a fresh process, and print it beside the baseline."""
     baseline_seconds = 0.0
     for name in MEASURES:
         command = [sys.executable, "-m", "benchmarks.many_parts", "--measure", name, "--store", url]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout)
-        seconds = found["seconds"]
+        measured = json.loads(done.stdout)
+        seconds = measured["seconds"]
         if name == "one_by_one":
             seconds = baseline_seconds = BASELINE_SHARE * seconds
         ratio = f"x {seconds / baseline_seconds:.3f}"
-        spent = f"{seconds:8.2f} s  {found['cpu_seconds']:6.2f} CPU-s  {found['peak_mb']:5.0f} MB"
-        print(f"{name:10} {spent}  {ratio:8}  {found['said'][:90]}", flush=True)
+        spent = f"{seconds:8.2f} s  {measured['cpu_seconds']:6.2f} CPU-s  {measured['peak_mb']:5.0f} MB"
+        print(f"{name:10} {spent}  {ratio:8}  {measured['result'][:90]}", flush=True)
 
 
 def serve(folder: Path, ready: Connection) -> None:
-    """An S3 server that holds what lies below a folder, until it is killed."""
+    """Serve the files below a folder by S3, until killed."""
     from moto.s3.models import s3_backends
     from moto.server import ThreadedMotoServer
 
@@ -194,6 +204,7 @@ def serve(folder: Path, ready: Connection) -> None:
 
 @contextmanager
 def on_s3(folder: Path) -> Iterator[str]:
+    """Serve a folder by S3 and point the environment at it; yields the URL of the store."""
     receiver, sender = get_context("spawn").Pipe()
     server = get_context("spawn").Process(target=serve, args=(folder, sender), daemon=True)
     server.start()
@@ -205,6 +216,7 @@ def on_s3(folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
+    """Fill a store, then measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--num-parts", type=int, default=39_000)
     parser.add_argument("--s3", action="store_true", help="on an S3 server instead of a folder")
@@ -216,7 +228,7 @@ def main() -> None:
         return
     os.environ[NUM_PARTS_VARIABLE] = str(options.num_parts)
     with tempfile.TemporaryDirectory(prefix="neo-many-parts-") as folder:
-        # Elsewhere: a child's peak memory begins at its parent's.
+        # In a process of its own, because the peak memory of a child begins at that of its parent.
         filling = get_context("spawn").Process(target=fill, args=(Path(folder), options.num_parts))
         filling.start()
         filling.join()

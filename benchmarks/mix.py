@@ -1,8 +1,9 @@
-"""What drawing a mixture costs, and that its memory does not grow with the sources.
+"""The cost of drawing a mixture, and whether its memory grows with the sources.
 
 `python -m benchmarks.mix [--num-rows 1000000 10000000]`: a source of so many texts in parts of 10,000, three tenths of
 them drawn, with 20,000 held-out texts of which half are in the source. Each size is drawn in a fresh process, one part
-after the other; beside its CPU time for a million rows stand its peak memory, and how much of that is due to the parts.
+after the other; its CPU time for a million rows is printed with its peak memory, and with how much of that the parts
+added.
 """
 
 from __future__ import annotations
@@ -33,15 +34,18 @@ SHARE_DRAWN = 0.3
 
 
 class TextsRecipe(Recipe):
+    """How many texts are made, from which number."""
+
     first: int = 0
     num_rows: int
 
 
 def write_texts(part: Part, draft: PartDraft) -> None:
+    """Write the texts of one part."""
     numbers = np.arange(part.task["first"], part.task["until"])
     key = hashlib.sha256(part.name.encode()).digest()
     ids = np.random.default_rng(list(key)).bytes(SAMPLE_ID_BYTES * len(numbers))
-    said = pc.binary_join_element_wise(
+    texts = pc.binary_join_element_wise(
         "document number", pa.array(numbers).cast(pa.string()), "of a corpus with as many words as a caption has", " "
     )
     table = pa.table(
@@ -49,7 +53,7 @@ def write_texts(part: Part, draft: PartDraft) -> None:
             "sample_id": pa.FixedSizeBinaryArray.from_buffers(
                 sample_id_type(), len(numbers), [None, pa.py_buffer(ids)]
             ),
-            "text": said,
+            "text": texts,
             "verdict": pa.array(["kept"] * len(numbers)),
             "reason": pa.nulls(len(numbers), pa.string()),
         }
@@ -60,6 +64,7 @@ def write_texts(part: Part, draft: PartDraft) -> None:
 
 @stage(number=1, recipe=TextsRecipe, makes=TextDocuments)
 def make_many_texts(recipe: TextsRecipe, *, ctx: StageContext) -> None:
+    """Texts as long as captions, in parts of `NUM_ROWS_PER_PART`."""
     until = recipe.first + recipe.num_rows
     parts = [
         Part(name=f"{first:09d}", task={"first": first, "until": min(first + NUM_ROWS_PER_PART, until)})
@@ -69,7 +74,7 @@ def make_many_texts(recipe: TextsRecipe, *, ctx: StageContext) -> None:
 
 
 def mixture(num_rows: int) -> Step[Draw]:
-    """Three tenths of the texts, without those that are held out: half of the held-out ones, which begin among them."""
+    """Three tenths of the texts. Of the held-out texts, half are also in the source and must not be drawn."""
     texts = make_many_texts.bind("texts", TextsRecipe(num_rows=num_rows))
     exam = make_many_texts.bind("exam", TextsRecipe(first=num_rows - NUM_HELD_OUT // 2, num_rows=NUM_HELD_OUT))
     recipe = MixRecipe(shares={"text": 1}, num_samples=int(SHARE_DRAWN * num_rows))
@@ -77,7 +82,7 @@ def mixture(num_rows: int) -> Step[Draw]:
 
 
 def draw(num_rows: int, folder: Path, answer: Connection) -> None:
-    """Draw in this process; answers with wall and CPU seconds, peak memory before and after, and what was drawn."""
+    """Draw in this process; sends wall and CPU seconds, peak memory in MiB before and after, and the counts drawn."""
     wall, cpu, before = time.monotonic(), time.process_time(), peak_mb()
     manifest = make(mixture(num_rows), folder).manifest
     counts = drawn_by_source(part for part in manifest.parts if part.phase == "draw")["text"]
@@ -85,10 +90,12 @@ def draw(num_rows: int, folder: Path, answer: Connection) -> None:
 
 
 def peak_mb() -> float:
+    """Peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
+    """Draw each size in a fresh process, and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     for num_rows in parser.parse_args().num_rows:

@@ -41,6 +41,7 @@ CONFIG = NeoConfig(
 
 
 def make_row() -> Batch:
+    """One row of eight documents, each with one image."""
     rng = np.random.default_rng(0)
     documents, patches = [], []
     for number in range(NUM_DOCUMENTS):
@@ -58,7 +59,7 @@ def make_row() -> Batch:
 
 
 def counted_flops(batch: Batch) -> float:
-    """Of one step, forward and backward."""
+    """FLOPs of one step, forward and backward, as the docstring of this file counts them."""
     first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
     work = Work(
         num_tokens=batch.num_tokens,
@@ -70,14 +71,14 @@ def counted_flops(batch: Batch) -> float:
 
 
 def matmul_rate(num_tries: int = 5) -> float:
-    """FLOP/s of a large fp32 product."""
+    """FLOP/s of a large fp32 matrix product, the best of several."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     best = min(_timed(lambda: a @ b) for _ in range(num_tries))
     return 2 * 2048**3 / best
 
 
 def measure(side: str, num_steps: int, checkpointing: bool) -> dict[str, float]:
-    """In this process: seconds of a step, bytes at peak, rate of a product."""
+    """Of one side, in this process: seconds of a step, peak memory in bytes, FLOP/s of a matrix product."""
     torch.manual_seed(0)
     batch = make_row()
     model = NeoModel(CONFIG, activation_checkpointing=checkpointing)
@@ -118,22 +119,23 @@ def _peak_bytes() -> float:
 def _in_process(side: str, arguments: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.model_step", "--side", side, "--threads", str(arguments.threads)]
     command += ["--steps", str(arguments.steps), *(["--checkpointing"] if arguments.checkpointing else [])]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+    figures: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return figures
 
 
 def report(runs: dict[str, list[dict[str, float]]], threads: int) -> None:
+    """Print medians of each side, and the ratios of the two."""
     batch = make_row()
     flops, rate = counted_flops(batch), max(run["matmul_rate"] for side in runs.values() for run in side)
     num_parameters = sum(parameter.numel() for parameter in NeoModel(CONFIG).parameters())
     print(f"{num_parameters / 1e6:.1f}M parameters, {batch.num_tokens} tokens, fp32, {threads} threads")
     print(f"{flops / 1e9:.1f} counted GFLOP a step; a matrix product runs at {rate / 1e9:.1f} GFLOP/s")
     speed, memory = {}, {}
-    for side, found in runs.items():
-        seconds = statistics.median(run["seconds"] for run in found)
-        speed[side], memory[side] = batch.num_tokens / seconds, max(run["peak_bytes"] for run in found)
-        step_bytes = max(run["step_bytes"] for run in found)
-        cpu_seconds = statistics.median(run["cpu_seconds"] for run in found)
+    for side, figures in runs.items():
+        seconds = statistics.median(run["seconds"] for run in figures)
+        speed[side], memory[side] = batch.num_tokens / seconds, max(run["peak_bytes"] for run in figures)
+        step_bytes = max(run["step_bytes"] for run in figures)
+        cpu_seconds = statistics.median(run["cpu_seconds"] for run in figures)
         print(f"{side:5s} {speed[side]:7.0f} tokens/s, {flops / seconds / rate:.2f} of the product's rate", end=", ")
         print(f"{batch.num_tokens / cpu_seconds:.0f} tokens a CPU-second", end="; ")
         print(f"{memory[side] / 1e9:.2f} GB at peak, {step_bytes / 1e9:.2f} GB above the idle process")
@@ -141,6 +143,7 @@ def report(runs: dict[str, list[dict[str, float]]], threads: int) -> None:
 
 
 def main() -> None:
+    """Run both sides in alternating processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4, help="timed steps in each process")
@@ -154,8 +157,8 @@ def main() -> None:
         return
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     for _ in range(arguments.runs):
-        for side, found in runs.items():
-            found.append(_in_process(side, arguments))
+        for side, figures in runs.items():
+            figures.append(_in_process(side, arguments))
     report(runs, arguments.threads)
 
 

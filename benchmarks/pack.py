@@ -8,12 +8,12 @@ plan     lengths are lognormal (median 500 tokens, sigma 1), rows of 16,384. Bes
          kit's way (micro-batches cut where a row is full). Then the plan part as a stage runs it, from measured
          tables to what is planned and the index of samples, extrapolated from two sizes; and that index asked.
 measure  token counts from header sizes and tokenised captions. Beside it: opening and resizing each picture as well.
-write    rows as tars with index. Beside it: a plain copy of the same pictures from tar to tar, in the order in which
-         they lie, unchecked and checked by the same digests, and by the standard library. Then how much memory the
-         whole stage takes for a few samples and for four times as many.
+write    rows as tars with index. Beside it: a plain copy of the same pictures from tar to tar, in the order of their
+         bytes, unchecked and checked by the same digests, and by the standard library. Then the memory of the whole
+         stage for some samples and for four times as many.
 
-CPU seconds of the process (all its threads) count, so that a busy machine does not blur the ratios; each side runs
-alternately, the median is printed.
+CPU seconds of the process (all its threads) count, because a busy machine blurs wall time. The sides alternate, and the
+median is printed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RECIPE = PackRowsRecipe(max_row_tokens=ROW_TOKENS, num_rows_per_part=10_000)
 
 
 def many_lengths(num_documents: int) -> np.ndarray:
-    """Lengths in tokens, drawn in pieces so that the benchmark itself stays small."""
+    """Lengths in tokens [num_documents], drawn in pieces to save memory."""
     chance = np.random.default_rng(0)
     lengths = np.empty(num_documents, np.uint16)
     for start in range(0, num_documents, 2**22):
@@ -148,16 +148,16 @@ def bench_plan(num_documents: int, repeats: int) -> None:
 
 
 def compare_fill(lengths: np.ndarray, median: float, sigma: float) -> None:
-    """How full rows are, and what is lost, by several ways of packing the same lengths."""
+    """Print how full rows are, and the share of documents lost, for several ways of packing the same lengths."""
     print(f"{len(lengths):,} lengths, median {median}, sigma {sigma}, mean {lengths.mean():.0f} tokens")
     counts = length_counts(lengths, ROW_TOKENS)
     for name, window in (("the whole", None), ("windows of 4,096", 4096)):
         plan = plan_rows(lengths, row_tokens=ROW_TOKENS, key="benchmark", window_documents=window)
-        found = certify(counts, plan.num_rows, ROW_TOKENS)
+        certificate = certify(counts, plan.num_rows, ROW_TOKENS)
         show(
             f"  {name}",
-            fill=f"{found.fill:.3%}",
-            gap=f"{found.gap:.4%}",
+            fill=f"{certificate.fill:.3%}",
+            gap=f"{certificate.gap:.4%}",
             lost=f"{1 - len(plan.documents) / len(lengths):.0%}",
         )
     show(
@@ -169,7 +169,7 @@ def compare_fill(lengths: np.ndarray, median: float, sigma: float) -> None:
 
 
 def bench_plan_part(num_documents: int, folder: Path) -> None:
-    """The plan part as a stage runs it; the larger plan as if all of the memory of this one grew with it."""
+    """The plan part as a stage runs it, and an extrapolation as if all its memory grew with the documents."""
     seconds, made_bytes, memory_bytes = plan_in_a_fresh_process(num_documents, folder)
     show(
         f"the plan part, {num_documents:,}",
@@ -187,7 +187,7 @@ def bench_plan_part(num_documents: int, folder: Path) -> None:
 
 
 def bench_lookup(num_samples: int, folder: Path, repeats: int) -> None:
-    """From samples to their rows: one at a time, each by a reader that knows the fan-out, and very many together."""
+    """Look-ups from samples to their rows: one at a time, with the prefix offsets in memory, and very many together."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         index = sample_index(num_samples, Path(place))
         data = index.artifact.read(index.record.file("sample_rows.bin"))
@@ -207,6 +207,7 @@ def bench_lookup(num_samples: int, folder: Path, repeats: int) -> None:
 
 
 def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
+    """Phase `measure`, beside opening and resizing each picture."""
     draw, llm = make(draw_of(num_pairs), folder), make(LLM, folder)
     parts = [
         Part(name=record.part, task={name: record.facts[name] for name in ("source", "part")})
@@ -242,6 +243,7 @@ def bench_measure(folder: Path, num_pairs: int, repeats: int) -> None:
 
 
 def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
+    """Phase `write`, beside plain copies of the same pictures."""
     draw = make(draw_of(num_pairs), folder)
     rows = make(pack_rows.bind("rows", RECIPE, draw_of(num_pairs), LLM), folder)
     (written,) = rows.phase("write")
@@ -273,7 +275,7 @@ def bench_write(folder: Path, num_pairs: int, repeats: int) -> None:
 
 
 def bench_memory(folder: Path, num_pairs: int) -> None:
-    """The whole stage over ever more pairs, in parts of the same size, each time in a process of its own."""
+    """Peak memory of the whole stage for some pairs and for four times as many, in parts of the same size."""
     for number in (num_pairs // 4, num_pairs):
         make(draw_of(number), folder)
         make(LLM, folder)
@@ -282,6 +284,7 @@ def bench_memory(folder: Path, num_pairs: int) -> None:
 
 
 def pack_in_small_parts(folder: Path, num_pairs: int) -> None:
+    """Run `pack_rows` with parts of eight rows."""
     make(pack_rows.bind("rows", RECIPE.model_copy(update={"num_rows_per_part": 8}), draw_of(num_pairs), LLM), folder)
 
 
@@ -313,6 +316,7 @@ def tarfile_copy(scratch: Path, pictures: PairReader) -> None:
 
 
 def main() -> None:
+    """Run the benchmarks that the command line names, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", choices=("plan", "measure", "write"))
     parser.add_argument("--num-documents", type=int, default=10_000_000, help="documents planned")

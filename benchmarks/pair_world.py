@@ -1,7 +1,7 @@
-"""Image-text pairs as large as those of the web, made without a network, for the benchmarks of packing and loading.
+"""Image-text pairs of the sizes that the web has, made without a network, for the benchmarks of packing and loading.
 
-JPEGs of 20 to 80 KB (39 KB on average, as in LAION at 512 px), a caption of a dozen words each; a few hundred
-pictures are drawn and stand for many, since what is measured reads bytes and never compares them.
+JPEGs of 20 to 80 KB (39 KB on average, as in LAION at 512 px), a caption of a dozen words each; two hundred pictures
+are drawn and used again and again, because the benchmarks read bytes and never compare pictures.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ WORDS = [f"{first}{second}" for first in "bcdfghklmnprst" for second in ("a", "e
 
 
 class PairWorldRecipe(Recipe):
+    """How many pairs are made."""
+
     num_pairs: int
 
 
 class LlmRecipe(Recipe):
+    """How many pieces the tokenizer has."""
+
     num_pieces: int = 2000
 
 
 def pictures() -> list[tuple[bytes, int, int]]:
-    """JPEGs with their sizes: smooth noise, so that they compress like photographs."""
+    """JPEGs with width and height in pixels: smooth noise, which compresses like photographs."""
     chance = np.random.default_rng(0)
-    found = []
+    encoded = []
     for number in range(NUM_PICTURES):
         width_px, height_px = ((512, 384), (384, 512), (512, 512), (640, 400))[number % 4]
         coarse = chance.integers(0, 255, (height_px // 8, width_px // 8, 3), np.uint8)
@@ -48,11 +52,12 @@ def pictures() -> list[tuple[bytes, int, int]]:
         image = Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
         file = BytesIO()
         image.save(file, "JPEG", quality=75)
-        found.append((file.getvalue(), width_px, height_px))
-    return found
+        encoded.append((file.getvalue(), width_px, height_px))
+    return encoded
 
 
 def write_pairs(part: Part, draft: PartDraft) -> None:
+    """Write the pairs of one part."""
     drawn = pictures()
     rows = []
     with TarWriter(draft.path(PAIRS_FILE)) as tar:
@@ -86,17 +91,20 @@ def write_pairs(part: Part, draft: PartDraft) -> None:
 
 @stage(number=1, recipe=PairWorldRecipe, makes=RawPairs)
 def make_pair_world(recipe: PairWorldRecipe, *, ctx: StageContext) -> None:
+    """Pairs in parts of `NUM_PAIRS_PER_PART`."""
     num_parts = -(-recipe.num_pairs // NUM_PAIRS_PER_PART)
     parts = [Part(name=f"{n:05d}", task={"first": n * NUM_PAIRS_PER_PART}) for n in range(num_parts)]
     ctx.spread(write_pairs, over=parts, phase="download")
 
 
 def write_tokenizer(_part: Part, draft: PartDraft, num_pieces: int) -> None:
+    """Train a tokenizer on the words of the captions."""
     train_tokenizer([" ".join(WORDS)], num_pieces).save(str(draft.path("model/tokenizer.json")))
 
 
 @stage(number=1, recipe=LlmRecipe, makes=BaseLlm)
 def make_llm(recipe: LlmRecipe, *, ctx: StageContext) -> None:
+    """A language model that is only a tokenizer."""
     ctx.spread(partial(write_tokenizer, num_pieces=recipe.num_pieces), over=[Part(name="0")], phase="train")
 
 
@@ -104,7 +112,7 @@ LLM = make_llm.bind("llm", LlmRecipe())
 
 
 def draw_of(num_pairs: int) -> Step[Draw]:
-    """A draw of so many pairs."""
+    """A draw of `num_pairs` pairs, after a filter."""
     pairs = make_pair_world.bind("pairs", PairWorldRecipe(num_pairs=num_pairs))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     return mix_samples.bind("mix", MixRecipe(shares={"pairs": 1}), {"pairs": kept})

@@ -1,6 +1,6 @@
-"""NEO written plainly: what `model_step` is measured against.
+"""NEO written plainly: the baseline of `model_step`.
 
-The same parameters and the same numbers as `neo_model` (a test holds it to the recorded ones), in the obvious way: a
+The same parameters and results as `neo_model` (a test compares it with recorded results), in the obvious way: a
 dense boolean mask over the whole row through SDPA, rotary tables in every layer, logits at every position.
 """
 
@@ -24,7 +24,7 @@ def plain_loss(parameters: Parameters, config: NeoConfig, batch: Batch) -> LossS
 
 
 def plain_logits(parameters: Parameters, config: NeoConfig, batch: Batch) -> Tensor:
-    """[L, V]."""
+    """Logits [L, V] of all positions."""
     embedding = parameters["language_model.model.embed_tokens.weight"]
     hidden = F.embedding(batch.input_ids, embedding)
     if len(batch.patches):
@@ -43,7 +43,7 @@ def plain_logits(parameters: Parameters, config: NeoConfig, batch: Batch) -> Ten
 
 
 def visual_tokens(parameters: Parameters, config: NeoConfig, batch: Batch) -> Tensor:
-    """[P, H]: two convolutions written as products, a rotation between them."""
+    """Hidden states [visual tokens, H] of pictures: two convolutions written as products, a rotation between them."""
     conv = {name: parameters[f"vision_model.embeddings.{name}"] for name in (
         "patch_embedding.weight", "patch_embedding.bias", "dense_embedding.weight", "dense_embedding.bias"
     )}  # fmt: skip
@@ -59,7 +59,7 @@ def visual_tokens(parameters: Parameters, config: NeoConfig, batch: Batch) -> Te
 
 
 def attention(layer: Parameters, config: NeoConfig, hidden: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-    """[L, H]."""
+    """Output of one attention layer [L, H], for its input `hidden` [L, H]."""
     width = config.head_dim
     parts: dict[str, Tensor] = {}
     for side in ("q", "k"):
@@ -70,8 +70,8 @@ def attention(layer: Parameters, config: NeoConfig, hidden: Tensor, positions: T
             for part, axis in ((t, ""), (h, "_h"), (w, "_w"))
         ]
         bases = (config.theta_t, config.theta_hw, config.theta_hw)
-        turned = [turn(part, positions[:, axis], bases[axis]) for axis, part in enumerate(normed)]
-        parts[side] = torch.cat(turned, dim=-1).transpose(0, 1)[None]
+        rotated = [rotate(part, positions[:, axis], bases[axis]) for axis, part in enumerate(normed)]
+        parts[side] = torch.cat(rotated, dim=-1).transpose(0, 1)[None]
     values = F.linear(hidden, layer["self_attn.v_proj.weight"]).unflatten(1, (-1, width)).transpose(0, 1)[None]
     out = F.scaled_dot_product_attention(
         parts["q"], parts["k"], values, attn_mask=mask, scale=width**-0.5, enable_gqa=True
@@ -79,8 +79,8 @@ def attention(layer: Parameters, config: NeoConfig, hidden: Tensor, positions: T
     return F.linear(out[0].transpose(0, 1).flatten(1), layer["self_attn.o_proj.weight"])
 
 
-def turn(heads: Tensor, positions: Tensor, theta: float) -> Tensor:
-    """Rotate halves of [L, heads, width]."""
+def rotate(heads: Tensor, positions: Tensor, theta: float) -> Tensor:
+    """Apply rotary positions [L] to heads [L, heads, width], first half against second half."""
     angles = (positions[:, None] * frequencies(heads.shape[-1], theta))[:, None]
     cos, sin = angles.cos(), angles.sin()
     first, second = heads.chunk(2, dim=-1)
@@ -88,15 +88,17 @@ def turn(heads: Tensor, positions: Tensor, theta: float) -> Tensor:
 
 
 def frequencies(width: int, theta: float) -> Tensor:
+    """Rotary frequencies [width / 2]."""
     return 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
 
 
 def norm(x: Tensor, weight: Tensor, config: NeoConfig) -> Tensor:
+    """RMS norm over the last dimension."""
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + config.rms_eps) * weight
 
 
 def dense_mask(batch: Batch) -> Tensor:
-    """[L, L] bool."""
+    """[L, L] bool: whether the query may see the key."""
     index = torch.arange(batch.num_tokens)
     document = torch.bucketize(index, batch.documents[1:], right=True)
     image = torch.zeros(batch.num_tokens, dtype=torch.int64)

@@ -1,8 +1,8 @@
-"""What a plan is made of and what it leads to, by the million, for the benchmarks of packing: measured parts without
-their documents, a plan part in a process of its own, and an index of samples.
+"""Inputs and results of plans, by the million documents, for the benchmarks of packing: measured parts without their
+records, a plan part in a process of its own, and an index of samples.
 
 Each document is a sample of its own, drawn once, of a lognormal length; its place in the draw is a keyed permutation,
-as in a real draw, so neighbours in the draw come from everywhere.
+as in a real draw, so neighbours in the draw come from different parts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROW_TOKENS = 16_384
 def lognormal(
     num_documents: int, chance: np.random.Generator, *, median: float = 500, sigma: float = 1.0
 ) -> np.ndarray:
-    """Lengths in tokens."""
+    """Lengths in tokens [num_documents], 1 to `ROW_TOKENS`."""
     drawn = chance.lognormal(np.log(median), sigma, num_documents)
     return np.clip(np.rint(drawn), 1, ROW_TOKENS).astype(np.uint16)
 
@@ -81,20 +81,20 @@ def measured_parts(num_documents: int, store: Store) -> Iterator[PartRecord]:
 
 
 def in_a_fresh_process(work: Callable[..., Result], *arguments: object) -> tuple[Result, int]:
-    """What `work` returns, and the most memory that a process held which did nothing else, in bytes."""
+    """The result of `work` in a process of its own, and the peak memory of that process, in bytes."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_watched, (work, arguments))
 
 
 def _watched(work: Callable[..., Result], arguments: Sequence[object]) -> tuple[Result, int]:
-    """`getrusage` would count the memory of the process which started this one."""
+    """The result and the peak memory of this process. `getrusage` would include the process that started it."""
     result = work(*arguments)
     lines = Path("/proc/self/status").read_text().splitlines()
     return result, next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def plan_in_a_fresh_process(num_documents: int, folder: Path) -> tuple[float, int, int]:
-    """CPU seconds of the plan part, the bytes it made, and the peak memory of its process."""
+    """CPU seconds of the plan part, the bytes it wrote, and the peak memory of its process."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         store = Store(Path(place) / "store")
         measured = list(measured_parts(num_documents, store))
@@ -114,7 +114,7 @@ def _plan(store: Store, measured: list[PartRecord], folder: Path) -> tuple[float
 
 
 def sample_index(num_samples: int, folder: Path) -> SampleIndex:
-    """An index of so many samples, each in one row, written as a plan writes it."""
+    """An index of `num_samples` samples, each in one row, written as a plan writes it."""
     store, chance = Store(folder / "store"), np.random.default_rng(0)
     with Buckets(folder / "buckets", ENTRY_FIELDS, num_keys=2**PREFIX_BITS, num_records=num_samples) as buckets:
         for first in range(0, num_samples, 2**20):

@@ -1,8 +1,8 @@
-"""How long the commands that people type all day take to answer, beside a bare interpreter.
+"""Seconds of the most common commands, beside those of a bare interpreter.
 
     python -m benchmarks.startup [--repeats 5]
 
-Prints medians, alternating between the commands so that a busy machine is fair to all. Asserts nothing.
+Prints medians. The commands alternate, because the load of a machine changes with time. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PIPELINE = Path(__file__).parents[1] / "tests" / "pipelines" / "toy_pipeline.py"
 
 
 def main() -> None:
+    """Make a small pipeline, then time the commands on it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def measure(commands: dict[str, list[str]], repeats: int, folder: Path) -> dict[str, list[float]]:
-    """Seconds of each command, `repeats` times, in turn."""
+    """Seconds of each command, `repeats` runs each, alternating."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, words in commands.items():

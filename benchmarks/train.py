@@ -1,4 +1,4 @@
-"""What the training stage costs beside the training: its whole loop against the same engine on rows held in memory.
+"""The overhead of the training stage: its whole loop beside the same engine on rows in memory.
 
 `python -m benchmarks.train [--zero-stage 2]`: two gloo ranks of one core each, DeepSpeed, a NEO of 1.5M parameters in
 fp32, two rows of 512 tokens in a step, pictures of 160 x 192 px decoded as they are read. The two sides alternate in
@@ -9,8 +9,8 @@ the same processes on the same engine, windows of 40 steps:
     plain     the same without the checkpoint
     memory    forward, backward and update on micro-batches made beforehand, and nothing else
 
-Printed: tokens/s of each, median of five windows, their ratio by wall and by CPU time, how long steps wait where a
-checkpoint is taken and how long they would if they waited for its commit, and bare torch in one process on the same
+Printed: tokens/s of each side, median of five windows, their ratio by wall and by CPU time, how long steps wait for a
+checkpoint and how long they would wait for its commit, and bare torch in one process on the same
 rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a step.
 """
 
@@ -55,7 +55,7 @@ RECIPE = TrainPrebufferRecipe(
 
 
 def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
-    """Alternate the two sides; rank 0 writes what it measured."""
+    """Alternate the sides; rank 0 writes its figures to `result`, as JSON."""
     import torch.distributed as dist
 
     from stages.training.checkpoints.checkpoint import Checkpoints
@@ -74,7 +74,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     model = untrained_model(llm.copy_to(rank.scratch / "llm"), RECIPE).requires_grad_(True)
     loader = StepLoader.of(RECIPE, [rows], rank, model.config)
     engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
-    held = [loader.load(step) for step in range(WINDOW_STEPS)]
+    in_memory = [loader.load(step) for step in range(WINDOW_STEPS)]
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
     pauses: list[float] = []
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
@@ -98,7 +98,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
                     pauses.append(timed(partial(checkpoints.begin, step, {}), lambda: None)[0])
 
         def memory(_first: int) -> None:
-            for micro_batches in held:
+            for micro_batches in in_memory:
                 for micro_batch in micro_batches:
                     engine.accumulate(micro_batch.batch, 1e-2)
                 engine.apply(1e-5)
@@ -110,7 +110,7 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
                 figures[name].append(timed(partial(side, first), dist.barrier))
         in_flight.finish()
         commits = [timed(partial(commit_at_once, checkpoints, steps[-1] + n), dist.barrier)[0] for n in range(5)]
-    num_tokens = sum(micro_batch.batch.num_tokens for taken in held for micro_batch in taken)
+    num_tokens = sum(micro_batch.batch.num_tokens for taken in in_memory for micro_batch in taken)
     if rank.rank == 0:
         result.write_text(
             json.dumps(
@@ -125,13 +125,13 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
 
 
 def commit_at_once(checkpoints: Checkpoints, step: int) -> None:
-    """As if the steps waited for a commit."""
+    """Take a checkpoint and wait until it is committed."""
     checkpoints.begin(step, {})
     checkpoints.in_flight.finish()
 
 
 def timed(work: Callable[[], None], barrier: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds and CPU seconds between two meetings of all ranks."""
+    """Seconds and CPU seconds of `work` between two barriers of all ranks."""
     barrier()
     began, began_cpu = time.monotonic(), time.process_time()
     work()
@@ -174,6 +174,7 @@ def ratios(figures: dict[str, list[tuple[float, float]]], upper: str, lower: str
 
 
 def main() -> None:
+    """Run the ranks and bare torch, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zero-stage", type=int, default=2, choices=(0, 1, 2, 3))
     zero_stage = parser.parse_args().zero_stage

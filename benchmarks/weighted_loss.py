@@ -2,7 +2,7 @@
 
 `python -m benchmarks.weighted_loss`: 2,048 supervised positions, 151,936 rows, fp32, forward and backward to hidden
 states and head. Sides: `ours`; `whole`, F.cross_entropy on all logits; `torch`, torch's own linear_cross_entropy with
-its chunking, which takes no weights of positions, so that it is given none. Sides alternate in processes of their
+its chunking, which cannot weigh positions and gets no weights. Sides alternate in processes of their
 own; medians are printed, and the largest difference of gradients between ours and whole.
 """
 
@@ -28,6 +28,7 @@ VOCAB_SIZE, SIDES = 151_936, ("ours", "whole", "torch")
 
 
 def problem(num_positions: int, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """States [positions, H], head [V, H], targets and weights [positions]."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(num_positions, hidden, generator=generator).requires_grad_()
     head = (0.02 * torch.randn(VOCAB_SIZE, hidden, generator=generator)).requires_grad_()
@@ -36,6 +37,7 @@ def problem(num_positions: int, hidden: int) -> tuple[Tensor, Tensor, Tensor, Te
 
 
 def loss_of(side: str, states: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The loss of one side."""
     if side == "ours":
         return weighted_loss(states, head, targets, weights).loss
     if side == "whole":
@@ -47,6 +49,7 @@ def loss_of(side: str, states: Tensor, head: Tensor, targets: Tensor, weights: T
 
 
 def measure(side: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Of one side, in this process: seconds, CPU seconds, and extra memory in bytes."""
     states, head, targets, weights = problem(arguments.positions, arguments.hidden)
     head.grad, states.grad = torch.zeros_like(head), torch.zeros_like(states)
     idle_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -61,17 +64,19 @@ def measure(side: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def run_sides(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, float]]]:
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    """Run each side in processes of its own, alternating; returns the figures of each run."""
+    measured: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(arguments.runs):
-        for side, runs in found.items():
+        for side, runs in measured.items():
             command = [sys.executable, "-m", "benchmarks.weighted_loss", "--side", side]
             command += ["--positions", str(arguments.positions), "--hidden", str(arguments.hidden)]
             command += ["--threads", str(arguments.threads), "--save", str(folder / f"{side}.pt")]
             runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    return found
+    return measured
 
 
 def main() -> None:
+    """Run all sides, print medians, and compare the gradients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--positions", type=int, default=2048)
     parser.add_argument("--hidden", type=int, default=256)
@@ -85,9 +90,9 @@ def main() -> None:
         print(json.dumps(measure(arguments.side, arguments)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = run_sides(arguments, Path(folder))
+        measured = run_sides(arguments, Path(folder))
         ours, whole = (torch.load(Path(folder) / f"{side}.pt", weights_only=True) for side in ("ours", "whole"))
-    for side, runs in found.items():
+    for side, runs in measured.items():
         middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         print(f"{side:5s} {middle['seconds']:6.2f} s, {middle['cpu_seconds']:6.2f} CPU-s", end=", ")
         print(f"{middle['extra_bytes'] / 1e9:5.2f} GB extra at peak")

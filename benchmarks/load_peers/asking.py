@@ -1,4 +1,4 @@
-"""The benchmark's side of a peer: started once, asked for a pass at a time, so that all sides can alternate."""
+"""The benchmark's side of a peer: starts it once and requests one pass at a time, which lets all sides alternate."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = {"mds": "mds.py", "energon": "energon.py", "ray": "ray_data.py"}
+"""Name of a peer to its script in this folder."""
 
 
 class Peer:
-    """Another loader, in an interpreter that has it installed."""
+    """Another loader, which runs in an interpreter that has it installed."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._answer()  # it is ready
+        self._answer()  # the first answer says that the peer is ready
 
     def read_all(self) -> tuple[float, int]:
         """CPU seconds of a pass over all samples, and the bytes of their pictures."""
@@ -38,7 +39,7 @@ class Peer:
 
 @contextmanager
 def peer(name: str, python: Path, folder: Path, tars: Sequence[str]) -> Iterator[Peer]:
-    """Start a peer on these tars; it may write under `folder`."""
+    """Start the peer `name` on these tars, in the interpreter `python`; it may write under `folder`."""
     script = Path(__file__).parent / SCRIPTS[name]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [python, script, folder, *tars]

@@ -1,4 +1,4 @@
-"""megatron-energon: the same tars, prepared as it asks for, raw, shuffled in a buffer of 1,000 samples."""
+"""megatron-energon: the same tars, with energon's index, not decoded, shuffled in a buffer of 1,000 samples."""
 
 from __future__ import annotations
 
@@ -26,21 +26,26 @@ SHUFFLE_BUFFER = 1000
 
 @edataclass
 class Picture(Sample):
+    """A sample: its picture, still encoded."""
+
     image: bytes
 
 
 @stateless
 def cook(sample: dict) -> Picture:
+    """The picture of a sample of the tars."""
     return Picture(**basic_sample_keys(sample), image=sample["00000.jpg"])
 
 
 class Raw(DefaultTaskEncoder):
+    """Passes pictures on without decoding them."""
+
     cookers = (Cooker(cook),)
     decoder = None
 
 
 def prepare(folder: Path, tars: list[str]) -> int:
-    """Tars under one folder with energon's index; returns how many samples they hold."""
+    """Link the tars into one folder and write energon's index; returns the number of samples."""
     folder.mkdir()
     for number, tar in enumerate(tars):
         (folder / f"{number:05d}.tar").hardlink_to(tar)
@@ -51,6 +56,7 @@ def prepare(folder: Path, tars: list[str]) -> int:
 
 
 def main() -> None:
+    """Prepare the tars, then serve passes over them."""
     folder = Path(sys.argv[1]) / "energon"
     num_samples = prepare(folder, sys.argv[2:])
     config = WorkerConfig(rank=0, world_size=1, num_workers=0)

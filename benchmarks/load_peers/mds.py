@@ -15,6 +15,7 @@ MEMBERS = {"00000.jpg": "jpg", "json": "json", "mask.npy": "mask", "tokens.npy":
 
 
 def samples_of(tars: list[str]) -> Iterator[dict[str, bytes]]:
+    """The samples of the tars, their members as bytes."""
     for path in tars:
         with tarfile.open(path) as tar:
             for _, members in groupby(tar, lambda member: member.name.partition(".")[0]):
@@ -22,6 +23,7 @@ def samples_of(tars: list[str]) -> Iterator[dict[str, bytes]]:
 
 
 def main() -> None:
+    """Write the samples as MDS, then serve passes over them."""
     folder, *tars = sys.argv[1:]
     written = str(Path(folder) / "mds")
     with MDSWriter(out=written, columns=dict.fromkeys(MEMBERS.values(), "bytes")) as writer:

@@ -1,8 +1,8 @@
-"""What the peers of `benchmarks/load.py` have in common: passes on request, and the CPU seconds that they took.
+"""The side of a peer of `benchmarks/load.py` that all peers share: passes on request, with their CPU seconds.
 
-Each peer is a script that its own interpreter runs, `python PEER.py FOLDER TAR...`: it makes what it needs of the tars
-under FOLDER, then reads all samples once for each line that it is sent, and answers with a line of JSON. What its
-libraries print goes to stderr.
+Each peer is a script that its own interpreter runs, `python PEER.py FOLDER TAR...`. It converts the tars under FOLDER
+where it needs to, then reads all samples once for each line on stdin, and answers with a line of JSON. The output of
+its libraries goes to stderr.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def serve(samples: Callable[[], Iterable[bytes]]) -> None:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of all that descend from it, as long as they live or were waited for."""
+    """CPU seconds of this process and all its descendants, except ended ones that nothing waited for."""
     processes = dict(filter(None, map(_process, Path("/proc").glob("[0-9]*/stat"))))
-    ours, found = {os.getpid()}, set[int]()
+    ours, counted = {os.getpid()}, set[int]()
     while ours:
-        found |= ours
+        counted |= ours
         ours = {pid for pid, (parent, _) in processes.items() if parent in ours}
-    return sum(processes[pid][1] for pid in found) / os.sysconf("SC_CLK_TCK")
+    return sum(processes[pid][1] for pid in counted) / os.sysconf("SC_CLK_TCK")
 
 
 def _process(stat: Path) -> tuple[int, tuple[int, int]] | None:

@@ -11,6 +11,7 @@ from passes import serve
 
 
 def main() -> None:
+    """Start a local Ray, then serve passes over the tars."""
     tars = sys.argv[2:]
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as sockets:  # sockets need short paths
         ray.init(address="local", _temp_dir=sockets, include_dashboard=False, log_to_driver=False)

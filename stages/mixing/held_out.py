@@ -1,7 +1,7 @@
 """Keeps held-out samples out of what a model is trained on.
 
-Owns the rule by which a sample counts as held out, and a source without such samples. A sample is recognised by
-marks: its sample id; the bytes and the URL of each of its pictures; its text, where it has no picture. A sample that has
+Owns the rule by which a sample counts as held out, and a source without such samples. A sample is recognised by its
+marks: its sample id; the bytes and the URL of each of its pictures; its text, where it has no picture. A sample with
 one mark in common with any held-out sample is not drawn. Text beside a picture is no mark: a caption or a question of
 five words belongs to thousands of pictures.
 
