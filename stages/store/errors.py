@@ -122,7 +122,7 @@ def _in_words(error: Exception, url: str, doing: str) -> StoreError:
         )
     return StoreUnavailableError(
         f"the store {url} cannot be used now: it failed to {doing} ({message}). What is committed is whole; run the "
-        "command again once that is mended"
+        "command again once that is fixed"
     )
 
 

@@ -18,9 +18,11 @@ from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import STEPS_PHASE
 from stages.contract import StageError
 from stages.formats.external_sort import Buckets
+from stages.formats.row_index import RowFacts
 from stages.formats.rows import RowReader
 from stages.formats.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
+from stages.training.checkpoints.facts import SkippedRows
 from stages.training.loading.step_rows import Span, rows_of_step, spans, times_taken
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOf
     import numpy as np
 
     counts: dict[str, Counter[str]] = {}
-    num_documents = sum(part.facts["num_documents"] for one in seen for part in one.rows.phase(ROWS_PHASE))
+    num_documents = sum(RowFacts.of(part).num_documents for one in seen for part in one.rows.phase(ROWS_PHASE))
     buckets = Buckets(scratch / "samples", SAMPLE_FIELDS, num_keys=2**KEY_BITS, num_records=num_documents)
     with buckets:
         for documents in (documents for one in seen for documents in _documents(one)):
@@ -107,9 +109,8 @@ def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOf
 
 def skips_of(trained: Artifact) -> set[tuple[int, int]]:
     """(step, row) of the damaged rows that steps, counted from 1, were applied without, as the last checkpoint says."""
-    return {
-        (skip["step"], skip["row"]) for record in trained.phase(STEPS_PHASE) for skip in record.facts.get("skipped", ())
-    }
+    facts = map(SkippedRows.of, trained.phase(STEPS_PHASE))
+    return {(skip.step, skip.row) for one in facts for skip in one.skipped}
 
 
 def _seen(trained: Artifact, span: Span, left_out: Iterable[tuple[int, int]]) -> SeenRows:
@@ -129,8 +130,8 @@ def _documents(seen: SeenRows) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
 
     for part in seen.rows.phase(ROWS_PHASE):
-        first_row = part.facts["first_row"]
-        times = seen.times[first_row : first_row + part.facts["num_rows"]]
+        facts = RowFacts.of(part)
+        times = seen.times[facts.first_row : facts.first_row + facts.num_rows]
         if not times.any():
             continue
         index = read_table(seen.rows.read(part.file(ROW_INDEX_FILE)), list(LISTS)).combine_chunks()

@@ -17,6 +17,7 @@ from neo_model.model import NeoModel
 from stages.artifacts.kinds import Rows
 from stages.contract import InterruptedRunError, Rank
 from stages.training.checkpoints.checkpoint import Checkpoints, WriteModel
+from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.checkpoints.in_flight import CheckpointInFlight
 from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.rollback import newest_checkpoint
@@ -51,7 +52,7 @@ def train(
     finite, before that step is applied.
     """
     latest = newest_checkpoint(rank)
-    if latest is not None and latest.facts["step"] == recipe.num_steps:
+    if latest is not None and CheckpointFacts.of(latest).step == recipe.num_steps:
         return
     model.backend, model.activation_checkpointing = _execution(rank)
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)

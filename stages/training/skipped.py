@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from stages.contract import PartRecord
 from stages.formats.rows import DamagedRowError, RowReader
+from stages.training.checkpoints.facts import SkippedRowFacts
 
 SKIPPED_PHASE: Final = "skipped"
 
@@ -53,12 +54,13 @@ class Skipped:
 
 def skipped_steps_and_rows(records: Iterable[PartRecord]) -> frozenset[tuple[int, int]]:
     """(step, row) of each record, steps counted from 0."""
-    return frozenset((record.facts["step"] - 1, record.facts["row"]) for record in records)
+    facts = map(SkippedRowFacts.of, records)
+    return frozenset((one.step - 1, one.row) for one in facts)
 
 
 def skipped_fact(records: Iterable[PartRecord], until_step: int) -> dict[str, list[dict[str, Any]]]:
     """The checkpoint fact `skipped`: rows that the first `until_step` steps skipped; {} where there are none."""
-    names = ("step", "rows", "part", "row", "sample_ids")
-    before = [record.facts for record in records if record.facts["step"] <= until_step]
-    unique = {(facts["step"], facts["row"]): {name: facts[name] for name in names} for facts in before}
+    facts = map(SkippedRowFacts.of, records)
+    # One record for each try: a rank that was killed after it had recorded a skip records it again.
+    unique = {(one.step, one.row): one.dump() for one in facts if one.step <= until_step}
     return {"skipped": [unique[key] for key in sorted(unique)]} if unique else {}

@@ -1,9 +1,9 @@
 """Checkpoints of a training stage: what is committed at a step, and resuming from it.
 
-Owns the facts that a checkpoint's record carries and the checks before one is loaded; its way into the store is
-`in_flight`'s. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each
-rank its share (`engine/shards.py`), for any layout to go on from. Rows, learning rate and random numbers are functions
-of the step, frozen parameters are an input, so none of them is in it. The last checkpoint holds the model instead.
+Owns the facts that a checkpoint's record carries and the checks before one is loaded; `in_flight.py` brings it into the
+store. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each rank its
+share (`engine/files.py`), to resume under any layout. Rows, learning rate and random numbers are functions of the step,
+and frozen parameters are an input, so they are left out. The last checkpoint holds the finished model instead.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from stages.artifacts.records import PartRecord
 from stages.contract import Rank, StageError
 from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
+from stages.training.checkpoints.facts import CheckpointFacts, StateLayout
 from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
-from stages.training.checkpoints.rollback import go_back, newest_checkpoint
+from stages.training.checkpoints.rollback import newest_checkpoint, roll_back
 from stages.training.collectives import run_on_all
 from stages.training.engine.engine import Engine
 from stages.training.engine.files import FOLDER, shard_name
@@ -54,8 +55,8 @@ class Checkpoints:
     def restore(self) -> int:
         """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
 
-        Raises `StageError` where the checkpoint was trained on other rows or from other weights, is damaged and nobody
-        asked to go back behind it, or does not compute what it did.
+        Raises `StageError` where the checkpoint was trained on other rows or from other weights, does not compute what
+        it did, or is damaged and no rollback was asked for.
         """
         folder = self.rank.scratch / "restored"
         record = newest_checkpoint(self.rank)
@@ -64,28 +65,31 @@ class Checkpoints:
             damage = self._fetch(record, folder)
             if not damage:
                 break
-            go_back(self.rank, f"the checkpoint at step {record.facts['step']}", damage, behind=record)
+            step = CheckpointFacts.of(record).step
+            roll_back(self.rank, f"the checkpoint at step {step}", damage, newest=record)
             record = newest_checkpoint(self.rank)
         if record is None:
             return 0
-        self.engine.load(folder, record.facts["num_applied"])
+        facts = CheckpointFacts.of(record)
+        self.engine.load(folder, facts.num_applied)
         shutil.rmtree(folder)
-        self.probe.check(record.facts["probe_loss"], record.facts["step"], self.recipe.precision)
-        return int(record.facts["step"])
+        self.probe.check(facts.probe_loss, facts.step, self.recipe.precision)
+        return facts.step
 
-    def begin(self, step: int, found: Mapping[str, Any]) -> None:
-        """Let the state after `step` steps be committed while training continues, once the one before is. Collective.
+    def begin(self, step: int, examined: Mapping[str, Any]) -> None:
+        """Begin to commit the state after `step` steps; training continues meanwhile. Collective.
 
-        `found` is what was found out about that state, such as its loss on held-out rows.
+        Waits for the checkpoint before it, if that is still in flight. `examined` are facts about the state, such as
+        its loss on held-out rows.
         """
         self.in_flight.finish()
         state = self.engine.snapshot()
         facts = {
             "num_applied": self.engine.num_applied,
-            "layout": self._layout,
+            "layout": self._layout.model_dump(),
             "frozen_digest": self.before.of_frozen,
             "probe_loss": self.probe.loss(),
-            **found,
+            **examined,
         }
 
         def upload() -> Files:
@@ -109,15 +113,16 @@ class Checkpoints:
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
-        said = {**facts, **self._best(step, facts)}
+        with_best = {**facts, **self._best(step, facts)}
         self.in_flight.begin(
-            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, said)
+            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, with_best)
         )
         self.in_flight.finish()
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
-        losses = {int(record.facts["step"]): record.facts.get(HELDOUT_LOSS) for record in self.rank.checkpoints.kept()}
+        kept = map(CheckpointFacts.of, self.rank.checkpoints.kept())
+        losses = {one.step: one.heldout_loss for one in kept}
         losses[step] = facts.get(HELDOUT_LOSS)
         best = best_step(losses)
         return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
@@ -131,15 +136,14 @@ class Checkpoints:
         self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._skipped(step)})
 
     def _delete_old(self) -> None:
-        standing = {int(record.facts["step"]): record for record in self.rank.checkpoints.kept()}
-        losses = {step: record.facts.get(HELDOUT_LOSS) for step, record in standing.items()}
+        kept = {CheckpointFacts.of(record).step: record for record in self.rank.checkpoints.kept()}
+        losses = {step: CheckpointFacts.of(record).heldout_loss for step, record in kept.items()}
         for step in retired_steps(losses, self.recipe):
-            self.rank.checkpoints.delete(standing[step])
+            self.rank.checkpoints.delete(kept[step])
 
     @property
-    def _layout(self) -> dict[str, int]:
-        """What decides who holds which slice of the state."""
-        return {"num_ranks": self.rank.world_size, "zero_stage": self.rank.layout.zero_stage}
+    def _layout(self) -> StateLayout:
+        return StateLayout(num_ranks=self.rank.world_size, zero_stage=self.rank.layout.zero_stage)
 
     @property
     def _rows_facts(self) -> list[str]:
@@ -157,16 +161,18 @@ class Checkpoints:
         return folder
 
     def _check(self, record: PartRecord) -> None:
-        facts = record.facts
-        where = f"checkpoint at step {facts['step']}"
-        if facts["rows"] != self._rows_facts:
-            raise StageError(f"{where} was trained on other rows ({facts['rows']}, now {self._rows_facts})")
-        if facts["frozen_digest"] != self.before.of_frozen:
+        facts = CheckpointFacts.of(record)
+        where = f"checkpoint at step {facts.step}"
+        if list(facts.rows) != self._rows_facts:
+            raise StageError(f"{where} was trained on other rows ({list(facts.rows)}, now {self._rows_facts})")
+        if facts.frozen_digest != self.before.of_frozen:
             raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
 
     def _fetch(self, record: PartRecord, folder: Path) -> str:
-        """Bring the files that this rank needs, verified; what is damaged of those of any rank, or ''. Collective."""
-        alone = record.facts["layout"] == self._layout and self.rank.layout.zero_stage > 0
+        """Fetch the files that this rank needs, verified; returns what is damaged on any rank, or ''. Collective."""
+        facts = CheckpointFacts.of(record)
+        # Under the same layout a rank reads its own share alone; under another, slices of all shares.
+        alone = facts.layout == self._layout and self.rank.layout.zero_stage > 0
 
         def fetched() -> str:
             try:
@@ -175,7 +181,7 @@ class Checkpoints:
                 return str(error)
             return ""
 
-        damage = run_on_all(fetched, f"the checkpoint at step {record.facts['step']} cannot be read")
+        damage = run_on_all(fetched, f"the checkpoint at step {facts.step} cannot be read")
         return "; ".join(sorted(filter(None, damage)))
 
 

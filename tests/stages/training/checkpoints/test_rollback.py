@@ -44,7 +44,7 @@ def test_a_damaged_checkpoint_is_gone_back_behind_only_where_that_is_allowed(
     made = world.make(training(), two_ranks())
     assert committed_steps(world, training()) == [1, 2, 4, 6]
     assert len(list(world.store.folder.glob("artifacts/*/*/records/steps/*.damaged-0"))) == 1
-    assert "Training goes back to step 2" in str([event for event in world.events if event.event == "noticed"])
+    assert "Training rolls back to step 2" in str([event for event in world.events if event.event == "noticed"])
     assert made.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
 
 
@@ -52,7 +52,7 @@ def test_training_never_goes_back_to_its_beginning(world: SmallWorld) -> None:
     stopped_after(world, 1)
     flip(file_of_rank_1(world))
     world.allows_rollback = True
-    with pytest.raises(StageError, match=r"step 1 is damaged: .* never begins again at step 0 .* `neo audit --repair`"):
+    with pytest.raises(StageError, match=r"step 1 is damaged: .* never restarts at step 0 .* `neo audit --repair`"):
         world.make(training(), two_ranks())
     assert committed_steps(world, training()) == [1]
 

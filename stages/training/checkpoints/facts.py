@@ -1,0 +1,61 @@
+"""The facts of a checkpoint's record, and of the record of a skipped row, with named fields.
+
+Owns how they are read. A fact that is not there has its default: checkpoints of other stages, and the last one of a
+training, which holds the finished model, state fewer.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.contract import PartFacts
+
+
+class SkippedRowFacts(PartFacts):
+    """A damaged row that one optimizer step was applied without."""
+
+    step: int
+    """Optimizer step, counted from 1."""
+    row: int
+    """Number of the row in its artifact."""
+    rows: str = ""
+    """Fingerprint of the Rows artifact."""
+    part: str = ""
+    """Part of the Rows artifact that holds the row."""
+    sample_ids: tuple[str, ...] = ()
+    """Sample id of each of the row's documents, hex."""
+
+
+class StateLayout(BaseModel):
+    """What decides which rank holds which slice of the engine's state."""
+
+    model_config = ConfigDict(frozen=True)
+
+    num_ranks: int
+    zero_stage: int
+
+
+class SkippedRows(PartFacts):
+    """The one fact of a checkpoint that lineage reads, of any stage that trains."""
+
+    skipped: tuple[SkippedRowFacts, ...] = Field(default=())
+    """Damaged rows that the steps so far were applied without."""
+
+
+class CheckpointFacts(SkippedRows):
+    """What a checkpoint's record states."""
+
+    step: int
+    """Number of optimizer steps done."""
+    rows: tuple[str, ...] = ()
+    """Content digests of the rows that training reads, in order."""
+    num_applied: int = 0
+    """Number of updates that the optimizer has applied."""
+    layout: StateLayout | None = None
+    """The layout in which the state was written; None for a finished model."""
+    frozen_digest: str = ""
+    """Digest of the parameters that do not train."""
+    probe_loss: float | None = None
+    """Loss on the probe row; None where that row is damaged and skipped."""
+    heldout_loss: float | None = None
+    """Loss on the held-out rows, if the checkpoint was examined on any."""
