@@ -55,6 +55,7 @@ class NeoCommand(TyperCommand):
     """A command that lists neo's own options in its help, beside those of its own."""
 
     def get_params(self, ctx: Any) -> list[Any]:
+        """The command's own options, those of `neo`, and `--help`."""
         shared = [copy.copy(option) for option in ctx.parent.command.params] if ctx.parent is not None else []
         for option in shared:
             option.expose_value = False  # the context has it
@@ -66,6 +67,7 @@ class NeoGroup(TyperGroup):
     """Accepts neo's own options before and after a command's name, and prints every error as answers are printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse neo's own options first, wherever they stand. An error of parsing ends the command."""
         shared, rest = options_first(self.params, args)
         ctx.meta["words"] = tuple(args)
         try:
@@ -78,6 +80,7 @@ class NeoGroup(TyperGroup):
             fail(ctx, error)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command. An expected error ends it with a message; any other one with a traceback."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # `neo list | head -1`: click ends quietly

@@ -14,10 +14,10 @@ import pytest
 from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
 from pipelines.driver import CalledOffError, drive
-from pipelines.exits import RefusedError
+from pipelines.exits import ExitCode, RefusedError
 from pipelines.runs.log import read_driver_log
 from pipelines.runs.run import Run, all_runs
-from pipelines.runs.submissions import Submissions
+from pipelines.runs.submissions import SubmissionEnd, Submissions
 from stages.store.metadata import open_store
 from stages.store.refs import read_ref
 from stages.store.store import Store
@@ -269,3 +269,10 @@ def test_a_submission_is_called_off_even_where_its_cluster_is_gone(cluster: OnCl
     with pytest.raises(CalledOffError, match="called off before it began"):
         drive(run, submission.number)
     assert list(run.attempts()) == []
+
+
+def test_the_end_of_a_submission_keeps_the_field_names_of_the_first_release() -> None:
+    stored = {"code": 75, "said": "called off", "then": "neo submit tiny-1", "at_seconds": 1.0}
+    end = SubmissionEnd.model_validate(stored)
+    assert (end.code, end.message) == (ExitCode.INTERRUPTED, "called off")
+    assert end.model_dump(mode="json") == stored
