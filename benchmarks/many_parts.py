@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cluster.local import local_context
-from pipelines.commands.selection import Asked, planned
+from pipelines.commands.selection import TypedSelection, planned
 from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.progress import read_progress
@@ -121,7 +121,7 @@ def fill(folder: Path, num_parts: int) -> None:
 
 def plan(store: Store) -> str:
     """Plan the step; returns the decision."""
-    decision = planned(Asked(f"{Path(__file__)}:many", (), None, None, ()), store).decisions[0]
+    decision = planned(TypedSelection(f"{Path(__file__)}:many"), store).decisions[0]
     return f"{decision.action}: {decision.reason}"
 
 
