@@ -121,8 +121,7 @@ class Checkpoints:
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
-        kept = map(CheckpointFacts.of, self.rank.checkpoints.kept())
-        losses = {one.step: one.heldout_loss for one in kept}
+        losses = _heldout_losses(self.rank.checkpoints.kept())
         losses[step] = facts.get(HELDOUT_LOSS)
         best = best_step(losses)
         return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
@@ -137,8 +136,7 @@ class Checkpoints:
 
     def _delete_old(self) -> None:
         kept = {CheckpointFacts.of(record).step: record for record in self.rank.checkpoints.kept()}
-        losses = {step: CheckpointFacts.of(record).heldout_loss for step, record in kept.items()}
-        for step in retired_steps(losses, self.recipe):
+        for step in retired_steps(_heldout_losses(kept.values()), self.recipe):
             self.rank.checkpoints.delete(kept[step])
 
     @property
@@ -183,6 +181,11 @@ class Checkpoints:
 
         damage = run_on_all(fetched, f"the checkpoint at step {facts.step} cannot be read")
         return "; ".join(sorted(filter(None, damage)))
+
+
+def _heldout_losses(records: Iterable[PartRecord]) -> dict[int, float | None]:
+    """Optimizer steps done to the held-out loss of that checkpoint, None where it was not examined."""
+    return {facts.step: facts.heldout_loss for facts in map(CheckpointFacts.of, records)}
 
 
 def _named(step: int) -> str:
