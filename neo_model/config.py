@@ -73,6 +73,8 @@ class NeoConfig:
     def __post_init__(self) -> None:
         for name in ("hidden", "num_heads", "num_kv_heads", "head_dim", "ffn", "vocab_size", "num_layers"):
             self._require(getattr(self, name) > 0, name, "is not positive")
+        for name in ("theta_t", "theta_hw", "theta_patch", "rms_eps"):
+            self._require(getattr(self, name) > 0, name, "is not positive")
         in_stack = 0 <= self.num_prebuffer_layers <= self.num_layers
         self._require(in_stack, "num_prebuffer_layers", f"is outside 0..{self.num_layers}")
         divides = self.num_heads % self.num_kv_heads == 0
@@ -106,26 +108,32 @@ class NeoConfig:
         return replace(self, min_pixels_px=min_pixels_px, max_pixels_px=max_pixels_px)
 
     @classmethod
-    def from_released(cls, released: Mapping[str, Any]) -> NeoConfig:
+    def from_released(cls, released: Mapping[str, Any], *, num_prebuffer_layers: int | None = None) -> NeoConfig:
         """Read `config.json` of a released checkpoint, in the form of either kit.
 
         The evaluation kit writes some scalars as lists of one value and leaves some fields to defaults, the ids of
-        the image tokens among them. Raises ConfigError, also for default ids outside the vocabulary.
+        the image tokens among them. It does not write `extra_num_layers`, the number of pre-Buffer layers: this is
+        known for the published sizes, and is `num_prebuffer_layers` for others. Raises ConfigError, also for default
+        ids outside the vocabulary.
         """
         llm, vision = _section(released, "llm_config"), _section(released, "vision_config")
         _refuse_other_architectures(llm, vision)
-        vision_width = _scalar(vision.get("llm_hidden_size", llm["hidden_size"]))
-        if vision_width != llm["hidden_size"]:
-            raise ConfigError(f"llm_hidden_size = {vision_width} differs from hidden_size = {llm['hidden_size']}")
+        fields, num_layers = _qwen3_fields(llm), _number_of_layers(llm)
+        vision_width = _first(vision, "llm_hidden_size", default=fields["hidden"])
+        if vision_width != fields["hidden"]:
+            raise ConfigError(f"llm_hidden_size = {vision_width} differs from hidden_size = {fields['hidden']}")
+        stated = _first(llm, "extra_num_layers", default=None)
         return cls(
-            **_qwen3_fields(llm),
-            num_layers=int(llm["num_hidden_layers"]),
-            num_prebuffer_layers=int(_first(llm, "extra_num_layers", default=0)),
+            **fields,
+            num_layers=num_layers,
+            num_prebuffer_layers=_prebuffer_depth(stated, num_prebuffer_layers, num_layers, fields["hidden"]),
             tied=bool(released.get("tie_word_embeddings", llm.get("tie_word_embeddings", False))),
             theta_hw=float(_first(llm, "rope_theta_hw", default=1e4)),
-            image_start_id=int(_first(released, "img_start_token_id", default=151_670)),
-            image_context_id=int(_first(released, "img_context_token_id", default=151_669)),
-            image_end_id=int(_first(released, "img_end_token_id", default=151_671)),
+            image_start_id=_integer(_first(released, "img_start_token_id", default=151_670), "img_start_token_id"),
+            image_context_id=_integer(
+                _first(released, "img_context_token_id", default=151_669), "img_context_token_id"
+            ),
+            image_end_id=_integer(_first(released, "img_end_token_id", default=151_671), "img_end_token_id"),
             patch_hidden=int(_first(vision, "hidden_size", default=1024)),
             theta_patch=float(_first(vision, "rope_theta_vision", default=1e4)),
             min_pixels_px=int(_first(vision, "min_pixels", default=65_536)),
@@ -148,7 +156,7 @@ class NeoConfig:
         _refuse_other_architectures(qwen3, {})
         return cls(
             **_qwen3_fields(qwen3),
-            num_layers=int(qwen3["num_hidden_layers"]) + num_prebuffer_layers,
+            num_layers=_number_of_layers(qwen3) + num_prebuffer_layers,
             num_prebuffer_layers=num_prebuffer_layers,
             tied=bool(qwen3.get("tie_word_embeddings", False)),
             image_start_id=image_start_id,
@@ -173,6 +181,24 @@ NEO_9B: Final = NeoConfig(
     num_prebuffer_layers=6, num_layers=42, image_context_id=151_669, image_start_id=151_670, image_end_id=151_671,
 )  # fmt: skip
 """NEO 9B: six new layers before Qwen3-8B; 8.984B parameters in the layers."""
+
+
+def _prebuffer_depth(stated: int | None, given: int | None, num_layers: int, hidden: int) -> int:
+    """Number of pre-Buffer layers: stated in `config.json`, or given by the caller, or known for a published size."""
+    if stated is not None and given is not None and _integer(stated, "extra_num_layers") != given:
+        raise ConfigError(
+            f"extra_num_layers = {stated} in config.json, and num_prebuffer_layers = {given} was given: leave one out"
+        )
+    if stated is not None or given is not None:
+        return _integer(stated if stated is not None else given, "extra_num_layers")
+    for published in (NEO_2B, NEO_9B):
+        if (published.num_layers, published.hidden) == (num_layers, hidden):
+            return published.num_prebuffer_layers
+    raise ConfigError(
+        "llm_config has no extra_num_layers, the number of pre-Buffer layers, and its size is not a published one "
+        f"({num_layers} layers of width {hidden}; 2B has 40 of 2048, 9B has 42 of 4096): give num_prebuffer_layers, "
+        f"a number from 1 to {num_layers}"
+    )
 
 
 def _released_json(config: NeoConfig) -> dict[str, Any]:
@@ -240,6 +266,7 @@ def _first(section: Mapping[str, Any], name: str, *, default: Any) -> Any:
 
 def _qwen3_fields(llm: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a Qwen3 configuration and `llm_config` of a released one share."""
+    theta_t = _rope_theta(llm)
     try:
         return {
             "hidden": int(llm["hidden_size"]),
@@ -248,22 +275,51 @@ def _qwen3_fields(llm: Mapping[str, Any]) -> dict[str, Any]:
             "head_dim": int(_first(llm, "head_dim", default=llm["hidden_size"] // llm["num_attention_heads"])),
             "ffn": int(llm["intermediate_size"]),
             "vocab_size": int(llm["vocab_size"]),
-            "theta_t": _rope_theta(llm),
+            "theta_t": theta_t,
             "rms_eps": float(_first(llm, "rms_norm_eps", default=1e-6)),
             "max_positions_t": int(_first(llm, "max_position_embeddings", default=32_768)),
         }
     except KeyError as missing:
         raise ConfigError(f"the language model's configuration has no {missing.args[0]}") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"the language model's configuration holds a size that is no number: {error}") from None
+
+
+def _number_of_layers(llm: Mapping[str, Any]) -> int:
+    if "num_hidden_layers" not in llm:
+        raise ConfigError("the language model's configuration has no num_hidden_layers")
+    return _integer(llm["num_hidden_layers"], "num_hidden_layers")
+
+
+def _integer(value: Any, name: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} = {value!r} is no number") from None
 
 
 def _rope_theta(llm: Mapping[str, Any]) -> float:
-    """The rotary base, which transformers 4 writes as `rope_theta` and transformers 5 inside `rope_parameters`."""
+    """The rotary base, which transformers 4 writes as `rope_theta` and transformers 5 inside `rope_parameters`.
+
+    Absent from both, it is 10,000, as transformers computes then.
+    """
+    for name in ("rope_parameters", "rope_scaling"):
+        if not isinstance(llm.get(name) or {}, Mapping):
+            raise ConfigError(f"{name} = {llm[name]!r} is no JSON object")
     nested = llm.get("rope_parameters") or {}
-    scaling = llm.get("rope_scaling") or nested
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind != "default":
-        raise ConfigError(f"rope type {kind!r} is not supported: NEO rotates unscaled positions")
-    return float(_first(llm, "rope_theta", default=nested.get("rope_theta", 1e6)))
+    if nested and all(isinstance(value, Mapping) for value in nested.values()):
+        nested = nested.get("full_attention", {})  # transformers 5 may write one entry for each kind of layer
+    for scaling in (llm.get("rope_scaling") or {}, nested):
+        kind = scaling.get("rope_type", scaling.get("type", "default"))
+        if kind != "default":
+            raise ConfigError(f"rope type {kind!r} is not supported: NEO rotates unscaled positions")
+        for name, only in (("partial_rotary_factor", 1.0), ("mrope_section", None)):
+            if scaling.get(name, only) not in (only, None):
+                raise ConfigError(f"{name} = {scaling[name]!r} is not supported: NEO rotates whole heads by one T")
+    bases = {float(base) for base in (llm.get("rope_theta"), nested.get("rope_theta")) if base is not None}
+    if len(bases) > 1:
+        raise ConfigError(f"rope_theta is stated twice and differently, as {' and '.join(map(str, sorted(bases)))}")
+    return bases.pop() if bases else 1e4
 
 
 def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
@@ -272,6 +328,7 @@ def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any
         (llm, "hidden_act", "silu"),
         (llm, "attention_bias", False),
         (llm, "use_sliding_window", False),
+        (llm, "partial_rotary_factor", 1.0),
         (vision, "num_channels", 3),
         (vision, "patch_size", PATCH_PX),
         (vision, "downsample_ratio", PATCH_PX / TOKEN_PX),
@@ -280,3 +337,6 @@ def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any
         value = _first(section, name, default=only)
         if value != only:
             raise ConfigError(f"{name} = {value!r} is not supported: NEO has {only!r}")
+    odd = sorted({str(kind) for kind in llm.get("layer_types") or ()} - {"full_attention"})
+    if odd:
+        raise ConfigError(f"layer_types holds {', '.join(odd)}: NEO has full_attention in every layer")

@@ -7,29 +7,27 @@ those that a forward over the whole sequence would give.
     prompts a b c and d, two new tokens:   slots  a b c x y
                                                   . . d x y     `.` is not visible
 
-B prompts of a batch, S slots of the cache, h query heads, g key-value heads, E and D query-key and value widths.
+A conversation that grows (frames of a film, questions between them) is `cached_conversation.py`.
+
+B prompts of a batch, V vocabulary rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
 from neo_model.attention.backends import default_backend, prepare
-from neo_model.attention.interface import Attend
 from neo_model.inputs.batch import Document, pack
+from neo_model.key_value_cache import MAX_CACHE_TOKENS, KeyValueCache
 from neo_model.model import NeoModel
 from neo_model.sampling import Sampler, Sampling
-
-MAX_CACHE_TOKENS: Final = 65_536
-"""Largest cache of a batch of prompts, in slots. At 2B in bfloat16 a slot takes 245 kB: 16 GB in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,10 @@ class Prompt:
     """[n, 768] patches of each image, row-major."""
     grids: Sequence[tuple[int, int]] = field(default=())
     """(grid_h, grid_w) in patches of each image."""
+
+    def document(self) -> Document:
+        """The prompt as a document, of which nothing is supervised."""
+        return Document(token_ids=self.token_ids, supervised=[False] * len(self.token_ids), grids=self.grids)
 
 
 @torch.no_grad()  # not `inference_mode`: training continues on the parameters that ZeRO-3 gathers here
@@ -94,25 +96,19 @@ class _CachedBatch:
         self._prefill(prompts, lengths, num_slots)
 
     def _prefill(self, prompts: Sequence[Prompt], lengths: NDArray[np.int64], num_slots: int) -> None:
-        """Run the packed prompts through the model once, and fill the caches."""
+        """Run the packed prompts through the model once, and fill the cache."""
         model, config = self._model, self._model.config
-        documents = [_document(prompt) for prompt in prompts]
         patches = [image for prompt in prompts for image in prompt.patches]
-        batch = pack(documents, patches, image_context_id=config.image_context_id).to(self._device)
+        batch = pack([prompt.document() for prompt in prompts], patches, image_context_id=config.image_context_id)
+        batch = batch.to(self._device)
         hidden = model.embed(batch)
         attend = prepare(model.backend or default_backend(hidden.device, hidden.dtype), batch)
         slots = self._filled - lengths.repeat(lengths) + _offsets(lengths)
         rows = np.repeat(np.arange(len(prompts)), lengths)
         cells = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))
-        self._caches = [
-            _LayerCache(
-                hidden.new_zeros(len(prompts), num_slots, config.num_kv_heads, config.query_key_dim),
-                hidden.new_zeros(len(prompts), num_slots, config.num_kv_heads, config.head_dim),
-            )
-            for _ in range(config.num_layers)
-        ]
-        attends = [cache.recording(attend, cells) for cache in self._caches]
-        hidden = model.run_layers(hidden, model.rotary_tables(batch.positions, hidden.dtype), attends)
+        self._cache = KeyValueCache(config, len(prompts), num_slots, like=hidden)
+        tables = model.rotary_tables(batch.positions, hidden.dtype)
+        hidden = model.run_layers(hidden, tables, self._cache.recording(attend, cells))
         last = torch.from_numpy(np.cumsum(lengths) - 1).to(self._device)
         self._next_t = batch.positions[last, 0] + 1
         self.logits = model.head_logits(model.normed(hidden[last]))
@@ -122,8 +118,7 @@ class _CachedBatch:
         model = self._model
         hidden = model.embed_words(torch.tensor(token_ids, device=self._device))
         positions = F.pad(self._next_t[:, None], (0, 2))
-        visible = self._visible[:, : self._filled + 1]
-        attends = [cache.appending(self._filled, visible) for cache in self._caches]
+        attends = self._cache.appending(self._filled, self._visible[:, None, : self._filled + 1])
         hidden = model.run_layers(hidden, model.rotary_tables(positions, hidden.dtype), attends)
         self._filled += 1
         self._next_t = self._next_t + 1
@@ -133,49 +128,7 @@ class _CachedBatch:
         """Keep these rows of the batch; the other prompts are finished."""
         kept = torch.tensor(rows, device=self._device)
         self._visible, self._next_t = self._visible[kept], self._next_t[kept]
-        for cache in self._caches:
-            cache.keep(kept)
-
-
-@dataclass
-class _LayerCache:
-    """Keys and values of one layer."""
-
-    keys: Tensor
-    """[B, S, g, E]."""
-    values: Tensor
-    """[B, S, g, D]."""
-
-    def recording(self, attend: Attend, cells: tuple[Tensor, ...]) -> Attend:
-        """Attention over packed prompts that also stores keys and values in `cells`: rows [L], slots [L]."""
-
-        def attend_and_keep(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.keys[cells], self.values[cells] = k, v
-            return attend(q, k, v)
-
-        return attend_and_keep
-
-    def appending(self, slot: int, visible: Tensor) -> Attend:
-        """Attention of one new token of each prompt, q [B, h, E], to the visible slots [B, S] up to `slot`."""
-
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.keys[:, slot], self.values[:, slot] = k, v
-            keys, values = (x[:, : slot + 1].transpose(1, 2) for x in (self.keys, self.values))
-            queries = q.unflatten(1, (k.shape[1], -1))
-            out = F.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=visible[:, None, None], scale=v.shape[-1] ** -0.5
-            )
-            return out.flatten(1, 2)
-
-        return attend
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows of the batch."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
-
-def _document(prompt: Prompt) -> Document:
-    return Document(token_ids=prompt.token_ids, supervised=[False] * len(prompt.token_ids), grids=prompt.grids)
+        self._cache.keep_rows(kept)
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

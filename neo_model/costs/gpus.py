@@ -2,7 +2,7 @@
 
 Owns the table, from the makers' data sheets, and the look-up of a device by the name it reports. Imports no torch.
 
-    A100    NVIDIA A100 80GB data sheet (nvidia-a100-datasheet-nvidia-us-2188504): 312 TFLOPS, 80 GB
+    A100    NVIDIA A100 data sheet (nvidia-a100-datasheet-nvidia-us-2188504): 312 TFLOPS, 80 GB, or 40 GB
     H100    NVIDIA H100 data sheet, SXM: 1,979 TFLOPS with sparsity, 80 GB; NVL: 1,671, 94 GB; PCIe: 1,513, 80 GB
     H200    NVIDIA H200 data sheet, SXM: 1,979 TFLOPS with sparsity, 141 GB
     B200    NVIDIA DGX B200 data sheet: 36 PFLOPS with sparsity and 1,440 GB in eight
@@ -13,6 +13,7 @@ Sparsity doubles a figure on a data sheet; here it is halved.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,7 @@ class Gpu:
 GPUS: Final = {
     gpu.name: gpu
     for gpu in (
+        Gpu("A100 40GB", 312e12, 40e9),
         Gpu("A100", 312e12, 80e9),
         Gpu("H100 NVL", 835e12, 94e9),
         Gpu("H100 PCIe", 756e12, 80e9),
@@ -48,5 +50,5 @@ def gpu_named(device_name: str) -> Gpu | None:
     >>> gpu_named("NVIDIA H100 80GB HBM3").name
     'H100'
     """
-    words = device_name.casefold().split()
+    words = re.split(r"[\s-]+", device_name.casefold())  # "NVIDIA A100-SXM4-40GB"
     return next((gpu for name, gpu in GPUS.items() if set(name.casefold().split()) <= set(words)), None)

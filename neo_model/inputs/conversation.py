@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 IMAGE_PLACEHOLDER: Final = "<image>"
 """Marks the position of a picture in the content of a message."""
+VIDEO_PLACEHOLDER: Final = "<video>"
+"""Marks the position of a clip in the content of a stored message; it is written out as lines of frames before it is
+tokenised."""
 IMAGE_CONTEXT: Final = "<IMG_CONTEXT>"
 IMAGE_START: Final = "<img>"
 IMAGE_END: Final = "</img>"
@@ -130,13 +133,16 @@ def encode_conversation(
 ) -> EncodedDocument:
     """Render turns as ChatML: `<|im_start|>role\\ncontent<|im_end|>\\n`, an `<image>` for each count, in order.
 
-    Supervised: the content of assistant turns and the `<|im_end|>\\n` that closes it, unless the message says
-    `is_input`. Raises ConversationError if placeholders and counts differ, or a message has no role or text.
+    Supervised: the content of assistant turns and the `<|im_end|>\\n` that closes it, unless the message has
+    `supervised: False`, or `is_input: True` as the released kit writes it. A message may list which `<image>` of its
+    content are pictures (`image_tags`, counted from 0); the others, or all where the list is empty, are text.
+    Raises ConversationError if placeholders and counts differ, or a message has no role or text.
     """
     _check_messages(messages, image_token_counts)
-    writer = _Writer(tokenizer, image_token_counts)
+    writer = DocumentWriter(tokenizer, image_token_counts)
     for message in messages:
-        writer.turn(message["role"], message["content"], is_input=bool(message.get("is_input", False)))
+        is_learned = message.get("supervised") is not False and not message.get("is_input")
+        writer.turn(message, supervised=message["role"] == "assistant" and is_learned)
     return writer.document()
 
 
@@ -148,16 +154,16 @@ def encode_prompt(
     Raises ConversationError as `encode_conversation` does.
     """
     _check_messages(messages, image_token_counts)
-    writer = _Writer(tokenizer, image_token_counts)
+    writer = DocumentWriter(tokenizer, image_token_counts)
     for message in messages:
-        writer.turn(message["role"], message["content"], is_input=True)
+        writer.turn(message, supervised=False)
     writer.opening("assistant")
     return writer.document()
 
 
 def encode_caption(tokenizer: Tokenizer, caption: str, image_token_counts: Sequence[int]) -> EncodedDocument:
     """A pre-training document: its images, then the caption and `<|endoftext|>`, both supervised."""
-    writer = _Writer(tokenizer, image_token_counts)
+    writer = DocumentWriter(tokenizer, image_token_counts)
     for _ in image_token_counts:
         writer.image()
     writer.text(caption, supervised=True)
@@ -165,9 +171,26 @@ def encode_caption(tokenizer: Tokenizer, caption: str, image_token_counts: Seque
     return writer.document()
 
 
+def encode_captioned(
+    tokenizer: Tokenizer, content: str, caption: str, image_token_counts: Sequence[int]
+) -> EncodedDocument:
+    """Text with an `<image>` for each count, such as a clip, then its caption and `<|endoftext|>`, both supervised.
+
+    Nothing is supervised where the caption is empty: there is nothing to learn. Raises ConversationError where
+    placeholders and counts differ.
+    """
+    message = {"role": "user", "content": content}
+    _check_messages([message], image_token_counts)
+    writer = DocumentWriter(tokenizer, image_token_counts)
+    writer.content(message)
+    writer.text(caption, supervised=True)
+    writer.token(writer.ids.end_of_text, supervised=bool(caption))
+    return writer.document()
+
+
 def encode_text(tokenizer: Tokenizer, text: str) -> EncodedDocument:
     """Plain text and `<|endoftext|>`, all supervised but the first token, which nothing predicts."""
-    writer = _Writer(tokenizer, ())
+    writer = DocumentWriter(tokenizer, ())
     writer.text(text, supervised=True)
     writer.token(writer.ids.end_of_text, supervised=True)
     document = writer.document()
@@ -182,14 +205,23 @@ def _check_messages(messages: Sequence[Mapping[str, Any]], image_token_counts: S
             raise ConversationError(f"message {number} has role {message.get('role')!r}: one of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
             raise ConversationError(f"message {number} has content {message.get('content')!r}: it must be text")
-        num_placeholders += message["content"].count(IMAGE_PLACEHOLDER)
+        num_tags, tags = message["content"].count(IMAGE_PLACEHOLDER), picture_tags(message)
+        if tags - set(range(num_tags)):
+            raise ConversationError(f"message {number} has {num_tags} {IMAGE_PLACEHOLDER}, not those of {sorted(tags)}")
+        num_placeholders += len(tags)
     if num_placeholders != len(image_token_counts):
         raise ConversationError(
             f"{num_placeholders} {IMAGE_PLACEHOLDER} placeholders for {len(image_token_counts)} images"
         )
 
 
-class _Writer:
+def picture_tags(message: Mapping[str, Any]) -> set[int]:
+    """Which `<image>` of a message's content are pictures, counted from 0: all, unless the message lists them."""
+    tags = message.get("image_tags")
+    return set(range(message["content"].count(IMAGE_PLACEHOLDER)) if tags is None else tags)
+
+
+class DocumentWriter:
     """Appends tokens, text, images and turns to one document."""
 
     def __init__(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> None:
@@ -199,14 +231,16 @@ class _Writer:
         self._document = EncodedDocument(token_ids=[], supervised=[], image_starts=[])
 
     def token(self, token_id: int, *, supervised: bool = False) -> None:
+        """Append one token, by id."""
         self._extend([token_id], supervised=supervised)
 
     def text(self, text: str, *, supervised: bool = False) -> None:
-        """Special tokens that the text spells out become ordinary pieces of text."""
+        """Append text. Special tokens that it spells out become ordinary pieces of text."""
         self._tokenizer.encode_special_tokens = True
         self._extend(self._tokenizer.encode(text, add_special_tokens=False).ids, supervised=supervised)
 
     def image(self) -> None:
+        """Append the next image: `<img>`, its context tokens, `</img>`."""
         num_tokens = next(self._counts)
         if num_tokens < 1:
             raise ConversationError(f"an image of {num_tokens} tokens: every image has at least one")
@@ -216,21 +250,36 @@ class _Writer:
         self.token(self.ids.image_end)
 
     def opening(self, role: str) -> None:
-        """The role is tokenised separately from the content: training and generation then see the same ids."""
+        """Begin a turn. The role is tokenised separately from the content, so that training and generation see the same
+        ids."""
         self.token(self.ids.turn_start)
         self.text(f"{role}\n")
 
-    def turn(self, role: str, content: str, *, is_input: bool) -> None:
-        supervised = role == "assistant" and not is_input
-        self.opening(role)
-        for number, piece in enumerate(content.split(IMAGE_PLACEHOLDER)):
-            if number > 0:
+    def turn(self, message: Mapping[str, Any], *, supervised: bool) -> None:
+        """One message between its structural tokens."""
+        self.opening(message["role"])
+        self.content(message, supervised=supervised)
+        self.closing(supervised=supervised)
+
+    def content(self, message: Mapping[str, Any], *, supervised: bool = False) -> None:
+        """What a message says, tokenised between its pictures: an `<image>` that is none is part of the text."""
+        tags, text = picture_tags(message), ""
+        for number, piece in enumerate(message["content"].split(IMAGE_PLACEHOLDER), -1):
+            if number in tags:
+                self.text(text, supervised=supervised)
                 self.image()
-            self.text(piece, supervised=supervised)
+                text = piece
+            else:
+                text += piece if number < 0 else f"{IMAGE_PLACEHOLDER}{piece}"
+        self.text(text, supervised=supervised)
+
+    def closing(self, *, supervised: bool = False) -> None:
+        """End a turn."""
         self.token(self.ids.turn_end, supervised=supervised)
         self.text("\n", supervised=supervised)
 
     def document(self) -> EncodedDocument:
+        """All that was appended."""
         return self._document
 
     def _extend(self, token_ids: list[int], *, supervised: bool) -> None:

@@ -1,8 +1,9 @@
 """Encoded pictures to patches: one conversion to RGB, one resizing rule, one patch layout.
 
-Owns the rules that data stages and model share: which bytes are a picture, its size after EXIF orientation, its
-colours, its number of visual tokens, and its patches. The token count follows from the oriented size alone, so
-planning a packing decodes nothing. Reads neither files nor the network.
+Owns the rules that data stages and model share: which bytes are a picture, its size after EXIF orientation, its number
+of visual tokens, and its patches. `containers/` takes the file apart and `colours.py` makes RGB of it; both readers of
+a size, the one that decodes and the one that does not, have it from there. The token count follows from the oriented
+size alone, so planning a packing decodes nothing. Reads neither files nor the network.
 
 Deviations from the released code, which converts with a bare `convert("RGB")`:
 - EXIF orientation is applied (the released code ignores it);
@@ -26,14 +27,17 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from neo_model.config import PATCH_PX, PATCH_VALUES, TOKEN_PX
+from neo_model.inputs.colours import Colour, changes_colours, to_rgb
+from neo_model.inputs.containers.container import Container
+from neo_model.inputs.containers.jpeg import lacks_end
+from neo_model.inputs.containers.read_container import num_frames, read_container
+from neo_model.inputs.signatures import FORMATS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""The only formats that are decoded. The list is passed to Pillow, which would else run Ghostscript on EPS."""
 NUM_CHANNELS: Final = 3
 MAX_ASPECT: Final = 200.0
 """Longest side over shortest beyond which a picture is refused, as in the released code."""
@@ -81,51 +85,59 @@ class PictureFacts:
     """Pillow's name of the stored colour mode, such as RGB, CMYK, P or I;16."""
     num_frames: int
     """Frames of an animation or pages of a TIFF; 1 for a still picture."""
+    profile: bytes | None
+    """Embedded ICC profile as it is, broken or not."""
 
 
-def picture_facts(data: bytes) -> PictureFacts:
+def picture_facts(data: bytes | memoryview) -> PictureFacts:
     """Size, format and colours of an encoded picture, from its header: no pixel is decoded.
 
     Raises PictureError (not_image, undecodable, truncated, too_many_pixels beyond Pillow's own limit).
     """
-    with _opened(data) as image:
-        width_px, height_px = _oriented_size(image)
+    container = _taken_apart(data)
+    with _decoding(container), _opened(container) as image:
+        width_px, height_px = oriented(image.size, container.orientation)
         return PictureFacts(
             width_px=width_px,
             height_px=height_px,
-            format="JPEG" if image.format == "MPO" else str(image.format),
+            format=container.format,
             mode=image.mode,
-            num_frames=1 if image.format == "MPO" else int(getattr(image, "n_frames", 1)),
+            num_frames=num_frames(data),
+            profile=container.profile,
         )
 
 
-def open_pixels(data: bytes | memoryview, *, max_pixels_px: int) -> NDArray[np.uint8]:
+def open_pixels(data: bytes | memoryview, *, max_pixels_px: int, colour: Colour = "as_is") -> NDArray[np.uint8]:
     """Decode the first frame to 8-bit RGB [height, width, 3], upright, transparency over a contrasting background.
 
-    `max_pixels_px` bounds width x height as announced by the header, before anything is decoded.
+    `max_pixels_px` bounds width x height as announced by the header, before anything is decoded. `colour` says whether
+    an embedded profile is honoured: pictures in artifacts are settled, and need it no more.
     Raises PictureError; never runs a decoder outside `FORMATS`, never pads truncated data.
     """
     import numpy as np
 
-    with _opened(data) as image:
+    container = _taken_apart(data)
+    with _decoding(container), _opened(container) as image:
         width_px, height_px = image.size
         if width_px * height_px > max_pixels_px:
             detail = f"{width_px} x {height_px} px, at most {max_pixels_px} px are decoded"
             raise PictureError(PictureTrouble.TOO_MANY_PIXELS, detail)
-        orientation = _orientation(image)
-        pixels = _plain_jpeg(data, image)
+        profile = container.profile if colour == "srgb" else None
+        pixels = None if changes_colours(profile, image.mode) else _plain_jpeg(data, image)
         if pixels is None:
-            with _decoding():
-                image.load()
-                pixels = np.asarray(_to_rgb(image))
-        return _upright(pixels, orientation)
+            image.load()
+            pixels = np.asarray(to_rgb(image, profile))
+        if pixels.shape != (height_px, width_px, NUM_CHANNELS):
+            detail = f"{pixels.shape} decoded where the header has {width_px} x {height_px} px"
+            raise PictureError(PictureTrouble.UNDECODABLE, detail)
+        return _upright(pixels, container.orientation)
 
 
-def open_picture(data: bytes | memoryview, *, max_pixels_px: int) -> Image:
+def open_picture(data: bytes | memoryview, *, max_pixels_px: int, colour: Colour = "as_is") -> Image:
     """Decode as `open_pixels` does, to a Pillow image for drawing and saving."""
     from PIL import Image
 
-    return Image.fromarray(open_pixels(data, max_pixels_px=max_pixels_px))
+    return Image.fromarray(open_pixels(data, max_pixels_px=max_pixels_px, colour=colour))
 
 
 def fit_size(width_px: int, height_px: int, min_pixels_px: int, max_pixels_px: int) -> tuple[int, int]:
@@ -212,50 +224,41 @@ def normalise(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
-    """Raise a PictureError for each exception of Pillow on broken data."""
-    from PIL import Image, UnidentifiedImageError
+def _decoding(container: Container) -> Iterator[None]:
+    """Raise a PictureError for whatever Pillow raises: bytes with the signature of a picture are cut or broken."""
+    from PIL import Image
 
     try:
         yield
-    except (PictureError, MemoryError):
+    except PictureError:
         raise
-    except UnidentifiedImageError as error:
-        detail = "the first bytes belong to none of " + ", ".join(FORMATS)
-        raise PictureError(PictureTrouble.NOT_IMAGE, detail) from error
     except Image.DecompressionBombError as error:
         raise PictureError(PictureTrouble.TOO_MANY_PIXELS, str(error)) from error
     except Exception as error:
-        ends_early = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        says_truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        ends_early = container.is_cut or says_truncated or (container.format == "JPEG" and lacks_end(container.pixels))
         reason = PictureTrouble.TRUNCATED if ends_early else PictureTrouble.UNDECODABLE
-        raise PictureError(reason, f"{type(error).__name__}: {error}") from error
+        raise PictureError(reason, f"{container.format}: {type(error).__name__}: {error}") from error
 
 
-def _opened(data: bytes | memoryview) -> Image:
-    """Parse the header."""
+def _taken_apart(data: bytes | memoryview) -> Container:
+    container = read_container(data)
+    if container is None:
+        detail = "the first bytes belong to none of " + ", ".join(FORMATS)
+        raise PictureError(PictureTrouble.NOT_IMAGE, detail)
+    return container
+
+
+def _opened(container: Container) -> Image:
+    """Parse the header of what the pixels need."""
     from PIL import Image
 
-    with _decoding():
-        return Image.open(BytesIO(data), formats=FORMATS)
+    return Image.open(BytesIO(container.pixels), formats=[container.format])
 
 
-def _orientation(image: Image) -> int:
-    """EXIF orientation 1..8 still to be applied, read before the pixels are.
-
-    Pillow turns TIFFs itself, and would decode a PNG to look for EXIF after the pixels: that one is not honoured.
-    """
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return 1
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:  # broken EXIF is common on the web, and no reason to lose the picture
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _oriented_size(image: Image) -> tuple[int, int]:
-    width_px, height_px = image.size
-    return (height_px, width_px) if _orientation(image) >= 5 else (width_px, height_px)
+def oriented(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height after EXIF orientation: 5 to 8 exchange them."""
+    return (size[1], size[0]) if orientation >= 5 else size
 
 
 def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | None:
@@ -288,38 +291,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     down, across = (-1 if orientation in mirrored else 1 for mirrored in ((3, 4, 6, 7), (2, 3, 7, 8)))
     mirrored = pixels[::down, ::across]
     return np.ascontiguousarray(mirrored.transpose(1, 0, 2) if orientation >= 5 else mirrored)
-
-
-def _to_rgb(image: Image) -> Image:
-    """8-bit RGB from any mode that Pillow decodes."""
-    if image.mode.startswith(("I", "F")):
-        image = _to_grey(image)
-    if image.has_transparency_data:
-        return _over_contrast(image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _to_grey(image: Image) -> Image:
-    """16-bit, 32-bit or float grey to 8 bits: 0..65535 is scaled, floats are taken as 0..1 where none exceeds 1."""
-    import numpy as np
-    from PIL import Image as Pillow
-
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=65_535.0, neginf=0.0)
-    largest = 65_535.0 if image.mode != "F" else 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-    return Pillow.fromarray(np.clip(np.rint(values * (255.0 / largest)), 0, 255).astype(np.uint8))
-
-
-def _over_contrast(image: Image) -> Image:
-    """Lay an RGBA picture over black if its visible pixels are light on average, else over white."""
-    import numpy as np
-    from PIL import Image as Pillow
-
-    values = np.asarray(image)
-    visible = values[values[..., 3] > 0][:, :3]
-    light = visible.size > 0 and float(visible.mean()) > 127.5
-    background = Pillow.new("RGB", image.size, (0, 0, 0) if light else (255, 255, 255))
-    background.paste(image, mask=image.getchannel("A"))
-    return background
 
 
 def _released_size(width_px: int, height_px: int, min_pixels_px: int, max_pixels_px: int) -> tuple[int, int]:

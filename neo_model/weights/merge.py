@@ -18,7 +18,7 @@ from neo_model.weights.tensor_report import check_tensors
 
 
 class MergeError(ValueError):
-    """A pre-Buffer and a language model that do not fit each other; the message lists every difference."""
+    """A pre-Buffer that is not there or does not fit a language model; the message lists every difference."""
 
 
 def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
@@ -36,7 +36,16 @@ def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], confi
 
 
 def take_prebuffer(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
-    """Patch embedding, pre-Buffer and height/width parameters of a whole checkpoint. Raises TensorMismatchError."""
+    """Patch embedding, pre-Buffer and height/width parameters of a whole checkpoint.
+
+    Raises TensorMismatchError, and MergeError for a configuration without pre-Buffer layers: what would be returned
+    then lacks the pre-Buffer's own layers.
+    """
+    if config.num_prebuffer_layers == 0:
+        raise MergeError(
+            "the checkpoint has a pre-Buffer of 0 layers, so there is none to take: its config.json counts all layers "
+            "(num_prebuffer_layers 0, extra_num_layers in the file) as the language model's"
+        )
     check_tensors(checkpoint, parameter_shapes(config), what="the checkpoint")
     wanted = prebuffer_keys(config)
     return {name: checkpoint[name] for name in parameter_shapes(config) if name in wanted}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from neo_model.config import NeoConfig
 from neo_model.model import NeoModel
+from neo_model.weights.architectures import check_is_neo
+from neo_model.weights.head import is_tied, states_tied
+from neo_model.weights.headers import TensorEntry, read_header
 from neo_model.weights.partition import parameter_shapes
 from neo_model.weights.tensor_report import check_tensors
 
@@ -29,9 +33,19 @@ MAX_SHARD_BYTES: Final = 5_000_000_000
 CONFIG_FILE: Final = "config.json"
 SINGLE_FILE: Final = "model.safetensors"
 INDEX_FILE: Final = "model.safetensors.index.json"
+EMBEDDING: Final = "language_model.model.embed_tokens.weight"
+"""Name of the embedding table in a NEO folder."""
+HEAD: Final = "language_model.lm_head.weight"
+"""Name of the output head in a NEO folder, where it has one."""
 SIDECAR_SUFFIXES: Final = frozenset({".json", ".txt", ".jinja"})
 """Suffixes of the files that are copied with the weights; code and pickles never are."""
+TERMS: Final = ("license", "licence", "notice", "copying", "usage_policy")
+"""How the names of files begin that hold the terms of a model; they are copied too."""
+CHAT_TEMPLATE_FILE: Final = "chat_template.jinja"
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+_INHERITED: Final = (CHAT_TEMPLATE_FILE, "generation_config.json")
 
 
 class ReleasedFolderError(ValueError):
@@ -64,13 +78,45 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_headers(folder: Path) -> dict[str, TensorEntry]:
+    """Dtype and shape of every tensor of a folder, NEO or Qwen3, by name. Raises ReleasedFolderError, HeaderError."""
+    entries: dict[str, TensorEntry] = {}
+    for file_name in _shards(folder):
+        file = _present(folder / file_name)
+        with file.open("rb") as opened:
+            entries |= read_header(opened, file.stat().st_size, str(file))
+    return entries
+
+
+def read_checkpoint(folder: Path) -> tuple[NeoConfig, dict[str, Tensor]]:
+    """Configuration and tensors of a NEO folder, on the CPU.
+
+    Published folders store the output head although it is the embedding table: such a copy is left out, and the
+    configuration is tied (`head.py`). Raises OtherArchitectureError for another network, before its weights are read;
+    HeadError for a head that contradicts the configuration; TensorMismatchError naming every unknown, missing and
+    misshapen tensor.
+    """
+    stated = read_config_json(folder)
+    check_is_neo(stated, read_headers(folder))
+    tensors = read_tensors(folder)
+
+    def differs() -> bool:
+        return not _same_bits(tensors[HEAD], tensors[EMBEDDING])
+
+    tied = is_tied(states_tied(stated), is_stored={HEAD, EMBEDDING} <= tensors.keys(), differs=differs)
+    config = replace(NeoConfig.from_released(stated), tied=tied)
+    if tied:
+        tensors.pop(HEAD, None)
+    check_tensors(tensors, parameter_shapes(config), what=str(folder))
+    return config, tensors
+
+
 def load_model(folder: Path, *, dtype: torch.dtype | None = None) -> NeoModel:
     """The model of a NEO folder, on the CPU, in the precision of the file or in `dtype`.
 
-    Raises TensorMismatchError naming every unknown, missing and misshapen tensor.
+    Raises what `read_checkpoint` raises.
     """
-    config, tensors = read_config(folder), read_tensors(folder)
-    check_tensors(tensors, parameter_shapes(config), what=str(folder))
+    config, tensors = read_checkpoint(folder)
     with torch.device("meta"):
         model = NeoModel(config)
     model.load_state_dict(tensors if dtype is None else {k: v.to(dtype) for k, v in tensors.items()}, assign=True)
@@ -78,9 +124,25 @@ def load_model(folder: Path, *, dtype: torch.dtype | None = None) -> NeoModel:
 
 
 def read_sidecars(folder: Path) -> dict[str, bytes]:
-    """Tokenizer, generation and other settings of a folder: file name to bytes, config.json included."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in SIDECAR_SUFFIXES and file.is_file())
+    """Tokenizer, generation and other settings of a folder, and its terms: file name to bytes, config.json included."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _is_sidecar(file))
     return {file.name: file.read_bytes() for file in files if file.name != INDEX_FILE}
+
+
+def inherited_sidecars(folder: Path) -> dict[str, bytes]:
+    """What a checkpoint takes over from the folder of its language model: chat template, generation settings, terms.
+
+    A chat template inside `tokenizer_config.json`, as transformers wrote it before 4.44, becomes a file of its own.
+    """
+    sidecars = {name: data for name, data in read_sidecars(folder).items() if name in _INHERITED or _is_terms(name)}
+    settings = folder / "tokenizer_config.json"
+    if CHAT_TEMPLATE_FILE not in sidecars and settings.is_file():
+        template = _read_json(settings).get("chat_template")
+        if isinstance(template, list):  # several templates by name
+            template = next((one.get("template") for one in template if one.get("name") == "default"), None)
+        if isinstance(template, str):
+            sidecars[CHAT_TEMPLATE_FILE] = template.encode()
+    return sidecars
 
 
 def tokenizer_sidecars(tokenizer: Tokenizer) -> dict[str, bytes]:
@@ -132,6 +194,14 @@ def write_released(
         (folder / CONFIG_FILE).write_bytes(_json_bytes(config.to_released()))
 
 
+def _is_sidecar(file: Path) -> bool:
+    return file.suffix in SIDECAR_SUFFIXES or _is_terms(file.name)
+
+
+def _is_terms(name: str) -> bool:
+    return name.lower().startswith(TERMS) and Path(name).suffix.lower() in ("", ".md", ".txt")
+
+
 def _shards(folder: Path) -> dict[str, set[str] | None]:
     """Weight files, and from an index the tensor names in each."""
     if (folder / INDEX_FILE).is_file():
@@ -157,14 +227,23 @@ def _shards(folder: Path) -> dict[str, set[str] | None]:
     raise ReleasedFolderError(f"{folder} has neither {SINGLE_FILE} nor {INDEX_FILE}: is it a checkpoint folder?")
 
 
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    same_form = one.dtype == other.dtype and one.shape == other.shape
+    return same_form and torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
+
+
 def _read_file(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise ReleasedFolderError(f"{file} is missing: fetch the folder again")
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(_present(file), framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ReleasedFolderError(f"{file} is damaged ({error}): fetch it again") from error
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        raise ReleasedFolderError(f"{file} is missing: fetch the folder again")
+    return file
 
 
 def _cut(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[str, Tensor]]:

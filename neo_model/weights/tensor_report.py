@@ -6,19 +6,25 @@ Owns the comparison of names and shapes that each reader and merger of tensors m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
-
-from torch import Tensor
+from typing import Final, Protocol
 
 MAX_NAMES: Final = 6
 """Names listed for each fault before the rest are counted."""
+
+
+class HasShape(Protocol):
+    """A tensor, or the description of one."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Length of each dimension."""
 
 
 class TensorMismatchError(ValueError):
     """Unknown, missing or misshapen tensors, all of them in one message."""
 
 
-def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, what: str) -> None:
+def check_tensors(tensors: Mapping[str, HasShape], expected: Mapping[str, Sequence[int]], *, what: str) -> None:
     """Raise TensorMismatchError unless `tensors` has exactly the expected names and shapes."""
     misshapen = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(shape)}"

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from neo_model.attention.interface import Backend, BackendUnavailableError
+from neo_model.cached_conversation import CachedConversation
+from neo_model.inputs.batch import pack
 from neo_model.inputs.padding import pad
 from neo_model.layer import compiled_regions
-from tests.neo_model.tiny import lively_model, row, tiny_config
+from tests.neo_model.test_cached_conversation import film, joined
+from tests.neo_model.tiny import CONTEXT, lively_model, row, tiny_config
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -46,3 +49,17 @@ def test_flex_in_full_precision() -> None:
 def test_flash_says_that_it_needs_half_precision() -> None:
     with pytest.raises(BackendUnavailableError, match="flash: needs bfloat16"):
         gradients(Backend.FLASH, torch.float32)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_a_growing_conversation_like_one_forward(dtype: torch.dtype, limit: float) -> None:
+    model = lively_model(CONFIG).to(CUDA, dtype)
+    conversation = CachedConversation(model)
+    parts = film(6)
+    for number, part in enumerate(parts, start=1):
+        conversation.append(part)
+        so_far = joined(parts[:number])
+        batch = pack([so_far.document()], so_far.patches, image_context_id=CONTEXT).to(CUDA, dtype)
+        with torch.no_grad():
+            expected = model.logits(batch)[-1].float()
+        assert (conversation.next_logits().float() - expected).norm() <= limit * expected.norm()

@@ -103,6 +103,24 @@ def test_assistant_turns_and_their_closing_are_supervised(tokenizer: Tokenizer) 
     assert shown(tokenizer, document, supervised=True) == "A red circle.<|im_end|>\nYes.<|im_end|>\n"
     quiet = [*TALK[:2], {**TALK[2], "is_input": True}, *TALK[3:]]
     assert shown(tokenizer, encode_conversation(tokenizer, quiet, [2, 3]), supervised=True) == "Yes.<|im_end|>\n"
+    stored = [{"supervised": None, "image_tags": None, **message} for message in TALK]
+    stored[2]["supervised"] = False
+    assert encode_conversation(tokenizer, stored, [2, 3]) == encode_conversation(tokenizer, quiet, [2, 3])
+
+
+def test_a_tag_that_is_no_picture_is_text_like_any_other(tokenizer: Tokenizer) -> None:
+    ids = special_ids(tokenizer)
+    asked = {"role": "user", "content": "<image>\nIs <image> a tag?", "image_tags": [0]}
+    said = {"role": "assistant", "content": "Yes: <image>.", "image_tags": []}
+    document = encode_conversation(tokenizer, [asked, said], [2])
+    assert len(document.image_starts) == 1
+    assert document.token_ids.count(ids.image_context) == 2
+    assert shown(tokenizer, document, supervised=True) == "Yes: <image>.<|im_end|>\n"
+    alone = encode_conversation(tokenizer, [said], [])
+    plain = tokenizer.encode("Yes: <image>.", add_special_tokens=False).ids
+    assert any(alone.token_ids[start : start + len(plain)] == plain for start in range(len(alone.token_ids)))
+    with pytest.raises(ConversationError, match=r"message 0 has 1 <image>, not those of \[3\]"):
+        encode_conversation(tokenizer, [said | {"image_tags": [3]}], [1])
 
 
 def test_images_are_where_their_starts_say(tokenizer: Tokenizer) -> None:

@@ -55,3 +55,9 @@ def test_a_language_model_of_other_widths_is_refused_with_every_difference() -> 
     with pytest.raises(MergeError, match=r"hidden 32 against 64; theta_t 1000000\.0 against 10000\.0"):
         check_language_model(config, qwen3)
     check_language_model(config, qwen3 | {"hidden_size": 32, "rope_theta": 1e6})
+
+
+def test_a_prebuffer_without_layers_is_none() -> None:
+    config = tiny_config(num_prebuffer_layers=0)
+    with pytest.raises(MergeError, match="pre-Buffer of 0 layers"):
+        take_prebuffer(dict(lively_model(config).state_dict()), config)

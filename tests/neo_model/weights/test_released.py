@@ -10,8 +10,10 @@ import torch
 
 from neo_model.inputs.conversation import SPECIAL_TOKENS, add_special_tokens
 from neo_model.model import NeoModel
+from neo_model.weights.architectures import OtherArchitectureError
 from neo_model.weights.released import (
     ReleasedFolderError,
+    inherited_sidecars,
     load_model,
     read_config,
     read_sidecars,
@@ -21,6 +23,7 @@ from neo_model.weights.released import (
 )
 from neo_model.weights.tensor_report import TensorMismatchError
 from tests.neo_model.tiny import lively_model, row, tiny_config
+from tests.worlds.model_folders import write_look_alike
 
 SIDECARS = {"tokenizer.json": b'{"a": 1}', "generation_config.json": b"{}"}
 
@@ -148,3 +151,31 @@ def test_transformers_reads_the_tokenizer_that_is_written(tmp_path: Path) -> Non
     assert theirs(text)["input_ids"] == tokenizer.encode(text).ids
     assert theirs.eos_token == "<|im_end|>"
     assert read_sidecars(tmp_path)["tokenizer.json"] == (tmp_path / "tokenizer.json").read_bytes()
+
+
+def test_a_look_alike_is_refused_by_name_before_it_is_read(tmp_path: Path) -> None:
+    write_look_alike(tmp_path)
+    with pytest.raises(OtherArchitectureError, match="SenseNova-U1"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "template"),
+    [
+        ({}, None),
+        ({"chat_template": "{{ messages }}"}, "{{ messages }}"),
+        ({"chat_template": [{"name": "tool_use", "template": "x"}, {"name": "default", "template": "y"}]}, "y"),
+    ],
+)
+def test_what_a_checkpoint_inherits_from_its_language_model(
+    settings: dict, template: str | None, tmp_path: Path
+) -> None:
+    for name in ("generation_config.json", "LICENSE", "Notice.txt", "README.md", "config.json", "license.py"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    sidecars = inherited_sidecars(tmp_path)
+    expected = {"generation_config.json", "LICENSE", "Notice.txt"}
+    assert sidecars.keys() == (expected | {"chat_template.jinja"} if template else expected)
+    assert sidecars.get("chat_template.jinja", b"").decode() == (template or "")
+    (tmp_path / "chat_template.jinja").write_text("a file of its own")
+    assert inherited_sidecars(tmp_path)["chat_template.jinja"] == b"a file of its own"

@@ -1,0 +1,37 @@
+"""What is taken out of a picture's file. One module of this room for each format makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+Data: TypeAlias = bytes | memoryview
+"""An encoded picture."""
+MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
+"""Largest colour profile that is read; those of printing presses come to 3 MB. A larger one is taken for broken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A picture's file, taken apart without decoding a pixel."""
+
+    format: str
+    """One of `FORMATS`."""
+    pixels: Data
+    """A file of the same format with what the pixels of the first frame need and nothing else; the data itself where
+    it could not be taken apart, so that the decoder says what is wrong with it."""
+    orientation: int = 1
+    """EXIF orientation 1 to 8 that is still to be applied to the decoded pixels; 1 where there is none, or a broken
+    one."""
+    profile: bytes | None = None
+    """Embedded ICC profile as it is, broken or not."""
+    is_cut: bool = False
+    """Whether the data ends before the first frame does."""
+
+
+class EndsEarlyError(Exception):
+    """The data ends within something that the first frame needs."""
+
+
+class MalformedError(Exception):
+    """The data is not laid out as its format has it."""
