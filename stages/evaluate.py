@@ -1,37 +1,56 @@
-"""Ask a checkpoint held-out questions, each with its own images and with another question's.
+"""Ask a checkpoint held-out questions, each with its own images and clips, and with another question's.
 
 Reads  Checkpoint, Conversations   the last assistant turn of a conversation is the truth
 Makes  Evaluation   phase answer: `answers.parquet`, a row for each question of the part
                     phase evaluate: `metrics.json`, `answers.parquet` of all questions, `contact_sheet.png`
 
-Answers are generated greedily; one is right if it equals the truth after normalisation (`evaluation/scoring.py`). A
-question that cannot be asked fails with a reason: it is counted as failed, and enters no accuracy.
+Answers are generated greedily, and scored by the rule of their question: equality with the truth after normalisation,
+the option that is chosen, or mean relative accuracy (`evaluation/scoring.py`). A question that cannot be asked fails
+with a reason: it is counted as failed, and enters no accuracy. A clip with more frames than `max_frames`, or than its
+prompt has room for, shows fewer; the answer table has both numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from neo_model.config import NeoConfig
 from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Checkpoint, Conversations, Evaluation
+from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
+from stages.benchmarks.benchmark import PixelRange
+from stages.benchmarks.catalog import BENCHMARKS
+from stages.benchmarks.video_sets import VIDEO_PIXELS
 from stages.contract import Part, PartDraft, PartFacts, PartTask, Recipe, StageContext, StageError, stage
-from stages.evaluation.answering import Answerer, load_answerer
-from stages.evaluation.answers import Answer, answer_row, answer_table, answers_to_show, read_answers, scored_answers
-from stages.evaluation.blind_control import exchange_images
+from stages.evaluation.answering import Answerer, AskedPrompt, frames_shown, load_model_folder, media_reader
+from stages.evaluation.answers import (
+    Answer,
+    Replies,
+    answer_row,
+    answer_table,
+    answers_to_show,
+    read_answers,
+    scored_answers,
+)
+from stages.evaluation.benchmark_scores import benchmark_scores
+from stages.evaluation.blind_control import Media, exchange_media
 from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
-from stages.evaluation.questions import Question, image_urls, read_questions
+from stages.evaluation.questions import Question, QuestionTrouble, image_urls, read_questions
 from stages.evaluation.scoring import metrics
-from stages.formats.pairs import PairReader, pictures_of
-from stages.formats.phase_files import read_file
+from stages.formats.clip_reader import clips_of
+from stages.formats.pairs import pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
 
 NUM_ASKED_TOGETHER = 128
-"""Questions that are generated in one batch: their images are in memory at once."""
+"""Questions that are answered together, at most: their images are in memory at once."""
+TOKENS_ASKED_TOGETHER = 131_072
+"""Tokens of prompts that are answered together, at most: 400 MB of patches, where all are of images and frames."""
 
 
 class EvaluateRecipe(Recipe):
@@ -41,10 +60,39 @@ class EvaluateRecipe(Recipe):
     """Longest answer, in tokens; generation stops there."""
     max_prompt_tokens: int = Field(default=8192, ge=1)
     """Longest prompt, in tokens, image tokens included; a question with a longer one fails."""
+    min_pixels_px: int | None = Field(default=None, ge=1)
+    """Fewest pixels of an image after resizing; None takes the checkpoint's."""
+    max_pixels_px: int | None = Field(default=None, ge=1)
+    """Most pixels of an image after resizing; None takes the checkpoint's."""
+    min_frame_pixels_px: int = Field(default=VIDEO_PIXELS.min_pixels_px, ge=1)
+    """Fewest pixels of a frame of a clip after resizing."""
+    max_frame_pixels_px: int = Field(default=VIDEO_PIXELS.max_pixels_px, ge=1)
+    """Most pixels of a frame of a clip after resizing."""
+    max_frames: int = Field(default=256, ge=1)
+    """Most frames of a clip that are shown; of a clip with more, those at interior points of equal distance."""
+    shuffled_control: bool = False
+    """Whether each question about a clip is asked once more with the frames in another order, their times in place."""
+    numeric_kinds: tuple[str, ...] = ()
+    """Kinds of questions whose answers are numbers, to be scored by mean relative accuracy, where the questions were
+    read by a stage that does not say how they are scored."""
     num_questions_per_part: int = Field(default=500, ge=1)
     """Questions in one part, which is the unit of work that is repeated when a worker dies."""
     num_cards: int = Field(default=25, ge=0)
     """Answers shown on the contact sheet, taken round robin from the kinds of questions."""
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> Self:
+        for fewest, most in (
+            (self.min_pixels_px or 0, self.max_pixels_px or self.min_pixels_px or 0),
+            (self.min_frame_pixels_px, self.max_frame_pixels_px),
+        ):
+            if fewest > most:
+                raise ValueError(f"a picture of at least {fewest} and at most {most} pixels: exchange the two")
+        return self
+
+    def image_pixels(self, config: NeoConfig) -> PixelRange:
+        """Pixels of an image after resizing: the recipe's where it has them, else the checkpoint's."""
+        return PixelRange(self.min_pixels_px or config.min_pixels_px, self.max_pixels_px or config.max_pixels_px)
 
 
 class AnswerTask(PartTask):
@@ -74,37 +122,97 @@ def answer_part(
 
     Every part reads all questions, because the blind control exchanges images between questions of different parts.
     """
-    task, everything = AnswerTask.of(part), read_questions(questions)
-    asked = list(zip(everything, exchange_images(everything), strict=True))[task.start : task.stop]
-    pictures = pictures_of(questions)
-    answerer = load_answerer(
-        checkpoint.copy_to(draft.scratch / "checkpoint"),
-        pictures,
+    task, everything = AnswerTask.of(part), read_questions(questions, numeric_kinds=recipe.numeric_kinds)
+    asked = list(zip(everything, exchange_media(everything), strict=True))[task.start : task.stop]
+    model, tokenizer = load_model_folder(checkpoint.copy_to(draft.scratch / "checkpoint"))
+    media = media_reader(
+        questions,
+        model.config,
+        image_pixels=recipe.image_pixels(model.config),
+        frame_pixels=PixelRange(recipe.min_frame_pixels_px, recipe.max_frame_pixels_px),
+        max_frames=recipe.max_frames,
+    )
+    answerer = Answerer(
+        model=model,
+        tokenizer=tokenizer,
+        media=media,
         max_prompt_tokens=recipe.max_prompt_tokens,
         max_new_tokens=recipe.max_new_tokens,
     )
     answers: list[Answer] = []
-    for start in range(0, len(asked), NUM_ASKED_TOGETHER):
-        answers += answer_together(answerer, pictures, asked[start : start + NUM_ASKED_TOGETHER])
+    prepared = (prepare(answerer, question, others, recipe) for question, others in asked)
+    for group in in_groups(prepared):
+        answers += answer_together(answerer, group)
         draft.progress(len(answers))
     table = answer_table(answers)
     write_table(table, draft.path(ANSWERS_FILE))
     draft.count(balance_of(table))
 
 
-def answer_together(
-    answerer: Answerer, pictures: PairReader, asked: Sequence[tuple[Question, tuple[bytes, ...] | None]]
-) -> list[Answer]:
-    """Answer each question with its own images and, if it has a blind control, with another question's."""
-    sighted = [answerer.prompt(question, question.image_ids) for question, _ in asked]
-    blind = [None if others is None else answerer.prompt(question, others) for question, others in asked]
-    replies = answerer.answers([*sighted, *blind])
-    return [
-        answer_row(question, image_urls(pictures, question), reply, others or (), blind_reply)
-        for (question, others), reply, blind_reply in zip(
-            asked, replies[: len(asked)], replies[len(asked) :], strict=True
+class PreparedQuestion(NamedTuple):
+    """A question and all that is asked of it: its prompt, its blind control and its shuffled control."""
+
+    question: Question
+    own: AskedPrompt | QuestionTrouble
+    blind: AskedPrompt | QuestionTrouble | None
+    blind_media: Media | None
+    shuffled: AskedPrompt | QuestionTrouble | None
+
+    @property
+    def prompts(self) -> list[AskedPrompt | QuestionTrouble | None]:
+        """The three prompts."""
+        return [self.own, self.blind, self.shuffled]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(one.num_tokens for one in self.prompts if isinstance(one, AskedPrompt))
+
+
+def prepare(answerer: Answerer, question: Question, others: Media | None, recipe: EvaluateRecipe) -> PreparedQuestion:
+    """The prompts of a question; `others` are the images and clips of its blind control, None where it has none."""
+    return PreparedQuestion(
+        question=question,
+        own=answerer.prompt(question, question.media),
+        shuffled=answerer.prompt(question, question.media, is_shuffled=True)
+        if recipe.shuffled_control and question.clip_ids
+        else None,
+        blind=None if others is None else answerer.prompt(question, others),
+        blind_media=others,
+    )
+
+
+def in_groups(prepared: Iterable[PreparedQuestion]) -> Iterator[list[PreparedQuestion]]:
+    """The questions in groups of at most `NUM_ASKED_TOGETHER` and `TOKENS_ASKED_TOGETHER`, one at least in each."""
+    group: list[PreparedQuestion] = []
+    num_tokens = 0
+    for one in prepared:
+        if group and (len(group) == NUM_ASKED_TOGETHER or num_tokens + one.num_tokens > TOKENS_ASKED_TOGETHER):
+            yield group
+            group, num_tokens = [], 0
+        group.append(one)
+        num_tokens += one.num_tokens
+    if group:
+        yield group
+
+
+def answer_together(answerer: Answerer, group: Sequence[PreparedQuestion]) -> list[Answer]:
+    """Answer a group of questions and their controls in one batch."""
+    replies = iter(answerer.answers([prompt for one in group for prompt in one.prompts]))
+    rows = []
+    for one in group:
+        own, blind, shuffled = next(replies), next(replies), next(replies)
+        frames = frames_shown(one.own)
+        row = Replies(
+            own=own,
+            blind=blind,
+            blind_media=one.blind_media,
+            shuffled=shuffled,
+            num_frames=frames.num_frames,
+            num_frames_kept=frames.num_frames_kept,
         )
-    ]
+        rows.append(answer_row(one.question, image_urls(answerer.media.pictures, one.question), row))
+    return rows
 
 
 def score_part(
@@ -118,9 +226,13 @@ def score_part(
     table = pa.concat_tables([read_table(data) for data in files])
     answers = read_answers(table)
     balance = balance_of(table)
-    numbers = metrics(scored_answers(answers), num_failed=balance.num_failed)
-    pictures = pictures_of(questions)
-    cards = [answer_card(answer, pictures) for answer in answers_to_show(answers, recipe.num_cards)]
+    scored = scored_answers(answers)
+    numbers = metrics(scored, num_failed=balance.num_failed)
+    for benchmark in BENCHMARKS.values():
+        if benchmark.name == questions.head.recipe.get("benchmark"):
+            numbers |= benchmark_scores(scored, benchmark)
+    pictures, clips = pictures_of(questions), clips_of(questions)
+    cards = [answer_card(answer, pictures, clips) for answer in answers_to_show(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, ScoreTask.of(part).title))
     draft.path(METRICS_FILE).write_text(json.dumps(numbers, indent=2) + "\n")
     write_table(table, draft.path(ANSWERS_FILE))
@@ -128,10 +240,10 @@ def score_part(
     draft.count(balance)
 
 
-@stage(number=1, recipe=EvaluateRecipe, makes=Evaluation)
+@stage(number=2, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1,))
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
     """Answer the questions in slices, then score all answers in one part; reports the metrics."""
-    num_questions, size = questions.manifest.items.kept, recipe.num_questions_per_part
+    num_questions, size = questions.head.items.kept, recipe.num_questions_per_part
     if num_questions == 0:
         raise StageError(f"{questions!r} holds no conversation to ask; look at why: `neo show {questions.short}`")
     slices = [(start, min(start + size, num_questions)) for start in range(0, num_questions, size)]
@@ -141,7 +253,7 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     ]
     answering = partial(answer_part, recipe=recipe, checkpoint=checkpoint, questions=questions)
     records = ctx.spread(answering, over=over, phase="answer")
-    title = f"{checkpoint.manifest.stage}/{checkpoint.short} asked {questions.manifest.stage}/{questions.short}"
+    title = f"{checkpoint.head.stage}/{checkpoint.short} asked {questions.head.stage}/{questions.short}"
     whole = Part(name="00000", task=ScoreTask(title=title).dump(), num_items=num_questions)
     scoring = partial(score_part, recipe=recipe, answered_parts=records, questions=questions)
     (record,) = ctx.spread(scoring, over=[whole], phase="evaluate")

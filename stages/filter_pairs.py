@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
-from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, conduct, stage
+from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.pairs import PairReader
-from stages.formats.sample_table import ItemReason, balance_of, verdict_columns, write_table
+from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, write_table
+from stages.origins.scores import SCORE_COLUMNS, ItemScores, fault_of_scores, rows_of_scores, score_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_NAME = re.compile(r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?)", re.IGNORECASE)
 """A caption that is the name of a picture file, such as `IMG_0042.JPG`."""
+
+SHOWN = ("url", "caption", "width_px", "height_px", *SCORE_COLUMNS)
+"""Columns that an example of a dropped pair shows."""
 
 
 class FilterPairsRecipe(Recipe):
@@ -46,6 +51,8 @@ class FilterPairsRecipe(Recipe):
     """Largest probability that the image is unsafe; used where the table has the column `punsafe`."""
     max_pwatermark: float = 0.8
     """Largest probability of a watermark; used where the table has the column `pwatermark`."""
+    max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
+    """Share of the pairs that may be dropped for one reason before the step fails; 1 takes anything."""
 
 
 class DropReason(ItemReason):
@@ -69,10 +76,12 @@ class DropReason(ItemReason):
     """The image is unsafe with a probability above `max_punsafe`."""
     WATERMARKED = "watermarked"
     """The image has a watermark with a probability above `max_pwatermark`."""
+    SCORE_UNREADABLE = "score_unreadable", Verdict.FAILED
+    """A score is there and is no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairFacts:
+class PairFacts(ItemScores):
     """The columns of a sample table by which a pair is judged. A score is None where the URL table had none."""
 
     width_px: int
@@ -81,12 +90,6 @@ class PairFacts:
     """Height of the image after EXIF orientation, in pixels."""
     caption: str
     """Text beside the image."""
-    similarity: float | None = None
-    """CLIP similarity of image and caption."""
-    punsafe: float | None = None
-    """Probability that the image is unsafe."""
-    pwatermark: float | None = None
-    """Probability of a watermark."""
 
 
 def drop_reason(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
@@ -116,19 +119,15 @@ def _reason_of_caption(caption: str, recipe: FilterPairsRecipe) -> DropReason | 
 
 
 def _reason_of_scores(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
-    if pair.similarity is not None and pair.similarity < recipe.min_similarity:
-        return DropReason.MISMATCHED
-    if pair.punsafe is not None and pair.punsafe > recipe.max_punsafe:
-        return DropReason.UNSAFE
-    if pair.pwatermark is not None and pair.pwatermark > recipe.max_pwatermark:
-        return DropReason.WATERMARKED
-    return None
+    fault = fault_of_scores(pair, recipe)
+    return None if fault is None else DropReason.spelled(fault)
 
 
 def pair_facts(samples: pa.Table) -> list[PairFacts]:
-    """The facts of each row of a sample table."""
-    wanted = [name for name in PairFacts.__dataclass_fields__ if name in samples.column_names]
-    return [PairFacts(**row) for row in samples.select(wanted).to_pylist()]
+    """The facts of each row of a sample table. Scores may be numbers, or text that spells numbers."""
+    sizes = samples.select(["width_px", "height_px", "caption"]).to_pylist()
+    rows = zip(sizes, rows_of_scores(samples), strict=True)
+    return [PairFacts(**size, **score_fields(scores)) for size, scores in rows]
 
 
 def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairsRecipe) -> None:
@@ -140,10 +139,13 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairs
     table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons)})
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
+    judged = samples.set_column(samples.column_names.index("reason"), "reason", table["reason"])
+    draft.fact(**examples_of(judged, SHOWN, first_row=None))
 
 
-@stage(number=1, recipe=FilterPairsRecipe, makes=KeptPairs)
+@stage(number=2, recipe=FilterPairsRecipe, makes=KeptPairs, accepts=(1,))
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
     """Judge all pairs of `raw`, a part for each of its parts."""
     over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
-    ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")
+    records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")
+    check_losses(records, recipe.max_share_lost, items="pairs")

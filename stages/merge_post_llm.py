@@ -1,7 +1,8 @@
 """Join a pre-Buffer with its language model into one checkpoint, ready for end-to-end tuning.
 
 Reads  PreBuffer, BaseLlm
-Makes  Checkpoint   one part: model/ in the released layout, with the language model's tokenizer
+Makes  Checkpoint   one part: model/ in the released layout, with the language model's tokenizer, chat template,
+                    generation settings and licence
 
 No weights are fused: the two hold disjoint tensors of one stack. Content digest, widths and RoPE settings of the
 language model are compared with those that the pre-Buffer was trained against.
@@ -30,20 +31,22 @@ def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: Pr
     from neo_model.config import NeoConfig
     from neo_model.inputs.conversation import load_tokenizer
     from neo_model.weights.merge import merge
-    from neo_model.weights.released import read_tensors, tokenizer_sidecars, write_released
+    from neo_model.weights.released import inherited_sidecars, read_tensors, tokenizer_sidecars, write_released
 
     check_fit(prebuffer, llm, rebase=recipe.rebase)
     description = describe(prebuffer)
     config = NeoConfig.from_released(description["config"])
     buffer_folder, llm_folder = prebuffer.copy_to(draft.scratch / "buffer"), llm.copy_to(draft.scratch / "llm")
     tensors = merge(load_file(buffer_folder / PREBUFFER_WEIGHTS_FILE), read_tensors(llm_folder), config)
-    sidecars = tokenizer_sidecars(load_tokenizer(llm_folder, vocab_size=config.vocab_size))
+    sidecars = inherited_sidecars(llm_folder) | tokenizer_sidecars(
+        load_tokenizer(llm_folder, vocab_size=config.vocab_size)
+    )
     write_released(draft.path(f"{MODEL_PREFIX}config.json").parent, config, tensors, sidecars)
     trained_against = description["language_model"]["content"]
-    draft.fact(num_tensors=len(tensors), language_model=llm.manifest.content, trained_against=trained_against)
+    draft.fact(num_tensors=len(tensors), language_model=llm.head.content, trained_against=trained_against)
 
 
-@stage(number=1, recipe=MergeRecipe, makes=Checkpoint)
+@stage(number=2, recipe=MergeRecipe, makes=Checkpoint, accepts=(1,))
 def merge_post_llm(recipe: MergeRecipe, prebuffer: PreBuffer, llm: BaseLlm, *, ctx: StageContext) -> None:
     work = partial(merge_part, recipe=recipe, prebuffer=prebuffer, llm=llm)
     ctx.spread(work, over=[Part(name="00000")], phase="merge")

@@ -1,12 +1,12 @@
 """Draws the samples that a training stage is to see, from several sources by stated shares.
 
-Reads  KeptPairs, TextDocuments, Conversations   `sources`, under names of the user's choice; their sample tables alone
-       the same, or RawPairs                     `heldout`, if any: no sample that is also in these is drawn
-       BaseLlm                                   `llm`, if any: its tokenizer counts the tokens of shares in tokens
-Makes  Draw                                      parts: draw.parquet, a row for each drawing of a sample of one part
-                                                 of a source, with its `place` in the order of the whole draw;
-                                                 before them, lists of held-out samples (stages/mixing/held_out.py)
-                                                 and token counts (stages/mixing/token_counts.py)
+Reads  KeptPairs, RawClips, KeptClips, TextDocuments, Conversations  `sources`, under names of the user's choice; of
+                                                                     these the sample tables alone
+       the same, or RawPairs   `heldout`, if any: no sample that is also in these is drawn
+       BaseLlm, or a Checkpoint   `llm`, if any: its tokenizer counts the tokens of shares in tokens
+Makes  Draw   parts: draw.parquet, a row for each drawing of a sample of one part of a source, with its `place` in the
+              order of the whole draw; before them, lists of held-out samples (stages/mixing/held_out.py) and token
+              counts (stages/mixing/token_counts.py)
 
 The order of a draw, and which samples of a source it takes, are keyed permutations (`stages/mixing/shares.py`,
 `stages/formats/permutation.py`): each part computes its own drawings, without a sort or a list of all samples, and any
@@ -31,17 +31,22 @@ from stages.artifacts.kinds import (
     MARKS_FILE,
     WEIGH_PHASE,
     BaseLlm,
+    Checkpoint,
     Conversations,
     Draw,
+    ExportedCheckpoint,
+    KeptClips,
     KeptPairs,
+    ModelFolder,
+    RawClips,
     RawPairs,
     TextDocuments,
 )
 from stages.contract import ItemBalance, Part, PartDraft, PartRecord, Recipe, StageContext, StageError, stage
 from stages.formats.draws import DrawFacts, drawn_by_source
-from stages.formats.fit_sample import Limits
+from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME_PIXELS_PX, Limits
+from stages.formats.sample_sources import SampleArtifact, SampleSource, SourceArtifact, SourcePart, open_source
 from stages.formats.sample_table import write_table
-from stages.formats.samples import SampleArtifact, Source, SourceArtifact, SourcePart, open_source
 from stages.mixing.held_out import HELD_OUT, Trainable, hold_out_part, mark_part
 from stages.mixing.shares import Allotment, allot, drawings
 from stages.mixing.token_counts import Scale, Weights, weigh_part
@@ -76,6 +81,14 @@ class MixRecipe(Recipe):
     """Smallest picture after resizing, in pixels, where the shares count tokens."""
     max_pixels_px: int = Field(default=4_194_304, ge=1)
     """Largest picture after resizing, in pixels, where the shares count tokens."""
+    pictures_share_pixels: bool = False
+    """Whether several pictures of a sample share a budget as `pack_rows` lets them, where the shares count tokens."""
+    min_frame_pixels_px: int = Field(default=MIN_FRAME_PIXELS_PX, ge=1)
+    """Smallest frame of a clip after resizing, in pixels, where the shares count tokens."""
+    max_frame_pixels_px: int = Field(default=MAX_FRAME_PIXELS_PX, ge=1)
+    """Largest frame of a clip after resizing, in pixels, where the shares count tokens."""
+    max_frames: int = Field(default=MAX_FRAMES, ge=1)
+    """Most frames of one clip, where the shares count tokens."""
 
     @property
     def limits(self) -> Limits:
@@ -84,6 +97,10 @@ class MixRecipe(Recipe):
             max_tokens=self.max_sample_tokens or sys.maxsize,
             min_pixels_px=self.min_pixels_px,
             max_pixels_px=self.max_pixels_px,
+            min_frame_pixels_px=self.min_frame_pixels_px,
+            max_frame_pixels_px=self.max_frame_pixels_px,
+            max_frames=self.max_frames,
+            pictures_share_pixels=self.pictures_share_pixels,
         )
 
 
@@ -133,9 +150,9 @@ def draw_part(
 @stage(number=2, recipe=MixRecipe, makes=Draw, accepts=(1,))
 def mix_samples(
     recipe: MixRecipe,
-    sources: Mapping[str, KeptPairs | TextDocuments | Conversations],
-    heldout: Mapping[str, RawPairs | KeptPairs | TextDocuments | Conversations] | None,
-    llm: BaseLlm | None,
+    sources: Mapping[str, KeptPairs | RawClips | KeptClips | TextDocuments | Conversations],
+    heldout: Mapping[str, RawPairs | KeptPairs | RawClips | KeptClips | TextDocuments | Conversations] | None,
+    llm: BaseLlm | Checkpoint | ExportedCheckpoint | None,
     *,
     ctx: StageContext,
 ) -> None:
@@ -170,7 +187,7 @@ def _numbers(drawn: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _held_out(
-    sources: Mapping[str, Source], heldout: Mapping[str, SampleArtifact], store: Store, ctx: StageContext
+    sources: Mapping[str, SampleSource], heldout: Mapping[str, SampleArtifact], store: Store, ctx: StageContext
 ) -> tuple[PartRecord, ...]:
     """The records that say which samples of the sources are held out."""
     examined = {name: open_source(artifact) for name, artifact in heldout.items()}
@@ -180,7 +197,7 @@ def _held_out(
     return ctx.spread(finding, over=_parts(sources), phase=HOLD_OUT_PHASE)
 
 
-def _parts(sources: Mapping[str, Source]) -> list[Part]:
+def _parts(sources: Mapping[str, SampleSource]) -> list[Part]:
     """A part for each part of each source; its task counts the samples of the source in earlier parts."""
     parts: list[Part] = []
     for name, source in sorted(sources.items()):
@@ -195,7 +212,7 @@ def _check(
     recipe: MixRecipe,
     sources: Mapping[str, SourceArtifact],
     heldout: Mapping[str, SampleArtifact],
-    llm: BaseLlm | None,
+    llm: ModelFolder | None,
 ) -> None:
     """Raise `StageError` where inputs do not fit the recipe or each other, or a source was held out from training."""
     _check_named_alike(recipe, sources)
@@ -214,14 +231,14 @@ def _check_named_alike(recipe: MixRecipe, sources: Mapping[str, SourceArtifact])
         )
 
 
-def _check_llm_is_used(recipe: MixRecipe, llm: BaseLlm | None) -> None:
+def _check_llm_is_used(recipe: MixRecipe, llm: ModelFolder | None) -> None:
     if llm is not None and recipe.unit == "samples":
         raise StageError(f"the shares count samples and {llm!r} counts tokens; leave it out, or set unit='tokens'")
 
 
 def _check_not_empty(role: str, artifacts: Mapping[str, SampleArtifact]) -> None:
     for name, artifact in artifacts.items():
-        if artifact.manifest.items.kept == 0:
+        if artifact.head.items.kept == 0:
             raise StageError(f"{role} {name!r} ({artifact!r}) holds no kept sample; see why: neo show {artifact.short}")
 
 

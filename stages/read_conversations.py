@@ -1,204 +1,196 @@
-"""Reads conversations, with or without pictures, and finds their pictures among the kept pairs.
+"""Reads conversations, with or without pictures, in the forms in which people have them.
 
-Reads  a table        Parquet with `id`, `images` (URLs), `messages` (role, content) and, of questions, `kind` and
-                      `answer`, from the recipe's origin
-       KeptPairs or RawPairs, `pictures`: leads from a URL to a sample id
-Makes  Conversations  parts: conversations.parquet, a row for each conversation
+Reads  a source               JSON, JSONL, Parquet or CSV of LLaVA, ShareGPT, OpenAI or Qwen records, one form a table
+       KeptPairs or RawPairs  `pictures`, whose `url` is the name by which a record refers to a picture; None where all
+                              is text
+       KeptClips or RawClips  `clips`, whose `reference` is the name by which a record refers to a video; None where
+                              records about videos are dropped
+Makes  Conversations          parts: conversations.parquet, a row for each record, with its verdict
+
+A record has turns, called `messages` here, or is one question and its answer. Its pictures and videos are in fields
+(`image`, `images`, `video`, ...) or in the turns; what people call these is known, or said by `columns` and
+`turn_fields`. `stages/conversations/README.md` lists what is read and what is refused.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
-from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptPairs, RawPairs
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
-from stages.formats.pairs import PairReader
-from stages.formats.sample_table import ItemReason, Verdict, balance_of, sample_id_type, verdict_columns, write_table
-from stages.origins.clean_text import TextEncodingError, clean_text
-from stages.origins.origin import Split, read_conversation_table, source_name
-from stages.origins.slices import Fields, RowSlice, sample_id, slice_rows
-from stages.toy_world.world import ToyWorld
+from neo_model.inputs.video_text import VideoStyle
+from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptClips, KeptPairs, RawClips, RawPairs
+from stages.contract import Part, PartDraft, Recipe, Source, StageContext, conduct, stage
+from stages.conversations.conversation_table import (
+    conversation_table,
+    dropped_for,
+    finish_all,
+    kept_or_lost,
+    parse_rows,
+    row_ids,
+)
+from stages.conversations.dialects import Dialect, find_dialect
+from stages.conversations.flat_questions import parse_pair
+from stages.conversations.names.clip_names import ClipNames, index_clips
+from stages.conversations.names.picture_names import PictureNames, index_pictures
+from stages.conversations.placeholders import PlacingRule
+from stages.conversations.reading import ParsedRecord, ReadingLimits, parse_record
+from stages.conversations.reasons import ConversationReason
+from stages.conversations.records import check_columns
+from stages.conversations.source_rows import columns_of, look_at, wanted_rows
+from stages.conversations.spatial.cameras import CameraField
+from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
+from stages.formats.sample_table import balance_of, write_table
+from stages.origins.columns import match_columns
+from stages.origins.row_parts import PartRowReader, tabulate
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from stages.conversations.image_references import Record
 
 
 class ReadConversationsRecipe(Recipe):
     """Which conversations are read, and how large one may be."""
 
-    origin: ToyWorld
-    """Where the conversations come from."""
-    split: Split = "train"
-    """Conversations to train on, or held-out questions whose last turn is the true answer."""
+    source: Source
+    """The table of conversations."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Name here to name in the table, where it is another than people usually write: `{"messages": "dialog"}`. Read are
+    `messages` (the turns), or `question`, `options` and `answer`; `images`, `videos`, `start`, `end`, `id`, `system`,
+    `kind`, `width`, `height`, `bboxes`."""
+    turn_fields: dict[Literal["role", "content"], str] = Field(default_factory=dict)
+    """Field of a turn that says who speaks (`role`), and the one that holds what is said (`content`), where they are
+    neither `role` and `content` nor `from` and `value`."""
+    heldout_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the table that is held out. Which conversations these are follows from their sample ids alone, so a step
+    of each `split` with the same share has the table between them."""
+    split: Literal["train", "heldout"] = "train"
+    """Conversations to train on, or held-out ones, which are questions: their last turn is the right answer."""
     num_conversations_per_part: int = Field(default=6000, ge=1, le=1_000_000)
     """Rows of the table in one part."""
     max_conversation_chars: int = Field(default=200_000, ge=1)
     """Longest conversation, in characters of all messages."""
     max_images: int = Field(default=64, ge=0)
-    """Most pictures in one conversation."""
+    """Most pictures in one conversation, without those that are the frames of a video."""
+    max_videos: int = Field(default=16, ge=0)
+    """Most videos in one conversation."""
+    max_frames: int = Field(default=256, ge=1)
+    """Most frames of a video that is given as its frames; a video that is given as a file has those of its clip."""
+    video_prefix: str = ""
+    """Beginning of the paths of videos in the table that the names of the clips do not have, such as `/data/films/`."""
+    video_folder: str = ""
+    """Beginning of the names of the clips that the paths of videos in the table do not have, such as `films/`: a clip
+    of a folder is called by its path in the folder, one of a list as the list calls its video."""
+    video_style: VideoStyle = "timestamps"
+    """How the frames of a video are announced in the text: each on a line with its time below a line about the length
+    (`timestamps`), without any (`bare`), as spatial questions are asked (`spatial`), or by running numbers
+    (`numbered`)."""
+    untagged_first: bool = False
+    """Whether several pictures of a record whose text has no place for any stand before its first question, a line
+    each, as SPAR-7M means it. If not, such a record is dropped."""
+    cameras: tuple[CameraField, ...] = ()
+    """What of a record's camera data is written before its first question, as numbers: `intrinsics`, `poses`, `depths`.
+    A record without it is dropped. Where a text has places for it (`<pose>`), it is written there in any case."""
+    max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
+    """Largest share of conversations that may be lost for one reason before the step fails. Those of the other split
+    are not counted."""
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        check_columns(self.columns)
+        if self.split == "heldout" and self.heldout_share == 0:
+            raise ValueError("split='heldout' needs a heldout_share above 0, the same as that of the step that trains")
+        return self
+
+    @property
+    def limits(self) -> ReadingLimits:
+        """How large a conversation may be."""
+        return ReadingLimits(
+            max_chars=self.max_conversation_chars,
+            max_images=self.max_images,
+            max_videos=self.max_videos,
+            max_frames=self.max_frames,
+        )
+
+    @property
+    def rule(self) -> PlacingRule:
+        """What is done where records leave open how their pictures and videos become text."""
+        return PlacingRule(video_style=self.video_style, untagged_first=self.untagged_first, cameras=self.cameras)
 
 
-class ConversationReason(ItemReason):
-    """Why a conversation was not kept: a closed list."""
-
-    REPEATED_ROW = "repeated_row"
-    """An earlier row holds the same conversation, id included."""
-    ENCODING = "encoding"
-    """A message is not valid UTF-8."""
-    ROLES = "roles"
-    """After at most one system message, user and assistant do not alternate, or the assistant is not last."""
-    MESSAGE_EMPTY = "message_empty"
-    """A message has no text except placeholders of pictures."""
-    PLACEHOLDERS = "placeholders"
-    """It has more or fewer placeholders than pictures, or a placeholder outside the user's messages."""
-    TOO_LONG = "too_long"
-    """All messages together have more than `max_conversation_chars` characters."""
-    TOO_MANY_IMAGES = "too_many_images"
-    """It has more than `max_images` pictures."""
-    IMAGE_MISSING = "image_missing"
-    """A picture was not downloaded, or not kept."""
-    SCHEMA = "schema", Verdict.FAILED
-    """The id, a message, a part of a message or a URL is null."""
+def is_of_split(sample_id: bytes, recipe: ReadConversationsRecipe) -> bool:
+    """Whether the conversation with this sample id belongs to the recipe's split."""
+    is_held_out = int.from_bytes(sample_id[:8], "big") < recipe.heldout_share * 2**64
+    return is_held_out == (recipe.split == "heldout")
 
 
-FindImage: TypeAlias = Callable[[str], bytes | None]
-"""URL to sample id, or None where no kept picture has it."""
-Row: TypeAlias = dict[str, Any]
-"""One row of the table, all text as bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """The result of reading one row. Text that could not be read is absent."""
-
-    reason: ConversationReason | None
-    """Why the conversation is not kept; None where it is."""
-    messages: tuple[dict[str, str], ...] = ()
-    """Cleaned messages, with `role` and `content`."""
-    image_ids: tuple[bytes, ...] = ()
-    """Sample ids of the pictures, in order; empty where the conversation is not kept."""
-    kind: str | None = None
-    """Kind of a question, else None."""
-    answer: str | None = None
-    """True answer of a question, else None."""
-
-
-def read_conversation(
-    row: Row, recipe: ReadConversationsRecipe, find_image: FindImage, *, is_repeat: bool = False
-) -> Conversation:
-    """Clean and judge one row, and look up its pictures; `is_repeat` says that an earlier row is equal."""
-    if not is_whole(row):
-        return Conversation(ConversationReason.SCHEMA)
-    try:
-        messages = tuple({name: clean_text(text) for name, text in message.items()} for message in row["messages"])
-        urls = [url.decode() for url in row["images"] or ()]
-        kind, answer = (None if row.get(name) is None else clean_text(row[name]) for name in ("kind", "answer"))
-    except (TextEncodingError, UnicodeDecodeError):
-        return Conversation(ConversationReason.ENCODING)
-    image_ids = [find_image(url) for url in urls]
-    reason = trouble(messages, len(urls), recipe)
-    if reason is None and is_repeat:
-        reason = ConversationReason.REPEATED_ROW
-    if reason is None and None in image_ids:
-        reason = ConversationReason.IMAGE_MISSING
-    kept_ids = () if reason else tuple(image_id for image_id in image_ids if image_id is not None)
-    return Conversation(reason, messages, kept_ids, kind, answer)
-
-
-def is_whole(row: Row) -> bool:
-    """Whether all of a row that must be text is not null: its id, its messages and its URLs."""
-    messages = row["messages"]
-    if row["id"] is None or messages is None or None in messages or None in (row["images"] or ()):
-        return False
-    return all(text is not None for message in messages for text in message.values())
-
-
-def trouble(
-    messages: Sequence[dict[str, str]], num_images: int, recipe: ReadConversationsRecipe
-) -> ConversationReason | None:
-    """The first reason why cleaned messages about `num_images` pictures are not kept, or None."""
-    turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
-    if not turns or [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
-        return ConversationReason.ROLES
-    if not all(message["content"].replace(IMAGE_PLACEHOLDER, "").strip() for message in messages):
-        return ConversationReason.MESSAGE_EMPTY
-    if sum(len(message["content"]) for message in messages) > recipe.max_conversation_chars:
-        return ConversationReason.TOO_LONG
-    if num_images > recipe.max_images:
-        return ConversationReason.TOO_MANY_IMAGES
-    placeholders: Counter[str] = Counter()
-    for message in messages:
-        placeholders[message["role"]] += message["content"].count(IMAGE_PLACEHOLDER)
-    if placeholders.total() != num_images or placeholders["user"] != num_images:
-        return ConversationReason.PLACEHOLDERS
-    return None
-
-
-def read_rows(table: pa.Table) -> list[Row]:
-    """The rows with all text as bytes, because text in Parquet need not be UTF-8.
-
-    Raises `StageError` where a column is missing or has another type.
-    """
-    import pyarrow as pa
-
-    message = pa.struct([("role", pa.binary()), ("content", pa.binary())])
-    kinds = {"id": pa.binary(), "images": pa.list_(pa.binary()), "messages": pa.list_(message)}
-    kinds |= {name: pa.binary() for name in ("kind", "answer") if name in table.column_names}
-    try:
-        rows: list[Row] = table.select(list(kinds)).cast(pa.schema(kinds)).to_pylist()
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        raise StageError(f"the table of conversations has {table.schema.names}, not what is needed: {error}") from error
-    return rows
-
-
-def conversation_fields(row: Row) -> Fields:
-    """The bytes from which the sample id of a row is computed: its id, number and URLs of pictures, and messages."""
-    images, messages = row["images"] or [], row["messages"] or []
-    spoken = [text for message in messages for text in (message or {}).values()]
-    return [row["id"], str(len(images)).encode(), *images, *spoken]
-
-
-def conversation_table_of(
-    rows: Sequence[Row], repeats: Mapping[int, int], recipe: ReadConversationsRecipe, find_image: FindImage
-) -> pa.Table:
-    """The conversation table of one slice; `repeats` maps its repeated rows to ordinals (1, 2, ...)."""
-    import pyarrow as pa
-
-    source = source_name("conversations", recipe.split)
-    read = [read_conversation(row, recipe, find_image, is_repeat=number in repeats) for number, row in enumerate(rows)]
-    ids = [sample_id(source, conversation_fields(row), repeats.get(number, 0)) for number, row in enumerate(rows)]
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    return pa.table(
-        {
-            "sample_id": pa.array(ids, sample_id_type()),
-            "image_ids": pa.array([conversation.image_ids for conversation in read], pa.list_(sample_id_type())),
-            "messages": pa.array([conversation.messages for conversation in read], pa.list_(message)),
-            "kind": pa.array([conversation.kind for conversation in read], pa.string()),
-            "answer": pa.array([conversation.answer for conversation in read], pa.string()),
-            **verdict_columns([conversation.reason for conversation in read]),
-        }
-    )
-
-
-def read_part(part: Part, draft: PartDraft, recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs) -> None:
-    """Read one slice of the table into `conversations.parquet`."""
-    here = RowSlice.of(part)
-    rows = read_rows(read_conversation_table(recipe.origin, recipe.split, here.start, here.stop))
-    table = conversation_table_of(rows, here.repeats, recipe, PairReader(pictures).sample_id_of)
+def read_part(
+    part: Part,
+    draft: PartDraft,
+    *,
+    recipe: ReadConversationsRecipe,
+    dialect: Dialect | None,
+    reader: PartRowReader,
+    pictures: PictureNames,
+    clips: ClipNames | None,
+) -> None:
+    """Read the rows of one part into `conversations.parquet`; without a dialect a row is a question and its answer."""
+    rows = reader.read(part)
+    ids = row_ids(rows, recipe.source.name)
+    parse: Callable[[Record], ParsedRecord]
+    if dialect is None:
+        parse = partial(parse_pair, limits=recipe.limits, rule=recipe.rule)
+    else:
+        parse = partial(parse_record, dialect=dialect, limits=recipe.limits, rule=recipe.rule)
+    entries = parse_rows(rows.table, parse)
+    for number, sample_id in enumerate(ids):
+        if not is_of_split(sample_id, recipe):
+            entries[number] = ConversationReason.OTHER_SPLIT
+    find_clips = None if clips is None else clips.find
+    conversations = finish_all(entries, pictures.find, find_clips, is_trained_on=recipe.split == "train")
+    for number in rows.ordinals:
+        conversations[number] = dropped_for(conversations[number], ConversationReason.REPEATED_ROW)
+    table = conversation_table(ids, conversations)
     write_table(table, draft.path(CONVERSATIONS_FILE))
+    draft.fact(**examples_of(table, ["id", "missing_images", "missing_clips", "messages"], rows.first_row))
     draft.count(balance_of(table))
 
 
-@stage(number=1, recipe=ReadConversationsRecipe, makes=Conversations)
-def read_conversations(recipe: ReadConversationsRecipe, pictures: KeptPairs | RawPairs, *, ctx: StageContext) -> None:
-    """Read the conversations in parts of consecutive rows."""
-    rows = read_rows(read_conversation_table(recipe.origin, recipe.split))
-    parts = slice_rows(map(conversation_fields, rows), recipe.num_conversations_per_part)
-    ctx.spread(partial(read_part, recipe=recipe, pictures=pictures), over=parts, phase="read")
+def needed_columns(found: Sequence[str], columns: Mapping[str, str], source: str) -> list[str]:
+    """What a table of these columns must have: turns, or, where it has none, a question and its answer."""
+    where = f"source {source!r}"
+    if match_columns(["messages"], found, columns, optional=["messages"], where=where):
+        return ["messages"]
+    pair = ["question", "answer"]
+    return pair if len(match_columns(pair, found, columns, optional=pair, where=where)) == 2 else ["messages"]
+
+
+@stage(number=4, recipe=ReadConversationsRecipe, makes=Conversations, accepts=(3,))
+def read_conversations(
+    recipe: ReadConversationsRecipe,
+    pictures: KeptPairs | RawPairs | None,
+    clips: KeptClips | RawClips | None,
+    *,
+    ctx: StageContext,
+) -> None:
+    """Read the conversations in parts of consecutive rows.
+
+    Memory: the records of a part without image bytes, and of the pictures' names what those records refer to.
+    """
+    pinned = ctx.pinned(recipe.source)
+    needed = needed_columns(columns_of(pinned), recipe.columns, recipe.source.name)
+    wanted = wanted_rows(needed, recipe.columns, recipe.num_conversations_per_part)
+    records = look_at(pinned, wanted).records
+    dialect = find_dialect(records, recipe.turn_fields, recipe.source.name) if "messages" in needed else None
+    rows = tabulate(ctx, pinned, wanted)
+    work = partial(
+        read_part,
+        recipe=recipe,
+        dialect=dialect,
+        reader=rows.reader,
+        pictures=index_pictures(ctx, pictures),
+        clips=index_clips(ctx, clips, prefix=recipe.video_prefix, folder=recipe.video_folder),
+    )
+    read = ctx.spread(work, over=rows.parts, phase="read")
+    check_losses(map(kept_or_lost, read), recipe.max_share_lost, items="conversations")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 
 from stages.artifacts.kinds import MODEL_PREFIX, PREBUFFER_DESCRIPTION_FILE, Checkpoint, ExportedCheckpoint, PreBuffer
-from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.formats.prebuffer import write_prebuffer
 
 
@@ -22,12 +22,16 @@ class TakePrebufferRecipe(Recipe):
 
 def take_part(_part: Part, draft: PartDraft, checkpoint: Checkpoint | ExportedCheckpoint) -> None:
     """Write the tensors of the pre-Buffer, bit for bit."""
+    from neo_model.weights.merge import MergeError
     from neo_model.weights.merge import take_prebuffer as taken_from
-    from neo_model.weights.released import read_config, read_tensors
+    from neo_model.weights.released import read_checkpoint
 
     folder = checkpoint.copy_to(draft.scratch / "checkpoint")
-    config = read_config(folder)
-    tensors = taken_from(read_tensors(folder), config)
+    config, whole = read_checkpoint(folder)
+    try:
+        tensors = taken_from(whole, config)
+    except MergeError as error:
+        raise StageError(f"{checkpoint!r}: {error}") from error
     target = draft.path(f"{MODEL_PREFIX}{PREBUFFER_DESCRIPTION_FILE}").parent
     write_prebuffer(target, tensors.items(), config, against=checkpoint)
     draft.fact(num_tensors=len(tensors))

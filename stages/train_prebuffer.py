@@ -132,4 +132,4 @@ def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
     work = partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, held_out=held_out, start=start)
-    ctx.gang(work)
+    ctx.gang(work, rows_per_step=recipe.rows_per_step)

@@ -70,4 +70,5 @@ def tune_end_to_end(
     check_same_tokenizer(rows, start)
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
-    ctx.gang(partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), held_out=held_out))
+    work = partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), held_out=held_out)
+    ctx.gang(work, rows_per_step=recipe.rows_per_step)

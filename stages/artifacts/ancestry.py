@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest, read_manifest
+from stages.artifacts.head import ManifestHead, read_head
 from stages.store.errors import StoreError
 from stages.store.store import Store
 
 
-def ancestry(artifact: Artifact) -> list[Manifest]:
-    """The manifests of everything that `artifact` was made from, and its own; each once, inputs before their readers.
+def ancestry(artifact: Artifact) -> list[ManifestHead]:
+    """The heads of everything that `artifact` was made from, and its own; each once, inputs before their readers.
 
     Raises `StoreError` where a parent is missing or holds other content than its child read.
     """
-    visited: dict[str, Manifest] = {}
-    _visit(artifact.store, artifact.manifest, visited)
+    visited: dict[str, ManifestHead] = {}
+    _visit(artifact.store, artifact.head, visited)
     return list(visited.values())
 
 
-def _visit(store: Store, child: Manifest, visited: dict[str, Manifest]) -> None:
+def _visit(store: Store, child: ManifestHead, visited: dict[str, ManifestHead]) -> None:
     """Add the ancestors of `child` to `visited`, by fingerprint, then `child`."""
     for name, wanted in child.inputs.items():
-        parent = visited.get(wanted.fingerprint) or read_manifest(store, wanted.stage, wanted.fingerprint)
+        parent = visited.get(wanted.fingerprint) or read_head(store, wanted.stage, wanted.fingerprint)
         reader = f"{child.stage}/{child.fingerprint[:SHOWN_DIGITS]} read as {name!r}"
         if parent is None:
             raise StoreError(

@@ -10,12 +10,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stages.artifacts.artifact import Artifact
-from stages.artifacts.records import FileEntry
+from stages.artifacts.artifact import Artifact, TabledArtifact
+from stages.artifacts.records import STEPS_PHASE, FileEntry
 from stages.store.errors import StoreError
 
 
-class RawPairs(Artifact):
+class RawPairs(TabledArtifact):
     """Downloaded image-text pairs. Each part: `pairs.tar` and a sample table with a row for each URL that entered."""
 
 
@@ -34,7 +34,20 @@ VERDICTS_FILE = "verdicts.parquet"
 """The verdict on each downloaded pair, in a part of KeptPairs."""
 
 
-class TextDocuments(Artifact):
+class RawClips(TabledArtifact):
+    """Clips cut from videos. Each part: `clips.tar` and a sample table with a row for each clip, and one for each video
+    that gave none."""
+
+
+CLIPS_FILE = "clips.tar"
+"""The clips of a part of RawClips, as WebDataset samples: {key}.00000.jpg ... or {key}.mp4, {key}.txt, {key}.json."""
+
+
+class KeptClips(TabledArtifact):
+    """Verdicts over RawClips: a row for each clip read, in `verdicts.parquet`. The frames stay in RawClips."""
+
+
+class TextDocuments(TabledArtifact):
     """Plain text, a row for each document."""
 
 
@@ -42,7 +55,7 @@ DOCUMENTS_FILE = "documents.parquet"
 """Cleaned texts with their verdicts, in a part of TextDocuments."""
 
 
-class Conversations(Artifact):
+class Conversations(TabledArtifact):
     """Chat records, with or without images of KeptPairs, a row for each conversation."""
 
 
@@ -114,16 +127,19 @@ TOKENIZER_FILE = f"{MODEL_PREFIX}tokenizer.json"
 
 
 class ModelFolder(Artifact):
-    """Holds a model as files under `model/` in its last part."""
+    """Holds a model as files under `model/`, in one part or in several: settings in one, each weight file in another.
+
+    A training stage commits a model with its last checkpoint; its earlier checkpoints are not part of it.
+    """
 
     @property
     def model_files(self) -> tuple[FileEntry, ...]:
-        """The model's files, named as in its folder, from the last part that has any."""
-        for part in reversed(self.parts):
-            entries = tuple(entry for entry in part.files if entry.name.startswith(MODEL_PREFIX))
-            if entries:
-                return entries
-        raise StoreError(f"{self!r} holds no file under {MODEL_PREFIX}")
+        """The model's files, named as in its folder."""
+        holding = [part for part in self.parts if any(entry.name.startswith(MODEL_PREFIX) for entry in part.files)]
+        if not holding:
+            raise StoreError(f"{self!r} holds no file under {MODEL_PREFIX}")
+        parts = holding[-1:] if holding[-1].phase == STEPS_PHASE else holding
+        return tuple(entry for part in parts for entry in part.files if entry.name.startswith(MODEL_PREFIX))
 
     def copy_to(self, folder: Path) -> Path:
         """Copy the model's files into `folder` under their own names and return it."""

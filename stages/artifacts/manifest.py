@@ -1,9 +1,14 @@
-"""The manifest of an artifact, written last: its shape, its bytes, its digest, and its head read without the parts."""
+"""The manifest of an artifact, whose creation commits it: its shape, its bytes, its digest, and its parts as a stream.
+
+`head.py` owns the head, which stands for a manifest wherever its parts are not needed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +16,14 @@ from pydantic import Field, ValidationError
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS, canonical_bytes
 from stages.artifacts.records import FileEntry, InputRecord, ItemBalance, PartRecord, _Record
+from stages.store.errors import StoreError
+from stages.store.record_kind import RecordKind, what_is_wrong
 from stages.store.store import Store
 
 
-class _ManifestFields(_Record):
+class ManifestFields(_Record):
+    """What a manifest and its head both say of an artifact."""
+
     kind: str
     """Kind of the artifact: the name of its class in `kinds.py`, or of a user's own."""
     stage: str
@@ -37,18 +46,18 @@ class _ManifestFields(_Record):
     """Run and attempt that committed it, and more about how it was made. Takes no part in the content digest."""
 
 
-class Manifest(_ManifestFields):
-    """The manifest of an artifact. It is written last: without one there is no artifact."""
+class Manifest(ManifestFields):
+    """The manifest of an artifact. Without one there is no artifact."""
 
     parts: tuple[PartRecord, ...]
     """Records of all parts, phase after phase."""
 
 
-class ManifestHead(_ManifestFields):
-    """A manifest without its parts, which may be many thousand. Plans and status need no more."""
-
-    num_parts: int
-    """Parts that the manifest lists."""
+MANIFEST = RecordKind[Manifest](
+    Manifest,
+    "the manifest of an artifact",
+    "put it back from a copy, or run the pipeline again: it quarantines this one and folds it anew",
+)
 
 
 def content_digest(parts: tuple[PartRecord, ...]) -> str:
@@ -69,7 +78,7 @@ def artifact_folder(stage: str, fingerprint: str) -> str:
     return f"artifacts/{stage}/{fingerprint[:SHOWN_DIGITS]}"
 
 
-# What `manifest_bytes` writes, and `_head_of` cuts out between PARTS_BEGIN and PARTS_END:
+# What `manifest_bytes` writes, with the parts between PARTS_BEGIN and PARTS_END:
 #
 #       "number": 1,
 #       "parts": [
@@ -80,11 +89,13 @@ def artifact_folder(stage: str, fingerprint: str) -> str:
 #
 # A string of JSON holds no line break, so these bytes occur nowhere else.
 PARTS_BEGIN = b'\n  "parts": ['
-"""Begins the list of parts in the bytes of a manifest."""
-PART_BEGIN = b"\n    {"
-"""Begins each part."""
+"""Begins the list of parts in the bytes of a manifest. A line for each part follows."""
 PARTS_END = b"\n  ],"
 """Ends the list of parts."""
+SPREAD_PART = b"\n    {\n"
+"""Begins a list of parts where somebody indented them over several lines."""
+STRETCH_BYTES = 4 * 1024 * 1024
+"""Bytes of a manifest that are read at a time, where its parts are streamed."""
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -103,43 +114,63 @@ def _spelled(value: object, indent: int | None = None) -> str:
 def read_manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
     """The manifest committed under a fingerprint; None where there is no such artifact.
 
-    Raises `TornRecordError` where the bytes are no JSON, `ValidationError` where they are no manifest.
+    Raises `TornRecordError` where the bytes are no manifest.
     """
-    key = _manifest_key(stage, fingerprint)
+    key = manifest_key(stage, fingerprint)
     data = store.read(key)
     try:
         return None if data is None else Manifest.model_validate_json(data)
-    except ValidationError:
-        store.read_json(key)  # raises where it does not even parse, and says why
-        raise
+    except ValidationError as error:
+        MANIFEST.read(store, key)  # raises where it cannot be read, and says why
+        raise StoreError(f"{store.url}/{key} was cut short on its way; run the command again") from error
 
 
-def read_head(store: Store, stage: str, fingerprint: str) -> ManifestHead | None:
-    """The head of the manifest committed under a fingerprint; None where there is no such artifact.
+def read_parts(store: Store, stage: str, fingerprint: str) -> Iterator[PartRecord]:
+    """The records of all parts of a committed artifact, phase after phase, one at a time; none where it is missing.
 
-    The lines of the parts are cut out and counted, not parsed: damage inside one is not noticed here, but by
-    `read_manifest`. Bytes that are indented otherwise are parsed as a whole.
+    The manifest is read in stretches of `STRETCH_BYTES`: one of 39,000 parts has some 40 MB, and is never in memory as
+    a whole unless its bytes are indented otherwise than `manifest_bytes` does it. Raises `TornRecordError` where a
+    line is no part.
     """
-    data = store.read(_manifest_key(stage, fingerprint))
-    head = None if data is None else _head_of(data)
-    if data is None or head is not None:
-        return head
-    whole = read_manifest(store, stage, fingerprint)
-    return None if whole is None else ManifestHead(num_parts=len(whole.parts), **whole.model_dump(exclude={"parts"}))
+    key = manifest_key(stage, fingerprint)
+    size_bytes = store.size_bytes(key)
+    if size_bytes is None:
+        return
+    lines = _lines(store.read_range(key, at, min(STRETCH_BYTES, size_bytes - at)) for at in _starts(size_bytes))
+    # `in` reads up to the border of the list, so that what follows goes on behind it.
+    first_line = next(lines, b"") if PARTS_BEGIN[1:] in lines else None
+    if first_line is None or first_line == SPREAD_PART.strip(b"\n"):
+        manifest = read_manifest(store, stage, fingerprint)
+        yield from manifest.parts if manifest is not None else ()
+        return
+    for line in chain([first_line], lines):
+        if line == PARTS_END[1:]:
+            return
+        if not line.strip():  # a manifest without parts
+            continue
+        try:
+            yield PartRecord.model_validate_json(line.strip().removesuffix(b","))
+        except ValidationError as error:
+            raise MANIFEST.unreadable(f"{store.url}/{key}", f"a line of a part: {what_is_wrong(error)}") from error
+    raise MANIFEST.unreadable(f"{store.url}/{key}", "its list of parts has no end")
 
 
-def _head_of(data: bytes) -> ManifestHead | None:
-    """The head, or None where the bytes are not as `manifest_bytes` writes them."""
-    first = data.find(PARTS_BEGIN)
-    last = data.find(PARTS_END, first)
-    try:
-        fields = json.loads(data[:first] + data[last + len(PARTS_END) :]) if 0 <= first < last else None
-        return fields and ManifestHead(num_parts=data.count(PART_BEGIN, first, last), **fields)
-    except (TypeError, ValueError):
-        return None
+def _starts(size_bytes: int) -> Iterable[int]:
+    return range(0, size_bytes, STRETCH_BYTES)
 
 
-def _manifest_key(stage: str, fingerprint: str) -> str:
+def _lines(stretches: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of an object that is read in stretches, without their ends."""
+    rest = b""
+    for stretch in stretches:
+        *whole, rest = (rest + stretch).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def manifest_key(stage: str, fingerprint: str) -> str:
+    """Where the manifest of an artifact lies."""
     return f"{artifact_folder(stage, fingerprint)}/manifest.json"
 
 

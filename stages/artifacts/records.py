@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.store.record_kind import RecordKind
+
 STEPS_PHASE = "steps"
 """The phase under which a training stage's committed checkpoints are recorded, one part for each."""
 
@@ -104,6 +106,13 @@ class PartRecord(_Record):
         return {"phase": self.phase, "part": part, "files": files, "facts": self.facts}
 
 
+PART_RECORD = RecordKind[PartRecord](
+    PartRecord,
+    "the record of a part",
+    "`neo audit REF --repair` writes it again from the manifest, or lets the next run make the part again",
+)
+
+
 class InputRecord(_Record):
     """An artifact that was read, and its content at that time."""
 
@@ -113,6 +122,13 @@ class InputRecord(_Record):
     """Its fingerprint, 64 hex digits."""
     content: str
     """Its content digest when it was read, 64 hex digits."""
+
+
+INPUT_RECORDS = RecordKind[dict[str, InputRecord]](
+    dict[str, InputRecord],
+    "the list of the inputs that an artifact's parts were made of",
+    "put it back from a copy, or run the pipeline again: it quarantines what may be of other inputs",
+)
 
 
 def sha256_of(path: Path) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from stages.artifacts.records import FileEntry, PartRecord, sha256_of
+from stages.artifacts.records import PART_RECORD, FileEntry, PartRecord, sha256_of
 from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claim
 from stages.commit.phase_records import record_key
+from stages.contract import UserFile
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -36,6 +38,14 @@ class ArtifactWriter:
     """Whether damaged parts were quarantined: what is made in their place must have the same content."""
     allows_rollback: bool = False
     """Whether training may continue from an earlier checkpoint if the newest is damaged."""
+    user_file: UserFile | None = None
+    """The user's file that the stage comes from; None for another stage."""
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What every record says of who made it: the attempt, and the digest of the user's code that ran."""
+        code = {"code": self.user_file.digest} if self.user_file else {}
+        return {"attempt": str(self.attempt), **code}
 
     def check_claim(self) -> None:
         """Raises `SupersededError` if another attempt took over the artifact."""
@@ -62,7 +72,7 @@ class ArtifactWriter:
         key = self.record_key(record.phase, record.part)
         with fault_point(point, key):
             is_ours = self.store.create_json(key, record.model_dump())
-        return record if is_ours else PartRecord.model_validate(self.store.read_json(key))
+        return record if is_ours else PART_RECORD.read_existing(self.store, key)
 
 
 def unique_upload_prefix(label: str) -> str:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from stages.artifacts.records import STEPS_PHASE, FileEntry, PartRecord, sha256_of
 from stages.commit.artifact_writer import ArtifactWriter, numbered_part, unique_upload_prefix
 from stages.commit.phase_records import record_key
@@ -24,7 +22,14 @@ from stages.contract import CheckpointCommitted, Post, SupersededError
 from stages.store.errors import DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
+
+CHECKPOINT_RECORD = RecordKind[PartRecord](
+    PartRecord,
+    "the record of a checkpoint",
+    "put it back from a copy; or `neo resume --allow-rollback` continues from the checkpoint before it",
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,7 @@ class CheckpointRecords:
         return record_key(self.folder, STEPS_PHASE, numbered_part(number))
 
     def _read(self, number: int) -> PartRecord | None:
-        key = self._key(number)
-        try:
-            raw = self.store.read_json(key)
-            return None if raw is None else PartRecord.model_validate(raw)
-        except ValidationError as error:
-            raise TornRecordError(f"{key} is no record of a checkpoint: {error}") from error
+        return CHECKPOINT_RECORD.read(self.store, self._key(number))
 
 
 @dataclass
@@ -141,7 +141,7 @@ class CheckpointWriter:
             part=numbered_part(self.next_number),
             files=tuple(sorted(files, key=lambda entry: entry.name)),
             facts={**facts, "step": step},
-            made_by={"attempt": str(self.writer.attempt), "num_ranks": self.num_ranks},
+            made_by={**self.writer.made_by, "num_ranks": self.num_ranks},
         )
         self.writer.check_claim()
         winner = self.writer.create_record(record, "checkpoint.recorded")

@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import ValidationError
-
 from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Heartbeat, Observer, ProcessMark, beat_seconds, lost_after_seconds
 from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -40,6 +39,11 @@ class ClaimRecord(ProcessMark):
     def holder(self) -> str:
         """The attempt in words, for messages."""
         return f"attempt {self.attempt.rpartition('-')[2]} of run {self.run}"
+
+
+CLAIM = RecordKind[ClaimRecord](
+    ClaimRecord, "the record of a claim", "nothing depends on it: the next attempt takes a claim of its own"
+)
 
 
 @dataclass(frozen=True)
@@ -167,9 +171,8 @@ def _release(claim: Claim) -> None:
 def _record(store: Store, folder: str, number: int) -> ClaimRecord | None:
     """A claim, or None. One that does not parse counts as none, because a claim decides nothing."""
     try:
-        raw = store.read_json(_key(folder, number))
-        return None if raw is None else ClaimRecord.model_validate(raw)
-    except (TornRecordError, ValidationError):
+        return CLAIM.read(store, _key(folder, number))
+    except TornRecordError:
         return None
 
 

@@ -1,41 +1,39 @@
 """Execute one step: claim its artifact, run its stage, fold the records into the manifest, commit it.
 
-The manifest is the last write. The backend decides only how the stage's four verbs are fulfilled.
+The creation of the manifest is the commit; its head is written after it, by the attempt that created it. Killed in
+between, the head is missing: it is computed from the manifest whenever it is read, until an attempt of a run that
+reuses the artifact writes it (`complete_head`). The backend decides only how the stage's four verbs are fulfilled.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import Protocol, TypeAlias
-
-from pydantic import ValidationError
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, replace
+from typing import Any, Protocol, TypeAlias
 
 from stages.artifacts.artifact import describe_inputs
-from stages.artifacts.manifest import (
-    Manifest,
-    content_digest,
-    manifest_bytes,
-    read_head,
-    read_manifest,
-)
+from stages.artifacts.head import ManifestHead, check_head, head_bytes, head_key, head_of, read_head
+from stages.artifacts.manifest import Manifest, content_digest, manifest_bytes, manifest_key, read_manifest
 from stages.artifacts.records import InputRecord, PartRecord, total
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.inputs import open_inputs, record_inputs
+from stages.commit.phase_records import DIGESTS, recorded_digests
 from stages.commit.repair import check_same_again, is_repaired
 from stages.commit.step_spec import StepSpec
 from stages.contract import (
     Post,
+    SourcePlace,
     StageContext,
     StageError,
     StepEnded,
     StepStarted,
 )
-from stages.store.errors import TornRecordError
+from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
+from stages.store.store import Store
 
 OpenContext: TypeAlias = Callable[[ArtifactWriter, Post], AbstractContextManager["RecordingContext"]]
 """A backend's context for one step, opened in the process that carries it out."""
@@ -45,6 +43,8 @@ class RecordingContext(StageContext, Protocol):
     """A context that knows which records the stage has gathered, so that they can be folded."""
 
     records: list[PartRecord]
+    places: Mapping[str, SourcePlace]
+    """Source name to where its files lie."""
 
 
 def execute_step(
@@ -69,6 +69,7 @@ def execute_step(
         writer = replace(spec.writer, claim=claim, is_repaired=is_repaired(spec.store, spec.folder))
         record_inputs(spec, inputs, writer)
         with open_context(writer, post) as context:
+            context.places = spec.places
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
         manifest = _commit(spec, fold(spec, inputs, records), writer)
@@ -80,7 +81,7 @@ def _is_made(spec: StepSpec) -> bool:
     """Whether the artifact is committed over its inputs as they are now. Costs little where it is not."""
     try:
         head = read_head(spec.store, spec.stage.name, spec.fingerprint)
-    except (TornRecordError, ValidationError):
+    except TornRecordError:
         return False
     return head is not None and head.inputs == describe_inputs(open_inputs(spec))
 
@@ -92,10 +93,11 @@ def _committed(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> Manifest | 
     """
     try:
         manifest = read_manifest(spec.store, spec.stage.name, spec.fingerprint)
-    except (TornRecordError, ValidationError):
-        key = f"{spec.folder}/manifest.json"
-        with fault_point("record.quarantined", key):
-            spec.store.quarantine(key)
+    except TornRecordError:
+        stage, fingerprint = spec.stage.name, spec.fingerprint
+        for key in (head_key(stage, fingerprint), manifest_key(stage, fingerprint)):
+            with fault_point("record.quarantined", key):
+                spec.store.quarantine(key)
         return None
     return manifest if manifest is not None and manifest.inputs == inputs else None
 
@@ -116,20 +118,54 @@ def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartR
         items=total(record.items for record in records if record.phase == last_phase),
         content=content_digest(records),
         versions=versions(),
-        provenance={"run": spec.attempt.run, "attempt": str(spec.attempt), **spec.provenance},
+        provenance={
+            "run": spec.attempt.run,
+            "attempt": str(spec.attempt),
+            **_code(spec, records),
+            **spec.provenance,
+            DIGESTS: recorded_digests(spec.store, spec.folder, dict.fromkeys(record.phase for record in records)),
+        },
     )
+
+
+def _code(spec: StepSpec, records: tuple[PartRecord, ...]) -> dict[str, Any]:
+    """The code of a user's stage, and the digests of all texts that made its parts: they may differ in comments."""
+    code = spec.stage.code
+    if code is None:
+        return {}
+    texts = sorted({record.made_by["code"] for record in records if "code" in record.made_by})
+    return {"code": asdict(code), "code_texts": texts}
 
 
 def _commit(spec: StepSpec, manifest: Manifest, writer: ArtifactWriter) -> Manifest:
     writer.check_claim()
-    key = f"{spec.folder}/manifest.json"
+    key = manifest_key(spec.stage.name, spec.fingerprint)
     if writer.is_repaired:
         check_same_again(spec.store, key, manifest)
+    data = manifest_bytes(manifest)
     with fault_point("artifact.manifest_created", key):
-        ours = spec.store.create(key, manifest_bytes(manifest))
+        ours = spec.store.create(key, data)
     if ours:
+        _write_head(spec.store, head_of(data))
         return manifest
     winner = read_manifest(spec.store, spec.stage.name, spec.fingerprint)
     if winner is None:
         raise StageError(f"step {spec.step!r}: {key} vanished while it was committed; run the command again")
     return winner
+
+
+def complete_head(store: Store, head: ManifestHead) -> None:
+    """Write the head of a committed artifact that was computed from its manifest, because none could be used."""
+    if head.problem:
+        _write_head(store, head)
+
+
+def _write_head(store: Store, head: ManifestHead) -> None:
+    """Write a head beside its manifest. A store that fails now does not undo the commit: a head can be computed again.
+
+    One that is there already and is not that of the manifest as it is now is replaced.
+    """
+    key, data = head_key(head.stage, head.fingerprint), head_bytes(head)
+    with suppress(StoreError), fault_point("artifact.head_written", key):
+        if not store.create(key, data) and check_head(store, head.stage, head.fingerprint):
+            store.overwrite(key, data)

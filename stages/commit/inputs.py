@@ -1,18 +1,44 @@
-"""The inputs of a step: opened, checked against the kinds its stage takes, and recorded before anything is made."""
+"""What a step reads: artifacts, opened and recorded before anything is made, and pinned sources from outside.
+
+A step's recipe holds the name and the digest of a source; `sources/<digest>.json` in the store lists its files. So a
+resume, and a driver on a cluster, need neither `sources.lock` nor the machine that pinned. A list has some 150 bytes a
+file and is read once a step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from stages.artifacts.artifact import Artifact, open_artifact
+from stages.artifacts.fingerprint import SHOWN_DIGITS, digest
+from stages.artifacts.head import head_key
+from stages.artifacts.manifest import manifest_key
 from stages.artifacts.records import InputRecord
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.repair import quarantine_key
 from stages.commit.step_spec import StepSpec
-from stages.contract import StageError
+from stages.contract import PinnedFile, PinnedSource, Source, SourcePlace, StageError
+from stages.contract.source import digest_of
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
+from stages.store.record_kind import RecordKind
+from stages.store.store import Store
+
+
+class _PinnedFiles(BaseModel):
+    """The content of `sources/<digest>.json`."""
+
+    files: tuple[PinnedFile, ...]
+
+
+PINNED_FILES = RecordKind[_PinnedFiles](
+    _PinnedFiles,
+    "the list of a source's files",
+    "move it away; `neo run` with the pipeline's file lists them again",
+)
 
 
 def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: ArtifactWriter) -> None:
@@ -26,9 +52,11 @@ def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: Art
     if _create_or_compare(spec, key, read_now):
         return
     # inputs.json goes last: an attempt that is killed before leaves it, so the next one finds it and continues here.
-    manifest = f"{spec.folder}/manifest.json"
+    # The head goes before its manifest: it is never beside another one.
+    stage, fingerprint = spec.stage.name, spec.fingerprint
+    head, manifest = head_key(stage, fingerprint), manifest_key(stage, fingerprint)
     outdated = [*spec.store.keys(f"{spec.folder}/records/"), *spec.store.keys(f"{spec.folder}/phases/")]
-    for outdated_key in [*outdated, manifest, quarantine_key(manifest), key]:
+    for outdated_key in [*outdated, head, manifest, quarantine_key(manifest), key]:
         is_read_by_others = outdated_key.endswith((".json", quarantine_key("")))
         if is_read_by_others and spec.store.size_bytes(outdated_key) is not None:
             writer.check_claim()
@@ -57,11 +85,51 @@ def open_inputs(spec: StepSpec) -> dict[str, Artifact]:
     for name, (stage_name, fingerprint) in spec.inputs.items():
         allowed = {kind.kind: kind for kind in _with_subclasses(kinds[name.split(".", 1)[0]])}
         plain = open_artifact(spec.store, stage_name, fingerprint, Artifact)
-        if plain.manifest.kind not in allowed:
+        if plain.head.kind not in allowed:
             raise StageError(f"step {spec.step!r}: input {name!r} is {plain!r}, expected {sorted(allowed)}")
-        opened[name] = allowed[plain.manifest.kind](spec.store, plain.manifest)
+        opened[name] = plain.as_kind(allowed[plain.head.kind])
     return opened
 
 
 def _with_subclasses(kinds: tuple[type[Artifact], ...]) -> list[type[Artifact]]:
     return [kind for base in kinds for kind in (base, *_with_subclasses(tuple(base.__subclasses__())))]
+
+
+def pin_key(content: str, files: Sequence[PinnedFile]) -> str:
+    """Key of the list of a source's files; `content` is their digest.
+
+    Entity tags belong to a place, so equal files in two buckets have two lists.
+    """
+    etags = {file.path: file.etag for file in files if file.etag}
+    tagged = f"-{digest(etags)[:SHOWN_DIGITS]}" if etags else ""
+    return f"sources/{content}{tagged}.json"
+
+
+def keep_pin(store: Store, key: str, files: Sequence[PinnedFile]) -> None:
+    """Keep the list of a source's files under its `pin_key`. Keeping it again changes nothing."""
+    with fault_point("source.kept", key):
+        store.create_json(key, {"files": [file.model_dump(exclude_defaults=True) for file in files]})
+
+
+def kept_files(store: Store, key: str) -> tuple[PinnedFile, ...] | None:
+    """The list of a source's files that is kept under this key; None if there is none."""
+    kept = PINNED_FILES.read(store, key)
+    return None if kept is None else kept.files
+
+
+def read_pinned(store: Store, source: Source, places: Mapping[str, SourcePlace]) -> PinnedSource:
+    """The files of a pinned source, and where they lie. Raises `StageError` if either is not known."""
+    if source.digest is None:
+        raise StageError(f"source {source.name!r} is not pinned: run `neo pin` with the pipeline, then run it again")
+    at = places.get(source.name)
+    if at is None:
+        raise StageError(f"nothing says where the files of source {source.name!r} lie; name it in sources.toml")
+    files = kept_files(store, at.key)
+    if files is None:
+        raise StageError(
+            f"{store.url}/{at.key}, which lists the files of source {source.name!r}, is missing; `neo run` with the "
+            "pipeline's file lists them again"
+        )
+    if digest_of(files) != source.digest:
+        raise StageError(f"{store.url}/{at.key} lists other files than source {source.name!r} was pinned with")
+    return PinnedSource(name=source.name, place=at.place, files=files)

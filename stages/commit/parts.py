@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from stages.artifacts.records import ItemBalance, PartRecord, total
 from stages.commit.artifact_writer import ArtifactWriter, unique_upload_prefix
 from stages.commit.draft import Draft
-from stages.commit.phase_records import PhaseRecords, read_record
+from stages.commit.phase_records import PhaseRecords, parts_key, read_record
 from stages.commit.repair import check_same_again
 from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartProgress, PartRecorded, PartWork, PhaseOpened, Post, StageError
@@ -40,7 +40,7 @@ class PartWriter:
         recipe and the inputs, so a difference is a fault of the stage.
         """
         writer, listed = self.writer, _as_json_lines(parts)
-        key = f"{writer.folder}/phases/{phase}/parts.json"
+        key = parts_key(writer.folder, phase)
         with fault_point("phase.listed", key):
             is_new = writer.store.create(key, listed)
         if not is_new and writer.store.read(key) != listed and writer.store.read_json(key) != json.loads(listed):
@@ -77,7 +77,7 @@ class PartWriter:
             _check_balance(writer.step, phase, part, draft.items)
             prefix = unique_upload_prefix(f"{phase}/{part.name}")
             files = [writer.upload(path, name, prefix, "part.uploaded") for name, path in draft.files()]
-            made_by = {"attempt": str(writer.attempt), "host": socket.gethostname(), **draft.annotations}
+            made_by = {**writer.made_by, "host": socket.gethostname(), **draft.annotations}
             record = PartRecord(
                 phase=phase,
                 part=part.name,

@@ -7,22 +7,42 @@ bundle is a cache: a part is true by its own record, created exclusively.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from stages.artifacts.records import PartRecord
+from stages.artifacts.records import PART_RECORD, STEPS_PHASE, PartRecord
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 PARTS_PER_BUNDLE = 256
 """Records copied into one bundle: one read of about 200 KB in the place of 256 reads."""
 BUNDLE = TypeAdapter(list[PartRecord])
+
+
+class _ListedPart(BaseModel):
+    """What is read of a listed part; its task is compared as a whole."""
+
+    name: str
+
+
+PARTS = RecordKind[list[_ListedPart]](
+    list[_ListedPart],
+    "the list of a phase's parts",
+    "move it away; the next run lists the same parts again",
+)
+
+
+def parts_key(folder: str, phase: str) -> str:
+    """Where the parts of a phase are listed; `folder` is the artifact's key prefix."""
+    return f"{folder}/phases/{phase}/parts.json"
 
 
 def record_key(folder: str, phase: str, part: str) -> str:
@@ -33,9 +53,8 @@ def record_key(folder: str, phase: str, part: str) -> str:
 def read_record(store: Store, key: str) -> PartRecord | None:
     """A record, or None. One that does not parse is quarantined, and its part made again."""
     try:
-        raw = store.read_json(key)
-        return None if raw is None else PartRecord.model_validate(raw)
-    except (TornRecordError, ValidationError):
+        return PART_RECORD.read(store, key)
+    except TornRecordError:
         with fault_point("record.quarantined", key):
             store.quarantine(key)
         return None
@@ -44,7 +63,7 @@ def read_record(store: Store, key: str) -> PartRecord | None:
 def listed_parts(store: Store, folder: str, phase: str) -> list[str]:
     """The names of a phase's parts; none where the phase is not listed, or its list does not parse."""
     try:
-        return [part["name"] for part in store.read_json(f"{folder}/phases/{phase}/parts.json") or ()]
+        return [part.name for part in PARTS.read(store, parts_key(folder, phase)) or ()]
     except TornRecordError:
         return []
 
@@ -52,11 +71,36 @@ def listed_parts(store: Store, folder: str, phase: str) -> list[str]:
 def bundle_key_of(store: Store, folder: str, phase: str, part: str) -> str:
     """Key of the bundle that holds a listed part's record, whether it is written or not."""
     number = listed_parts(store, folder, phase).index(part) // PARTS_PER_BUNDLE
+    return bundle_key(folder, phase, number)
+
+
+def bundle_key(folder: str, phase: str, number: int) -> str:
+    """Where a bundle lies; bundle `number` copies the parts from `number * PARTS_PER_BUNDLE` on."""
     return _bundle_key(folder, phase, f"{number}.json")
 
 
 def _bundle_key(folder: str, phase: str, name: str) -> str:
     return f"{folder}/phases/{phase}/sheets/{name}"
+
+
+DIGESTS = "record_sha256"
+"""Field of a manifest's provenance: key below the artifact's folder, to the sha256 of a record, 64 hex digits."""
+
+
+def recorded_digests(store: Store, folder: str, phases: Iterable[str]) -> dict[str, str]:
+    """The sha256 of each list of parts, checkpoint record and mark of a deleted checkpoint, by key below `folder`.
+
+    A manifest keeps them, since these records have no other copy. Lists the checkpoints of a training, never parts.
+    """
+    keys: list[str] = []
+    for phase in phases:
+        if phase == STEPS_PHASE:
+            found = store.keys(f"{folder}/records/{phase}/")
+            keys += [key for key in found if key.endswith((".json", ".json.deleted"))]
+        else:
+            keys.append(parts_key(folder, phase))
+    read = zip(keys, store.read_many(keys), strict=True)
+    return {key.removeprefix(f"{folder}/"): hashlib.sha256(data).hexdigest() for key, data in read if data is not None}
 
 
 @dataclass

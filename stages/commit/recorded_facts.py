@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from stages.artifacts.records import PartRecord
+from stages.artifacts.records import PART_RECORD, PartRecord
 from stages.commit.artifact_writer import ArtifactWriter, numbered_part
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
@@ -20,8 +20,7 @@ def record_fact(writer: ArtifactWriter, phase: str, facts: Mapping[str, Any]) ->
     """Commit `facts` under the next free number of `phase`."""
     writer.check_claim()
     for number in itertools.count(_num_recorded(writer, phase)):
-        made_by = {"attempt": str(writer.attempt)}
-        record = PartRecord(phase=phase, part=numbered_part(number), facts=dict(facts), made_by=made_by)
+        record = PartRecord(phase=phase, part=numbered_part(number), facts=dict(facts), made_by=writer.made_by)
         key = writer.record_key(phase, record.part)
         with fault_point("part.recorded", key):
             if writer.store.create_json(key, record.model_dump()):
@@ -31,7 +30,7 @@ def record_fact(writer: ArtifactWriter, phase: str, facts: Mapping[str, Any]) ->
 def recorded_facts(writer: ArtifactWriter, phase: str) -> list[PartRecord]:
     """What was recorded by `record_fact`, by any attempt, in order. Raises `TornRecordError` if one is torn."""
     keys = [writer.record_key(phase, numbered_part(number)) for number in range(_num_recorded(writer, phase))]
-    return [PartRecord.model_validate(writer.store.read_json(key)) for key in keys]
+    return [PART_RECORD.read_existing(writer.store, key) for key in keys]
 
 
 def _num_recorded(writer: ArtifactWriter, phase: str) -> int:

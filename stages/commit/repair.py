@@ -11,33 +11,72 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest
-from stages.artifacts.records import FileEntry, PartRecord
+from stages.artifacts.manifest import MANIFEST, Manifest
+from stages.artifacts.records import PART_RECORD, FileEntry, PartRecord
 from stages.contract import StageError
+from stages.store.errors import CutShortError
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 DAMAGED: Final = "damaged"
 """The suffix of keys in quarantine whose bytes were damaged."""
-CHUNK_BYTES: Final = 8 * 1024 * 1024
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+"""Bytes that are read at a time to be hashed; an audit reads as many files side by side as it has readers."""
+
+
+Remedy = Literal["make_again", "write_again", "quarantine", "retire", "by_hand"]
+"""How damage is repaired. `make_again`: the next run makes the part again. `write_again`: a lost or torn record is
+written again from its manifest. `quarantine`: nothing depends on it, so it is moved there. `retire`: a checkpoint
+that training went past is marked as deleted. `by_hand`: a person must decide."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One object in the store that differs from what was committed."""
+
+    key: str
+    """Key of the damaged object."""
+    problem: str
+    """What is wrong with it, as a phrase after its key, such as `is missing`."""
+    remedy: Remedy = "by_hand"
+    part: str = ""
+    """Phase and part, such as `write/00001`; '' for an object that belongs to no part."""
 
 
 def damaged_files(store: Store, part: PartRecord) -> Iterator[tuple[str, str]]:
     """Key and complaint for every file of a part that is not as it was recorded. Reads every byte."""
     for entry in part.files:
-        size_bytes = store.size_bytes(entry.key)
-        if size_bytes is None:
-            yield entry.key, "is missing"
-        elif size_bytes != entry.size_bytes:
-            yield entry.key, f"has {size_bytes:,} bytes, {entry.size_bytes:,} were committed"
-        elif (digest := _sha256(store, entry)) != entry.sha256:
-            shown, committed = digest[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
-            yield entry.key, f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
+        if problem := file_problem(store, entry):
+            yield entry.key, problem
+
+
+def file_problem(store: Store, entry: FileEntry, *, reads_bytes: bool = True) -> str:
+    """What is wrong with a file, as a phrase; '' if it is as it was recorded. `reads_bytes=False` compares sizes alone.
+
+    Reads a chunk at a time.
+    """
+    size_bytes = store.size_bytes(entry.key)
+    if size_bytes is None:
+        return "is missing"
+    if size_bytes != entry.size_bytes:
+        return f"has {size_bytes:,} bytes, {entry.size_bytes:,} were committed"
+    if not reads_bytes:
+        return ""
+    try:
+        digest = _sha256(store, entry)
+    except (CutShortError, FileNotFoundError):
+        return "was cut short or removed while it was read"
+    if digest == entry.sha256:
+        return ""
+    shown, committed = digest[:SHOWN_DIGITS], entry.sha256[:SHOWN_DIGITS]
+    return f"is damaged: its sha256 begins {shown}, that of the committed bytes {committed}"
 
 
 def record_repair(store: Store, folder: str, why: Mapping[str, str]) -> None:
@@ -75,8 +114,8 @@ def quarantine_key(key: str) -> str:
 
 def check_same_again(store: Store, key: str, made: PartRecord | Manifest) -> None:
     """Raises `StageError` if a record or manifest was quarantined, and the one made in its place has other content."""
-    raw = store.read_json(quarantine_key(key))
-    before = None if raw is None else type(made).model_validate(raw)
+    kind: RecordKind[Any] = PART_RECORD if isinstance(made, PartRecord) else MANIFEST
+    before = kind.read(store, quarantine_key(key))
     if before is not None and before.content != made.content:
         raise StageError(
             f"{key} was quarantined because its files are damaged, and made again it comes out different"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,16 @@ from stages.artifacts.manifest import artifact_folder
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claimant
-from stages.contract import USER_FILE_PREFIX, Recipe, Stage, Step
+from stages.contract import (
+    USER_FILE_PREFIX,
+    Recipe,
+    SourcePlace,
+    Stage,
+    Step,
+    UserFile,
+    installed,
+    load_carried,
+)
 from stages.store.store import Store
 
 
@@ -26,14 +36,29 @@ class StepSpec:
     """Input name to (stage name, fingerprint) of the artifact it reads."""
     store: Store
     attempt: AttemptId
+    places: Mapping[str, SourcePlace] = field(default_factory=dict)
+    """Source name to where its files lie, for the sources of the recipe."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     allows_rollback: bool = False
     """Whether training may continue from an earlier checkpoint if the newest is damaged."""
     ended_attempts: frozenset[str] = frozenset()
     """Attempts of this run that have ended: their claims are not waited for."""
 
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """Travel together with the user's code that the stage and the recipe refer to."""
+        if self.user_file is None:
+            return super().__reduce_ex__(protocol)
+        return _unpickled, (self.user_file, pickle.dumps(self.__dict__))
+
+    @property
+    def user_file(self) -> UserFile | None:
+        """The user's file that the stage, its recipe or the kind that it makes comes from; None if there is none."""
+        return next((file for name in sorted(self._own_modules) if (file := installed(name)) is not None), None)
+
     @classmethod
-    def of(cls, step: Step[Any], store: Store, attempt: AttemptId) -> StepSpec:
+    def of(
+        cls, step: Step[Any], store: Store, attempt: AttemptId, places: Mapping[str, SourcePlace] | None = None
+    ) -> StepSpec:
         """The spec of a bound step whose inputs are those of the steps that it reads."""
         return cls(
             step=step.name,
@@ -43,11 +68,16 @@ class StepSpec:
             inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
             store=store,
             attempt=attempt,
+            places=places or {},
         )
 
     @property
     def user_modules(self) -> set[str]:
-        """Names of the modules of a user's own file that this spec needs: other machines do not have them."""
+        """Modules of a user's own file that other machines cannot import, because they were loaded in another way."""
+        return {name for name in self._own_modules if installed(name) is None}
+
+    @property
+    def _own_modules(self) -> set[str]:
         names = {self.stage.function.__module__, type(self.recipe).__module__, self.stage.makes.__module__}
         return {name for name in names if name.startswith(USER_FILE_PREFIX)}
 
@@ -65,8 +95,13 @@ class StepSpec:
             step=self.step,
             attempt=self.attempt,
             allows_rollback=self.allows_rollback,
+            user_file=self.user_file,
         )
 
     @property
     def claimant(self) -> Claimant:
         return Claimant(self.store, self.folder, self.step, self.attempt, self.ended_attempts)
+
+
+def _unpickled(file: UserFile, data: bytes) -> StepSpec:
+    return StepSpec(**load_carried(file, data))

@@ -4,12 +4,13 @@ from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 """
 
 from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
-from stages.contract.binding import USER_FILE_PREFIX, BindError, Stage, Step, load_stage, stage
+from stages.contract.binding import BindError, Stage, Step, load_stage, stage, with_recipes
 from stages.contract.context import StageContext
-from stages.contract.errors import InterruptedRunError, StageError, SupersededError
+from stages.contract.errors import InterruptedRunError, NetworkDownError, StageError, SupersededError
 from stages.contract.events import (
     CheckpointCommitted,
     Event,
+    MachinesAwaited,
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -21,11 +22,18 @@ from stages.contract.events import (
     StepWaiting,
     WarningPosted,
 )
+from stages.contract.faults import LASTING_FAULTS, MachineFault, machine_fault
 from stages.contract.parts import Part, PartDraft, PartFacts, PartTask, PartWork
 from stages.contract.ranks import GangLayout, Rank, RankCheckpoints
-from stages.contract.recipe import Recipe
+from stages.contract.recipe import Recipe, conduct
+from stages.contract.source import PinnedFile, PinnedSource, Source, SourcePlace, sources_in, with_sources
+from stages.store.store import Store
+from stages.user_code.digest import StageCode
+from stages.user_code.files import USER_FILE_PREFIX, UserFile, read_user_file
+from stages.user_code.loading import carried, installed, load_carried, load_user_file
 
 __all__ = [
+    "LASTING_FAULTS",
     "USER_FILE_PREFIX",
     "BindError",
     "CheckpointCommitted",
@@ -34,6 +42,9 @@ __all__ = [
     "GangLayout",
     "InterruptedRunError",
     "ItemBalance",
+    "MachineFault",
+    "MachinesAwaited",
+    "NetworkDownError",
     "NumbersReported",
     "Part",
     "PartDraft",
@@ -45,19 +56,36 @@ __all__ = [
     "PartWork",
     "PhaseOpened",
     "PictureKept",
+    "PinnedFile",
+    "PinnedSource",
     "Post",
     "Rank",
     "RankCheckpoints",
     "Recipe",
+    "Source",
+    "SourcePlace",
     "Stage",
+    "StageCode",
     "StageContext",
     "StageError",
     "Step",
     "StepEnded",
     "StepStarted",
     "StepWaiting",
+    "Store",
     "SupersededError",
+    "UserFile",
     "WarningPosted",
+    "carried",
+    "conduct",
+    "installed",
+    "load_carried",
     "load_stage",
+    "load_user_file",
+    "machine_fault",
+    "read_user_file",
+    "sources_in",
     "stage",
+    "with_recipes",
+    "with_sources",
 ]

@@ -15,17 +15,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from pydantic import ValidationError
+
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.fingerprint import fingerprint
+from stages.artifacts.fingerprint import UnstableValueError, canonical_form, fingerprint
 from stages.contract.context import StageContext
 from stages.contract.recipe import Recipe
+from stages.user_code.digest import StageCode, code_of
+from stages.user_code.files import USER_FILE_PREFIX
+from stages.user_code.loading import installed
 
 MadeT_co = TypeVar("MadeT_co", bound=Artifact, covariant=True)
 Bound: TypeAlias = "Step[Any] | Mapping[str, Step[Any]] | Sequence[Step[Any]] | None"
-
-
-USER_FILE_PREFIX = "neo_user_file_"
-"""Modules loaded from a user's own pipeline file have names that begin so."""
 
 
 class BindError(TypeError):
@@ -68,8 +69,9 @@ class Stage(Generic[MadeT_co]):
         return f"{self.function.__module__}:{self.name}"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Travel by name. A stage of a user's file has none on another machine, so it travels whole."""
-        if self.function.__module__.startswith(USER_FILE_PREFIX):
+        """Travel by name; whole, if it is of a user's file that other processes have no way to import."""
+        module = self.function.__module__
+        if module.startswith(USER_FILE_PREFIX) and installed(module) is None:
             fields = (self.function, self.number, self.recipe_type, self.makes, self.slots, self.accepts)
             return Stage, fields
         return load_stage, (self.import_path,)
@@ -77,10 +79,26 @@ class Stage(Generic[MadeT_co]):
     def __call__(self, recipe: Recipe, *artifacts: Any, ctx: StageContext) -> None:
         self.function(recipe, *artifacts, ctx=ctx)
 
+    @property
+    def code(self) -> StageCode | None:
+        """The code that takes part in identity, of a stage of a user's own file; None for any other stage."""
+        return code_of(self.function)
+
+    def fingerprint(self, recipe: Recipe, inputs: Mapping[str, str], number: int | None = None) -> str:
+        """The name of what this stage makes from a recipe and the fingerprints of its inputs, 64 hex digits.
+
+        `number` is an older number of the stage, to find what it was named then.
+        """
+        code = self.code
+        return fingerprint(self.name, number or self.number, recipe, inputs, code.identity if code else None)
+
     def bind(self, name: str, recipe: Recipe, *inputs: Bound) -> Step[MadeT_co]:
-        """A node of the graph: this stage under a name of its own, with a recipe and the steps it reads."""
-        if not isinstance(recipe, self.recipe_type):
-            raise BindError(f"step {name!r}: {self.name} takes a {self.recipe_type.__name__}, got {recipe!r}")
+        """A node of the graph: this stage under a name of its own, with a recipe and the steps it reads.
+
+        Raises `BindError` for a recipe or an input that does not fit, and for a field of the recipe, at its default or
+        not, that could mean something else tomorrow, such as a path.
+        """
+        recipe = self._own_recipe(name, recipe)
         left_out = self.slots[len(inputs) :]
         if len(inputs) > len(self.slots) or not all(slot.is_optional for slot in left_out):
             wanted = ", ".join(f"{slot.name}: {slot.expected()}" for slot in self.slots) or "no inputs"
@@ -88,6 +106,26 @@ class Stage(Generic[MadeT_co]):
         bindings = zip(self.slots, [*inputs, *(None for _ in left_out)], strict=True)
         edges = dict(edge for slot, bound in bindings for edge in _edges(name, slot, bound))
         return Step(name=name, stage=self, recipe=recipe, edges=edges)
+
+    def _own_recipe(self, step: str, recipe: Recipe) -> Recipe:
+        """The recipe as the type that the stage declares: defaults of a class made from it are spelled out."""
+        if not isinstance(recipe, self.recipe_type):
+            raise BindError(f"step {step!r}: {self.name} takes a {self.recipe_type.__name__}, got {recipe!r}")
+        try:
+            if type(recipe) is not self.recipe_type:
+                fields = {field: getattr(recipe, field) for field in type(recipe).model_fields}
+                recipe = self.recipe_type.model_validate(fields)
+            canonical_form(recipe, type(recipe).__name__, whole=True)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where, known = ".".join(map(str, fault["loc"])), self.recipe_type.__name__
+            raise BindError(
+                f"step {step!r}: {self.name} takes a {known}, and not the class {type(recipe).__name__} made from it "
+                f"({where}: {fault['msg']}); declare a stage of your own for it"
+            ) from None
+        except UnstableValueError as error:
+            raise BindError(f"step {step!r}: {error}") from None
+        return recipe
 
     def arrange(self, artifacts: Mapping[str, Artifact]) -> list[Any]:
         """The positional arguments of the stage function, from artifacts named as the edges are; None for no edge."""
@@ -112,7 +150,7 @@ class Step(Generic[MadeT_co]):
     def fingerprint_under(self, number: int) -> str:
         """What the stage called the same output when its number was `number`."""
         inputs = {name: step.fingerprint for name, step in self.edges.items()}
-        return fingerprint(self.stage.name, number, self.recipe, inputs)
+        return self.stage.fingerprint(self.recipe, inputs, number)
 
     def walk(self) -> list[Step[Any]]:
         """This step and all it depends on, inputs before what reads them, each once."""
@@ -120,6 +158,22 @@ class Step(Generic[MadeT_co]):
         for dependency in self.edges.values():
             ordered |= {step.name: step for step in dependency.walk() if step.name not in ordered}
         return [*ordered.values(), self]
+
+
+def with_recipes(targets: Sequence[Step[Any]], change: Callable[[Step[Any]], Recipe]) -> tuple[Step[Any], ...]:
+    """The graphs behind `targets` with the recipe `change(step)` in each step.
+
+    Each step is rebuilt once, so that steps with two readers stay shared.
+    """
+    done: dict[str, Step[Any]] = {}
+
+    def rebuilt(step: Step[Any]) -> Step[Any]:
+        if step.name not in done:
+            edges = {name: rebuilt(dependency) for name, dependency in step.edges.items()}
+            done[step.name] = replace(step, recipe=change(step), edges=edges)
+        return done[step.name]
+
+    return tuple(rebuilt(target) for target in targets)
 
 
 def load_stage(import_path: str) -> Stage[Any]:

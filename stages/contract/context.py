@@ -1,7 +1,8 @@
 """What a stage may ask for: the only interface between stages and the machines they run on.
 
-Four verbs: `spread` work over parts (a map), run a `gang` of ranks (a worker group), `report` metrics, and a private
-`scratch` folder. A backend in `cluster/` implements them; stages know no backend.
+`spread` work over parts (a map), run a `gang` of ranks (a worker group), `report` metrics, ask which files a source has
+(`pinned`), read what earlier phases of its artifact wrote (`store`), and a private `scratch` folder. A backend in
+`cluster/` implements them; stages know no backend.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Protocol
 from stages.artifacts.records import PartRecord
 from stages.contract.parts import Part, PartWork
 from stages.contract.ranks import Rank
+from stages.contract.source import PinnedSource, Source
+from stages.store.store import Store
 
 
 class StageContext(Protocol):
@@ -22,6 +25,10 @@ class StageContext(Protocol):
     def scratch(self) -> Path:
         """A private local folder, removed when the stage returns."""
 
+    @property
+    def store(self) -> Store:
+        """The store, to read what earlier phases of the same artifact wrote. A stage writes through parts alone."""
+
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
         """Map `work` over parts, on as many workers as the site allows; returns the records in listed order.
 
@@ -29,8 +36,15 @@ class StageContext(Protocol):
         already are not done again.
         """
 
-    def gang(self, rank_main: Callable[[Rank], None]) -> None:
-        """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle."""
+    def gang(self, rank_main: Callable[[Rank], None], *, rows_per_step: int | None = None) -> None:
+        """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle.
+
+        It is run again, in groups of other sizes, after machines were lost or came. `rows_per_step` is what ranks share
+        evenly, so that only such sizes are chosen; None where any will do.
+        """
+
+    def pinned(self, source: Source) -> PinnedSource:
+        """The files of a source of the recipe, as `neo pin` found them. Raises `StageError` if it is not pinned."""
 
     def report(self, numbers: Mapping[str, float]) -> None:
         """Post metrics for people to watch. Does not block."""

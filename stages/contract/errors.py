@@ -13,3 +13,7 @@ class SupersededError(StageError):
 
 class InterruptedRunError(StageError):
     """The run was asked to stop and did so after its last commit; running again continues from there."""
+
+
+class NetworkDownError(StageError):
+    """The network of this machine is taken to be down; another machine may be able to do the work."""

@@ -33,6 +33,16 @@ class StepWaiting(_Event):
     host: str
 
 
+class MachinesAwaited(_Event):
+    """Work of the step waits for machines; an event whose `asked` is empty says that it no longer does."""
+
+    event: Literal["queued"] = "queued"
+    asked: str
+    """What waits and what it asks for: `8 ranks of 12 CPUs and 1 GPU`, `3 parts of 2 CPUs and 4 GiB`."""
+    has: str = ""
+    """What the cluster has, and could have where that is known: `16 CPUs and no GPU on 1 machine`."""
+
+
 class StepStarted(_Event):
     """The step holds its claim, and its stage begins."""
 
@@ -115,6 +125,7 @@ class StepEnded(_Event):
 
 Event: TypeAlias = Annotated[
     StepWaiting
+    | MachinesAwaited
     | StepStarted
     | PhaseOpened
     | PartProgress

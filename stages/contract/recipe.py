@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.artifacts.fingerprint import CONDUCT
 
 
 class Recipe(BaseModel):
     """Everything that changes what a stage makes, and nothing about where it runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def conduct(default: Any, **constraints: Any) -> Any:
+    """A recipe field that decides when a stage gives up, never what it makes: `max_share_lost: float = conduct(0.8)`.
+
+    Its value is kept in plans and manifests and takes no part in identity, so that raising a limit after a costly
+    download does not download again. A stage must not write it to a table, a part's task or a fact. `constraints` are
+    those of pydantic's `Field`, such as `ge=0, le=1`.
+    """
+    return Field(default, json_schema_extra=dict(CONDUCT), **constraints)

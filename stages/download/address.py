@@ -2,7 +2,8 @@
 
 A URL is checked as text. Its host is resolved once, all of its addresses must be on the public internet, and the
 connection goes to an address that was checked, so a name cannot resolve to another one in between (DNS rebinding).
-`routes` is the one exception: hosts that an origin maps to a server of its own on this machine.
+There are two exceptions: `routes`, hosts that a source maps to a server of its own on this machine, and `allow_hosts`,
+hosts that a recipe lists because they are meant to be on a private network.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from stages.download.reasons import Reason, RowError
-from stages.origins.routes import Routes, SocketAddress
+from stages.origins.clean_text import trim
+from stages.origins.routes import Routes, SocketAddress, is_listed
 
 MAX_URL_CHARS: Final = 8192
 """Longest URL that is asked for, in characters."""
+MAX_LABEL_CHARS: Final = 63
+"""Longest part of a host name between dots, in ASCII."""
 SCHEME_PORTS: Final = {"http": 80, "https": 443}
 NUM_RESOLVER_THREADS: Final = 8
 """Names of one part that are resolved at once. `getaddrinfo` cannot be interrupted, so it runs in a thread that the
@@ -63,7 +68,7 @@ class WebAddress:
     def follow(self, location: str) -> WebAddress:
         """The target of a redirect to `location`, absolute or relative. Raises `RowError` (redirect_forbidden)."""
         try:
-            hop = parse_address(urljoin(self.url, location.strip()))
+            hop = parse_address(urljoin(self.url, trim(location)))
         except (RowError, ValueError) as error:
             raise RowError(Reason.REDIRECT_FORBIDDEN) from error
         if self.scheme == "https" and hop.scheme == "http":
@@ -72,11 +77,15 @@ class WebAddress:
 
 
 def parse_address(url: str) -> WebAddress:
-    """Check a URL as text. Raises `RowError` (url_scheme, url_malformed)."""
+    """Check a URL as text. Raises `RowError` (url_scheme, url_malformed).
+
+    White space, line ends and invisible characters around it are no part of it: lists are full of them.
+    """
+    url = trim(url)
     if len(url) > MAX_URL_CHARS or _CONTROL.search(url):
         raise RowError(Reason.URL_MALFORMED)
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         port = parts.port
         host = _ascii_host(parts.hostname or "")
     except ValueError as error:
@@ -101,8 +110,9 @@ def is_public(address: str) -> bool:
 class Resolver:
     """Resolves names to checked addresses. Shared by the threads of a part, each name resolved once."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, allow_hosts: Collection[str] = ()) -> None:
         self._routes = routes
+        self._allow_hosts = allow_hosts
         self._known: dict[tuple[str, int], tuple[SocketAddress, ...]] = {}
         self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="resolve")
 
@@ -117,13 +127,15 @@ class Resolver:
         name = (address.host, address.port)
         if name not in self._known:
             try:
-                self._known[name] = self._threads.submit(_public_addresses, *name).result(timeout_seconds)
+                is_allowed = is_listed(address.host, self._allow_hosts)
+                resolving = self._threads.submit(_checked_addresses, *name, may_be_private=is_allowed)
+                self._known[name] = resolving.result(timeout_seconds)
             except TimeoutError as error:
                 raise RowError(Reason.TIMEOUT) from error
         return self._known[name]
 
 
-def _public_addresses(host: str, port: int) -> tuple[SocketAddress, ...]:
+def _checked_addresses(host: str, port: int, *, may_be_private: bool) -> tuple[SocketAddress, ...]:
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -132,11 +144,34 @@ def _public_addresses(host: str, port: int) -> tuple[SocketAddress, ...]:
     except UnicodeError as error:  # labels that are too long
         raise RowError(Reason.URL_MALFORMED) from error
     targets = tuple((str(info[4][0]), port) for info in infos)
-    if not all(is_public(ip) for ip, _ in targets):
+    if not may_be_private and not all(is_public(ip) for ip, _ in targets):
         raise RowError(Reason.URL_FORBIDDEN_ADDRESS)
     return targets
 
 
 def _ascii_host(host: str) -> str:
-    """The host in ASCII: `bücher.example` becomes `xn--bcher-kva.example` (IDNA). Raises `ValueError`."""
-    return host if host.isascii() else host.encode("idna").decode("ascii")
+    """The host in ASCII as browsers ask for it: percent-encoding undone, then UTS 46, non-transitional.
+
+    `straße.example` becomes `xn--strae-oqa.example`, not `strasse.example`, which may be somebody else's; `☃.example`
+    becomes `xn--n3h.example`, though IDNA 2008 has no symbols. Raises `ValueError`.
+    """
+    host = unquote(host, errors="strict").lower() if "%" in host and ":" not in host else host
+    if host.isascii():
+        return host
+    import idna
+
+    return ".".join(map(_ascii_label, idna.uts46_remap(host, std3_rules=False).split(".")))
+
+
+def _ascii_label(label: str) -> str:
+    import idna
+
+    if label.isascii():
+        return label
+    try:
+        return idna.alabel(label).decode("ascii")
+    except idna.InvalidCodepoint as error:
+        spelled = f"xn--{label.encode('punycode').decode('ascii')}"
+        if len(spelled) > MAX_LABEL_CHARS:
+            raise ValueError(f"the label {label!r} is too long") from error
+        return spelled

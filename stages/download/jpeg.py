@@ -38,6 +38,7 @@ class Marker(IntEnum):
     DQT = 0xDB
     DRI = 0xDD
     EXIF = 0xE1
+    PROFILE = 0xE2
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class PlainJpeg:
     height_px: int = 0
     """Stored height, before EXIF orientation."""
     has_exif: bool = False
+    has_profile: bool = False
+    """Whether it embeds an ICC profile, or a piece of one."""
     is_progressive: bool = False
     num_scans: int = 0
     quantisation_of: dict[int, int] = field(default_factory=dict)
@@ -107,6 +110,7 @@ def _read_segment(jpeg: PlainJpeg, marker: int, data: bytes, position: int) -> i
         case _:
             _require(marker in _IGNORED)
             jpeg.has_exif |= marker == Marker.EXIF and content.startswith(b"Exif\0")
+            jpeg.has_profile |= marker == Marker.PROFILE and content.startswith(b"ICC_PROFILE\0")
     return end
 
 

@@ -1,8 +1,8 @@
 """Decides what is kept of the bytes that a server sent as a picture: the same bytes, a re-encoded JPEG, or nothing.
 
 An ordinary JPEG keeps its bytes. Any other picture is decoded once, to 8-bit RGB and upright, and re-encoded as JPEG,
-so that every picture in the system is a JPEG that decodes. The format is read from the first bytes, never from a
-name or a header line; sizes are read before anything is decoded.
+so that every picture in the system is a JPEG that decodes, with colours in sRGB unless the rule says otherwise. The
+format is read from the first bytes, never from a name or a header line; sizes are read before anything is decoded.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Literal
 
-from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
+from neo_model.inputs.colours import Colour, changes_colours
+from neo_model.inputs.containers.jpeg import num_scans, read_jpeg
+from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, oriented, picture_facts
+from neo_model.inputs.signatures import known_format
 from stages.download.engines.img2dataset import Resize, ResizeMode, resizer
 from stages.download.jpeg import MAX_SCANS, plain_jpeg
 from stages.download.reasons import Reason, RowError
 
 JPEG_START: Final = b"\xff\xd8\xff"
-NEVER_DECODED: Final = (b"%PDF-", b"%!PS", b"8BPS", b"\0\0\1\0", b"<svg", b"\xd7\xcd\xc6\x9a", b"\xff\x0a")
-"""First bytes of picture formats that are not decoded here: PDF, EPS, Photoshop, icons, SVG, WMF, JPEG XL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class PictureRule:
     """Longest or shortest side after resizing, in pixels, depending on the mode."""
     jpeg_quality: int
     """JPEG quality of pictures that are re-encoded."""
+    colour: Colour = "srgb"
+    """`srgb`: a picture whose embedded profile gives it other colours than sRGB is converted and re-encoded. `as_is`:
+    profiles are ignored, here and by all readers of the artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +76,27 @@ class PictureJudge:
         if jpeg is None:
             return None
         self._check_size(jpeg.width_px, jpeg.height_px)
-        width_px, height_px = jpeg.width_px, jpeg.height_px
-        if jpeg.has_exif:
-            facts = picture_facts(data)
-            width_px, height_px = facts.width_px, facts.height_px
-        return JudgedPicture(data, width_px, height_px, "JPEG RGB" if jpeg.num_components == 3 else "JPEG L")
+        size, mode = (jpeg.width_px, jpeg.height_px), "RGB" if jpeg.num_components == 3 else "L"
+        if jpeg.has_exif or jpeg.has_profile:
+            container = read_jpeg(memoryview(data))
+            if self._converts(container.profile, mode):
+                return None
+            size = oriented(size, container.orientation)
+        return JudgedPicture(data, *size, f"JPEG {mode}")
 
     def _decoded(self, data: bytes) -> JudgedPicture:
         """Decode. A JPEG in grey or RGB keeps its bytes; any other picture is re-encoded."""
-        if data.startswith(JPEG_START) and data.count(b"\xff\xda") > MAX_SCANS:
+        if data.startswith(JPEG_START) and num_scans(data) > MAX_SCANS:
             raise PictureError(PictureTrouble.UNDECODABLE, f"more than {MAX_SCANS} scans")
         facts = picture_facts(data)
         if facts.num_frames > 1 and self._rule.animated == "drop":
             raise RowError(Reason.ANIMATED)
-        picture = open_picture(data, max_pixels_px=self._rule.max_pixels_px)
-        if (facts.format, facts.mode) not in (("JPEG", "RGB"), ("JPEG", "L")):
+        rule = self._rule
+        picture = open_picture(data, max_pixels_px=rule.max_pixels_px, colour=rule.colour)
+        is_plain = (facts.format, facts.mode) in (("JPEG", "RGB"), ("JPEG", "L"))
+        if not is_plain or self._converts(facts.profile, facts.mode):
             written = BytesIO()
-            picture.save(written, "JPEG", quality=self._rule.jpeg_quality, subsampling=0)
+            picture.save(written, "JPEG", quality=rule.jpeg_quality, subsampling=0)
             data = written.getvalue()
         return JudgedPicture(data, *picture.size, f"{facts.format} {facts.mode}")
 
@@ -103,6 +111,9 @@ class PictureJudge:
             raise RowError(Reason.UNDECODABLE)
         return JudgedPicture(*smaller, picture.sent_as)
 
+    def _converts(self, profile: bytes | None, mode: str) -> bool:
+        return self._rule.colour == "srgb" and changes_colours(profile, mode)
+
     def _check_size(self, width_px: int, height_px: int) -> None:
         if width_px * height_px > self._rule.max_pixels_px:
             raise RowError(Reason.TOO_MANY_PIXELS)
@@ -115,12 +126,6 @@ def _resize_by(rule: PictureRule) -> Resize | None:
 
 
 def _reason_of(trouble: PictureTrouble, data: bytes) -> Reason:
-    if trouble is PictureTrouble.NOT_IMAGE and _is_never_decoded(data):
+    if trouble is PictureTrouble.NOT_IMAGE and known_format(data) is not None:
         return Reason.UNSUPPORTED_FORMAT
     return Reason.spelled(trouble.value)
-
-
-def _is_never_decoded(data: bytes) -> bool:
-    head = data[:256].lstrip()
-    is_heic_or_avif = data[4:8] == b"ftyp"
-    return head.startswith(NEVER_DECODED) or is_heic_or_avif or (head.startswith(b"<?xml") and b"<svg" in head)

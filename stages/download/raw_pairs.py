@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
-from stages.download.fetching import RowOutcome
-from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
-from stages.download.url_rows import UrlRow, carried_columns
-from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
+from stages.download.url_rows import NAMING_COLUMNS, UrlRow
+from stages.formats.losses import examples_of
+from stages.formats.sample_table import ItemReason, balance_of, sample_id_type, verdict_columns, write_table
 from stages.formats.tar import TarWriter
+from stages.origins.json_values import json_rows
+from stages.origins.tables.row_batches import MALFORMED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,38 +23,50 @@ if TYPE_CHECKING:
 PAIR_KEY_DIGITS = 10
 """Digits of a key, which is the row's number in the whole URL table: 10 billion rows."""
 SHA256_BYTES = 32
+_JUDGED_COLUMNS = ("verdict", "reason", "retriable", "sha256", "width_px", "height_px", "sent_as")
+_STORED_COLUMNS = ("key", "image_offset", "image_size_bytes", "position", "reference")
+RESERVED_COLUMNS = frozenset(("sample_id", *NAMING_COLUMNS, *_JUDGED_COLUMNS, *_STORED_COLUMNS))
+"""Names that a column of the user's own may not have: sample tables of pairs use them, or their readers do."""
 
 
 def write_raw_pairs(
     rows: Sequence[UrlRow],
-    outcomes: Sequence[RowOutcome],
+    outcomes: Sequence[SpooledPicture | ItemReason],
     url_table: pa.Table,
     draft: PartDraft,
     *,
     spool: Path,
     first_row: int,
+    shown_row: int | None = None,
 ) -> None:
     """Write and count one part.
 
     `rows`, `outcomes` and `url_table` are parallel, a row each; `spool` holds the pictures. `first_row` is the number
     of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`.
+    `shown_row` is how examples of lost rows call it, where keys are not counted by rows.
+    Columns of `url_table` but URL and caption are carried along as they are, so none may be in `RESERVED_COLUMNS`.
+    Records as facts an example of each reason, and how many carried values the json members cannot spell.
     """
     keys = [f"{first_row + number:0{PAIR_KEY_DIGITS}d}" for number in range(len(rows))]
     samples = _samples(rows, outcomes, keys)
-    carried = carried_columns(url_table, samples.column_names)
-    offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), carried.to_pylist(), outcomes, spool)
+    carried = url_table.select([name for name in url_table.column_names if name not in NAMING_COLUMNS])
+    further, unspelled = _further(carried, outcomes)
+    offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), further, outcomes, spool)
     samples = _with_offsets(samples, offsets)
-    for name in carried.column_names:
-        samples = samples.append_column(name, carried[name])
+    for field in carried.schema:
+        samples = samples.append_column(field, carried[field.name])
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
+    draft.fact(**examples_of(samples, ["url", "caption", MALFORMED], first_row if shown_row is None else shown_row))
+    if unspelled:
+        draft.fact(num_unspelled=unspelled)
 
 
-def _samples(rows: Sequence[UrlRow], outcomes: Sequence[RowOutcome], keys: Sequence[str]) -> pa.Table:
+def _samples(rows: Sequence[UrlRow], outcomes: Sequence[SpooledPicture | ItemReason], keys: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     kept = [outcome if isinstance(outcome, SpooledPicture) else None for outcome in outcomes]
-    reasons = [outcome if isinstance(outcome, Reason) else None for outcome in outcomes]
+    reasons = [outcome if isinstance(outcome, ItemReason) else None for outcome in outcomes]
     return pa.table(
         {
             "sample_id": pa.array([row.sample_id for row in rows], sample_id_type()),
@@ -79,22 +91,43 @@ def _with_offsets(samples: pa.Table, offsets: Sequence[int | None]) -> pa.Table:
     return samples.add_column(position, "image_offset", pa.array(offsets, pa.int64()))
 
 
+def _further(
+    carried: pa.Table, outcomes: Sequence[SpooledPicture | ItemReason]
+) -> tuple[Iterator[Mapping[str, Any]], dict[str, int]]:
+    """The carried values of the kept rows as JSON, and column to how many of them JSON cannot spell."""
+    names = [name for name in carried.column_names if name != MALFORMED]
+    kept = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, SpooledPicture)]
+    if not names or not kept:
+        return iter([{}] * len(kept)), {}
+    rows, unspelled = json_rows(carried.select(names).take(kept))
+    return iter(rows), unspelled
+
+
 def _write_tar(
     path: Path,
     samples: Sequence[Mapping[str, Any]],
-    carried: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[RowOutcome],
+    further: Iterator[Mapping[str, Any]],
+    outcomes: Sequence[SpooledPicture | ItemReason],
     spool: Path,
 ) -> list[int | None]:
-    """Write the tar of the kept rows; returns for each row the offset of its picture in the tar, or None."""
+    """Write the tar of the kept rows; returns for each row the offset of its picture in the tar, or None.
+
+    `further` gives the carried values of each kept row. Rows that share a place in the spool share the
+    picture in the tar, which lies there under the first one's key.
+    """
     offsets: list[int | None] = [None] * len(samples)
+    written: dict[int, int] = {}
     with TarWriter(path) as tar, spool.open("rb") as pictures:
-        for number, (sample, further, outcome) in enumerate(zip(samples, carried, outcomes, strict=True)):
-            if isinstance(outcome, SpooledPicture):
+        for number, (sample, outcome) in enumerate(zip(samples, outcomes, strict=True)):
+            if not isinstance(outcome, SpooledPicture):
+                continue
+            carried = next(further)
+            if outcome.offset not in written:
                 pictures.seek(outcome.offset)
                 data = pictures.read(outcome.size_bytes)
-                members = {"jpg": data, "txt": sample["caption"].encode(), "json": _facts(sample, further)}
-                offsets[number] = tar.add(sample["key"], members)["jpg"]
+                members = {"jpg": data, "txt": sample["caption"].encode(), "json": _facts(sample, carried)}
+                written[outcome.offset] = tar.add(sample["key"], members)["jpg"]
+            offsets[number] = written[outcome.offset]
     return offsets
 
 
@@ -107,13 +140,6 @@ def _facts(sample: Mapping[str, Any], further: Mapping[str, Any]) -> bytes:
         "sha256": sample["sha256"].hex(),
         "width_px": sample["width_px"],
         "height_px": sample["height_px"],
-        **{name: _plain(value) for name, value in further.items()},
+        **further,
     }
     return json.dumps(facts, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _plain(value: object) -> object:
-    """A carried value as JSON. NaN and infinity become null; types that JSON lacks (dates, bytes) become text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

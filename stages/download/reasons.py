@@ -27,6 +27,8 @@ class Reason(ItemReason):
     TOO_MANY_PIXELS = "too_many_pixels"
     """The picture's header announces more pixels than the recipe allows."""
 
+    MALFORMED_ROW = "malformed_row", Verdict.FAILED
+    """The row cannot be read from its file; the column `malformed_row` says why, and how it begins."""
     SCHEMA = "schema", Verdict.FAILED
     """URL or caption is null."""
     HOST_UNKNOWN = "host_unknown", Verdict.FAILED
@@ -50,7 +52,7 @@ class Reason(ItemReason):
     REDIRECT_FORBIDDEN = "redirect_forbidden", Verdict.FAILED
     """A redirect leads to a URL or address that is not allowed, or from https to http."""
     REDIRECT_LOOP = "redirect_loop", Verdict.FAILED
-    """A redirect leads back to a URL that was asked before, or there were too many."""
+    """Redirects lead back to the same URL again and again, or nowhere, or there were too many."""
     NOT_FOUND = "not_found", Verdict.FAILED
     """The status is 404 or 410."""
     REFUSED = "refused", Verdict.FAILED
@@ -60,9 +62,9 @@ class Reason(ItemReason):
     SERVER_ERROR = "server_error", Verdict.FAILED, True
     """The status is 500 or above, 408 or 425."""
     HTTP_STATUS = "http_status", Verdict.FAILED
-    """The status is any other than 200."""
+    """The status is none of success (2xx) and none that has a reason of its own."""
     EMPTY_BODY = "empty_body", Verdict.FAILED
-    """The status is 200, but the body is empty."""
+    """The status is one of success, but the body is empty."""
     NOT_IMAGE = "not_image", Verdict.FAILED
     """The body does not begin like a picture; the content type is ignored."""
     TRUNCATED = "truncated", Verdict.FAILED

@@ -35,9 +35,10 @@ class SpooledPicture:
 class Spool:
     """Appends pictures to a file; a context manager that closes it. Read the file after that."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=BUFFER_BYTES)
-        self._num_bytes = 0
+    def __init__(self, path: Path, *, is_continued: bool = False) -> None:
+        """Open a new file, or with `is_continued` one that holds pictures already, which stay."""
+        self._num_bytes = path.stat().st_size if is_continued else 0
+        self._file = path.open("ab" if is_continued else "wb", buffering=BUFFER_BYTES)
 
     def __enter__(self) -> Spool:
         return self

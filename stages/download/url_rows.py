@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.contract import StageError
 from stages.download.address import WebAddress, parse_address
 from stages.download.reasons import Reason, RowError
 from stages.formats.sample_table import text_column
 from stages.origins.clean_text import TextEncodingError, clean_text
-from stages.origins.slices import Fields, sample_id
+from stages.origins.sample_id import Fields, sample_id
+from stages.origins.tables.row_batches import MALFORMED
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from stages.origins.row_parts import PartRows
 
 NAMING_COLUMNS = ("url", "caption")
 
@@ -39,20 +41,17 @@ def url_fields(table: pa.Table) -> Iterator[Fields]:
     return zip(*(text_column(table, name, "URL table") for name in NAMING_COLUMNS), strict=True)
 
 
-def read_url_rows(table: pa.Table, source: str, ordinals: Mapping[int, int]) -> list[UrlRow]:
-    """The rows of one slice of a URL table; `ordinals` are the `repeats` of its `RowSlice`."""
-    return [
-        _read_row(sample_id(source, fields, ordinals.get(number, 0)), *fields, is_repeat=number in ordinals)
-        for number, fields in enumerate(url_fields(table))
-    ]
-
-
-def carried_columns(table: pa.Table, reserved: Sequence[str]) -> pa.Table:
-    """The columns of a URL table but URL and caption. Raises `StageError` if one has a name that sample tables use."""
-    carried = [name for name in table.column_names if name not in NAMING_COLUMNS]
-    if clashing := sorted(set(carried) & set(reserved)):
-        raise StageError(f"the URL table has columns {clashing}, which sample tables use themselves; rename them")
-    return table.select(carried)
+def read_url_rows(rows: PartRows, source: str) -> list[UrlRow]:
+    """The rows of one part of a URL table; `source` is the name that sample ids are hashed with."""
+    errors = rows.table[MALFORMED].to_pylist()
+    read = []
+    for number, (fields, error) in enumerate(zip(url_fields(rows.table), errors, strict=True)):
+        row_id = sample_id(source, fields, rows.ordinals.get(number, 0))
+        if error is None:
+            read.append(_read_row(row_id, *fields, is_repeat=number in rows.ordinals))
+        else:
+            read.append(UrlRow(row_id, None, None, None, Reason.MALFORMED_ROW))
+    return read
 
 
 def _read_row(row_id: bytes, url: bytes | None, caption: bytes | None, *, is_repeat: bool) -> UrlRow:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from stages.benchmarks.benchmark import ScoringRule
+from stages.evaluation.blind_control import Media
 from stages.evaluation.questions import Question, QuestionTrouble
-from stages.evaluation.scoring import ScoredAnswer, is_correct
+from stages.evaluation.scoring import ScoredAnswer, score
 from stages.formats.sample_table import Verdict, sample_id_type
 
 if TYPE_CHECKING:
@@ -20,6 +22,28 @@ if TYPE_CHECKING:
 
 
 KindT = TypeVar("KindT", "Answer", Question)
+
+
+Reply: TypeAlias = "str | QuestionTrouble | None"
+"""An answer, the reason why a question could not be asked, or None where it was not asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replies:
+    """What a question was asked with, and what was replied."""
+
+    own: Reply
+    """Reply to the question with its own images and clips."""
+    blind: Reply = None
+    """Reply to the blind control."""
+    blind_media: Media | None = None
+    """Images and clips of the blind control."""
+    shuffled: Reply = None
+    """Reply to the question with the frames of its clips in another order."""
+    num_frames: tuple[int, ...] = ()
+    """Frames of each of its clips that were shown."""
+    num_frames_kept: tuple[int, ...] = ()
+    """Frames that each of its clips has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,25 +59,49 @@ class Answer:
     truth: str
     answer: str | None
     correct: bool | None
+    """Whether it is right; for a number, whether it lies within the smallest tolerance."""
     blind_image_ids: list[bytes]
     """Images of the blind control; empty if it was not asked."""
     blind_answer: str | None
     blind_correct: bool | None
     verdict: str
     reason: str | None
+    scoring: ScoringRule = "exact"
+    """How the answers are scored."""
+    score: float | None = None
+    """Score of the answer, from 0 to 1; None where there is none."""
+    blind_score: float | None = None
+    """Score of the blind control."""
+    num_options: int | None = None
+    """Options of the question; None where they are not known."""
+    clip_ids: list[bytes] = field(default_factory=list)
+    """Clips of the question, in order."""
+    num_frames: list[int] = field(default_factory=list)
+    """Frames of each clip that were shown."""
+    num_frames_kept: list[int] = field(default_factory=list)
+    """Frames that each clip has."""
+    blind_clip_ids: list[bytes] = field(default_factory=list)
+    """Clips of the blind control; empty if it was not asked."""
+    shuffled_answer: str | None = None
+    """Answer to the question with the frames of its clips in another order; None if it was not asked."""
+    shuffled_correct: bool | None = None
+    shuffled_score: float | None = None
+    """Score of that answer."""
 
 
-def answer_row(
-    question: Question,
-    image_urls: Sequence[str | None],
-    reply: str | QuestionTrouble | None,
-    blind_image_ids: Sequence[bytes],
-    blind_reply: str | QuestionTrouble | None,
-) -> Answer:
-    """The row of a question. `reply` is the answer, or the reason why the question could not be asked."""
-    trouble = reply if isinstance(reply, QuestionTrouble) else None
-    answer = None if trouble else reply
-    blind_answer = None if trouble or isinstance(blind_reply, QuestionTrouble) else blind_reply
+def answer_row(question: Question, image_urls: Sequence[str | None], replies: Replies) -> Answer:
+    """The row of a question with the replies to it and its controls."""
+    trouble = replies.own if isinstance(replies.own, QuestionTrouble) else None
+    answer, blind, shuffled = (
+        None if trouble or isinstance(reply, QuestionTrouble) else reply
+        for reply in (replies.own, replies.blind, replies.shuffled)
+    )
+    scores = [
+        None if said is None else score(said, question.truth, question.options, question.scoring)
+        for said in (answer, blind, shuffled)
+    ]
+    correct = [None if one is None else one == 1.0 for one in scores]
+    others = Media((), ()) if blind is None or replies.blind_media is None else replies.blind_media
     return Answer(
         sample_id=question.sample_id,
         image_ids=list(question.image_ids),
@@ -62,12 +110,23 @@ def answer_row(
         question=question.wording,
         truth=question.truth,
         answer=answer,
-        correct=None if answer is None else is_correct(answer, question.truth),
-        blind_image_ids=[] if blind_answer is None else list(blind_image_ids),
-        blind_answer=blind_answer,
-        blind_correct=None if blind_answer is None else is_correct(blind_answer, question.truth),
+        correct=correct[0],
+        blind_image_ids=list(others.image_ids),
+        blind_answer=blind,
+        blind_correct=correct[1],
         verdict=(trouble.verdict if trouble else Verdict.KEPT).value,
         reason=trouble.value if trouble else None,
+        scoring=question.scoring,
+        score=scores[0],
+        blind_score=scores[1],
+        num_options=None if question.options is None else len(question.options),
+        clip_ids=list(question.clip_ids),
+        num_frames=list(replies.num_frames),
+        num_frames_kept=list(replies.num_frames_kept),
+        blind_clip_ids=list(others.clip_ids),
+        shuffled_answer=shuffled,
+        shuffled_correct=correct[2],
+        shuffled_score=scores[2],
     )
 
 
@@ -75,21 +134,33 @@ def answer_table(answers: Sequence[Answer]) -> pa.Table:
     """The rows as an Arrow table."""
     import pyarrow as pa
 
+    ids, counts = pa.list_(sample_id_type()), pa.list_(pa.int32())
     schema = pa.schema(
         [
             ("sample_id", sample_id_type()),
-            ("image_ids", pa.list_(sample_id_type())),
+            ("image_ids", ids),
             ("image_urls", pa.list_(pa.string())),
             ("kind", pa.string()),
             ("question", pa.string()),
             ("truth", pa.string()),
             ("answer", pa.string()),
             ("correct", pa.bool_()),
-            ("blind_image_ids", pa.list_(sample_id_type())),
+            ("blind_image_ids", ids),
             ("blind_answer", pa.string()),
             ("blind_correct", pa.bool_()),
             ("verdict", pa.string()),
             ("reason", pa.string()),
+            ("scoring", pa.string()),
+            ("score", pa.float64()),
+            ("blind_score", pa.float64()),
+            ("num_options", pa.int32()),
+            ("clip_ids", ids),
+            ("num_frames", counts),
+            ("num_frames_kept", counts),
+            ("blind_clip_ids", ids),
+            ("shuffled_answer", pa.string()),
+            ("shuffled_correct", pa.bool_()),
+            ("shuffled_score", pa.float64()),
         ]
     )
     return pa.Table.from_pylist([asdict(answer) for answer in answers], schema=schema)
@@ -103,7 +174,18 @@ def read_answers(table: pa.Table) -> list[Answer]:
 def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
     """The answers that are scored: those to questions that could be asked."""
     return [
-        ScoredAnswer(kind=answer.kind, truth=answer.truth, correct=answer.correct, blind_correct=answer.blind_correct)
+        ScoredAnswer(
+            kind=answer.kind,
+            truth=answer.truth,
+            correct=answer.correct,
+            blind_correct=answer.blind_correct,
+            shuffled_correct=answer.shuffled_correct,
+            scoring=answer.scoring,
+            score=answer.score or 0.0,
+            blind_score=answer.blind_score,
+            shuffled_score=answer.shuffled_score,
+            num_options=answer.num_options,
+        )
         for answer in answers
         if answer.correct is not None
     ]

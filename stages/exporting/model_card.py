@@ -1,6 +1,7 @@
 """Describes an exported checkpoint: a model card in Markdown for people, and its lineage as JSON for programs.
 
-Pure functions of manifests. They hold nothing in which two undisturbed runs could differ: no times, hosts or run names.
+Pure functions of the heads of artifacts. They hold nothing in which two undisturbed runs could differ: no times, hosts
+or run names.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.kinds import DRAW_PHASE, Draw
-from stages.artifacts.manifest import Manifest
-from stages.formats.draws import drawn_by_source
+from stages.artifacts.head import ManifestHead
+from stages.artifacts.kinds import Draw
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig
@@ -40,7 +40,7 @@ print(tokenizer.decode(answer))
 """
 
 
-def lineage_document(chain: Sequence[Manifest]) -> dict[str, Any]:
+def lineage_document(chain: Sequence[ManifestHead]) -> dict[str, Any]:
     """The chain as plain JSON: for each artifact its stage, digests, recipe, inputs and item balance.
 
     `chain` begins with the first inputs and ends with the checkpoint. `drawn` is empty for all kinds but Draw.
@@ -64,15 +64,13 @@ def lineage_document(chain: Sequence[Manifest]) -> dict[str, Any]:
     }
 
 
-def num_drawn_by_source(manifest: Manifest) -> dict[str, int]:
+def num_drawn_by_source(head: ManifestHead) -> dict[str, int]:
     """Drawings that a Draw made from each of its sources; empty for other kinds."""
-    if manifest.kind != Draw.kind:
-        return {}
-    counts = drawn_by_source(part for part in manifest.parts if part.phase == DRAW_PHASE)
+    counts = head.sources if head.kind == Draw.kind else {}
     return {source: int(counted["drawn"]) for source, counted in counts.items()}
 
 
-def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequence[Manifest]) -> str:
+def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequence[ManifestHead]) -> str:
     """The README of an exported checkpoint, in Markdown with the front matter that model hubs read.
 
     `chain` begins with the first inputs and ends with the checkpoint.
@@ -118,7 +116,7 @@ def _introduction(config: NeoConfig, num_parameters: int) -> str:
     )
 
 
-def _funnel(chain: Sequence[Manifest]) -> Iterator[tuple[str, ...]]:
+def _funnel(chain: Sequence[ManifestHead]) -> Iterator[tuple[str, ...]]:
     for manifest in chain:
         items = manifest.items
         if items.total:
@@ -134,7 +132,7 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values()):,} ({each})"
 
 
-def _draws(chain: Sequence[Manifest]) -> Iterator[str]:
+def _draws(chain: Sequence[ManifestHead]) -> Iterator[str]:
     for manifest in chain:
         drawn = num_drawn_by_source(manifest)
         if drawn:
@@ -142,14 +140,14 @@ def _draws(chain: Sequence[Manifest]) -> Iterator[str]:
             yield f"`{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}` drew {shares}.\n"
 
 
-def _chain_rows(chain: Sequence[Manifest]) -> Iterator[tuple[str, ...]]:
+def _chain_rows(chain: Sequence[ManifestHead]) -> Iterator[tuple[str, ...]]:
     for manifest in chain:
         read = ", ".join(f"{name} {item.fingerprint[:SHOWN_DIGITS]}" for name, item in manifest.inputs.items())
         stage = f"{manifest.stage} ({manifest.number})"
         yield stage, manifest.kind, manifest.fingerprint[:SHOWN_DIGITS], manifest.content[:SHOWN_DIGITS], read
 
 
-def _recipes(chain: Sequence[Manifest]) -> Iterator[str]:
+def _recipes(chain: Sequence[ManifestHead]) -> Iterator[str]:
     for manifest in chain:
         recipe = json.dumps(manifest.recipe, indent=2, sort_keys=True, ensure_ascii=False)
         yield f"`{manifest.stage} {manifest.fingerprint[:SHOWN_DIGITS]}`\n\n```json\n{recipe}\n```\n"

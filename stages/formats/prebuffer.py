@@ -59,7 +59,7 @@ def describe(prebuffer: PreBuffer) -> dict[str, Any]:
     entry = next(
         entry for entry in prebuffer.model_files if entry.name == f"{MODEL_PREFIX}{PREBUFFER_DESCRIPTION_FILE}"
     )
-    description: dict[str, Any] = json.loads(prebuffer.read(entry))
+    description: dict[str, Any] = prebuffer.read_json(entry)
     return description
 
 
@@ -73,7 +73,7 @@ def check_fit(prebuffer: PreBuffer, llm: BaseLlm, *, rebase: bool) -> None:
     from neo_model.weights.merge import MergeError, check_language_model
 
     description = describe(prebuffer)
-    trained_against, given = description["language_model"]["content"], llm.manifest.content
+    trained_against, given = description["language_model"]["content"], llm.head.content
     if trained_against != given and not rebase:
         raise StageError(
             f"the pre-Buffer was trained against language model {trained_against[:12]}, this one is {given[:12]}; "
@@ -87,13 +87,13 @@ def check_fit(prebuffer: PreBuffer, llm: BaseLlm, *, rebase: bool) -> None:
 
 def _qwen3(llm: BaseLlm) -> Mapping[str, Any]:
     entry = next(entry for entry in llm.model_files if entry.name == f"{MODEL_PREFIX}config.json")
-    config: Mapping[str, Any] = json.loads(llm.read(entry))
+    config: Mapping[str, Any] = llm.read_json(entry)
     return config
 
 
 def _named(artifact: ModelFolder) -> dict[str, str]:
     return {
-        "stage": artifact.manifest.stage,
+        "stage": artifact.head.stage,
         "fingerprint": artifact.fingerprint,
-        "content": artifact.manifest.content,
+        "content": artifact.head.content,
     }

@@ -1,44 +1,43 @@
-"""Reads kept samples of three kinds (captioned pictures, plain texts, conversations) behind one interface.
+"""Samples of four kinds (captioned pictures and clips, plain texts, conversations), and how each becomes tokens.
 
-Turns the rows of sample tables into samples that can be tokenised. Tables are read a part at a time. Pictures stay in
-their RawPairs: a sample records where each lies.
+A sample has its text, and where its pictures and frames lie; `sample_sources.py` reads samples from artifacts.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from neo_model.inputs.conversation import EncodedDocument, encode_caption, encode_conversation, encode_text
-from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import (
-    CONVERSATIONS_FILE,
-    DOCUMENTS_FILE,
-    SAMPLES_FILE,
-    VERDICTS_FILE,
-    Conversations,
-    Draw,
-    KeptPairs,
-    RawPairs,
-    TextDocuments,
+from neo_model.inputs.conversation import (
+    VIDEO_PLACEHOLDER,
+    ConversationError,
+    EncodedDocument,
+    encode_caption,
+    encode_captioned,
+    encode_conversation,
+    encode_text,
 )
-from stages.contract import PartTask
-from stages.formats.pairs import Pair, PairReader, pictures_of
-from stages.formats.sample_table import Verdict, read_table
+from neo_model.inputs.video_text import ClipText, VideoStyle, clip_lines, media_of, write_out_clips
+from stages.formats.clips import Clip
+from stages.formats.pairs import Pair, StoredImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from tokenizers import Tokenizer
 
-SourceArtifact: TypeAlias = KeptPairs | TextDocuments | Conversations
-"""Kinds that a mixture may be drawn from."""
-SampleArtifact: TypeAlias = SourceArtifact | RawPairs
-"""Kinds that hold samples: the sources, and pairs that no filter judged, such as those that a model is examined on."""
+
+class ShownImage(NamedTuple):
+    """A picture or a frame of a sample: an image of the model's input."""
+
+    image: StoredImage
+    """Where it lies."""
+    width_px: int
+    """Its width, upright, in pixels."""
+    height_px: int
+    """Its height, upright, in pixels."""
 
 
 @dataclass(slots=True)
@@ -51,6 +50,25 @@ class Sample(ABC):
     """Text of the sample: its caption, its document, or the contents of its messages in order."""
     pictures: tuple[Pair, ...]
     """Pictures in the order in which the text refers to them."""
+    clips: tuple[Clip, ...] = field(default=(), kw_only=True)
+    """Clips in the order in which the text refers to them."""
+
+    @property
+    def images(self) -> tuple[ShownImage, ...]:
+        """Pictures and frames in the order in which the text refers to them.
+
+        Raises `ConversationError` where the text refers to more or fewer.
+        """
+        return (*map(_picture_of, self.pictures), *(frame for clip in self.clips for frame in _frames_of(clip)))
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all its clips."""
+        return sum(len(clip.frames) for clip in self.clips)
+
+    def with_frames(self, numbers: Sequence[Sequence[int]]) -> Self:
+        """The sample with some frames of its clips alone: `numbers` of those of each clip, counted from 0."""
+        return replace(self, clips=tuple(clip.taking(ones) for clip, ones in zip(self.clips, numbers, strict=True)))
 
     @property
     def text(self) -> str:
@@ -64,9 +82,9 @@ class Sample(ABC):
 
     @abstractmethod
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
-        """Token ids and supervision; `image_token_counts` holds the tokens of each picture.
+        """Token ids and supervision; `image_token_counts` holds the tokens of each of `images`.
 
-        Raises `ConversationError` where text and pictures do not match.
+        Raises `ConversationError` where text and images do not match.
         """
 
 
@@ -82,6 +100,22 @@ class CaptionedPicture(Sample):
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
         """The picture, then its caption, of which all tokens are supervised."""
         return encode_caption(tokenizer, self.text, image_token_counts)
+
+
+@dataclass(slots=True)
+class CaptionedClip(Sample):
+    """A clip and its caption."""
+
+    @classmethod
+    def of(cls, clip: Clip) -> CaptionedClip:
+        """The sample of a kept clip."""
+        return cls(clip.sample_id, (clip.caption,), (), clips=(clip,))
+
+    def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
+        """The frames with their times, then the caption, of which all tokens are supervised."""
+        (clip,) = self.clips
+        lines = clip_lines(clip.frame_times, clip.duration_seconds)
+        return encode_captioned(tokenizer, lines, self.text, image_token_counts)
 
 
 @dataclass(slots=True)
@@ -101,159 +135,57 @@ class PlainText(Sample):
 
 @dataclass(slots=True)
 class Chat(Sample):
-    """Turns of a conversation, with placeholders for its pictures."""
+    """Turns of a conversation, with placeholders for its pictures and clips."""
 
-    roles: tuple[str, ...]
-    """Who speaks in each message: system, user or assistant."""
+    messages: tuple[Mapping[str, Any], ...]
+    """Messages as they are stored: `role`, `content` and, where they have them, `supervised`, `image_tags`,
+    `video_tags`."""
+    video_style: VideoStyle = "timestamps"
+    """How its clips are written as text."""
 
     @classmethod
-    def of(cls, sample_id: bytes, messages: Sequence[Mapping[str, str]], pictures: Sequence[Pair]) -> Chat:
-        """The sample of a conversation; a message has `role` and `content`."""
-        contents, roles = (tuple(message[name] for message in messages) for name in ("content", "role"))
-        return cls(sample_id, contents, tuple(pictures), roles)
+    def of(
+        cls,
+        sample_id: bytes,
+        messages: Sequence[Mapping[str, Any]],
+        pictures: Sequence[Pair],
+        clips: Sequence[Clip] = (),
+        video_style: VideoStyle | None = None,
+    ) -> Chat:
+        """The sample of a conversation; `video_style` None is the default."""
+        texts = tuple(message["content"] for message in messages)
+        style = video_style or "timestamps"
+        return cls(sample_id, texts, tuple(pictures), tuple(messages), style, clips=tuple(clips))
+
+    @property
+    def images(self) -> tuple[ShownImage, ...]:
+        """Pictures and frames in the order in which their placeholders stand."""
+        if not self.clips:
+            return tuple(map(_picture_of, self.pictures))
+        pictures, clips = iter(self.pictures), iter(self.clips)
+        shown: list[ShownImage] = []
+        try:
+            for placeholder in media_of(self.messages):
+                is_clip = placeholder == VIDEO_PLACEHOLDER
+                shown += _frames_of(next(clips)) if is_clip else (_picture_of(next(pictures)),)
+        except StopIteration as error:
+            raise ConversationError("there are more placeholders than pictures and clips") from error
+        if next(pictures, None) is not None or next(clips, None) is not None:
+            raise ConversationError("there are fewer placeholders than pictures and clips")
+        return tuple(shown)
 
     def encode(self, tokenizer: Tokenizer, image_token_counts: Sequence[int]) -> EncodedDocument:
-        """The conversation in the template of the model, of which the assistant's turns are supervised."""
-        messages = [{"role": role, "content": text} for role, text in zip(self.roles, self.texts, strict=True)]
+        """The conversation in the template of the model; supervised are the assistant's turns, unless one says not."""
+        messages: Sequence[Mapping[str, Any]] = self.messages
+        if self.clips:
+            texts = [ClipText(clip.frame_times, clip.duration_seconds) for clip in self.clips]
+            messages = write_out_clips(messages, texts, self.video_style)
         return encode_conversation(tokenizer, messages, image_token_counts)
 
 
-class Source(Protocol):
-    """The kept samples of one artifact."""
-
-    @property
-    def num_kept(self) -> dict[str, int]:
-        """Kept samples of each part, in order of the parts."""
-
-    @property
-    def pictures(self) -> PairReader | None:
-        """Reads the pictures of the samples; None where there are none."""
-
-    def table(self, part: str) -> pa.Table:
-        """The kept rows of a part's table, with `sample_id` and `position`, the row in the whole table."""
-
-    def samples(self, part: str) -> Iterator[Sample]:
-        """The samples of the rows of `table(part)`."""
+def _picture_of(pair: Pair) -> ShownImage:
+    return ShownImage(pair.image, pair.width_px, pair.height_px)
 
 
-@dataclass(frozen=True)
-class PairSource:
-    """Pictures with captions."""
-
-    artifact: KeptPairs | RawPairs
-    """Artifact that holds the pairs."""
-
-    @property
-    def num_kept(self) -> dict[str, int]:
-        """Kept pairs of each part."""
-        return _num_kept(self.artifact, SAMPLES_FILE if isinstance(self.artifact, RawPairs) else VERDICTS_FILE)
-
-    @cached_property
-    def pictures(self) -> PairReader:
-        """Reads the pictures."""
-        return PairReader(self.artifact)
-
-    def table(self, part: str) -> pa.Table:
-        """The kept rows of a part's table."""
-        return self.pictures.read_table(part)
-
-    def samples(self, part: str) -> Iterator[Sample]:
-        """A captioned picture for each kept row."""
-        return map(CaptionedPicture.of, self.pictures.pairs_of(part))
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """Plain texts."""
-
-    artifact: TextDocuments
-    """Artifact that holds the texts."""
-    pictures: None = None
-    """Texts have no pictures."""
-
-    @property
-    def num_kept(self) -> dict[str, int]:
-        """Kept documents of each part."""
-        return _num_kept(self.artifact, DOCUMENTS_FILE)
-
-    def table(self, part: str) -> pa.Table:
-        """The kept rows of a part's table."""
-        return _kept_rows(self.artifact, part, DOCUMENTS_FILE)
-
-    def samples(self, part: str) -> Iterator[Sample]:
-        """A plain text for each kept row."""
-        rows = self.table(part).select(["sample_id", "text"]).to_pylist()
-        return (PlainText.of(row["sample_id"], row["text"]) for row in rows)
-
-
-@dataclass(frozen=True)
-class ConversationSource:
-    """Conversations, with or without pictures."""
-
-    artifact: Conversations
-    """Artifact that holds the conversations."""
-
-    @property
-    def num_kept(self) -> dict[str, int]:
-        """Kept conversations of each part."""
-        return _num_kept(self.artifact, CONVERSATIONS_FILE)
-
-    @cached_property
-    def pictures(self) -> PairReader:
-        """Reads the pictures that the conversations are about."""
-        return pictures_of(self.artifact)
-
-    def table(self, part: str) -> pa.Table:
-        """The kept rows of a part's table."""
-        return _kept_rows(self.artifact, part, CONVERSATIONS_FILE)
-
-    def samples(self, part: str) -> Iterator[Sample]:
-        """A chat for each kept row. Raises `KeyError` where one of its pictures is not kept."""
-        pictures = self.pictures
-        for row in self.table(part).select(["sample_id", "messages", "image_ids"]).to_pylist():
-            yield Chat.of(row["sample_id"], row["messages"], [pictures.pair(image_id) for image_id in row["image_ids"]])
-
-
-class SourcePart(PartTask):
-    """The task of a part that works on the samples of one part of a source."""
-
-    source: str
-    """Name of the source in the mixture."""
-    part: str
-    """Part of the source."""
-    first: int = 0
-    """Kept samples of the source in the parts before this one; used by phase `draw` alone."""
-
-
-def open_source(artifact: SampleArtifact) -> Source:
-    """The samples of an artifact, by its kind."""
-    if isinstance(artifact, KeptPairs | RawPairs):
-        return PairSource(artifact)
-    if isinstance(artifact, TextDocuments):
-        return TextSource(artifact)
-    return ConversationSource(artifact)
-
-
-def drawn_sources(draw: Draw) -> dict[str, Source]:
-    """The sources of a draw by their names in the mixture. Opens each once: manifests may list many thousand parts."""
-    kinds: dict[str, type[SourceArtifact]] = {kind.kind: kind for kind in (KeptPairs, TextDocuments, Conversations)}
-    opened = {name: draw.input(name, Artifact) for name, _ in draw.inputs("sources.")}
-    return {
-        name.removeprefix("sources."): open_source(kinds[artifact.manifest.kind](artifact.store, artifact.manifest))
-        for name, artifact in opened.items()
-    }
-
-
-def _num_kept(artifact: SampleArtifact, file_name: str) -> dict[str, int]:
-    """Kept samples of each part that has a sample table of this name: earlier phases have other files."""
-    with_table = (record for record in artifact.parts if any(entry.name == file_name for entry in record.files))
-    return {record.part: record.items.kept for record in with_table}
-
-
-def _kept_rows(artifact: SourceArtifact, part: str, file_name: str) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = read_table(artifact.read(artifact.part(part).file(file_name)))
-    table = table.append_column("position", pa.array(range(table.num_rows), pa.int32()))
-    return table.filter(pc.equal(table["verdict"], Verdict.KEPT.value))
+def _frames_of(clip: Clip) -> Iterator[ShownImage]:
+    return (ShownImage(frame, clip.width_px, clip.height_px) for frame in clip.frames)

@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from stages.artifacts.kinds import TOKENIZER_FILE, BaseLlm, ModelFolder, Rows
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import TOKENIZER_FILE, ModelFolder, Rows
 from stages.contract import StageError
 from stages.store.errors import StoreError
 from stages.store.store import Store
@@ -29,14 +30,15 @@ def check_same_tokenizer(rows: Sequence[Rows], model: ModelFolder) -> None:
     """Raise `StageError` where rows were packed with a tokenizer that differs from the model's in any piece or id."""
     ours = tokenizer_of(model).get_vocab(with_added_tokens=True)
     for packed_with in rows:
-        theirs = tokenizer_of(packed_with.input("llm", BaseLlm)).get_vocab(with_added_tokens=True)
+        packer = packed_with.input("llm", Artifact)
+        theirs = tokenizer_of(packer.as_kind(ModelFolder)).get_vocab(with_added_tokens=True)
         differing = sorted(piece for piece in ours.keys() | theirs.keys() if ours.get(piece) != theirs.get(piece))
         if differing:
             piece = differing[0]
             raise StageError(
                 f"{packed_with!r} was packed with another tokenizer than that of {model!r}: they differ in "
                 f"{len(differing)} pieces, the first is {piece!r} (id {theirs.get(piece)} there, {ours.get(piece)} "
-                "here); pack the rows again with the language model they are to train"
+                "here); pack the rows again with the model that they are to train"
             )
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neo_model.inputs.pictures import PictureError, num_image_tokens
-from stages.artifacts.kinds import WEIGHED_FILE, BaseLlm
+from stages.artifacts.kinds import WEIGHED_FILE, ModelFolder
+from stages.artifacts.phase_files import read_file
 from stages.contract import Part, PartDraft, PartFacts, PartRecord
 from stages.formats.fit_sample import Limits, UnfitError, fit
-from stages.formats.phase_files import read_file
+from stages.formats.sample_sources import SampleSource, SourcePart
 from stages.formats.sample_table import read_table, write_table
-from stages.formats.samples import Sample, Source, SourcePart
+from stages.formats.samples import Sample
 from stages.formats.tokenizer import tokenizer_of
 from stages.store.store import Store
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
+
+
+TOKENS_OF_TIME = 11
+"""Tokens of `[00:12.50]:` and a line break, where tokens are estimated: Qwen3 has a token for each digit."""
+TOKENS_OF_PREFIX = 40
+"""Tokens of the line before the frames of a clip, where tokens are estimated."""
 
 
 class WeighFacts(PartFacts):
@@ -47,7 +54,7 @@ class Scale:
     """Limits under which a sample is packed."""
     bytes_per_token: float
     """UTF-8 bytes of text in one token, where tokens are estimated."""
-    llm: BaseLlm | None
+    llm: ModelFolder | None
     """Language model whose tokenizer counts; None estimates."""
 
     def weigh(self, samples: Iterable[Sample]) -> Iterator[float]:
@@ -69,19 +76,28 @@ def count_tokens(sample: Sample, limits: Limits, tokenizer: Tokenizer) -> int:
 def estimate_tokens(sample: Sample, limits: Limits, bytes_per_token: float) -> float:
     """About how many tokens a sample will have. A picture too elongated to be a model input adds none.
 
-    A caption of 40 bytes at 4 bytes a token, beside a picture of 256 tokens: 10 + 256 + 2 = 268.
+    A caption of 40 bytes at 4 bytes a token, beside a picture of 256 tokens: 10 + 256 + 2 = 268. A clip of 8 frames of
+    220 tokens adds 8 * (220 + 2 + 11) + 40.
     """
     num_tokens = sample.num_text_bytes / bytes_per_token
+    pictures = limits.of_pictures(len(sample.pictures))
     for pair in sample.pictures:
-        try:
-            size = num_image_tokens(pair.width_px, pair.height_px, limits.min_pixels_px, limits.max_pixels_px)
-        except PictureError:
-            continue
-        num_tokens += size + 2  # <img> before the picture and </img> after it
+        num_tokens += _image_tokens(pair.width_px, pair.height_px, pictures)
+    for clip in sample.clips:
+        of_frame = _image_tokens(clip.width_px, clip.height_px, limits.of_frames) + TOKENS_OF_TIME
+        num_tokens += min(len(clip.frames), limits.max_frames) * of_frame + TOKENS_OF_PREFIX
     return num_tokens
 
 
-def weigh_part(part: Part, draft: PartDraft, sources: Mapping[str, Source], scale: Scale) -> None:
+def _image_tokens(width_px: int, height_px: int, limits_px: tuple[int, int]) -> int:
+    """Tokens of a picture or a frame, with <img> before it and </img> after it."""
+    try:
+        return num_image_tokens(width_px, height_px, *limits_px) + 2
+    except PictureError:
+        return 0
+
+
+def weigh_part(part: Part, draft: PartDraft, sources: Mapping[str, SampleSource], scale: Scale) -> None:
     """Count the tokens of the samples of one part of a source, in `weighed.parquet`."""
     import numpy as np
     import pyarrow as pa

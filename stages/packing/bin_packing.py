@@ -284,13 +284,19 @@ def _without_emptiest_row(plan: RowPlan, lengths: Whole, row_tokens: int) -> tup
 
 
 def _shuffled(plan: RowPlan, key: str) -> RowPlan:
-    """The same rows in another order."""
+    """The same rows in an order shuffled by `key`."""
     import numpy as np
 
     if not plan.num_rows:
         return plan
+    return reordered(plan, Shuffle(plan.num_rows, key).items(np.arange(plan.num_rows)))
+
+
+def reordered(plan: RowPlan, order: Whole) -> RowPlan:
+    """The same rows in another order: row `order[0]` first."""
+    import numpy as np
+
     sizes = np.diff(plan.row_starts)
-    order = Shuffle(plan.num_rows, key).items(np.arange(plan.num_rows))
     starts = _starts(sizes[order])
     documents = np.empty_like(plan.documents)
     for first in range(0, plan.num_rows, ROWS_AT_ONCE):

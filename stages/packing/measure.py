@@ -6,23 +6,28 @@ One part for each part of the draw, so each table of a source is read once and i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from neo_model.costs.flops import visible_pairs
 from stages.artifacts.kinds import (
     DOCUMENT_RECORDS_FILE,
     DRAW_FILE,
     DRAW_PHASE,
     MEASURED_DOCUMENTS_FILE,
     MEASURED_FILE,
-    BaseLlm,
     Draw,
+    KeptClips,
+    ModelFolder,
 )
 from stages.contract import Part, PartDraft, PartFacts
+from stages.formats.clip_reader import FrameReader, UndecodableClipError
 from stages.formats.fit_sample import Fitted, Limits, UnfitError, UnfitReason, fit
+from stages.formats.pairs import StoredImage
+from stages.formats.sample_sources import SampleSource, SourcePart
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
-from stages.formats.samples import Sample, Source, SourcePart
+from stages.formats.samples import Sample
 from stages.formats.tokenizer import tokenizer_of
 from stages.packing.document_records import documents_table, to_record
 from stages.store.errors import StoreError
@@ -41,11 +46,15 @@ class MeasuredFacts(PartFacts):
     num_tokens: int
     """Tokens of these documents."""
     num_images: int
-    """Pictures of all drawings."""
+    """Pictures and frames of all drawings."""
     num_with_smaller_pictures: int
-    """Drawings whose pictures were made smaller to fit."""
+    """Drawings whose pictures or frames were made smaller to fit."""
     num_cut_texts: int
     """Drawings whose text was cut into pieces."""
+    num_frames: int = 0
+    """Frames of all drawings."""
+    num_with_fewer_frames: int = 0
+    """Drawings of which not all stored frames were taken, because they are more than allowed or than fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Drawing:
 
 
 def measure_part(
-    part: Part, draft: PartDraft, *, draw: Draw, sources: Mapping[str, Source], llm: BaseLlm, limits: Limits
+    part: Part, draft: PartDraft, *, draw: Draw, sources: Mapping[str, SampleSource], llm: ModelFolder, limits: Limits
 ) -> None:
     """Tokenise the samples of one part of the draw; `sources` are those of the draw.
 
@@ -68,13 +77,16 @@ def measure_part(
     task = SourcePart.of(part)
     drawings = _drawings(draw, part.name)
     tokenizer = tokenizer_of(llm)
+    frames = _frames_to_check(sources[task.source])
     with draft.path(DOCUMENT_RECORDS_FILE).open("wb") as file:
         measured = _Measured(task.source, file)
         for sample in sources[task.source].samples(task.part):
             for_sample = drawings.pop(sample.sample_id, None)
             if for_sample is not None:
                 try:
-                    measured.add(sample, for_sample, fit(sample, tokenizer, limits))
+                    fitted = fit(sample, tokenizer, limits)
+                    _check_decodable(fitted.images, frames)
+                    measured.add(sample, for_sample, fitted)
                 except UnfitError as error:
                     measured.refuse(sample, for_sample, error.reason)
             draft.progress(len(measured.samples))
@@ -84,7 +96,24 @@ def measure_part(
     write_table(table, draft.path(MEASURED_FILE))
     write_table(documents_table(measured.documents), draft.path(MEASURED_DOCUMENTS_FILE))
     draft.count(balance_of(table))
-    draft.fact(**measured.facts(limits).dump())
+    draft.fact(**measured.facts().dump())
+
+
+def _frames_to_check(source: SampleSource) -> FrameReader | None:
+    """The reader of frames that nobody has decoded yet: of clips that neither a filter nor the cut has checked."""
+    if source.clips is None or isinstance(source.clips.clips, KeptClips):
+        return None
+    return None if source.clips.raw.head.recipe.get("check_packets") else source.clips.frames
+
+
+def _check_decodable(images: Sequence[StoredImage], frames: FrameReader | None) -> None:
+    """Decode frames in packets once, before rows are planned with them. Raises `UnfitError` where that fails."""
+    in_packets = [image for image in images if image.pts is not None]
+    if frames is not None and in_packets:
+        try:
+            frames.images_of(in_packets)
+        except UndecodableClipError as error:
+            raise UnfitError(UnfitReason.UNDECODABLE) from error
 
 
 def _drawings(draw: Draw, part: str) -> dict[bytes, list[Drawing]]:
@@ -110,14 +139,22 @@ class _Measured:
     """Rows of `documents.parquet`."""
     reasons: list[UnfitReason | None] = field(default_factory=list)
     """Reason of each row of `samples`; None where it is packed."""
+    num_with_smaller_images: int = 0
+    """Drawings whose images were made smaller to fit."""
 
     def add(self, sample: Sample, drawings: list[Drawing], fitted: Fitted) -> None:
         """Write the records of a sample that fits, and list each of its drawings in both tables."""
-        images = [pair.image for pair in sample.pictures]
         for piece, encoded in enumerate(fitted.documents):
             offset = self.file.tell()
-            size_bytes = self.file.write(to_record(sample.sample_id, encoded, images, fitted.grids))
-            place = {"num_tokens": len(encoded.token_ids), "offset": offset, "size_bytes": size_bytes, "piece": piece}
+            size_bytes = self.file.write(to_record(sample.sample_id, encoded, fitted.images, fitted.grids))
+            num_tokens = len(encoded.token_ids)
+            place = {
+                "num_tokens": num_tokens,
+                "num_pairs": visible_pairs([num_tokens], [height * width // 4 for height, width in fitted.grids]),
+                "offset": offset,
+                "size_bytes": size_bytes,
+                "piece": piece,
+            }
             self.documents += [
                 {"sample_id": sample.sample_id, "place": one.place, "repetition": one.repetition, **place}
                 for one in drawings
@@ -126,9 +163,13 @@ class _Measured:
         measures = {
             "num_tokens": num_tokens,
             "num_tokens_wanted": fitted.num_tokens_wanted,
-            "max_pixels_px": fitted.max_pixels_px if images else None,
+            "max_pixels_px": fitted.max_pixels_px if sample.pictures else None,
         }
-        counts = {"num_documents": len(fitted.documents), "num_images": len(images)}
+        if sample.clips:
+            measures |= {"max_frame_pixels_px": fitted.max_frame_pixels_px, "num_frames": fitted.num_frames}
+            measures |= {"num_stored_frames": fitted.num_stored_frames}
+        counts = {"num_documents": len(fitted.documents), "num_images": len(fitted.images)}
+        self.num_with_smaller_images += len(drawings) * fitted.has_fewer_pixels
         self._list(sample, drawings, None, measures | counts)
 
     def refuse(self, sample: Sample, drawings: list[Drawing], reason: UnfitReason) -> None:
@@ -145,7 +186,7 @@ class _Measured:
             self.reasons.append(reason)
 
     def table(self) -> pa.Table:
-        """The table `measured.parquet`: a row for each drawing."""
+        """The table `measured.parquet`: a row for each drawing. Where clips are drawn it tells of their frames."""
         import pyarrow as pa
 
         kinds = [
@@ -158,19 +199,30 @@ class _Measured:
             ("num_images", pa.int32()),
             ("max_pixels_px", pa.int64()),
         ]
+        if any("num_frames" in sample for sample in self.samples):
+            kinds += [
+                ("max_frame_pixels_px", pa.int64()),
+                ("num_frames", pa.int32()),
+                ("num_stored_frames", pa.int32()),
+            ]
         table = pa.Table.from_pylist(self.samples, schema=pa.schema(kinds))
         for name, column in verdict_columns(self.reasons).items():
             table = table.append_column(name, column)
         return table
 
-    def facts(self, limits: Limits) -> MeasuredFacts:
-        """The counts of all drawings; `limits` tell which pictures were made smaller."""
-        caps = [sample.get("max_pixels_px") for sample in self.samples]
+    def facts(self) -> MeasuredFacts:
+        """The counts of all drawings; of frames, where clips are among them."""
+        frames = [(one["num_frames"], one["num_stored_frames"]) for one in self.samples if "num_frames" in one]
+        of_frames = {
+            "num_frames": sum(taken for taken, _ in frames),
+            "num_with_fewer_frames": sum(taken < stored for taken, stored in frames),
+        }
         return MeasuredFacts(
             source=self.source,
             num_documents=len(self.documents),
             num_tokens=sum(document["num_tokens"] for document in self.documents),
             num_images=sum(sample.get("num_images", 0) for sample in self.samples),
-            num_with_smaller_pictures=sum(cap is not None and cap < limits.max_pixels_px for cap in caps),
+            num_with_smaller_pictures=self.num_with_smaller_images,
             num_cut_texts=sum(sample["num_documents"] > 1 for sample in self.samples),
+            **(of_frames if frames else {}),
         )

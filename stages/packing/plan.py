@@ -23,14 +23,15 @@ from stages.artifacts.kinds import (
     SAMPLE_ROWS_FILE,
     SAMPLE_ROWS_OFFSETS_FILE,
 )
+from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import total
 from stages.contract import Part, PartDraft, PartFacts, PartRecord, PartTask, StageError
 from stages.formats.external_sort import Buckets, order_of, raw
+from stages.formats.packed_rows.sample_index import ENTRY_FIELDS, PREFIX_BITS, halves, write_index
 from stages.formats.permutation import scatter
-from stages.formats.phase_files import read_file
 from stages.formats.read_ahead import read_ahead
-from stages.formats.sample_index import ENTRY_FIELDS, PREFIX_BITS, halves, write_index
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, write_table
+from stages.packing.alike_rows import alike_together
 from stages.packing.bin_packing import plan_rows
 from stages.packing.certificate import Certificate, certify, length_counts
 from stages.packing.measure import MeasuredFacts
@@ -39,6 +40,7 @@ from stages.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from stages.formats.external_sort import Records
     from stages.packing.bin_packing import Whole
@@ -47,7 +49,8 @@ RECORDS_AT_ONCE = 2**19
 """Documents of the draw that are assigned to rows at a time; bounds memory."""
 _LOCATION = PLANNED_FIELDS[1:]
 """Where the record of a document lies, and its repetition and piece: the fields of a planned document but its row."""
-_DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("sample_id", f"V{SAMPLE_ID_BYTES}"), *_LOCATION]
+_DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("num_pairs", "<u8")]
+_DRAWN_FIELDS += [("sample_id", f"V{SAMPLE_ID_BYTES}"), *_LOCATION]
 """A measured document, to be sorted by its `place` in the draw."""
 _PLACED_FIELDS = [("shuffle_key", "<u8"), *PLANNED_FIELDS]
 """A document whose row is known; within a row, documents are ordered by `shuffle_key`."""
@@ -64,6 +67,8 @@ class PlanTask(PartTask):
     """Consecutive documents of the draw that are packed together; None packs all documents at once."""
     num_rows_per_part: int
     """Rows that one part of phase `write` writes."""
+    rows_together: int = 1
+    """Consecutive rows that cost alike; 1 leaves all rows shuffled."""
 
 
 class PackedOfSource(BaseModel):
@@ -95,11 +100,15 @@ class PlanFacts(PartFacts):
     fill: float
     """Tokens in the rows, as a fraction of the tokens that they could hold."""
     num_images: int
-    """Pictures in all rows."""
+    """Pictures and frames in all rows."""
     num_with_smaller_pictures: int
-    """Drawings whose pictures were made smaller to fit."""
+    """Drawings whose pictures or frames were made smaller to fit."""
     num_cut_texts: int
     """Drawings whose text was cut into pieces."""
+    num_frames: int = 0
+    """Frames in all rows."""
+    num_with_fewer_frames: int = 0
+    """Drawings of which not all stored frames were taken, because they are more than allowed or than fit."""
     dropped: dict[str, int]
     """Drawings that are in no row, by reason."""
     packed: dict[str, PackedOfSource]
@@ -121,11 +130,14 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
             f"none of the samples drawn can be packed: {balance.dropped}; look at the limits of the recipe"
         )
     drawn = draft.scratch / "drawn.bin"
-    lengths = _sort_by_place(store, measured, drawn, draft, np.uint16 if row_tokens < 2**16 else np.uint32)
+    kind = np.dtype(np.uint16 if row_tokens < 2**16 else np.uint32)
+    lengths, num_pairs = _sort_by_place(store, measured, drawn, draft, kind, with_pairs=task.rows_together > 1)
     plan = plan_rows(lengths, row_tokens=row_tokens, key=task.key, window_documents=task.window_documents)
+    if num_pairs is not None:
+        plan = alike_together(plan, lengths, num_pairs, task.rows_together, task.key)
     certificate = certify(length_counts(lengths, row_tokens), plan.num_rows, row_tokens)
     row_starts, rows = plan.row_starts, plan.row_of_each()
-    del lengths, plan  # gigabytes, for hundreds of millions of documents
+    del lengths, num_pairs, plan  # gigabytes, for hundreds of millions of documents
     cut = _PartCutter(row_starts, num_rows_per_part, measured)
     documents, entries = draft.scratch / "by_part", draft.scratch / "by_sample"
     with (
@@ -143,14 +155,22 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
 
 
 def _sort_by_place(
-    store: Store, measured: Sequence[PartRecord], target: Path, draft: PartDraft, kind: type[np.unsignedinteger[Any]]
-) -> Whole:
-    """Write all measured documents to `target` in draw order; returns their lengths in that order, as `kind`."""
+    store: Store,
+    measured: Sequence[PartRecord],
+    target: Path,
+    draft: PartDraft,
+    kind: np.dtype[Any],
+    *,
+    with_pairs: bool,
+) -> tuple[Whole, NDArray[np.float32] | None]:
+    """Write all measured documents to `target` in draw order; returns their lengths in that order, as `kind`, and
+    their visible pairs if they are asked for: 4 bytes more for each document."""
     import numpy as np
 
     num_documents = sum(MeasuredFacts.of(record).num_documents for record in measured)
     num_drawings = total(record.items for record in measured).total
     lengths = np.empty(num_documents, kind)
+    num_pairs = np.empty(num_documents, np.float32) if with_pairs else None
     folder = draft.scratch / "by_place"
     with Buckets(folder, _DRAWN_FIELDS, num_keys=num_drawings, num_records=num_documents) as by_place:
         num_read = 0
@@ -165,9 +185,11 @@ def _sort_by_place(
             for bucket in by_place.drain():
                 ordered = bucket.take(order_of(bucket["place"], bucket["piece"]))
                 lengths[num_sorted : num_sorted + len(ordered)] = ordered["num_tokens"]
+                if num_pairs is not None:
+                    num_pairs[num_sorted : num_sorted + len(ordered)] = ordered["num_pairs"]
                 num_sorted += len(ordered)
                 file.write(raw(ordered))
-    return lengths
+    return lengths, num_pairs
 
 
 def _documents(numbered: tuple[int, PartRecord], store: Store) -> Records:
@@ -281,8 +303,11 @@ class _PartCutter:
 def _facts(certificate: Certificate, measured: Sequence[PartRecord]) -> PlanFacts:
     """The certificate, and the sums of what was measured."""
     facts = [MeasuredFacts.of(record) for record in measured]
+    num_frames = sum(one.num_frames for one in facts)
+    of_frames = {"num_frames": num_frames, "num_with_fewer_frames": sum(one.num_with_fewer_frames for one in facts)}
     return PlanFacts(
         **vars(certificate),
+        **(of_frames if num_frames else {}),
         num_images=sum(one.num_images for one in facts),
         num_with_smaller_pictures=sum(one.num_with_smaller_pictures for one in facts),
         num_cut_texts=sum(one.num_cut_texts for one in facts),

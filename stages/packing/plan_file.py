@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stages.artifacts.kinds import PLANNED_FILE, PLANNED_PARTS_FILE
+from stages.artifacts.phase_files import damaged, read_file
 from stages.contract import Part, PartRecord, PartTask
-from stages.formats.phase_files import damaged, read_file
 from stages.formats.sample_table import read_table
 from stages.store.errors import CutShortError
 from stages.store.store import Store

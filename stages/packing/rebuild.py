@@ -35,7 +35,7 @@ def rebuild_part(rows: Rows, part: str) -> dict[str, str]:
             if entry.name not in made or sha256_of(made[entry.name]) != entry.sha256:
                 raise StageError(
                     f"{entry.key} {complaints[entry.key]}, and written again it has another digest: other versions "
-                    f"made it ({rows.manifest.versions}), or its inputs changed; restore it from a copy"
+                    f"made it ({rows.head.versions}), or its inputs changed; restore it from a copy"
                 )
         for entry in damaged:
             put_back(rows.store, made[entry.name], entry.key)

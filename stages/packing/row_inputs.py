@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import DOCUMENT_RECORDS_FILE, MEASURED_FILE
+from stages.artifacts.phase_files import damaged, read_file
 from stages.artifacts.records import PartRecord
-from stages.formats.pairs import ImageReader
-from stages.formats.phase_files import damaged, read_file
+from stages.formats.clip_reader import FrameReader, UndecodableClipError
+from stages.formats.packed_rows.row_format import DocumentFacts
+from stages.formats.pairs import ImageReader, StoredImage
 from stages.formats.read_ahead import read_ahead
-from stages.formats.row_format import DocumentFacts
+from stages.formats.sample_sources import SampleSource
 from stages.formats.sample_table import Verdict, read_table
-from stages.formats.samples import Source
 from stages.packing.document_records import MeasuredDocument, from_record
 from stages.packing.measure import MeasuredFacts
-from stages.store.errors import CutShortError
+from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -70,21 +72,24 @@ class RowInputs:
     """Measured parts in the order of their phase, by which plans number them."""
     pictures: Mapping[str, ImageReader]
     """Source to the reader of its pictures."""
+    frames: Mapping[str, FrameReader]
+    """Source to the reader of its frames."""
 
     @classmethod
-    def of(cls, store: Store, sources: Mapping[str, Source], measured: Sequence[PartRecord]) -> RowInputs:
+    def of(cls, store: Store, sources: Mapping[str, SampleSource], measured: Sequence[PartRecord]) -> RowInputs:
         """The inputs of rows that are packed from these sources and records of phase `measure`."""
         return cls(
             store=store,
             measured=tuple(map(MeasuredPart.of, measured)),
             pictures={name: source.pictures.images for name, source in sources.items() if source.pictures is not None},
+            frames={name: source.clips.frames for name, source in sources.items() if source.clips is not None},
         )
 
     def read_rows(self, rows: Iterable[Records]) -> Iterator[RowContent]:
         """The content of each planned row, in order. From an object store, the next rows are prefetched.
 
         `rows` are the documents of each row, as `planned.bin` lists them. Raises `StoreError` where a document or a
-        picture is missing or damaged.
+        picture is missing or damaged, and where a clip is stored as packets that cannot be decoded; it is named.
         """
         return read_ahead(self.store, self._read_row, rows)
 
@@ -107,8 +112,21 @@ class RowInputs:
                     num_pictures=len(document.images),
                 )
             )
-            images += map(self.pictures[part.source].image_of, document.images) if document.images else ()
+            images += self._images(part.source, document.images)
         return RowContent(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
+
+    def _images(self, source: str, stored: Sequence[StoredImage]) -> Iterator[bytes]:
+        """The pictures and frames of a document, encoded; the frames of a clip are read together."""
+        for is_frame, images in groupby(stored, key=lambda image: image.is_frame):
+            try:
+                read = (self.frames if is_frame else self.pictures)[source].images_of(list(images))
+            except UndecodableClipError as error:
+                raise StoreError(
+                    f"{error}. Before these rows were planned, each of its frames could be decoded: this machine may "
+                    "have too little memory or another decoder. Where a second try fails too, cut the clips with "
+                    "store='frames'"
+                ) from error
+            yield from read
 
     def _document(self, key: str, offset: int, size_bytes: int) -> MeasuredDocument:
         """A measured document. Raises `StoreError` where it is not as it was measured."""

@@ -21,10 +21,10 @@ from stages.artifacts.kinds import (
 )
 from stages.contract import Part, PartDraft, PartRecord
 from stages.formats.fit_sample import UnfitReason
-from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.row_index import RowFacts
+from stages.formats.packed_rows.row_format import DocumentFacts, row_key, row_members
+from stages.formats.packed_rows.row_index import RowFacts
+from stages.formats.sample_sources import drawn_sources
 from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
-from stages.formats.samples import drawn_sources
 from stages.formats.tar import TarWriter
 from stages.packing.plan_file import PlannedPart, planned_parts, read_planned
 from stages.packing.row_inputs import RowContent, RowInputs

@@ -39,6 +39,10 @@ class TornRecordError(StoreError):
     """A record exists and does not parse: it was torn or edited. The only error after which a record is quarantined."""
 
 
+class MissingRecordError(StoreError):
+    """A record is missing that others say was written."""
+
+
 class DamagedFileError(StoreError):
     """A file is missing, or differs from the one that was committed."""
 

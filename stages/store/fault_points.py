@@ -33,6 +33,7 @@ EXIT_CODE: Final = 70
 POINTS: Final = frozenset(
     {
         "store.metadata_created",
+        "source.kept",
         "run.frozen",
         "attempt.begun",
         "attempt.ended",
@@ -54,15 +55,18 @@ POINTS: Final = frozenset(
         "repair.recorded",
         "record.quarantined",
         "artifact.manifest_created",
+        "artifact.head_written",
         "checkpoint.files_written",
         "checkpoint.uploaded",
         "checkpoint.gathered",
         "checkpoint.recorded",
         "checkpoint.retired",
+        "audit.noted",
         "checkpoint.deleted",
         "outbox.appended",
         "outbox.marked_sent",
         "tracker.op_sent",
+        "run.settled",
     }
 )
 """All names, in the order in which a run passes them, by what they commit."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from stages.store.errors import (
     CutShortError,
@@ -28,6 +28,9 @@ from stages.store.local_folder import read_range_of
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
+
+AskedT = TypeVar("AskedT")
+AnswerT = TypeVar("AnswerT")
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of an upload or a download in one request, each with its own time limit and retries."""
@@ -65,7 +68,8 @@ class StoreReader:
         return None if "://" in self.url else Path(self.url)
 
     @cached_property
-    def _engine(self) -> ObjectStore:
+    def engine(self) -> ObjectStore:
+        """The obstore engine behind this store, opened at first use."""
         from obstore.store import LocalStore, from_url
 
         if self.folder is None:
@@ -80,7 +84,7 @@ class StoreReader:
         import obstore
 
         with suppress(FileNotFoundError), self._doing(f"read {key}"):
-            return bytes(obstore.get(self._engine, key).bytes())
+            return bytes(obstore.get(self.engine, key).bytes())
         return None
 
     def read_json(self, key: str) -> Any:
@@ -98,10 +102,14 @@ class StoreReader:
 
     def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """`read` of each key, in order; many at a time where each takes a round trip."""
-        if self.folder is not None:
-            return [self.read(key) for key in keys]
+        return self.each(self.read, keys)
+
+    def each(self, ask: Callable[[AskedT], AnswerT], about: Sequence[AskedT]) -> list[AnswerT]:
+        """`ask` of each, in order; many at a time where an answer of the store takes a round trip."""
+        if self.folder is not None or len(about) < 2:
+            return [ask(one) for one in about]
         with ThreadPoolExecutor(NUM_READERS) as readers:
-            return list(readers.map(self.read, keys))
+            return list(readers.map(ask, about))
 
     def read_range(self, key: str, start: int, length: int, *, keep_open: bool = False) -> bytes:
         """`length` bytes from offset `start`. Raises FileNotFoundError if there is no such object.
@@ -122,7 +130,7 @@ class StoreReader:
 
         try:
             with self._doing(f"read bytes {start} to {start + length} of {key}"):
-                return bytes(obstore.get_range(self._engine, key, start=start, length=length))
+                return bytes(obstore.get_range(self.engine, key, start=start, length=length))
         except StoreUnavailableError as error:  # servers refuse a range that begins beyond the end
             size_bytes = self.size_bytes(key)
             if size_bytes is None or size_bytes >= start + length:
@@ -134,7 +142,16 @@ class StoreReader:
         import obstore
 
         with suppress(FileNotFoundError), self._doing(f"look at {key}"):
-            return int(obstore.head(self._engine, key)["size"])
+            return int(obstore.head(self.engine, key)["size"])
+        return None
+
+    def version(self, key: str) -> str | None:
+        """A text that differs once the object is written again (its entity tag, else its time and size), or None."""
+        import obstore
+
+        with suppress(FileNotFoundError), self._doing(f"look at {key}"):
+            found = obstore.head(self.engine, key)
+            return str(found["e_tag"] or f"{found['last_modified'].isoformat()} {found['size']}")
         return None
 
     def keys(self, prefix: str, after: str | None = None) -> Iterator[str]:
@@ -145,16 +162,23 @@ class StoreReader:
         import obstore
 
         with self._doing(f"list {prefix}"):
-            keys = [item["path"] for batch in obstore.list(self._engine, prefix, offset=after) for item in batch]
+            keys = [item["path"] for batch in obstore.list(self.engine, prefix, offset=after) for item in batch]
         return iter(sorted(keys))
 
-    def folders(self, prefix: str) -> list[str]:
-        """The names directly under a folder, in order. For display, like `keys`."""
+    def some_keys(self, prefix: str, most: int) -> list[str]:
+        """`most` of the keys under a folder at the most, in order: the first page of a listing, not all of it."""
         import obstore
 
         with self._doing(f"list {prefix}"):
-            listing = obstore.list_with_delimiter(self._engine, prefix)
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in listing["common_prefixes"])
+            return sorted(item["path"] for item in next(iter(obstore.list(self.engine, prefix, chunk_size=most)), []))
+
+    def files(self, prefix: str) -> list[str]:
+        """The names of the objects directly under a folder, in order, whatever its folders hold. For display."""
+        return sorted(str(item["path"]).rsplit("/", 1)[-1] for item in _listing(self, prefix)["objects"])
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names directly under a folder, in order. For display, like `keys`."""
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in _listing(self, prefix)["common_prefixes"])
 
     def local_path(self, key: str, cache: Path) -> Path:
         """A local file with the object's bytes: the object itself in a local folder, else a copy under `cache`.
@@ -170,6 +194,14 @@ class StoreReader:
         if not target.is_file():
             _download(self, key, target)
         return target
+
+
+def _listing(store: StoreReader, prefix: str) -> Any:
+    """The objects and folders directly under a folder."""
+    import obstore
+
+    with store_errors(store.url, f"list {prefix}"):
+        return obstore.list_with_delimiter(store.engine, prefix)
 
 
 def _download(store: StoreReader, key: str, target: Path) -> None:

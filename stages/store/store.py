@@ -27,14 +27,14 @@ class Store(StoreReader):
         if self.has_conditional_writes:
             return self.create_conditionally(key, data)
         with self._doing(f"create {key}"):
-            return create_after_looking(self._engine, key, data)
+            return create_after_looking(self.engine, key, data)
 
     def create_conditionally(self, key: str, data: bytes) -> bool:
         """`create` by the store's own conditional write, whatever its metadata says: this is what a probe tries."""
         with self._doing(f"create {key}"):
             if self.folder is not None:
                 return create_in_folder(self.folder, key, data)
-            return create_exclusively(self._engine, key, data)
+            return create_exclusively(self.engine, key, data)
 
     @cached_property
     def has_conditional_writes(self) -> bool:
@@ -50,14 +50,14 @@ class Store(StoreReader):
         import obstore
 
         with self._doing(f"write {key}"):
-            obstore.put(self._engine, key, data)
+            obstore.put(self.engine, key, data)
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a local file to a private key, durably, and check that all of it arrived."""
         import obstore
 
         with self._doing(f"upload {key}"):
-            put_despite_conflicts(lambda: obstore.put(self._engine, key, path, chunk_size=CHUNK_BYTES))
+            put_despite_conflicts(lambda: obstore.put(self.engine, key, path, chunk_size=CHUNK_BYTES))
             if self.folder is not None:
                 make_durable(self.folder, key)
         size_bytes, expected_bytes = self.size_bytes(key), path.stat().st_size
@@ -71,7 +71,7 @@ class Store(StoreReader):
         import obstore
 
         with suppress(FileNotFoundError), self._doing(f"delete {key}"):
-            obstore.delete(self._engine, key)
+            obstore.delete(self.engine, key)
 
     def quarantine(self, key: str, why: str = "torn") -> str:
         """Move a record to `<key>.<why>-<n>`, so that what it stood for is made again; returns the new key."""
@@ -80,7 +80,7 @@ class Store(StoreReader):
         target = self._quarantine_key(key, why)
         # Another attempt may have moved it already; then there is nothing left to do.
         with suppress(FileNotFoundError), self._doing(f"quarantine {key}"):
-            obstore.rename(self._engine, key, target)
+            obstore.rename(self.engine, key, target)
         return target
 
     def copy_to_quarantine(self, key: str, why: str) -> None:
@@ -88,7 +88,7 @@ class Store(StoreReader):
         import obstore
 
         with suppress(FileNotFoundError), self._doing(f"copy {key} to quarantine"):
-            obstore.copy(self._engine, key, self._quarantine_key(key, why))
+            obstore.copy(self.engine, key, self._quarantine_key(key, why))
 
     def _quarantine_key(self, key: str, why: str) -> str:
         return f"{key}.{why}-{first_missing(lambda number: self.size_bytes(f'{key}.{why}-{number}') is not None)}"

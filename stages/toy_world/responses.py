@@ -1,4 +1,4 @@
-"""The response of the toy web to each path: mostly pictures, and the faults of the real web.
+"""The response of the toy web to each path: mostly pictures and films, and the faults of the real web.
 
 A response is a pure function of the path, which holds the seed. Opens no socket.
 """
@@ -9,7 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from stages.toy_world import draw
-from stages.toy_world.addresses import Address, address_of
+from stages.toy_world.addresses import Address, FilmAddress, address_of, film_address_of, room_address_of
+from stages.toy_world.comparisons.room_drawing import room_jpeg
+from stages.toy_world.comparisons.room_scene import room_scene
+from stages.toy_world.films.film_drawing import film
+from stages.toy_world.films.film_faults import FilmOddity, film_oddity
+from stages.toy_world.films.film_files import film_bytes
+from stages.toy_world.films.film_scene import film_scene
 from stages.toy_world.oddities import Oddity, oddity, original_number
 from stages.toy_world.random_streams import generator
 from stages.toy_world.scene import Scene, scene
@@ -43,6 +49,7 @@ class ScriptedResponse:
     """How many times the body is sent, end to end."""
 
 
+FILM_HEADERS = (("Content-Type", "video/mp4"),)
 NOT_FOUND = ScriptedResponse(status=404, headers=(("Content-Type", "text/plain"),), body=b"not found\n")
 UNAVAILABLE = ScriptedResponse(
     status=503, headers=(("Content-Type", "text/plain"), ("Retry-After", "1")), body=b"try again later\n"
@@ -51,6 +58,10 @@ UNAVAILABLE = ScriptedResponse(
 
 def response_to(path: str) -> ScriptedResponse:
     """The response to a path; 404 for one that is no address."""
+    if (shown := film_address_of(path)) is not None:
+        return _film_response(shown)
+    if (room := room_address_of(path)) is not None:
+        return ScriptedResponse(body=room_jpeg(room_scene(room.seed, room.room_set, room.number), room.view))
     address = address_of(path)
     if address is None:
         return NOT_FOUND
@@ -61,6 +72,24 @@ def response_to(path: str) -> ScriptedResponse:
             return _redirect(302, replace(address, area="train").url)
         case "moved" | "heldout":
             return _drawn(draw.jpeg, address)
+
+
+def _film_response(address: FilmAddress) -> ScriptedResponse:
+    if address.film_set == "heldout":
+        return ScriptedResponse(headers=FILM_HEADERS, body=film(film_scene(address.seed, "heldout", address.number)))
+    oddity = film_oddity(address.seed, address.number)
+    match oddity:
+        case FilmOddity.MISSING:
+            return NOT_FOUND
+        case FilmOddity.UNAVAILABLE:
+            return UNAVAILABLE
+        case FilmOddity.PAGE:
+            return ScriptedResponse(headers=FILM_HEADERS, body=SIGN_IN_PAGE)
+    delay_seconds = 0.0
+    if oddity is FilmOddity.SLOW:
+        delay_seconds = generator(address.seed, "film delay", address.number).uniform(0.3, 1.0)
+    body = film_bytes(address.seed, address.number, oddity)
+    return ScriptedResponse(headers=FILM_HEADERS, body=body, delay_seconds=delay_seconds)
 
 
 def scene_at(address: Address) -> Scene:

@@ -1,8 +1,10 @@
 """Damaged rows in training: the policy of the recipe, carried out on all ranks alike.
 
-Owns `on_damaged_row`. `fail` raises on every rank. `rebuild` makes the damaged part again, each part on one rank, and
-the step is loaded again: the bytes are those that were committed, so nothing else changes. `skip` is done by the loader
-(`loading/micro_batches.py`), which leaves the rows out; here they are recorded before their step is applied.
+A row is damaged where its bytes are not those that were committed, and where they are, but a picture in it does not
+decode or does not fit its tokens. Owns `on_damaged_row`. `fail` raises on every rank. `rebuild` makes the damaged part
+again, each part on one rank, and the step is loaded again: the bytes are those that were committed, so nothing else
+changes; where they were so before, it fails. `skip` is done by the loader (`loading/micro_batches.py`), which leaves
+the rows out; here they are recorded before their step is applied.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import Final, TypeVar
 
 from stages.artifacts.kinds import Rows
 from stages.contract import Rank
-from stages.formats.rows import DamagedPartError, DamagedRowError
+from stages.formats.packed_rows.rows import DamagedPartError, DamagedRowError
 from stages.training.collectives import gather_values, raise_on_all
-from stages.training.loading.micro_batches import MicroBatch
+from stages.training.loading.micro_batches import MicroBatch, UnfitRowError
 from stages.training.recipe import OnDamagedRow
 from stages.training.skipped import SKIPPED_PHASE, skipped_steps_and_rows
 
@@ -52,6 +54,8 @@ class DamagedRowPolicy:
         policy is not `rebuild`, or a part was rebuilt `MAX_TRIES` times.
         """
         damaged = (error.rows, error.part) if isinstance(error, DamagedPartError) else None
+        if isinstance(error, UnfitRowError):  # made again, it would be the same
+            damaged = None
         is_repairable = self.policy == "rebuild" and damaged is not None and self._num_tries[what, damaged] < MAX_TRIES
         raise_on_all("" if is_repairable or error is None else f"{what}: {type(error).__name__}: {error}")
         parts = sorted({part for part in gather_values(damaged) if part is not None})
@@ -74,7 +78,7 @@ class DamagedRowPolicy:
             kinds = {type(one) for one in gather_values(error)} - {type(None)}
             if not kinds:
                 return value
-            if self.policy == "skip" and kinds == {DamagedRowError}:
+            if self.policy == "skip" and all(issubclass(kind, DamagedRowError) for kind in kinds):
                 self.rank.warn(f"{what} is damaged, so it is left out{f': {error}' if error else ''}")
                 return None
             self.repair(f"{what} could not be read", error)

@@ -12,19 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from neo_model.config import NeoConfig
 from neo_model.inputs.conversation import load_tokenizer
 from neo_model.model import NeoModel
 from stages.artifacts.kinds import Conversations, Rows
+from stages.benchmarks.benchmark import PixelRange
 from stages.contract import Rank, StageError
-from stages.evaluation.answering import Answerer, patch_reader
-from stages.evaluation.answers import Answer, answer_row, round_robin_by_kind, scored_answers
+from stages.evaluation.answering import Answerer, frames_shown, media_reader
+from stages.evaluation.answers import Answer, Replies, answer_row, round_robin_by_kind, scored_answers
 from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
 from stages.evaluation.questions import Question, image_urls, read_questions
 from stages.evaluation.scoring import metrics
+from stages.formats.clip_reader import clips_of
+from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME_PIXELS_PX
+from stages.formats.packed_rows.rows import DamagedRowError
 from stages.formats.pairs import pictures_of
 from stages.training.collectives import gather_values
 from stages.training.engine.engine import Engine
@@ -97,7 +101,8 @@ def examiner_of(
         loader = StepLoader.of(recipe, trained_on, rank, config)
         measures.append(RowLoss(rank, held_out.rows, loader, recipe.num_heldout_rows))
     if held_out.questions is not None:
-        measures.append(QuestionAnswers(rank, held_out.questions, recipe, config, tokenizer_folder))
+        shown = ShownFrames.of(trained_on[-1])
+        measures.append(QuestionAnswers(rank, held_out.questions, recipe, config, tokenizer_folder, shown))
     return HeldOutExaminer(rank, recipe, measures) if measures else NoHeldOut()
 
 
@@ -135,15 +140,42 @@ class RowLoss:
         """The held-out rows of this rank, one at a time, as many on every rank; and whether each counts.
 
         With 5 rows, rank 0 of 2 has rows 0, 2, 4 and rank 1 has rows 1, 3, 4: the last fills up and does not count.
+        A damaged row does not count either, where the recipe has damaged rows skipped.
         """
         packed = PackedRows.of(self.rows)
         num_rows = min(self.max_rows, packed.reader.num_rows)
         micro_batches = []
         for first in range(0, num_rows, self.rank.world_size):
             row = first + self.rank.rank
-            fetched = FetchedRows(packed, (packed.reader.read(min(row, num_rows - 1)),))
-            micro_batches.append((self.loader.decode(fetched), row < num_rows))
+            micro_batch = self._loaded(packed, min(row, num_rows - 1))
+            micro_batches.append((micro_batch, row < num_rows and len(micro_batch.rows) > 0))
         return micro_batches
+
+    def _loaded(self, packed: PackedRows, row: int) -> MicroBatch:
+        """One row; none in its place where it is damaged and skipped."""
+        try:
+            return self.loader.decode(FetchedRows(packed, (packed.reader.read(row),)))
+        except DamagedRowError as error:
+            if not self.loader.skips_damage:
+                raise
+            self.rank.warn(f"a held-out row is left out: {error}")
+            return self.loader.decode(FetchedRows(packed, ()))
+
+
+class ShownFrames(NamedTuple):
+    """How the frames of clips are shown: as in the rows of the training, as far as a prompt has room."""
+
+    pixels: PixelRange
+    """Pixels of a frame after resizing."""
+    max_frames: int
+    """Most frames of a clip."""
+
+    @classmethod
+    def of(cls, rows: Rows) -> ShownFrames:
+        """As these rows have them, or would by default where they were packed before there were clips."""
+        sizes = {"min_frame_pixels_px": MIN_FRAME_PIXELS_PX, "max_frame_pixels_px": MAX_FRAME_PIXELS_PX}
+        recipe = {**sizes, "max_frames": MAX_FRAMES, **rows.head.recipe}
+        return cls(PixelRange(recipe["min_frame_pixels_px"], recipe["max_frame_pixels_px"]), recipe["max_frames"])
 
 
 @dataclass
@@ -155,30 +187,35 @@ class QuestionAnswers:
     recipe: TrainRecipe
     config: NeoConfig
     tokenizer_folder: Path
+    shown: ShownFrames
 
     def measure(self, num_done: int, engine: Engine) -> dict[str, float]:
-        """`accuracy`, where any answer could be scored; rank 0 keeps the contact sheet."""
+        """`accuracy`, and `mra` of numbers, where any answer could be scored; rank 0 keeps the contact sheet."""
         answers = self._answers(engine)
         if not answers:
             return {}
         scored = scored_answers(answers)
         numbers = metrics(scored, num_failed=len(answers) - len(scored))
         if self.rank.rank == 0:
-            pictures = pictures_of(self.questions)
-            cards = [answer_card(answer, pictures) for answer in answers if answer.correct is not None]
+            pictures, clips = pictures_of(self.questions), clips_of(self.questions)
+            cards = [answer_card(answer, pictures, clips) for answer in answers if answer.correct is not None]
             title = f"after {num_done:,} of {self.recipe.num_steps:,} steps"
             self.rank.keep_picture("answers", contact_sheet(cards, numbers, title), num_done)
-        return {name: numbers[name] for name in ("accuracy",) if name in numbers}
+        return {name: numbers[name] for name in ("accuracy", "mra") if name in numbers}
 
     def _answers(self, engine: Engine) -> list[Answer]:
-        def ask(model: NeoModel) -> list[Any]:
+        def ask(model: NeoModel) -> list[Replies]:
             answerer = self._answerer(model)
-            return answerer.answers([answerer.prompt(question, question.image_ids) for question in self._asked])
+            prompts = [answerer.prompt(question, question.media) for question in self._asked]
+            return [
+                Replies(own=reply, num_frames=shown.num_frames, num_frames_kept=shown.num_frames_kept)
+                for shown, reply in zip(map(frames_shown, prompts), answerer.answers(prompts), strict=True)
+            ]
 
         pictures = pictures_of(self.questions)
         return [
-            answer_row(question, image_urls(pictures, question), generated, (), None)
-            for question, generated in zip(self._asked, engine.use_model(ask), strict=True)
+            answer_row(question, image_urls(pictures, question), replies)
+            for question, replies in zip(self._asked, engine.use_model(ask), strict=True)
         ]
 
     @cached_property
@@ -191,7 +228,9 @@ class QuestionAnswers:
         return Answerer(
             model=model,
             tokenizer=load_tokenizer(self.tokenizer_folder, vocab_size=self.config.vocab_size),
-            patches_of=patch_reader(pictures_of(self.questions), self.config),
+            media=media_reader(
+                self.questions, self.config, frame_pixels=self.shown.pixels, max_frames=self.shown.max_frames
+            ),
             max_prompt_tokens=MAX_PROMPT_TOKENS,
             max_new_tokens=self.recipe.max_answer_tokens,
         )

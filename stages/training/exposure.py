@@ -18,12 +18,12 @@ from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import STEPS_PHASE
 from stages.contract import StageError
 from stages.formats.external_sort import Buckets
-from stages.formats.row_index import RowFacts
-from stages.formats.rows import RowReader
-from stages.formats.sample_index import halves
+from stages.formats.packed_rows.row_index import RowFacts
+from stages.formats.packed_rows.rows import RowReader
+from stages.formats.packed_rows.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
 from stages.training.checkpoints.facts import SkippedRows
-from stages.training.loading.step_rows import Span, rows_of_step, spans, times_taken
+from stages.training.loading.step_rows import RowOrder, Span, spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,12 +67,12 @@ class SeenOfSource:
 
 def is_trained(artifact: Artifact) -> bool:
     """Whether an artifact was made by steps over rows."""
-    return "rows_per_step" in artifact.manifest.recipe and any(artifact.inputs("rows."))
+    return "rows_per_step" in artifact.head.recipe and any(artifact.inputs("rows."))
 
 
 def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRows, ...]:
     """What the first `until_step` steps read of each Rows artifact; None is all steps. Raises `StageError`."""
-    recipe = trained.manifest.recipe
+    recipe = trained.head.recipe
     num_steps = recipe["num_steps"] if until_step is None else until_step
     if not 0 <= num_steps <= recipe["num_steps"]:
         raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
@@ -114,13 +114,13 @@ def skips_of(trained: Artifact) -> set[tuple[int, int]]:
 
 
 def _seen(trained: Artifact, span: Span, left_out: Iterable[tuple[int, int]]) -> SeenRows:
-    recipe, name = trained.manifest.recipe, f"rows.{span.rows}"
+    recipe, name = trained.head.recipe, f"rows.{span.rows}"
     rows = trained.input(name, Rows)
-    order = {"num_rows": RowReader(rows).num_rows, "rows_per_step": recipe["rows_per_step"], "seed": recipe["seed"]}
-    times = times_taken(span.until_step - span.first_step, **order)
+    order = RowOrder.of(RowReader(rows), rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
+    times = order.times_taken(span.until_step - span.first_step)
     for step, row in left_out:
         if span.first_step < step <= span.until_step:
-            times[row] -= rows_of_step(step - 1 - span.first_step, **order).count(row)
+            times[row] -= order.rows_of_step(step - 1 - span.first_step).count(row)
     return SeenRows(name, rows, span, times)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from stages.artifacts.head import read_head
 from stages.artifacts.kinds import Conversations, Rows
-from stages.artifacts.manifest import read_head
 from stages.contract import StageError
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 
 HELDOUT_LOSS = "heldout_loss"
 """Name of the checkpoint fact that holds the loss on held-out rows."""
@@ -43,7 +43,7 @@ class HeldOut:
                 )
 
     def _sample_ids(self) -> Iterator[bytes]:
-        """Sample ids of rows and questions, and of the questions' pictures."""
+        """Sample ids of rows and questions, and of the questions' pictures and clips."""
         if self.rows is not None:
             for sample_ids in RowReader(self.rows).index("sample_ids")["sample_ids"].to_pylist():
                 yield from sample_ids
@@ -51,11 +51,11 @@ class HeldOut:
             from stages.evaluation.questions import read_questions
 
             for question in read_questions(self.questions):
-                yield from (question.sample_id, *question.image_ids)
+                yield from (question.sample_id, *question.image_ids, *question.clip_ids)
 
 
 def _purpose(rows: Rows) -> str:
     """What the rows were drawn for: `train` where the draw does not say."""
-    draw = rows.manifest.inputs.get("draw")
+    draw = rows.head.inputs.get("draw")
     head = None if draw is None else read_head(rows.store, draw.stage, draw.fingerprint)
     return "train" if head is None else str(head.recipe.get("purpose", "train"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stages.contract import PartRecord
-from stages.formats.rows import DamagedRowError, RowReader
+from stages.formats.packed_rows.rows import DamagedRowError, RowReader
 from stages.training.checkpoints.facts import SkippedRowFacts
 
 SKIPPED_PHASE: Final = "skipped"

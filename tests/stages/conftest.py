@@ -8,7 +8,7 @@ import pytest
 
 from cluster.local import make
 from stages.artifacts.kinds import KeptPairs, RawPairs
-from stages.contract import Event, Step
+from stages.contract import Event, Source, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.store.store import Store
@@ -19,9 +19,17 @@ NUM_TOY_IMAGES = 260
 """One deck of pictures with all oddities, and some more."""
 
 
+TOY_QUERY = f"num_train_images={NUM_TOY_IMAGES}&num_heldout_images=20&num_documents=50&num_text_conversations=40"
+TOY_SOURCES = {
+    f"toy_{name}": f"toy:{name}.jsonl?{TOY_QUERY}"
+    for name in ("urls", "heldout_urls", "documents", "conversations", "questions")
+}
+"""Name of each source of the toy world to where its file lies."""
+
+
 def carried_out(step: Step[Any], store: Store, events: list[Event] | None = None) -> Any:
     """Make the step's artifact from those of the steps it reads, which are committed; returns it."""
-    return make(step, store, post=(events if events is not None else []).append)
+    return make(step, store, sources=TOY_SOURCES, post=(events if events is not None else []).append)
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,9 @@ def toy_pairs(tmp_path_factory: pytest.TempPathFactory) -> ToyPairs:
     world = ToyWorld(
         num_train_images=NUM_TOY_IMAGES, num_heldout_images=20, num_documents=50, num_text_conversations=40
     )
-    raw_step = download_pairs.bind(
-        "pairs", DownloadPairsRecipe(origin=world, num_urls_per_part=40, deadline_seconds=6, num_tries=1)
-    )
-    heldout_step = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
+    recipe = DownloadPairsRecipe(source=Source("toy_urls"), num_urls_per_part=40, deadline_seconds=6, num_tries=1)
+    raw_step = download_pairs.bind("pairs", recipe)
+    heldout_step = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(source=Source("toy_heldout_urls")))
     kept_step = filter_pairs.bind("kept", FilterPairsRecipe(), raw_step)
     raw = carried_out(raw_step, store)
     carried_out(heldout_step, store)

@@ -1,5 +1,6 @@
 """The toy web, downloaded: every row accounted for, the same bytes whatever the threads did, tars that others read."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -7,8 +8,11 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +20,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from skimage import data
 
+from cluster.local import make
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.commit.draft import Draft
-from stages.contract import Part, StageError
+from stages.contract import Source, StageError
 from stages.download.engines import img2dataset
+from stages.download.part_health import check_downloader, check_network
 from stages.download.reasons import Reason
-from stages.download_pairs import DownloadPairsRecipe, check_downloader, check_network, download_rows
+from stages.download_pairs import (
+    DownloadPairsRecipe,
+    download_pairs,
+    download_rows,
+)
+from stages.formats.pairs import PairReader
 from stages.formats.sample_table import Verdict
+from stages.origins.row_parts import PartRows
+from stages.origins.sample_id import sample_id
+from stages.origins.tables.row_batches import MALFORMED
 from stages.store.store import Store
 from stages.toy_world.oddities import Oddity, oddity
-from stages.toy_world.records import RowOddity, row_oddity
-from stages.toy_world.tables import url_table
-from stages.toy_world.world import ToyWorld
+from stages.toy_world.records import RowOddity, row_oddity, url_rows
+from tests.stages.conftest import TOY_SOURCES
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,20 +76,22 @@ def samples_of(raw: RawPairs) -> pa.Table:
     return pa.concat_tables([pq.read_table(io.BytesIO(raw.read(part.file(SAMPLES_FILE)))) for part in raw.parts])
 
 
-def repeats(table: pa.Table) -> set[int]:
+def repeats(rows: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Numbers of the rows whose URL and caption stand in an earlier one."""
     seen: set[tuple[str, str]] = set()
     found = set()
-    for number, row in enumerate(zip(table["url"].to_pylist(), table["caption"].to_pylist(), strict=True)):
-        if row in seen:
+    for number, row in enumerate(rows):
+        fields = (row["url"], row["caption"])
+        if fields in seen:
             found.add(number)
-        seen.add(row)
+        seen.add(fields)
     return found
 
 
 def test_every_row_ends_as_the_web_treats_it(toy_pairs: Any) -> None:
     """A row that repeats another is dropped; all others end as their picture does."""
     world, samples = toy_pairs.world, samples_of(toy_pairs.raw)
-    repeated = repeats(url_table(world))
+    repeated = repeats(url_rows(world))
     treated = [oddity(world.seed, int(url[-10:-4])) for url in samples["url"].to_pylist()]
     expected = [Reason.REPEATED_ROW if number in repeated else ENDS[how] for number, how in enumerate(treated)]
     assert samples["reason"].to_pylist() == [reason and reason.value for reason in expected]
@@ -119,7 +135,7 @@ def test_a_sample_id_is_made_of_source_url_and_caption(toy_pairs: Any) -> None:
     samples = samples_of(toy_pairs.raw)
     ids = samples["sample_id"].to_pylist()
     assert len(set(ids)) == len(ids)
-    fields = (b"toy_world/urls/train", samples["url"][0].as_py().encode(), samples["caption"][0].as_py().encode())
+    fields = (b"toy_urls", samples["url"][0].as_py().encode(), samples["caption"][0].as_py().encode())
     spelled = b"".join(str(len(field)).encode() + b":" + field for field in fields)
     assert ids[0] == hashlib.sha256(spelled).digest()[:16]
 
@@ -146,13 +162,14 @@ def test_another_machine_with_other_threads_makes_the_same_bytes(
 
 def test_a_download_killed_in_the_middle_is_resumed(toy_pairs: Any, carry: Any, tmp_path: Path) -> None:
     """The driver is killed; parts recorded before stay as they were, the rest is made, nothing differs."""
-    recipe = toy_pairs.raw_step.recipe.model_dump_json()
+    recipe = toy_pairs.raw_step.recipe.model_dump()
     program = f"""
 from cluster.local import make
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
-make(download_pairs.bind("pairs", DownloadPairsRecipe.model_validate_json('{recipe}')), {str(tmp_path)!r})
+recipe = DownloadPairsRecipe.model_validate({recipe!r})
+make(download_pairs.bind("pairs", recipe), {str(tmp_path)!r}, sources={TOY_SOURCES!r})
 """
-    records = tmp_path / "artifacts" / "download_pairs" / toy_pairs.raw_step.fingerprint[:12] / "records" / "download"
+    records = tmp_path / "artifacts" / "download_pairs" / toy_pairs.raw.short / "records" / "download"
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     try:
         for _ in range(1200):
@@ -188,21 +205,161 @@ def test_a_downloader_that_fails_at_everything_records_nothing() -> None:
         check_downloader([Reason.UNEXPLAINED] * 6 + [Reason.NOT_FOUND] * 20, ["KeyError: 'x'"])
 
 
-def test_a_table_of_wrong_columns_is_refused_with_its_name(tmp_path: Path) -> None:
-    recipe = DownloadPairsRecipe(origin=ToyWorld())
-    part = Part(name="00000", task={"start": 0, "stop": 1, "repeats": {}})
-    draft = Draft(scratch=tmp_path, report=lambda _: None)
-    with pytest.raises(StageError, match="column 'caption' of the URL table is int64"):
-        download_rows(pa.table({"url": ["http://a.invalid/"], "caption": [1]}), part, {}, recipe, draft)
-    with pytest.raises(StageError, match=r"columns \['key'\]"):
-        download_rows(pa.table({"url": ["file:///a"], "caption": ["a"], "key": ["b"]}), part, {}, recipe, draft)
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    """A server of one photograph on this machine; gives the URL of its folder."""
+    buffer = io.BytesIO()
+    Image.fromarray(data.astronaut()).save(buffer, "JPEG")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path.endswith(".jpg") else 404)
+            self.end_headers()
+            self.wfile.write(buffer.getvalue() if self.path.endswith(".jpg") else b"")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+asked: list[str] = []
+
+
+def downloaded(folder: Path, files: dict[str, bytes | pa.Table], **fields: Any) -> RawPairs:
+    """What `download_pairs` makes of files with these contents."""
+    asked.clear()
+    (folder / "source").mkdir(exist_ok=True)
+    for name, content in files.items():
+        if isinstance(content, pa.Table):
+            pq.write_table(content, folder / "source" / name)
+        else:
+            (folder / "source" / name).write_bytes(content)
+    recipe = DownloadPairsRecipe(source=Source("urls"), **{"allow_hosts": ("127.0.0.1",), "num_tries": 1, **fields})
+    step = download_pairs.bind("pairs", recipe)
+    return make(step, folder / "store", sources={"urls": str(folder / "source")})
+
+
+def facts_of(raw: RawPairs) -> list[dict[str, Any]]:
+    """The json members of the pairs."""
+    found = []
+    for part in raw.parts:
+        with tarfile.open(fileobj=io.BytesIO(raw.read(part.file(PAIRS_FILE)))) as archive:
+            found += [json.load(archive.extractfile(name)) for name in archive.getnames() if name.endswith("json")]
+    return found
+
+
+FORMS: dict[str, Callable[[str], bytes | pa.Table]] = {
+    "urls.parquet": lambda web: pa.table({"URL": [f"{web}/1.jpg", f"{web}/2.jpg"], "TEXT": ["one", "two"]}),
+    "urls.csv": lambda web: f"TEXT,URL\r\none,{web}/1.jpg\r\ntwo,{web}/2.jpg\r\n".encode(),
+    "urls.tsv": lambda web: f"caption\timage_url\none\t{web}/1.jpg\ntwo\t{web}/2.jpg\n".encode(),
+    "urls.jsonl": lambda web: f'{{"url":"{web}/1.jpg","alt":"one"}}\n{{"url":"{web}/2.jpg","alt":"two"}}'.encode(),
+    "urls.json.gz": lambda web: gzip.compress(
+        f'[{{"url":"{web}/1.jpg","title":"one"}},{{"url":"{web}/2.jpg","title":"two"}}]'.encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_table_is_downloaded_alike(tmp_path: Path, web: str, name: str) -> None:
+    raw = downloaded(tmp_path, {name: FORMS[name](web)})
+    rows = samples_of(raw).to_pylist()
+    assert [(row["url"], row["caption"], row["verdict"]) for row in rows] == [
+        (f"{web}/1.jpg", "one", "kept"),
+        (f"{web}/2.jpg", "two", "kept"),
+    ]
+    assert rows[0]["sample_id"] == sample_id("urls", [f"{web}/1.jpg".encode(), b"one"])
+    assert asked == ["/1.jpg", "/2.jpg"] or asked == ["/2.jpg", "/1.jpg"]
+
+
+@pytest.mark.parametrize(("name", "head"), [("a.txt", ""), ("a.csv", "url\n")])
+def test_a_list_of_urls_alone_has_no_captions(tmp_path: Path, web: str, name: str, head: str) -> None:
+    files = {name: f"{head}{web}/1.jpg\r\n{web}/2.jpg\r\n".encode()}
+    if head:
+        with pytest.raises(StageError, match=r"no column 'caption'"):
+            downloaded(tmp_path, files)
+    raw = downloaded(tmp_path, files, columns={"caption": ""} if head else {})
+    assert [(row["caption"], row["verdict"]) for row in samples_of(raw).to_pylist()] == [("", "kept")] * 2
+
+
+def test_hosts_on_this_machine_are_asked_only_where_the_recipe_lists_them(tmp_path: Path, web: str) -> None:
+    files = {"a.csv": f"url,caption\n{web}/1.jpg,one\n".encode()}
+    with pytest.raises(StageError, match=r"of 1 URLs, none were kept.*1 url_forbidden_address \(such as row 0, url"):
+        downloaded(tmp_path, files, allow_hosts=())
+    assert asked == []
+    assert downloaded(tmp_path, files).manifest.items.kept == 1
+
+
+def test_more_may_be_lost_without_downloading_again(tmp_path: Path, web: str) -> None:
+    lines = [f"{web}/{number}.png,lost" for number in range(9)]
+    files = {"a.csv": "\n".join(["url,caption", f"{web}/1.jpg,one", *lines]).encode()}
+    with pytest.raises(StageError, match=r"of 10 URLs, 1 were kept.*9 not_found"):
+        downloaded(tmp_path, files)
+    assert len(asked) == 10
+    raw = downloaded(tmp_path, files, max_share_lost=0.9)
+    assert (raw.manifest.items.kept, asked) == (1, [])
+
+
+NO_UTF8 = pa.Array.from_buffers(pa.string(), 1, pa.array([b"espa\xf1ol"]).buffers())
+ODD: dict[str, pa.Array] = {
+    "no UTF-8": NO_UTF8,
+    "beyond the year 9999": pa.array([900000000000000000], pa.timestamp("us")),
+    "a zone of nowhere": pa.array([1], pa.timestamp("us", tz="Mars/Base")),
+    "tags": pa.array([["red", "photo"]]),
+    "meta": pa.array([{"a": 1}]),
+    "image": pa.array([{"bytes": b"\xff\xd8" * 100, "path": "a.jpg"}]),
+}
+
+
+def test_columns_of_any_type_are_carried_as_they_are(tmp_path: Path, web: str) -> None:
+    table = pa.table({"url": [f"{web}/1.jpg"], "caption": ["one"], **ODD})
+    raw = downloaded(tmp_path, {"a.parquet": table})
+    samples = samples_of(raw)
+    assert all(samples[name].type == array.type for name, array in ODD.items())
+    (facts,) = facts_of(raw)
+    assert (facts["tags"], facts["meta"]) == (["red", "photo"], {"a": 1})
+    assert len(facts["image"]["bytes"]) < 300 and facts["no UTF-8"] is None
+    assert raw.parts[0].facts["num_unspelled"] == {"no UTF-8": 1}
+    assert [pair.caption for pair in PairReader(raw)] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("url,caption,key", "column 'key', a name that our own tables use"),
+        ("url,caption,position", "column 'position'"),
+        ("url,caption,sha256", "column 'sha256'"),
+        ("url,caption,caption", "'caption' 2 times"),
+        ("link,caption", r"has no column 'picture', which `columns` names"),
+        ("url,caption,punsafe,punsafe", "'punsafe' 2 times"),
+        ("http://a/b.jpg,a cat", r"header=\('caption', 'url'\)"),
+        ("url,caption,punsafe", r"column 'punsafe' of a.csv holds 'x', and pairs are filtered by numbers"),
+    ],
+)
+def test_columns_are_refused_before_anything_is_asked(tmp_path: Path, web: str, header: str, message: str) -> None:
+    line = ",".join(["http://a.test/1.jpg", "one", "x", "y"][: header.count(",") + 1])
+    columns = {"url": "picture"} if header.startswith("link") else {}
+    with pytest.raises(StageError, match=message):
+        downloaded(tmp_path, {"a.csv": f"{header}\n{line}\n".encode()}, columns=columns)
+    assert asked == []
+
+
+def test_a_row_that_cannot_be_read_ends_with_a_reason(tmp_path: Path, web: str) -> None:
+    raw = downloaded(tmp_path, {"a.csv": f"url,caption\n{web}/1.jpg,one\n{web}/2.jpg,two,more\n".encode()})
+    assert raw.manifest.items.failed == {"malformed_row": 1}
+    assert samples_of(raw)["malformed_row"].to_pylist()[1].startswith("line 3: 3 fields, the header has 2: http")
+    assert raw.parts[0].facts["examples"]["malformed_row"]["row"] == 1
 
 
 def test_a_part_of_which_nothing_is_asked_still_accounts_for_its_rows(tmp_path: Path) -> None:
-    table = pa.table({"url": ["file:///etc/passwd", None], "caption": ["a", "b"], "score": [float("nan"), 1.0]})
-    part = Part(name="00000", task={"start": 7, "stop": 9, "repeats": {}})
+    columns = {"url": ["file:///etc/passwd", None], "caption": ["a", "b"], "score": [float("nan"), 1.0]}
+    rows = PartRows(pa.table({**columns, MALFORMED: pa.nulls(2, pa.string())}), {}, first_row=7)
     draft = Draft(scratch=tmp_path, report=lambda _: None)
-    download_rows(table, part, {}, DownloadPairsRecipe(origin=ToyWorld()), draft)
+    download_rows(rows, {}, "urls", DownloadPairsRecipe(source=Source("urls")), draft)
     assert draft.items.dropped == {"url_scheme": 1} and draft.items.failed == {"schema": 1}
     files = dict(draft.files())
     with tarfile.open(files[PAIRS_FILE]) as archive:

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cluster.local import make
 from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Conversations, Evaluation
 from stages.commit.draft import Draft
-from stages.contract import Part, StageError
+from stages.contract import Part, Source, StageError
 from stages.evaluate import EvaluateRecipe, ScoreTask, evaluate, score_part
 from stages.evaluation.scoring import wilson_interval
 from stages.formats.sample_table import read_table
+from stages.import_checkpoint import ImportCheckpointRecipe, import_checkpoint
 from stages.store.errors import StoreError
 from stages.store.store import Store
 from tests.worlds.colour_world import ColourWorld
+from tests.worlds.model_folders import neo_json, write_weights
 
 RECIPE = EvaluateRecipe(max_new_tokens=8, max_prompt_tokens=120, num_questions_per_part=30)
 
@@ -142,3 +145,24 @@ def test_a_missing_answers_file_names_the_evaluation_and_the_audit_of_it(
     name = f"evaluate/{evaluation.short}"
     with pytest.raises(StoreError, match=f"{name}/.*{ANSWERS_FILE} is missing.*`neo audit {name} --repair`"):
         score_part(part, draft, RECIPE, records, questions)
+
+
+def test_a_checkpoint_that_was_published_and_imported_answers_as_it_did(
+    colour_world: ColourWorld, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    """In the form of a hub: no depth, no image tokens, and a tied head stored beside the table."""
+    from neo_model.weights.released import EMBEDDING, HEAD, read_config, read_tensors
+
+    folder = colour_world.open(colour_world.checkpoint).copy_to(tmp_path / "published")
+    config, tensors = read_config(folder), read_tensors(folder)
+    (folder / "config.json").write_text(json.dumps(neo_json(config, "hub")))
+    if config.tied:
+        tensors[HEAD] = tensors[EMBEDDING].clone()
+    write_weights(folder, tensors, 1)
+    recipe = ImportCheckpointRecipe(source=Source("published"), num_prebuffer_layers=config.num_prebuffer_layers)
+    imported = import_checkpoint.bind("imported", recipe)
+    step = evaluate.bind("again", RECIPE, imported, colour_world.questions)
+    again = make(step, colour_world.store, sources={"published": str(folder)})
+    for name in (METRICS_FILE, ANSWERS_FILE):
+        one, other = (made.part("00000", "evaluate").file(name) for made in (evaluation, again))
+        assert one.sha256 == other.sha256, name

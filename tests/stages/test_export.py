@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.artifacts.head import head_of
 from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, ExportedCheckpoint
+from stages.artifacts.manifest import manifest_bytes
 from stages.contract import StageError
 from stages.export import ExportRecipe, differences, export
 from stages.exporting.model_card import num_drawn_by_source
@@ -113,5 +115,6 @@ def test_a_draw_is_summed_by_source(exported: ExportedCheckpoint) -> None:
     ]
     part = plain.parts[0].model_copy(update={"phase": "draw"})
     parts = tuple(part.model_copy(update={"part": str(n), "facts": fact}) for n, fact in enumerate(facts))
-    assert num_drawn_by_source(plain.model_copy(update={"kind": "Draw", "parts": parts})) == {"pairs": 4, "text": 8}
-    assert num_drawn_by_source(plain) == {}
+    draw = plain.model_copy(update={"kind": "Draw", "parts": parts})
+    assert num_drawn_by_source(head_of(manifest_bytes(draw))) == {"pairs": 4, "text": 8}
+    assert num_drawn_by_source(exported.head) == {}

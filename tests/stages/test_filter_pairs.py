@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from stages.artifacts.kinds import VERDICTS_FILE
-from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs
+from stages.contract import StageError
+from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs, pair_facts
 from stages.formats.sample_table import read_table
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity
@@ -39,12 +41,28 @@ CASES: list[tuple[DropReason | None, dict[str, Any]]] = [
     (DropReason.MISMATCHED, {"similarity": 0.19}),
     (DropReason.UNSAFE, {"punsafe": 0.51}),
     (DropReason.WATERMARKED, {"pwatermark": 0.81}),
+    (DropReason.SCORE_UNREADABLE, {"has_unreadable_score": True}),
 ]
 
 
 @pytest.mark.parametrize(("reason", "changes"), CASES)
 def test_a_pair_is_dropped_for_its_first_reason(reason: DropReason | None, changes: dict[str, Any]) -> None:
     assert drop_reason(facts(**changes), RECIPE) is reason
+
+
+@pytest.mark.parametrize(
+    ("scores", "reasons"),
+    [
+        (["0.31", "", None, " 0.1 "], [None, None, None, DropReason.MISMATCHED]),
+        ([0.31, float("nan"), None, 0.1], [None, None, None, DropReason.MISMATCHED]),
+        ([1, 0, None, 1], [None, DropReason.MISMATCHED, None, None]),
+        (["LIKELY", "0.3", None, "x"], [DropReason.SCORE_UNREADABLE, None, None, DropReason.SCORE_UNREADABLE]),
+        ([[0.1], None, [], [0.5]], [DropReason.SCORE_UNREADABLE, None, *[DropReason.SCORE_UNREADABLE] * 2]),
+    ],
+)
+def test_scores_may_be_text_that_spells_numbers(scores: list[Any], reasons: list[DropReason | None]) -> None:
+    columns = {"width_px": [100] * 4, "height_px": [100] * 4, "caption": ["a caption"] * 4, "similarity": scores}
+    assert [drop_reason(pair, RECIPE) for pair in pair_facts(pa.table(columns))] == reasons
 
 
 def test_every_reason_is_reached() -> None:
@@ -78,8 +96,14 @@ def test_each_downloaded_pair_gets_one_verdict(toy_pairs: Any) -> None:
     assert found[RowOddity.SPELLING] == {None}
 
 
+def test_a_filter_that_keeps_nothing_fails_with_an_example(toy_pairs: Any, carry: Any) -> None:
+    strict = filter_pairs.bind("strict", FilterPairsRecipe(min_caption_chars=3000), toy_pairs.raw_step)
+    with pytest.raises(StageError, match=r"none were kept.*caption_too_short \(such as url 'http://toy.*', caption '"):
+        carry(strict, toy_pairs.store)
+
+
 def test_a_changed_field_makes_other_verdicts_of_the_same_download(toy_pairs: Any, carry: Any) -> None:
-    strict = filter_pairs.bind("strict", FilterPairsRecipe(min_side_px=10_000), toy_pairs.raw_step)
+    strict = filter_pairs.bind("strict", FilterPairsRecipe(min_side_px=10_000, max_share_lost=1), toy_pairs.raw_step)
     made = carry(strict, toy_pairs.store)
     assert made.manifest.items.kept == 0
     assert made.manifest.items.dropped == {"too_small": toy_pairs.raw.manifest.items.kept}

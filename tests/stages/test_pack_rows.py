@@ -27,8 +27,8 @@ from stages.artifacts.records import ItemBalance, sha256_of
 from stages.commit.execute_step import execute_step
 from stages.commit.parts import Draft
 from stages.contract import Event, StageError, Step
+from stages.formats.packed_rows.rows import RowReader
 from stages.formats.pairs import PairReader
-from stages.formats.rows import RowReader
 from stages.formats.sample_table import read_table
 from stages.formats.tokenizer import tokenizer_of
 from stages.mix_samples import MixRecipe, mix_samples

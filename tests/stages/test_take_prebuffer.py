@@ -1,15 +1,18 @@
 """A pre-Buffer that is cut out of a checkpoint goes on under another language model, where that is asked for."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout, StageError, Step
+from stages.artifacts.kinds import Checkpoint
+from stages.contract import GangLayout, Part, PartDraft, Recipe, StageContext, StageError, Step, stage
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.take_prebuffer import TakePrebufferRecipe, take_prebuffer
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
+from tests.worlds.model_folders import neo_config, write_neo
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 STILL = RECIPE.model_copy(update={"num_steps": 1, "peak_learning_rate": 1e-30, "num_warmup_steps": 0})
@@ -18,6 +21,20 @@ BUFFER = train_prebuffer.bind("prebuffer", RECIPE.model_copy(update={"num_steps"
 MERGED = merge_post_llm.bind("merged", MergeRecipe(), BUFFER, LLM)
 TAKEN = take_prebuffer.bind("taken", TakePrebufferRecipe(), MERGED)
 OTHER = make_llm.bind("other", LlmRecipe(seed=1))
+
+
+class DepthRecipe(Recipe):
+    num_prebuffer_layers: int
+
+
+@stage(number=1, recipe=DepthRecipe, makes=Checkpoint)
+def make_checkpoint(recipe: DepthRecipe, *, ctx: StageContext) -> None:
+    ctx.spread(partial(write_checkpoint, recipe=recipe), over=[Part(name="00000")], phase="write")
+
+
+def write_checkpoint(_part: Part, draft: PartDraft, recipe: DepthRecipe) -> None:
+    config = neo_config(num_prebuffer_layers=recipe.num_prebuffer_layers)
+    write_neo(draft.path("model/config.json").parent, config=config, head="equal")
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +92,15 @@ def test_rows_of_another_tokenizer_are_refused(world: SmallWorld) -> None:
     rows = make_rows.bind("rows", RowsRecipe(), make_llm.bind("coarse", LlmRecipe(num_pieces=280)))
     with pytest.raises(StageError, match=r"was packed with another tokenizer than that of BaseLlm.* differ in \d+ pi"):
         world.make(train_prebuffer.bind("prebuffer", STILL, [rows], LLM))
+
+
+def test_a_checkpoint_without_prebuffer_layers_is_refused(world: SmallWorld) -> None:
+    made = make_checkpoint.bind("checkpoint", DepthRecipe(num_prebuffer_layers=0))
+    with pytest.raises(StageError, match=r"Checkpoint.*: the checkpoint has a pre-Buffer of 0 layers"):
+        world.make(take_prebuffer.bind("none", TakePrebufferRecipe(), made))
+
+
+def test_a_head_that_is_stored_twice_is_no_obstacle(world: SmallWorld) -> None:
+    made = make_checkpoint.bind("checkpoint", DepthRecipe(num_prebuffer_layers=1))
+    taken = world.make(take_prebuffer.bind("some", TakePrebufferRecipe(), made))
+    assert taken.parts[0].facts["num_tensors"] == 4 + 17 + 2 * 6

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.http_client import HttpClient
-from stages.download.http_exchange import HttpResponse
+from stages.download.http_message import HttpResponse
 from stages.download.reasons import Reason, RowError
 
 NUM_THREADS: Final = 16
@@ -40,7 +40,12 @@ _ONE_OPENER: Final = threading.Lock()
 def fetch(task: FetchTask, deliver: Deliver) -> None:
     """Deliver the response body or the failure of every URL; a `FetchEngine`."""
     limits = task.limits
-    client = HttpClient(task.routes, num_tries=limits.num_tries, max_body_bytes=limits.max_body_bytes)
+    client = HttpClient(
+        task.routes,
+        num_tries=limits.num_tries,
+        max_body_bytes=limits.max_body_bytes,
+        allow_hosts=limits.allow_hosts,
+    )
     with closing(client), _installed(_Opener(client)):
         _download(task, _Writer(deliver))
 

@@ -25,6 +25,8 @@ class FetchLimits:
     """Tries for a URL whose failure is retriable, the first one included."""
     max_body_bytes: int
     """Largest response body in bytes, as sent and after decompression."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that may be on a private network, and suffixes of such hosts that begin with a dot."""
 
 
 @dataclass(frozen=True, kw_only=True)

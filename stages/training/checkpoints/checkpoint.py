@@ -146,7 +146,7 @@ class Checkpoints:
     @property
     def _rows_facts(self) -> list[str]:
         """Content digests of the rows, in order: with the recipe they say what every step has seen."""
-        return [rows.manifest.content for rows in self.rows]
+        return [rows.head.content for rows in self.rows]
 
     def _skipped(self, step: int) -> dict[str, Any]:
         """The damaged rows that the steps up to this one skipped, as a fact."""

@@ -16,12 +16,12 @@ from neo_model.config import PATCH_PX, NeoConfig
 from neo_model.costs.flops import forward_flops
 from neo_model.inputs.batch import Batch, Document, Weighting, ensure_image, pack
 from neo_model.inputs.pictures import PictureError, fit_size, open_pixels, patches_on_grid
-from neo_model.inputs.positions import image_spans
+from neo_model.inputs.positions import ImageMismatchError, check_images, image_spans
 from stages.artifacts.kinds import Rows
-from stages.contract import Rank, StageError
-from stages.formats.rows import DamagedRowError, Row, RowReader
+from stages.contract import Rank
+from stages.formats.packed_rows.rows import DamagedRowError, Row, RowReader
 from stages.training.loading.split import RowSplit
-from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans
+from stages.training.loading.step_rows import RowOrder, Span, span_of_step, spans
 from stages.training.recipe import TrainRecipe
 from stages.training.skipped import Skipped
 
@@ -31,6 +31,13 @@ NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
 """What stands in for the rows of a micro-batch where all are left out: every rank runs as many passes."""
 MAX_DECODED_PX: Final = 2**28
 """Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
+
+
+class UnfitRowError(DamagedRowError):
+    """A row with the bytes that were committed, of which a picture does not decode or does not fit its tokens.
+
+    As damaged as one whose bytes were lost, but rebuilding its part makes the same bytes again.
+    """
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class PackedRows:
     @classmethod
     def of(cls, rows: Rows) -> PackedRows:
         """Open an artifact; its manifest says how its pictures were measured."""
-        recipe = rows.manifest.recipe
+        recipe = rows.head.recipe
         return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
 
     @property
@@ -93,6 +100,8 @@ class FetchedRows:
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...] = ()
     imbalance: float = 0.0
+    step: int | None = None
+    """The step that they belong to; None for rows that no step skips, such as held-out rows."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +150,11 @@ class StepLoader:
     def probe(self) -> Batch:
         """The first row of the first step, on every rank: the probe row of checkpoints."""
         packed = self.packed[0]
-        rows = rows_of_step(0, num_rows=packed.reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed)
+        rows = self._order(packed).rows_of_step(0)
         return self.decode(FetchedRows(packed, (packed.reader.read(rows[0]),))).batch
 
     def load(self, step: int) -> list[MicroBatch]:
-        """The micro-batches of this rank at a step. Raises `StageError` naming row and sample where one is unfit."""
+        """The micro-batches of this rank at a step. Raises `DamagedRowError` unless damaged rows are skipped."""
         return [self.decode(self.fetch(step, number)) for number in range(self.split.num_micro_batches)]
 
     def fetch(self, step: int, number: int) -> FetchedRows:
@@ -160,13 +169,25 @@ class StepLoader:
                 if not self.skips_damage:
                     raise
                 skipped.append(Skipped.of(step, error, packed.reader))
-        return FetchedRows(packed, tuple(rows), tuple(skipped), imbalance)
+        return FetchedRows(packed, tuple(rows), tuple(skipped), imbalance, step)
 
     def decode(self, fetched: FetchedRows) -> MicroBatch:
-        """The pictures of the rows as patches, and the rows end to end."""
-        rows, packed = fetched.rows, fetched.packed
-        documents = [document for row in rows for document in self._documents(row)]
-        patches = [image for row in rows for image in _patches(row, packed)]
+        """The pictures of the rows as patches, and the rows end to end. Raises `UnfitRowError` unless it is skipped."""
+        packed, skipped = fetched.packed, list(fetched.skipped)
+        rows: list[Row] = []
+        documents: list[Document] = []
+        patches: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        for row in fetched.rows:
+            try:
+                of_row = list(self._documents(row, packed)), list(_patches(row, packed))
+            except UnfitRowError as error:
+                if fetched.step is None or not self.skips_damage:
+                    raise
+                skipped.append(Skipped.of(fetched.step, error, packed.reader))
+                continue
+            rows.append(row)
+            documents += of_row[0]
+            patches += of_row[1]
         batch = pack(
             documents or [NOTHING], patches, image_context_id=self.config.image_context_id, weighting=self.weighting
         )
@@ -175,35 +196,35 @@ class StepLoader:
             rows=tuple(row.number for row in rows),
             sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
             sources=tuple(source for row in rows for source in row.sources),
-            skipped=fetched.skipped,
+            skipped=tuple(skipped),
             imbalance=fetched.imbalance,
         )
+
+    def _order(self, packed: PackedRows) -> RowOrder:
+        return RowOrder.of(packed.reader, rows_per_step=self.rows_per_step, seed=self.seed)
 
     def _assigned(self, step: int) -> tuple[float, list[list[int]]]:
         """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
         if (assigned := self._steps.get(step)) is not None:
             return assigned
         span = span_of_step(step, self.spans)
-        reader = self.packed[span.rows].reader
-        rows = rows_of_step(
-            step - span.first_step, num_rows=reader.num_rows, rows_per_step=self.rows_per_step, seed=self.seed
-        )
-        costs = [forward_flops(self.config, work) for work in reader.works(rows)]
+        packed = self.packed[span.rows]
+        rows = self._order(packed).rows_of_step(step - span.first_step)
+        costs = [forward_flops(self.config, work) for work in packed.reader.works(rows)]
         shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
         assigned = self._steps[step] = self.split.imbalance(costs), shares
         for old in list(self._steps)[:-NUM_STEPS_REMEMBERED]:
             self._steps.pop(old, None)
         return assigned
 
-    def _documents(self, row: Row) -> Iterator[Document]:
+    def _documents(self, row: Row, packed: PackedRows) -> Iterator[Document]:
         """The documents of a row, each with the grids of its own pictures."""
-        starts = image_spans(np.asarray(row.token_ids, np.int64), self.config.image_context_id)[:, 0]
-        edges = np.searchsorted(starts, row.document_offsets)
-        if len(starts) != len(row.image_grids):
-            raise StageError(
-                f"row {row.number} holds {len(row.image_grids)} pictures and places for {len(starts)}; "
-                "its samples are " + ", ".join(sample_id.hex() for sample_id in row.sample_ids)
-            )
+        spans = image_spans(np.asarray(row.token_ids, np.int64), self.config.image_context_id)
+        try:
+            check_images(spans, row.image_grids.tolist())
+        except ImageMismatchError as error:
+            raise _unfit(row, packed, str(error)) from error
+        edges = np.searchsorted(spans[:, 0], row.document_offsets)
         for number, (start, end) in enumerate(zip(row.document_offsets[:-1], row.document_offsets[1:], strict=True)):
             grids = row.image_grids[edges[number] : edges[number + 1]]
             yield Document(
@@ -222,19 +243,27 @@ def _patches(row: Row, packed: PackedRows) -> Iterator[np.ndarray[Any, np.dtype[
             height_px, width_px, _ = pixels.shape
             largest_w, largest_h = fit_size(width_px, height_px, packed.min_pixels_px, packed.max_pixels_px)
         except PictureError as error:
-            raise StageError(f"picture {number} of {_described(row)} does not decode: {error}") from error
+            raise _unfit(row, packed, f"picture {number} does not decode: {error}") from error
         # Packing gives a picture fewer tokens where its sample would not fit a row otherwise; never more, nor turned.
         is_larger = grid_h * PATCH_PX * grid_w * PATCH_PX > largest_h * largest_w
         is_turned = (grid_h - grid_w) * (height_px - width_px) < 0
         if is_larger or is_turned:
-            raise StageError(
-                f"picture {number} of {_described(row)} has {width_px} x {height_px} px and comes to at most "
-                f"{largest_h // PATCH_PX} x {largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it "
-                "was packed: pack the rows again"
+            complaint = (
+                f"picture {number} has {width_px} x {height_px} px and comes to at most {largest_h // PATCH_PX} x "
+                f"{largest_w // PATCH_PX} patches; {grid_h} x {grid_w} were counted when it was packed"
             )
+            raise _unfit(row, packed, complaint)
         yield patches_on_grid(pixels, (grid_h, grid_w))
 
 
-def _described(row: Row) -> str:
+def _unfit(row: Row, packed: PackedRows, complaint: str) -> UnfitRowError:
+    rows, part = packed.reader.rows, packed.reader.part_of(row.number)
     samples = ", ".join(sample_id.hex() for sample_id in row.sample_ids)
-    return f"row {row.number} (samples {samples})"
+    return UnfitRowError(
+        f"row {row.number} (samples {samples}; part {part} of {rows!r}) cannot be trained on: {complaint}. Its bytes "
+        "are those that were committed: leave such rows out, on record, with --set STEP.on_damaged_row=skip, or pack "
+        "them again from pictures that decode",
+        rows.fingerprint,
+        part,
+        row.number,
+    )

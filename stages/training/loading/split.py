@@ -1,16 +1,31 @@
 """How the rows of one optimizer step are split over ranks and micro-batches.
 
 Owns the arithmetic between the recipe (rows in a step) and the site (ranks, rows in a forward pass). Every split of
-a step holds the same rows; only who computes them differs. Ranks wait for one another in each forward pass, so rows
-that cost alike go through together, and of these each rank takes what makes the sums even.
+a step holds the same rows; only who computes them differs.
+
+Under ZeRO 2 and 3 ranks wait for one another in each pass, where gradients or parameters are exchanged: rows that cost
+alike go through together, and of these each rank takes what makes the sums even. Under ZeRO 0 and 1 they wait once a
+step: each rank takes of all rows what makes the sums of the step even.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import product
+from typing import Final
 
 from stages.contract import GangLayout, StageError
+
+PARTITIONS_GRADIENTS: Final = 2
+"""First ZeRO stage in which ranks exchange gradients in each pass, and not once a step."""
+MOST_EXCHANGES: Final = 200
+"""Exchanges of rows that are tried to even out a step; each costs well below a millisecond."""
+NUM_RANKS_TRIED: Final = 8
+"""Ranks that the longest one exchanges rows with: those that take least."""
+EVEN_ENOUGH: Final = 1e-3
+"""Imbalance at which no further exchange is tried."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +38,8 @@ class RowSplit:
     """Rows in one forward pass."""
     num_micro_batches: int
     """Forward passes of one rank in one optimizer step."""
+    waits_each_pass: bool = True
+    """Whether ranks wait for one another in each pass, or once a step."""
 
     @classmethod
     def of(cls, rows_per_step: int, layout: GangLayout, rank: int, world_size: int) -> RowSplit:
@@ -34,33 +51,75 @@ class RowSplit:
                 f"{layout.micro_rows} rows in a forward pass = {rows_at_once}; change num_ranks or micro_rows of the "
                 "site, so that every layout sees the same steps"
             )
-        return cls(rank, world_size, layout.micro_rows, rows_per_step // rows_at_once)
+        num_passes = rows_per_step // rows_at_once
+        return cls(
+            rank, world_size, layout.micro_rows, num_passes, waits_each_pass=layout.zero_stage >= PARTITIONS_GRADIENTS
+        )
 
     def of_step(self, costs: Sequence[float]) -> list[list[int]]:
         """Which of a step's rows, whose costs are given, this rank computes: a list for each forward pass."""
-        return [by_rank[self.rank] for by_rank in self._passes(costs)]
+        mine = [by_rank[self.rank] for by_rank in self._exchanges(costs)]
+        if self.waits_each_pass:
+            return [sorted(rows) for rows in mine]
+        (rows,) = mine
+        dearest_first = sorted(rows, key=lambda row: (-costs[row], row))
+        starts = range(0, len(rows), self.micro_rows)
+        return [sorted(dearest_first[start : start + self.micro_rows]) for start in starts]
 
     def imbalance(self, costs: Sequence[float]) -> float:
         """How much longer the slowest ranks take than all would if they cost alike, as a fraction."""
-        slowest = sum(max(sum(costs[row] for row in mine) for mine in by_rank) for by_rank in self._passes(costs))
+        slowest = sum(max(sum(costs[row] for row in mine) for mine in by_rank) for by_rank in self._exchanges(costs))
         return slowest * self.world_size / sum(costs) - 1.0
 
-    def _passes(self, costs: Sequence[float]) -> list[list[list[int]]]:
-        """For each forward pass the rows of each rank, in the order of the step."""
+    def _exchanges(self, costs: Sequence[float]) -> list[list[list[int]]]:
+        """For each time that ranks wait for one another, the rows of each rank before it."""
         dearest_first = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
-        rows_at_once = self.world_size * self.micro_rows
-        starts = range(0, len(costs), rows_at_once)
-        return [self._assign(dearest_first[start : start + rows_at_once], costs) for start in starts]
+        num_together = self.micro_rows * (1 if self.waits_each_pass else self.num_micro_batches)
+        at_once = self.world_size * num_together
+        starts = range(0, len(costs), at_once)
+        return [self._assign(dearest_first[start : start + at_once], costs, num_together) for start in starts]
 
-    def _assign(self, rows: Sequence[int], costs: Sequence[float]) -> list[list[int]]:
-        """Each row, the dearest first, to the rank with the least so far that still has room."""
+    def _assign(self, rows: Sequence[int], costs: Sequence[float], num_each: int) -> list[list[int]]:
+        """Each row, the dearest first, to the rank with the least so far that still has room, then `_even_out`."""
         shares: list[list[int]] = [[] for _ in range(self.world_size)]
-        sums = [0.0] * self.world_size
+        open_ranks = [(0.0, rank) for rank in range(self.world_size)]
         for row in rows:
-            rank = min(
-                (rank for rank in range(self.world_size) if len(shares[rank]) < self.micro_rows),
-                key=lambda rank: (sums[rank], rank),
-            )
+            cost, rank = heappop(open_ranks)
             shares[rank].append(row)
-            sums[rank] += costs[row]
-        return [sorted(share) for share in shares]
+            if len(shares[rank]) < num_each:
+                heappush(open_ranks, (cost + costs[row], rank))
+        return _even_out(shares, costs) if num_each > 1 else shares
+
+
+def _even_out(shares: list[list[int]], costs: Sequence[float]) -> list[list[int]]:
+    """Exchange rows between the rank that takes longest and another, while that makes the longest sum smaller.
+
+    Sums of 9 (5 + 4) and 5 (3 + 2): the exchange of 5 and 3 makes them 7 (3 + 4) and 7 (5 + 2).
+    """
+    sums = [sum(costs[row] for row in share) for share in shares]
+    even_enough = sum(sums) / len(sums) * (1 + EVEN_ENOUGH)
+    for _ in range(MOST_EXCHANGES):
+        longest = max(range(len(shares)), key=lambda rank: sums[rank])
+        best = None if sums[longest] <= even_enough else _best_exchange(shares, sums, costs, longest)
+        if best is None:
+            break
+        other, mine, theirs = best
+        difference = costs[shares[longest][mine]] - costs[shares[other][theirs]]
+        shares[longest][mine], shares[other][theirs] = shares[other][theirs], shares[longest][mine]
+        sums[longest], sums[other] = sums[longest] - difference, sums[other] + difference
+    return shares
+
+
+def _best_exchange(
+    shares: Sequence[Sequence[int]], sums: Sequence[float], costs: Sequence[float], longest: int
+) -> tuple[int, int, int] | None:
+    """The rank, the row of the longest share and the row of that rank's whose exchange makes the longer of the two sums
+    least; None where none makes it smaller. The shortest ranks are tried alone."""
+    least, best = sums[longest], None
+    for other in sorted(range(len(shares)), key=lambda rank: sums[rank])[:NUM_RANKS_TRIED]:
+        for mine, theirs in product(range(len(shares[longest])), range(len(shares[other]))):
+            difference = costs[shares[longest][mine]] - costs[shares[other][theirs]]
+            longer = max(sums[longest] - difference, sums[other] + difference)
+            if longer < least:
+                least, best = longer, (other, mine, theirs)
+    return best

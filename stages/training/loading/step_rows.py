@@ -1,8 +1,9 @@
 """Which rows an optimizer step takes: a pure function of the step, for any number of ranks.
 
-Owns the order of training data. Each epoch is a permutation of all rows, keyed by (seed, epoch), and a step is a
-fixed slice of the epochs laid end to end. What a checkpoint has seen is therefore computed, never logged; resuming
-needs a step number, not a replay; and lineage asks the other way round, which steps took a row.
+Owns the order of training data. Each epoch is a permutation of all rows, or of groups of rows that were packed to stay
+together, keyed by (seed, epoch), and a step is a fixed slice of the epochs laid end to end. What a checkpoint has seen
+is therefore computed, never logged; resuming needs a step number, not a replay; and lineage asks the other way round,
+which steps took a row.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from stages.formats.permutation import Shuffle
 
 if TYPE_CHECKING:
+    from stages.formats.packed_rows.rows import RowReader
     from stages.formats.permutation import Whole
 
 
@@ -47,48 +49,90 @@ def span_of_step(step: int, among: Sequence[Span]) -> Span:
     raise IndexError(f"step {step} is outside 0..{among[-1].until_step - 1}")
 
 
-def rows_of_step(step: int, *, num_rows: int, rows_per_step: int, seed: int) -> list[int]:
-    """The rows of one optimizer step, in order; `step` counts from 0 at the first that reads these rows."""
-    _check(num_rows, rows_per_step)
-    found: list[int] = []
-    first, until = step * rows_per_step, (step + 1) * rows_per_step
-    for epoch in range(first // num_rows, (until - 1) // num_rows + 1):
-        places = range(max(first - epoch * num_rows, 0), min(until - epoch * num_rows, num_rows))
-        found += _epoch(num_rows, seed, epoch).items(_whole(places)).tolist()
-    return found
+@dataclass(frozen=True, kw_only=True)
+class RowOrder:
+    """The order in which training reads the rows of one artifact. Steps count from 0 at the first that reads them."""
 
+    num_rows: int
+    """Rows of the artifact."""
+    rows_per_step: int
+    """Rows that one optimizer step takes, on all ranks."""
+    seed: int
+    """Seed of the training."""
+    rows_together: int = 1
+    """Consecutive rows that stay together: groups of so many are permuted. Rows that fill no group come last."""
 
-def steps_of_row(row: int, *, num_rows: int, rows_per_step: int, seed: int, num_steps: int) -> Iterator[int]:
-    """The steps before `num_steps` that take `row`, in order: one in each epoch that was reached."""
-    _check(num_rows, rows_per_step)
-    num_taken = num_steps * rows_per_step
-    for epoch in range(-(-num_taken // num_rows)):
-        position = epoch * num_rows + int(_epoch(num_rows, seed, epoch).places(_whole([row]))[0])
-        if position < num_taken:
-            yield position // rows_per_step
+    def __post_init__(self) -> None:
+        if min(self.num_rows, self.rows_per_step, self.rows_together) < 1:
+            raise ValueError(
+                f"num_rows = {self.num_rows}, rows_per_step = {self.rows_per_step} and rows_together = "
+                f"{self.rows_together} must be positive"
+            )
 
+    @classmethod
+    def of(cls, reader: RowReader, *, rows_per_step: int, seed: int) -> RowOrder:
+        """The order in which a training of this seed reads these rows."""
+        return cls(num_rows=reader.num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=reader.rows_together)
 
-def times_taken(num_steps: int, *, num_rows: int, rows_per_step: int, seed: int) -> Whole:
-    """How often each row is taken in the first `num_steps` steps that read these rows."""
-    import numpy as np
+    def rows_of_step(self, step: int) -> list[int]:
+        """The rows of one optimizer step, in order."""
+        found: list[int] = []
+        first, until = step * self.rows_per_step, (step + 1) * self.rows_per_step
+        for epoch in range(first // self.num_rows, (until - 1) // self.num_rows + 1):
+            begins = epoch * self.num_rows
+            places = range(max(first - begins, 0), min(until - begins, self.num_rows))
+            found += self._items(epoch, _whole(places)).tolist()
+        return found
 
-    _check(num_rows, rows_per_step)
-    num_epochs, num_more = divmod(num_steps * rows_per_step, num_rows)
-    times = np.full(num_rows, num_epochs, np.int64)
-    times[_epoch(num_rows, seed, num_epochs).items(np.arange(num_more))] += 1
-    return times
+    def steps_of_row(self, row: int, num_steps: int) -> Iterator[int]:
+        """The steps before `num_steps` that take `row`, in order: one in each epoch that was reached."""
+        num_taken = num_steps * self.rows_per_step
+        for epoch in range(-(-num_taken // self.num_rows)):
+            position = epoch * self.num_rows + self._place(epoch, row)
+            if position < num_taken:
+                yield position // self.rows_per_step
 
+    def times_taken(self, num_steps: int) -> Whole:
+        """How often each row is taken in the first `num_steps` steps that read these rows."""
+        import numpy as np
 
-def _epoch(num_rows: int, seed: int, epoch: int) -> Shuffle:
-    return Shuffle(num_rows, f"rows/{seed}/{epoch}")
+        num_epochs, num_more = divmod(num_steps * self.rows_per_step, self.num_rows)
+        times = np.full(self.num_rows, num_epochs, np.int64)
+        times[self._items(num_epochs, np.arange(num_more))] += 1
+        return times
+
+    @property
+    def _num_in_groups(self) -> int:
+        return self.num_rows // self.rows_together * self.rows_together
+
+    def _items(self, epoch: int, places: Whole) -> Whole:
+        """The rows at these places of an epoch.
+
+        Of 7 rows in groups of 2, with the groups in the order 2 0 1, the places 0 to 6 hold the rows 4 5 0 1 2 3 6.
+        """
+        import numpy as np
+
+        if self.rows_together == 1:
+            return self._shuffle(epoch).items(places)
+        rows = places.copy()
+        grouped = places < self._num_in_groups
+        groups, within = np.divmod(places[grouped], self.rows_together)
+        rows[grouped] = self._shuffle(epoch).items(groups) * self.rows_together + within
+        return rows
+
+    def _place(self, epoch: int, row: int) -> int:
+        """The place of a row in an epoch."""
+        if row >= self._num_in_groups:
+            return row
+        group, within = divmod(row, self.rows_together)
+        return int(self._shuffle(epoch).places(_whole([group]))[0]) * self.rows_together + within
+
+    def _shuffle(self, epoch: int) -> Shuffle:
+        """The permutation of the groups; a key of its own for each epoch. An artifact of less than a group has one."""
+        return Shuffle(max(1, self.num_rows // self.rows_together), f"rows/{self.seed}/{epoch}")
 
 
 def _whole(numbers: Sequence[int]) -> Whole:
     import numpy as np
 
     return np.asarray(numbers, np.int64)
-
-
-def _check(num_rows: int, rows_per_step: int) -> None:
-    if num_rows < 1 or rows_per_step < 1:
-        raise ValueError(f"num_rows = {num_rows} and rows_per_step = {rows_per_step} must be positive")

@@ -1,4 +1,4 @@
-"""The head of a manifest is the manifest without its parts, and its digest covers what the parts hold."""
+"""A manifest is read as a whole or part by part, and its digest covers what the parts hold."""
 
 import hashlib
 import json
@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts.fingerprint import canonical_bytes
+from stages.artifacts.head import read_head
 from stages.artifacts.manifest import (
     Manifest,
     artifact_folder,
     content_digest,
     find_file,
     manifest_bytes,
-    read_head,
     read_manifest,
+    read_parts,
 )
 from stages.artifacts.records import STEPS_PHASE, FileEntry, InputRecord, ItemBalance, PartRecord
 from stages.store.errors import TornRecordError
@@ -62,23 +63,32 @@ def write(store: Store, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("parts", [(), PARTS[:1], PARTS])
-@pytest.mark.parametrize("indent", ["as written", None, 2, 4])
-def test_the_head_is_the_manifest_without_its_parts(
-    store: Store, parts: tuple[PartRecord, ...], indent: int | str | None
+@pytest.mark.parametrize("indent", ["as written", None, 2])
+@pytest.mark.parametrize("stretch_bytes", [64, 1_000_000])
+def test_parts_are_read_one_at_a_time(
+    store: Store,
+    parts: tuple[PartRecord, ...],
+    indent: int | str | None,
+    stretch_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also of bytes that somebody indented otherwise, which cannot be cut."""
-    whole = manifest(*parts)
-    data = manifest_bytes(whole)
+    """Also of bytes that somebody indented otherwise, which are read as a whole."""
+    monkeypatch.setattr("stages.artifacts.manifest.STRETCH_BYTES", stretch_bytes)
+    data = manifest_bytes(manifest(*parts))
     write(store, data if isinstance(indent, str) else json.dumps(json.loads(data), indent=indent).encode())
-    head = read_head(store, STAGE, FINGERPRINT)
-    assert head is not None
-    assert head.num_parts == len(parts)
-    assert head.model_dump(exclude={"num_parts"}) == whole.model_dump(exclude={"parts"})
-    assert read_manifest(store, STAGE, FINGERPRINT) == whole
+    assert tuple(read_parts(store, STAGE, FINGERPRINT)) == parts
+
+
+def test_a_list_of_parts_that_was_cut_short_is_torn(store: Store) -> None:
+    data = manifest_bytes(manifest(*PARTS))
+    write(store, data[: data.index(b'\n  ],\n  "provenance')])
+    with pytest.raises(TornRecordError, match="its list of parts has no end"):
+        list(read_parts(store, STAGE, FINGERPRINT))
 
 
 def test_an_artifact_that_was_not_committed_has_neither(store: Store) -> None:
     assert read_head(store, STAGE, FINGERPRINT) is None
+    assert list(read_parts(store, STAGE, FINGERPRINT)) == []
     assert read_manifest(store, STAGE, FINGERPRINT) is None
 
 

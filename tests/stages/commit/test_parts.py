@@ -8,10 +8,11 @@ import pytest
 
 from cluster.local import local_context
 from stages.artifacts.artifact import Artifact, open_artifact
-from stages.artifacts.manifest import read_head, read_manifest
+from stages.artifacts.head import head_bytes, head_of, read_head
+from stages.artifacts.manifest import read_manifest
 from stages.artifacts.records import FileEntry, ItemBalance, total
 from stages.commit.attempt import AttemptId
-from stages.commit.execute_step import execute_step
+from stages.commit.execute_step import complete_head, execute_step
 from stages.commit.step_spec import StepSpec
 from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, StageError, SupersededError, stage
 from stages.store.errors import TornRecordError
@@ -128,7 +129,39 @@ def test_a_torn_manifest_is_moved_aside_and_folded_again(tmp_path: Path, calls: 
     (folder / "manifest.json").write_text('{"kind": "Wor')
     again, _ = make(step, store, "run-2")
     assert again.content == whole.content and again.parts == whole.parts
-    assert (folder / "manifest.json.torn-0").is_file()
+    assert (folder / "manifest.json.torn-0").is_file() and (folder / "head.json.torn-0").is_file()
+    assert read_head(store, "make_words", step.fingerprint).problem == ""
+
+
+def test_killed_between_a_manifest_and_its_head_the_artifact_is_committed(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers compute the head; what writes it is the next attempt of a run that reuses the artifact."""
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue")))
+    monkeypatch.setenv("NEO_FAULT", "artifact.head_written:before=raise")
+    with pytest.raises(OSError, match="artifact.head_written|asked for by"):
+        make(step, store)
+    monkeypatch.delenv("NEO_FAULT")
+    head = read_head(store, "make_words", step.fingerprint)
+    assert head.problem == "is missing"
+    _, events = make(step, store, "run-2")
+    assert [event.outcome for event in events if event.event == "ended"] == ["reused"]
+    complete_head(store, head)
+    assert read_head(store, "make_words", step.fingerprint).problem == ""
+
+
+def test_a_head_of_an_earlier_manifest_is_replaced(tmp_path: Path, calls: Path) -> None:
+    store = Store(tmp_path / "store")
+    step = make_words.bind("words", WordsRecipe(words=("red", "blue")))
+    make(step, store)
+    folder = store.folder / "artifacts" / "make_words" / step.fingerprint[:12]
+    before = (folder / "head.json").read_text()
+    (folder / "head.json").write_text(before.replace('"attempt": "run-1"', '"attempt": "run-0"'))
+    (folder / "manifest.json").unlink()
+    again, _ = make(step, store, "run-2")
+    head = read_head(store, "make_words", step.fingerprint)
+    assert head.provenance["attempt"] == again.provenance["attempt"] == "run-2"
 
 
 def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_spec(tmp_path: Path, calls: Path) -> None:
@@ -141,9 +174,9 @@ def test_a_manifest_has_a_line_for_each_part_and_its_keys_in_spec(tmp_path: Path
         part.model_dump(mode="json") for part in manifest.parts
     ]
     assert read_manifest(store, "make_words", step.fingerprint) == manifest
+    assert store.read(f"artifacts/make_words/{step.fingerprint[:12]}/head.json") == head_bytes(head_of(data))
     head = read_head(store, "make_words", step.fingerprint)
-    assert head.num_parts == len(manifest.parts) == 2
-    assert head.model_dump(exclude={"num_parts"}) == manifest.model_dump(exclude={"parts"})
+    assert (head.problem, head.num_parts, head.content) == ("", len(manifest.parts), manifest.content)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.99], ids=["in its fields", "in its parts", "near its end"])

@@ -1,12 +1,28 @@
 """Stages and steps: what may be bound to what, what takes part in identity, and in which order a graph is walked."""
 
+import dataclasses
+import datetime
 import pickle
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ConfigDict
 
 from stages.artifacts.artifact import Artifact
-from stages.contract import BindError, Recipe, Stage, StageContext, Step, load_stage, stage
+from stages.artifacts.fingerprint import canonical_form
+from stages.contract import (
+    BindError,
+    Recipe,
+    Stage,
+    StageContext,
+    Step,
+    load_stage,
+    load_user_file,
+    read_user_file,
+    stage,
+)
 
 
 class Eggs(Artifact):
@@ -185,3 +201,110 @@ def test_a_step_is_inert() -> None:
 
     exploding: Stage[Eggs] = stage(number=1, recipe=ShopRecipe, makes=Eggs)(explode)
     assert isinstance(exploding.bind("boom", ShopRecipe()), Step)
+
+
+class PathRecipe(Recipe):
+    file: Path = Path("/data/pairs.jsonl")
+
+
+class HoldingRecipe(Recipe):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    held: Any = 1
+
+
+class NestedRecipe(Recipe):
+    inner: PathRecipe = PathRecipe()
+
+
+class BigShopRecipe(ShopRecipe):
+    amount: int = 12
+
+
+class OpenShopRecipe(ShopRecipe):
+    hours: int = 8
+
+
+def bought(recipe_type: type[Recipe]) -> Stage[Eggs]:
+    return dataclasses.replace(buy_eggs, recipe_type=recipe_type)
+
+
+def test_a_path_is_refused_at_its_default_too_with_what_to_do() -> None:
+    told = r"step 'eggs': PathRecipe\.file is the path '/data/pairs\.jsonl'.*sources\.toml.*Source\(\"name\"\)"
+    for recipe in (PathRecipe(), PathRecipe(file=Path("/data/pairs.jsonl"))):
+        with pytest.raises(BindError, match=told):
+            bought(PathRecipe).bind("eggs", recipe)
+    with pytest.raises(BindError, match=r"step 'eggs': NestedRecipe\.inner\.file is the path"):
+        bought(NestedRecipe).bind("eggs", NestedRecipe())
+
+
+@pytest.mark.parametrize(
+    "value", [b"bytes", len, lambda: 0, object(), {1, 2}, datetime.date(2026, 11, 29)], ids=range(6)
+)
+def test_what_could_mean_something_else_tomorrow_is_refused_where_it_is_bound(value: Any) -> None:
+    with pytest.raises(BindError, match=r"step 'eggs': HoldingRecipe\.held is a \w+, which has no stable form; use"):
+        bought(HoldingRecipe).bind("eggs", HoldingRecipe(held=value))
+
+
+def test_the_defaults_of_a_recipe_made_from_the_declared_one_are_not_hidden() -> None:
+    big = buy_eggs.bind("eggs", BigShopRecipe())
+    assert big.recipe == ShopRecipe(amount=12)
+    assert big.fingerprint == buy_eggs.bind("eggs", ShopRecipe(amount=12)).fingerprint
+    with pytest.raises(BindError, match="buy_eggs takes a ShopRecipe, and not the class OpenShopRecipe .*hours"):
+        buy_eggs.bind("eggs", OpenShopRecipe())
+
+
+USERS = """
+from stages.artifacts.kinds import TextDocuments
+from stages.contract import Recipe, conduct, stage
+from stages.toy_world.world import ToyWorld
+
+
+class Shop(Recipe):
+    street: str = "High Street"
+
+
+class LoadRecipe(Recipe):
+    limit: int = 3
+    shop: Shop = Shop()
+    world: ToyWorld = ToyWorld()
+    max_share_lost: float = conduct(0.8)
+
+
+@stage(number=1, recipe=LoadRecipe, makes=TextDocuments)
+def load_pairs(recipe: LoadRecipe, *, ctx): ...
+"""
+
+
+def fingerprint_of(folder: Path, *, source: str = USERS, name: str = "mine.py", **fields: Any) -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    module = load_user_file(read_user_file(path))
+    return module.load_pairs.bind("pairs", module.LoadRecipe(**fields)).fingerprint
+
+
+def test_every_field_and_the_code_of_a_users_stage_take_part_in_identity(tmp_path: Path) -> None:
+    """Unlike those of a shipped stage, whose defaults are guarded by golden files."""
+    first = fingerprint_of(tmp_path)
+    others = [
+        fingerprint_of(tmp_path, source=USERS.replace("limit: int = 3", "limit: int = 4")),
+        fingerprint_of(tmp_path, source=USERS.replace("High Street", "Low Street")),
+        fingerprint_of(tmp_path, source=USERS.replace("*, ctx): ...", "*, ctx):\n    print(recipe)")),
+        fingerprint_of(tmp_path, source=USERS.replace("number=1", "number=2")),
+        fingerprint_of(tmp_path, name="theirs.py"),
+        fingerprint_of(tmp_path, limit=4),
+    ]
+    assert len({first, *others}) == 7
+    assert fingerprint_of(tmp_path, name="copied/elsewhere/mine.py") == first
+    assert fingerprint_of(tmp_path, limit=3) == first
+    assert fingerprint_of(tmp_path, max_share_lost=0.9) == first
+    module = load_user_file(read_user_file(tmp_path / "mine.py"))
+    hashed = canonical_form(module.LoadRecipe(), whole=True)
+    assert hashed["shop"] == {"street": "High Street"} and hashed["world"]["seed"] == 7 and len(hashed) == 3
+
+
+def test_a_users_stage_travels_by_name_and_is_the_same_where_it_arrives(tmp_path: Path) -> None:
+    fingerprint_of(tmp_path)
+    loaded = load_user_file(read_user_file(tmp_path / "mine.py")).load_pairs
+    assert pickle.loads(pickle.dumps(loaded)) is loaded  # noqa: S301  # made in the line itself
+    assert loaded.code is not None and loaded.code.module == "mine" and buy_eggs.code is None

@@ -6,11 +6,11 @@ from typing import get_args
 from stages.contract.events import EVENT, Event, WarningPosted
 
 TAGS = {
-    "waiting", "started", "phase", "progress", "part", "numbers", "picture", "checkpoint", "noticed", "ended",
+    "waiting", "queued", "started", "phase", "progress", "part", "numbers", "picture", "checkpoint", "noticed", "ended",
 }  # fmt: skip
 
 
-def test_every_event_has_the_tag_of_the_first_release() -> None:
+def test_every_event_has_the_tag_under_which_it_was_first_stored() -> None:
     kinds = get_args(get_args(Event)[0])
     assert {kind.model_fields["event"].default for kind in kinds} == TAGS and len(kinds) == len(TAGS)
 

@@ -53,6 +53,18 @@ def test_only_the_web_is_asked(url: str) -> None:
         "http://" + "ä" * 80 + ".org/",
         "http://example.org/" + "a" * 8192,
         "http://example.org/\ud800",
+        "http://a%2Fb.example/",
+        "http://a%00b.example/",
+        "http://a%25b.example/",
+        "http://a%.example/",
+        "http://%e4.example/",
+        "http://a%40b.example/",
+        "http://a\uff0fb.example/",
+        "http://a\u2488com/",
+        "http://" + "☃" * 60 + ".example/",
+        "http://\u200d.example/",
+        "http://\u06271\u0661.example/",
+        "http://\u00ad/",
     ],
 )
 def test_a_url_that_could_be_read_in_two_ways_is_refused(url: str) -> None:
@@ -68,10 +80,55 @@ def test_a_url_that_could_be_read_in_two_ways_is_refused(url: str) -> None:
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
         (" http://example.org/a ", "http://example.org/a"),
         ("http://[2606:4700::1111]/a", "http://[2606:4700::1111]/a"),
+        ("http://straße.example/", "http://xn--strae-oqa.example/"),
+        ("http://STRASSE.example/", "http://strasse.example/"),
+        ("http://faß.βόλος.com/", "http://xn--fa-hia.xn--nxasmm1c.com/"),
+        ("http://☃.example/", "http://xn--n3h.example/"),
+        ("http://i❤.ws/", "http://xn--i-7iq.ws/"),
+        ("http://💩.la/", "http://xn--ls8h.la/"),
+        ("http://BÜCHER。example\uff0eORG/", "http://xn--bcher-kva.example.org/"),
+        ("http://bü\u00adcher.example/", "http://xn--bcher-kva.example/"),
+        ("http://bu\u0308cher.example/", "http://xn--bcher-kva.example/"),
+        ("http://\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45.org/", "http://example.org/"),
+        ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/"),
+        ("http://ex%61mple%2Eorg:8080/", "http://example.org:8080/"),
+        ("http://bücher.example./", "http://xn--bcher-kva.example./"),
+        ("http://example.org/caf%C3%A9/ü", "http://example.org/caf%C3%A9/%C3%BC"),
     ],
 )
 def test_a_url_is_normalised_to_ascii(url: str, normal: str) -> None:
     assert parse_address(url).url == normal
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "\n",
+        "\r",
+        "\r\n",
+        "\t",
+        " ",
+        "\0",
+        "\x1f",
+        "\x7f",
+        "\x85",
+        "\u00a0",
+        "\u00ad",
+        "\u200b",
+        "\u200e",
+        "\u2028",
+        "\u2060",
+        "\u3000",
+        "\ufeff",
+        " \t\ufeff\r\n",
+    ],
+)
+def test_what_is_not_seen_around_a_url_is_no_part_of_it(around: str) -> None:
+    url = "http://example.org/a.jpg"
+    for spelled in (around + url, url + around, around + url + around):
+        assert parse_address(spelled).url == url
+        assert parse_address("http://example.net/").follow(spelled).url == url
+    assert reason_of(around) is Reason.URL_SCHEME
 
 
 @given(st.text(max_size=60))
@@ -101,7 +158,21 @@ def test_an_address_on_the_public_internet_is_allowed(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "[::1]",
+        "0",
+        "\uff11\uff12\uff17.0.0.1",
+        "127%2e0.0.1",
+        "①②⑦。0.0.1",
+    ],
+)
 def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises(RowError) as caught:
         Resolver({}).resolve(parse_address(f"http://{host}/"), 5)
@@ -177,3 +248,14 @@ def test_a_hop_may_be_relative() -> None:
     start = parse_address("http://example.org/a/b.jpg?x=1")
     assert start.follow("../c.jpg").url == "http://example.org/c.jpg"
     assert start.follow("https://example.net/d").url == "https://example.net/d"
+
+
+def test_only_listed_hosts_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
+    resolver = Resolver({}, ("img.corp.example", ".lan.example"))
+    for host in ("img.corp.example", "IMG.corp.example", "a.lan.example", "b.a.lan.example"):
+        assert resolver.resolve(parse_address(f"http://{host}/"), 5) == (("10.1.2.3", 80),)
+    for host in ("corp.example", "a.img.corp.example", "lan.example", "evillan.example", "img.corp.example.org"):
+        with pytest.raises(RowError, match="url_forbidden_address"):
+            resolver.resolve(parse_address(f"http://{host}/"), 5)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from neo_model.inputs.signatures import FORMATS
 from stages.download.address import parse_address
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
-from stages.download.http_exchange import Deadline, get_once
+from stages.download.http_exchange import get_once
+from stages.download.http_message import Deadline
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool
@@ -110,8 +112,10 @@ ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.TRUNCATED, lambda answer, photo: answer(photo[: len(photo) // 2])),
     (Reason.BAD_RESPONSE, lambda answer, photo: b"SSH-2.0-OpenSSH_9.2\r\n"),
     (Reason.BAD_RESPONSE, lambda answer, photo: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
-    (Reason.BAD_ENCODING, lambda answer, photo: answer(photo, "Content-Encoding: br")),
-    (Reason.BAD_ENCODING, lambda answer, photo: answer(photo, "Content-Encoding: gzip")),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(b"\x8b\x07\x80coded", "Content-Encoding: br")),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(b"<!doctype html>", "Content-Encoding: gzip")),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(gzip.compress(photo)[:-8] + bytes(8), "Content-Encoding: gzip")),
+    (Reason.BAD_ENCODING, lambda answer, photo: answer(six_times(photo), f"Content-Encoding: {'gzip,' * 6}")),
     (Reason.TOO_LARGE, lambda answer, photo: answer(photo, length=MAX_IMAGE_BYTES + 1)),
     (Reason.TOO_LARGE, lambda answer, photo: answer(BOMB, "Content-Encoding: deflate")),
     (Reason.REDIRECT_FORBIDDEN, lambda answer, photo: redirect(answer, "http://169.254.169.254/latest/meta-data/")),
@@ -124,7 +128,9 @@ ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.REFUSED, lambda answer, photo: answer(b"", status="403 Forbidden")),
     (Reason.RATE_LIMITED, lambda answer, photo: answer(b"", status="429 Too Many Requests")),
     (Reason.SERVER_ERROR, lambda answer, photo: answer(b"", status="503 Service Unavailable")),
-    (Reason.HTTP_STATUS, lambda answer, photo: answer(photo, status="206 Partial Content")),
+    (Reason.HTTP_STATUS, lambda answer, photo: answer(b"", status="304 Not Modified")),
+    (Reason.HTTP_STATUS, lambda answer, photo: answer(photo, status="300 Multiple Choices")),
+    (Reason.EMPTY_BODY, lambda answer, photo: answer(b"", status="204 No Content")),
     (Reason.EMPTY_BODY, lambda answer, photo: answer(b"", "Content-Type: image/jpeg")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: noai")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: otherbot: all", "x-robots-tag: none")),
@@ -136,6 +142,12 @@ ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.UNSUPPORTED_FORMAT, lambda answer, photo: answer(b"%PDF-1.7\n")),
     (Reason.UNSUPPORTED_FORMAT, lambda answer, photo: answer(b"\0\0\0\x18ftypheic\0\0\0\0")),
 ]  # fmt: skip
+
+
+def six_times(body: bytes) -> bytes:
+    for _ in range(6):
+        body = gzip.compress(body)
+    return body
 
 
 def with_broken_tables(jpeg: bytes) -> bytes:
@@ -197,12 +209,53 @@ def test_every_way_to_send_a_body_is_understood(
     assert (ended.size_bytes, ended.width_px, ended.height_px, ended.sent_as) == (len(photo), 96, 64, "JPEG RGB")
 
 
-def test_redirects_are_followed_five_times(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
-    for hop in range(1, 7):
+def test_redirects_are_followed_ten_times(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
+    for hop in range(1, 12):
         web.says(f"/{hop}", redirect(http_answer, f"/{hop - 1}"))
     web.says("/0", http_answer(photo))
-    assert fetch_one("http://bad.invalid/5").width_px == 96
-    assert fetch_one("http://bad.invalid/6") is Reason.REDIRECT_LOOP
+    assert fetch_one("http://bad.invalid/10").width_px == 96
+    assert fetch_one("http://bad.invalid/11") is Reason.REDIRECT_LOOP
+
+
+def test_a_server_may_send_back_to_the_same_url_once_but_not_for_ever(
+    web: Any, fetch_one: Any, http_answer: Any, photo: bytes
+) -> None:
+    back, whole = redirect(http_answer, "/again"), http_answer(photo)
+    web.does("/again", lambda connection, web: connection.sendall(back if web.asked["/again"] == 1 else whole))
+    assert fetch_one("http://bad.invalid/again").width_px == 96
+    assert fetch_one(web.says("/loop", redirect(http_answer, "/loop"))) is Reason.REDIRECT_LOOP
+    assert web.asked["/loop"] == 4
+
+
+def test_the_body_of_a_redirect_or_an_error_is_not_waited_for(
+    web: Any, fetch_one: Any, http_answer: Any, photo: bytes
+) -> None:
+    web.says("/new", http_answer(photo))
+    moved = web.says("/old", http_answer(b"half", "Location: /new", status="302 Found", length=9999))
+    assert fetch_one(moved).width_px == 96
+    assert fetch_one(web.says("/gone", http_answer(b"half", status="404 Gone", length=9999))) is Reason.NOT_FOUND
+
+
+CODED: list[Callable[..., bytes]] = [
+    lambda answer, photo: answer(photo, "Content-Encoding: aws-chunked"),
+    lambda answer, photo: answer(photo, "Content-Encoding: gzip"),
+    lambda answer, photo: answer(photo, "Content-Encoding: br"),
+    lambda answer, photo: answer(photo, "Content-Encoding: deflate"),
+    lambda answer, photo: answer(gzip.compress(photo), "Content-Encoding: ", "Content-Encoding: gzip"),
+    lambda answer, photo: answer(gzip.compress(photo), "Content-Encoding: UTF-8, X-GZIP"),
+    lambda answer, photo: answer(gzip.compress(gzip.compress(photo)), "Content-Encoding: gzip, gzip"),
+    lambda answer, photo: answer(gzip.compress(zlib.compress(photo)), "Content-Encoding: deflate, gzip"),
+    lambda answer, photo: answer(zlib.compress(photo, wbits=-15), "Content-Encoding: deflate"),
+    lambda answer, photo: answer(gzip.compress(photo[:99]) + gzip.compress(photo[99:]), "Content-Encoding: gzip"),
+    lambda answer, photo: answer(gzip.compress(photo) + b"\0" * 9, "Content-Encoding: gzip"),
+]
+
+
+@pytest.mark.parametrize("make", CODED)
+def test_the_bytes_say_whether_they_are_coded(
+    web: Any, fetch_one: Any, http_answer: Any, photo: bytes, make: Callable[..., bytes]
+) -> None:
+    assert fetch_one(web.says("/coded", make(http_answer, photo))).size_bytes == len(photo)
 
 
 def test_a_location_may_be_spelled_in_utf_8(web: Any, fetch_one: Any, http_answer: Any, photo: bytes) -> None:
@@ -234,6 +287,10 @@ def test_the_request_keeps_the_host_and_says_who_asks(web: Any, fetch_one: Any, 
     assert lines[:2] == [b"GET /photo HTTP/1.1", b"Host: bad.invalid"]
     assert any(line.startswith(b"User-agent:") and b"neo-pipelines" in line for line in lines)
     assert b"Accept-Encoding: identity" in lines
+    (accept,) = (line for line in lines if line.startswith(b"Accept: "))
+    wanted = [part for part in accept.decode().removeprefix("Accept: ").split(",") if "q=" not in part]
+    assert wanted == [f"image/{name.lower()}" for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")]
+    assert sorted(wanted) == sorted(f"image/{name.lower()}" for name in FORMATS)
 
 
 def test_a_closed_port_is_a_connect_error(tmp_path: Path) -> None:
@@ -316,4 +373,5 @@ def test_every_reason_is_reached_by_a_test() -> None:
     reached |= {Reason.CONNECT_ERROR, Reason.TLS_ERROR, Reason.UNEXPLAINED}
     reached |= {Reason.URL_FORBIDDEN_ADDRESS, Reason.HOST_UNKNOWN, Reason.DNS_ERROR}
     reached |= {Reason.SCHEMA, Reason.CAPTION_ENCODING, Reason.URL_MALFORMED, Reason.URL_SCHEME, Reason.REPEATED_ROW}
+    reached |= {Reason.MALFORMED_ROW}
     assert reached == set(Reason)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from neo_model.inputs.pictures import open_pixels
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
+from tests.neo_model.inputs.test_colours import SRGB, grey_profile, p3
 
 
 def rule(**changes: Any) -> PictureRule:
@@ -131,3 +133,40 @@ def test_a_progressive_bomb_is_refused_before_it_is_decoded(picture: Any) -> Non
     with pytest.raises(RowError) as caught:
         PictureJudge(rule())(data[:-2] + last_scan * 1000 + data[-2:])
     assert caught.value.reason is Reason.UNDECODABLE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_profile_of_other_colours_costs_a_jpeg_its_bytes_unless_colours_stay_as_they_are(
+    picture: Any, mode: str
+) -> None:
+    profile = p3() if mode == "RGB" else grey_profile(1.0)
+    image = Image.new("RGB", (64, 64), (117, 251, 76)).convert(mode)
+    data = picture(image, quality=95, icc_profile=profile)
+    held = PictureJudge(rule())(data)
+    assert (held.width_px, held.height_px, held.sent_as) == (64, 64, f"JPEG {mode}")
+    assert "icc_profile" not in Image.open(io.BytesIO(held.data)).info
+    expected = (3, 255, 0) if mode == "RGB" else (229, 229, 229)
+    decoded = open_pixels(held.data, max_pixels_px=10_000)
+    assert np.abs(decoded[9, 9].astype(int) - expected).max() < 8
+    assert PictureJudge(rule(colour="as_is"))(data).data == data
+
+
+def test_a_profile_of_srgb_or_a_broken_one_costs_nothing(picture: Any) -> None:
+    for profile in (SRGB, b"broken", p3()[:200]):
+        data = picture(drawn(), icc_profile=profile)
+        assert PictureJudge(rule())(data).data == data
+
+
+def test_pictures_that_are_known_and_not_decoded_are_told_from_what_is_no_picture() -> None:
+    for data, reason in [
+        (b"\0\0\1\0\1\0", Reason.UNSUPPORTED_FORMAT),
+        (b"P6 8 8 255\n", Reason.UNSUPPORTED_FORMAT),
+        (b"\x89PNG\r\n\x1a\n", Reason.TRUNCATED),
+        (b"\xff\xd8\xff\xe0", Reason.TRUNCATED),
+        (b"BM", Reason.TRUNCATED),
+        (b"\x89PNG\n\x1a\n" + bytes(99), Reason.UNDECODABLE),
+        (b"Not Found", Reason.NOT_IMAGE),
+    ]:
+        with pytest.raises(RowError) as caught:
+            PictureJudge(rule())(data)
+        assert caught.value.reason is reason, data

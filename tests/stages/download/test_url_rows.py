@@ -5,7 +5,9 @@ import pytest
 
 from stages.contract import StageError
 from stages.download.reasons import Reason
-from stages.download.url_rows import carried_columns, read_url_rows, url_fields
+from stages.download.url_rows import read_url_rows, url_fields
+from stages.origins.row_parts import PartRows
+from stages.origins.tables.row_batches import MALFORMED
 
 ROWS = [
     (Reason.SCHEMA, None, b"a caption"),
@@ -18,10 +20,15 @@ ROWS = [
 ]
 
 
+def part_rows(table: pa.Table, ordinals: dict[int, int] | None = None) -> PartRows:
+    errors = pa.nulls(table.num_rows, pa.string())
+    return PartRows(table.append_column(MALFORMED, errors), ordinals or {}, first_row=0)
+
+
 def test_some_rows_are_not_even_asked_for() -> None:
     columns = {"url": [row[1] for row in ROWS], "caption": [row[2] for row in ROWS]}
     table = pa.table({name: pa.array(texts, pa.binary()).view(pa.string()) for name, texts in columns.items()})
-    rows = read_url_rows(table, "a source", {5: 1})
+    rows = read_url_rows(part_rows(table, {5: 1}), "a source")
     assert [row.refusal for row in rows] == [row[0] for row in ROWS]
     assert len({row.sample_id for row in rows}) == len(ROWS)
     assert [row.address is None for row in rows] == [row[0] is not None for row in ROWS]
@@ -29,16 +36,16 @@ def test_some_rows_are_not_even_asked_for() -> None:
 
 def test_a_row_that_is_asked_for_has_its_normalised_address_and_cleaned_caption() -> None:
     table = pa.table({"url": ["http://Example.org/a b"], "caption": ["  a caption\r\n"]})
-    (row,) = read_url_rows(table, "a source", {})
+    (row,) = read_url_rows(part_rows(table), "a source")
     assert (row.url, row.caption) == ("http://Example.org/a b", "a caption")
     assert row.address.url == "http://example.org/a%20b"
 
 
-def test_further_columns_are_carried_unless_sample_tables_use_their_names() -> None:
-    table = pa.table({"url": ["u"], "caption": ["c"], "score": [1.0], "key": ["k"]})
-    assert carried_columns(table, ["sample_id"]).column_names == ["score", "key"]
-    with pytest.raises(StageError, match=r"columns \['key'\]"):
-        carried_columns(table, ["sample_id", "key"])
+def test_a_row_that_could_not_be_read_has_an_id_and_a_reason() -> None:
+    columns = {"url": pa.nulls(2, pa.string()), "caption": pa.nulls(2, pa.string()), MALFORMED: ["line 7: cut", None]}
+    first, second = read_url_rows(PartRows(pa.table(columns), {1: 1}, first_row=0), "a source")
+    assert (first.refusal, second.refusal) == (Reason.MALFORMED_ROW, Reason.SCHEMA)
+    assert first.sample_id != second.sample_id
 
 
 def test_a_table_without_captions_is_refused() -> None:

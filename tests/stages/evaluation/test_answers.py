@@ -2,7 +2,16 @@
 
 from collections import Counter
 
-from stages.evaluation.answers import Answer, answer_row, answer_table, answers_to_show, read_answers, scored_answers
+from stages.evaluation.answers import (
+    Answer,
+    Replies,
+    answer_row,
+    answer_table,
+    answers_to_show,
+    read_answers,
+    scored_answers,
+)
+from stages.evaluation.blind_control import Media
 from stages.evaluation.questions import Question, QuestionTrouble
 from stages.formats.sample_table import balance_of
 
@@ -20,7 +29,8 @@ def question(number: int, kind: str = "colour") -> Question:
 def row(
     number: int, said: str | QuestionTrouble, blind: str | QuestionTrouble | None = None, kind: str = "colour"
 ) -> Answer:
-    return answer_row(question(number, kind), ["http://a/b"], said, (b"o" * 16,), blind)
+    replies = Replies(own=said, blind=blind, blind_media=Media((b"o" * 16,)))
+    return answer_row(question(number, kind), ["http://a/b"], replies)
 
 
 ROWS = [

@@ -7,8 +7,18 @@ from PIL import Image, ImageChops, ImageFont
 
 from stages.evaluation import contact_sheet as sheet_module
 from stages.evaluation.cards import Card
-from stages.evaluation.contact_sheet import NUM_COLUMNS, RIGHT, WIDTH_PX, WRONG, contact_sheet
+from stages.evaluation.contact_sheet import (
+    MARGIN_PX,
+    NUM_COLUMNS,
+    RIGHT,
+    WIDTH_PX,
+    WRONG,
+    bars,
+    card_boxes,
+    contact_sheet,
+)
 from stages.evaluation.scoring import ScoredAnswer, metrics
+from stages.evaluation.strips import DrawnFilm
 
 
 def jpeg(width_px: int, height_px: int, colour: str) -> bytes:
@@ -28,6 +38,12 @@ def card(**changes: object) -> Card:
         "blind_answer": "red",
     }
     return Card(**(plain | changes))  # type: ignore[arg-type]
+
+
+def film(num_frames: int, colour: str = "#00ffff") -> DrawnFilm:
+    frames = tuple(jpeg(64, 36, colour) for _ in range(num_frames))
+    times = tuple(number / 2 for number in range(num_frames))
+    return DrawnFilm(frames=frames, times=times, duration_seconds=num_frames / 2, num_frames=num_frames)
 
 
 NUMBERS = metrics([ScoredAnswer(kind="colour", truth="blue", correct=True, blind_correct=False)] * 3, num_failed=1)
@@ -86,3 +102,41 @@ def test_a_sheet_without_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_headline_of_a_sheet_gives_the_accuracies() -> None:
     words = [text.words for text in sheet_module.accuracy_texts(NUMBERS)]
     assert words[0] == "1.000 right" and words[2:] == ["0.000 with images exchanged", "1.000 by guessing"]
+
+
+def test_a_film_is_drawn_as_a_strip_over_the_whole_width() -> None:
+    sheet = opened(contact_sheet([card(), card(images=(), films=(film(8),))], NUMBERS, "title"))
+    colours = {colour: count for count, colour in sheet.getcolors(sheet.width * sheet.height)}
+    assert colours[0, 255, 255] > 8 * 90 * 50
+
+
+def test_wide_cards_stand_below_the_narrow_ones_and_no_two_overlap() -> None:
+    wide = card(images=(), films=(film(32), film(2)), shuffled_answer="red", correct=False, question="why " * 400)
+    cards = [wide, card(), card(films=(film(1),)), card(images=(jpeg(30, 20, "red"),) * 5), card()]
+    boxes = card_boxes(cards, top=100)
+    assert {box[1] for number, box in enumerate(boxes) if number in (1, 4)} == {100}
+    assert [boxes[number][1] for number in (0, 2, 3)] == sorted(boxes[number][1] for number in (0, 2, 3))
+    for one, other in ((0, 2), (2, 3), (1, 0)):
+        assert boxes[one][3] < boxes[other][1]
+    assert all(MARGIN_PX <= box[0] < box[2] <= WIDTH_PX - MARGIN_PX for box in boxes)
+    sheet = opened(contact_sheet(cards, NUMBERS, "title"))
+    assert sheet.height > boxes[3][3]
+
+
+@pytest.mark.parametrize("num_frames", [0, 1, 2, 8, 32, 128])
+def test_films_of_any_length_are_drawn(num_frames: int) -> None:
+    assert opened(contact_sheet([card(films=(film(num_frames),))], NUMBERS, "title")).width == WIDTH_PX
+
+
+def test_kinds_of_numbers_have_bars_too_and_all_controls_are_told() -> None:
+    answers = [
+        ScoredAnswer(kind="order", truth="A", correct=True, blind_correct=False, shuffled_correct=True),
+        ScoredAnswer(kind="far", truth="2", correct=False, blind_correct=False, scoring="numeric", score=0.6,
+                     blind_score=0.1),
+    ]  # fmt: skip
+    numbers = metrics(answers, num_failed=0)
+    order, far = bars(numbers)
+    assert order.label == "1.000  (0.207 to 1.000)   exchanged 0.000   shuffled 1.000   guessing 1.000"
+    assert far.label == "0.600 mean relative accuracy   exchanged 0.100"
+    sheet = opened(contact_sheet([card(score=0.6, correct=False), card(films=(film(2),), score=1.0)], numbers, "t"))
+    assert sheet.width == WIDTH_PX

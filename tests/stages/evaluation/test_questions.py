@@ -35,6 +35,18 @@ def test_an_answer_column_goes_before_the_last_turn_and_may_stand_without_one() 
     assert (unanswered.wording, unanswered.truth, len(unanswered.messages)) == ("Which?", "red", 1)
 
 
+def test_a_picture_alone_may_be_asked_about_and_options_come_along() -> None:
+    captioned = as_question(row(("user", "<image>"), ("assistant", "A red circle.")))
+    assert (captioned.wording, captioned.truth, captioned.trouble, captioned.options) == (
+        "",
+        "A red circle.",
+        None,
+        None,
+    )
+    chosen = as_question(row(("user", "<image>\nWhich?"), ("assistant", "B"), answer="B", options=["red", "blue"]))
+    assert (chosen.truth, chosen.options) == ("B", ("red", "blue"))
+
+
 def test_a_question_without_a_kind_is_plain() -> None:
     assert as_question(row(("user", "Which?"), ("assistant", "red"), kind=None)).kind == PLAIN_KIND
 
@@ -46,7 +58,7 @@ def test_a_question_without_a_kind_is_plain() -> None:
         (row(("user", "Which?"), ("assistant", "...")), QuestionTrouble.NO_TRUTH),
         (row(("user", "Which?"), ("assistant", None)), QuestionTrouble.NO_TRUTH),
         (row(("assistant", "red")), QuestionTrouble.NO_QUESTION),
-        (row(("user", "<image>\n"), ("assistant", "red")), QuestionTrouble.NO_QUESTION),
+        (row(("user", "<image>\n"), ("assistant", "red"), image_ids=[]), QuestionTrouble.NO_QUESTION),
         (row(("user", None), ("assistant", "red")), QuestionTrouble.NO_QUESTION),
         (row(("user", "Which?"), ("assistant", "red"), kind="colour_low"), QuestionTrouble.KIND_IS_NO_NAME),
         (row(messages=None, answer="red"), QuestionTrouble.NO_QUESTION),

@@ -6,15 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.benchmarks.benchmark import ScoringRule
 from stages.evaluation.scoring import (
     Z_95,
     ScoredAnswer,
     chance,
+    chosen_letter,
     is_correct,
     is_metric_name,
     kinds_of,
     metrics,
     normalised,
+    score,
     wilson_interval,
 )
 
@@ -121,3 +124,70 @@ def test_a_kind_names_a_metric(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["", "blind", "low", "colour_low", "blind_colour", "a b", "größe", "a/b", "__"])
 def test_a_kind_that_could_be_mistaken_for_another_metric_is_none(kind: str) -> None:
     assert not is_metric_name(kind)
+
+
+LETTERS = ["a dog", "a cat", "a cup"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("B", "B"), ("b", "B"), (" (b). ", "B"), ("B.", "B"), ("B. a cat", "B"), ("(B) a cat", "B"), ("B) a cat", "B"),
+        ("**B**", "B"), ("a cat", "B"), ("A cat.", "B"), ("The answer is B.", "B"), ("the correct answer is (B)", "B"),
+        ("Answer: B", "B"), ("I think the answer is **B**", "B"), ("so \\boxed{B}", "B"), ("\\boxed{\\text{B}}", "B"),
+        ("Option C", "C"), ("", None), ("D", None), ("a mouse", None), ("A bird, maybe", None),
+        ("a dog and a cat", None),
+        ("The answer is A or the answer is B", None), ("Because the answer isn't there", None),
+    ],
+)  # fmt: skip
+def test_the_option_that_an_answer_chooses(answer: str, letter: str | None) -> None:
+    assert chosen_letter(answer, LETTERS) == letter
+    assert is_correct(answer, "B", LETTERS) == (letter == "B")
+
+
+def test_numbers_have_metrics_of_their_own_and_enter_no_accuracy() -> None:
+    answers = [
+        ScoredAnswer(kind="colour", truth="red", correct=True, blind_correct=False, shuffled_correct=True),
+        ScoredAnswer(kind="colour", truth="blue", correct=False, blind_correct=None, shuffled_correct=False),
+        ScoredAnswer(kind="far", truth="2", correct=False, blind_correct=None, scoring="numeric", score=0.8),
+        ScoredAnswer(
+            kind="far", truth="3", correct=True, blind_correct=False, scoring="numeric", score=1.0, blind_score=0.2,
+            shuffled_score=0.4,
+        ),
+    ]  # fmt: skip
+    numbers = metrics(answers, num_failed=0)
+    assert (numbers["accuracy"], numbers["accuracy_shuffled"], numbers["accuracy_shuffled_colour"]) == (0.5, 0.5, 0.5)
+    assert (numbers["mra"], numbers["mra_far"], numbers["mra_blind"], numbers["mra_shuffled_far"]) == (
+        0.9,
+        0.9,
+        0.2,
+        0.4,
+    )
+    assert "accuracy_far" not in numbers and "mra_colour" not in numbers and kinds_of(numbers) == ["colour"]
+    assert (numbers["num_questions"], numbers["num_questions_far"], numbers["chance"]) == (4, 2, 0.5)
+    assert not is_metric_name("shuffled") and is_metric_name("object_shuffle")
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "options", "rule", "expected"),
+    [
+        ("`B`", "B", None, "choice", 1.0),
+        ("(D) 1633", "D", None, "choice", 1.0),
+        ("the second", "B", None, "choice", 0.0),
+        ("B. a cat", "B", ["a dog", "a cat"], "choice", 1.0),
+        ("2.3 meters", "2.0", None, "numeric", 0.8),
+        ("far", "2.0", None, "numeric", 0.0),
+        ("red.", "Red", None, "exact", 1.0),
+        ("A. is too far and B. is behind.\nThe answer is C.", "C", ["x", "y", "z"], "choice", 1.0),
+        ("A. The first.\nAnswer: \\boxed{B}", "B", ["x", "y"], "choice", 1.0),
+        ("It is near the door.\n\nB", "B", None, "choice", 1.0),
+        ("It costs 5.\nANSWER: $1,200", "1200", None, "final", 1.0),
+        ("ANSWER: red", "['crimson', 'Red']", None, "final", 1.0),
+        ("It may be red.", "red", None, "final", 0.0),
+        ("move_up:1", "move_up:1", None, "moves", 1.0),
+    ],
+)
+def test_an_answer_is_scored_by_the_rule_of_its_question(
+    answer: str, truth: str, options: list[str] | None, rule: ScoringRule, expected: float
+) -> None:
+    assert score(answer, truth, options, rule) == expected

@@ -3,12 +3,13 @@
 import json
 
 from neo_model.config import NEO_2B
-from stages.artifacts.manifest import Manifest
+from stages.artifacts.head import ManifestHead, head_of
+from stages.artifacts.manifest import Manifest, manifest_bytes
 from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
 from stages.exporting.model_card import lineage_document, model_card
 
 
-def manifest(stage: str, kind: str, digit: str, **changes: object) -> Manifest:
+def head(stage: str, kind: str, digit: str, **changes: object) -> ManifestHead:
     plain = Manifest(
         kind=kind,
         stage=stage,
@@ -22,16 +23,16 @@ def manifest(stage: str, kind: str, digit: str, **changes: object) -> Manifest:
         versions={"python": "3.11"},
         provenance={"run": "secret-run"},
     )
-    return plain.model_copy(update=changes)
+    return head_of(manifest_bytes(plain.model_copy(update=changes)))
 
 
-RAW = manifest(
+RAW = head(
     "download_pairs",
     "RawPairs",
     "a",
     items=ItemBalance(kept=90, dropped={"too_large": 2}, failed={"gone": 5, "late": 3}),
 )
-DRAW = manifest(
+DRAW = head(
     "mix_samples",
     "Draw",
     "b",
@@ -41,7 +42,7 @@ DRAW = manifest(
         for name, source, drawn in (("0", "pairs", 30), ("1", "pairs", 33), ("2", "text", 27))
     ),
 )
-CHAIN = [RAW, DRAW, manifest("tune_end_to_end", "Checkpoint", "c")]
+CHAIN = [RAW, DRAW, head("tune_end_to_end", "Checkpoint", "c")]
 
 
 def test_the_funnel_counts_every_item_by_reason() -> None:

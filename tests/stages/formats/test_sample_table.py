@@ -1,5 +1,7 @@
 """Sample tables: the balance is what the rows say, and equal rows give equal bytes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +52,32 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
     write_table(chunks.replace_schema_metadata({"made": "today"}), tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert read_table((tmp_path / "one").read_bytes()) == rows
+
+
+def test_columns_come_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    write_table(table([Why.DULL]), tmp_path / "one")
+    data = (tmp_path / "one").read_bytes()
+    assert read_table(data, ["reason", "number"]).column_names == ["reason", "number"]
+    with pytest.raises(KeyError, match="colour"):
+        read_table(data, ["colour"])
+
+
+COUNT_THREADS = """
+import os, sys
+import pyarrow, pyarrow.parquet
+from stages.formats.sample_table import read_table
+data = open(sys.argv[1], "rb").read()
+before = len(os.listdir("/proc/self/task"))
+read_table(data, ["reason", "number"])
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux shows them")
+def test_a_table_is_read_in_one_thread_so_that_none_is_left_at_exit(tmp_path: Path) -> None:
+    write_table(table([Why.DULL] * 5000), tmp_path / "one")
+    command = [sys.executable, "-c", COUNT_THREADS, str(tmp_path / "one")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 @pytest.mark.parametrize("column", [pa.array([1]), pa.array([["a"]]), pa.array([{"a": "b"}]), pa.array([True])])

@@ -11,9 +11,10 @@ from cluster.local import make
 from stages.artifacts.kinds import DRAW_FILE, HELD_OUT_FILE, Draw
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
+from stages.formats.clips import Clip
 from stages.formats.pairs import Pair, StoredImage
 from stages.formats.sample_table import read_table
-from stages.formats.samples import CaptionedPicture, Chat, PlainText
+from stages.formats.samples import CaptionedClip, CaptionedPicture, Chat, PlainText
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.mixing.held_out import Marks, marks_of, plain_text, plain_url
 from stages.store.store import Store
@@ -163,6 +164,45 @@ def test_each_mark_alone_holds_a_sample_out(sample, by) -> None:
     assert [mark["kind"] for mark in known.find([sample]).values()] == ([by] if by else [])
 
 
+def clip(number: int, *, video: bytes, frames: list[bytes], url: str = "", pts: bool = False) -> Clip:
+    """A clip of a video with these frames, each named by a byte."""
+    stored = tuple(
+        StoredImage(sample_id(f"clip {number}"), one * 32, at, 1, "00000", at if pts else None, is_frame=True)
+        for at, one in enumerate(frames)
+    )
+    return Clip(
+        sample_id=sample_id(f"clip {number}"), url=url or f"films:{number}.mp4", reference="", caption="a red film",
+        video_sha256=video * 32, start_seconds=0.0, end_seconds=9.0, width_px=64, height_px=64, frames=stored,
+        frame_times=tuple(map(float, range(len(frames)))), part="00000", position=0,
+    )  # fmt: skip
+
+
+KNOWN_CLIP = CaptionedClip.of(clip(0, video=b"v", frames=[b"a", b"b", b"c"], url="http://one.invalid/a.mp4"))
+ASKED = ({"role": "user", "content": "<video>"},)
+
+
+@pytest.mark.parametrize(
+    ("sample", "by"),
+    [
+        (CaptionedClip.of(clip(1, video=b"v", frames=[b"x", b"y"])), "video"),
+        (Chat.of(b"c" * 16, ASKED, (), (clip(1, video=b"v", frames=[b"x"]),)), "video"),
+        (CaptionedClip.of(clip(1, video=b"w", frames=[b"x", b"b", b"c", b"y"])), "frames"),
+        (CaptionedClip.of(clip(1, video=b"w", frames=[b"x"], url="https://ONE.invalid/a.mp4#t=4")), "url"),
+        (CaptionedClip.of(clip(1, video=b"w", frames=[b"x", b"b", b"y"])), None),  # one frame, such as a black one
+        (CaptionedClip.of(clip(1, video=b"w", frames=[b"c", b"c", b"b"])), None),
+    ],
+)
+def test_each_mark_of_a_clip_alone_holds_a_sample_out(sample, by) -> None:
+    assert [mark["kind"] for mark in marks(KNOWN_CLIP).find([sample]).values()] == ([by] if by else [])
+
+
+def test_clips_in_packets_are_known_by_their_packets() -> None:
+    known = marks(CaptionedClip.of(clip(0, video=b"v", frames=[b"p"] * 4, pts=True)))
+    same, other = (CaptionedClip.of(clip(1, video=b"w", frames=[name] * 2, pts=True)) for name in (b"p", b"q"))
+    assert [mark["kind"] for mark in known.find([same]).values()] == ["frames"]
+    assert known.find([other]) == {}
+
+
 def test_marks_that_end_in_zero_bytes_are_told_apart() -> None:
     known = marks(PlainText.of(b"a" * 15 + b"\0", "one"))
     found = known.find([PlainText.of(b"a" * 15 + b"\0", "two"), PlainText.of(b"a" * 14 + b"\0\0", "three")])
@@ -171,6 +211,7 @@ def test_marks_that_end_in_zero_bytes_are_told_apart() -> None:
 
 def test_spellings_that_a_reader_takes_for_one() -> None:
     assert plain_url(" HTTPS://Host.Invalid/Path?q=1#x") == plain_url("http://host.invalid/Path?q=1")
+    assert plain_url("\ufeffhttp://host.invalid/path\u200b\r\n") == plain_url("http://host.invalid/path")
     assert plain_url("http://host.invalid/path") != plain_url("http://host.invalid/Path")
     assert plain_text("Straße\u00a0\uff11 ") == plain_text("STRASSE 1")
 

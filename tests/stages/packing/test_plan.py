@@ -11,8 +11,8 @@ from stages.artifacts.kinds import MEASURED_DOCUMENTS_FILE, PLANNED_FILE, PLANNE
 from stages.artifacts.records import sha256_of
 from stages.commit.parts import Draft
 from stages.contract import Part
+from stages.formats.packed_rows.sample_index import ENTRY_BYTES
 from stages.formats.permutation import scatter
-from stages.formats.sample_index import ENTRY_BYTES
 from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows

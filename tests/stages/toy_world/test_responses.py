@@ -7,7 +7,8 @@ import pytest
 
 from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, picture_facts
 from stages.toy_world import draw
-from stages.toy_world.addresses import Address, address_of
+from stages.toy_world.addresses import Address, FilmAddress, RoomAddress, address_of
+from stages.toy_world.films.film_faults import FilmOddity, film_oddity
 from stages.toy_world.oddities import HARMLESS, NUM_PER_DECK, Oddity, oddity, original_number
 from stages.toy_world.responses import FORBIDDEN_URLS, ScriptedResponse, response_to
 from stages.toy_world.scene import scene
@@ -146,3 +147,30 @@ def test_held_out_pictures_are_plain() -> None:
     for number in range(300):
         given = response_to(Address(SEED, "heldout", number).path)
         assert given == ScriptedResponse(body=draw.jpeg(scene(SEED, "heldout", number)))
+
+
+def film_response(oddity: FilmOddity) -> ScriptedResponse:
+    number = next(number for number in range(200) if film_oddity(7, number) is oddity)
+    return response_to(FilmAddress(7, "train", number).path)
+
+
+def test_films_are_served_with_their_faults() -> None:
+    plain = film_response(FilmOddity.PLAIN)
+    assert (plain.status, dict(plain.headers)["Content-Type"]) == (200, "video/mp4")
+    assert plain.body[4:8] == b"ftyp"
+    assert film_response(FilmOddity.MISSING).status == 404
+    assert film_response(FilmOddity.UNAVAILABLE).status == 503
+    assert film_response(FilmOddity.PAGE).body.startswith(b"<!doctype html>")
+    assert film_response(FilmOddity.SLOW).delay_seconds >= 0.3
+    assert response_to("/7/heldout-film/000003.mp4").body[4:8] == b"ftyp"
+
+
+def test_a_room_is_served_from_both_places() -> None:
+    bodies = [response_to(RoomAddress(7, "train", 5, view).path).body for view in (0, 1)]
+    assert bodies[0] != bodies[1]
+    assert all(body.startswith(b"\xff\xd8") for body in bodies)
+
+
+@pytest.mark.parametrize("path", ["/7/train-room/000001-2.jpg", "/7/train-film/1.mp4", "/7/other-film/000001.mp4"])
+def test_other_paths_lead_nowhere(path: str) -> None:
+    assert response_to(path).status == 404

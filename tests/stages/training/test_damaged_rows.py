@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from stages.contract import GangLayout, StageError
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.packing.rebuild import rebuild_part
 from stages.store.metadata import open_store
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
-from stages.training.loading.step_rows import rows_of_step
+from stages.training.loading.step_rows import RowOrder
 from tests.worlds.packed_world import LLM, PAIRS, path_of, rows_of
-from tests.worlds.training_world import SmallWorld
+from tests.worlds.training_world import RowsRecipe, SmallWorld, make_rows
 
 ROWS = rows_of(128)
 RECIPE = TrainPrebufferRecipe(
@@ -71,14 +71,16 @@ def rows_in(part: int, world: SmallWorld) -> list[int]:
 def part_of_probe(world: SmallWorld) -> int:
     """The part that holds the row which checkpoints are tried on."""
     num_rows = RowReader(world.open(ROWS)).num_rows
-    probe = rows_of_step(0, num_rows=num_rows, rows_per_step=8, seed=1)[0]
+    probe = RowOrder(num_rows=num_rows, rows_per_step=8, seed=1).rows_of_step(0)[0]
     return next(part for part in range(9) if probe in rows_in(part, world))
 
 
 def first_seen(world: SmallWorld, rows: list[int]) -> list[tuple[int, int]]:
     """Step, counted from 1, and row, for each time that a step takes one of the rows."""
     num_rows = RowReader(world.open(ROWS)).num_rows
-    steps = [rows_of_step(step, num_rows=num_rows, rows_per_step=8, seed=1) for step in range(RECIPE.num_steps)]
+    steps = [
+        RowOrder(num_rows=num_rows, rows_per_step=8, seed=1).rows_of_step(step) for step in range(RECIPE.num_steps)
+    ]
     return [(number, row) for number, step in enumerate(steps, 1) for row in sorted(step) if row in rows]
 
 
@@ -184,6 +186,43 @@ def test_skip_leaves_out_what_is_damaged_and_says_so_for_good(damage: Callable, 
         assert [(one["step"], one["row"]) for one in skipped] == [one for one in lost if one[0] <= at_step]
     assert sorted(told) == [2, 4]
     assert len(notices(world)) == len(lost)
+
+
+UNFIT = [({"broken_row": 13}, "does not decode"), ({"turned_row": 13}, "were counted when it was packed")]
+
+
+def unfit_training(policy: str, changes: dict):
+    rows = make_rows.bind("rows", RowsRecipe(num_rows=24, **changes), LLM)
+    recipe = RECIPE.model_copy(update={"on_damaged_row": policy})
+    return train_prebuffer.bind("buffer", recipe, [rows], LLM)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(("changes", "words"), UNFIT)
+def test_a_picture_that_does_not_decode_or_fit_is_a_damaged_row_too(
+    changes: dict, words: str, num_workers: int, tmp_path: Path
+) -> None:
+    world, step = SmallWorld.at(tmp_path), unfit_training("skip", changes)
+    world.make(step, two_ranks(num_loader_workers=num_workers))
+    (fact,) = world.recorded_facts(step, "skipped")
+    assert fact["row"] == 13 and words in fact["said"] and len(fact["sample_ids"]) > 0
+    (told,) = world.checkpoints(step).committed()[-1].facts["skipped"]
+    assert (told["step"], told["row"], told["sample_ids"]) == (fact["step"], 13, fact["sample_ids"])
+    assert len(notices(world)) == 1
+
+
+@pytest.mark.parametrize(("changes", "words"), UNFIT)
+def test_rebuilding_is_not_tried_where_it_would_make_the_same(changes: dict, words: str, tmp_path: Path) -> None:
+    world = SmallWorld.at(tmp_path)
+    with pytest.raises(StageError, match=f"UnfitRowError: row 13 .*{words}.*--set STEP.on_damaged_row=skip"):
+        world.make(unfit_training("rebuild", changes), two_ranks())
+
+
+def test_the_row_that_checkpoints_are_tried_on_may_be_unfit(tmp_path: Path) -> None:
+    probe = RowOrder(num_rows=24, rows_per_step=8, seed=1).rows_of_step(0)[0]
+    world, step = SmallWorld.at(tmp_path), unfit_training("skip", {"broken_row": probe})
+    world.make(step, two_ranks())
+    assert world.checkpoints(step).committed()[0].facts["probe_loss"] is None
 
 
 def trained(world: SmallWorld, step) -> dict:

@@ -12,7 +12,7 @@ import pytest
 
 from stages.artifacts.kinds import PreBuffer, Rows
 from stages.contract import GangLayout, StageError
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from stages.training.exposure import SeenOfSource, is_trained, seen_of_sources, seen_rows
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows

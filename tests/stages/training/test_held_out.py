@@ -20,7 +20,7 @@ from stages.contract import (
     StageError,
     stage,
 )
-from stages.formats.sample_index import ENTRY_FIELDS, write_index
+from stages.formats.packed_rows.sample_index import ENTRY_FIELDS, write_index
 from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
@@ -133,3 +133,16 @@ def test_what_is_trained_on_examines_nobody(tmp_path: Path) -> None:
         HeldOut(rows, None).check([rows])
     with pytest.raises(StageError, match="drawn to examine a model on"):
         HeldOut(None, None).check([rows, held_out])
+
+
+def test_frames_of_clips_are_shown_as_in_the_rows_of_the_training(tmp_path: Path) -> None:
+    from stages.training.examination import ShownFrames
+
+    world = SmallWorld.at(tmp_path)
+    world.make(ROWS)
+    rows = world.open(ROWS)
+    recipe = rows.manifest.recipe
+    assert ShownFrames.of(rows) == ((4096, 230_400), 128), "rows that were packed before there were clips"
+    packed = {**recipe, "min_frame_pixels_px": 1024, "max_frame_pixels_px": 8192, "max_frames": 8}
+    later = type(rows)(rows.store, rows.manifest.model_copy(update={"recipe": packed}))
+    assert ShownFrames.of(later) == ((1024, 8192), 8)

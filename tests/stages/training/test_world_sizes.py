@@ -12,11 +12,11 @@ from contextlib import ExitStack
 import pytest
 
 from stages.contract import GangLayout
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import MicroBatch, StepLoader
 from stages.training.loading.prefetch import prefetch
-from stages.training.loading.step_rows import rows_of_step
+from stages.training.loading.step_rows import RowOrder
 from tests.stages.training.loading.test_micro_batches import Seat
 from tests.worlds.packed_world import LLM, rows_of
 from tests.worlds.training_world import SmallWorld
@@ -77,7 +77,9 @@ def stream(world: SmallWorld, loaders: dict[int, list[StepLoader]]) -> list[dict
     for step in range(RECIPE.num_steps):
         span, first = (0, 0) if step < UNTIL_STEP else (1, UNTIL_STEP)
         reader = readers[span]
-        rows = rows_of_step(step - first, num_rows=reader.num_rows, rows_per_step=ROWS_PER_STEP, seed=RECIPE.seed)
+        rows = RowOrder(num_rows=reader.num_rows, rows_per_step=ROWS_PER_STEP, seed=RECIPE.seed).rows_of_step(
+            step - first
+        )
         steps.append(told([loaders[1][0].load(step)]))
         assert steps[-1].keys() == set(rows)
         for row, (sample_ids, sources, tokens, *_) in steps[-1].items():

@@ -1,16 +1,16 @@
 """Rows as micro-batches: every document in its place, pictures on their grids, ahead of time and in order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from neo_model.config import NeoConfig
 from stages.contract import GangLayout
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.train_prebuffer import untrained_model
-from stages.training.loading.micro_batches import StepLoader
-from stages.training.loading.step_rows import rows_of_step
+from stages.training.loading.micro_batches import StepLoader, UnfitRowError
+from stages.training.loading.step_rows import RowOrder
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS
 from tests.worlds.training_world import SmallWorld
 
@@ -43,7 +43,7 @@ def loader_of(world: SmallWorld, rank: int = 0, micro_rows: int = 2, **changes) 
 def test_the_ranks_together_load_the_rows_of_the_step(world: SmallWorld) -> None:
     loaded = [one for rank in range(2) for one in loader_of(world, rank).load(3)]
     rows = [row for one in loaded for row in one.rows]
-    assert sorted(rows) == sorted(rows_of_step(3, num_rows=24, rows_per_step=8, seed=0))
+    assert sorted(rows) == sorted(RowOrder(num_rows=24, rows_per_step=8, seed=0).rows_of_step(3))
 
 
 def test_the_ranks_bring_rows_that_cost_alike(world: SmallWorld) -> None:
@@ -88,3 +88,14 @@ def test_the_recipe_says_how_much_a_token_weighs(weighting: str, world: SmallWor
         weights = batch.weights[start:end]
         num = int((weights > 0).sum())
         assert float(weights.sum()) == pytest.approx({"token": num, "sample": 1, "square": num**0.5}[weighting])
+
+
+def test_pictures_without_a_place_among_the_tokens_are_damage(world: SmallWorld) -> None:
+    loader = loader_of(world, on_damaged_row="skip")
+    fetched = loader.fetch(0, 0)
+    with_picture = next(row for row in fetched.rows if row.images)
+    odd = replace(with_picture, token_ids=np.zeros_like(with_picture.token_ids))
+    skipped = loader.decode(replace(fetched, rows=(odd,)))
+    assert skipped.rows == () and "runs of image tokens for" in skipped.skipped[0].reason
+    with pytest.raises(UnfitRowError, match=f"row {odd.number} .*on_damaged_row=skip"):
+        loader.decode(replace(fetched, rows=(odd,), step=None))

@@ -9,7 +9,7 @@ import pytest
 
 from stages.artifacts.kinds import Rows
 from stages.contract import GangLayout
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
 from stages.training.loading.micro_batches import StepLoader

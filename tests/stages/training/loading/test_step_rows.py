@@ -8,45 +8,50 @@ from hypothesis import strategies as st
 
 from stages.contract import GangLayout
 from stages.training.loading.split import RowSplit
-from stages.training.loading.step_rows import Span, rows_of_step, span_of_step, spans, steps_of_row, times_taken
+from stages.training.loading.step_rows import RowOrder, Span, span_of_step, spans
 
 num_rows = st.integers(1, 300)
 rows_per_step = st.integers(1, 12)
 seed = st.integers(0, 2**40)
+together = st.integers(1, 9)
 
 
 @settings(deadline=None, max_examples=40)
-@given(num_rows, rows_per_step, seed)
-def test_each_epoch_takes_every_row_once(num_rows: int, rows_per_step: int, seed: int) -> None:
-    num_steps = -(-2 * num_rows // rows_per_step)
-    taken = [
-        row
-        for step in range(num_steps)
-        for row in rows_of_step(step, num_rows=num_rows, rows_per_step=rows_per_step, seed=seed)
-    ]
+@given(num_rows, rows_per_step, seed, together)
+def test_each_epoch_takes_every_row_once(num_rows: int, rows_per_step: int, seed: int, together: int) -> None:
+    order = RowOrder(num_rows=num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=together)
+    taken = [row for step in range(-(-2 * num_rows // rows_per_step)) for row in order.rows_of_step(step)]
     assert sorted(taken[:num_rows]) == sorted(taken[num_rows : 2 * num_rows]) == list(range(num_rows))
 
 
 @settings(deadline=None, max_examples=40)
-@given(num_rows, rows_per_step, seed, st.integers(0, 12), st.data())
+@given(num_rows, rows_per_step, seed, together, st.integers(0, 12), st.data())
 def test_the_steps_of_a_row_are_those_that_take_it(
-    num_rows: int, rows_per_step: int, seed: int, num_steps: int, data: st.DataObject
+    num_rows: int, rows_per_step: int, seed: int, together: int, num_steps: int, data: st.DataObject
 ) -> None:
     row = data.draw(st.integers(0, num_rows - 1))
-    taken = [rows_of_step(s, num_rows=num_rows, rows_per_step=rows_per_step, seed=seed) for s in range(num_steps)]
+    order = RowOrder(num_rows=num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=together)
+    taken = [order.rows_of_step(step) for step in range(num_steps)]
     expected = sorted(Counter({step: rows.count(row) for step, rows in enumerate(taken)}).elements())
-    asked = {"num_rows": num_rows, "rows_per_step": rows_per_step, "seed": seed, "num_steps": num_steps}
-    assert list(steps_of_row(row, **asked)) == expected
+    assert list(order.steps_of_row(row, num_steps)) == expected
 
 
 @settings(deadline=None, max_examples=40)
-@given(num_rows, rows_per_step, seed, st.integers(0, 80))
+@given(num_rows, rows_per_step, seed, together, st.integers(0, 80))
 def test_how_often_a_row_was_taken_is_known_without_going_through_the_steps(
-    num_rows: int, rows_per_step: int, seed: int, num_steps: int
+    num_rows: int, rows_per_step: int, seed: int, together: int, num_steps: int
 ) -> None:
-    order = {"num_rows": num_rows, "rows_per_step": rows_per_step, "seed": seed}
-    taken = Counter(row for step in range(num_steps) for row in rows_of_step(step, **order))
-    assert times_taken(num_steps, **order).tolist() == [taken[row] for row in range(num_rows)]
+    order = RowOrder(num_rows=num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=together)
+    taken = Counter(row for step in range(num_steps) for row in order.rows_of_step(step))
+    assert order.times_taken(num_steps).tolist() == [taken[row] for row in range(num_rows)]
+
+
+def test_rows_that_are_together_come_in_one_step_and_groups_in_another_order_each_epoch() -> None:
+    order = RowOrder(num_rows=43, rows_per_step=4, seed=1, rows_together=4)
+    epochs = [[order.rows_of_step(step) for step in range(first, first + 10)] for first in (0, 43)]
+    groups = [list(range(first, first + 4)) for first in range(0, 40, 4)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == groups and epochs[0] != epochs[1] != groups
+    assert order.rows_of_step(10)[:3] == [40, 41, 42], "rows that fill no group come last"
 
 
 @settings(deadline=None, max_examples=40)
@@ -61,7 +66,7 @@ def test_a_step_holds_the_same_rows_whatever_the_number_of_ranks(
 ) -> None:
     num_ranks, micro_rows = layout
     rows_per_step = num_ranks * micro_rows * multiple
-    rows = rows_of_step(step, num_rows=1000, rows_per_step=rows_per_step, seed=seed)
+    rows = RowOrder(num_rows=1000, rows_per_step=rows_per_step, seed=seed).rows_of_step(step)
     splits = [
         RowSplit.of(rows_per_step, GangLayout(num_ranks=num_ranks, micro_rows=micro_rows), rank, num_ranks)
         for rank in range(num_ranks)
@@ -73,7 +78,7 @@ def test_a_step_holds_the_same_rows_whatever_the_number_of_ranks(
 
 def test_epochs_and_seeds_differ_and_the_order_is_pinned() -> None:
     def first_rows(seed: int, step: int = 0) -> list[int]:
-        return rows_of_step(step, num_rows=100, rows_per_step=100, seed=seed)
+        return RowOrder(num_rows=100, rows_per_step=100, seed=seed).rows_of_step(step)
 
     assert first_rows(1) != first_rows(2)
     assert first_rows(1) != first_rows(1, step=1)
@@ -86,7 +91,7 @@ PINNED = [82, 57, 1, 33, 68, 55, 95, 71]
 
 def test_an_order_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="num_rows = 0"):
-        rows_of_step(0, num_rows=0, rows_per_step=4, seed=0)
+        RowOrder(num_rows=0, rows_per_step=4, seed=0)
 
 
 def test_several_rows_follow_one_another() -> None:

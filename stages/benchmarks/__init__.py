@@ -1,0 +1,1 @@
+"""Benchmarks in their authors' own files: what their rows hold, how they are asked, and how they are scored."""

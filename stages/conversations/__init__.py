@@ -1,0 +1,1 @@
+"""Conversations of other people: their records in any dialect, read into one form."""

@@ -1,0 +1,1 @@
+"""Videos in records of conversations: what a record refers to, and frames that stand for a video."""

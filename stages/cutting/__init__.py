@@ -1,0 +1,1 @@
+"""The work of `cut_clips`: from lists of videos to clips with captions."""

@@ -1,0 +1,80 @@
+"""Undoes the content codings of a response body, where there are any.
+
+Nothing but `identity` is asked for, so a coding is either sent unasked (gzip, deflate) or a word without meaning for
+the bytes (`aws-chunked`, `UTF-8`, a blank). The bytes decide: what is not coded as announced is taken as it is where
+it begins like a picture.
+"""
+
+from __future__ import annotations
+
+import zlib
+from email.message import Message
+from typing import Final
+
+from neo_model.inputs.signatures import known_format
+from stages.download.http_message import tokens
+from stages.download.reasons import Reason, RowError
+
+MAX_CODINGS: Final = 4
+"""Most codings on top of each other that are undone."""
+CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
+"""Codings that change the bytes of a body."""
+_GZIP_START: Final = b"\x1f\x8b"
+_GZIP: Final = zlib.MAX_WBITS | 16
+_RAW: Final = -zlib.MAX_WBITS
+
+
+def undo_codings(body: bytes, headers: Message, max_bytes: int) -> bytes:
+    """The body as it was before it was coded; never more than one byte beyond `max_bytes` is unpacked.
+
+    Raises `RowError` (too_large, cut_short; bad_encoding where a body that is no picture has a coding that is not
+    undone).
+    """
+    codings = [*tokens(headers, "Content-Encoding"), *tokens(headers, "Transfer-Encoding")]
+    if not body or not set(codings) - {"identity", "chunked"}:
+        return body
+    num_undone = 0
+    for coding in reversed(codings):
+        if coding in ("gzip", "x-gzip") and body.startswith(_GZIP_START):
+            body = _unpacked(body, _GZIP, max_bytes)
+        elif coding == "deflate" and known_format(body) is None:
+            body = _unpacked(body, zlib.MAX_WBITS if _is_zlib(body) else _RAW, max_bytes)
+        else:
+            continue
+        num_undone += 1
+        if num_undone > MAX_CODINGS:
+            raise RowError(Reason.BAD_ENCODING)
+    num_announced = sum(coding in CODINGS for coding in codings)
+    if num_undone < num_announced and known_format(body) is None:
+        raise RowError(Reason.BAD_ENCODING)
+    return body
+
+
+def is_coded(headers: Message) -> bool:
+    """Whether the headers announce a coding that changes the bytes of the body."""
+    return not CODINGS.isdisjoint([*tokens(headers, "Content-Encoding"), *tokens(headers, "Transfer-Encoding")])
+
+
+def _is_zlib(body: bytes) -> bool:
+    """Whether the body begins with a header of zlib (RFC 1950); some servers send deflate without it."""
+    return body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0
+
+
+def _unpacked(body: bytes, window_bits: int, max_bytes: int) -> bytes:
+    """One or several members of gzip, or one deflate stream. Bytes behind the last one are ignored."""
+    plain = b""
+    while True:
+        unpacker = zlib.decompressobj(window_bits)
+        try:
+            plain += unpacker.decompress(body, max_bytes + 1 - len(plain))
+        except zlib.error as error:
+            if plain:  # bytes behind the last member only look like another
+                return plain
+            raise RowError(Reason.BAD_ENCODING) from error
+        if len(plain) > max_bytes:
+            raise RowError(Reason.TOO_LARGE)
+        if not unpacker.eof:
+            raise RowError(Reason.CUT_SHORT)
+        body = unpacker.unused_data
+        if window_bits != _GZIP or not body.startswith(_GZIP_START):
+            return plain

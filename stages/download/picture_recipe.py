@@ -1,0 +1,72 @@
+"""The recipe fields by which pictures are fetched and kept, shared by every stage that makes RawPairs.
+
+A picture that was downloaded and one that was imported are kept, resized or refused by the same fields and the same
+code, so the two can be mixed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from neo_model.inputs.colours import Colour
+from stages.contract import Recipe
+from stages.download.engines.img2dataset import ResizeMode
+from stages.download.engines.interface import FetchLimits
+from stages.download.judge_picture import PictureRule
+
+
+class PictureRecipe(Recipe):
+    """Which pictures are accepted, and how they are kept."""
+
+    max_image_bytes: int = Field(default=20_000_000, ge=1)
+    """Largest picture in bytes, as it comes: a response body as sent and after decompression, or a file."""
+    max_pixels_px: int = Field(default=64_000_000, ge=1)
+    """Largest width times height, read from the picture's header; nothing larger is decoded."""
+    animated: Literal["first_frame", "drop"] = "first_frame"
+    """Whether an animated picture becomes its first frame or is dropped."""
+    resize_mode: ResizeMode = "no"
+    """Resize mode of img2dataset. `no` keeps the bytes of ordinary JPEGs as they are."""
+    resize_px: int = Field(default=1024, ge=1)
+    """Longest or shortest side after resizing, in pixels, depending on the mode; smaller pictures are not resized."""
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    """JPEG quality of pictures that are re-encoded: other formats, CMYK JPEGs, converted and resized pictures."""
+    colour: Colour = "srgb"
+    """`srgb` converts a picture whose embedded ICC profile gives it other colours than sRGB: Display P3, Adobe RGB,
+    inks. Pictures in sRGB, without a profile or with a broken one keep their numbers. `as_is` ignores profiles,
+    as the released models' code does."""
+
+    @property
+    def picture_rule(self) -> PictureRule:
+        """The fields that decide what becomes of a picture's bytes."""
+        return PictureRule(
+            max_pixels_px=self.max_pixels_px,
+            animated=self.animated,
+            resize_mode=self.resize_mode,
+            resize_px=self.resize_px,
+            jpeg_quality=self.jpeg_quality,
+            colour=self.colour,
+        )
+
+
+class FetchRecipe(PictureRecipe):
+    """Which hosts pictures may be fetched from, and for how long each is asked."""
+
+    allow_hosts: tuple[Annotated[str, Field(pattern=r"^\.?[0-9a-z_:-]+(\.[0-9a-z_-]+)*$")], ...] = ()
+    """Hosts that may lie on a private network or on this machine, such as "images.corp.example" or "127.0.0.1", and
+    suffixes of such hosts (".corp.example"); all others must be on the public internet."""
+    deadline_seconds: float = Field(default=10.0, gt=0)
+    """Time for one try, from resolving the name to the last byte, redirects included."""
+    num_tries: int = Field(default=2, ge=1)
+    """Tries for a URL whose failure another try may mend, the first one included."""
+
+    @property
+    def limits(self) -> FetchLimits:
+        """The fields that a fetching engine is given."""
+        return FetchLimits(
+            deadline_seconds=self.deadline_seconds,
+            num_tries=self.num_tries,
+            max_body_bytes=self.max_image_bytes,
+            allow_hosts=self.allow_hosts,
+        )

@@ -1,0 +1,51 @@
+"""Copies the weight files of a model folder, one part for each, and compares each with its pinned digest.
+
+A file is read once, in chunks of 16 MiB, and hashed on its way: memory does not grow with its size. An interrupted copy
+resumes with the files that are not recorded yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from stages.artifacts.kinds import MODEL_PREFIX
+from stages.artifacts.records import ItemBalance
+from stages.contract import Part, PartDraft, PartTask, PinnedFile, StageError
+from stages.model_folders.folder import ForeignFolder
+from stages.origins.files import open_file
+
+CHUNK_BYTES: Final = 16 * 2**20
+"""Bytes of a weight file that are held at a time."""
+WEIGHTS_PHASE: Final = "weights"
+"""The phase that copies the weight files of a model folder, one part for each."""
+
+
+class WeightTask(PartTask):
+    """Which weight file a part copies."""
+
+    file: PinnedFile
+    """The file as it was pinned."""
+
+
+def weight_parts(folder: ForeignFolder, names: Sequence[str]) -> list[Part]:
+    """A part for each weight file."""
+    tasks = [WeightTask(file=folder.files[name]).dump() for name in names]
+    return [Part(name=f"{number:05d}", task=task, num_items=1) for number, task in enumerate(tasks)]
+
+
+def copy_weights(part: Part, draft: PartDraft, *, source: str, place: str) -> None:
+    """Copy one weight file. Raises `StageError` where its bytes are not those that were pinned."""
+    file = WeightTask.of(part).file
+    digest = hashlib.sha256()
+    with open_file(place, file) as opened, draft.path(MODEL_PREFIX + file.path).open("wb") as target:
+        while chunk := opened.read(CHUNK_BYTES):
+            digest.update(chunk)
+            target.write(chunk)
+    if file.sha256 not in ("", digest.hexdigest()):
+        raise StageError(
+            f"source {source!r}: {file.path} has other bytes than were pinned (sha256 {digest.hexdigest()[:12]}, "
+            f"{file.sha256[:12]} was pinned); put the file back, or run `neo pin` to take it as it is now"
+        )
+    draft.count(ItemBalance(kept=1))

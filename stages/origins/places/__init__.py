@@ -1,0 +1,1 @@
+"""Places: where the files of sources lie, and how they are listed and read there."""

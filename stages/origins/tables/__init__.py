@@ -1,0 +1,1 @@
+"""Reads tables in the formats in which people have them."""

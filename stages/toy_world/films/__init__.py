@@ -1,0 +1,1 @@
+"""Short films with known right answers: drawn, encoded, served with faults, asked about."""

@@ -1,0 +1,1 @@
+"""Video files: probed, decoded and cut in a child process with limits."""
