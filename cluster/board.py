@@ -6,9 +6,10 @@ they were reported. It decides nothing, and nothing committed depends on it: los
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.failure import Failure
+from cluster.machines.autoscaler import request_bundles
+from cluster.progress import machine_progress
 from cluster.session import draining_nodes, on_this_machine
-from stages.contract import Event, WarningPosted
+from stages.contract import Event, PartProgress, PartRecorded, PhaseOpened, WarningPosted
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -34,15 +37,28 @@ class Board:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._recorded_parts: defaultdict[str, set[str]] = defaultdict(set)
         self._stop_requested = False
         self._cancelled_phases: set[str] = set()
+        self._nodes_left_out: dict[str, frozenset[str]] = {}
+        self._demands: dict[str, list[Mapping[str, float]]] = {}
+        self._running_parts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._failures: defaultdict[str, list[Failure]] = defaultdict(list)
-        self._nodes_of_gang: defaultdict[str, set[str]] = defaultdict(set)
-        self._draining_gangs: set[str] = set()
+        self._nodes_of_gang: defaultdict[str, list[str]] = defaultdict(list)
+        self._dissolved_gangs: set[str] = set()
+        self._checkpoint_seconds: dict[str, float] = {}
 
     def post(self, event: Event) -> None:
         """Queue an event for the driver."""
+        if isinstance(event, PhaseOpened):
+            self._recorded_parts[event.step] = set()
+        elif isinstance(event, PartRecorded):
+            self._recorded_parts[event.step].add(event.part)
         self._events.append(event)
+
+    def post_all(self, progress: Sequence[PartProgress]) -> None:
+        """Queue the progress of parts, except of those that were recorded while their machine gathered it."""
+        self._events += [one for one in progress if one.part not in self._recorded_parts[one.step]]
 
     def collect(self) -> list[Event]:
         """The events posted since the last call, oldest first."""
@@ -54,27 +70,76 @@ class Board:
         self._stop_requested = True
 
     def join(self, gang: str, node: str) -> None:
-        """Record that a rank of this worker group (gang) runs on this Ray node."""
-        self._nodes_of_gang[gang].add(node)
+        """Record that a rank of this worker group (gang) has begun on this Ray node."""
+        self._nodes_of_gang[gang].append(node)
+
+    def num_joined(self, gang: str) -> int:
+        """How many ranks of a gang have begun."""
+        return len(self._nodes_of_gang[gang])
+
+    def checkpoint_took(self, step: str, seconds: float) -> None:
+        """Record how long the last checkpoint of a step took, from its first byte sent to its commit."""
+        self._checkpoint_seconds[step] = seconds
 
     def stop_requested(self, gang: str = "", step: str = "") -> bool:
-        """Whether the run is to stop, or Ray drains a machine of this gang, as it does before a preemption."""
-        return self._stop_requested or (bool(gang) and self._is_draining(gang, step))
+        """Whether the run is to stop, or this gang: Ray drains a machine of it, or a larger one can form."""
+        return self._stop_requested or (bool(gang) and self._is_to_end(gang, step))
 
-    def _is_draining(self, gang: str, step: str) -> bool:
-        if gang not in self._draining_gangs and self._nodes_of_gang[gang] & draining_nodes():
-            self._draining_gangs.add(gang)
-            message = "a machine is about to be taken away: training commits at the next step and stops"
+    def dissolve(self, gang: str, step: str, message: str) -> None:
+        """Ask the ranks of a gang to commit at their next step and end, so that another gang can form."""
+        if gang not in self._dissolved_gangs:
+            self._dissolved_gangs.add(gang)
             self._events.append(WarningPosted(step=step, message=message))
-        return gang in self._draining_gangs
 
-    def cancel_phase(self, phase: str) -> None:
-        """Let no further part of this phase begin. Parts that run continue to their end."""
+    def is_dissolved(self, gang: str) -> bool:
+        """Whether a gang was asked to end because another is to form."""
+        return gang in self._dissolved_gangs
+
+    def _is_to_end(self, gang: str, step: str) -> bool:
+        if gang not in self._dissolved_gangs:
+            going = draining_nodes()
+            deadlines = [going[node] for node in self._nodes_of_gang[gang] if node in going]
+            if deadlines:
+                notice_seconds = min(deadlines) - time.time()
+                self.dissolve(gang, step, drain_message(notice_seconds, self._checkpoint_seconds.get(step)))
+        return gang in self._dissolved_gangs
+
+    def may_begin(self, phase: str, task: str, node: str) -> bool:
+        """Whether this task, submitted for a part of this phase, may begin its work on this Ray node."""
+        if self._stop_requested or phase in self._cancelled_phases:
+            return False
+        if node in self._nodes_left_out.get(phase, frozenset()):
+            return False
+        self._running_parts[phase][task] = node
+        return True
+
+    def part_ended(self, phase: str, task: str) -> str:
+        """Record that a task which had begun is over; returns the node that it ran on, or '' if it had not begun."""
+        return self._running_parts[phase].pop(task, "")
+
+    def num_running(self, phase: str) -> int:
+        """Parts of this phase that have begun and not ended."""
+        return len(self._running_parts[phase])
+
+    def leave_out(self, phase: str, nodes: frozenset[str]) -> None:
+        """Let parts of this phase begin on every Ray node but these."""
+        self._nodes_left_out[phase] = nodes
+
+    def cancel_phase(self, phase: str) -> frozenset[str]:
+        """Let no further part of this phase begin; returns the tasks of those that run, which continue to their end."""
         self._cancelled_phases.add(phase)
+        return frozenset(self._running_parts[phase])
 
-    def may_begin(self, phase: str) -> bool:
-        """Whether a submitted part of this phase may still begin."""
-        return not self._stop_requested and phase not in self._cancelled_phases
+    def demand(self, phase: str, bundle: Mapping[str, float], number: int) -> None:
+        """Ask the autoscaler for room for this many parts of a phase, beside what other phases of the run ask for."""
+        self._demands[phase] = [bundle] * number
+        request_bundles([one for bundles in self._demands.values() for one in bundles])
+
+    def withdraw_demands(self) -> None:
+        """Ask the autoscaler for nothing any more, if it was asked."""
+        if any(self._demands.values()):
+            self._demands.clear()
+            request_bundles([])
 
     def report_failure(self, gang: str, failure: Failure) -> None:
         """Record why a rank of a gang failed."""
@@ -85,6 +150,19 @@ class Board:
         return self._failures[gang]
 
 
+def drain_message(notice_seconds: float, checkpoint_seconds: float | None) -> str:
+    """What people are told when a machine of a gang is drained. `checkpoint_seconds` is None before the first one."""
+    when = "" if math.isinf(notice_seconds) else f" in {max(0.0, notice_seconds):.0f} s"
+    message = f"a machine is about to be taken away{when}: training commits at its next step and goes on on others"
+    if checkpoint_seconds is None or checkpoint_seconds < notice_seconds:
+        return message
+    return (
+        f"{message}; but the last checkpoint took {checkpoint_seconds:.0f} s, longer than this notice, so steps may "
+        "have to be done again. Checkpoint more often, or lengthen the notice where the provider gives one: "
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S in the environment of each machine's Ray"
+    )
+
+
 @contextmanager
 def open_board() -> Iterator[ActorHandle]:
     """A board for the time of one run, on the driver's machine: it is lost only together with the driver."""
@@ -92,18 +170,38 @@ def open_board() -> Iterator[ActorHandle]:
     try:
         yield board
     finally:
+        with suppress(RayError):
+            ray.get(board.withdraw_demands.remote(), timeout=FLUSH_SECONDS)
         ray.kill(board)
 
 
 @dataclass(frozen=True)
 class BoardPost:
-    """Posts an event without waiting for an answer. Never raises; pickles, so that it travels to workers."""
+    """Posts an event without waiting for an answer. Never raises; pickles, so that it travels to workers.
+
+    Progress of parts is posted for a whole machine, once a second (`progress.py`).
+    """
 
     board: ActorHandle
 
     def __call__(self, event: Event) -> None:
         with suppress(Exception):
+            if isinstance(event, PartProgress):
+                machine_progress(self.board).note(event)
+                return
             self.board.post.options(num_returns=0).remote(event)
+
+
+@dataclass(frozen=True)
+class CheckpointTime:
+    """Tells the board how long a checkpoint of a step took, in seconds. Never raises, and waits for no answer."""
+
+    board: ActorHandle
+    step: str
+
+    def __call__(self, seconds: float) -> None:
+        with suppress(Exception):
+            self.board.checkpoint_took.options(num_returns=0).remote(self.step, seconds)
 
 
 def flush(board: ActorHandle) -> None:

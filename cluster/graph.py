@@ -54,7 +54,8 @@ class StepGraph:
                 spec = specs[step]
                 inputs = [self.nodes[name] for name in dict.fromkeys(edges.get(step, ())) if name in specs]
                 resources = site.resources(stage=spec.stage.name, step=step)
-                self.nodes[step] = _STEP_TASK.options(name=step).bind(spec, resources, *inputs)
+                options = {"name": step, "memory": site.driver.step_memory_bytes}
+                self.nodes[step] = _STEP_TASK.options(**options).bind(spec, resources, *inputs)
 
     def inputs(self, step: str) -> list[str]:
         """Names of the steps that Ray's DAG holds as inputs of one step."""

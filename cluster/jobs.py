@@ -1,14 +1,17 @@
 """Ray Jobs: the driver of a run as a process of the cluster, independent of the machine that submitted it.
 
 Owns the requests to a cluster's job server, and the command, the environment and the code that a job is given. The
-caller names the job; Ray accepts a name once, so submitting twice is idempotent. Credentials are never sent.
+caller names the job; Ray accepts a name once, so submitting twice is idempotent. Credentials are never sent, but those
+of a login before the dashboard, to the dashboard.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
+import ssl
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +37,12 @@ TOKEN_REFUSED = "authentication token"
 """Text by which Ray's answer to a missing or wrong token is recognised; it has no error class."""
 SHARED_VARIABLES = ("NEO_LOST_AFTER_SECONDS",)
 """Our settings that must be equal on all machines: copied from the command's environment to the driver's."""
+TOKEN_HEADERS = ("authorization", "x-ray-authorization")
+"""Headers in which a cluster takes its token."""
+LOGIN_ASKED = ("authentication required", "authentication failed", "unauthorized", "forbidden", "expecting value")
+"""Texts by which the answer of a login before the dashboard is recognised: a refusal, or a page instead of JSON."""
+MAX_MESSAGE_CHARACTERS = 300
+"""Most of an error's first line that is shown: a login may answer with a whole page."""
 NUM_LAST_LINES = 3
 """Lines shown of the output of a job that failed early: the end of a traceback is the error."""
 
@@ -61,7 +70,12 @@ class Jobs:
         command = f"exec {shlex.join([self._python, '-P', '-m', module, *arguments])}"
         client = self._client
         try:
-            client.submit_job(entrypoint=command, submission_id=job, runtime_env=self._environment())
+            client.submit_job(
+                entrypoint=command,
+                submission_id=job,
+                runtime_env=self._environment(),
+                **self.site.driver.job_options(),
+            )
         except Exception as error:
             if "already exists" in str(error):  # Ray answers HTTP 500, without an error class of its own
                 return False
@@ -100,24 +114,44 @@ class Jobs:
             raise self._failed("the job server did not answer with its version", error) from error
 
     def is_open_to_all(self) -> bool:
-        """Whether the server answers requests without a token."""
-        from urllib.request import urlopen
+        """Whether the server lists its jobs without a token, to all that have passed its login if it has one."""
+        import requests
 
+        url = f"{self._client.get_address()}/api/jobs/"
+        login = self._login
+        own = {header: value for header, value in login["headers"].items() if header.lower() not in TOKEN_HEADERS}
         try:
-            with urlopen(f"{self._client.get_address()}/api/jobs/", timeout=TIMEOUT_SECONDS) as answer:
-                return bool(answer.status == 200)
-        except OSError:
+            answer = requests.get(url, timeout=TIMEOUT_SECONDS, allow_redirects=False, **login | {"headers": own})
+            return answer.status_code == 200 and isinstance(answer.json(), list)
+        except (OSError, ValueError):  # unreachable, or no JSON: the page of a login
             return False
+
+    @property
+    def _login(self) -> dict[str, Any]:
+        """What a login before the dashboard asks for, from the environment, as arguments of a request."""
+        ray = self.site.ray
+        names = [*ray.headers.values(), *ray.cookies.values(), *([ray.verify] if ray.verify else [])]
+        if missing := sorted({name for name in names if name not in os.environ}):
+            raise JobError(
+                f"site {self.site.name!r}: its [ray] table names {', '.join(missing)} for the login of "
+                f"{self.address!r}, not set in this environment; set it here, in no file"
+            )
+        return {
+            "headers": {header: os.environ[name] for header, name in ray.headers.items()},
+            "cookies": {cookie: os.environ[name] for cookie, name in ray.cookies.items()},
+            "verify": os.environ[ray.verify] if ray.verify else True,
+        }
 
     @cached_property
     def _client(self) -> JobSubmissionClient:
         from ray.job_submission import JobSubmissionClient
 
         logging.getLogger("ray").setLevel(logging.WARNING)  # it would log each folder that it uploads
+        login = self._login
         try:
             check_listening(self.address)
             with _without_address_variables(self.address):
-                return JobSubmissionClient(self.address)
+                return JobSubmissionClient(self.address, **login)
         except Exception as error:
             raise self._failed("there is no job server", error) from error
 
@@ -147,13 +181,33 @@ class Jobs:
         return {"env_vars": variables}
 
     def _failed(self, what: str, error: Exception) -> JobError:
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
-        if TOKEN_REFUSED in message.lower():
+        message = str(error).strip().partition("\n")[0][:MAX_MESSAGE_CHARACTERS] or type(error).__name__
+        if untrusted := _certificate_error(error):
+            message = f"its certificate is not trusted: {untrusted}"
+            remedy = "give the path of its authority's certificates in a variable, and name that as [ray] verify"
+        elif TOKEN_REFUSED in message.lower():
             remedy = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
             what = "the job server refuses requests without its token"
+        elif isinstance(error, json.JSONDecodeError) or any(text in message.lower() for text in LOGIN_ASKED):
+            what = "a login stands before the job server"
+            remedy = "name the variables that hold what it asks for as [ray] headers or cookies"
         else:
             remedy = "check that the cluster and its dashboard are up, and [ray] jobs or address in the site"
         return JobError(f"site {self.site.name!r}: {what} at {self.address!r}: {message}; {remedy}")
+
+
+def _certificate_error(error: BaseException | None) -> str:
+    """The reason of a certificate that could not be verified, from an error or what led to it; '' if there is none."""
+    for _ in range(8):
+        if error is None:
+            return ""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        inner = (argument for argument in error.args if isinstance(argument, BaseException))
+        reason = getattr(error, "reason", None)
+        nested = reason if isinstance(reason, BaseException) else next(inner, None)
+        error = nested or error.__cause__ or error.__context__
+    return ""
 
 
 @contextmanager

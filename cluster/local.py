@@ -6,7 +6,7 @@ For tests, notebooks and small work: `make(step, store)` makes a step and everyt
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,8 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.make_steps import MadeT, StoreOrPlace, make_steps
 from stages.commit.parts import PartWriter
 from stages.commit.scratch import scratch_folder
-from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank, Step
+from stages.contract import Event, GangLayout, Part, PartRecord, PartWork, Post, Rank, Step, carried
+from stages.origins.pinning import pin_source
 
 Channel: TypeAlias = "Queue[Event | Failure]"
 """What a rank sends to the process that started it."""
@@ -53,13 +54,14 @@ class LocalContext(GatheringContext):
         for part in parts:
             keep(PartWriter(self.writer, self.post).make_part(work, phase, part))
 
-    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+    def run_ranks(self, rank_main: Callable[[Rank], None], _: int | None = None, /) -> None:
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
         from torch.multiprocessing.spawn import start_processes
 
         channel: Channel = get_context(START_METHOD).Queue()
         failures: list[Failure] = []
-        task = _RankTask(self.writer, self.layout, rank_main, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
+        sent = carried(self.writer.user_file, rank_main)
+        task = _RankTask(self.writer, self.layout, sent, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
         group = start_processes(
             _enter_rank, args=(task,), nprocs=self.layout.num_ranks, join=False, start_method=START_METHOD
         )
@@ -94,16 +96,25 @@ def local_context(writer: ArtifactWriter, post: Post, layout: GangLayout | None 
 
 
 def make(
-    step: Step[MadeT], store: StoreOrPlace, *, layout: GangLayout | None = None, post: Post = lambda _: None
+    step: Step[MadeT],
+    store: StoreOrPlace,
+    *,
+    sources: Mapping[str, str | Sequence[str]] | None = None,
+    layout: GangLayout | None = None,
+    post: Post = lambda _: None,
 ) -> MadeT:
     """Make a bound step and everything it reads, in this process and without Ray; returns its artifact.
 
-    `store` is a `Store`, or the folder or URL of one; what is committed there is reused. `layout` is how worker groups
-    are run, by default one rank. `post` takes the events. Raises what the stages raise; call it again to continue.
+    `store` is a `Store`, or the folder or URL of one; what is committed there is reused. `sources` says for each name
+    in the recipes where its files lie: a path or URI, or several; they are pinned as they are now. `layout` is how
+    worker groups are run, by default one rank. `post` takes the events. Raises what the stages raise; call it again to
+    continue.
 
-        pairs = make(download_pairs.bind("pairs", DownloadPairsRecipe(origin=ToyWorld())), "my-store")
+        recipe = DownloadPairsRecipe(source=Source("my_urls"))
+        pairs = make(download_pairs.bind("pairs", recipe), "my-store", sources={"my_urls": "urls.parquet"})
     """
-    return make_steps(step, store, partial(local_context, layout=layout), post)
+    pinned = [pin_source(name, uris) for name, uris in (sources or {}).items()]
+    return make_steps(step, store, partial(local_context, layout=layout), post, pinned)
 
 
 def _enter_rank(rank: int, task: _RankTask) -> None:

@@ -5,7 +5,8 @@ Shared by the Ray and the Ray-free backend, which differ only in how they start 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,30 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointWriter
 from stages.commit.recorded_facts import record_fact, recorded_facts
 from stages.commit.run_files import RunFiles
-from stages.contract import GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
+from stages.contract import FileEntry, GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
+
+
+def _forget(seconds: float) -> None:
+    """For ranks that nobody watches."""
+
+
+@dataclass
+class TimedCheckpoints(CheckpointWriter):
+    """Checkpoints that tell how long each took: from the first byte that this rank sent to the commit."""
+
+    took: Callable[[float], None] = _forget
+    _began_seconds: float | None = None
+
+    def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
+        self._began_seconds = self._began_seconds or time.monotonic()
+        return super().upload(folder, step)
+
+    def commit(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
+        record = super().commit(files, step, facts)
+        if self._began_seconds is not None:
+            self.took(time.monotonic() - self._began_seconds)
+            self._began_seconds = None
+        return record
 
 
 @dataclass
@@ -32,9 +56,12 @@ class GangRank:
     stop_asked: Callable[[], bool]
     """Called on rank 0 only, at every optimizer step: it must not block."""
 
+    checkpoint_took: Callable[[float], None] = _forget
+    """Told how long each checkpoint took, in seconds. Called on the rank that commits, from any thread."""
+
     @cached_property
     def checkpoints(self) -> CheckpointWriter:
-        return CheckpointWriter(self.writer, self.post, self.world_size)
+        return TimedCheckpoints(self.writer, self.post, self.world_size, took=self.checkpoint_took)
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers), at_step=at_step))

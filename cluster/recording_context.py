@@ -13,8 +13,20 @@ from pathlib import Path
 
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointRecords
+from stages.commit.inputs import read_pinned
 from stages.commit.parts import PartWriter
-from stages.contract import NumbersReported, Part, PartRecord, PartWork, Post, Rank
+from stages.contract import (
+    NumbersReported,
+    Part,
+    PartRecord,
+    PartWork,
+    PinnedSource,
+    Post,
+    Rank,
+    Source,
+    SourcePlace,
+    Store,
+)
 
 
 @dataclass
@@ -25,14 +37,20 @@ class GatheringContext(ABC):
     scratch: Path
     post: Post
     records: list[PartRecord] = field(default_factory=list, kw_only=True)
+    places: Mapping[str, SourcePlace] = field(default_factory=dict, kw_only=True)
+    """Source name to where its files lie; the executed step sets it."""
 
     @abstractmethod
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
         """Make all these parts, handing each record to `keep` as it comes, or raise once none is under way."""
 
     @abstractmethod
-    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+    def run_ranks(self, rank_main: Callable[[Rank], None], rows_per_step: int | None, /) -> None:
         """Run `rank_main` in each rank of a new group, or raise once none is running."""
+
+    @property
+    def store(self) -> Store:
+        return self.writer.store
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
         recorded = PartWriter(self.writer, self.post).open_phase(phase, over)
@@ -43,10 +61,13 @@ class GatheringContext(ABC):
         self.records.extend(records)
         return records
 
-    def gang(self, rank_main: Callable[[Rank], None]) -> None:
-        self.run_ranks(rank_main)
+    def gang(self, rank_main: Callable[[Rank], None], *, rows_per_step: int | None = None) -> None:
+        self.run_ranks(rank_main, rows_per_step)
         latest = CheckpointRecords(self.writer.store, self.writer.folder).latest()
         self.records.extend([] if latest is None else [latest])
+
+    def pinned(self, source: Source) -> PinnedSource:
+        return read_pinned(self.writer.store, source, self.places)
 
     def report(self, numbers: Mapping[str, float]) -> None:
         self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers)))

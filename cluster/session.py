@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import secrets
 import signal
@@ -36,12 +37,13 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 AUTH_MODE = "RAY_AUTH_MODE"
 """Where it is not set, a Ray that is started here asks for a token. Ray reads it once, when it is imported, so setting
 it to `token` would come too late; a user's own `disabled` would open the run's Ray to everybody on the network."""
+PRIVATE_RAY = "NEO_PRIVATE_RAY"
+"""Set to `1` in every process of a Ray that was started for one run: no machine will ever join it."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set where this driver is itself a Ray job. Its workers get the job's variables; Ray refuses one that both state."""
 
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a dead rank is detected within this time; the default is 2 s
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",  # a gang waits a day for its machines
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # saves one process per gang; board.py polls for drained nodes
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -131,6 +133,7 @@ def _local_ray(site: Site) -> Iterator[None]:
         "RAY_TMPDIR": home,
         "TMPDIR": scratch,
         "RAY_AUTH_TOKEN": _token(),
+        PRIVATE_RAY: "1",
         "RAY_worker_niceness": "0",  # at the default of 15, one busy program leaves workers a thirtieth of a CPU
     }
     with _reaped(home, scratch):
@@ -194,6 +197,10 @@ def _kept_sigterm_handler() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def draining_nodes() -> set[str]:
-    """Ids of the Ray nodes that are being drained: about to be preempted, or removed by an autoscaler."""
-    return set(ray._private.state.state.get_draining_nodes())
+def draining_nodes() -> dict[str, float]:
+    """The Ray nodes that are being drained, about to be preempted or removed by an autoscaler: id to Unix time.
+
+    That is when the node goes, in seconds; infinite where Ray was not told.
+    """
+    deadlines_ms: Mapping[str, int] = ray._private.state.state.get_draining_nodes()
+    return {node: ms / 1000 if ms else math.inf for node, ms in deadlines_ms.items()}

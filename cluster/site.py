@@ -13,16 +13,31 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from cluster.placement import DriverResources, Placed
 from stages.contract import GangLayout
 
 SHIPPED = Path(__file__).with_name("sites")
 DEFAULT_SITE = "embedded"
 LOCAL_ADDRESS = "local"
 """Address that stands for a Ray on this machine, started for one run and ended with it."""
+
+
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable."""
+SECRET_FIELDS = ("headers", "cookies", "verify")
+"""Fields of `[ray]` that hold names of variables. A value in their place may be a secret and is never shown."""
 
 
 class SiteError(ValueError):
@@ -42,9 +57,27 @@ class RaySettings(_Table):
     """Dashboard of the cluster, to which `neo submit` sends runs (`http://head:8265`); empty means `address`."""
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs that a local Ray schedules; None means those of this machine."""
+    headers: Mapping[str, VariableName] = Field(default_factory=dict)
+    """HTTP header to the name of the environment variable that holds its value, where `neo submit` is typed: what a
+    login before the dashboard asks for. Values stand in no file."""
+    cookies: Mapping[str, VariableName] = Field(default_factory=dict)
+    """Cookie to the name of the environment variable that holds its value, as for `headers`."""
+    verify: VariableName | Literal[""] = ""
+    """Name of the environment variable that holds the path of the certificates by which the dashboard's own is checked;
+    empty means the usual authorities."""
+
+    @field_validator("address", "jobs")
+    @classmethod
+    def _is_no_ray_client(cls, address: str) -> str:
+        if address.startswith("ray://"):
+            raise ValueError(
+                "Ray Client is not supported, as a run would end with the machine it is typed on. Name the cluster's "
+                "dashboard as [ray] jobs (http://HEAD:8265) and type `neo submit`"
+            )
+        return address
 
 
-class PartResources(_Table):
+class PartResources(Placed):
     """Resources of the work on one part."""
 
     cpus: float = Field(default=1.0, gt=0)
@@ -53,21 +86,52 @@ class PartResources(_Table):
     """Memory that Ray reserves for one part, in bytes; None reserves none."""
     max_parallel: int | None = Field(default=None, ge=1)
     """Most parts of a phase that run at once; None fills the CPUs of the cluster."""
+    max_failed_parts: float = Field(default=0.0, ge=0, lt=1)
+    """Largest share of the parts that a phase has to make which may fail while the others are still made: 0.01. The
+    step then fails with the rest done, and the next run makes only what failed. With 0 no part begins after one failed.
+    """
 
 
-class GangResources(GangLayout):
+class GangResources(GangLayout, Placed):
     """Layout of a worker group (gang) of training ranks, and the resources of each rank."""
 
     model_config = _Table.model_config
 
+    max_ranks: int | None = Field(default=None, ge=1)
+    """Most ranks, where a site says `num_ranks = [8, 16]`: the gang forms with what there is, at least the first
+    number, and grows when more machines come. None: exactly `num_ranks`."""
+    grow_after_seconds: float = Field(default=600.0, ge=0)
+    """How long a gang trains before it ends at a checkpoint and forms again because there is room for more ranks."""
     cpus: float = Field(default=1.0, gt=0)
     """CPUs of one rank, which are also its torch threads."""
     gpus: int = Field(default=0, ge=0, le=1)
     """GPUs of one rank: with 1, ranks communicate over NCCL; with 0, over gloo."""
     gpu: str = ""
-    """Type of GPU, such as `H200`, which `neo estimate` reads; empty means unknown."""
+    """Type of GPU, such as `H200`, which `neo estimate` reads; empty means unknown. Ranks are placed by `accelerator`.
+    """
     memory_bytes: int | None = Field(default=None, gt=0)
     """Memory that Ray reserves for one rank, in bytes; None reserves none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_least_and_most(cls, values: Any) -> Any:
+        """`num_ranks = [8, 16]` states both numbers, and `num_ranks = 8` overrides both."""
+        stated = values.get("num_ranks") if isinstance(values, Mapping) else None
+        if isinstance(stated, list | tuple):
+            if len(stated) != 2:
+                raise ValueError(f"num_ranks = {list(stated)}: write one number, or least and most as in [8, 16]")
+            return {**values, "num_ranks": stated[0], "max_ranks": stated[1]}
+        return values if stated is None else {"max_ranks": None, **values}
+
+    @model_validator(mode="after")
+    def _check_most(self) -> GangResources:
+        if self.max_ranks is not None and self.max_ranks < self.num_ranks:
+            raise ValueError(f"num_ranks = [{self.num_ranks}, {self.max_ranks}]: the most are fewer than the least")
+        return self
+
+    def of_size(self, num_ranks: int) -> GangResources:
+        """The same for exactly this number of ranks."""
+        return self.model_copy(update={"num_ranks": num_ranks, "max_ranks": None})
 
     @property
     def layout(self) -> GangLayout:
@@ -83,10 +147,19 @@ class Resources(_Table):
 
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
+    phases: Mapping[str, PartResources] = Field(default_factory=dict)
+    """Overrides of `parts` for the parts of one phase, by its name: `pack_rows` plans in more memory than it writes."""
 
     def adjusted(self, by: Resources) -> Resources:
         """These resources, overridden by every field that `by` states."""
-        return Resources(parts=_adjusted(self.parts, by.parts), gang=_adjusted(self.gang, by.gang))
+        phases = {**self.phases, **by.phases}
+        for name in self.phases.keys() & by.phases.keys():
+            phases[name] = _adjusted(self.phases[name], by.phases[name])
+        return Resources(parts=_adjusted(self.parts, by.parts), gang=_adjusted(self.gang, by.gang), phases=phases)
+
+    def of_phase(self, phase: str) -> PartResources:
+        """Resources of the parts of one phase."""
+        return _adjusted(self.parts, self.phases[phase]) if phase in self.phases else self.parts
 
 
 class Site(_Table):
@@ -110,8 +183,13 @@ class Site(_Table):
     ray: RaySettings = RaySettings()
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()
+    driver: DriverResources = DriverResources()
+    """Resources of the driver and the steps of a submitted run."""
+    sources: Mapping[str, str] = Field(default_factory=dict)
+    """Source name to the folder or URL below which its pinned files lie for this site's machines, in place of what
+    `sources.toml` says. A relative folder is below the site file's."""
     stages: Mapping[str, Resources] = Field(default_factory=dict)
-    """Overrides of `parts` and `gang`, by name of the stage."""
+    """Overrides of `parts` and `gang`, and of `parts` by phase, by name of the stage."""
     steps: Mapping[str, Resources] = Field(default_factory=dict)
     """Overrides of the stage's resources, by name of the step."""
 
@@ -139,7 +217,8 @@ class Site(_Table):
             return self.ray.num_cpus
         base = Resources(parts=self.parts, gang=self.gang)
         largest = [base, *(base.adjusted(by) for by in (*self.stages.values(), *self.steps.values()))]
-        needed = max(max(one.parts.cpus, one.gang.num_ranks * one.gang.cpus) for one in largest)
+        parts = [part.cpus for one in largest for part in (one.parts, *map(one.of_phase, one.phases))]
+        needed = max(*parts, *(one.gang.num_ranks * one.gang.cpus for one in largest))
         return max(len(os.sched_getaffinity(0)), math.ceil(needed))
 
 
@@ -180,7 +259,13 @@ def _site_file(wanted: str) -> Path:
 
 
 def _with_absolute_paths(site: Site, path: Path) -> Site:
-    """The site with an absolute store folder, and with the default tracker if it names none."""
+    """The site with absolute folders of store and sources, and with the default tracker if it names none."""
+    beside = path.parent
+    places = {
+        name: place if "://" in place else str((beside / Path(place).expanduser()).resolve())
+        for name, place in site.sources.items()
+    }
+    site = site.model_copy(update={"sources": places})
     if "://" in site.store:
         if not site.mlflow:
             raise SiteError(
@@ -222,6 +307,8 @@ def _unknown_keys_below(table: Mapping[str, Any], annotation: Any, where: tuple[
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
+    if fault["loc"][:1] == ("ray",) and fault["loc"][1] in SECRET_FIELDS:
+        return f"{where} is not the name of an environment variable; values stand in the environment, never in a file"
     return f"{where} = {fault['input']!r}: {fault['msg']}" if fault["type"] != "missing" else f"{where} is missing"
 
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from cluster.board import BoardPost, StopPoll, flush
 from cluster.failure import Failure
-from cluster.gang import run_gang
+from cluster.gangs.gang import run_gang
+from cluster.parts.spread import Spread
 from cluster.recording_context import GatheringContext
 from cluster.site import Resources
-from cluster.spread import Spread
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.execute_step import execute_step
+from stages.commit.run_files import RunFiles, output_kept
 from stages.commit.scratch import scratch_folder
 from stages.commit.step_spec import StepSpec
 from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
@@ -67,10 +68,11 @@ class RayContext(GatheringContext):
     board: ActorHandle
 
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
-        Spread(self.writer, work, phase, self.resources.parts, self.board).make(parts, keep)
+        resources = self.resources.of_phase(phase)
+        Spread(self.writer, work, parts, phase=phase, resources=resources, board=self.board).make(keep)
 
-    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
-        run_gang(self.writer, rank_main, self.resources.gang, self.board)
+    def run_ranks(self, rank_main: Callable[[Rank], None], rows_per_step: int | None, /) -> None:
+        run_gang(self.writer, rank_main, self.resources.gang, self.board, rows_per_step)
 
 
 def run_step_task(spec: StepSpec, resources: Resources, *inputs: StepOutcome, board: ActorHandle) -> StepOutcome:
@@ -80,7 +82,8 @@ def run_step_task(spec: StepSpec, resources: Resources, *inputs: StepOutcome, bo
             if not read.is_committed:
                 raise StageError(f"step {spec.step!r}: its input {read.step!r} is {read.ending}, not committed")
         open_context = partial(_ray_context, resources=resources, board=board)
-        manifest = execute_step(spec, open_context, BoardPost(board), StopPoll(board))
+        with output_kept(RunFiles(spec.store, spec.attempt, spec.step), "step"):
+            manifest = execute_step(spec, open_context, BoardPost(board), StopPoll(board))
         ending: Ending = "committed" if manifest.provenance["attempt"] == str(spec.attempt) else "reused"
         return StepOutcome(spec.step, ending, fingerprint=manifest.fingerprint)
     except Exception as error:

@@ -1,15 +1,16 @@
 """The board of a run: events arrive before the worker that posted them ends, and workers see a stop request."""
 
+import math
 import os
 import time
 
 import pytest
 import ray
 
-from cluster.board import Board, BoardPost, StopPoll, flush, open_board
+from cluster.board import Board, BoardPost, StopPoll, drain_message, flush, open_board
 from cluster.failure import Failure
 from cluster.site import Site
-from stages.contract import NumbersReported, StageError
+from stages.contract import ItemBalance, NumbersReported, PartProgress, PartRecorded, PhaseOpened, StageError
 
 NUM_EVENTS = 200
 
@@ -62,12 +63,26 @@ def test_events_are_collected_once_and_in_order() -> None:
     assert board.collect() == []
 
 
-def test_no_part_begins_in_a_cancelled_phase_or_after_a_stop_request() -> None:
+def test_no_part_begins_in_a_cancelled_phase_on_a_node_left_out_or_after_a_stop_request() -> None:
     board = Board()
-    board.cancel_phase("one/write")
-    assert (board.may_begin("one/write"), board.may_begin("two/write")) == (False, True)
+    assert board.may_begin("one/write", "task 1", "node a")
+    assert board.cancel_phase("one/write") == {"task 1"}
+    assert not board.may_begin("one/write", "task 2", "node a")
+    assert board.may_begin("two/write", "task 3", "node a")
+    board.leave_out("two/write", frozenset({"node a"}))
+    assert not board.may_begin("two/write", "task 4", "node a")
+    assert board.may_begin("two/write", "task 4", "node b")
     board.request_stop()
-    assert not board.may_begin("two/write")
+    assert not board.may_begin("two/write", "task 5", "node b")
+
+
+def test_the_board_knows_which_parts_run_and_where() -> None:
+    board = Board()
+    board.may_begin("one/write", "task 1", "node a")
+    assert board.num_running("one/write") == 1
+    assert board.part_ended("one/write", "task 1") == "node a"
+    assert board.part_ended("one/write", "task 1") == ""
+    assert board.num_running("one/write") == 0
 
 
 def test_the_first_failure_of_a_gang_comes_first() -> None:
@@ -77,3 +92,41 @@ def test_the_first_failure_of_a_gang_comes_first() -> None:
     board.report_failure("gang", later)
     assert board.failures("gang") == [cause, later]
     assert board.failures("another") == []
+
+
+def test_progress_that_was_gathered_before_its_part_was_recorded_is_dropped() -> None:
+    board = Board()
+    board.post(PhaseOpened(step="toy", phase="write", num_parts=2, num_recorded=0))
+    board.post(PartRecorded(step="toy", phase="write", part="000", items=ItemBalance()))
+    late, current = (PartProgress(step="toy", phase="write", part=part, num_done=1) for part in ("000", "001"))
+    board.post_all([late, current])
+    assert board.collect()[2:] == [current]
+    board.post(PhaseOpened(step="toy", phase="read", num_parts=2, num_recorded=0))
+    board.post_all([late])
+    assert board.collect()[1:] == [late]
+
+
+@ray.remote(max_retries=0)
+def post_progress(board: ray.actor.ActorHandle) -> None:
+    for number in range(NUM_EVENTS):
+        BoardPost(board)(PartProgress(step="toy", phase="write", part="000", num_done=number))
+        BoardPost(board)(event(number))
+    flush(board)
+
+
+def test_of_progress_one_message_is_posted_and_of_what_informs_every_one(ray_site: Site) -> None:
+    with open_board() as board:
+        ray.get(post_progress.remote(board))
+        collected = ray.get(board.collect.remote())
+    assert [int(one.numbers["number"]) for one in collected if one.event == "numbers"] == list(range(NUM_EVENTS))
+    assert 1 <= sum(one.event == "progress" for one in collected) < 20
+
+
+def test_a_drain_says_how_long_there_is_and_whether_a_checkpoint_fits() -> None:
+    plain = "a machine is about to be taken away in 120 s: training commits at its next step and goes on on others"
+    assert drain_message(120.0, None) == plain
+    assert drain_message(120.0, 100.0) == plain
+    assert drain_message(math.inf, 100.0) == plain.replace(" in 120 s", "")
+    short = drain_message(30.0, 140.0)
+    assert "the last checkpoint took 140 s, longer than this notice" in short
+    assert "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" in short

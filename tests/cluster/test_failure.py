@@ -1,6 +1,8 @@
 """Failures of other processes: plain values that keep their kind, their message and where they came from."""
 
+import errno
 import pickle
+import socket
 
 import pytest
 
@@ -48,3 +50,9 @@ def test_another_exception_is_named_with_the_place_where_it_happened() -> None:
 
 def test_the_traceback_of_the_other_process_is_the_cause() -> None:
     assert "in failure_of" in str(failure_of(ValueError("x")).error().__cause__)
+
+
+def test_a_failure_knows_where_it_happened_and_whether_the_machine_caused_it() -> None:
+    failure = sent(Failure.of(OSError(errno.ENOSPC, "No space left on device"), "step 'pairs'", "a1b2"))
+    assert (failure.fault, failure.node, failure.host) == ("disk full", "a1b2", socket.gethostname())
+    assert failure_of(ValueError("x")).fault is None

@@ -214,7 +214,7 @@ def test_parts_under_way_stay_within_the_sites_bound(tmp_path: Path, diary: Path
 def test_a_killed_rank_is_replaced_from_the_last_checkpoint_and_a_failing_one_is_named(
     tmp_path: Path, diary: Path, ray_site: Site
 ) -> None:
-    recipe = TrainRecipe(diary=str(diary), num_steps=8, deadly_step=5, failing_step=7)
+    recipe = TrainRecipe(diary=str(diary), num_steps=8, deadly_steps=(5,), failing_step=7)
     run = Run(ray_site, tmp_path, [train.bind("train", recipe)])
     outcome = run.carry_out()["train"]
     assert outcome.ending == "failed"

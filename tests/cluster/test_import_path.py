@@ -74,13 +74,38 @@ def test_parts_ranks_and_loader_workers_run_in_a_folder_with_modules_of_our_name
     assert "planted" not in ran.stderr
 
 
-def test_what_lies_beside_a_pipeline_file_cannot_be_imported_by_it(planted: Path) -> None:
-    """A run keeps the text of that one file; a module beside it would be missing where the run is resumed."""
-    (planted / "helpers.py").write_text("WIDTH_PX = 64\n")
-    (planted / "leaning.py").write_text("import helpers\n\ndef small():\n    return helpers.WIDTH_PX\n")
-    planned = neo(planted, "plan", "leaning.py:small", "--site", "site.toml")
-    assert planned.returncode == 2
-    assert "line 1: ModuleNotFoundError: No module named 'helpers'" in planned.stderr
+OWN_MODULES = """
+import helpers
+from functools import partial
+from stages.artifacts.kinds import KeptPairs
+from stages.contract import ItemBalance, Part, Recipe, stage
+
+class OwnRecipe(Recipe):
+    num_parts: int = 3
+
+def write_part(part, draft):
+    from lib.words import WORDS
+    draft.path("word.txt").write_text(helpers.shout(WORDS[int(part.name)]))
+    draft.count(ItemBalance(kept=1))
+
+@stage(number=1, recipe=OwnRecipe, makes=KeptPairs)
+def own(recipe: OwnRecipe, *, ctx) -> None:
+    ctx.spread(write_part, over=[Part(name=str(number)) for number in range(recipe.num_parts)], phase="write")
+
+def small():
+    return own.bind("own", OwnRecipe())
+"""
+
+
+def test_modules_of_the_users_own_beside_the_file_run_on_every_worker(planted: Path, tmp_path: Path) -> None:
+    (planted / "helpers.py").write_text("def shout(word):\n    return word.upper()\n")
+    (planted / "lib").mkdir()
+    (planted / "lib" / "words.py").write_text("from helpers import shout\nWORDS = ['a', 'b', shout('c')]\n")
+    (planted / "own.py").write_text(OWN_MODULES)
+    ran = neo(planted, "run", "own.py:small", "--site", "site.toml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    words = sorted(path.read_text() for path in (tmp_path / "store").glob("artifacts/own/**/word.txt"))
+    assert words == ["A", "B", "C"]
 
 
 def test_empty_entries_of_pythonpath_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,31 @@
 """The Ray-free backend: ranks of a gang as processes, their events and their failures brought back."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cluster.local import local_context, make
+from stages.artifacts.records import ItemBalance
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
 from stages.commit.checkpoints import CheckpointRecords
-from stages.contract import Event, GangLayout, InterruptedRunError, Rank, StageError
+from stages.contract import (
+    Event,
+    GangLayout,
+    InterruptedRunError,
+    Part,
+    PartDraft,
+    PinnedSource,
+    Rank,
+    Recipe,
+    Source,
+    StageContext,
+    StageError,
+    stage,
+)
+from stages.origins.files import open_file
 from stages.store.store import Store
 from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, add_up, commit_together, count, first_of
 
@@ -75,3 +91,43 @@ def test_a_step_is_made_with_all_that_it_reads_and_reused_when_asked_for_again(t
     assert again.manifest == first.manifest
     assert [event.outcome for event in events if event.event == "ended"][2:] == ["reused", "reused"]
     assert Store(tmp_path / "store").read_json("store.json")["layout"] == 2
+
+
+class LinesRecipe(Recipe):
+    source: Source
+    """The text files whose lines are counted."""
+
+
+def count_lines(part: Part, draft: PartDraft, source: PinnedSource) -> None:
+    with open_file(source.place, source.files[int(part.name)]) as file:
+        num_lines = len(file.readlines())
+    draft.path("number.txt").write_text(str(num_lines))
+    draft.count(ItemBalance(kept=num_lines))
+
+
+@stage(number=1, recipe=LinesRecipe, makes=Numbers)
+def lines(recipe: LinesRecipe, *, ctx: StageContext) -> None:
+    source = ctx.pinned(recipe.source)
+    parts = [Part(name=str(number)) for number in range(len(source.files))]
+    ctx.spread(partial(count_lines, source=source), over=parts, phase="count")
+
+
+def test_a_stage_reads_its_source_and_other_content_is_another_artifact(tmp_path: Path) -> None:
+    step = lines.bind("lines", LinesRecipe(source=Source("poem")))
+    poem = tmp_path / "poem"
+    poem.mkdir()
+    (poem / "a.txt").write_text("one\ntwo\n")
+    (poem / "b.txt").write_text("three\n")
+
+    def made() -> Numbers:
+        return make(step, tmp_path / "store", sources={"poem": str(poem)})
+
+    first = made()
+    assert first.manifest.items.kept == 3
+    assert first.manifest.recipe["source"]["digest"] is not None
+    assert made().fingerprint == first.fingerprint
+    (poem / "b.txt").write_text("three\nfour\n")
+    second = made()
+    assert (second.manifest.items.kept, second.fingerprint != first.fingerprint) == (4, True)
+    with pytest.raises(StageError, match="source 'poem' is not pinned"):
+        make(step, tmp_path / "store")

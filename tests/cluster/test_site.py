@@ -1,10 +1,13 @@
 """Sites: found by name or path, refused with the key and a suggestion, resolved for one step."""
 
+import re
 from pathlib import Path
 
 import pytest
+from ray._private.label_utils import validate_label_selector
 
-from cluster.site import SiteError, load_site, shipped_sites
+from cluster.placement import Placement
+from cluster.site import GangResources, Site, SiteError, load_site, shipped_sites
 from stages.contract import GangLayout
 
 
@@ -38,7 +41,7 @@ def test_neo_home_and_neo_site_choose_place_and_file(tmp_path: Path, monkeypatch
 
 
 def test_every_shipped_site_loads() -> None:
-    assert shipped_sites() == ["embedded", "example_cluster"]
+    assert shipped_sites() == ["embedded", "example_cluster", "one_gpu"]
     for name in shipped_sites():
         assert load_site(name).name == name
 
@@ -76,6 +79,87 @@ def test_a_step_may_differ_from_its_stage_and_its_stage_from_the_rest(tmp_path: 
     assert site.num_local_cpus() >= 6
 
 
+PLACED = """
+store = "s"
+[parts]
+memory_bytes = 1
+labels = { neo-group = "ingest" }
+[driver]
+cpus = 4
+memory_bytes = 5
+step_memory_bytes = 2
+labels = { "ray.io/market-type" = "!spot" }
+resources = { disk = 1 }
+[stages.pack_rows.phases.plan]
+memory_bytes = 7
+[steps.rows]
+parts = { memory_bytes = 3 }
+phases = { plan = { cpus = 2 }, write = { labels = { neo-group = "in(a, b)" }, accelerator = "H200" } }
+[stages.tune_end_to_end.gang]
+gpus = 1
+resources = { rack = 0.5 }
+"""
+
+
+def test_a_phase_differs_from_its_step_whichever_table_says_so(tmp_path: Path) -> None:
+    rows = load_site(write(tmp_path, PLACED)).resources(stage="pack_rows", step="rows")
+    plan, cut, written = (rows.of_phase(phase) for phase in ("plan", "cut", "write"))
+    assert [(one.memory_bytes, one.cpus) for one in (plan, cut, written)] == [(7, 2.0), (3, 1.0), (3, 1.0)]
+    assert [one.labels["neo-group"] for one in (plan, cut, written)] == ["ingest", "ingest", "in(a, b)"]
+    assert written.task_options()["accelerator_type"] == "H200"
+    assert plan.task_options() == {
+        "num_cpus": 2.0,
+        "num_gpus": None,
+        "memory": 7,
+        "label_selector": {"neo-group": "ingest"},
+        "resources": None,
+        "accelerator_type": None,
+    }
+
+
+def test_what_is_asked_of_ray_for_ranks_and_for_the_drivers_job(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, PLACED))
+    gang = site.resources(stage="tune_end_to_end", step="chat").gang
+    assert gang.amounts() == {"CPU": 1.0, "GPU": 1, "rack": 0.5}
+    assert gang.model_copy(update={"accelerator": "H200"}).amounts()["accelerator_type:H200"] == 0.001
+    assert site.driver.job_options() == {
+        "entrypoint_num_cpus": 4.0,
+        "entrypoint_memory": 5,
+        "entrypoint_resources": {"disk": 1.0},
+        "entrypoint_label_selector": {"ray.io/market-type": "!spot"},
+    }
+    assert load_site("embedded").driver.job_options() == {}
+
+
+@pytest.mark.parametrize(
+    ("choice", "machine", "is_allowed"),
+    [
+        ("a", {"group": "a"}, True),
+        ("a", {"group": "b"}, False),
+        ("a", {}, False),
+        ("!a", {"group": "b"}, True),
+        ("!a", {"group": "a"}, False),
+        ("in(a, b)", {"group": "b"}, True),
+        ("!in(a,b)", {"group": "b"}, False),
+        ("!in(a,b)", {"group": "c"}, True),
+    ],
+)
+def test_labels_select_as_ray_selects(choice: str, machine: dict[str, str], is_allowed: bool) -> None:
+    assert validate_label_selector({"group": choice}) is None
+    assert Placement(labels={"group": choice}).allows(machine) is is_allowed
+
+
+@pytest.mark.parametrize("name", ["example_cluster", "embedded", "mine"])
+def test_a_site_that_was_written_down_as_it_states_itself_gives_the_same_resources(tmp_path: Path, name: str) -> None:
+    site = load_site(write(tmp_path, PLACED) if name == "mine" else name)
+    again = Site.model_validate(site.model_dump(mode="json", exclude_unset=True))
+    assert again == site
+    for stage in ("download_pairs", "pack_rows", "tune_end_to_end", "evaluate"):
+        for phase in ("plan", "write"):
+            first, second = (one.resources(stage=stage, step="rows") for one in (site, again))
+            assert (first.gang, first.of_phase(phase)) == (second.gang, second.of_phase(phase))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -88,6 +172,15 @@ def test_a_step_may_differ_from_its_stage_and_its_stage_from_the_rest(tmp_path: 
         ('store = "s"\n[gang]\nzero_stage = 4', r"gang.zero_stage = 4"),
         ('store = "s"\n[steps.a.gang]\nnum_ranks = 0', r"steps.a.gang.num_ranks = 0"),
         ("[ray]\n", r"store is missing"),
+        ('store = "s"\n[parts]\nlabels = {group = "-a"}', r"parts.labels.group = '-a'"),
+        ('store = "s"\n[parts.resources]\ntape = 0', r"parts.resources.tape = 0"),
+        ('store = "s"\n[driver]\nmemory = 1', r"\[driver\] has no key 'memory'; did you mean 'memory_bytes'"),
+        ('store = "s"\n[stages.a.phases.plan]\nmemory = 1', r"\[stages.a.phases.plan\] has no key 'memory'"),
+        (
+            'store = "s"\n[ray]\naddress = "ray://head:10001"',
+            r"ray.address = .*Ray Client is not supported.*neo submit",
+        ),
+        ('store = "s"\n[ray]\njobs = "ray://head:10001"', r"ray.jobs = .*Ray Client is not supported"),
         ('store = "s3://bucket"', r"mlflow is empty, and s3://bucket is no folder"),
         ("store = ", r"Invalid value"),
     ],
@@ -99,8 +192,37 @@ def test_a_faulty_file_is_refused_with_its_key(tmp_path: Path, text: str, compla
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ['headers = {X = "Bearer 123"}', 'cookies = {sid = "12 3"}', 'verify = "12/3"'])
+def test_a_secret_in_the_place_of_a_name_is_refused_and_not_shown(tmp_path: Path, line: str) -> None:
+    with pytest.raises(SiteError, match=r"ray\.(headers|cookies|verify).* is not the name of an env") as refused:
+        load_site(write(tmp_path, f'store = "s"\n[ray]\n{line}'))
+    assert "3" not in str(refused.value).replace(str(tmp_path), "")
+
+
 def test_a_site_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(SiteError, match=r"no site 'embeded'; did you mean 'embedded'.*'example_cluster'"):
         load_site("embeded")
     with pytest.raises(SiteError, match=r"nowhere\.toml"):
         load_site("nowhere.toml")
+
+
+def test_a_gang_may_state_the_least_and_the_most_of_its_ranks(tmp_path: Path) -> None:
+    path = tmp_path / "elastic.toml"
+    path.write_text('store = "s"\n[gang]\nnum_ranks = [8, 16]\n[steps.small.gang]\nnum_ranks = 4\n')
+    site = load_site(path)
+    gang, small = (site.resources(stage="train", step=step).gang for step in ("large", "small"))
+    assert (gang.num_ranks, gang.max_ranks, gang.layout.num_ranks) == (8, 16, 8)
+    assert (small.num_ranks, small.max_ranks) == (4, None)
+    assert (gang.of_size(12).num_ranks, gang.of_size(12).max_ranks) == (12, None)
+    assert GangResources.model_validate(gang.model_dump()) == gang
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [("[16, 8]", "the most are fewer than the least"), ("[8]", "write one number, or least and most"), ("[0, 8]", "0")],
+)
+def test_a_pair_that_cannot_be_is_refused(tmp_path: Path, stated: str, message: str) -> None:
+    path = tmp_path / "elastic.toml"
+    path.write_text(f'store = "s"\n[gang]\nnum_ranks = {stated}\n')
+    with pytest.raises(SiteError, match=re.escape(message)):
+        load_site(path)

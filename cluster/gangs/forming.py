@@ -1,0 +1,229 @@
+"""Reserving the machines of a worker group: one placement group, which the step owns until the group has ended.
+
+Owns the waiting: that it is said, that a stop request ends it within seconds, and that what no machine can ever hold is
+refused. Ray Train is handed the machines once they are reserved, because it can neither say that it waits nor stop.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import ray
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+
+from cluster.machines.autoscaler import has_autoscaler
+from cluster.machines.capacity import (
+    Amounts,
+    free_machines,
+    holdings,
+    in_words,
+    is_private_ray,
+    largest,
+    limits,
+    room,
+    whole_machines,
+)
+from cluster.machines.wait import JOINING_SECONDS, MachineWait
+from cluster.session import draining_nodes
+from cluster.site import GangResources
+from stages.contract import InterruptedRunError, StageError
+
+if TYPE_CHECKING:
+    from ray.util.placement_group import PlacementGroup
+
+POLL_SECONDS = 0.5
+"""How often it is looked whether the machines are there, or a stop was asked for."""
+SETTLING_SECONDS = 5.0
+"""How long a gang that may have fewer ranks waits for the most: Ray gives back what the last gang had after a while."""
+SAID_AFTER_SECONDS = 2.0
+"""Waiting shorter than this is not worth a word."""
+
+
+@dataclass(frozen=True)
+class GangDemand:
+    """What the gang of one step asks the cluster for."""
+
+    step: str
+    key: str
+    """Begins the name of each of its placement groups, and of no other step's."""
+    resources: GangResources
+    rows_per_step: int | None = None
+    """Rows of an optimizer step, which all ranks share evenly; None where any number of ranks will do."""
+    has_formed: bool = False
+    """Whether a gang of the step has formed before: its machines exist, and are waited for if all are lost."""
+
+    @property
+    def each(self) -> Amounts:
+        """Resources of one rank."""
+        return self.resources.amounts()
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of ranks that the gang may have, the least first.
+
+        Raises `StageError` where the site leaves a choice, and no number of it shares the rows evenly.
+        """
+        least, most, rows = self.resources.num_ranks, self.resources.max_ranks, self.rows_per_step
+        if most is None:
+            return (least,)  # the stage says itself what is wrong with it
+        at_once = self.resources.micro_rows
+        sizes = tuple(size for size in range(least, most + 1) if not rows or rows % (size * at_once) == 0)
+        if not sizes:
+            raise StageError(
+                f"step {self.step!r}: rows_per_step = {rows} of the recipe is no multiple of any number of ranks in "
+                f"num_ranks = [{least}, {most}] of the site x {at_once} rows in a forward pass; change num_ranks or "
+                "micro_rows"
+            )
+        return sizes
+
+    def size_for(self, num_free: int) -> int:
+        """The largest of the sizes that `num_free` ranks make; the least one where they make none."""
+        return max([size for size in self.sizes if size <= num_free], default=self.sizes[0])
+
+    def ask_for(self, num_ranks: int, name: str) -> PlacementGroup:
+        """Ask Ray for the machines of this many ranks; returns at once."""
+        bundles, labels = [dict(self.each)] * num_ranks, dict(self.resources.labels)
+        selectors = [labels] * num_ranks if labels else None
+        return placement_group(bundles, strategy="PACK", name=name, bundle_label_selector=selectors)
+
+    def words(self) -> str:
+        """`8 ranks of 12 CPUs and 1 GPU`; `8 to 16 ranks of ...` where the site leaves a choice."""
+        least, most = self.sizes[0], self.sizes[-1]
+        number = f"{least}" if least == most else f"{least} to {most}"
+        labels = self.resources.label_words()
+        where = f" on machines with {labels}" if labels else ""
+        return f"{number} rank{'' if most == 1 else 's'} of {in_words(self.each)}{where}"
+
+
+class _Reservation:
+    """The one placement group of a gang at a time."""
+
+    def __init__(self, demand: GangDemand, name: str) -> None:
+        self._demand, self._name = demand, name
+        self.num_ranks = 0
+        self.group: PlacementGroup | None = None
+
+    def ask(self, num_ranks: int) -> None:
+        """Ask for the machines of this many ranks, and no longer for those of another number."""
+        if num_ranks != self.num_ranks:
+            self.give_back()
+            name = f"{self._name}-{num_ranks}-{uuid.uuid4().hex[:8]}"
+            self.group = self._demand.ask_for(num_ranks, name)
+            self.num_ranks = num_ranks
+
+    def give_back(self) -> None:
+        if self.group is not None:
+            remove_placement_group(self.group)
+            self.group, self.num_ranks = None, 0
+
+
+@contextmanager
+def reserved(
+    demand: GangDemand, name: str, wait: MachineWait, stop_asked: Callable[[], bool]
+) -> Iterator[PlacementGroup]:
+    """The machines of one worker group, reserved within this context under `name`, which begins with the demand's key.
+
+    Raises `InterruptedRunError` where a stop is asked for while they are waited for, or the driver's own machine is
+    about to be taken away, and `StageError` where they can never come.
+    """
+    _give_back_left_over(demand)
+    reservation = _Reservation(demand, name)
+    try:
+        yield _placed(demand, reservation, wait, stop_asked)
+    finally:
+        wait.over()
+        reservation.give_back()
+
+
+def is_placed(group: PlacementGroup) -> bool:
+    """Whether all machines of a placement group are reserved, and none of them was lost since."""
+    return bool(placement_group_table(group).get("state") == "CREATED")
+
+
+def nodes_of(group: PlacementGroup) -> frozenset[str]:
+    """Ids of the Ray nodes on which a placement group is reserved."""
+    return frozenset(placement_group_table(group)["bundles_to_node_id"].values())
+
+
+def _placed(
+    demand: GangDemand, reservation: _Reservation, wait: MachineWait, stop_asked: Callable[[], bool]
+) -> PlacementGroup:
+    """Ask for as many ranks as fit, at least the least, until the machines are reserved."""
+    began_seconds = time.monotonic()
+    while reservation.group is None or not is_placed(reservation.group):
+        waited_seconds = time.monotonic() - began_seconds
+        size = (
+            demand.size_for(room(free_machines(demand.resources), demand.each))
+            if len(demand.sizes) > 1
+            else demand.sizes[0]
+        )
+        if size == demand.sizes[-1] or waited_seconds >= SETTLING_SECONDS:
+            reservation.ask(size)
+        if stop_asked():
+            raise InterruptedRunError(f"step {demand.step!r}: stopped while it waited for machines: {demand.words()}")
+        _check_driver_stays(demand)
+        _refuse_if_hopeless(demand, is_final=is_private_ray() or waited_seconds > JOINING_SECONDS)
+        if waited_seconds >= SAID_AFTER_SECONDS + (SETTLING_SECONDS if len(demand.sizes) > 1 else 0.0):
+            wait.tell(demand.words(), _has(demand))
+        time.sleep(POLL_SECONDS)
+    return reservation.group
+
+
+def _has(demand: GangDemand) -> str:
+    """What the cluster has, what of it is free where that is why the gang waits, and what it could have."""
+    machines, each = whole_machines(demand.resources), demand.each
+    has = f"the cluster has {holdings(machines, each)}"
+    if room(machines, each) >= demand.sizes[0]:
+        num_free = room(free_machines(demand.resources), each)
+        has += f", where now {num_free or 'no'} more rank{'' if num_free == 1 else 's'} would fit"
+    most = limits()
+    return has if most is None else f"{has}; it could have {in_words({name: most.get(name, 0.0) for name in each})}"
+
+
+def _check_driver_stays(demand: GangDemand) -> None:
+    """The controller of a worker group runs beside its step, and a machine that is drained takes no more work."""
+    if ray.get_runtime_context().get_node_id() in draining_nodes():
+        raise InterruptedRunError(
+            f"step {demand.step!r}: the driver's own machine is about to be taken away, so no worker group can form "
+            "from here; run the same command again, from a machine that stays"
+        )
+
+
+def _refuse_if_hopeless(demand: GangDemand, *, is_final: bool) -> None:
+    """Raise `StageError` where neither the machines there are nor any that could come will ever hold the gang."""
+    each, num_ranks, machines = demand.each, demand.sizes[0], whole_machines(demand.resources)
+    most = limits()
+    if most is not None:
+        if too_much := [name for name, amount in each.items() if amount * num_ranks > most.get(name, 0.0)]:
+            able = in_words({name: most.get(name, 0.0) for name in too_much})
+            raise StageError(f"{_refusal(demand)}; with all machines that it may ever have, the cluster has {able}")
+    elif is_private_ray():
+        if room(machines, each) < num_ranks:
+            raise StageError(f"{_refusal(demand)}; this machine has {in_words(largest(machines, each))}")
+    elif is_final and not (demand.has_formed or room(machines, each) or has_autoscaler()):
+        raise StageError(f"{_refusal(demand)}; the largest machine has {in_words(largest(machines, each))}")
+
+
+def _refusal(demand: GangDemand) -> str:
+    wanted = demand.resources
+    keys = {
+        "num_ranks": wanted.num_ranks,
+        "cpus": wanted.cpus,
+        "gpus": wanted.gpus,
+        "memory_bytes": wanted.memory_bytes,
+    }
+    stated = ", ".join(f"{key} = {value:g}" for key, value in keys.items() if value)
+    return f"step {demand.step!r}: [gang] of the site asks for {demand.words()} ({stated}), which no machine can hold"
+
+
+def _give_back_left_over(demand: GangDemand) -> None:
+    """Give back what an earlier process of this step reserved and, because it died, did not."""
+    for entry in placement_group_table().values():
+        if entry["name"].startswith(demand.key) and entry["state"] != "REMOVED":
+            remove_placement_group(ray.util.get_placement_group(entry["name"]))
