@@ -15,26 +15,34 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pipelines.commands.ask import ask
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.context import CommandContext
+from pipelines.commands.describe import describe
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
+from pipelines.commands.init import init
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
+from pipelines.commands.look import look
 from pipelines.commands.mirror import mirror_
 from pipelines.commands.options import JsonOption, SiteOption
+from pipelines.commands.pin import pin_
 from pipelines.commands.plan import plan
 from pipelines.commands.resume import resume
 from pipelines.commands.row import row
 from pipelines.commands.run import run
 from pipelines.commands.seen import seen
 from pipelines.commands.show import show
+from pipelines.commands.stages import stages_
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.screen.warnings import RecordWarnings
+from stages.contract import StageError
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
 EPILOG = (
@@ -85,7 +93,7 @@ class NeoGroup(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `neo list | head -1`: click ends quietly
             raise
-        except (CommandError, StoreError, OSError, KeyboardInterrupt, UsageError) as error:
+        except (CommandError, StageError, StoreError, OSError, KeyboardInterrupt, UsageError) as error:
             fail(ctx, error)
 
 
@@ -107,7 +115,13 @@ def make_context(ctx: typer.Context, site: SiteOption = "", as_json: JsonOption 
     """Make the context of the command, from the options before and after its name."""
     source = ctx.get_parameter_source("site")
     is_typed = source is not None and source.name == "COMMANDLINE"
-    ctx.obj = CommandContext(site, as_json=as_json, typed_site=site if is_typed else "", words=ctx.meta["words"])
+    ctx.obj = CommandContext.typed = CommandContext(
+        site,
+        as_json=as_json,
+        typed_site=site if is_typed else "",
+        words=ctx.meta["words"],
+        warnings=RecordWarnings.of_command(),
+    )
 
 
 def fail(ctx: typer.Context, error: BaseException) -> NoReturn:
@@ -119,7 +133,9 @@ def fail(ctx: typer.Context, error: BaseException) -> NoReturn:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
     "plan": plan,
+    "pin": pin_,
     "estimate": estimate,
     "run": run,
     "submit": submit,
@@ -128,13 +144,17 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": cancel,
     "logs": logs,
     "show": show,
+    "look": look,
     "trace": trace,
     "where": where,
     "row": row,
     "seen": seen,
+    "ask": ask,
     "audit": audit,
     "doctor": doctor,
     "list": list_,
+    "stages": stages_,
+    "describe": describe,
     "mirror": mirror_,
 }
 for name, function in COMMANDS.items():

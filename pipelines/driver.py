@@ -1,5 +1,6 @@
 """The driver of a submitted run, which Ray starts as a job: python -m pipelines.driver STORE RUN SUBMISSION
 
+Of a submission with retries, that process starts the driver as a process of its own (`--once`), again if it is lost.
 Reads the frozen plan and the submission, checks versions and secrets, and then executes the run as `neo resume` does.
 A refusal before anything starts is recorded in the store, where the command that submitted looks for it.
 """
@@ -15,7 +16,9 @@ from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import machines
 from pipelines.exits import CommandError, ExitCode, RefusedError
 from pipelines.planning.plan import Plan, check_only, decide
+from pipelines.planning.source_checks import check_frozen_sources
 from pipelines.running.execute_run import execute_run
+from pipelines.running.retries import drive_again
 from pipelines.running.summary import report
 from pipelines.runs.resume import check_plan_matches_code
 from pipelines.runs.run import Run
@@ -75,14 +78,21 @@ def _checked(run: Run, submission: Submission) -> Plan:
     plan = decide(run.request, run.store)
     check_only(plan, run.store)
     check_plan_matches_code(plan)
+    places = submission.target_site.sources
+    check_frozen_sources(run.request, plan.to_make, run.store, places, then=f"neo submit {run.name}")
     return plan.model_copy(update={"allows_rollback": submission.allows_rollback})
 
 
 def main() -> int:
     """The entry point; returns the exit code."""
-    store, run, number = sys.argv[1:]
+    store, name, number, *once = sys.argv[1:]
+    run = Run(Store(store), name)
+    submission = None if once else Submissions(run).read(int(number))
+    if submission is not None and submission.retries:
+        command = [sys.executable, "-P", "-m", "pipelines.driver", store, name, number, "--once"]
+        return drive_again(command, run, submission.retries)
     try:
-        return int(drive(Run(Store(store), run), int(number)))
+        return int(drive(run, int(number)))
     except CommandError as refusal:
         sys.stderr.write(f"neo: {refusal}\n")
         return int(refusal.code)

@@ -14,7 +14,8 @@ class ExitCode(enum.IntEnum):
     DONE = 0
     """Done, or nothing to do."""
     STEP_FAILED = 1
-    """A stage failed or an audit found damage; what was committed stays, running again continues."""
+    """A stage failed, an audit found damage, or a cancelled run did not stop; what was committed stays, running again
+    continues."""
     BAD_COMMAND = 2
     """The command, the pipeline or a reference does not exist or is malformed."""
     REFUSED = 3

@@ -11,11 +11,15 @@ from pipelines.commands.options import RefArgument
 from pipelines.exits import ExitCode
 from pipelines.lineage.audit import Finding, Report
 from pipelines.lineage.audit import audit as audit_lineage
+from pipelines.lineage.audit_notes import AuditNotes
+from pipelines.lineage.file_checks import Depth, Level
 from pipelines.lineage.graph import Lineage, Node, lineage_of, size_bytes
 from pipelines.lineage.repair import repair as repair_lineage
-from pipelines.planning.request import Request
+from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.refs import resolve_artifact
 from pipelines.runs.resume import newest_run, resume_command
+from pipelines.runs.run import PLAN_DIGEST, Run
+from pipelines.runs.run_checks import check_names, check_run, check_store
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.store import Store
 
@@ -23,35 +27,64 @@ WHAT_TO_DO = (
     "Restore these files from a copy; or have the damaged parts made again: they must come out the same, so nothing "
     "that was made of them changes."
 )
+STORE_ITSELF = "store"
+"""The owner of findings that belong to no artifact and no run."""
 
 
+LevelOption: TypeAlias = Annotated[
+    Level,
+    typer.Option(
+        "--level", help="quick: records alone. size: the size of each file too. sample: reads some files. full: all."
+    ),
+]
+ShareOption: TypeAlias = Annotated[
+    float,
+    typer.Option("--share", min=0.0, max=1.0, metavar="SHARE", help="Of --level sample: the share of files read."),
+]
+SeedOption: TypeAlias = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Of --level sample: another number reads other files.")
+]
+AfreshOption: TypeAlias = Annotated[
+    bool, typer.Option("--afresh", help="Read all files, also those that an unfinished audit has read.")
+]
 RepairOption: TypeAlias = Annotated[
     bool,
     typer.Option("--repair", help="Quarantine the records of damaged parts; the next run makes those parts again."),
 ]
 
 
-def audit(ctx: typer.Context, ref: RefArgument, *, repair: RepairOption = False) -> None:
+def audit(
+    ctx: typer.Context,
+    ref: RefArgument,
+    *,
+    level: LevelOption = "full",
+    share: ShareOption = 0.05,
+    seed: SeedOption = 0,
+    afresh: AfreshOption = False,
+    repair: RepairOption = False,
+) -> None:
     """Verify every hash and count behind REF.
 
-    Reads the whole chain again, down to the URL tables, and names what is damaged.
+    Reads the whole chain again, down to the URL tables, with the records of the runs that made it, and names what is
+    damaged. Broken off, it continues.
     """
     command: CommandContext = ctx.obj
-    store = command.store_to_read()
+    store, depth = command.store_to_read(), Depth(level, share, seed)
     lineage = lineage_of(store, *resolve_artifact(store, ref))
+    target = lineage.target
+    notes = AuditNotes.open(store, target.stage, target.fingerprint, depth, afresh=afresh)
+    if notes.is_continued:
+        command.say(f"Continues an audit that was broken off: {len(notes.known):,} files are read already (--afresh).")
 
     def progress(node: Node) -> None:
         command.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
 
-    report = audit_lineage(store, lineage, progress)
-    command.say(
-        "",
-        f"Read {report.num_bytes:,} bytes in {report.num_files:,} files of {report.num_artifacts} artifacts, "
-        f"counted {report.num_items:,} items.",
-    )
+    report = audit_lineage(store, lineage, progress, depth, notes)
+    report = _with_runs(store, lineage, report)
+    command.say("", _in_numbers(report), *report.remarks)
     if not report.findings:
-        command.say("Everything is as it was committed.")
-        command.end(report.model_dump(), then=f"neo show {lineage.target.fingerprint[:SHOWN_DIGITS]}")
+        command.say(CLEAN[level])
+        command.end(report.model_dump(), then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")
     command.say(f"{len(report.findings)} things are not as they were committed:")
     command.say(*(_in_words(store, finding) for finding in report.findings))
     if repair:
@@ -60,11 +93,52 @@ def audit(ctx: typer.Context, ref: RefArgument, *, repair: RepairOption = False)
     command.end(report.model_dump(), then=f"neo audit {ref} --repair", code=ExitCode.STEP_FAILED)
 
 
+CLEAN: dict[Level, str] = {
+    "quick": "The records are as they were committed; no file was looked at.",
+    "size": "The records are as they were committed, and each file has its size; none was read.",
+    "sample": "The records are as they were committed, each file has its size, and those that were read are whole.",
+    "full": "Everything is as it was committed.",
+}
+
+
+def _in_numbers(report: Report) -> str:
+    files = f"{report.num_files:,}" if report.num_files == report.num_files_read else f"{report.num_files_read:,} of"
+    files = files if report.num_files == report.num_files_read else f"{files} {report.num_files:,}"
+    return (
+        f"Read {report.num_bytes:,} bytes in {files} files of {report.num_artifacts} artifacts, "
+        f"counted {report.num_items:,} items."
+    )
+
+
+def _with_runs(store: Store, lineage: Lineage, report: Report) -> Report:
+    """The report with what is wrong with the runs that made the artifacts, with names, and with the store's record."""
+    findings = [Finding.of(STORE_ITSELF, damage) for damage in check_store(store)]
+    remarks, pipelines = list(report.remarks), dict[str, Request]()
+    made = [node.manifest.provenance for node in lineage.nodes if node.manifest is not None]
+    for name in dict.fromkeys(str(one["run"]) for one in made if "run" in one):
+        digests = {str(one[PLAN_DIGEST]) for one in made if one.get("run") == name and PLAN_DIGEST in one}
+        run = Run(store, name)
+        findings += [Finding.of(name, damage) for damage in check_run(run, digests)]
+        if not digests:
+            remarks.append(
+                f"Flipped bits beside the fingerprints in {run.folder}/plan.json cannot be found: committed before "
+                "manifests kept a digest of it."
+            )
+        request = FROZEN_PLAN.read_or_skip(store, f"{run.folder}/plan.json")
+        if request is not None:
+            pipelines[request.pipeline] = request
+    for request in pipelines.values():
+        findings += [Finding.of(STORE_ITSELF, damage) for damage in check_names(store, request)]
+    return report.model_copy(update={"findings": (*report.findings, *findings), "remarks": tuple(remarks)})
+
+
 def _repair(store: Store, lineage: Lineage, report: Report, ref: str, command: CommandContext) -> NoReturn:
     """Quarantine or restore what is damaged, and name the command that makes it again."""
     done = repair_lineage(store, lineage, report.findings)
     if done.written:
         command.say("", "Written again from the manifest:", *(f"  {key}" for key in done.written))
+    if done.aside:
+        command.say("", "Quarantined; nothing depends on these:", *(f"  {key}" for key in done.aside))
     if done.moved:
         command.say(
             "", "Quarantined; the next run makes these again, and only these:", *(f"  {key}" for key in done.moved)
@@ -72,7 +146,7 @@ def _repair(store: Store, lineage: Lineage, report: Report, ref: str, command: C
     if done.left:
         command.say("", f"{len(done.left)} things need a person: restore these files from a copy.")
         command.say(*(_in_words(store, finding) for finding in done.left))
-    document = {**report.model_dump(), "moved": done.moved, "written": done.written}
+    document = {**report.model_dump(), "moved": done.moved, "aside": done.aside, "written": done.written}
     code = ExitCode.STEP_FAILED if done.left else ExitCode.DONE
     command.end(document, then=_makes_again(store, lineage) if done.moved else f"neo audit {ref}", code=code)
 
@@ -83,8 +157,9 @@ def _makes_again(store: Store, lineage: Lineage) -> str:
     if waiting is not None and any(step.fingerprint.startswith(wanted) for step in waiting.request.steps):
         return resume_command(waiting)
     manifest = lineage.target.manifest
-    run = None if manifest is None else store.read_json(f"runs/{manifest.provenance.get('run')}/plan.json")
-    return "neo resume" if run is None else Request.model_validate(run).command
+    key = f"runs/{manifest.provenance.get('run')}/plan.json" if manifest is not None else ""
+    frozen = FROZEN_PLAN.read_or_skip(store, key) if key else None
+    return "neo resume" if frozen is None else frozen.command
 
 
 def _in_words(store: Store, finding: Finding) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,9 +19,12 @@ from rich.text import Text
 from cluster.site import Site, SiteError, load_site
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.screen.console import clean, open_console
+from pipelines.screen.warnings import RecordWarnings
 from pipelines.tracking.delivery import deliver_pending
 from stages.store.metadata import METADATA_KEY, open_store
 from stages.store.store import Store
+
+MAX_TEXT_COLUMNS = 100
 
 
 @dataclass
@@ -35,6 +38,12 @@ class CommandContext:
     """`site_name` if it was typed, and not taken from the environment: the next command then needs it too."""
     words: tuple[str, ...] = ()
     """What was typed after `neo`."""
+    warnings: RecordWarnings = field(default_factory=RecordWarnings)
+    """The warnings about records that were left out."""
+    retries: int = 0
+    """How often `neo submit` starts a lost driver again."""
+    typed: ClassVar[CommandContext | None] = None
+    """The command that this process carries out, for one with too many options to take its context as well."""
 
     @cached_property
     def site(self) -> Site:
@@ -49,6 +58,11 @@ class CommandContext:
         """Where answers for people go. With `--json`, stdout is for the document alone."""
         return open_console(stderr=self.as_json)
 
+    @property
+    def text_columns(self) -> int:
+        """Columns that wrapped text may fill: those of the terminal, and no more than are read with ease."""
+        return min(self.console.width, MAX_TEXT_COLUMNS)
+
     def possible_store(self) -> Store:
         """The site's store for reading, though nothing may have been made there yet."""
         return Store(self.site.store)
@@ -62,8 +76,15 @@ class CommandContext:
         if not (store.folder / METADATA_KEY).is_file() if store.folder else store.read(METADATA_KEY) is None:
             raise RefusedError(f"there is nothing yet in the store {self.site.store}", then="neo list")
         if delivers:
-            deliver_pending(store, self.site.mlflow)
+            self.deliver_pending(store)
         return store
+
+    def deliver_pending(self, store: Store) -> None:
+        """Give MLflow the messages that dead attempts left, for two seconds at most; the rest waits for `neo run`,
+        which delivers while it works, or `neo mirror`."""
+        num_left = deliver_pending(store, self.site.mlflow)
+        if num_left:
+            self.say(f"MLflow is slow: {num_left:,} messages of ended runs are left to later commands.", "")
 
     def store_to_write(self) -> Store:
         """The site's store, opened for writing. Raises `StoreError` on a foreign layout, and on a store that lets
@@ -89,7 +110,8 @@ class CommandContext:
     def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
         """End the command: print the line that names the next command, or the document."""
         if self.as_json:
-            self._print_document({**document, "exit_code": int(code), "next": self.on_same_site(then)})
+            left_out = {"warnings": self.warnings.messages} if self.warnings.messages else {}
+            self._print_document({**document, **left_out, "exit_code": int(code), "next": self.on_same_site(then)})
         else:
             self.say(self._next_line(then))
         raise typer.Exit(int(code))

@@ -44,8 +44,8 @@ def estimate(
     For each training step of a pipeline, before anything runs. Changes nothing.
     """
     assumed = Assumptions.read(assume or ())
-    asked = TypedSelection(pipeline, settings or (), until)
     command: CommandContext = ctx.obj
+    asked = TypedSelection(pipeline, settings or (), until, places=command.site.sources)
     where, store = command.site, command.possible_store()
     plan = planned(asked, store)
     estimated = list(Estimator(ExpectedSizes(plan, store, llm), where, assumed, gpu).steps())

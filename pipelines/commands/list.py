@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import typer
 from rich.table import Table
@@ -10,11 +11,16 @@ from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.planning.catalog import shipped_pipelines
-from pipelines.runs.run import all_runs
+from pipelines.runs.in_brief import runs_in_brief
 from pipelines.screen.console import STYLES, clean
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.store.refs import read_ref
+from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
+
+READS_AT_A_TIME = 32
+"""Names that are looked up in parallel: each costs a few round trips to the store."""
+FIRST_PIPELINE = "tiny"
+"""The shipped pipeline that runs at once on any machine."""
 
 
 def list_(ctx: typer.Context) -> None:
@@ -34,7 +40,7 @@ def list_(ctx: typer.Context) -> None:
         "names": dict(names),
         "store": command.site.store,
     }
-    then = f"neo show {runs[-1][0]}" if runs else f"neo plan {next(iter(shipped), 'path/to/file.py:function')}"
+    then = f"neo show {runs[-1][0]}" if runs else f"neo plan {FIRST_PIPELINE}"
     command.end(document, then=then)
 
 
@@ -42,13 +48,12 @@ def _store_contents(store: Store) -> tuple[list[tuple[str, str, str]], list[tupl
     """Runs with state and number of attempts; names with what they point at."""
     if store.folder is not None and not store.folder.is_dir():
         return [], []
-    runs: list[tuple[str, str, str]] = [(run.name, run.state(), str(run.num_attempts)) for run in all_runs(store)]
-    names = [
-        (f"{pipeline}/{step}", f"{ref['stage']}/{ref['fingerprint'][:SHOWN_DIGITS]}")
-        for pipeline in store.folders("refs/")
-        for step in store.folders(f"refs/{pipeline}/")
-        if (ref := read_ref(store, f"{pipeline}/{step}")) is not None
-    ]
+    runs = [(one.run.name, one.state, str(one.num_attempts)) for one in runs_in_brief(store)]
+    with ThreadPoolExecutor(READS_AT_A_TIME) as pool:
+        steps = pool.map(lambda pipeline: store.folders(f"refs/{pipeline}/"), pipelines := store.folders("refs/"))
+        refs = [f"{pipeline}/{step}" for pipeline, of_it in zip(pipelines, steps, strict=True) for step in of_it]
+        found = zip(refs, pool.map(lambda ref: read_ref(store, ref, OF_ARTIFACT), refs), strict=True)
+        names = [(ref, f"{at['stage']}/{at['fingerprint'][:SHOWN_DIGITS]}") for ref, at in found if at is not None]
     return runs, names
 
 

@@ -26,7 +26,7 @@ def mirror_(ctx: typer.Context, *, run: RunOption = "") -> None:
     """
     command: CommandContext = ctx.obj
     store, mlflow = command.store_to_read(delivers=False), command.site.mlflow
-    reconcile(store)
+    reconcile(store, settles=True)
     runs = _runs(store, run)
     try:
         num_messages = mirror(mlflow, runs)

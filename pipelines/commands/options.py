@@ -42,6 +42,10 @@ UseOption: TypeAlias = Annotated[
         "--use", metavar="STEP=FINGERPRINT", help="Use a committed artifact as a step's output; may be repeated."
     ),
 ]
+KeepCodeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--keep-code", help="Continue a run with the code that it was frozen with, not with the newest."),
+]
 RollbackOption: TypeAlias = Annotated[
     bool,
     typer.Option(

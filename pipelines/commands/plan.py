@@ -10,8 +10,10 @@ from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
-from pipelines.commands.selection import TypedSelection, planned
+from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
 from pipelines.planning.plan import Decision, Plan
+from pipelines.planning.recipe_diff import paths_in
+from pipelines.planning.request import FrozenStep
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
@@ -32,11 +34,16 @@ def plan(
 
     A row for each step, with the reason. Changes nothing.
     """
-    asked = TypedSelection(pipeline, settings or (), until, only, uses or ())
     command: CommandContext = ctx.obj
-    current = planned(asked, command.possible_store())
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
+    store = command.possible_store()
+    request, definitions = requested_with_sources(asked, store)
+    current = decided(asked, store, request, definitions)
     command.say(plan_table(current, graph=graph), in_words(current))
-    command.end(plan_document(current), then=current.request.command)
+    if current.request.unpinned:
+        command.say("", *definitions.why_not_planned(current.request.unpinned, pipeline))
+    then = f"neo pin {pipeline}" if current.request.unpinned else current.request.command
+    command.end(plan_document(current), then=then)
 
 
 def plan_table(plan: Plan, *, graph: bool) -> Table:
@@ -50,6 +57,8 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
         why = Text(decision.reason)
         for change in decision.changes:
             why.append(f"\n{change}", style="cyan")
+        for field in _uncompared(step):
+            why.append(f"\n{field} is a path, and what lies there is not compared: take a Source", style="yellow")
         table.add_row(
             *([drawn[step.name]] if graph else []),
             step.name,
@@ -76,17 +85,25 @@ def plan_document(plan: Plan) -> dict[str, object]:
         "run": plan.request.run,
         "pipeline": plan.request.pipeline,
         "settings": list(plan.request.settings),
+        "sources": {name: source.model_dump(mode="json") for name, source in plan.request.sources.items()},
+        "unpinned": list(plan.request.unpinned),
         "steps": [
             {
                 "name": step.name,
                 "stage": step.stage,
                 "fingerprint": step.fingerprint,
                 "reads": {name: item.step for name, item in step.inputs.items()},
+                "uncompared_paths": _uncompared(step),
                 **_decided(decision),
             }
             for step, decision in zip(plan.request.steps, plan.decisions, strict=True)
         ],
     }
+
+
+def _uncompared(step: FrozenStep) -> list[str]:
+    """Fields of a user's stage that hold a path of this machine as text."""
+    return paths_in(step.recipe) if step.code else []
 
 
 def _decided(decision: Decision) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pipelines.lineage.graph import lineage_of
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean
 from stages.artifacts.kinds import Rows
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 
 
 def row(
@@ -31,9 +31,9 @@ def show_row(command: CommandContext, ref: str, number: int) -> NoReturn:
     """Show one packed row. Raises `BadCommandError` if REF is not packed rows, or has no row of this number."""
     store = command.store_to_read()
     target = lineage_of(store, *resolve_artifact(store, ref)).target
-    if target.manifest is None or target.kind != Rows.kind:
+    if target.head is None or target.kind != Rows.kind:
         raise BadCommandError(f"{target.short} is {target.kind}, no packed rows", then=f"neo trace {target.short}")
-    reader = RowReader(Rows(store, target.manifest))
+    reader = RowReader(Rows(store, target.head))
     if not 0 <= number < reader.num_rows:
         raise BadCommandError(
             f"{target.short} has the rows 0 to {reader.num_rows - 1}", then=f"neo show {target.short}"

@@ -8,8 +8,9 @@ import typer
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, RollbackOption, SetOption, UntilOption, UseOption
+from pipelines.commands.pin import planned_to_run
 from pipelines.commands.plan import in_words, plan_document, plan_table
-from pipelines.commands.selection import TypedSelection, planned
+from pipelines.commands.selection import TypedSelection
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import RunGraph
@@ -17,7 +18,6 @@ from pipelines.running.execute_run import execute_run
 from pipelines.running.names import point_name
 from pipelines.running.summary import look_closer, next_command, report, result_document
 from pipelines.screen.console import Display
-from pipelines.tracking.delivery import deliver_pending
 
 
 def run(
@@ -35,10 +35,10 @@ def run(
     Partly done steps continue. If all is committed, Ray is not started. Ctrl-C asks the run to stop at its next
     commit; a second one within 3 s stops it at once. Run it again to continue.
     """
-    asked = TypedSelection(pipeline, settings or (), until, only, uses or ())
     command: CommandContext = ctx.obj
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
     store = command.store_to_write()
-    plan = planned(asked, store)
+    plan = planned_to_run(asked, store, command)
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
@@ -49,7 +49,7 @@ def carry_on(plan: Plan, command: CommandContext, *, again: str, allows_rollback
     """Execute a plan, report the result, and end the command. `again` is the command that continues if work is left."""
     plan = plan.model_copy(update={"allows_rollback": allows_rollback})
     result = execute_run(plan, command.site, lambda board: Display(command.console, board), machines())
-    command.say(*report(plan, result, command.site))
+    command.say(*report(plan, result, command.site, command.on_same_site))
     then = look_closer(plan) if result.code == ExitCode.DONE else next_command(result, again)
     command.end(result_document(plan, result), then=then, code=result.code)
 
@@ -67,6 +67,6 @@ def nothing_to_make(plan: Plan, command: CommandContext) -> NoReturn:
     store = command.possible_store()
     for step in plan.request.steps:
         point_name(store, plan.request, step.name, plan.request.run)
-    deliver_pending(store, command.site.mlflow)
+    command.deliver_pending(store)
     command.say(plan_table(plan, graph=False), in_words(plan))
     command.end(plan_document(plan), then=look_closer(plan))

@@ -49,7 +49,7 @@ def show_seen(command: CommandContext, ref: str, at: str) -> NoReturn:
     for artifact in _trained(lineage, store, at):
         is_target = at != END and artifact.fingerprint == target.fingerprint
         try:
-            document = seen_document(artifact, int(at) if is_target else artifact.manifest.recipe["num_steps"])
+            document = seen_document(artifact, int(at) if is_target else artifact.head.recipe["num_steps"])
         except StageError as error:
             raise BadCommandError(str(error), then=f"neo show {artifact.short}") from error
         command.say(*_lines(artifact, document), sources_table(document["sources"]), "")
@@ -81,9 +81,9 @@ def _trained(lineage: Lineage, store: Store, at: str) -> list[Artifact]:
     from stages.training.exposure import is_trained
 
     target = lineage.target
-    if target.manifest is None:
+    if target.head is None:
         raise BadCommandError(f"{target.short} is not committed: {target.problem}", then="neo status")
-    artifacts = [Artifact(store, node.manifest) for node in lineage.nodes if node.manifest is not None]
+    artifacts = [Artifact(store, node.head) for node in lineage.nodes if node.head is not None]
     trained = [artifact for artifact in artifacts if is_trained(artifact)]
     has_own_steps = bool(trained) and trained[-1].fingerprint == target.fingerprint
     if not trained or (at != END and not has_own_steps):

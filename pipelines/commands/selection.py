@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.overrides import apply_settings, known_step, read_uses
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request, Selection, freeze
-from pipelines.runs.refs import find_manifest
+from pipelines.planning.source_checks import check_unchanged
+from pipelines.planning.sources import Definitions, load_definitions, with_pins
+from pipelines.runs.own_code import explained
+from pipelines.runs.refs import find_head
 from stages.store.store import Store
 
 
@@ -23,9 +26,11 @@ class TypedSelection:
     until: str | None = None
     only: str | None = None
     uses: Sequence[str] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Source name to the place where the site says that its files lie."""
 
     @classmethod
-    def as_before(cls, request: Request) -> TypedSelection:
+    def as_before(cls, request: Request, places: Mapping[str, str]) -> TypedSelection:
         """The arguments from which a request was frozen, to compare it with the pipeline's file as it is now."""
         file, function = request.user_file, request.request.rpartition(":")[2]
         return cls(
@@ -34,25 +39,40 @@ class TypedSelection:
             until=request.until,
             only=request.only,
             uses=[f"{step.name}={step.fingerprint}" for step in request.steps if step.used],
+            places=places,
         )
 
 
 def planned(asked: TypedSelection, store: Store) -> Plan:
     """The plan for these arguments, from the store as it is now. Raises `CommandError` for names that do not exist."""
-    plan = decide(requested(asked, store), store)
+    return decided(asked, store, *requested_with_sources(asked, store))
+
+
+def decided(asked: TypedSelection, store: Store, request: Request, definitions: Definitions) -> Plan:
+    """The plan for a request, its sources compared with what is pinned. Raises `CommandError` where one changed."""
+    plan = explained(decide(request, store), store)
+    check_unchanged(definitions, request, plan.to_make, asked.pipeline)
     check_only(plan, store)
     return plan
 
 
 def requested(asked: TypedSelection, store: Store) -> Request:
     """The frozen request for these arguments. Raises `CommandError` for names that do not exist."""
+    request, _ = requested_with_sources(asked, store)
+    return request
+
+
+def requested_with_sources(asked: TypedSelection, store: Store) -> tuple[Request, Definitions]:
+    """The frozen request, and the definitions of sources that it was made with: a lock file may list many files."""
     if asked.until and asked.only:
         raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.pipeline}")
     pipeline = apply_settings(find_pipeline(asked.pipeline), asked.settings)
+    definitions = load_definitions(pipeline, asked.places)
+    pipeline, sources = with_pins(pipeline, definitions)
     for option, step in (("--until", asked.until), ("--only", asked.only)):
         if step is not None:
             known_step(pipeline, step, f"{option} {step}")
     uses: Mapping[str, str] = read_uses(pipeline, asked.uses)
-    manifests = {step: find_manifest(store, fingerprint) for step, fingerprint in uses.items()}
+    manifests = {step: find_head(store, fingerprint) for step, fingerprint in uses.items()}
     selection = Selection(until=asked.until, only=asked.only, uses=manifests)
-    return freeze(pipeline, store, selection, tuple(asked.settings))
+    return freeze(pipeline, store, selection, tuple(asked.settings), sources), definitions

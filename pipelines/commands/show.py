@@ -10,7 +10,8 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.commands.seen import sources_table
 from pipelines.lineage.contents import counts_of_sources
-from pipelines.lineage.graph import describe_counts, size_bytes, skipped_row_records, step_name
+from pipelines.lineage.graph import describe_counts, skipped_row_records, step_name
+from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import flat_fields
 from pipelines.running.summary import accuracy_table
@@ -20,7 +21,6 @@ from pipelines.screen.console import STYLES, clean
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import read_manifest
 from stages.commit.heartbeat import Life
 
 LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}
@@ -43,18 +43,20 @@ def show(ctx: typer.Context, ref: RefArgument) -> None:
 
 def _show_run(run: Run, command: CommandContext) -> None:
     plan = decide(run.request, run.store)
-    attempts = [(record, run.end(record.number)) for record in run.attempts()]
-    at_work = {seen.record.number: LIVES[seen.life] for seen in run.open_attempts()}
-    command.say(f"{run.name}: pipeline {run.request.pipeline}, {run.state()}, {len(attempts)} attempts")
+    standing = run.standing()
+    ends = run.ends(standing.num_attempts)
+    attempts = [(record, ends[record.number - 1]) for record in run.attempts()]
+    at_work = {seen.record.number: LIVES[seen.life] for seen in standing.open}
+    command.say(f"{run.name}: pipeline {run.request.pipeline}, {standing.state}, {len(attempts)} attempts")
     command.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
         ended = ": ".join(filter(None, (end.outcome, end.reason))) if end else at_work.get(record.number, "")
         command.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
-    command.say("", _steps_table(plan, run))
+    command.say("", _steps_table(plan))
     document = {
         "run": run.name,
         "pipeline": run.request.pipeline,
-        "state": run.state(),
+        "state": standing.state,
         "settings": list(run.request.settings),
         "attempts": [
             {
@@ -73,13 +75,13 @@ def _show_run(run: Run, command: CommandContext) -> None:
     command.end(document, then=then)
 
 
-def _steps_table(plan: Plan, run: Run) -> Table:
+def _steps_table(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "state", "artifact", "holds"):
         table.add_column(heading, no_wrap=heading != "holds")
     for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
-        manifest = read_manifest(run.store, step.stage, step.fingerprint) if step.name in plan.manifests else None
-        holds = describe_counts(manifest) if manifest else decision.reason
+        head = plan.manifests.get(step.name)
+        holds = describe_counts(head) if head else decision.reason
         state = STATE_OF[decision.action]
         style = "green" if state == "committed" else "yellow"
         table.add_row(step.name, Text(state, style), f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}", clean(holds))
@@ -91,52 +93,62 @@ def _state(decision: Decision) -> dict[str, object]:
 
 
 def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
-    manifest = artifact.manifest
+    head = artifact.head
     metrics = evaluation_metrics(artifact)
-    made_by = f"made by {manifest.provenance.get('attempt', '?')} as step {step_name(manifest)}"
-    command.say(f"{manifest.kind} {manifest.stage}/{artifact.short}, {describe_counts(manifest)}, {made_by}")
-    command.say(f"  fingerprint {manifest.fingerprint}", f"  content     {manifest.content}")
-    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size_bytes(manifest):,} bytes)", "")
+    made_by = f"made by {head.provenance.get('attempt', '?')} as step {step_name(head)}"
+    command.say(f"{head.kind} {head.stage}/{artifact.short}, {describe_counts(head)}, {made_by}")
+    command.say(f"  fingerprint {head.fingerprint}", f"  content     {head.content}")
+    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
+    command.say(*_code_lines(artifact))
     command.say(_fields_table(artifact))
     command.say(*_funnel(artifact), *_skipped_table(artifact))
-    counts = counts_of_sources(manifest)
+    counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
-        command.say("", accuracy_table(metrics) if "accuracy" in metrics else _numbers_table(metrics))
-    command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(manifest)))
+        command.say("", accuracy_table(metrics) if metrics.keys() & {"accuracy", "mra"} else _numbers_table(metrics))
+    command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(head)))
     document = {
-        "ref": f"{manifest.stage}/{artifact.short}",
-        "kind": manifest.kind,
-        "stage": manifest.stage,
-        "number": manifest.number,
-        "fingerprint": manifest.fingerprint,
-        "content": manifest.content,
-        "recipe": manifest.recipe,
-        "inputs": {name: item.model_dump() for name, item in manifest.inputs.items()},
-        "items": funnel(manifest),
+        "ref": f"{head.stage}/{artifact.short}",
+        "kind": head.kind,
+        "stage": head.stage,
+        "number": head.number,
+        "fingerprint": head.fingerprint,
+        "content": head.content,
+        "recipe": head.recipe,
+        "inputs": {name: item.model_dump() for name, item in head.inputs.items()},
+        "items": funnel(head),
         "sources": counts,
-        "skipped": skipped_row_records(manifest),
-        "num_parts": len(manifest.parts),
-        "size_bytes": size_bytes(manifest),
-        "versions": manifest.versions,
-        "provenance": manifest.provenance,
+        "skipped": skipped_row_records(artifact),
+        "num_parts": head.num_parts,
+        "size_bytes": head.size_bytes,
+        "versions": head.versions,
+        "provenance": head.provenance,
         "metrics": metrics,
-        "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(manifest)],
+        "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(head)],
     }
     command.end(document, then=f"neo trace {artifact.short}")
 
 
+def _code_lines(artifact: Artifact) -> list[str]:
+    """The code of a user's stage, and where the store keeps the texts that made the parts."""
+    code = artifact.head.provenance.get("code")
+    if not code:
+        return []
+    keys = [f"{artifact.store.url}/{CODE_FOLDER}/{text}" for text in artifact.head.provenance["code_texts"]]
+    return [f"  code        {code['file']} {code['sha256'][:SHOWN_DIGITS]}, kept in {', '.join(keys)}", ""]
+
+
 def _fields_table(artifact: Artifact) -> Table:
     table = Table("recipe and inputs", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, value in flat_fields(artifact.manifest.recipe):
+    for name, value in flat_fields(artifact.head.recipe):
         table.add_row(name, clean(value))
-    for name, item in artifact.manifest.inputs.items():
+    for name, item in artifact.head.inputs.items():
         table.add_row(Text(name, "cyan"), f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}")
     return table
 
 
 def _funnel(artifact: Artifact) -> list[Table]:
-    items = artifact.manifest.items
+    items = artifact.head.items
     if not items.dropped and not items.failed:
         return []
     table = Table("items", "verdict", "reason", box=None, pad_edge=False)
@@ -148,7 +160,7 @@ def _funnel(artifact: Artifact) -> list[Table]:
 
 
 def _skipped_table(artifact: Artifact) -> list[Table]:
-    skipped = skipped_row_records(artifact.manifest)
+    skipped = skipped_row_records(artifact)
     if not skipped:
         return []
     table = Table("damaged rows left out", "row", "of", "samples", box=None, pad_edge=False)

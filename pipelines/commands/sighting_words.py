@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -29,12 +29,12 @@ def describe(sighting: Sighting) -> str:
 
 @describe.register
 def _(sighting: SourceSighting) -> str:
-    return "; ".join(f"part {row['part']}: {_verdict(row)}{_size(row)}" for row in sighting.rows[:MAX_LISTED])
+    return _each(sighting.rows, lambda row: f"part {row['part']}: {_verdict(row)}{_stretch(row)}{_size(row)}")
 
 
 @describe.register
 def _(sighting: VerdictSighting) -> str:
-    return "; ".join(f"part {row['part']}: {_verdict(row)}" for row in sighting.verdicts[:MAX_LISTED])
+    return _each(sighting.verdicts, lambda row: f"part {row['part']}: {_verdict(row)}")
 
 
 @describe.register
@@ -87,8 +87,24 @@ def _(sighting: WeightsSighting) -> str:
     return "; ".join([*sentences, *([of_inputs] if of_inputs else [])])
 
 
+def _each(rows: Sequence[TableRow], said: Callable[[TableRow], str]) -> str:
+    """What is said of the first rows: `part 00000: kept; part 00001: kept; and 3 more`."""
+    more = [f"and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
+    return "; ".join([*map(said, rows[:MAX_LISTED]), *more])
+
+
 def _verdict(row: TableRow) -> str:
-    return f"{row['verdict']} ({row['reason']})" if row["reason"] else str(row["verdict"])
+    of = row.get("duplicate_of")
+    reason = f"{row['reason']} of {of.hex()}" if of else row["reason"]
+    return f"{row['verdict']} ({reason})" if reason else str(row["verdict"])
+
+
+def _stretch(row: TableRow) -> str:
+    """Of a clip, where it lies in its video: `, 4.00 to 6.50 s of http://films.example/walk.mp4, 8 frames`."""
+    if row.get("start_seconds") is None:
+        return ""
+    stretch = f", {row['start_seconds']:.2f} to {row['end_seconds']:.2f} s of {row['url']}"
+    return stretch + (f", {_counted(len(row['frame_times']), 'frame')}" if row.get("frame_times") else "")
 
 
 def _size(row: TableRow) -> str:

@@ -19,7 +19,7 @@ from pipelines.running.signals import deferred_ctrl_c
 from pipelines.running.summary import look_closer
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.refs import find_run
-from pipelines.runs.resume import newest_run, resume_command
+from pipelines.runs.resume import command_after, newest_run
 from pipelines.runs.status import RunStatus
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.plain_lines import PlainLines
@@ -44,7 +44,7 @@ def status(ctx: typer.Context, run: OptionalRunArgument = None, *, watch: WatchO
     run_status.watch_for_a_beat()
     if watch and not run_status.is_over:
         watch_run(run_status, command)
-    command.say(headline(run_status), steps_table(run_status))
+    command.say(headline(run_status), steps_table(run_status), *waiting_lines(run_status))
     command.end(document(run_status), then=_next(run_status))
 
 
@@ -71,7 +71,7 @@ def headline(run_status: RunStatus) -> Text:
     """The run's state in a line, with its last attempt."""
     style = STYLES.get(run_status.state, "bold")
     line = Text(clean(run_status.run.name)).append(": ").append(run_status.state, style)
-    record = run_status.run.attempt(run_status.attempt)
+    record, end = run_status.standing.last, run_status.standing.end
     if record is not None:
         line.append(clean(f", attempt {record.number} on {record.host}, process {record.process_id}"))
     age = run_status.heartbeat_age_seconds
@@ -81,7 +81,6 @@ def headline(run_status: RunStatus) -> Text:
         line.append(", out of contact: no heartbeat seen yet")
     if run_status.waiting is not None:
         line.append(f", submitted as Ray job {run_status.waiting.job}, which has not begun")
-    end = run_status.run.end(run_status.attempt) if run_status.attempt else None
     if end is not None and end.reason:
         line.append(clean(f" ({end.reason})"))
     return line
@@ -89,8 +88,7 @@ def headline(run_status: RunStatus) -> Text:
 
 def document(run_status: RunStatus) -> dict[str, Any]:
     """The progress of a run as a JSON document."""
-    record = run_status.run.attempt(run_status.attempt)
-    end = run_status.run.end(run_status.attempt) if run_status.attempt else None
+    record, end = run_status.standing.last, run_status.standing.end
     return {
         "run": run_status.run.name,
         "state": run_status.state,
@@ -110,6 +108,7 @@ def _step_document(run_status: RunStatus, state: StepState) -> dict[str, Any]:
         "stage": step.stage,
         "fingerprint": step.fingerprint,
         "state": state.status,
+        "waits": state.queued or (f"waits for {state.waits_for}" if state.waits_for else ""),
         "phase": state.phase,
         "num_recorded": state.num_recorded,
         "num_parts": state.num_parts,
@@ -124,8 +123,17 @@ def _step_document(run_status: RunStatus, state: StepState) -> dict[str, Any]:
     }
 
 
+def waiting_lines(run_status: RunStatus) -> list[str]:
+    """A line for each step that waits for machines: for which, since when, and what there is."""
+    with run_status.board.lock:
+        return [clean(f"{state.name} {state.queued}") for state in run_status.board.steps.values() if state.queued]
+
+
 def _screen(run_status: RunStatus) -> Group:
-    return Group(headline(run_status), steps_table(run_status), Text("Ctrl-C stops watching, not the run.", "dim"))
+    waiting = map(Text, waiting_lines(run_status))
+    return Group(
+        headline(run_status), steps_table(run_status), *waiting, Text("Ctrl-C stops watching, not the run.", "dim")
+    )
 
 
 def steps_table(run_status: RunStatus) -> Table:
@@ -172,6 +180,6 @@ def _next(run_status: RunStatus) -> str:
     name = run_status.run.name
     if run_status.state == "done":
         return look_closer(run_status.plan)
-    return (
-        resume_command(run_status.run) if run_status.is_over else f"neo status {name} --watch   (or neo cancel {name})"
-    )
+    if run_status.is_over:
+        return command_after(name, run_status.standing.last)
+    return f"neo status {name} --watch   (or neo cancel {name})"

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import OnlyOption, RollbackOption, SetOption, UntilOption, UseOption
+from pipelines.commands.options import (
+    KeepCodeOption,
+    OnlyOption,
+    RollbackOption,
+    SetOption,
+    UntilOption,
+    UseOption,
+)
+from pipelines.commands.pin import planned_to_run
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import nothing_to_make
-from pipelines.commands.selection import TypedSelection, planned
+from pipelines.commands.selection import TypedSelection
 from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import shipped_pipelines
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.running.execute_run import EXIT_CODES
+from pipelines.running.retries import is_cancelled
 from pipelines.running.summary import look_closer, masked
+from pipelines.runs.own_code import explained, with_newest_code
 from pipelines.runs.resume import check_plan_matches_code, resume_command, wait_for_known_state
 from pipelines.runs.run import Run, open_run
 from pipelines.runs.status import RunStatus
 from pipelines.runs.submissions import Submission, SubmissionEnd, Submissions
-from pipelines.tracking.delivery import deliver_pending
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
+HEAD_BACK_SECONDS = 900.0
+"""Longest wait with `--wait --retries` for a cluster that does not answer, such as one whose head is started again."""
 BEGIN_SECONDS = 60.0
 """How long the command waits for the driver to begin, or to refuse, before it returns."""
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -41,10 +55,37 @@ WaitOption = Annotated[
     bool,
     typer.Option("--wait", help="Stay and show what happens, until the run ends or Ctrl-C."),
 ]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Start a driver that died or was stopped from outside again, N times at most; "
+        "with --wait, also where its machine or the cluster's head was lost.",
+    ),
+]
 
 
+def with_retries(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--retries`, which it finds in its context: it takes as many others as it may."""
+
+    @functools.wraps(command)
+    def wrapped(*words: Any, retries: int = 0, **options: Any) -> None:
+        if CommandContext.typed is not None:
+            CommandContext.typed.retries = retries
+        command(*words, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter("retries", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=RetriesOption)
+    parameters = [*signature.parameters.values(), option]
+    wrapped.__dict__["__signature__"] = signature.replace(parameters=parameters)
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped
+
+
+@with_retries
 def submit(
-    ctx: typer.Context,
     pipeline: SubmittedArgument,
     *,
     settings: SetOption = None,
@@ -52,33 +93,80 @@ def submit(
     only: OnlyOption = None,
     uses: UseOption = None,
     allow_rollback: RollbackOption = False,
+    keep_code: KeepCodeOption = False,
     wait: WaitOption = False,
 ) -> None:
     """Run a pipeline on the site's cluster, as a Ray job.
 
     This machine may then be closed. Submitting the same again attaches to the job. A run by its full name continues
-    from its frozen plan, like `neo resume`, but on the cluster.
+    from its frozen plan with the newest code, like `neo resume`, but on the cluster.
     """
-    command: CommandContext = ctx.obj
+    command = CommandContext.typed or CommandContext()
+    retries = command.retries
     _check_submittable(command.site)
     store = command.store_to_write()
-    deliver_pending(store, command.site.mlflow)
-    plan = _planned(TypedSelection(pipeline, settings or (), until, only, uses or ()), store)
+    command.deliver_pending(store)
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
+    plan = _planned(asked, store, command, keeps_code=keep_code)
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
     run = open_run(store, plan.request)
     try:
-        submission = hand_over(run, command, allows_rollback=allow_rollback)
-        end = _wait_for_begin(run, submission, command) if submission else None
+        submission = hand_over(run, command, allows_rollback=allow_rollback, retries=retries)
+        _check_begun(run, submission, command)
+        if retries and not wait:
+            command.say(
+                "Its job starts a lost driver again. A machine or head that is lost takes the job with it: submit "
+                "again then, or stay with --wait, which does so."
+            )
+        if wait:
+            submission = _watch(run, submission, command, retries)
     except JobError as error:
         raise RefusedError(str(error), then=f"neo doctor --site {command.site.name}") from error
-    if end is not None:
-        _ended_at_once(end)
     _report(run, submission, command, wait=wait)
 
 
-def hand_over(run: Run, command: CommandContext, *, allows_rollback: bool = False) -> Submission | None:
+def _watch(run: Run, submission: Submission | None, command: CommandContext, retries: int) -> Submission | None:
+    """Show the run until it is over, and submit it again, `retries` times at most, where its job was lost.
+
+    Returns its last submission. A job whose driver alone died starts it again itself.
+    """
+    left = retries
+    while True:
+        run_status = RunStatus(run)
+        watch_run(run_status, command)
+        is_lost = run_status.is_over and run_status.state in ("killed", "interrupted") and not is_cancelled(run)
+        if submission is None or not left or not is_lost:
+            return submission
+        if not _is_job_over(run, submission, command):
+            continue
+        left -= 1
+        command.say(f"Run {run.name} was lost with its job; retry {retries - left} of {retries}.")
+        submission = hand_over(run, command, allows_rollback=submission.allows_rollback, retries=left)
+        _check_begun(run, submission, command)
+
+
+def _is_job_over(run: Run, submission: Submission, command: CommandContext) -> bool:
+    """Whether the job of a run without a driver is over. False once it has started its driver again.
+
+    Waits for a cluster that does not answer, as while its head is started again; raises `JobError` if it stays away.
+    """
+    deadline = time.monotonic() + HEAD_BACK_SECONDS
+    while RunStatus(run).is_over:
+        try:
+            if Jobs(command.site).state(submission.job) in ("ended", "absent"):
+                return True
+        except JobError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def hand_over(
+    run: Run, command: CommandContext, *, allows_rollback: bool = False, retries: int = 0
+) -> Submission | None:
     """Submit the run, or attach to the attempt that executes it already.
 
     Returns the last submission, or None if there never was one.
@@ -97,7 +185,8 @@ def hand_over(run: Run, command: CommandContext, *, allows_rollback: bool = Fals
                 if allows_rollback and not waiting.allows_rollback:
                     command.say(f"It was submitted without --allow-rollback: for that, neo cancel {run.name} first.")
                 return waiting
-        if (taken := submissions.begin(command.site, allows_rollback=allows_rollback)) is not None:
+        taken = submissions.begin(command.site, allows_rollback=allows_rollback, retries=retries)
+        if taken is not None:
             _submit(jobs, run, taken)
             command.say(f"Submitted as Ray job {taken.job}.")
             return taken
@@ -123,6 +212,13 @@ def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -
     return submissions.end(submission.number)
 
 
+def _check_begun(run: Run, submission: Submission | None, command: CommandContext) -> None:
+    """Wait for the driver to begin; end as it did if it refused or had nothing to make."""
+    end = _wait_for_begin(run, submission, command) if submission else None
+    if end is not None:
+        _ended_at_once(end)
+
+
 def _ended_at_once(end: SubmissionEnd) -> NoReturn:
     """End as the driver did, which refused or had nothing to make."""
     if end.code == ExitCode.DONE:
@@ -134,8 +230,6 @@ def _ended_at_once(end: SubmissionEnd) -> NoReturn:
 
 def _report(run: Run, submission: Submission | None, command: CommandContext, *, wait: bool) -> NoReturn:
     run_status = RunStatus(run)
-    if wait:
-        watch_run(run_status, command)
     command.say(headline(run_status))
     record = run.attempt(run_status.attempt)
     told = {**document(run_status), "job": record.job if record else submission.job if submission else ""}
@@ -154,14 +248,23 @@ def _report(run: Run, submission: Submission | None, command: CommandContext, *,
     command.end(told, then=then, code=code)
 
 
-def _planned(asked: TypedSelection, store: Store) -> Plan:
-    """The plan of a pipeline as its file is now, or of a run as it was frozen."""
+def _planned(asked: TypedSelection, store: Store, command: CommandContext, *, keeps_code: bool) -> Plan:
+    """The plan of a pipeline as its file is now, or of a run as it was frozen, with the newest code."""
     frozen = Run(store, asked.pipeline)
-    if asked.pipeline in shipped_pipelines() or ":" in asked.pipeline or "/" in asked.pipeline:
-        return planned(asked, store)
-    if store.read(f"{frozen.folder}/plan.json") is None:
-        return planned(asked, store)
+    is_pipeline = asked.pipeline in shipped_pipelines() or ":" in asked.pipeline or "/" in asked.pipeline
+    if is_pipeline or store.read(f"{frozen.folder}/plan.json") is None:
+        if keeps_code:
+            raise BadCommandError(
+                "--keep-code is for a run by its full name; a pipeline is planned with its code as it is now",
+                then=f"neo submit {asked.pipeline}",
+            )
+        return planned_to_run(asked, store, command)
     plan = decide(frozen.request, store)
+    is_under_way = wait_for_known_state(frozen, command.say) == "running" or Submissions(frozen).waiting() is not None
+    if plan.to_make and not keeps_code and not is_under_way:
+        request, changes = with_newest_code(frozen)
+        plan = explained(decide(request, store), store)
+        command.say(*changes)
     check_only(plan, store)
     check_plan_matches_code(plan)
     return plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,11 +16,14 @@ from pipelines.commands.row import show_row
 from pipelines.commands.seen import show_seen
 from pipelines.commands.where import follow_sample, follow_url
 from pipelines.exits import BadCommandError
-from pipelines.lineage.graph import Lineage, Node, describe_counts, lineage_of, size_bytes
+from pipelines.lineage.graph import Lineage, Node, describe_counts, describe_source, lineage_of
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean, open_console
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+
+MAX_NAMED = 3
+"""Artifacts that a line about damaged heads names, at most."""
 
 
 def trace(
@@ -84,6 +89,7 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
     command.say(f"{target.step} depends on {len(lineage.nodes) - 1} artifacts. External inputs:")
     command.say(*(f"  {_source(node)}" for node in lineage.sources))
     command.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
+    command.say(*without_heads(lineage))
     if picture is not None:
         from pipelines.tracking.page_contents import lineage_picture
 
@@ -105,31 +111,47 @@ def lineage_table(lineage: Lineage) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column("holds")
     for node in lineage.nodes:
-        holds = describe_counts(node.manifest) if node.manifest else node.problem
+        holds = describe_counts(node.head) if node.head else node.problem
         fingerprint = node.fingerprint[:SHOWN_DIGITS]
         table.add_row(drawn[node.fingerprint], node.step, fingerprint, node.kind, clean(holds))
     return table
 
 
+def without_heads(lineage: Lineage) -> Iterator[str]:
+    """A line for each thing that is wrong with the heads of artifacts, whose manifests were read instead."""
+    for problem, nodes in groupby(sorted(lineage.without_head, key=_head_problem), _head_problem):
+        named = [node.short for node in nodes]
+        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        yield f"  read from its manifest, since its head.json {problem}: {', '.join(named[:MAX_NAMED])}{more}"
+
+
+def _head_problem(node: Node) -> str:
+    return node.head.problem if node.head else ""
+
+
 def _source(node: Node) -> str:
-    if node.manifest is None:
+    if node.head is None:
         return f"{node.short}: missing"
-    has_table = any(entry.name.endswith(".parquet") for part in node.manifest.parts for entry in part.files)
-    entered = f"a table of {node.manifest.items.total:,} rows" if has_table else "its recipe alone"
-    return f"{node.step} ({node.short}): {entered}; {describe_counts(node.manifest)}"
+    if node.outside:
+        entered = "; ".join(f"source {name}, {describe_source(source)}" for name, source in node.outside.items())
+        return f"{node.step} ({node.short}): {entered}; {describe_counts(node.head)}"
+    has_table = any(one.file.name.endswith(".parquet") for one in node.head.files)
+    entered = f"a table of {node.head.items.total:,} rows" if has_table else "its recipe alone"
+    return f"{node.step} ({node.short}): {entered}; {describe_counts(node.head)}"
 
 
 def _node_document(node: Node) -> dict[str, object]:
-    manifest = node.manifest
+    head = node.head
     return {
         "step": node.step,
         "stage": node.stage,
         "fingerprint": node.fingerprint,
         "kind": node.kind,
         "inputs": node.inputs,
-        "items": manifest.items.model_dump() if manifest else None,
-        "num_entered": manifest.items.total if manifest else None,
-        "num_parts": len(manifest.parts) if manifest else None,
-        "size_bytes": size_bytes(manifest) if manifest else None,
-        "content": manifest.content if manifest else None,
+        "sources": node.outside,
+        "items": head.items.model_dump() if head else None,
+        "num_entered": head.items.total if head else None,
+        "num_parts": head.num_parts if head else None,
+        "size_bytes": head.size_bytes if head else None,
+        "content": head.content if head else None,
     }

@@ -12,11 +12,11 @@ from rich.table import Table
 from pipelines.commands.context import CommandContext
 from pipelines.commands.sighting_words import describe
 from pipelines.exits import BadCommandError
-from pipelines.lineage.graph import Lineage, all_manifests, lineage_of
+from pipelines.lineage.graph import Lineage, all_heads, lineage_of
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
 from pipelines.screen.console import clean
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest
+from stages.artifacts.head import ManifestHead
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
 
@@ -31,31 +31,42 @@ SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
 def where(
     ctx: typer.Context,
     what: Annotated[
-        str, typer.Argument(metavar="URL|ID", help="A URL, or a sample's id: all its digits or 4 or more.")
+        str,
+        typer.Argument(
+            metavar="URL|ID",
+            help="A URL, the name of a picture or video in its source, or a sample's id: all its digits or 4 or more.",
+        ),
     ],
     *,
     behind: Annotated[
         str, typer.Option("--behind", metavar="REF", help="Only in REF and in what it was made of.")
     ] = "",
 ) -> None:
-    """Show what one URL, pair, text or conversation went into.
+    """Show what one URL, pair, video, clip, text or conversation went into.
 
     Its verdict, the draws and packed rows that hold it, the optimizer steps that read it, and the checkpoints that
     were trained on it.
     """
     command: CommandContext = ctx.obj
-    if ":" in what or "/" in what:
-        follow_url(command, what, behind)
-    follow_sample(command, what, behind)
+    if SAMPLE_ID_START.fullmatch(what):
+        follow_sample(command, what, behind)
+    follow_url(command, what, behind)
 
 
 def follow_url(command: CommandContext, url: str, behind: str) -> NoReturn:
-    """Where a URL went. Raises `BadCommandError` if no table has it."""
+    """Where a URL went, or what is called so in its source. Raises `BadCommandError` if no table has it."""
     from pipelines.lineage.forward import trace_url
 
     store = command.store_to_read()
     lineage = _lineage(store, behind)
-    _say(trace_url(store, url, _manifests(store, lineage)), {"url": url}, _place(store, lineage), command)
+    sightings = trace_url(store, url, _heads(store, lineage))
+    if not sightings and ":" not in url and "/" not in url:
+        raise BadCommandError(
+            f"{url!r} is no sample id: 4 to {SAMPLE_ID_DIGITS} of the digits 0 to 9 and a to f; and no URL, nor "
+            f"the name of a picture or video {_place(store, lineage)}",
+            then="neo list",
+        )
+    _say(sightings, {"url": url}, _place(store, lineage), command)
 
 
 def follow_sample(command: CommandContext, digits: str, behind: str) -> NoReturn:
@@ -69,7 +80,7 @@ def follow_sample(command: CommandContext, digits: str, behind: str) -> NoReturn
             then="neo list",
         )
     lineage = _lineage(store, behind)
-    manifests, place = list(_manifests(store, lineage)), _place(store, lineage)
+    manifests, place = list(_heads(store, lineage)), _place(store, lineage)
     ids = {bytes.fromhex(digits)} if len(digits) == SAMPLE_ID_DIGITS else find_samples(store, digits, manifests)
     if len(ids) > 1:
         listed = ", ".join(sorted(sample_id.hex() for sample_id in ids)[:MAX_CANDIDATES])
@@ -109,11 +120,11 @@ def _lineage(store: Store, behind: str) -> Lineage | None:
     return lineage_of(store, *resolve_artifact(store, behind)) if behind else None
 
 
-def _manifests(store: Store, lineage: Lineage | None) -> Iterator[Manifest]:
+def _heads(store: Store, lineage: Lineage | None) -> Iterator[ManifestHead]:
     """All artifacts, or those of a lineage."""
     if lineage is None:
-        return all_manifests(store)
-    return (node.manifest for node in lineage.nodes if node.manifest)
+        return all_heads(store)
+    return (node.head for node in lineage.nodes if node.head)
 
 
 def _place(store: Store, lineage: Lineage | None) -> str:

@@ -1,34 +1,32 @@
-"""Audit: read every artifact of a lineage again, hash every byte, count every item, and list the damage.
+"""Audit: compare every artifact of a lineage with what was committed, to a chosen depth, and list the damage.
 
-Owns the checks and their findings; `repair.py` acts on them. Trusts only the digests in the manifests, and compares
-those with each other: a file with its record, a record with its manifest, a manifest with the sha256 that names in the
-store recorded, and an artifact's content with what the artifacts that read it recorded.
+Owns the findings and the order of the checks; `repair.py` acts on them. Trusts only the digests in the manifests, and
+compares those with each other: a file with its record (`file_checks.py`), records with their manifest
+(`record_checks.py`), a manifest with the sha256 that names in the store recorded, and an artifact's content with what
+the artifacts that read it recorded.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.lineage.audit_notes import AuditNotes
+from pipelines.lineage.file_checks import Depth, check_files
 from pipelines.lineage.graph import Lineage, Node, last_phase
-from stages.artifacts.artifact import Artifact
+from pipelines.lineage.record_checks import ArtifactRecords
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest, content_digest
+from stages.artifacts.head import MISSING, check_head, head_key
+from stages.artifacts.manifest import MANIFEST, Manifest, content_digest, manifest_key
 from stages.artifacts.manifest import artifact_folder as folder_of
-from stages.artifacts.records import STEPS_PHASE, FileEntry, InputRecord, ItemBalance, PartRecord
-from stages.commit.repair import damaged_files, quarantine_key
-from stages.formats.sample_table import balance_of
+from stages.artifacts.records import PART_RECORD, STEPS_PHASE, ItemBalance, PartRecord
+from stages.commit.repair import Damage, Remedy, damaged_files, quarantine_key
 from stages.store.errors import StoreError, TornRecordError
-from stages.store.refs import read_ref
+from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
-
-Remedy = Literal["make_again", "write_again", "by_hand"]
-"""How a finding is repaired. `make_again`: the next run makes the damaged part again. `write_again`: the lost or torn
-record is written again from its manifest. `by_hand`: a person must decide."""
 
 
 class Finding(BaseModel):
@@ -40,7 +38,8 @@ class Finding(BaseModel):
     )
 
     artifact: str
-    """The artifact that the object belongs to: its stage and the shown digits of its fingerprint."""
+    """The artifact that the object belongs to: its stage and the shown digits of its fingerprint; or a run, for its
+    records; `store` for what belongs to neither."""
     key: str
     """Key of the damaged object in the store."""
     problem: str = Field(validation_alias="said", serialization_alias="said")
@@ -49,19 +48,10 @@ class Finding(BaseModel):
     part: str = ""
     """Phase and part, such as `write/00001`; '' for an object that belongs to no part."""
 
-
-@dataclass(frozen=True)
-class _Problem:
-    """A finding without the artifact it belongs to; fields as in `Finding`."""
-
-    key: str
-    problem: str
-    remedy: Remedy = "by_hand"
-    part: str = ""
-
-    def of_artifact(self, node: Node) -> Finding:
-        """The finding about the artifact `node`."""
-        return Finding(artifact=node.short, key=self.key, problem=self.problem, remedy=self.remedy, part=self.part)
+    @classmethod
+    def of(cls, owner: str, damage: Damage) -> Finding:
+        """The finding about an object of `owner`."""
+        return cls(artifact=owner, key=damage.key, problem=damage.problem, remedy=damage.remedy, part=damage.part)
 
 
 class Report(BaseModel):
@@ -69,38 +59,82 @@ class Report(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    level: str
+    """How much was read: `quick`, `size`, `sample` or `full`."""
     num_artifacts: int
     num_files: int
+    """Files that the artifacts have."""
+    num_files_read: int
+    """Files whose bytes were read, by this audit or by the unfinished one that it continues."""
     num_bytes: int
+    """Bytes of the files that were read."""
     num_items: int
     findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
+    """What is no damage and worth knowing, such as what cannot be checked."""
 
 
-def audit(store: Store, lineage: Lineage, progress: Callable[[Node], None]) -> Report:
-    """Check every artifact of a lineage and return the report. Reads all bytes, writes nothing.
+@dataclass
+class _Totals:
+    num_files: int = 0
+    num_files_read: int = 0
+    num_bytes: int = 0
+    num_items: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    without_digests: list[str] = field(default_factory=list)
+
+    def all_remarks(self) -> tuple[str, ...]:
+        """The remarks, with one line about all artifacts whose records cannot be checked in whole."""
+        old = self.without_digests
+        line = (
+            f"Flipped bits in the lists of parts, and in the records of earlier checkpoints, of {', '.join(old[:3])}"
+            f"{f' and {len(old) - 3} more' if len(old) > 3 else ''} cannot be found: committed before manifests kept "
+            "digests of them."
+        )
+        return (*self.remarks, line) if old else tuple(self.remarks)
+
+    def add(self, owner: str, damages: Iterator[Damage] | list[Damage]) -> None:
+        self.findings += [Finding.of(owner, damage) for damage in damages]
+
+
+def audit(
+    store: Store,
+    lineage: Lineage,
+    progress: Callable[[Node], None],
+    depth: Depth | None = None,
+    notes: AuditNotes | None = None,
+) -> Report:
+    """Check every artifact of a lineage and return the report. Writes nothing but `notes`, if there are any.
 
     `progress` is called with each artifact before it is read.
     """
-    findings: list[Finding] = []
-    entries: list[FileEntry] = []
-    num_items = 0
-    recorded = recorded_sha256s(store)
-    for node in lineage.nodes:
-        progress(node)
-        key = f"{folder_of(node.stage, node.fingerprint)}/manifest.json"
-        if node.manifest is None:
-            findings += [problem.of_artifact(node) for problem in _check_unfinished(store, key, node)]
-            continue
-        problems = [*_check_manifest(store, key, node, recorded), *_check(store, key, node.manifest, lineage)]
-        findings += [problem.of_artifact(node) for problem in problems]
-        entries += [entry for part in node.manifest.parts for entry in part.files]
-        num_items += node.manifest.items.total
+    depth, totals, recorded = depth or Depth(), _Totals(), recorded_sha256s(store)
+    try:
+        for node in lineage.nodes:
+            progress(node)
+            key = manifest_key(node.stage, node.fingerprint)
+            if node.manifest is None:
+                totals.add(node.short, _check_unfinished(store, key, node))
+                continue
+            totals.add(node.short, _check_manifest(store, key, node, recorded))
+            totals.add(node.short, _check_content(key, node.manifest, lineage))
+            _check_records_and_files(store, node, depth, notes, totals)
+    except BaseException:  # Ctrl-C too: what was read is not read again
+        if notes is not None:
+            notes.write()
+        raise
+    if notes is not None:
+        notes.end()
     return Report(
+        level=depth.level,
         num_artifacts=len(lineage.nodes),
-        num_files=len(entries),
-        num_bytes=sum(entry.size_bytes for entry in entries),
-        num_items=num_items,
-        findings=tuple(findings),
+        num_files=totals.num_files,
+        num_files_read=totals.num_files_read,
+        num_bytes=totals.num_bytes,
+        num_items=totals.num_items,
+        findings=tuple(totals.findings),
+        remarks=totals.all_remarks(),
     )
 
 
@@ -111,77 +145,91 @@ def recorded_sha256s(store: Store) -> dict[str, set[str]]:
     """
     names = {key.rpartition("/")[0].removeprefix("refs/") for key in store.keys("refs/")}
     shas: dict[str, set[str]] = {}
-    for ref in filter(None, (read_ref(store, name) for name in sorted(names))):
+    for ref in filter(None, (read_ref(store, name, OF_ARTIFACT) for name in sorted(names) if "/" in name)):
         if "manifest_sha256" in ref:
             shas.setdefault(ref["fingerprint"], set()).add(ref["manifest_sha256"])
     return shas
 
 
-def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[_Problem]:
+def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[Damage]:
     """Check the records of an artifact without a manifest: the next run folds its manifest from those that are whole.
 
     The records are listed, since without a manifest no list of parts can be trusted.
     """
-    yield _Problem(key, node.problem, "make_again")
+    yield Damage(key, node.problem, "make_again")
     for record_key in store.keys(f"{folder_of(node.stage, node.fingerprint)}/records/"):
         if not record_key.endswith(".json") or store.size_bytes(f"{record_key}.deleted") is not None:
             continue
         try:
-            record = PartRecord.model_validate(store.read_json(record_key))
-        except (TornRecordError, ValueError) as error:
-            yield _Problem(record_key, f"is torn: {error}", "make_again", _named_checkpoint(record_key))
+            record = PART_RECORD.read_existing(store, record_key)
+        except StoreError as error:
+            yield Damage(record_key, f"is torn: {error}", "make_again", _named_checkpoint(record_key))
         else:
             for file_key, damage in damaged_files(store, record):
-                yield _Problem(file_key, damage, "make_again", _part_path(record))
+                yield Damage(file_key, damage, "make_again", _part_path(record))
 
 
-def _check_manifest(store: Store, key: str, node: Node, recorded: Mapping[str, set[str]]) -> Iterator[_Problem]:
-    """Check that a manifest has the sha256 that a name recorded, before or after its damaged parts were made again."""
+def _check_manifest(store: Store, key: str, node: Node, recorded: Mapping[str, set[str]]) -> Iterator[Damage]:
+    """Check that a manifest has the sha256 that a name recorded, before or after its damaged parts were made again.
+
+    And that its head says what it says. Stores of before have no heads.
+    """
     assert node.manifest is not None
+    if (problem := check_head(store, node.stage, node.fingerprint)) not in ("", MISSING):
+        yield Damage(head_key(node.stage, node.fingerprint), problem, "write_again")
     expected = recorded.get(node.fingerprint, set())
     actual = hashlib.sha256(store.read(key) or b"").hexdigest()
     if expected and not expected & {actual, _sha256_before_repair(store, key, node.manifest.content)}:
         shown, before = actual[:SHOWN_DIGITS], " or ".join(sorted(sha256[:SHOWN_DIGITS] for sha256 in expected))
-        yield _Problem(key, f"was changed: its sha256 begins {shown}, names recorded {before}")
+        yield Damage(key, f"was changed: its sha256 begins {shown}, names recorded {before}")
 
 
 def _sha256_before_repair(store: Store, key: str, content: str) -> str | None:
     """The sha256 of the quarantined manifest if it states the same content, as it does after a repair; else None."""
     data = store.read(quarantine_key(key))
-    if data is None or Manifest.model_validate_json(data).content != content:
+    try:
+        before = MANIFEST.read(store, quarantine_key(key))
+    except TornRecordError:
         return None
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(data).hexdigest() if data is not None and before and before.content == content else None
 
 
-def _check(store: Store, key: str, manifest: Manifest, lineage: Lineage) -> Iterator[_Problem]:
-    """The problems of one committed artifact: its digests, counts, inputs, records and files."""
+def _check_content(key: str, manifest: Manifest, lineage: Lineage) -> Iterator[Damage]:
+    """The problems of a manifest with itself and with those of its inputs: digests, counts, contents."""
     if content_digest(manifest.parts) != manifest.content:
-        yield _Problem(key, "the digest of its parts is not the content digest it states")
+        yield Damage(key, "the digest of its parts is not the content digest it states")
     if sum((part.items for part in last_phase(manifest)), ItemBalance()) != manifest.items:
-        yield _Problem(key, "the items of its parts do not add up to the balance it states")
-    inputs_key = f"{folder_of(manifest.stage, manifest.fingerprint)}/inputs.json"
-    if store.read(inputs_key) is not None and _read_inputs(store, inputs_key) != manifest.inputs:
-        yield _Problem(inputs_key, "says that it was made of other inputs than the manifest says")
+        yield Damage(key, "the items of its parts do not add up to the balance it states")
     for name, item in manifest.inputs.items():
         parent = lineage.by_fingerprint[item.fingerprint].manifest
         if parent is not None and parent.content != item.content:
             source = f"{parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]}, read as {name!r}"
             contents = f"with {item.content[:SHOWN_DIGITS]}, holds {parent.content[:SHOWN_DIGITS]} now"
-            yield _Problem(key, f"{source} {contents}")
-    for part in manifest.parts:
-        yield from _check_record(store, manifest, part)
-        damaged = list(damaged_files(store, part))
-        yield from (_Problem(file_key, damage, "make_again", _part_path(part)) for file_key, damage in damaged)
-        if not damaged:
-            yield from _check_items(Artifact(store, manifest), part)
+            yield Damage(key, f"{source} {contents}")
 
 
-def _read_inputs(store: Store, key: str) -> dict[str, InputRecord] | None:
-    """The inputs that `inputs.json` records, or None where the file cannot be read."""
-    try:
-        return {name: InputRecord.model_validate(item) for name, item in store.read_json(key).items()}
-    except (StoreError, ValueError, AttributeError):
-        return None
+def _check_records_and_files(store: Store, node: Node, depth: Depth, notes: AuditNotes | None, totals: _Totals) -> None:
+    """Check the records of a committed artifact, its files, and those of the checkpoints that training went past."""
+    assert node.manifest is not None
+    records = ArtifactRecords(store, node.manifest)
+    totals.add(node.short, records.check())
+    totals.remarks += records.remarks
+    totals.without_digests += [node.short] if records.lacks_digests else []
+    totals.num_items += node.manifest.items.total
+    kept = records.kept_checkpoints()
+    earlier = {id(part) for part in kept}
+    is_known = (notes or AuditNotes(store, node.stage, node.fingerprint, depth)).is_known
+    for check in check_files(store, [*node.manifest.parts, *kept], depth, is_known):
+        if check.was_read:
+            totals.num_files_read += 1
+            totals.num_bytes += check.entry.size_bytes
+        if check.problem:
+            remedy: Remedy = "retire" if id(check.part) in earlier else "by_hand" if check.counts else "make_again"
+            damage = Damage(check.entry.key, check.problem, remedy, "" if check.counts else _part_path(check.part))
+            totals.add(node.short, [damage])
+        if notes is not None:
+            notes.add(check)
+    totals.num_files += sum(len(part.files) for part in [*node.manifest.parts, *kept])
 
 
 def _named_checkpoint(record_key: str) -> str:
@@ -192,44 +240,3 @@ def _named_checkpoint(record_key: str) -> str:
 
 def _part_path(part: PartRecord) -> str:
     return f"{part.phase}/{part.part}"
-
-
-def _check_record(store: Store, manifest: Manifest, part: PartRecord) -> Iterator[_Problem]:
-    """Check that the record of a part is there and equals the manifest's copy of it."""
-    key = f"{folder_of(manifest.stage, manifest.fingerprint)}/records/{part.phase}/{part.part}.json"
-    try:
-        raw = store.read_json(key)
-        record = None if raw is None else PartRecord.model_validate(raw)
-    except (StoreError, ValueError) as error:
-        yield _Problem(key, f"is torn: {error}", "write_again", _part_path(part))
-        return
-    if record is None:
-        yield _Problem(key, "is missing", "write_again", _part_path(part))
-    elif record != part:
-        differing = [name for name in PartRecord.model_fields if getattr(record, name) != getattr(part, name)]
-        problem = f"differs from the manifest in: {', '.join(differing)}"
-        yield _Problem(key, problem, "write_again", _part_path(part))
-
-
-def _check_items(artifact: Artifact, part: PartRecord) -> Iterator[_Problem]:
-    """Check that the verdicts in each sample table of a part add up to the part's item balance."""
-    if part.phase == STEPS_PHASE:
-        return
-    for entry in part.files:
-        counted = _counted(artifact, entry) if entry.name.endswith(".parquet") else None
-        if counted is not None and counted != part.items:
-            yield _Problem(entry.key, f"its rows count {_balance(counted)}, its part states {_balance(part.items)}")
-
-
-def _counted(artifact: Artifact, entry: FileEntry) -> ItemBalance | None:
-    """The balance of a sample table, or None if the table has no verdicts."""
-    import pyarrow.parquet as pq
-
-    path = artifact.local_path(entry)
-    if not {"verdict", "reason"} <= set(pq.read_schema(path).names):
-        return None
-    return balance_of(pq.read_table(path, columns=["verdict", "reason"]))
-
-
-def _balance(items: ItemBalance) -> str:
-    return f"{items.kept} kept, {items.num_dropped} dropped, {items.num_failed} failed"

@@ -5,7 +5,6 @@ Owns these counts as plain values and JSON documents; `pipelines/commands` makes
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,27 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import DRAW_PHASE, Draw, Rows
-from stages.artifacts.manifest import Manifest
-from stages.formats.draws import drawn_by_source
-from stages.formats.rows import RowReader
+from stages.artifacts.head import ManifestHead
+from stages.artifacts.kinds import Draw
+from stages.formats.draws import COUNTED
+from stages.formats.packed_rows.rows import RowReader
 
 if TYPE_CHECKING:
     from stages.training.exposure import SeenRows
 
 
-def counts_of_sources(manifest: Manifest) -> dict[str, dict[str, float]]:
+def counts_of_sources(head: ManifestHead) -> dict[str, dict[str, float]]:
     """Source to the counts that the parts of a draw or of packed rows recorded for it; empty for other kinds.
 
-    For example `{"pairs": {"samples": 120, "tokens": 9000}, "text": {...}}`.
+    For example `{"pairs": {"samples": 120, "tokens": 9000}, "text": {...}}`. Those of a draw in the order `COUNTED`.
     """
-    counts: dict[str, Counter[str]] = {}
-    if manifest.kind == Draw.kind:
-        return drawn_by_source(part for part in manifest.parts if part.phase == DRAW_PHASE)
-    for part in manifest.parts if manifest.kind == Rows.kind else ():
-        for source, in_part in part.facts.get("sources", {}).items():
-            counts.setdefault(source, Counter()).update(in_part)
-    return {source: dict(totals) for source, totals in sorted(counts.items())}
+    if head.kind != Draw.kind:
+        return head.sources
+    return {source: {what: of[what] for what in COUNTED if what in of} for source, of in head.sources.items()}
 
 
 def lines_of_sources(counts: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
@@ -65,10 +60,10 @@ def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
     with TemporaryDirectory(prefix="neo-seen-") as scratch:
         sources = {source: vars(counts) for source, counts in seen_of_sources(seen, Path(scratch)).items()}
     return {
-        "step": step_name(trained.manifest),
-        "stage": trained.manifest.stage,
+        "step": step_name(trained.head),
+        "stage": trained.head.stage,
         "fingerprint": trained.fingerprint,
-        "num_steps": trained.manifest.recipe["num_steps"],
+        "num_steps": trained.head.recipe["num_steps"],
         "until_step": until_step,
         "rows": [_rows_document(one) for one in seen],
         "sources": sources,

@@ -7,7 +7,8 @@ computed them; no log is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pipelines.lineage.graph import step_name
@@ -35,9 +36,10 @@ from stages.artifacts.kinds import (
     VERDICTS_FILE,
     Rows,
 )
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
+from stages.origins.json_values import json_values
 from stages.training.exposure import skips_of
-from stages.training.loading.step_rows import spans, steps_of_row
+from stages.training.loading.step_rows import RowOrder, spans
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,24 +52,32 @@ MAX_ROWS_OPENED = 8
 """Packed rows in which a sighting gives the positions of the sample, at most: each costs a read."""
 SOURCE_TABLES: Final = {
     kinds.RawPairs.kind: SAMPLES_FILE,
+    kinds.RawClips.kind: SAMPLES_FILE,
     kinds.TextDocuments.kind: DOCUMENTS_FILE,
     kinds.Conversations.kind: CONVERSATIONS_FILE,
 }
 """The kinds in which samples begin, and their sample table."""
 
+NAMED: Final = (kinds.RawPairs.kind, kinds.RawClips.kind)
+"""The kinds whose samples have names: the URL of a picture or video, and its reference, where the table has one."""
+NOT_READ: Final = frozenset({"frame_offsets", "frame_sizes_bytes", "frame_sha256", "frame_pts"})
+"""Columns of clips that a sighting leaves out: where each of up to hundreds of frames lies."""
+ABOUT: Final = ("image_ids", "clip_ids")
+"""Columns of conversations that list what they are about; older tables have the first alone."""
+
 Finder: TypeAlias = Callable[[Artifact, Inputs], Sighting | None]
 """Finds the sample in an artifact of one kind; returns None if the artifact holds nothing of it."""
 
 
-def find_in_source(source: Artifact, column: str, value: str | bytes) -> SourceSighting | None:
-    """The sample where it begins: the rows whose `column` has this value."""
-    rows = _rows_with(source, SOURCE_TABLES[source.manifest.kind], column, [value])
+def find_in_source(source: Artifact, columns: Sequence[str], value: str | bytes) -> SourceSighting | None:
+    """The sample where it begins: the rows that have this value in one of `columns`, of those that the table has."""
+    rows = _rows_with(source, SOURCE_TABLES[source.head.kind], columns, [value])
     return SourceSighting(artifact=source, rows=rows, carryover=_kept(rows)) if rows else None
 
 
 def find_in_verdicts(kept: Artifact, inputs: Inputs) -> VerdictSighting | None:
     """The filter's verdicts on the sample."""
-    rows = _rows_with(kept, VERDICTS_FILE, "sample_id", _sample_ids(inputs))
+    rows = _rows_with(kept, VERDICTS_FILE, ["sample_id"], _sample_ids(inputs))
     return VerdictSighting(artifact=kept, verdicts=rows, carryover=_kept(rows)) if rows else None
 
 
@@ -79,11 +89,14 @@ def find_in_conversations(conversations: Artifact, inputs: Inputs) -> Conversati
     wanted = _sample_ids(inputs)
     kept_ids: set[bytes] = set()
     num_dropped = 0
-    for _, table in tables(conversations, CONVERSATIONS_FILE, columns=["sample_id", "image_ids", "verdict"]):
-        # `image_ids` is a list column: rows [[a, b], [c]] have the flat ids [a, b, c] and the parents [0, 0, 1].
-        images = table["image_ids"].combine_chunks()
-        hits = pc.is_in(images.flatten(), value_set=pa.array(sorted(wanted), images.type.value_type))
-        about_it = table.take(pc.unique(pc.list_parent_indices(images).filter(hits)))
+    for _, table in tables(conversations, CONVERSATIONS_FILE, columns=["sample_id", *ABOUT, "verdict"]):
+        numbers: set[int] = set()
+        for name in set(ABOUT) & set(table.column_names):
+            # The columns are lists: rows [[a, b], [c]] have the flat ids [a, b, c] and the parents [0, 0, 1].
+            about = table[name].combine_chunks()
+            hits = pc.is_in(about.flatten(), value_set=pa.array(sorted(wanted), about.type.value_type))
+            numbers.update(pc.list_parent_indices(about).filter(hits).to_pylist())
+        about_it = table.take(pa.array(sorted(numbers), pa.int64()))
         kept = about_it.filter(pc.equal(about_it["verdict"], "kept"))
         kept_ids |= set(kept["sample_id"].to_pylist())
         num_dropped += about_it.num_rows - kept.num_rows
@@ -99,19 +112,19 @@ def find_in_draw(draw: Artifact, inputs: Inputs) -> DrawSighting:
     if not any(candidates.values()):
         return DrawSighting(artifact=draw, is_held_out_input=True)
     wanted = _sample_ids(candidates)
-    drawings = _rows_with(draw, DRAW_FILE, "sample_id", wanted)
+    drawings = _rows_with(draw, DRAW_FILE, ["sample_id"], wanted)
     if not drawings:
-        return DrawSighting(artifact=draw, held_out=_rows_with(draw, HELD_OUT_FILE, "sample_id", wanted))
+        return DrawSighting(artifact=draw, held_out=_rows_with(draw, HELD_OUT_FILE, ["sample_id"], wanted))
     carryover = Carryover(sample_ids=frozenset(row["sample_id"] for row in drawings))
     return DrawSighting(artifact=draw, drawings=drawings, carryover=carryover)
 
 
 def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
     """The packed rows with the sample, by their index, else the verdicts that kept it out of them."""
-    wanted, reader = _sample_ids(inputs), RowReader(Rows(packed.store, packed.manifest))
+    wanted, reader = _sample_ids(inputs), RowReader(packed.as_kind(Rows))
     numbers = sorted({row for rows in reader.samples.rows_of_many(wanted).values() for row in rows})
     if not numbers:
-        verdicts = _rows_with(packed, SAMPLES_FILE, "sample_id", wanted)
+        verdicts = _rows_with(packed, SAMPLES_FILE, ["sample_id"], wanted)
         not_packed = tuple(row for row in verdicts if row["verdict"] != "kept")
         return RowsSighting(artifact=packed, shards={}, documents={}, not_packed=not_packed) if not_packed else None
     documents = {
@@ -131,11 +144,11 @@ def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
     trained_on = {name: one.rows for name, one in inputs.items() if one.rows and name != EXAMINED_ON}
     steps = sorted({step for name, rows in trained_on.items() for step in _steps(made, name, rows)})
     before = _seen_before_by(inputs)
-    own = f"{step_name(made.manifest)} ({made.manifest.stage}/{made.short})"
+    own = f"{step_name(made.head)} ({made.head.stage}/{made.short})"
     return WeightsSighting(
         artifact=made,
         steps=tuple(steps),
-        num_steps=made.manifest.recipe.get("num_steps"),
+        num_steps=made.head.recipe.get("num_steps"),
         has_rows=bool(trained_on),
         is_examined_on=EXAMINED_ON in inputs and bool(inputs[EXAMINED_ON].rows),
         seen_before_by=before,
@@ -153,6 +166,7 @@ def find_in_use_of_model(made: Artifact, inputs: Inputs) -> ModelSighting:
 
 FINDERS: Final[Mapping[str, Finder]] = {
     kinds.KeptPairs.kind: find_in_verdicts,
+    kinds.KeptClips.kind: find_in_verdicts,
     kinds.Conversations.kind: find_in_conversations,
     kinds.Draw.kind: find_in_draw,
     kinds.Rows.kind: find_in_rows,
@@ -166,51 +180,73 @@ gets `find_in_use_of_model`: its sighting names the inputs that hold the sample,
 
 
 def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-    """(part, table) for each part of an artifact that has a Parquet file of this name."""
+    """(part, table) for each part of an artifact that has a Parquet file of this name.
+
+    With all columns, or those of `columns` that it has.
+    """
     import pyarrow.parquet as pq
 
-    for part in artifact.parts:
+    for part in artifact.each_part():
         for entry in part.files:
             if entry.name == file_name:
-                yield part.part, pq.read_table(artifact.local_path(entry), columns=columns)
+                path = artifact.local_path(entry)
+                there = None if columns is None else [name for name in columns if name in pq.read_schema(path).names]
+                yield part.part, pq.read_table(path, columns=there)
 
 
 def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int]:
     """The optimizer steps of a training, counted from 1, that read any of `rows` of its input `rows.<number>`."""
-    recipe = made.manifest.recipe
-    num_rows = RowReader(made.input(input_name, Rows)).num_rows
+    recipe = made.head.recipe
+    reader = RowReader(made.input(input_name, Rows))
+    order = RowOrder.of(reader, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
     number = int(input_name.rpartition(".")[2])
     span = spans(recipe["num_steps"], recipe["until_steps"])[number]
     num_steps, left_out = span.until_step - span.first_step, skips_of(made)
     for row in rows:
-        read_at = steps_of_row(
-            row, num_rows=num_rows, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"], num_steps=num_steps
-        )
+        read_at = order.steps_of_row(row, num_steps)
         # 12 steps with until_steps (5,): `rows.1` is read from index 5 on, so its index 0 is step 6, counted from 1.
         numbered = (span.first_step + step + 1 for step in read_at)
         yield from (step for step in numbered if (step, row) not in left_out)
 
 
-def _rows_with(artifact: Artifact, file_name: str, column: str, values: Iterable[str | bytes]) -> tuple[TableRow, ...]:
-    """The rows with one of these values in `column`, each with its `part`. Reads all columns only on a match."""
-    return tuple(_each_row_with(artifact, file_name, column, sorted(values)))
+def _rows_with(
+    artifact: Artifact, file_name: str, columns: Sequence[str], values: Iterable[str | bytes]
+) -> tuple[TableRow, ...]:
+    """The rows with one of these values in one of `columns`, each with its `part`. Reads the others only on a match."""
+    return tuple(_each_row_with(artifact, file_name, columns, sorted(values)))
 
 
 def _each_row_with(
-    artifact: Artifact, file_name: str, column: str, values: list[str | bytes]
+    artifact: Artifact, file_name: str, columns: Sequence[str], values: list[str | bytes]
 ) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    for part in artifact.parts:
+    for part in artifact.each_part():
         for entry in part.files:
             if entry.name == file_name:
                 path = artifact.local_path(entry)
-                in_file = pq.read_table(path, columns=[column])[column]
-                hits = pc.is_in(in_file, value_set=pa.array(values, in_file.type))
-                if pc.any(hits).as_py():
-                    yield from ({"part": part.part, **row} for row in pq.read_table(path).filter(hits).to_pylist())
+                names = pq.read_schema(path).names
+                sought = pq.read_table(path, columns=[name for name in columns if name in names])
+                hits = [pc.is_in(column, value_set=pa.array(values, column.type)) for column in sought.columns]
+                wanted = reduce(pc.or_, hits)
+                if pc.any(wanted).as_py():
+                    table = pq.read_table(path, columns=[name for name in names if name not in NOT_READ])
+                    yield from ({"part": part.part, **row} for row in _plain_rows(table.filter(wanted)))
+
+
+def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a sample table. Columns of the user's own whose values Python cannot hold are spelled as JSON."""
+    import pyarrow as pa
+
+    columns: list[list[Any]] = []
+    for number, field in enumerate(table.schema):
+        try:
+            columns.append(table.column(number).to_pylist())
+        except (ValueError, KeyError, OverflowError, pa.ArrowException):
+            columns.append(json_values(table.column(number), field)[0])
+    return (dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _kept(rows: Iterable[TableRow]) -> Carryover:

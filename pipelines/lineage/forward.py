@@ -1,7 +1,7 @@
 """Lineage forward: every artifact that one sample went into, up to the optimizer steps and models that saw it.
 
 Owns the walk from the artifacts where samples begin to the artifacts that read them; `finders.py` finds a sample in one
-artifact. A sample is identified by its id or by its URL.
+artifact. A sample is identified by its id, or by the URL or reference of its picture or video.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model, tables
+from pipelines.lineage.finders import FINDERS, NAMED, SOURCE_TABLES, find_in_source, find_in_use_of_model, tables
 from pipelines.lineage.sightings import Carryover, Sighting
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import RawPairs
-from stages.artifacts.manifest import Manifest
+from stages.artifacts.head import ManifestHead
+from stages.formats.kept_rows import NAME_COLUMNS
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
 
@@ -25,24 +25,27 @@ FindInSource: TypeAlias = Callable[[Artifact], Sighting | None]
 """Finds the sample in an artifact where samples begin."""
 
 
-def trace_url(store: Store, url: str, among: Iterable[Manifest]) -> list[Sighting]:
-    """The sightings of a URL among these artifacts, inputs before what reads them; empty if no table has it."""
-    return _follow(store, among, {RawPairs.kind: partial(find_in_source, column="url", value=url)})
+def trace_url(store: Store, url: str, among: Iterable[ManifestHead]) -> list[Sighting]:
+    """The sightings of a picture or video by its URL or reference, inputs before what reads them; maybe none.
+
+    A video is followed in all clips that were cut from it.
+    """
+    return _follow(store, among, dict.fromkeys(NAMED, partial(find_in_source, columns=NAME_COLUMNS, value=url)))
 
 
-def trace_sample(store: Store, sample_id: bytes, among: Iterable[Manifest]) -> list[Sighting]:
-    """The sightings of a pair, a text or a conversation by its id, inputs before what reads them."""
-    find = partial(find_in_source, column="sample_id", value=sample_id)
+def trace_sample(store: Store, sample_id: bytes, among: Iterable[ManifestHead]) -> list[Sighting]:
+    """The sightings of a pair, a clip, a text or a conversation by its id, inputs before what reads them."""
+    find = partial(find_in_source, columns=["sample_id"], value=sample_id)
     return _follow(store, among, dict.fromkeys(SOURCE_TABLES, find))
 
 
-def find_samples(store: Store, id_start: str, among: Iterable[Manifest]) -> set[bytes]:
+def find_samples(store: Store, id_start: str, among: Iterable[ManifestHead]) -> set[bytes]:
     """The ids of all samples among these artifacts whose hex digits begin with `id_start`."""
-    sources = (manifest for manifest in among if manifest.kind in SOURCE_TABLES)
+    sources = (head for head in among if head.kind in SOURCE_TABLES)
     matches = (
         beginning_with(table["sample_id"], id_start)
-        for manifest in sources
-        for _, table in tables(Artifact(store, manifest), SOURCE_TABLES[manifest.kind], columns=["sample_id"])
+        for head in sources
+        for _, table in tables(Artifact(store, head), SOURCE_TABLES[head.kind], columns=["sample_id"])
     )
     return set().union(*matches)
 
@@ -57,19 +60,19 @@ def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:
     return set(sample_ids.filter((ids >= np.bytes_(low)) & (ids <= np.bytes_(high))).to_pylist())
 
 
-def _follow(store: Store, among: Iterable[Manifest], sources: Mapping[str, FindInSource]) -> list[Sighting]:
+def _follow(store: Store, among: Iterable[ManifestHead], sources: Mapping[str, FindInSource]) -> list[Sighting]:
     """Search each artifact, inputs first, for what its inputs hand on of the sample.
 
     An artifact without a sighting hands on nothing: the artifacts that read only such ones are not opened at all.
     """
     sightings: dict[str, Sighting] = {}
-    for manifest in _inputs_first(among):
-        artifact = Artifact(store, manifest)
-        sighting = sources[manifest.kind](artifact) if manifest.kind in sources else None
+    for head in _inputs_first(among):
+        artifact = Artifact(store, head)
+        sighting = sources[head.kind](artifact) if head.kind in sources else None
         if sighting is None:
             sighting = _find_by_inputs(artifact, sightings)
         if sighting is not None:
-            sightings[manifest.fingerprint] = sighting
+            sightings[head.fingerprint] = sighting
     return list(sightings.values())
 
 
@@ -77,24 +80,24 @@ def _find_by_inputs(artifact: Artifact, sightings: Mapping[str, Sighting]) -> Si
     """The sighting in an artifact whose inputs hand on something of the sample, else None."""
     inputs: dict[str, Carryover] = {
         name: sightings[item.fingerprint].carryover
-        for name, item in artifact.manifest.inputs.items()
+        for name, item in artifact.head.inputs.items()
         if item.fingerprint in sightings
     }
     if not any(inputs.values()):
         return None
-    return FINDERS.get(artifact.manifest.kind, find_in_use_of_model)(artifact, inputs)
+    return FINDERS.get(artifact.head.kind, find_in_use_of_model)(artifact, inputs)
 
 
-def _inputs_first(manifests: Iterable[Manifest]) -> Iterator[Manifest]:
-    """The manifests ordered so that each comes after those of its inputs."""
-    waiting = {manifest.fingerprint: manifest for manifest in manifests}
+def _inputs_first(heads: Iterable[ManifestHead]) -> Iterator[ManifestHead]:
+    """The heads ordered so that each comes after those of its inputs."""
+    waiting = {head.fingerprint: head for head in heads}
 
-    def visit(fingerprint: str) -> Iterator[Manifest]:
-        manifest = waiting.pop(fingerprint, None)
-        if manifest is not None:
-            for item in manifest.inputs.values():
+    def visit(fingerprint: str) -> Iterator[ManifestHead]:
+        head = waiting.pop(fingerprint, None)
+        if head is not None:
+            for item in head.inputs.values():
                 yield from visit(item.fingerprint)
-            yield manifest
+            yield head
 
     for fingerprint in list(waiting):
         yield from visit(fingerprint)

@@ -1,31 +1,52 @@
 """Lineage backward: from an artifact to every artifact it was made from, down to the URL tables.
 
-Owns the graph of an artifact's ancestors. Reads manifests alone, no data.
+Owns the graph of an artifact's ancestors. Reads heads alone: no data, and no manifest unless somebody asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
-from stages.artifacts.records import STEPS_PHASE, PartRecord
+from stages.artifacts.head import ManifestHead, read_head
+from stages.artifacts.manifest import Manifest, ManifestFields, artifact_folder, read_manifest
+from stages.artifacts.records import PartRecord
 from stages.store.errors import StoreError
 from stages.store.store import Store
 
 
 @dataclass(frozen=True)
 class Node:
-    """One artifact of a lineage. `manifest` is None where the store no longer holds it."""
+    """One artifact of a lineage. `head` is None where the store no longer holds it, or its manifest cannot be read."""
 
+    store: Store
     stage: str
     fingerprint: str
-    manifest: Manifest | None
-    problem: str = ""
-    """Why the manifest could not be read."""
+    head: ManifestHead | None
+    why_no_head: str = ""
+    """Why neither the head nor the manifest could be read; '' with a head."""
+
+    @property
+    def problem(self) -> str:
+        """Why the manifest cannot be read; '' if it can."""
+        return self.why_no_head or self._read[1]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The whole manifest, read when it is first asked for and kept: many MB. None where it cannot be read."""
+        return self._read[0]
+
+    @cached_property
+    def _read(self) -> tuple[Manifest | None, str]:
+        try:
+            manifest = read_manifest(self.store, self.stage, self.fingerprint)
+        except (StoreError, ValueError) as error:
+            return None, str(error)
+        return manifest, "" if manifest else _missing(self.stage, self.fingerprint)
 
     @property
     def short(self) -> str:
@@ -35,17 +56,22 @@ class Node:
     @property
     def step(self) -> str:
         """The step that made the artifact, as its pipeline calls it."""
-        return step_name(self.manifest) if self.manifest else "?"
+        return step_name(self.head) if self.head else "?"
 
     @property
     def kind(self) -> str:
         """The kind of the artifact, such as `Rows`, or `missing`."""
-        return self.manifest.kind if self.manifest else "missing"
+        return self.head.kind if self.head else "missing"
 
     @property
     def inputs(self) -> dict[str, str]:
         """Input name to the whole fingerprint of what was read."""
-        return {name: item.fingerprint for name, item in self.manifest.inputs.items()} if self.manifest else {}
+        return {name: item.fingerprint for name, item in self.head.inputs.items()} if self.head else {}
+
+    @property
+    def outside(self) -> dict[str, dict[str, Any]]:
+        """The sources that the step read: name to place, URIs, digest, number of files, size in bytes."""
+        return self.head.provenance.get("sources", {}) if self.head else {}
 
 
 @dataclass(frozen=True)
@@ -66,38 +92,53 @@ class Lineage:
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """The artifacts without inputs, through which external data entered."""
-        return tuple(node for node in self.nodes if not node.inputs)
+        """The artifacts through which external data entered: those that read a source, or have no inputs."""
+        return tuple(node for node in self.nodes if node.outside or not node.inputs)
 
     @property
     def missing(self) -> tuple[Node, ...]:
         """The nodes whose manifest cannot be read."""
-        return tuple(node for node in self.nodes if node.manifest is None)
+        return tuple(node for node in self.nodes if node.head is None)
+
+    @property
+    def without_head(self) -> tuple[Node, ...]:
+        """The nodes whose head had to be computed from the manifest; `head.problem` says why."""
+        return tuple(node for node in self.nodes if node.head is not None and node.head.problem)
 
 
 def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
-    """The whole lineage of an artifact. An ancestor that is missing from the store is a node without a manifest."""
-    nodes: dict[str, Node] = {}
-    _visit(store, stage, fingerprint, nodes)
-    return Lineage(tuple(nodes.values()))
+    """The whole lineage of an artifact. An ancestor that is missing from the store is a node without a head.
+
+    Inputs are read together with all others of their distance from the target, many at a time.
+    """
+    read: dict[str, Node] = {}
+    wanted = {fingerprint: (stage, fingerprint)}
+    while wanted:
+        nodes = store.each(lambda named: _node(store, *named), list(wanted.values()))
+        read |= {node.fingerprint: node for node in nodes}
+        inputs = (item for node in nodes if node.head is not None for item in node.head.inputs.values())
+        wanted = {item.fingerprint: (item.stage, item.fingerprint) for item in inputs if item.fingerprint not in read}
+    ordered: dict[str, Node] = {}
+    _visit(read, fingerprint, ordered)
+    return Lineage(tuple(ordered.values()))
 
 
-def all_manifests(store: Store) -> Iterator[Manifest]:
-    """Every manifest in the store that can be read, by stage. Costs a listing a stage and a read an artifact."""
+def all_heads(store: Store) -> Iterator[ManifestHead]:
+    """The head of every artifact in the store that can be read, by stage. Costs a listing a stage and a few KB each."""
     for stage in store.folders("artifacts/"):
-        for name in store.folders(f"artifacts/{stage}/"):
-            node = _node(store, stage, name)
-            if node.manifest is not None:
-                yield node.manifest
+        names = [(stage, name) for name in store.folders(f"artifacts/{stage}/")]
+        for node in store.each(lambda named: _node(store, *named), names):
+            if node.head is not None:
+                yield node.head
 
 
-def step_name(manifest: Manifest) -> str:
+def step_name(known: ManifestFields) -> str:
     """The step that made an artifact, as its pipeline calls it; its stage where that is not recorded."""
-    return str(manifest.provenance.get("step", manifest.stage))
+    return str(known.provenance.get("step", known.stage))
 
 
 def size_bytes(manifest: Manifest) -> int:
-    """Bytes of all files that a manifest names."""
+    """Bytes of all files that a manifest names; of an artifact with a head, `ManifestHead.size_bytes`."""
     return sum(entry.size_bytes for part in manifest.parts for entry in part.files)
 
 
@@ -110,15 +151,14 @@ def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
     return tuple(part for part in manifest.parts if part.phase == last)
 
 
-def describe_counts(manifest: Manifest) -> str:
+def describe_counts(head: ManifestHead) -> str:
     """What an artifact holds, in words: `2 parts, 40 items, 38 kept, 2 dropped`, or `step 300` for a checkpoint."""
-    parts = last_phase(manifest)
-    if parts[-1].phase == STEPS_PHASE:
-        num_skipped = len(skipped_row_records(manifest))
+    if head.at_step is not None:
+        num_skipped = head.num_skipped_rows
         lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
-        return f"step {parts[-1].facts['step']}{lacking}"
-    items = manifest.items
-    phrases = [f"{len(parts)} part{'' if len(parts) == 1 else 's'}"]
+        return f"step {head.at_step}{lacking}"
+    items, num_parts = head.items, head.last_phase.num_parts
+    phrases = [f"{num_parts} part{'' if num_parts == 1 else 's'}"]
     if items.total:
         phrases.append(f"{items.total:,} item{'' if items.total == 1 else 's'}")
         phrases.append(f"{items.kept:,} kept")
@@ -127,28 +167,39 @@ def describe_counts(manifest: Manifest) -> str:
     return ", ".join(phrases)
 
 
-def skipped_row_records(manifest: Manifest) -> list[dict[str, Any]]:
+def describe_source(source: Mapping[str, Any]) -> str:
+    """Where a source lay when it was read, and how much it was, in words."""
+    num_files = source["num_files"]
+    files = f"{num_files:,} file{'' if num_files == 1 else 's'}"
+    return f"{source['place']} ({files}, {source['size_bytes']:,} bytes, digest {source['digest'][:SHOWN_DIGITS]})"
+
+
+def skipped_row_records(artifact: Artifact) -> list[dict[str, Any]]:
     """The damaged rows that training skipped, from the last checkpoint: step, part, row and sample ids of each."""
-    skipped: list[dict[str, Any]] = last_phase(manifest)[-1].facts.get("skipped", [])
+    if not artifact.head.num_skipped_rows:
+        return []
+    skipped: list[dict[str, Any]] = artifact.manifest.parts[-1].facts["skipped"]
     return skipped
 
 
-def _visit(store: Store, stage: str, fingerprint: str, visited: dict[str, Node]) -> None:
-    """Add an artifact to `visited`, after its ancestors."""
-    if fingerprint in visited:
+def _visit(read: Mapping[str, Node], fingerprint: str, ordered: dict[str, Node]) -> None:
+    """Add an artifact to `ordered`, after its ancestors."""
+    if fingerprint in ordered:
         return
-    node = _node(store, stage, fingerprint)
-    if node.manifest is not None:
-        for item in node.manifest.inputs.values():
-            _visit(store, item.stage, item.fingerprint, visited)
-    visited[fingerprint] = node
+    node = read[fingerprint]
+    for name in node.inputs.values():
+        _visit(read, name, ordered)
+    ordered[fingerprint] = node
 
 
 def _node(store: Store, stage: str, fingerprint: str) -> Node:
-    """The artifact as a node; its `problem` says why it has no manifest."""
+    """The artifact as a node; its `problem` says why it has no head."""
     try:
-        manifest = read_manifest(store, stage, fingerprint)
+        head = read_head(store, stage, fingerprint)
     except (StoreError, ValueError) as error:
-        return Node(stage, fingerprint, None, str(error))
-    problem = "" if manifest else f"{artifact_folder(stage, fingerprint)}/manifest.json is missing"
-    return Node(stage, fingerprint, manifest, problem)
+        return Node(store, stage, fingerprint, None, str(error))
+    return Node(store, stage, fingerprint, head, "" if head else _missing(stage, fingerprint))
+
+
+def _missing(stage: str, fingerprint: str) -> str:
+    return f"{artifact_folder(stage, fingerprint)}/manifest.json is missing"

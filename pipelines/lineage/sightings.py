@@ -51,12 +51,12 @@ class Sighting:
     @property
     def step(self) -> str:
         """The step that made the artifact, as its pipeline calls it."""
-        return step_name(self.artifact.manifest)
+        return step_name(self.artifact.head)
 
     @property
     def stage(self) -> str:
         """The stage that made the artifact."""
-        return self.artifact.manifest.stage
+        return self.artifact.head.stage
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +66,7 @@ class Sighting:
     @property
     def kind(self) -> str:
         """The kind of the artifact, such as `Rows`."""
-        return self.artifact.manifest.kind
+        return self.artifact.head.kind
 
     def details(self) -> dict[str, Any]:
         """The fields as JSON has them; ids of samples as hex digits."""
@@ -75,7 +75,7 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSighting(Sighting):
-    """The sample in the table where it begins: downloaded pairs, texts, conversations."""
+    """The sample in the table where it begins: downloaded pairs, clips, texts, conversations."""
 
     rows: tuple[TableRow, ...]
 
@@ -97,13 +97,13 @@ class VerdictSighting(Sighting):
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationSighting(Sighting):
-    """Conversations about the sample, which is a picture."""
+    """Conversations about the sample, which is a picture or a clip."""
 
     num_dropped: int
 
     @property
     def num_kept(self) -> int:
-        """How many conversations about the picture are kept."""
+        """How many conversations about the picture or clip are kept."""
         return len(self.carryover.sample_ids)
 
     def details(self) -> dict[str, Any]:

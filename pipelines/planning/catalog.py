@@ -7,10 +7,8 @@ heavy: stages import torch and the like inside the functions that use them.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import re
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,26 +18,12 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from pipelines.exits import BadCommandError
-from stages.contract import USER_FILE_PREFIX, BindError, Step
+from stages.contract import BindError, Step, UserFile, load_user_file, read_user_file
 
 AnyStep: TypeAlias = Step[Any]
 
 RECIPES_FOLDER = Path(__file__).parents[1] / "recipes"
 NAME_PATTERN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,99}")
-
-
-@dataclass(frozen=True)
-class UserFile:
-    """A user's own pipeline file with its text, which the plan keeps: a resume needs the store alone."""
-
-    path: str
-    """Absolute path of the file when it was read, for messages."""
-    module: str
-    """Name under which the file is imported; it holds the beginning of `sha256`."""
-    sha256: str
-    """Digest of `source`, in hex."""
-    source: str
-    """The text of the file."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +76,6 @@ def suggestion(word: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def load_user_file(file: UserFile) -> ModuleType:
-    """The module of a user's file, executed from its recorded text. Stages are found in it by its name."""
-    if file.module in sys.modules:
-        return sys.modules[file.module]
-    module = ModuleType(file.module)
-    module.__file__ = file.path
-    sys.modules[file.module] = module
-    try:
-        exec(compile(file.source, file.path, "exec"), module.__dict__)
-    except BaseException:
-        del sys.modules[file.module]
-        raise
-    return module
-
-
 def _from_file(request: str) -> Pipeline:
     """The pipeline `path/to/file.py:function`."""
     text, _, function = request.rpartition(":")
@@ -117,13 +86,7 @@ def _from_file(request: str) -> Pipeline:
     path = Path(text).expanduser()
     if not path.is_file():
         raise BadCommandError(f"there is no file {text}", then=f"neo plan path/to/file.py:{function}")
-    file = read_user_file(path)
-    try:
-        module = load_user_file(file)
-    except Exception as error:
-        raise BadCommandError(
-            f"{text} cannot be loaded: {_where(error, file.path)}", then=f"neo plan {request}"
-        ) from error
+    file, module = load_from(path, text, then=f"neo plan {request}")
     returns_steps = getattr(module, function, None)
     if not callable(returns_steps):
         functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -134,12 +97,13 @@ def _from_file(request: str) -> Pipeline:
     return _checked(Pipeline(name, request, _called(returns_steps, request), file))
 
 
-def read_user_file(path: Path) -> UserFile:
-    """A user's file as it is now. An edited file gets another module name, since that holds the digest of the text."""
-    source = path.read_text(encoding="utf-8")
-    sha256 = hashlib.sha256(source.encode()).hexdigest()
-    stem = re.sub(r"\W+", "_", path.stem)
-    return UserFile(str(path.resolve()), f"{USER_FILE_PREFIX}{stem}_{sha256[:12]}", sha256, source)
+def load_from(path: Path, text: str, then: str) -> tuple[UserFile, ModuleType]:
+    """A user's file as it is now, and its module. Raises `BadCommandError` about `text`, the path as it was typed."""
+    try:
+        file = read_user_file(path)
+        return file, load_user_file(file)
+    except Exception as error:
+        raise BadCommandError(f"{text} cannot be loaded: {_where(error, path)}", then=then) from error
 
 
 def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
@@ -147,7 +111,7 @@ def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
     try:
         returned = function()
     except Exception as error:
-        path = getattr(getattr(function, "__code__", None), "co_filename", "")
+        path = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
         raise BadCommandError(f"{request} fails: {_where(error, path)}", then=f"neo plan {request}") from error
     targets = (returned,) if isinstance(returned, Step) else returned
     if not isinstance(targets, tuple | list) or not targets or not all(isinstance(item, Step) for item in targets):
@@ -158,11 +122,20 @@ def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
     return tuple(targets)
 
 
-def _where(error: BaseException, path: str) -> str:
-    """An error as text, with the line of the file `path` that raised it: `line 12: ValueError: ...`."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    place = f"line {line}: " if line else ""
+def _where(error: BaseException, path: Path) -> str:
+    """An error as text, with the line of the user's file `path` that raised it: `line 12: ValueError: ...`.
+
+    A line of a module beside it is named with its file: `lib/clean.py line 3: ...`.
+    """
+    folder, main = path.resolve().parent, path.resolve().name
+    places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((Path(error.filename), error.lineno))
+    own = [(file.relative_to(folder), line) for file, line in places if line and file.is_relative_to(folder)]
+    place = ""
+    if own:
+        file, line = own[-1]
+        place = f"line {line}: " if file == Path(main) else f"{file} line {line}: "
     return f"{place}{error if isinstance(error, BindError) else f'{type(error).__name__}: {error}'}"
 
 

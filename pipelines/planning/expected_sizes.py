@@ -18,8 +18,7 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import Rows
-from stages.artifacts.manifest import find_file
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.pack_rows import PackRowsRecipe
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe
@@ -35,8 +34,17 @@ PLACEHOLDER_IDS: Final = {"image_start_id": 0, "image_context_id": 1, "image_end
 class HasExpectedConfig(Protocol):
     """A recipe that knows `config.json` of the language model that its stage will make."""
 
-    def expected_config(self) -> dict[str, Any]:
-        """The content of `config.json`."""
+    def expected_config(self) -> dict[str, Any] | None:
+        """The content of `config.json`; None where the recipe does not say which model it is."""
+        ...
+
+
+@runtime_checkable
+class HasExpectedCheckpoint(Protocol):
+    """A recipe that knows `config.json` of the checkpoint that its stage will take over."""
+
+    def expected_released(self) -> dict[str, Any] | None:
+        """The content of `config.json` in the released form; None where the recipe does not say which size it is."""
         ...
 
 
@@ -77,6 +85,10 @@ class ExpectedSizes:
         """The configuration of a whole model: committed, merged from pre-buffer and LLM, or tuned from one."""
         if (released := self._committed(name, CONFIG_FILE)) is not None:
             return self._read(name, lambda: NeoConfig.from_released(released))
+        taken_over = self.plan.request.load_step(name)[1]
+        expected = taken_over.expected_released() if isinstance(taken_over, HasExpectedCheckpoint) else None
+        if expected is not None:
+            return self._read(name, lambda: NeoConfig.from_released(expected))
         inputs = self.plan.request.step(name).inputs
         if "start" in inputs:
             return self._config_of_model(inputs["start"].step)
@@ -102,15 +114,16 @@ class ExpectedSizes:
         if (committed := self._committed(name, CONFIG_FILE)) is not None:
             return committed
         recipe = self.plan.request.load_step(name)[1]
-        if isinstance(recipe, HasExpectedConfig):
-            return recipe.expected_config()
-        raise self._unknown(name)
+        expected = recipe.expected_config() if isinstance(recipe, HasExpectedConfig) else None
+        if expected is None:
+            raise self._unknown(name)
+        return expected
 
     def _committed(self, name: str, file: str) -> dict[str, Any] | None:
         """A JSON file of a step's artifact; None if the step is not committed or has no such file."""
         artifact = self._artifact(name)
-        entry = find_file(artifact.manifest, file) if artifact else None
-        document: dict[str, Any] | None = json.loads(artifact.read(entry)) if artifact and entry else None
+        entry = artifact.find_file(file) if artifact else None
+        document: dict[str, Any] | None = artifact.read_json(entry) if artifact and entry else None
         return document
 
     def _artifact(self, name: str) -> Artifact | None:
@@ -136,7 +149,8 @@ class ExpectedSizes:
         step = self.plan.request.step(name)
         return RefusedError(
             f"step {name!r} ({step.stage}) is not made, and its recipe does not say what sizes its artifact will have; "
-            "make it first, or name a language model's folder with --llm",
+            "make it first, say in its recipe which published model it is (published=...), or name a language model's "
+            "folder with --llm",
             then=f"neo run {self.plan.request.request} --until {name}",
         )
 

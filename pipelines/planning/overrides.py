@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from stages.artifacts.fingerprint import UnstableValueError
+from stages.contract import with_recipes
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -42,7 +43,7 @@ def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
             recipes[step] = _with_field(recipes[step], field.split("."), value)
         except ValueError as error:
             raise BadCommandError(f"--set {setting}: {error}", then=then) from error
-    targets = _rebuilt(pipeline.targets, recipes)
+    targets = with_recipes(pipeline.targets, lambda step: recipes[step.name])
     _check_stable(targets, then)
     return dataclasses.replace(pipeline, targets=targets)
 
@@ -70,19 +71,6 @@ def known_step(pipeline: Pipeline, step: str, option: str) -> str:
             then=f"neo plan {pipeline.request}",
         )
     return step
-
-
-def _rebuilt(targets: Sequence[AnyStep], recipes: Mapping[str, Any]) -> tuple[AnyStep, ...]:
-    """The graph with other recipes, by step name. Each step is rebuilt once, so steps with two readers stay shared."""
-    done: dict[str, AnyStep] = {}
-
-    def rebuild(step: AnyStep) -> AnyStep:
-        if step.name not in done:
-            edges = {name: rebuild(dependency) for name, dependency in step.edges.items()}
-            done[step.name] = dataclasses.replace(step, recipe=recipes[step.name], edges=edges)
-        return done[step.name]
-
-    return tuple(rebuild(target) for target in targets)
 
 
 def _check_stable(targets: Sequence[AnyStep], then: str) -> None:

@@ -6,21 +6,31 @@ Reads the store and writes nothing. Each attempt decides again: a frozen request
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pipelines.exits import RefusedError
+from pipelines.planning.code_diff import code_change, kept_texts
 from pipelines.planning.progress import Progress, read_progress
 from pipelines.planning.recipe_diff import Change, field_changes
-from pipelines.planning.request import FrozenStep, Request
+from pipelines.planning.request import NO_FINGERPRINT, FrozenStep, Request
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import ManifestHead, artifact_folder, read_head
-from stages.artifacts.records import InputRecord
+from stages.artifacts.head import ManifestHead, read_head
+from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.records import INPUT_RECORDS, InputRecord
+from stages.contract import StageCode
 from stages.store.errors import TornRecordError
-from stages.store.refs import read_ref
+from stages.store.record_kind import skip_unreadable
+from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
 
+NEVER_MADE = "never made"
+"""Reason of a step of which the store has no artifact under its name."""
+STEPS_AT_A_TIME = 16
+"""Steps that are read in parallel."""
 Action = Literal["make", "continue", "reuse"]
 """`make`: execute the step from the start. `continue`: execute what its records lack. `reuse`: it is committed."""
 
@@ -69,12 +79,44 @@ class Plan(_Frozen):
 def decide(request: Request, store: Store) -> Plan:
     """The plan for a request, from the store as it is now. With `--only`, call `check_only` before executing it."""
     decisions: dict[str, Decision] = {}
-    manifests: dict[str, ManifestHead | None] = {}
+    read = _read_all(request, store)
+    manifests = {name: of_step.manifest for name, of_step in read.items()}
     for step in request.steps:
-        manifests[step.name] = _readable(store, step)
-        decisions[step.name] = _decision(step, request, store, manifests, decisions)
+        decisions[step.name] = _decision(step, request, store, read, decisions)
     readable = {name: manifest for name, manifest in manifests.items() if manifest is not None}
     return Plan(request=request, decisions=tuple(decisions.values()), manifests=readable)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the store has of one step, before it is decided what to do with it."""
+
+    manifest: ManifestHead | None
+    progress: Progress | None
+    """Progress of an artifact without a manifest; None if there is a manifest, or nothing to look for."""
+    recorded_inputs: Mapping[str, InputRecord]
+    fault: str
+    """Why the recorded inputs cannot be read; '' if they can."""
+
+
+def _read_all(request: Request, store: Store) -> dict[str, _Read]:
+    """What the store has of each step, by step: side by side where each reading takes round trips."""
+    if store.folder is not None:
+        return {step.name: _read(step, request, store) for step in request.steps}
+    with ThreadPoolExecutor(STEPS_AT_A_TIME) as pool:
+        found = pool.map(lambda step: _read(step, request, store), request.steps)
+        return {step.name: of_step for step, of_step in zip(request.steps, found, strict=True)}
+
+
+def _read(step: FrozenStep, request: Request, store: Store) -> _Read:
+    manifest = _readable(store, step)
+    if step.used or _why_unnamed(step, request):
+        return _Read(manifest, None, {}, "")
+    progress = read_progress(store, step.stage, step.fingerprint) if manifest is None else None
+    try:
+        return _Read(manifest, progress, _recorded_inputs(step, store, manifest), "")
+    except TornRecordError as error:
+        return _Read(manifest, progress, {}, f"the inputs of its parts are not known: {error}")
 
 
 def check_only(plan: Plan, store: Store) -> None:
@@ -99,34 +141,44 @@ def _decision(
     step: FrozenStep,
     request: Request,
     store: Store,
-    manifests: Mapping[str, ManifestHead | None],
+    read: Mapping[str, _Read],
     before: Mapping[str, Decision],
 ) -> Decision:
-    """The decision for one step. `manifests` and `before` have the steps before it, `manifests` also itself."""
-    manifest = manifests[step.name]
+    """The decision for one step. `before` has the decisions for the steps before it."""
+    manifest, progress = read[step.name].manifest, read[step.name].progress
     if step.used:
         return Decision(step=step.name, action="reuse", reason="bound by --use")
     remade = sorted({source.step for source in step.inputs.values() if before[source.step].action != "reuse"})
-    if outdated := _why_outdated(step, store, manifests):
-        return Decision(step=step.name, action="make", reason=outdated)
+    if reason := _why_unnamed(step, request) or _why_outdated(step, read):
+        return Decision(step=step.name, action="make", reason=reason)
     if manifest is not None and not remade:
         return Decision(step=step.name, action="reuse", reason="committed", num_parts=manifest.num_parts)
     if manifest is not None:
         return Decision(
             step=step.name, action="make", reason=f"{_listed(remade)} made again; reused if its content is the same"
         )
-    progress = read_progress(store, step.stage, step.fingerprint)
-    if progress.started:
+    if progress is not None and progress.started:
         return _continuation(step, progress)
     reason, changes = _why_made(step, request, store, remade)
     return Decision(step=step.name, action="make", reason=reason, changes=changes)
+
+
+def _why_unnamed(step: FrozenStep, request: Request) -> str:
+    """Why a step has no fingerprint yet, as a phrase; '' if it has one."""
+    if step.fingerprint != NO_FINGERPRINT:
+        return ""
+    unpinned = [name for name in step.sources if name not in request.sources]
+    if unpinned:
+        return f"source {', '.join(unpinned)} is not pinned"
+    behind = sorted({item.step for item in step.inputs.values() if item.fingerprint == NO_FINGERPRINT})
+    return f"reads {', '.join(behind)}, of a source that is not pinned"
 
 
 def _readable(store: Store, step: FrozenStep) -> ManifestHead | None:
     """The head of a manifest. None if it is missing or torn: a torn one is folded again from the records."""
     try:
         return read_head(store, step.stage, step.fingerprint)
-    except (TornRecordError, ValidationError):
+    except TornRecordError:
         return None
 
 
@@ -134,8 +186,7 @@ def _recorded_inputs(step: FrozenStep, store: Store, manifest: ManifestHead | No
     """The inputs that a manifest records; without a manifest, those that `inputs.json` records for the parts so far."""
     if manifest is not None:
         return manifest.inputs
-    recorded = store.read_json(f"{artifact_folder(step.stage, step.fingerprint)}/inputs.json") or {}
-    return {name: InputRecord.model_validate(item) for name, item in recorded.items()}
+    return INPUT_RECORDS.read(store, f"{artifact_folder(step.stage, step.fingerprint)}/inputs.json") or {}
 
 
 def _continuation(step: FrozenStep, progress: Progress) -> Decision:
@@ -149,19 +200,17 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
     )
 
 
-def _why_outdated(step: FrozenStep, store: Store, manifests: Mapping[str, ManifestHead | None]) -> str:
+def _why_outdated(step: FrozenStep, read: Mapping[str, _Read]) -> str:
     """Why an artifact, finished or not, is outdated: the content of an input is not the recorded one. '' if it is.
 
     A download that is made again under the same fingerprint may have other content; what was made from the first one
     is then outdated.
     """
-    try:
-        recorded = _recorded_inputs(step, store, manifests[step.name])
-    except TornRecordError as error:
-        return f"the inputs of its parts are not known: {error}"
-    for name, item in recorded.items():
+    if read[step.name].fault:
+        return read[step.name].fault
+    for name, item in read[step.name].recorded_inputs.items():
         source = step.inputs.get(name)
-        current = manifests.get(source.step) if source else None
+        current = read[source.step].manifest if source and source.step in read else None
         if current is not None and current.content != item.content:
             return (
                 f"{name} ({current.stage}/{current.fingerprint[:SHOWN_DIGITS]}) holds other content than it was made of"
@@ -171,23 +220,37 @@ def _why_outdated(step: FrozenStep, store: Store, manifests: Mapping[str, Manife
 
 def _why_made(step: FrozenStep, request: Request, store: Store, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
     """Reason and changed fields of a step to make, against the artifact that the name `pipeline/step` points at."""
-    ref = read_ref(store, f"{request.pipeline}/{step.name}")
+    ref = read_ref(store, f"{request.pipeline}/{step.name}", OF_ARTIFACT)
     if ref is None:
-        return "never made", ()
+        return NEVER_MADE, ()
     if ref["fingerprint"] == step.fingerprint:
         return f"its manifest is missing from {store.url}", ()
-    previous = read_head(store, ref["stage"], ref["fingerprint"])
+    try:
+        previous = read_head(store, ref["stage"], ref["fingerprint"])
+    except TornRecordError as error:
+        skip_unreadable(error)
+        previous = None
     if previous is None or previous.stage != step.stage:
         short = f"{ref['stage']}/{ref['fingerprint'][:SHOWN_DIGITS]}"
         return f"never made; the name pointed at {short} before", ()
+    if previous.number == step.number and step.code is not None and (code := _code_of(previous)) != step.code:
+        (text, *_) = previous.provenance.get("code_texts", []) or [""]
+        change = code_change(step.stage, code, step.code, kept_texts(store, text) if text else {}, request.user_file)
+        return change, field_changes(previous.recipe, step.recipe, without=step.conduct)
     return _difference(step, previous, remade)
+
+
+def _code_of(manifest: ManifestHead) -> StageCode | None:
+    """The code of a user's stage that made an artifact; None for another stage, and before code was recorded."""
+    code = manifest.provenance.get("code")
+    return StageCode(**code) if code else None
 
 
 def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> tuple[str, tuple[Change, ...]]:
     """Reason and changed fields: how a step differs from `previous`, the artifact that it made before."""
     if previous.number != step.number:
         return f"stage {step.stage} changed: number {previous.number} -> {step.number}", ()
-    if changes := field_changes(previous.recipe, step.recipe):
+    if changes := field_changes(previous.recipe, step.recipe, without=step.conduct):
         return f"its recipe changed since {previous.fingerprint[:SHOWN_DIGITS]}", changes
     if remade:
         return f"reads {_listed(remade)} made again", ()

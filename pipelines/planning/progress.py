@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import STEPS_PHASE
+from stages.commit.checkpoints import CHECKPOINT_RECORD
 from stages.commit.phase_records import PhaseRecords, listed_parts
-from stages.store.errors import TornRecordError
 from stages.store.store import Store
 
 
@@ -63,10 +63,7 @@ def _last_step(store: Store, folder: str) -> int | None:
     """Optimizer step of the newest checkpoint record that is not torn."""
     keys = [key for key in store.keys(f"{folder}/records/{STEPS_PHASE}/") if key.endswith(".json")]
     for key in reversed(keys):
-        try:
-            record = store.read_json(key)
-        except TornRecordError:
-            continue
-        if record is not None:
-            return int(record["facts"]["step"])
+        record = CHECKPOINT_RECORD.read_or_skip(store, key)
+        if record is not None and isinstance(step := record.facts.get("step"), int):
+            return step
     return None

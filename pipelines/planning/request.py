@@ -10,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.exits import BadCommandError
-from pipelines.planning.catalog import AnyStep, Pipeline, UserFile, load_user_file
-from stages.artifacts.fingerprint import SHOWN_DIGITS, digest, fingerprint
-from stages.artifacts.manifest import Manifest, read_head
-from stages.contract import Recipe, Stage, load_stage
+from pipelines.planning.catalog import AnyStep, Pipeline
+from pipelines.planning.recipe_diff import flat_fields
+from pipelines.planning.sources import PlannedSource
+from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults, digest
+from stages.artifacts.head import ManifestHead, read_head
+from stages.contract import Recipe, Stage, StageCode, UserFile, load_stage, load_user_file, sources_in
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
+NO_FINGERPRINT = "-"
+"""Stands for the fingerprint of a step that reads a source which is not pinned, itself or through its inputs."""
 RUN_DIGITS = 8
 """Digits of the digest in a run's name, such as `tiny-3f2a9c01`."""
 
@@ -54,8 +59,22 @@ class FrozenStep(_Frozen):
     """Whole fingerprint of the artifact that the step makes."""
     inputs: dict[str, PlannedInput]
     """Input name to where the input comes from."""
+    sources: tuple[str, ...] = ()
+    """Names of the sources that the recipe names."""
     used: bool = False
     """Whether `--use` bound the step to a committed artifact."""
+    conduct: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the recipe that take no part in identity, nested ones with dots, each with its default."""
+
+    code: StageCode | None = None
+    """The code that takes part in the fingerprint of a stage of a user's own file; None for another, and in a plan that
+    was frozen before code did."""
+
+    @property
+    def chosen_conduct(self) -> dict[str, str]:
+        """The fields of `conduct` that are not at their default, each with its value as JSON text."""
+        defaults = dict(flat_fields(self.conduct))
+        return {name: text for name, text in flat_fields(self.recipe) if name in defaults and text != defaults[name]}
 
     @property
     def num_steps(self) -> int | None:
@@ -83,12 +102,25 @@ class Request(_Frozen):
     """The targets and their ancestors, inputs before what reads them."""
     user_file: UserFile | None = None
     """The user's file that the pipeline comes from; None for a shipped one."""
+    sources: dict[str, PlannedSource] = Field(default_factory=dict)
+    """The pinned sources that the steps read, by name."""
+
+    @property
+    def unpinned(self) -> tuple[str, ...]:
+        """Names of the sources that are not pinned. Such a request can be planned, and not run."""
+        named = [name for step in self.steps for name in step.sources]
+        return tuple(dict.fromkeys(name for name in named if name not in self.sources))
 
     @property
     def run(self) -> str:
-        """The run's name, such as `tiny-3f2a9c01`: the same for equal steps and targets."""
+        """The run's name, such as `tiny-3f2a9c01`: the same for equal steps and targets.
+
+        A limit such as `max_share_lost` that is not at its default makes another run of the same artifacts.
+        """
         steps = {step.name: step.fingerprint for step in self.steps}
         asked = {"pipeline": self.pipeline, "steps": steps, "targets": list(self.targets), "only": bool(self.only)}
+        if conduct := {step.name: step.chosen_conduct for step in self.steps if step.chosen_conduct}:
+            asked["conduct"] = conduct
         return f"{self.pipeline}-{digest(asked)[:RUN_DIGITS]}"
 
     @property
@@ -114,18 +146,33 @@ class Request(_Frozen):
         return stage, stage.recipe_type.model_validate(step.recipe)
 
 
+FROZEN_PLAN = RecordKind[Request](
+    Request,
+    "the frozen plan of a run",
+    "put it back from a copy; without one, move it away and run the pipeline again, which continues the same run",
+)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which steps are asked for (all, those up to `until`, or `only` one), and artifacts bound by `--use`."""
 
     until: str | None = None
     only: str | None = None
-    uses: Mapping[str, Manifest] = field(default_factory=dict)
+    uses: Mapping[str, ManifestHead] = field(default_factory=dict)
     """Step name to the committed artifact that replaces its result."""
 
 
-def freeze(pipeline: Pipeline, store: Store, selection: Selection, settings: tuple[str, ...] = ()) -> Request:
+def freeze(
+    pipeline: Pipeline,
+    store: Store,
+    selection: Selection,
+    settings: tuple[str, ...] = (),
+    sources: Mapping[str, PlannedSource] | None = None,
+) -> Request:
     """The pipeline as plain values, with the fingerprint of each artifact, committed or not.
+
+    `sources` are the pinned ones; the fingerprint of a step that reads another one is `-`.
 
     If a stage accepts an older number and an artifact of that number is committed, its fingerprint is used, and the
     fingerprints of later steps follow from it. Example: `pack_rows` is at number 3, accepts 2, and rows of number 2 are
@@ -146,10 +193,15 @@ def freeze(pipeline: Pipeline, store: Store, selection: Selection, settings: tup
         targets=targets,
         steps=tuple(frozen.values()),
         user_file=pipeline.user_file,
+        sources={
+            name: (sources or {})[name]
+            for name in sorted({name for step in frozen.values() for name in step.sources})
+            if name in (sources or {})
+        },
     )
 
 
-def _needed(steps: Mapping[str, AnyStep], targets: tuple[str, ...], uses: Mapping[str, Manifest]) -> list[str]:
+def _needed(steps: Mapping[str, AnyStep], targets: tuple[str, ...], uses: Mapping[str, ManifestHead]) -> list[str]:
     """Names of the steps that the targets need, inputs first; without ancestors of a step that `--use` bound."""
     needed: dict[str, None] = {}
 
@@ -164,12 +216,20 @@ def _needed(steps: Mapping[str, AnyStep], targets: tuple[str, ...], uses: Mappin
     return list(needed)
 
 
-def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], store: Store, used: Manifest | None) -> FrozenStep:
+def _frozen_step(
+    step: AnyStep, before: Mapping[str, FrozenStep], store: Store, used: ManifestHead | None
+) -> FrozenStep:
     """One step as plain values. `before` has its inputs; `used` is the artifact that `--use` bound it to, if any."""
     if used is not None:
         return _bound_by_use(step, used)
     reads = {edge: before[dependency.name] for edge, dependency in step.edges.items()}
-    number, name = _name_in_store(step, {edge: source.fingerprint for edge, source in reads.items()}, store)
+    outside = tuple(dict.fromkeys(source.name for source in sources_in(step.recipe)))
+    is_named = all(source.digest is not None for source in sources_in(step.recipe)) and all(
+        made.fingerprint != NO_FINGERPRINT for made in reads.values()
+    )
+    number, name = step.stage.number, NO_FINGERPRINT
+    if is_named:
+        number, name = _name_in_store(step, {edge: source.fingerprint for edge, source in reads.items()}, store)
     recipe = step.recipe.model_dump(mode="json")
     if type(step.recipe).model_validate(recipe) != step.recipe:
         raise BadCommandError(
@@ -185,14 +245,17 @@ def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], store: Store, 
         makes=step.stage.makes.kind,
         recipe=recipe,
         fingerprint=name,
+        sources=outside,
         inputs={
             edge: PlannedInput(step=source.name, stage=source.stage, fingerprint=source.fingerprint)
             for edge, source in reads.items()
         },
+        conduct=conduct_defaults(step.recipe),
+        code=step.stage.code,
     )
 
 
-def _bound_by_use(step: AnyStep, manifest: Manifest) -> FrozenStep:
+def _bound_by_use(step: AnyStep, manifest: ManifestHead) -> FrozenStep:
     """A step that `--use` bound to an artifact. Raises `BadCommandError` if the artifact is of another kind."""
     if manifest.kind != step.stage.makes.kind:
         raise BadCommandError(
@@ -216,9 +279,7 @@ def _bound_by_use(step: AnyStep, manifest: Manifest) -> FrozenStep:
 def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tuple[int, str]:
     """Number and fingerprint of a step's artifact: of the current or an accepted number if committed, else current."""
     current = step.stage.number
-    names = {
-        number: fingerprint(step.stage.name, number, step.recipe, inputs) for number in (current, *step.stage.accepts)
-    }
+    names = {number: step.stage.fingerprint(step.recipe, inputs, number) for number in (current, *step.stage.accepts)}
     if len(names) > 1:
         for number, name in names.items():
             if read_head(store, step.stage.name, name) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from stages.artifacts.kinds import Draw, Evaluation, ExportedCheckpoint, Rows
-from stages.contract import Step
+from stages.contract import Source, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, export
@@ -46,18 +46,18 @@ class Effort:
 
 def tiny() -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     """Learn the toy world well enough to answer nine in ten questions about pictures never seen."""
-    return learn(ToyWorld(), Effort(base_llm=200, prebuffer=1000, mid=500, chat=200))
+    return learn(ToyWorld(), Effort(base_llm=200, prebuffer=1000, mid=700, chat=200))
 
 
 def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     """The graph of `tiny` over any toy world, with any effort."""
     llm = train_toy_llm.bind("base_llm", ToyLlmRecipe(world=world, num_steps=effort.base_llm))
-    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(origin=world, deadline_seconds=6))
+    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("toy_urls"), deadline_seconds=6))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
-    text = read_text.bind("text", ReadTextRecipe(origin=world))
-    talks = read_conversations.bind("talks", ReadConversationsRecipe(origin=world), kept)
-    unseen = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(origin=world, split="heldout"))
-    questions = read_conversations.bind("questions", ReadConversationsRecipe(origin=world, split="heldout"), unseen)
+    text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents")))
+    talks = read_conversations.bind("talks", ReadConversationsRecipe(source=Source("toy_conversations")), kept)
+    unseen = download_pairs.bind("heldout_pairs", DownloadPairsRecipe(source=Source("toy_heldout_urls")))
+    questions = read_conversations.bind("questions", ReadConversationsRecipe(source=Source("toy_questions")), unseen)
     heldout = {"pairs": unseen, "questions": questions}
 
     def rows(name: str, shares: dict[str, float], sources: Sources) -> Step[Rows]:

@@ -23,6 +23,7 @@ from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import AttemptOutcome, Run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
+from stages.commit.execute_step import complete_head
 from stages.commit.step_spec import StepSpec
 from stages.contract import Event, StepEnded
 from stages.store.errors import StoreError
@@ -95,11 +96,11 @@ class Attempt:
         stop = self._heartbeat.stop
         try:
             self._report_reused()
-            specs = step_specs(self.plan, self.run, self.number)
+            specs = step_specs(self.plan, self.run, self.number, self.site.sources)
             edges = {
                 name: sorted({item.step for item in self.plan.request.step(name).inputs.values()}) for name in specs
             }
-            with stop_on_signals(stop, self._say), self._display.watching():
+            with stop_on_signals(stop, self._say, self._heartbeat.is_stop_requested), self._display.watching():
                 outcomes = run_graph(specs, edges, self.site, self._on_event, stop)
         except KeyboardInterrupt:
             self.outcome, self.failure = "interrupted", "stopped at once, being asked twice"
@@ -143,8 +144,9 @@ class Attempt:
     def _report_reused(self) -> None:
         for decision in self.plan.decisions:
             if decision.action == "reuse":
-                items = self.plan.manifests[decision.step].items
-                self._on_event(StepEnded(step=decision.step, outcome="reused", items=items))
+                head = self.plan.manifests[decision.step]
+                complete_head(self.run.store, head)
+                self._on_event(StepEnded(step=decision.step, outcome="reused", items=head.items))
 
     def _on_event(self, event: Event) -> None:
         """Move the name of a committed step, then pass the event to screen, log and outbox. Called from any thread."""

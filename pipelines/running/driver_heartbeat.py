@@ -30,6 +30,12 @@ class DriverHeartbeat:
         self._others_may_live = number > 1
         self._heartbeat = Heartbeat(run.store, run.heartbeat_key(number), self._poll)
 
+    def is_stop_requested(self) -> bool:
+        """Whether `neo cancel` has asked for a stop. False while the store does not answer."""
+        with suppress(StoreError):
+            return self._run.is_stop_requested(self._number)
+        return False
+
     def end(self) -> str:
         """Stop the heartbeat. Returns why this attempt is no longer the current one of its run, or ''."""
         self._heartbeat.stop()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import Attempt, RunGraph, StepEnding
-from pipelines.runs.attempts import reconcile
+from pipelines.runs.attempts import reconcile, settle
 from pipelines.runs.run import AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
@@ -56,12 +56,16 @@ def execute_run(
     """
     started = time.monotonic()
     store = Store(site.store)
-    undelivered = reconcile(store)
+    undelivered = reconcile(store, settles=True)
     run = open_run(store, plan.request)
     attempt = Attempt(plan, run, site, display, job)
     with attempt:
-        delivery = DeliveryThread(site.mlflow, [*(other for other in undelivered if other.name != run.name), run])
+        told = [*(other for other in undelivered if other.name != run.name), run]
+        delivery = DeliveryThread(site.mlflow, told)
         attempt.execute(run_graph)
+    num_undelivered = delivery.close()
+    for one in told:
+        settle(one)
     return RunResult(
         run=run,
         attempt=attempt.number,
@@ -69,7 +73,7 @@ def execute_run(
         endings=attempt.endings,
         board=attempt.board,
         seconds=time.monotonic() - started,
-        num_undelivered=delivery.close(),
+        num_undelivered=num_undelivered,
         tracker_problem=delivery.problem,
         failure=attempt.failure,
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from pipelines.planning.request import Request
 from pipelines.runs.run import Run
-from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.head import read_head
 from stages.store.fault_points import fault_point
-from stages.store.refs import read_ref, set_ref
+from stages.store.refs import OF_ARTIFACT, OF_RUN, read_ref, set_ref
 from stages.store.store import Store
 
 
@@ -20,10 +18,10 @@ def point_name(store: Store, request: Request, name: str, run: str, *, is_new: b
     """
     step = request.step(name)
     ref = f"{request.pipeline}/{name}"
-    current = read_ref(store, ref)
+    current = read_ref(store, ref, OF_ARTIFACT)
     if current is None or current["fingerprint"] != step.fingerprint or is_new:
-        data = store.read(f"{artifact_folder(step.stage, step.fingerprint)}/manifest.json") or b""
-        sha256 = hashlib.sha256(data).hexdigest()
+        head = read_head(store, step.stage, step.fingerprint)
+        sha256 = head.manifest_sha256 if head is not None else ""
         target = {"stage": step.stage, "fingerprint": step.fingerprint, "manifest_sha256": sha256, "run": run}
         if current is None or current | {"run": run} != target:
             with fault_point("ref.set", ref):
@@ -32,7 +30,7 @@ def point_name(store: Store, request: Request, name: str, run: str, *, is_new: b
 
 def point_at_run(run: Run) -> None:
     """Point the pipeline's name at this run, unless it points there already."""
-    current = read_ref(run.store, run.request.pipeline)
+    current = read_ref(run.store, run.request.pipeline, OF_RUN)
     if current is None or current["run"] != run.name:
         with fault_point("ref.set", run.request.pipeline):
             set_ref(run.store, run.request.pipeline, {"run": run.name})

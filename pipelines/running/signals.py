@@ -41,8 +41,14 @@ def deferred_ctrl_c() -> Iterator[CtrlC]:
 
 
 @contextmanager
-def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop`; `say` prints a line. Raises KeyboardInterrupt to stop at once."""
+def stop_on_signals(
+    stop: threading.Event, say: Callable[[str], None], is_stop_requested: Callable[[], bool]
+) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `stop`; `say` prints a line. Raises KeyboardInterrupt to stop at once.
+
+    `is_stop_requested` says whether `neo cancel` has asked for a stop, even if nobody has noticed it yet: with a short
+    grace period its SIGTERM arrives before the next look at the store.
+    """
     last_seconds = float("-inf")
 
     def request_stop(number: int, _frame: FrameType | None) -> None:
@@ -50,7 +56,8 @@ def stop_on_signals(stop: threading.Event, say: Callable[[str], None]) -> Iterat
         now_seconds = time.monotonic()
         if number == signal.SIGINT and now_seconds - last_seconds < SECOND_PRESS_SECONDS:
             raise KeyboardInterrupt
-        if number == signal.SIGTERM and stop.is_set() and last_seconds == float("-inf"):
+        is_first = last_seconds == float("-inf")
+        if number == signal.SIGTERM and is_first and (stop.is_set() or is_stop_requested()):
             raise KeyboardInterrupt
         last_seconds = now_seconds
         stop.set()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import Request
-from pipelines.runs.run import Run
+from pipelines.runs.run import PLAN_DIGEST, Run
 from stages.commit.attempt import AttemptId
 from stages.commit.step_spec import StepSpec
 
 
-def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
+def step_specs(plan: Plan, run: Run, attempt: int, places: Mapping[str, str] | None = None) -> dict[str, StepSpec]:
     """Step name to its spec, for the steps that attempt number `attempt` must make or continue; inputs first."""
     request, specs = plan.request, {}
+    frozen_sha256 = run.plan_sha256
     earlier = (number for number in range(1, attempt) if run.end(number) is not None)
     ended = frozenset(str(AttemptId(run.name, number)) for number in earlier)
     for name in plan.to_make:
@@ -27,7 +29,12 @@ def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
             inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
             store=run.store,
             attempt=AttemptId(run.name, attempt),
-            provenance=_provenance(request, name),
+            places={
+                source: request.sources[source].seen_from(places or {}, source)
+                for source in step.sources
+                if source in request.sources
+            },
+            provenance=_provenance(request, name) | {PLAN_DIGEST: frozen_sha256},
             allows_rollback=plan.allows_rollback,
             ended_attempts=ended,
         )
@@ -35,6 +42,11 @@ def step_specs(plan: Plan, run: Run, attempt: int) -> dict[str, StepSpec]:
 
 
 def _provenance(request: Request, step: str) -> dict[str, Any]:
-    """Pipeline, step and digest of the user's file, which the manifest records for people; never hashed."""
+    """Pipeline, step, digest of the user's file and places of sources, which the manifest records; never hashed."""
     file = {"user_file_sha256": request.user_file.sha256} if request.user_file else {}
-    return {"pipeline": request.pipeline, "step": step, **file}
+    places = {
+        name: request.sources[name].model_dump(mode="json", exclude={"pin", "key"}, exclude_none=True)
+        for name in request.step(step).sources
+        if name in request.sources
+    }
+    return {"pipeline": request.pipeline, "step": step, **file, **({"sources": places} if places else {})}

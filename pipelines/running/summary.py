@@ -6,8 +6,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture
 from pipelines.tracking.sqlite import sqlite_path
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import read_manifest
+from stages.artifacts.head import read_head
 from stages.artifacts.records import ItemBalance
 from stages.store.errors import DiskFullError
 from stages.store.fault_points import fault_point
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from cluster.site import Site
 
 
-def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
-    """The lines and tables of the end of a run."""
+def report(
+    plan: Plan, result: RunResult, site: Site, on_same_site: Callable[[str], str] = lambda command: command
+) -> Iterator[Any]:
+    """The lines and tables of the end of a run. `on_same_site` adds the site to a command that is to be typed."""
     made = committed_steps(plan, result.run.store)
     yield steps_table(plan, result, made)
     yield f"{result.run.name}, attempt {result.attempt}: {WORDS[result.code]} after {clock_time(result.seconds)}"
@@ -62,7 +65,7 @@ def report(plan: Plan, result: RunResult, site: Site) -> Iterator[Any]:
     elif result.tracker_problem:
         yield f"MLflow at {masked(site.mlflow)} does not show everything: {result.tracker_problem}."
     if result.code == ExitCode.DONE:
-        yield from _try_next(plan)
+        yield from _try_next(plan, on_same_site)
 
 
 def next_command(result: RunResult, again: str) -> str:
@@ -99,17 +102,17 @@ class CommittedStep:
 
 def committed_steps(plan: Plan, store: Store) -> dict[str, CommittedStep]:
     """The committed artifacts of a plan, by step."""
-    artifacts = ((step.name, _committed(store, step)) for step in plan.request.steps)
-    return {name: made for name, made in artifacts if made is not None}
+    made = store.each(partial(_committed, store), plan.request.steps)
+    return {step.name: one for step, one in zip(plan.request.steps, made, strict=True) if one is not None}
 
 
 def _committed(store: Store, step: FrozenStep) -> CommittedStep | None:
-    manifest = read_manifest(store, step.stage, step.fingerprint)
-    if manifest is None:
+    head = read_head(store, step.stage, step.fingerprint)
+    if head is None:
         return None
-    metrics = evaluation_metrics(Artifact(store, manifest))
-    drawn = tuple(entry.key for entry in pictures(manifest))
-    return CommittedStep(describe_counts(manifest), manifest.content, manifest.items, metrics, drawn)
+    metrics = evaluation_metrics(Artifact(store, head))
+    drawn = tuple(entry.key for entry in pictures(head))
+    return CommittedStep(describe_counts(head), head.content, head.items, metrics, drawn)
 
 
 def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Table:
@@ -139,17 +142,31 @@ def _accuracy(step: str, metrics: dict[str, float]) -> Iterator[Any]:
 
 
 def accuracy_table(metrics: dict[str, float]) -> Table:
-    """Accuracy of all questions and of each kind with its interval, beside the blind control and guessing."""
+    """Accuracy of all questions and of each kind with its interval, beside the controls and guessing.
+
+    Numbers have their mean relative accuracy (MRA) in a row of their own.
+    """
     table = Table(box=None, pad_edge=False)
-    for heading in ("questions", "accuracy", "95% interval", "blind", "guessing"):
+    controls = ["blind", "shuffled"] if any("_shuffled" in key for key in metrics) else ["blind"]
+    for heading in ("questions", "accuracy", "95% interval", *controls, "guessing"):
         table.add_column(heading, justify="left" if heading == "questions" else "right")
     for key in sorted(key for key in metrics if f"{key}_low" in metrics):
         kind = key.removeprefix("accuracy")
         interval = f"{metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f}"
-        beside = [metrics.get(f"accuracy_blind{kind}"), metrics.get(f"chance{kind}")]
-        numbers = ["" if number is None else f"{number:.3f}" for number in beside]
-        table.add_row(kind.removeprefix("_") or "all", f"{metrics[key]:.3f}", interval, *numbers)
+        beside = [*(metrics.get(f"accuracy_{control}{kind}") for control in controls), metrics.get(f"chance{kind}")]
+        table.add_row(kind.removeprefix("_") or "all", f"{metrics[key]:.3f}", interval, *map(_shown, beside))
+    kinds = [key.removeprefix("num_questions") for key in metrics if key.startswith("num_questions")]
+    for kind in kinds:
+        if f"mra{kind}" in metrics:
+            beside = [metrics.get(f"mra_{control}{kind}") for control in controls]
+            table.add_row(
+                f"{kind.removeprefix('_') or 'all'}: MRA", _shown(metrics[f"mra{kind}"]), "", *map(_shown, beside)
+            )
     return table
+
+
+def _shown(number: float | None) -> str:
+    return "" if number is None else f"{number:.3f}"
 
 
 def _pictures(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Iterator[str]:
@@ -192,13 +209,17 @@ def look_closer(plan: Plan) -> str:
     return f"neo show {plan.request.pipeline}/{plan.request.targets[0]}"
 
 
-def _try_next(plan: Plan) -> Iterator[str]:
+def _try_next(plan: Plan, on_same_site: Callable[[str], str]) -> Iterator[str]:
     name = f"{plan.request.pipeline}/{plan.request.targets[0]}"
+    commands = {
+        on_same_site(f"neo trace {name}"): "all it was made of, back to the sources",
+        on_same_site(f"neo audit {name}"): "hash and count the whole chain again",
+        on_same_site("neo where URL"): "what one image went into",
+    }
+    width = max(map(len, commands))
     yield ""
     yield "Try next:"
-    yield f"  neo trace {name:<24} everything it was made of, back to the URL tables"
-    yield f"  neo audit {name:<24} hash and count the whole chain again"
-    yield "  neo where URL                     what one image went into"
+    yield from (f"  {command:<{width}}  {what}" for command, what in commands.items())
 
 
 def result_document(plan: Plan, result: RunResult) -> dict[str, object]:

@@ -6,31 +6,80 @@ the next command ends it again.
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
+from pipelines.runs.in_brief import RUNS_AT_A_TIME
 from pipelines.runs.outbox import Message, Outbox
-from pipelines.runs.run import AttemptOutcome, Run, all_runs
-from stages.artifacts.manifest import read_head
+from pipelines.runs.run import AttemptEnd, AttemptOutcome, Run, all_runs
+from pipelines.runs.settled import Settled, mark_settled, settled_runs
+from stages.artifacts.head import read_head
 from stages.commit.heartbeat import Observer
 from stages.contract import StepEnded
+from stages.store.errors import MissingRecordError, TornRecordError
+from stages.store.record_kind import skip_unreadable
 from stages.store.store import Store
 
-RUNS_AT_A_TIME = 16
-"""Number of runs that are read in parallel: each costs a few round trips to the store, and runs are kept for years."""
+logger = logging.getLogger(__name__)
 
 
-def reconcile(store: Store) -> list[Run]:
+def reconcile(store: Store, *, settles: bool = False) -> list[Run]:
     """End every attempt that is known to be dead; returns the runs with messages that MLflow has not received.
 
-    Runs with an attempt that may be alive are left out: their own driver delivers their messages.
+    Runs with an attempt that may be alive are left out: their own driver delivers their messages. So are runs with a
+    record that cannot be read, with a warning. Settled runs cost a request each. `settles` marks the others that turn
+    out to be settled: for commands that write to the store anyway.
     """
 
     def is_undelivered(run: Run) -> bool:
-        return end_dead_attempts(run, Observer(store)) and Outbox(store, run.name).num_pending() > 0
+        try:
+            if not end_dead_attempts(run, Observer(store)):
+                return False
+            if Outbox(store, run.name).has_pending():
+                return True
+        except (TornRecordError, MissingRecordError) as error:
+            skip_unreadable(error)
+            return False
+        if settles:
+            settle(run)
+        return False
 
-    runs = all_runs(store)
+    settled = settled_runs(store)
+    runs = [run for run in all_runs(store) if run.name not in settled]
     with ThreadPoolExecutor(RUNS_AT_A_TIME) as pool:
         return [run for run, is_pending in zip(runs, pool.map(is_undelivered, runs), strict=True) if is_pending]
+
+
+def settle(run: Run) -> None:
+    """Mark a run as settled, if every attempt has ended and MLflow has every message. Never raises.
+
+    The mark names what was counted before it is written, so an attempt or a message that comes meanwhile refutes it.
+    """
+    try:
+        standing, outbox = run.standing(), Outbox(run.store, run.name)
+        if not standing.has_ended:
+            return
+        num_messages = outbox.num_messages()  # after the ends, as a driver records its end after its last message
+        if outbox.has_pending() or standing.last is None:
+            return
+        mark = Settled(
+            num_attempts=standing.num_attempts,
+            num_messages=num_messages,
+            outcome=standing.state,
+            begun_milliseconds=round(standing.last.at_seconds * 1000),
+            may_be_late=any(map(_may_be_late, run.ends(standing.num_attempts))),
+        )
+        mark_settled(run.store, run.name, mark)
+    except Exception:  # later commands then read the run in full
+        logger.info("run %s could not be marked as settled", run.name, exc_info=True)
+
+
+def _may_be_late(end: AttemptEnd | None) -> bool:
+    """Whether an end may have been recorded by another process than the driver, which then may live and write yet.
+
+    A driver records `failed` and `interrupted` itself, after its last message, and `done` without a reason.
+    """
+    return end is None or end.outcome in ("killed", "superseded") or (end.outcome == "done" and bool(end.reason))
 
 
 def end_dead_attempts(run: Run, observer: Observer, but: int | None = None) -> bool:

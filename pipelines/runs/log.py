@@ -1,15 +1,16 @@
 """Logs of attempts in the store, where they outlive the machines: the driver's lines, tracebacks and stacks.
 
 Owns `runs/<run>/logs/<attempt>/`: `driver/<n>.txt` holds the lines of some seconds, `<step>.txt` the traceback of a
-step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung. A thread writes the lines: a store that does
-not answer loses lines and delays no step.
+step that failed, `<step>.rank<r>.<n>.txt` the stacks of a rank that hung, `output/<step>/` what its parts, ranks and
+its body printed. A thread writes the lines: a store that does not answer loses lines and delays no step.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pipelines.runs.run import Run
@@ -17,11 +18,19 @@ from pipelines.screen.plain_lines import PlainLines, stamped
 from pipelines.screen.progress import Scoreboard
 from stages.contract import Event
 from stages.store.fault_points import fault_point
+from stages.store.numbering import first_missing
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHUNKS = 5.0
 """Time between two files of the driver's lines: at most so much of the log is lost with the driver."""
+CHUNKS_AT_A_TIME = 8
+"""Chunks read at first, all at once; each further reading doubles what was read, up to `MAX_CHUNKS_AT_A_TIME`."""
+MAX_CHUNKS_AT_A_TIME = 256
+MAX_CHUNKS_BACK = 2048
+"""Chunks looked through at most for the lines of one step: an hour and more of a busy run."""
+MAX_OUTPUTS_LISTED = 1000
+"""Kept outputs of one step that are listed at most: a phase may have 39,000 parts."""
 
 
 class AttemptLog:
@@ -89,26 +98,95 @@ class AttemptLog:
             self._next_chunk += 1
 
 
-def read_driver_log(run: Run, attempt: int) -> Iterator[str]:
-    """The driver's lines of an attempt, in order."""
-    number = 0
+def read_driver_log(run: Run, attempt: int, first: int = 0) -> Iterator[list[str]]:
+    """The driver's lines of an attempt, by chunks, in order from chunk number `first` on."""
+    number = first
     while (data := run.store.read(_chunk_key(run, attempt, number))) is not None:
-        yield from data.decode(errors="replace").splitlines()
+        yield _lines(data)
         number += 1
 
 
-def read_traceback(run: Run, attempt: int, step: str) -> str | None:
-    """The traceback of a step that failed in an attempt, or None."""
-    data = run.store.read(log_key(run, attempt, step))
-    return None if data is None else data.decode(errors="replace")
+def num_chunks(run: Run, attempt: int) -> int:
+    """How many chunks of the driver's lines there are."""
+    return first_missing(lambda number: run.store.size_bytes(_chunk_key(run, attempt, number)) is not None)
 
 
-def read_stacks(run: Run, attempt: int, step: str) -> dict[str, str]:
+def last_lines(
+    run: Run, attempt: int, most: int | None, is_wanted: Callable[[str], bool] = lambda _: True
+) -> tuple[list[str], int, bool]:
+    """The newest wanted lines of an attempt's driver, read backwards: `most` at the most, or all.
+
+    Also the number of chunks there are, and whether earlier lines were left out, or not looked at: of more than
+    `MAX_CHUNKS_BACK` chunks, the earlier ones are read for all lines alone.
+    """
+    num = first = num_chunks(run, attempt)
+    least = 0 if most is None else max(0, num - MAX_CHUNKS_BACK)
+    lines: list[str] = []
+    while first > least and (most is None or len(lines) < most):
+        start = max(least, first - max(CHUNKS_AT_A_TIME, min(num - first, MAX_CHUNKS_AT_A_TIME)))
+        found = run.store.read_many([_chunk_key(run, attempt, number) for number in range(start, first)])
+        lines[:0] = [line for data in found if data is not None for line in _lines(data) if is_wanted(line)]
+        first = start
+    if most is None or len(lines) <= most:
+        return lines, num, first > 0
+    return lines[-most:], num, True
+
+
+def read_tracebacks(run: Run, attempt: int, steps: Sequence[str]) -> dict[str, str]:
+    """The tracebacks of the steps that failed in an attempt, by step."""
+    found = run.store.read_many([log_key(run, attempt, step) for step in steps])
+    return {step: data.decode(errors="replace") for step, data in zip(steps, found, strict=True) if data is not None}
+
+
+def read_stacks(run: Run, attempt: int, steps: Sequence[str]) -> dict[str, str]:
     """The stacks of ranks that hung, by rank and number: `<step>.rank0.1` to the text of its threads' stacks."""
     folder = f"{run.folder}/logs/{attempt}/"
-    keys = [key for key in run.store.keys(folder) if key.startswith(f"{folder}{step}.rank")]
-    texts = {key.removeprefix(folder).removesuffix(".txt"): run.store.read(key) or b"" for key in keys}
-    return {name: data.decode(errors="replace") for name, data in texts.items()}
+    names = [name for name in run.store.files(folder) if any(name.startswith(f"{step}.rank") for step in steps)]
+    texts = run.store.read_many([folder + name for name in names])
+    return {
+        name.removesuffix(".txt"): (data or b"").decode(errors="replace")
+        for name, data in zip(names, texts, strict=True)
+    }
+
+
+def kept_output(run: Run, attempt: int, step: str, work: str = "") -> list[str]:
+    """Names of what is kept of what a step printed, such as `fetch/00003.0`: of one piece of work, or of some.
+
+    Of a step with thousands of parts these are the first `MAX_OUTPUTS_LISTED`.
+    """
+    folder = f"{_output_folder(run, attempt)}/{step}/"
+    if work:
+        parent, _, name = f"{folder}{work}".rpartition("/")
+        numbered = re.compile(rf"{re.escape(name)}\.\d+\.txt")
+        names = [f"{parent}/{found}" for found in run.store.files(f"{parent}/") if numbered.fullmatch(found)]
+    else:
+        names = run.store.some_keys(folder, MAX_OUTPUTS_LISTED)
+    return sorted((key.removeprefix(folder).removesuffix(".txt") for key in names), key=_by_number)
+
+
+def steps_with_output(run: Run, attempt: int) -> list[str]:
+    """The steps of which an attempt keeps output."""
+    return run.store.folders(f"{_output_folder(run, attempt)}/")
+
+
+def read_output(run: Run, attempt: int, step: str, names: Sequence[str]) -> dict[str, str]:
+    """What was printed, by the names that `kept_output` gives."""
+    found = run.store.read_many([f"{_output_folder(run, attempt)}/{step}/{name}.txt" for name in names])
+    return {name: (data or b"").decode(errors="replace") for name, data in zip(names, found, strict=True)}
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    """Sorts `rank0.2` before `rank0.10`."""
+    work, _, number = name.rpartition(".")
+    return work, int(number) if number.isdigit() else 0
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode(errors="replace").splitlines()
+
+
+def _output_folder(run: Run, attempt: int) -> str:
+    return f"{run.folder}/logs/{attempt}/output"
 
 
 def log_key(run: Run, attempt: int, step: str) -> str:

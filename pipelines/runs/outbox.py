@@ -23,6 +23,7 @@ from stages.artifacts.records import ItemBalance
 from stages.contract import (
     CheckpointCommitted,
     Event,
+    MachinesAwaited,
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -32,6 +33,7 @@ from stages.contract import (
 )
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_MESSAGES = 5.0
 """Time over which the events of one message are collected."""
 MAX_EVENTS_PER_MESSAGE = 2000
+MESSAGES_BETWEEN_REMINDERS = 16
+"""Messages after which those read alone, as by `neo status`, show again what waits for machines."""
 VERDICTS = ("kept", "dropped", "failed")
 """Endings of the metrics that count items by verdict, such as `write/kept`."""
 
@@ -60,6 +64,13 @@ class Message(BaseModel):
     """Outcome of the attempt, for `attempt_ended`."""
     reason: str = ""
     """Why the attempt ended, for `attempt_ended`; '' if it was done."""
+
+
+MESSAGE = RecordKind[Message](
+    Message,
+    "a message for MLflow",
+    "put it back from a copy; without one, only a page of MLflow lacks what it said",
+)
 
 
 class Outbox:
@@ -94,6 +105,10 @@ class Outbox:
         self._num_sent = self._count(".sent", self._num_sent)
         return self.kept(self._num_sent)
 
+    def has_pending(self) -> bool:
+        """Whether any message is not delivered."""
+        return next(self.pending(), None) is not None
+
     def num_pending(self) -> int:
         """How many messages are not delivered."""
         num_sent = self._count(".sent", self._num_sent)
@@ -101,16 +116,20 @@ class Outbox:
 
     def read(self, key: str) -> Message:
         """The message under a key."""
-        return Message.model_validate(self.store.read_json(key))
+        return MESSAGE.read_existing(self.store, key)
 
     def num_messages(self) -> int:
         """How many messages there are, delivered or not."""
         return self._count(known=self._num_kept)
 
-    def message(self, number: int) -> Message | None:
-        """The message of this number, or None if it is not written yet."""
-        raw = self.store.read_json(self._key(number))
-        return None if raw is None else Message.model_validate(raw)
+    def messages(self, first: int, end: int) -> tuple[list[Message], int]:
+        """The messages from number `first` up to, and without, number `end`, and how many of these there are yet.
+
+        Those that cannot be read are left out, with a warning, and counted.
+        """
+        found = MESSAGE.read_many(self.store, [self._key(number) for number in range(first, end)])
+        written = list(takewhile(lambda one: one is not None, found))
+        return [message for message in map(MESSAGE.readable, written) if message is not None], len(written)
 
     def mark_sent(self, key: str, refusal: str = "") -> None:
         """Mark a message as delivered, or as rejected for good with the reason `refusal`."""
@@ -134,6 +153,7 @@ class EventWriter:
         self._outbox = outbox
         self._attempt = attempt
         self._counts = PhaseCounts()
+        self._awaited = AwaitedMachines()
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
@@ -155,7 +175,7 @@ class EventWriter:
             events = list(self._gather())
             is_open = not events or events[-1] is not None  # `close` queues None
             if posted := [event for event in events if event is not None]:
-                unwritten.append(to_message(posted, self._attempt, self._counts))
+                unwritten.append(to_message(self._awaited.told_again(posted), self._attempt, self._counts))
             unwritten = self._write(unwritten)
 
     def _gather(self) -> Iterator[Event | None]:
@@ -179,6 +199,27 @@ class EventWriter:
                 logger.warning("a message for MLflow could not be written to the store; it is retried", exc_info=True)
                 return messages[number:]
         return []
+
+
+class AwaitedMachines:
+    """The steps that wait for machines. They are told again every few messages: a wait may last for hours, and who asks
+    for the status of a run reads its newest messages alone."""
+
+    def __init__(self) -> None:
+        self._of_step: dict[str, MachinesAwaited] = {}
+        self._num_messages = 0
+
+    def told_again(self, events: list[Event]) -> list[Event]:
+        """The events of a message; in each `MESSAGES_BETWEEN_REMINDERS`th also those of steps that wait since before,
+        with the time at which the waiting began."""
+        for event in events:
+            if isinstance(event, MachinesAwaited | StepEnded):
+                self._of_step.pop(event.step, None)
+            if isinstance(event, MachinesAwaited) and event.asked:
+                self._of_step[event.step] = event
+        self._num_messages += 1
+        is_due = self._num_messages % MESSAGES_BETWEEN_REMINDERS == 0
+        return [*events, *(one for one in self._of_step.values() if one not in events)] if is_due else events
 
 
 class PhaseCounts:

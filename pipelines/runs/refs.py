@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import NAME_PATTERN
@@ -11,8 +12,9 @@ from pipelines.planning.progress import read_progress
 from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.manifest import Manifest, artifact_folder, read_manifest
-from stages.store.refs import read_ref
+from stages.artifacts.head import ManifestHead, read_head
+from stages.artifacts.manifest import artifact_folder, manifest_key
+from stages.store.refs import OF_ARTIFACT, OF_RUN, read_ref
 from stages.store.store import Store
 
 FINGERPRINT_START = re.compile(r"[0-9a-f]{4,64}")
@@ -34,13 +36,17 @@ def resolve(store: Store, ref: str) -> Resolved:
         raise _nothing(store, ref)
     if store.read(f"runs/{ref}/plan.json") is not None:
         return Resolved(run=Run(store, ref))
-    named = read_ref(store, ref)
-    if named is not None and "run" in named and "fingerprint" not in named:
+    named = _named(store, ref)
+    if named is not None and "/" not in ref:
         return Resolved(run=Run(store, named["run"]))
     if named is not None:
         return Resolved(artifact=_opened(store, named["stage"], named["fingerprint"], ref))
-    manifest = find_manifest(store, ref)
-    return Resolved(artifact=Artifact(store, manifest))
+    return Resolved(artifact=Artifact(store, find_head(store, ref)))
+
+
+def _named(store: Store, ref: str) -> dict[str, Any] | None:
+    """What a name points at: a run, or, of a name such as `tiny/evaluate`, an artifact."""
+    return read_ref(store, ref, OF_ARTIFACT if "/" in ref else OF_RUN)
 
 
 def find_run(store: Store, ref: str) -> Run:
@@ -57,8 +63,8 @@ def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
     An artifact without a manifest has only the shown digits of its fingerprint, as its folder has. Raises
     `BadCommandError` if `ref` names nothing, or several artifacts.
     """
-    named = read_ref(store, ref) if is_well_formed(ref) else None
-    if named is not None and "fingerprint" in named:
+    named = _named(store, ref) if is_well_formed(ref) else None
+    if named is not None and "/" in ref:
         return named["stage"], named["fingerprint"]
     if (unfinished := _unfinished(store, ref)) is not None:
         return unfinished
@@ -67,14 +73,14 @@ def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
         target = resolved.run.request.step(resolved.run.request.targets[0])
         return target.stage, target.fingerprint
     assert resolved.artifact is not None
-    return resolved.artifact.manifest.stage, resolved.artifact.fingerprint
+    return resolved.artifact.stage, resolved.artifact.fingerprint
 
 
 def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:
     """Stage and shown digits of the only artifact that `ref` can name, if it has no manifest; else None."""
     stage_wanted, _, start = ref.rpartition("/")
     candidates = _candidates(store, start, stage_wanted) if FINGERPRINT_START.fullmatch(start) else []
-    is_one = len(candidates) == 1 and store.size_bytes(f"{artifact_folder(*candidates[0])}/manifest.json") is None
+    is_one = len(candidates) == 1 and store.size_bytes(manifest_key(*candidates[0])) is None
     return candidates[0] if is_one else None
 
 
@@ -83,8 +89,8 @@ def is_well_formed(ref: str) -> bool:
     return all(NAME_PATTERN.fullmatch(part) for part in ref.split("/"))
 
 
-def find_manifest(store: Store, ref: str) -> Manifest:
-    """The manifest of the only committed artifact whose fingerprint begins with `ref`; `stage/` may come before it.
+def find_head(store: Store, ref: str) -> ManifestHead:
+    """The head of the only committed artifact whose fingerprint begins with `ref`; `stage/` may come before it.
 
     `3f2a` and `pack_rows/3f2a` both name pack_rows/3f2a9c01d4e5. Raises `BadCommandError` if none or several match.
     """
@@ -119,13 +125,13 @@ def _candidates(store: Store, start: str, stage_wanted: str) -> list[tuple[str, 
     ]
 
 
-def _committed(store: Store, stage: str, name: str, start: str) -> Manifest | None:
-    manifest = read_manifest(store, stage, name)
+def _committed(store: Store, stage: str, name: str, start: str) -> ManifestHead | None:
+    manifest = read_head(store, stage, name)
     return manifest if manifest is not None and manifest.fingerprint.startswith(start) else None
 
 
 def _opened(store: Store, stage: str, fingerprint: str, ref: str) -> Artifact:
-    manifest = read_manifest(store, stage, fingerprint)
+    manifest = read_head(store, stage, fingerprint)
     if manifest is None:
         raise BadCommandError(_not_committed(store, stage, fingerprint, ref), then="neo list")
     return Artifact(store, manifest)

@@ -16,7 +16,8 @@ from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.feed import Feed, is_commit, is_training
-from pipelines.runs.run import Run, RunState, all_runs
+from pipelines.runs.in_brief import runs_in_brief
+from pipelines.runs.run import AttemptRecord, Run, RunState
 from pipelines.screen.progress import clock_time
 from stages.artifacts.fingerprint import SHOWN_DIGITS, fingerprint
 from stages.commit.heartbeat import Observer, beat_seconds, lost_after_seconds
@@ -26,14 +27,19 @@ from stages.store.store import Store
 
 def newest_run(store: Store, *, unfinished: bool = False) -> Run | None:
     """The run whose last attempt began last; with `unfinished`, of those that are not done. None if there is none."""
-    runs = [run for run in all_runs(store) if not unfinished or run.state() != "done"]
-    return max(runs, key=_begun_at_seconds, default=None)
+    runs = [brief for brief in runs_in_brief(store, with_times=True) if not unfinished or brief.state != "done"]
+    newest = max(runs, key=lambda brief: brief.begun_at_seconds, default=None)
+    return newest.run if newest else None
 
 
 def resume_command(run: Run) -> str:
     """The command that resumes a run: `neo submit` if its last attempt ran on a cluster, else `neo resume`."""
-    last = run.attempt(run.num_attempts)
-    return f"neo {'submit' if last and last.job else 'resume'} {run.name}"
+    return command_after(run.name, run.standing().last)
+
+
+def command_after(run: str, last: AttemptRecord | None) -> str:
+    """The command that resumes a run after its last attempt."""
+    return f"neo {'submit' if last and last.job else 'resume'} {run}"
 
 
 def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
@@ -42,8 +48,8 @@ def wait_for_known_state(run: Run, say: Callable[[str], None]) -> RunState:
     Its heartbeat moves within seconds if it lives, or counts as lost after a minute. `say` shows a line if this waits.
     """
     observer = Observer(run.store)
-    if run.state(observer) == "unknown":
-        (silent, *_) = run.open_attempts(observer)
+    if (standing := run.standing(observer)).state == "unknown":
+        (silent, *_) = standing.open
         say(
             f"Attempt {silent.record.number} on {silent.record.host} is out of contact: watching its heartbeat, "
             f"which counts as lost after {lost_after_seconds():g} s without a beat."
@@ -78,7 +84,8 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
     if stage.number != step.number:
         return f"stage {step.stage} number {step.number}, the code has number {stage.number}"
     inputs = {edge: source.fingerprint for edge, source in step.inputs.items()}
-    name = fingerprint(stage.name, stage.number, recipe, inputs)
+    # A plan that was frozen before code took part in identity is continued under the names that it was frozen with.
+    name = stage.fingerprint(recipe, inputs) if step.code else fingerprint(stage.name, stage.number, recipe, inputs)
     if name != step.fingerprint:
         return (
             f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}, under the code as it is now that is {name[:SHOWN_DIGITS]}"
@@ -113,8 +120,3 @@ def _lost(decision: Decision, events: list[Event]) -> str:
     commits = [event.at_seconds for event in events if is_commit(event)]
     seconds = trained[-1].at_seconds - max(commits, default=trained[0].at_seconds)
     return f"{steps} ({clock_time(seconds)} of training after the last commit) are trained again"
-
-
-def _begun_at_seconds(run: Run) -> float:
-    last = run.attempt(run.num_attempts)
-    return last.at_seconds if last else 0.0

@@ -7,23 +7,30 @@ open: alive, dead, or out of contact. The first command that finds it dead recor
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.planning.code_diff import code_texts
 from pipelines.planning.plan import Decision, Plan
-from pipelines.planning.request import Request
+from pipelines.planning.request import FROZEN_PLAN, Request
+from pipelines.runs.settled import forget_settled
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
+from stages.commit.inputs import keep_pin
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 AttemptOutcome = Literal["done", "failed", "interrupted", "superseded", "killed"]
 """How an attempt ended. `killed`: its process died without recording it. `superseded`: the next attempt took over."""
+ATTEMPTS_AT_ONCE = 3
+"""Attempts that are asked for side by side, before it is known how many there are: most runs have fewer."""
 RunState = Literal["planned", "running", "unknown", "done", "failed", "interrupted", "superseded", "killed"]
 """State of a run. `planned`: it has no attempt. `unknown`: its attempt is out of contact, and may be alive or dead."""
 
@@ -61,6 +68,18 @@ class StopRequest(ProcessMark):
     at_seconds: float = Field(default_factory=time.time)
 
 
+PLAN_DIGEST = "plan_sha256"
+"""Field of a manifest's provenance: the sha256 of the frozen plan that its step was executed from."""
+ATTEMPT = RecordKind[AttemptRecord](
+    AttemptRecord, "the beginning of an attempt", "put it back from a copy; artifacts do not depend on it"
+)
+ATTEMPT_END = RecordKind[AttemptEnd](
+    AttemptEnd,
+    "the end of an attempt",
+    "put it back from a copy; without one, move it away: the next command records the end anew",
+)
+
+
 @dataclass(frozen=True)
 class Observation:
     """What an observer knows of an open attempt."""
@@ -77,6 +96,43 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a run stands, as one reading of its attempts shows it. What is not asked for is not read."""
+
+    run: Run
+    num_attempts: int
+    """How many attempts the run has; also the number of the last one."""
+    open: tuple[Observation, ...]
+    """The attempts without a recorded end, in order."""
+    has_ended: bool
+    """Whether every attempt has a recorded end, readable or not."""
+    last_end: bytes | None
+    """The bytes of the end of the last attempt; None if it is open."""
+
+    @cached_property
+    def last(self) -> AttemptRecord | None:
+        """The last attempt; None if there is none, or it cannot be read."""
+        known = (one.record for one in self.open if one.record.number == self.num_attempts)
+        return next(known, None) or (self.run.attempt(self.num_attempts) if self.num_attempts else None)
+
+    @cached_property
+    def end(self) -> AttemptEnd | None:
+        """The end of the last attempt; None if it is open, or cannot be read."""
+        store, key = self.run.store, self.run.end_key(self.num_attempts)
+        return ATTEMPT_END.readable(ATTEMPT_END.of_bytes(store, key, self.last_end))
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run: running if any attempt is alive, else how its last attempt ended."""
+        lives = {observation.life for observation in self.open}
+        if lives - {"dead"}:
+            return "running" if "alive" in lives else "unknown"
+        if self.num_attempts == 0:
+            return "planned"
+        return "killed" if self.end is None else self.end.outcome
+
+
+@dataclass(frozen=True)
 class Run:
     """One request, executed in any number of attempts."""
 
@@ -90,33 +146,36 @@ class Run:
 
     @cached_property
     def request(self) -> Request:
-        """The frozen pipeline. Raises KeyError if the store has no such run."""
-        raw = self.store.read_json(f"{self.folder}/plan.json")
-        if raw is None:
-            raise KeyError(self.name)
-        return Request.model_validate(raw)
+        """The frozen pipeline. Raises `MissingRecordError` if there is none, `TornRecordError` if it is damaged."""
+        return FROZEN_PLAN.read_existing(self.store, f"{self.folder}/plan.json")
+
+    @property
+    def plan_sha256(self) -> str:
+        """sha256 of the bytes of the frozen plan, 64 hex digits; of none, if there is none."""
+        return hashlib.sha256(self.store.read(f"{self.folder}/plan.json") or b"").hexdigest()
 
     def attempt(self, number: int) -> AttemptRecord | None:
-        """The attempt of this number, or None."""
-        raw = self.store.read_json(self._attempt_key(number))
-        return None if raw is None else AttemptRecord.model_validate(raw)
+        """The attempt of this number, or None. One that cannot be read counts as none, with a warning."""
+        return ATTEMPT.read_or_skip(self.store, self._attempt_key(number))
 
     def end(self, number: int) -> AttemptEnd | None:
-        """The end of an attempt, or None while it is open."""
-        raw = self.store.read_json(self._ended_key(number))
-        return None if raw is None else AttemptEnd.model_validate(raw)
+        """The end of an attempt, or None while it is open. One that cannot be read counts as none, with a warning."""
+        return ATTEMPT_END.read_or_skip(self.store, self.end_key(number))
+
+    def ends(self, num_attempts: int) -> list[AttemptEnd | None]:
+        """The ends of the first `num_attempts` attempts; None for one that is open, or cannot be read."""
+        keys = [self.end_key(index + 1) for index in range(num_attempts)]
+        return [ATTEMPT_END.readable(one) for one in ATTEMPT_END.read_many(self.store, keys)]
 
     @property
     def num_attempts(self) -> int:
         """How many attempts the run has; also the number of the last one."""
         return first_missing(lambda index: self.store.size_bytes(self._attempt_key(index + 1)) is not None)
 
-    def attempts(self) -> Iterator[AttemptRecord]:
-        """The attempts in order, numbered from 1."""
-        number = 1
-        while (record := self.attempt(number)) is not None:
-            yield record
-            number += 1
+    def attempts(self) -> list[AttemptRecord]:
+        """The attempts in order, numbered from 1, without those whose record cannot be read."""
+        records = self._records(range(1, self.num_attempts + 1))
+        return [records[number] for number in sorted(records)]
 
     def begin_attempt(self, plan: Plan, site: str, job: str = "") -> int:
         """Take the next attempt number; returns it. Two commands at once take two numbers."""
@@ -133,7 +192,7 @@ class Run:
         """Record the end of an attempt. True if this call recorded it; an end recorded earlier stays."""
         end = AttemptEnd(outcome=outcome, reason=reason)
         with fault_point("attempt.ended"):
-            return self.store.create_json(self._ended_key(number), end.model_dump(mode="json"))
+            return self.store.create_json(self.end_key(number), end.model_dump(mode="json"))
 
     def heartbeat_key(self, number: int) -> str:
         """Key of the heartbeat counter of an attempt's driver."""
@@ -149,27 +208,39 @@ class Run:
         """Whether an attempt was asked to stop."""
         return self.store.size_bytes(self._cancel_key(number)) is not None
 
-    def open_attempts(self, observer: Observer | None = None) -> list[Observation]:
-        """The attempts without a recorded end, in order, each with whether it is alive, dead or out of contact.
+    def standing(self, observer: Observer | None = None) -> Standing:
+        """How the run stands, from one reading of its attempts, in a few requests.
 
         Without an `observer`, a new one looks once: an attempt on another machine is then `unknown`.
         """
-        numbers = range(1, self.num_attempts + 1)
-        ends = self.store.read_many([self._ended_key(number) for number in numbers])
-        records = (self.attempt(number) for number, end in zip(numbers, ends, strict=True) if end is None)
+        found = self.store.read_many([self._attempt_key(index + 1) for index in range(ATTEMPTS_AT_ONCE)])
+        num_attempts = sum(data is not None for data in found)
+        if num_attempts == ATTEMPTS_AT_ONCE:  # there may be more
+            num_attempts = self.num_attempts
+        ends = self.store.read_many([self.end_key(index + 1) for index in range(num_attempts)])
+        records = self._records([number for number, end in enumerate(ends, start=1) if end is None])
         observer = observer or Observer(self.store)
-        return [self._observed(record, observer) for record in records if record is not None]
+        return Standing(
+            run=self,
+            num_attempts=num_attempts,
+            open=tuple(self._observed(record, observer) for record in records.values()),
+            has_ended=None not in ends,
+            last_end=ends[-1] if ends else None,
+        )
+
+    def _records(self, numbers: Sequence[int]) -> dict[int, AttemptRecord]:
+        """The attempts of these numbers, by number, without those whose record is missing or cannot be read."""
+        found = ATTEMPT.read_many(self.store, [self._attempt_key(number) for number in numbers])
+        readable = zip(numbers, map(ATTEMPT.readable, found), strict=True)
+        return {number: record for number, record in readable if record is not None}
+
+    def open_attempts(self, observer: Observer | None = None) -> list[Observation]:
+        """The attempts without a recorded end, in order, each with whether it is alive, dead or out of contact."""
+        return list(self.standing(observer).open)
 
     def state(self, observer: Observer | None = None) -> RunState:
         """The state of the run: running if any attempt is alive, else how its last attempt ended."""
-        lives = {observation.life for observation in self.open_attempts(observer)}
-        if lives - {"dead"}:
-            return "running" if "alive" in lives else "unknown"
-        last = self.num_attempts
-        if last == 0:
-            return "planned"
-        end = self.end(last)
-        return "killed" if end is None else end.outcome
+        return self.standing(observer).state
 
     def _observed(self, record: AttemptRecord, observer: Observer) -> Observation:
         reading = observer.look(self.heartbeat_key(record.number))
@@ -178,7 +249,8 @@ class Run:
     def _attempt_key(self, number: int) -> str:
         return f"{self.folder}/attempts/{number}.json"
 
-    def _ended_key(self, number: int) -> str:
+    def end_key(self, number: int) -> str:
+        """Key of the end of an attempt."""
         return f"{self.folder}/attempts/{number}.ended.json"
 
     def _cancel_key(self, number: int) -> str:
@@ -186,9 +258,20 @@ class Run:
 
 
 def open_run(store: Store, request: Request) -> Run:
-    """The run of a request. Writes its frozen plan, unless the store has it already."""
+    """The run of a request.
+
+    Writes the lists of its sources' files, the code of a user's stages, and the frozen plan, unless the store has them.
+    """
     run = Run(store, request.run)
+    if store.size_bytes(f"{run.folder}/plan.json") is None:
+        forget_settled(store, run.name)
+    for source in request.sources.values():
+        if source.pin is not None:
+            keep_pin(store, source.key, source.pin.files)
+    file = request.user_file if any(step.code for step in request.steps) else None
     with fault_point("run.frozen"):
+        for key, text in code_texts(file).items() if file else ():
+            store.create(key, text.encode())
         store.create_json(f"{run.folder}/plan.json", request.model_dump(mode="json"))
     return run
 

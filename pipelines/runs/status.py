@@ -7,19 +7,21 @@ events are differences of two machines' clocks: they are shown, and decide nothi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipelines.planning.plan import Plan, decide
-from pipelines.runs.feed import Feed, is_count
+from pipelines.runs.feed import Feed, is_commit, is_count
 from pipelines.runs.outbox import Message, read_phase_counts
-from pipelines.runs.run import Run, RunState
+from pipelines.runs.run import Run, RunState, Standing
 from pipelines.runs.submissions import Submission, Submissions
 from pipelines.screen.progress import Scoreboard, StepState
 from stages.artifacts.manifest import artifact_folder
 from stages.commit.heartbeat import Observer, beat_seconds
-from stages.contract import Event, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
+from stages.contract import Event, MachinesAwaited, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 
+SECONDS_BETWEEN_LOOKS = 0.25
+"""Pause between two looks at a heartbeat that shows whether a driver is alive."""
 NUM_BEATS_TO_WATCH = 3
 """Beats for which the heartbeat of a driver on another machine is watched before its state is shown as unknown."""
 OVER = ("committed", "reused")
@@ -41,20 +43,19 @@ class RunStatus:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.plan: Plan = decide(run.request, run.store)
         self.observer = Observer(run.store)
+        self.standing: Standing = run.standing(self.observer)  # the first look at heartbeats, before what takes longer
+        """The attempts and their ends, as last read."""
+        self.plan: Plan = decide(run.request, run.store)
         self.clock = EventClock()
         self.board = Scoreboard({step.name: step.num_steps for step in run.request.steps}, self.clock)
         self.made_by = {step: str(made.provenance.get("attempt", "")) for step, made in self.plan.manifests.items()}
         """Step to the attempt that committed it or is executing it, such as `tiny-3f2a9c01-2`."""
         self.listeners: list[Callable[[Event], None]] = []
         """Functions that are called with every event, after the board has taken it."""
-        self.state: RunState = "planned"
-        self.attempt = 0
-        """Number of the last attempt; 0 if there is none."""
         self.waiting: Submission | None = None
         """A pending submission: handed to the cluster, and no attempt was begun for it yet."""
-        self._feed = Feed(run)
+        self._feed = Feed(run, self._shows_all_steps)
         self._last_start_read = 0  # number of the last attempt whose start is among the messages read
         self._seed()
         self.refresh()
@@ -64,6 +65,16 @@ class RunStatus:
             self._start_ready_steps()
 
     @property
+    def state(self) -> RunState:
+        """The state of the run, as last read."""
+        return self.standing.state
+
+    @property
+    def attempt(self) -> int:
+        """Number of the last attempt; 0 if there is none."""
+        return self.standing.num_attempts
+
+    @property
     def is_over(self) -> bool:
         """Whether no attempt is running, out of contact or pending."""
         return self.state not in ("running", "unknown") and self.waiting is None
@@ -71,16 +82,12 @@ class RunStatus:
     @property
     def heartbeat_age_seconds(self) -> float | None:
         """Seconds since the last attempt's heartbeat was seen to move; None if it was not, or the attempt has ended."""
-        ages = [
-            one.heartbeat_age_seconds
-            for one in self.run.open_attempts(self.observer)
-            if one.record.number == self.attempt
-        ]
+        ages = [one.heartbeat_age_seconds for one in self.standing.open if one.record.number == self.attempt]
         return ages[0] if ages else None
 
     def refresh(self) -> None:
         """Read the state, and the events since the last call."""
-        self.state, self.attempt = self.run.state(self.observer), self.run.num_attempts
+        self.standing = self.run.standing(self.observer)
         self.waiting = None if self.state == "running" else Submissions(self.run).waiting()
         for message in self._feed.read():
             with self.board.lock:
@@ -90,10 +97,21 @@ class RunStatus:
 
     def watch_for_a_beat(self) -> None:
         """Watch the heartbeat of a driver on another machine for a few beats, which show whether it is alive."""
-        for _ in range(NUM_BEATS_TO_WATCH):
-            if self.state == "unknown":
-                time.sleep(beat_seconds())
+        deadline_seconds = time.monotonic() + NUM_BEATS_TO_WATCH * beat_seconds()
+        while self.state == "unknown" and time.monotonic() < deadline_seconds:
+            keys = [self.run.heartbeat_key(one.record.number) for one in self.standing.open]
+            if any(self.observer.look(key).age_seconds is not None for key in keys):
                 self.refresh()
+            else:
+                time.sleep(min(SECONDS_BETWEEN_LOOKS, beat_seconds()))
+
+    def _shows_all_steps(self, messages: Sequence[Message]) -> bool:
+        """Whether these messages show how far each step is that may run: its last commit, or its start or waiting."""
+        if any(message.kind == "attempt_started" and message.attempt == self.attempt for message in messages):
+            return True
+        events = (event for message in messages for event in message.events)
+        shown = {event.step for event in events if is_commit(event) or isinstance(event, StepWaiting)}
+        return _steps_that_may_run(self.plan) <= shown
 
     def _seed(self) -> None:
         """Set the board from the plan: committed steps as committed, others with the parts recorded in all phases."""
@@ -112,7 +130,10 @@ class RunStatus:
         for event in sorted(message.events, key=_sort_key):
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
                 self.clock.at_seconds = event.at_seconds
+                queued = self.board.steps[event.step].queued
                 self._take_event(event)
+                if isinstance(event, MachinesAwaited) and queued == self.board.steps[event.step].queued:
+                    continue  # told again for those who read the newest messages alone
                 for listener in self.listeners:
                     listener(event)
                 if self.board.steps[event.step].status != "reused":
@@ -164,6 +185,13 @@ class RunStatus:
         with self.board.lock:
             for state in self.board.steps.values():
                 state.pause()
+
+
+def _steps_that_may_run(plan: Plan) -> set[str]:
+    """The steps that are not committed, and read only what is."""
+    done = {one.step for one in plan.decisions if one.action == "reuse"}
+    unmade = (step for step in plan.request.steps if step.name not in done)
+    return {step.name for step in unmade if {source.step for source in step.inputs.values()} <= done}
 
 
 def _sort_key(event: Event) -> int:

@@ -20,6 +20,7 @@ from pipelines.runs.run import AttemptRecord, Run
 from stages.store.fault_points import fault_point
 from stages.store.metadata import open_store
 from stages.store.numbering import first_missing
+from stages.store.record_kind import RecordKind
 
 
 class _Record(BaseModel):
@@ -40,6 +41,8 @@ class Submission(_Record):
     at_seconds: float = Field(default_factory=time.time)
     allows_rollback: bool = False
     """Whether training may continue from an earlier checkpoint if the newest is damaged. Written only if true."""
+    retries: int = 0
+    """How often a driver that died or was stopped from outside is started again. Written only if there are any."""
 
     @property
     def target_site(self) -> Site:
@@ -61,6 +64,14 @@ class SubmissionEnd(_Record):
     at_seconds: float = Field(default_factory=time.time)
 
 
+SUBMISSION = RecordKind[Submission](
+    Submission, "a submission of a run", "put it back from a copy, or submit the run again"
+)
+SUBMISSION_END = RecordKind[SubmissionEnd](
+    SubmissionEnd, "the end of a submission", "put it back from a copy, or submit the run again"
+)
+
+
 @dataclass(frozen=True)
 class Submissions:
     """The submissions of one run."""
@@ -74,25 +85,26 @@ class Submissions:
 
     def read(self, number: int) -> Submission | None:
         """The submission of this number, or None."""
-        raw = self.run.store.read_json(self._key(number))
-        return None if raw is None else Submission.model_validate(raw)
+        return SUBMISSION.read(self.run.store, self._key(number))
 
     def last(self) -> Submission | None:
-        """The newest submission, or None if the run was never submitted."""
-        return self.read(self.num_submissions)
+        """The newest submission, or None if the run was never submitted, or its record cannot be read."""
+        return SUBMISSION.read_or_skip(self.run.store, self._key(self.num_submissions))
 
-    def begin(self, site: Site, *, allows_rollback: bool = False) -> Submission | None:
+    def begin(self, site: Site, *, allows_rollback: bool = False, retries: int = 0) -> Submission | None:
         """Record the next submission, to `site`. None if another command recorded one first."""
         number = self.num_submissions + 1
         submission = Submission(
             number=number,
             job=f"{self.run.name}-{number}-{self._store_mark}",
-            site=site.model_dump(mode="json"),
+            # Only what the site states: a default written down would override the tables that it only completes.
+            site=site.model_dump(mode="json", exclude_unset=True),
             versions=Versions.here(),
             allows_rollback=allows_rollback,
+            retries=retries,
         )
-        # Drivers of an earlier version refuse fields that they do not know, so the flag is written only if it is set.
-        unset = set() if allows_rollback else {"allows_rollback"}
+        # Drivers of an earlier version refuse fields that they do not know, so these are written only if they are set.
+        unset = {name for name, value in (("allows_rollback", allows_rollback), ("retries", retries)) if not value}
         record = submission.model_dump(mode="json", exclude=unset)
         with fault_point("submission.recorded"):
             ours = self.run.store.create_json(self._key(number), record)
@@ -110,8 +122,7 @@ class Submissions:
 
     def end(self, number: int) -> SubmissionEnd | None:
         """The end of a submission that no attempt was begun for, or None."""
-        raw = self.run.store.read_json(self._end_key(number))
-        return None if raw is None else SubmissionEnd.model_validate(raw)
+        return SUBMISSION_END.read_or_skip(self.run.store, self._end_key(number))
 
     def end_without_attempt(self, number: int, code: ExitCode, message: str, then: str) -> None:
         """Record the end of a submission that no attempt will be begun for. An end recorded earlier stays."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract import Event, StepEnded, StepStarted, StepWaiting, WarningPosted
+from stages.contract import Event, MachinesAwaited, StepEnded, StepStarted, StepWaiting, WarningPosted
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -67,4 +67,6 @@ def stamped(text: str) -> str:
 
 def _is_news(event: Event) -> bool:
     """Whether an event is printed at once: a step starts, ends or waits. Reused steps were printed with the plan."""
-    return isinstance(event, StepWaiting | StepStarted) or (isinstance(event, StepEnded) and event.outcome != "reused")
+    if isinstance(event, StepEnded):
+        return event.outcome != "reused"
+    return isinstance(event, StepWaiting | MachinesAwaited | StepStarted)

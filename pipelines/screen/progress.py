@@ -14,6 +14,7 @@ from stages.artifacts.records import ItemBalance
 from stages.contract import (
     CheckpointCommitted,
     Event,
+    MachinesAwaited,
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -62,6 +63,8 @@ class StepState:
     reason: str = ""
     waits_for: str = ""
     """Holder of the claim on the same artifact, while the step waits for it."""
+    queued: str = ""
+    """What waits for machines, since when, and what machines there are; '' while nothing does."""
     _items_before: int = 0
     _recorded_before: int = 0
     _phase_began_seconds: float = 0.0
@@ -117,7 +120,7 @@ class StepState:
     def pause(self) -> None:
         """Show the step as interrupted if it was running, since no attempt executes it."""
         self.status = "interrupted" if self.status == "running" else self.status
-        self.at_step, self.under_way, self.waits_for = None, {}, ""
+        self.at_step, self.under_way, self.waits_for, self.queued = None, {}, "", ""
 
 
 class Scoreboard:
@@ -140,6 +143,8 @@ class Scoreboard:
         match event:
             case StepWaiting():
                 state.waits_for = f"{event.holder} on {event.host}"
+            case MachinesAwaited():
+                state.queued = queued_words(event)
             case StepStarted():
                 state.status, state.started_seconds, state.waits_for = "running", now_seconds, ""
             case PhaseOpened():
@@ -157,6 +162,7 @@ class Scoreboard:
                 state.committed_step, state.committed_at_seconds = event.at_step, now_seconds
             case StepEnded():
                 state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
+                state.queued = ""
                 state.seconds = event.seconds
                 state.items = event.items if event.items.total else state.items
 
@@ -175,13 +181,22 @@ class Scoreboard:
 
     def line(self, state: StepState) -> str:
         """The progress of a step in words: phase, parts, rate, item counts."""
-        words = [words for words in (progress(state), self.rate(state), balance(state), _numbers(state)) if words]
+        told = (progress(state), state.queued, self.rate(state), balance(state), _numbers(state))
+        words = [words for words in told if words]
         return ", ".join(words) or state.reason.partition("\n")[0]
 
     def rate(self, state: StepState) -> str:
         """The rate of a step in words, or ''."""
         rate = state.rate(self._clock())
         return f"{rate[0]:,.3g} {rate[1]}/s" if rate else ""
+
+
+def queued_words(event: MachinesAwaited) -> str:
+    """What waits for machines: `waits since 12:04:31 for 8 ranks of 1 GPU; the cluster has 4 GPUs`; or ''."""
+    if not event.asked:
+        return ""
+    since = time.strftime("%H:%M:%S", time.localtime(event.at_seconds))
+    return f"waits since {since} for {event.asked}" + (f"; {event.has}" if event.has else "")
 
 
 def progress(state: StepState) -> str:

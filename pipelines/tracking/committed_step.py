@@ -14,7 +14,7 @@ from pipelines.tracking import page_contents
 from pipelines.tracking.client import PageClient, to_metrics
 from pipelines.tracking.models import LoggedModels
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.manifest import Manifest, read_manifest
+from stages.artifacts.head import ManifestHead, read_head
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,51 +36,52 @@ class CommittedSteps:
         return LoggedModels(self.pages, self.request.pipeline)
 
     def describe(
-        self, page: str, step: FrozenStep, manifest: Manifest, note: str, at_seconds: float
+        self, page: str, step: FrozenStep, head: ManifestHead, note: str, at_seconds: float
     ) -> dict[str, float]:
         """Fill the page of a step from its artifact; returns the metrics of an evaluation, {} for other artifacts.
 
         Parameters that the page has are left alone: MLflow refuses to change one, and `--use` may bind another artifact
         to the same page.
         """
-        artifact = Artifact(self.store, manifest)
+        artifact = Artifact(self.store, head)
         known = self.pages.read(page)
-        models_read = self._log_inputs(page, manifest, known)
+        models_read = self._log_inputs(page, head, known)
         evaluated = page_contents.evaluation_metrics(artifact)
         of_model = models_read[0] if models_read else None
         self.pages.log(
             page,
             tags={
-                **page_contents.step_tags(manifest),
+                **page_contents.step_tags(head),
                 "neo.folder": page_contents.folder_url(artifact),
+                "neo.manifest": page_contents.manifest_url(artifact),
                 "mlflow.note.content": note,
             },
             parameters={
                 name: value
-                for name, value in page_contents.parameters(manifest.recipe).items()
+                for name, value in page_contents.parameters(head.recipe).items()
                 if name not in known.data.params
             },
             metrics=[
-                *to_metrics(page_contents.counts(manifest), at_seconds, None),
+                *to_metrics(page_contents.counts(head), at_seconds, None),
                 *to_metrics(evaluated, at_seconds, None, model=of_model, page=page),
             ],
         )
-        if page_contents.is_model(manifest):
+        if head.holds_model:
             self.models.log(page, step.name, artifact, known)
         self.pages.log_files(page, partial(page_contents.write_files, artifact))
         return evaluated
 
-    def _log_inputs(self, page: str, manifest: Manifest, known: MlflowRun) -> list[str]:
+    def _log_inputs(self, page: str, head: ManifestHead, known: MlflowRun) -> list[str]:
         """Log data read or made as data sets, and models that were read as inputs; returns the models' ids."""
         from mlflow.entities import LoggedModelInput
 
-        datasets = [] if page_contents.is_model(manifest) else [self._dataset(manifest, "made")]
+        datasets = [] if head.holds_model else [self._dataset(head, "made")]
         models: list[str] = []
-        for name, item in manifest.inputs.items():
-            parent = read_manifest(self.store, item.stage, item.fingerprint)
+        for name, item in head.inputs.items():
+            parent = read_head(self.store, item.stage, item.fingerprint)
             if parent is None:
                 continue
-            model = self.models.find(parent.fingerprint) if page_contents.is_model(parent) else None
+            model = self.models.find(parent.fingerprint) if parent.holds_model else None
             if model is not None:
                 models.append(str(model.model_id))
             else:
@@ -91,9 +92,9 @@ class CommittedSteps:
             self.pages.mlflow.log_inputs(page, datasets=datasets, models=new)
         return models
 
-    def _dataset(self, manifest: Manifest, context: str) -> DatasetInput:
+    def _dataset(self, head: ManifestHead, context: str) -> DatasetInput:
         """An artifact as a data set. It is equal on all pages, by which MLflow links its maker with its readers."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(**page_contents.dataset(manifest, self.store))
+        dataset = Dataset(**page_contents.dataset(head, self.store))
         return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

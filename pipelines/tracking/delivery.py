@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from cluster.listening import DEFAULT_PORTS, check_listening
-from pipelines.runs.attempts import reconcile
-from pipelines.runs.outbox import Message, Outbox
+from pipelines.runs.attempts import reconcile, settle
+from pipelines.runs.outbox import MESSAGE, Message, Outbox
 from pipelines.runs.run import Run
 from pipelines.tracking.server import ENVIRONMENT, Tracker, is_rejection
+from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -25,7 +26,9 @@ SECONDS_BETWEEN_ROUNDS = 2.0
 """Pause between two looks at the outboxes. After a failure it doubles, up to `MAX_SECONDS_BETWEEN_TRIES`."""
 MAX_SECONDS_BETWEEN_TRIES = 60.0
 CLOSE_TIMEOUT_SECONDS = 60.0
-"""Longest time that a command waits for the delivery in progress when it ends."""
+"""Longest time that a run waits for the delivery in progress when it ends."""
+READER_TIMEOUT_SECONDS = 2.0
+"""Longest time that any other command waits for a tracker, beside the import of mlflow."""
 MAX_PROBLEM_CHARACTERS = 120
 REACH_TIMEOUT_SECONDS = 2.0
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
@@ -41,7 +44,7 @@ class DeliveryThread:
         self._outboxes = [(run, Outbox(run.store, run.name)) for run in runs]
         self._tracker: Tracker | None = None
         self._problem = self._rejection = ""
-        self._closing = threading.Event()
+        self._closing, self._leaving, self._loaded = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
@@ -56,15 +59,30 @@ class DeliveryThread:
         self._thread.join(CLOSE_TIMEOUT_SECONDS)
         return sum(outbox.num_pending() for _, outbox in self._outboxes)
 
+    def leave(self) -> int:
+        """As `close`, but wait no longer than `READER_TIMEOUT_SECONDS`, beside the import of mlflow.
+
+        Returns how many messages are left because the time was over; 0 if the tracker took all, or did not answer.
+        """
+        self._closing.set()
+        self._loaded.wait()
+        self._thread.join(READER_TIMEOUT_SECONDS)
+        if not self._thread.is_alive():
+            return 0
+        self._leaving.set()
+        return sum(outbox.num_pending() for _, outbox in self._outboxes)
+
     def _work(self) -> None:
         wait_seconds = SECONDS_BETWEEN_ROUNDS
         while True:
             closing = self._closing.is_set()
             try:
                 self._deliver_all()
+                self._loaded.set()
                 self._problem, wait_seconds = "", SECONDS_BETWEEN_ROUNDS
             except Exception as error:
                 self._problem = _in_short(error)
+                self._loaded.set()
                 wait_seconds = min(2 * wait_seconds, MAX_SECONDS_BETWEEN_TRIES)
             if closing:
                 return
@@ -73,10 +91,18 @@ class DeliveryThread:
     def _deliver_all(self) -> None:
         for run, outbox in self._outboxes:
             for key in outbox.pending():
+                if self._leaving.is_set():
+                    return
                 if self._tracker is None:
-                    check_reachable(self._uri)
-                    self._tracker = Tracker(self._uri)
+                    self._tracker = self._connected()
                 self._rejection = _deliver_and_mark(self._tracker, run, outbox, key) or self._rejection
+
+    def _connected(self) -> Tracker:
+        check_reachable(self._uri)
+        import mlflow  # noqa: F401  (takes seconds, which are not the tracker's)
+
+        self._loaded.set()
+        return Tracker(self._uri)
 
 
 class NotDeliveredError(RuntimeError):
@@ -103,18 +129,25 @@ def mirror(uri: str, runs: Iterable[Run]) -> int:
 
 
 def _history(run: Run) -> Iterator[tuple[float, Run, Outbox, str]]:
-    """(time, run, outbox, key) of each message of a run, in order."""
+    """(time, run, outbox, key) of each message of a run that can be read, in order."""
     outbox = Outbox(run.store, run.name)
-    return ((outbox.read(key).at_seconds, run, outbox, key) for key in outbox.kept())
+    for key in outbox.kept():
+        message = MESSAGE.read_or_skip(run.store, key)
+        if message is not None:
+            yield message.at_seconds, run, outbox, key
 
 
 def _deliver_and_mark(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> str:
     """Deliver one message and mark it as sent; returns why MLflow rejected it for good, or ''.
 
-    Killed in between, the message is delivered again, which changes nothing. A rejected message is marked as sent, with
-    the reason, since it must not block those after it.
+    Killed in between, the message is delivered again, which changes nothing. A message that is rejected, or cannot be
+    read, is marked as sent, with the reason, since it must not block those after it.
     """
-    message = outbox.read(key)
+    try:
+        message = outbox.read(key)
+    except TornRecordError as error:
+        outbox.mark_sent(key, f"it cannot be read: {error}")
+        return f"{key} cannot be read"
     with fault_point("tracker.op_sent", key):
         rejection = _deliver(tracker, run, message)
     rejection = f"it rejected {key} for good: {rejection}" if rejection else ""
@@ -153,8 +186,16 @@ def check_reachable(uri: str) -> None:
         check_listening(uri, REACH_TIMEOUT_SECONDS)
 
 
-def deliver_pending(store: Store, uri: str) -> None:
-    """Record the end of dead attempts, then deliver pending messages. Without any, reads a few keys of each run."""
+def deliver_pending(store: Store, uri: str) -> int:
+    """Record the end of dead attempts, then deliver pending messages, for a command that has other things to do.
+
+    Returns how many messages a slow tracker left, after `READER_TIMEOUT_SECONDS`, to later commands. Settled runs cost
+    a request each.
+    """
     runs = reconcile(store)
-    if runs:
-        DeliveryThread(uri, runs).close()
+    if not runs:
+        return 0
+    num_left = DeliveryThread(uri, runs).leave()
+    for run in runs:
+        settle(run)
+    return num_left

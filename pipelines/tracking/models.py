@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.tracking import page_contents
 from pipelines.tracking.client import PageClient
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.manifest import Manifest
+from stages.artifacts.head import HEAD_FILE, ManifestHead, head_bytes
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -44,27 +44,31 @@ class LoggedModels:
         """Log an artifact as a model that was made by `page`, and register it. `known` is the page as it is now."""
         from mlflow.entities import LoggedModelOutput
 
-        tags = {**page_contents.step_tags(artifact.manifest), "neo.folder": page_contents.folder_url(artifact)}
+        tags = {
+            **page_contents.step_tags(artifact.head),
+            "neo.folder": page_contents.folder_url(artifact),
+            "neo.manifest": page_contents.manifest_url(artifact),
+        }
         model = self.find(artifact.fingerprint) or self.pages.mlflow.create_logged_model(
             self.pages.experiment,
             name=f"{self.pipeline}-{step}",
             source_run_id=page,
             tags=tags,
-            params=page_contents.parameters(artifact.manifest.recipe),
-            model_type=artifact.manifest.kind,
+            params=page_contents.parameters(artifact.head.recipe),
+            model_type=artifact.head.kind,
         )
         if model.status != READY:
-            self._register(model, artifact.manifest, tags)
+            self._register(model, artifact.head, tags)
         if model.model_id not in {output.model_id for output in known.outputs.model_outputs}:
             self.pages.mlflow.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
 
-    def _register(self, model: LoggedModel, manifest: Manifest, tags: dict[str, str]) -> None:
-        """Upload the manifest and add a version of the registered model `<pipeline>-<step>`.
+    def _register(self, model: LoggedModel, head: ManifestHead, tags: dict[str, str]) -> None:
+        """Upload the head and add a version of the registered model `<pipeline>-<step>`.
 
         The status READY is set last: a logged model without it was interrupted here, and is registered again.
         """
         client, name = self.pages.mlflow, str(model.name)
-        self._log_manifest(model, manifest)
+        self._log_head(model, head)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, tags={"neo.pipeline": self.pipeline})
         source = f"models:/{model.model_id}"
@@ -74,7 +78,7 @@ class LoggedModels:
             )
         client.finalize_logged_model(model.model_id, READY)
 
-    def _log_manifest(self, model: LoggedModel, manifest: Manifest) -> None:
+    def _log_head(self, model: LoggedModel, head: ManifestHead) -> None:
         with TemporaryDirectory(prefix="neo-page-") as folder:
-            (Path(folder) / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+            (Path(folder) / HEAD_FILE).write_bytes(head_bytes(head))
             self.pages.mlflow.log_model_artifacts(model.model_id, folder)

@@ -1,4 +1,4 @@
-"""The contents of MLflow pages: tags, parameters, metrics, notes, tables and pictures, from manifests alone.
+"""The contents of MLflow pages: tags, parameters, metrics, notes, tables and pictures, from the heads of artifacts.
 
 Owns the texts and numbers and never calls MLflow: `run_pages.py` and `committed_step.py` add them to pages.
 """
@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.lineage.contents import counts_of_sources, lines_of_sources
-from pipelines.lineage.graph import Lineage, Node, describe_counts, last_phase, lineage_of, size_bytes, step_name
+from pipelines.lineage.graph import Lineage, Node, describe_counts, lineage_of, step_name
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking.graph_picture import draw_graph
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.kinds import METRICS_FILE, MODEL_PREFIX
-from stages.artifacts.manifest import Manifest, artifact_folder, find_file
+from stages.artifacts.head import HEAD_FILE, ManifestHead, NamedFile, head_bytes
+from stages.artifacts.kinds import METRICS_FILE
+from stages.artifacts.manifest import artifact_folder, manifest_key
 from stages.artifacts.records import FileEntry
+from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
 DIGEST_CHARACTERS = 32
@@ -35,19 +37,14 @@ HELD_OUT = "heldout/"
 """Prefix of metrics that were measured on the held-out set."""
 
 
-def is_model(manifest: Manifest) -> bool:
-    """Whether the artifact holds a model, by the files in its last part."""
-    return any(entry.name.startswith(MODEL_PREFIX) for entry in manifest.parts[-1].files)
-
-
-def step_tags(manifest: Manifest) -> dict[str, str]:
+def step_tags(head: ManifestHead) -> dict[str, str]:
     """Tags of a step's page. Searching them for a fingerprint finds the pages that made or read the artifact."""
-    inputs = {f"neo.input.{name}": item.fingerprint for name, item in manifest.inputs.items()}
+    inputs = {f"neo.input.{name}": item.fingerprint for name, item in head.inputs.items()}
     return {
-        "neo.stage": f"{manifest.stage} {manifest.number}",
-        "neo.kind": manifest.kind,
-        "neo.fingerprint": manifest.fingerprint,
-        "neo.content": manifest.content,
+        "neo.stage": f"{head.stage} {head.number}",
+        "neo.kind": head.kind,
+        "neo.fingerprint": head.fingerprint,
+        "neo.content": head.content,
         **inputs,
     }
 
@@ -64,33 +61,37 @@ def parameters(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def counts(manifest: Manifest) -> dict[str, float]:
+def counts(head: ManifestHead) -> dict[str, float]:
     """Metrics of every committed step: items by verdict, parts, bytes."""
-    items = manifest.items
+    items = head.items
     balance = {"items_kept": items.kept, "items_dropped": items.num_dropped, "items_failed": items.num_failed}
     return {
         **(balance if items.total else {}),
-        "num_parts": len(last_phase(manifest)),
-        "size_bytes": size_bytes(manifest),
+        "num_parts": head.last_phase.num_parts,
+        "size_bytes": head.size_bytes,
     }
 
 
-def funnel(manifest: Manifest) -> dict[str, Any]:
+def funnel(head: ManifestHead) -> dict[str, Any]:
     """The item counts of an artifact: all that entered, and the number for each verdict and reason."""
-    items = manifest.items
+    items = head.items
     return {"entered": items.total, "kept": items.kept, "dropped": items.dropped, "failed": items.failed}
+
+
+METRICS = RecordKind[dict[str, float]](
+    dict[str, int | float], "the numbers of an evaluation", "`neo audit REF --repair` lets the next run make them again"
+)
 
 
 def evaluation_metrics(artifact: Artifact) -> dict[str, float]:
     """The numbers in an artifact's `metrics.json`; {} if it has none."""
-    entry = find_file(artifact.manifest, METRICS_FILE)
-    metrics: dict[str, float] = json.loads(artifact.read(entry)) if entry else {}
-    return metrics
+    entry = artifact.find_file(METRICS_FILE)
+    return METRICS.parsed(artifact.read_json(entry), f"{artifact.store.url}/{entry.key}") if entry else {}
 
 
-def pictures(manifest: Manifest) -> list[FileEntry]:
-    """The PNG files of an artifact that are small enough for a page."""
-    entries = (entry for part in manifest.parts for entry in part.files)
+def pictures(head: ManifestHead) -> list[FileEntry]:
+    """The PNG files of an artifact that are small enough for a page: of each name the first, as its head has them."""
+    entries = (one.file for one in head.files)
     return [entry for entry in entries if entry.name.endswith(".png") and entry.size_bytes <= MAX_PICTURE_BYTES]
 
 
@@ -104,14 +105,14 @@ def order_of_losses(metric: str) -> tuple[int, bool, str]:
     return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
 
 
-def dataset(manifest: Manifest, store: Store) -> dict[str, str]:
+def dataset(head: ManifestHead, store: Store) -> dict[str, str]:
     """The fields of an MLflow data set for an artifact; equal on the page that made it and those that read it."""
     return {
-        "name": f"{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}",
-        "digest": manifest.content[:DIGEST_CHARACTERS],
+        "name": f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}",
+        "digest": head.content[:DIGEST_CHARACTERS],
         "source_type": "neo",
-        "source": json.dumps({"uri": f"{store.url}/{artifact_folder(manifest.stage, manifest.fingerprint)}"}),
-        "profile": json.dumps({**counts(manifest), "kind": manifest.kind}),
+        "source": json.dumps({"uri": f"{store.url}/{artifact_folder(head.stage, head.fingerprint)}"}),
+        "profile": json.dumps({**counts(head), "kind": head.kind}),
     }
 
 
@@ -120,33 +121,48 @@ def folder_url(artifact: Artifact) -> str:
     return f"{artifact.store.url}/{artifact.folder}"
 
 
+def manifest_url(artifact: Artifact) -> str:
+    """The URL of the artifact's manifest in the store."""
+    return f"{artifact.store.url}/{manifest_key(artifact.stage, artifact.fingerprint)}"
+
+
 def write_files(artifact: Artifact, folder: Path) -> None:
-    """Write the files of a step's page to `folder`: manifest, item counts, first samples, pictures, lineage."""
-    manifest = artifact.manifest
+    """Write the files of a step's page to `folder`: head, item counts, first samples, pictures, lineage.
+
+    The manifest itself, which may have many MB, stays in the store: the tag `neo.manifest` of the page says where.
+    """
+    head = artifact.head
     texts = {
-        "manifest.json": manifest.model_dump_json(indent=2),
-        "funnel.json": json.dumps(funnel(manifest), indent=2),
+        HEAD_FILE: head_bytes(head).decode(),
+        "funnel.json": json.dumps(funnel(head), indent=2),
         "samples.csv": sample_rows(artifact),
     }
     for name, text in texts.items():
         if text:
             (folder / name).write_text(text, encoding="utf-8")
-    for entry in pictures(manifest):
+    for entry in pictures(head):
         (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
-    lineage_picture(lineage_of(artifact.store, manifest.stage, manifest.fingerprint), folder / "lineage.png")
+    lineage_picture(lineage_of(artifact.store, head.stage, head.fingerprint), folder / "lineage.png")
 
 
 def sample_rows(artifact: Artifact) -> str:
-    """The first rows of the first sample table as CSV; '' if no part has a table."""
+    """The first rows of the first sample table as CSV; '' if no part of the last phase has a table.
+
+    Of a table in an object store, what is asked for is read and nothing else.
+    """
     import pyarrow.parquet as pq
 
-    for part in last_phase(artifact.manifest):
-        for entry in part.files:
-            if entry.name.endswith(".parquet"):
-                file = pq.ParquetFile(artifact.local_path(entry))
-                batch = next(file.iter_batches(batch_size=NUM_SAMPLE_ROWS), None)
-                return _csv(batch.schema.names, batch.to_pylist()) if batch is not None else ""
-    return ""
+    tables = (one.file for one in artifact.head.files if one.file.name.endswith(".parquet") and _is_last(one, artifact))
+    entry = next(tables, None)
+    if entry is None:
+        return ""
+    with pq.ParquetFile(artifact.open(entry)) as file:
+        batch = next(file.iter_batches(batch_size=NUM_SAMPLE_ROWS, use_threads=False), None)
+    return _csv(batch.schema.names, batch.to_pylist()) if batch is not None else ""
+
+
+def _is_last(one: NamedFile, artifact: Artifact) -> bool:
+    return one.phase == artifact.head.last_phase.phase
 
 
 def lineage_picture(lineage: Lineage, path: Path) -> Path:
@@ -157,20 +173,19 @@ def lineage_picture(lineage: Lineage, path: Path) -> Path:
     return draw_graph(reads, texts, roles, path)
 
 
-def step_note(request: Request, step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) -> str:
+def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) -> str:
     """The note of a step's page, in Markdown. `link` turns a step's name into a link to its page."""
     readers = [other.name for other in request.steps if any(i.step == step.name for i in other.inputs.values())]
     lines = [
-        f"**{step.name}** is {manifest.kind} `{manifest.stage}/{manifest.fingerprint[:SHOWN_DIGITS]}`: "
-        f"{describe_counts(manifest)}.",
+        f"**{step.name}** is {head.kind} `{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}`: {describe_counts(head)}.",
         "",
-        *_origin(step, manifest, link),
+        *_origin(step, head, link),
         "",
         f"Read by: {', '.join(link(name) for name in readers) or 'nothing in this run'}.",
         "",
-        *_reasons(manifest),
-        *_sources(manifest),
-        f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{manifest.fingerprint}' `` "
+        *_reasons(head),
+        *_sources(head),
+        f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{head.fingerprint}' `` "
         "or for `neo.input.<name>`.",
         "",
         f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `{request.command}` continues.",
@@ -195,41 +210,41 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
     )
 
 
-def _origin(step: FrozenStep, manifest: Manifest, link: Callable[[str], str]) -> Iterator[str]:
+def _origin(step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) -> Iterator[str]:
     """Lines that say what an artifact was made from: steps of this run, or artifacts if `--use` bound it."""
     if step.used:
-        made_by = manifest.provenance.get("attempt", "an unnamed attempt")
-        yield f"Bound by `--use`; made by {made_by} as step {step_name(manifest)}."
+        made_by = head.provenance.get("attempt", "an unnamed attempt")
+        yield f"Bound by `--use`; made by {made_by} as step {step_name(head)}."
         yield ""
-    if not manifest.inputs:
+    if not head.inputs:
         yield "Made from no other artifact: its data was read from outside."
         return
     yield "Made from:"
-    for name, item in manifest.inputs.items():
+    for name, item in head.inputs.items():
         parent = f"`{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}`"
         yield f"- `{name}`: {parent if step.used else link(step.inputs[name].step)}"
 
 
 def _box_lines(node: Node) -> tuple[str, str, str]:
     """The lines in the box of an artifact: its step, kind with fingerprint, and counts."""
-    counted = describe_counts(node.manifest) if node.manifest else "missing"
+    counted = describe_counts(node.head) if node.head else "missing"
     return node.step, f"{node.kind} {node.fingerprint[:SHOWN_DIGITS]}", counted
 
 
 def _role(node: Node, lineage: Lineage) -> str:
     """The role of an artifact in a lineage, which gives its box a colour."""
-    if node.manifest is None:
+    if node.head is None:
         return "missing"
     if node is lineage.target or node.kind in ("Evaluation", "ExportedCheckpoint"):
         return "result"
-    if is_model(node.manifest):
+    if node.head.holds_model:
         return "model"
     return "data" if node.inputs else "source"
 
 
-def _reasons(manifest: Manifest) -> Iterator[str]:
+def _reasons(head: ManifestHead) -> Iterator[str]:
     """A Markdown table of items by verdict and reason; nothing if all are kept."""
-    items = manifest.items
+    items = head.items
     if not items.dropped and not items.failed:
         return
     yield "| items | verdict | reason |"
@@ -241,12 +256,12 @@ def _reasons(manifest: Manifest) -> Iterator[str]:
     yield ""
 
 
-def _sources(manifest: Manifest) -> Iterator[str]:
+def _sources(head: ManifestHead) -> Iterator[str]:
     """A Markdown table of the counts by source of a draw or of packed rows; nothing for other kinds."""
-    head, *rows = lines_of_sources(counts_of_sources(manifest))
+    names, *rows = lines_of_sources(counts_of_sources(head))
     if rows:
-        yield f"| {' | '.join(head)} |"
-        yield f"| --- |{' ---: |' * (len(head) - 1)}"
+        yield f"| {' | '.join(names)} |"
+        yield f"| --- |{' ---: |' * (len(names) - 1)}"
         yield from (f"| {' | '.join(row)} |" for row in rows)
         yield ""
 

@@ -17,7 +17,7 @@ from pipelines.tracking import page_contents
 from pipelines.tracking.client import NOTHING, PageClient, to_metrics
 from pipelines.tracking.committed_step import CommittedSteps
 from pipelines.tracking.plots import draw_curves
-from stages.artifacts.manifest import Manifest, read_manifest
+from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 
 PICTURES_FOLDER = "pictures"
@@ -111,8 +111,8 @@ class RunPages:
         if self._pages.read(page).info.status == "RUNNING":
             self._pages.set_ended(page, RUN_STATUS[message.outcome], message.at_seconds)
             tags["neo.outcome"] = message.outcome
-        if (manifest := self._manifest(step)) is not None:
-            tags["mlflow.note.content"] = page_contents.step_note(self.request, step, manifest, self._link)
+        if (head := self._head(step)) is not None:
+            tags["mlflow.note.content"] = page_contents.step_note(self.request, step, head, self._link)
         self._pages.log(page, tags=tags)
 
     def _is_superseded(self, step: str, attempt: int) -> bool:
@@ -123,7 +123,7 @@ class RunPages:
     def _log_target_lineage(self, page: str) -> None:
         """Draw the lineage of the run's first target onto the run's own page."""
         target = self.request.step(self.request.targets[0])
-        if self._manifest(target) is not None:
+        if self._head(target) is not None:
             lineage = lineage_of(self._run.store, target.stage, target.fingerprint)
             self._pages.log_files(page, lambda folder: page_contents.lineage_picture(lineage, folder / "lineage.png"))
 
@@ -162,11 +162,11 @@ class RunPages:
         page = self._page(event.step, event.at_seconds)
         self._draw_losses(page, event.step)
         step = self.request.step(event.step)
-        manifest = self._manifest(step)
-        if event.outcome in ("committed", "reused") and manifest is not None:
-            note = page_contents.step_note(self.request, step, manifest, self._link)
+        head = self._head(step)
+        if event.outcome in ("committed", "reused") and head is not None:
+            note = page_contents.step_note(self.request, step, head, self._link)
             committed = CommittedSteps(self._pages, self.request, self._run.store)
-            if evaluated := committed.describe(page, step, manifest, note, event.at_seconds):
+            if evaluated := committed.describe(page, step, head, note, event.at_seconds):
                 metrics = to_metrics(evaluated, event.at_seconds, None)
                 self._pages.log(self._page("", event.at_seconds), metrics=metrics)
         self._log_outcome(page, event.outcome, event.reason)
@@ -201,5 +201,5 @@ class RunPages:
     def _run_note(self, outcome: str) -> str:
         return page_contents.run_note(self.request, outcome, self._link)
 
-    def _manifest(self, step: FrozenStep) -> Manifest | None:
-        return read_manifest(self._run.store, step.stage, step.fingerprint)
+    def _head(self, step: FrozenStep) -> ManifestHead | None:
+        return read_head(self._run.store, step.stage, step.fingerprint)

@@ -24,11 +24,18 @@ def old_site(site: NeoSite) -> NeoSite:
 
 
 def test_nothing_of_a_finished_run_is_made_again(old_site: NeoSite) -> None:
-    said = old_site.neo("plan", "tiny")
+    (run,) = all_runs(old_site.store)
+    said = old_site.neo("resume", run.name)
     assert said.code == 0, said.err
     assert "Nothing to make: all 21 steps of tiny are committed." in said.out
-    actions = {step["name"]: step["action"] for step in old_site.neo("plan", "tiny", "--json").json["steps"]}
-    assert set(actions.values()) == {"reuse"}, actions
+
+
+def test_the_plan_of_today_says_which_stages_have_another_number_since(old_site: NeoSite) -> None:
+    """The stages that read the toy world read it as a source now. What reads no such stage is reused."""
+    steps = {step["name"]: step for step in old_site.neo("plan", "tiny", "--json").json["steps"]}
+    assert (steps["base_llm"]["action"], steps["base_llm"]["reason"]) == ("reuse", "committed")
+    assert steps["pairs"]["reason"].startswith("stage download_pairs changed: number 1 -> ")
+    assert steps["export"]["reason"] == "reads chat, which is made again"
 
 
 def test_its_names_lead_to_what_they_led_to(old_site: NeoSite) -> None:
@@ -40,9 +47,17 @@ def test_its_names_lead_to_what_they_led_to(old_site: NeoSite) -> None:
     assert "f2bb47d074c9" in traced.out
 
 
+def test_it_is_audited_as_far_as_it_can_be(old_site: NeoSite) -> None:
+    """The store has records alone; what its version kept no digests of is said."""
+    records = old_site.neo("audit", "tiny/evaluate", "--level", "quick")
+    assert records.code == 0, records.out
+    assert "and 17 more cannot be found: committed before manifests kept digests of them." in records.out
+    sizes = old_site.neo("audit", "tiny/evaluate", "--level", "size")
+    assert sizes.code == 1 and "pairs.tar" in sizes.out
+
+
 def test_its_run_is_known_to_be_done(old_site: NeoSite) -> None:
     assert "done" in old_site.neo("status", "tiny").out
-    assert "Nothing to make" in old_site.neo("run", "tiny").out
 
 
 def test_every_message_it_kept_for_the_tracker_parses(old_site: NeoSite) -> None:

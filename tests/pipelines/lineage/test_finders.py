@@ -8,11 +8,11 @@ from cluster.local import make
 from pipelines.commands.sighting_words import describe
 from pipelines.lineage.finders import FINDERS, SOURCE_TABLES
 from pipelines.lineage.forward import trace_sample
-from pipelines.lineage.graph import all_manifests
+from pipelines.lineage.graph import all_heads
 from pipelines.lineage.sightings import Sighting
 from stages.artifacts import kinds
 from stages.artifacts.kinds import DRAW_FILE, BaseLlm, Draw, ModelFolder, Rows
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from stages.formats.sample_table import read_table
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def sightings_of(store: Store, sample: bytes) -> dict[str, Sighting]:
     """By stage; of the exam and the pairs, which one stage makes, the last."""
-    return {sighting.stage: sighting for sighting in trace_sample(store, sample, all_manifests(store))}
+    return {sighting.stage: sighting for sighting in trace_sample(store, sample, all_heads(store))}
 
 
 def drawings(store: Store) -> list[dict]:

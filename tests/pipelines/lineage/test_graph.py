@@ -90,7 +90,7 @@ def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) 
     from stages.artifacts.artifact import Artifact
     from stages.artifacts.manifest import Manifest
     from stages.artifacts.records import InputRecord
-    from stages.training.loading.step_rows import rows_of_step
+    from stages.training.loading.step_rows import RowOrder
 
     rows = json.loads((made.artifact_folder("rows") / "manifest.json").read_text())
     read = InputRecord(stage=rows["stage"], fingerprint=rows["fingerprint"], content=rows["content"])
@@ -102,8 +102,8 @@ def test_the_steps_that_took_a_row_are_those_that_training_takes(made: NeoSite) 
     inputs = {"rows.0": Carryover(rows=frozenset({2})), "rows.1": Carryover(rows=frozenset({0}))}
     sighting = find_in_weights(Artifact(made.store, weights), inputs)
     order = {"num_rows": 4, "rows_per_step": 1, "seed": 3}
-    expected = [step + 1 for step in range(5) if 2 in rows_of_step(step, **order)]
-    expected += [6 + step for step in range(7) if 0 in rows_of_step(step, **order)]
+    expected = [step + 1 for step in range(5) if 2 in RowOrder(**order).rows_of_step(step)]
+    expected += [6 + step for step in range(7) if 0 in RowOrder(**order).rows_of_step(step)]
     assert sighting.steps == tuple(expected) and expected
     assert sighting.carryover.seen_by.startswith("train_toy")
 

@@ -38,6 +38,28 @@ def attempts_of_checkpoints(site: NeoSite) -> list[str]:
     return [json.loads(record.read_text())["made_by"]["attempt"].rsplit("-", 1)[-1] for record in records]
 
 
+def test_a_damaged_head_is_written_again_from_its_manifest(made: NeoSite) -> None:
+    path = made.artifact_folder("kept") / "head.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"num_parts": ', b'"num_parts": 9', 1))
+    traced = made.neo("trace", "data/rows")
+    assert traced.code == 0 and "its head.json" not in traced.out, "only an audit compares the numbers"
+    assert "differs from its manifest in: phases" in made.neo("audit", "data/rows").out
+    repaired = made.neo("audit", "data/rows", "--repair")
+    assert repaired.code == 0 and "Written again from the manifest" in repaired.out
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_manifest_beside_a_whole_head_is_folded_again(made: NeoSite, executions: Executions) -> None:
+    path = made.artifact_folder("kept") / "manifest.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"files"', b'"fi1es"', 1))
+    assert "Quarantined; the next run makes these again" in made.neo("audit", "data/rows", "--repair").out
+    assert made.neo("run", DATA).code == 0
+    assert json.loads(path.read_bytes())["content"] == json.loads(whole)["content"]
+    assert made.neo("audit", "data/rows").code == 0
+
+
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "missing"])
 @pytest.mark.parametrize("step", ["pairs", "kept"])
 def test_a_damaged_file_is_found_and_exactly_its_part_is_made_again_with_the_same_bytes(

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from neo_model.costs.gpus import gpu_named
 from pipelines.planning.estimate import Assumptions, fullest_micro_batch, rows_work
 from pipelines.planning.expected_sizes import ExpectedRows
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.rows import RowReader
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.expected_pipeline import ROWS
 from tests.worlds.training_world import SmallWorld
@@ -109,3 +110,13 @@ def test_an_estimate_counts_the_micro_rows_of_the_site(site: NeoSite) -> None:
 def test_what_cannot_be_estimated_is_said(site: NeoSite, words: tuple[str, ...], code: int, said: str) -> None:
     told = site.neo("estimate", *words)
     assert told.code == code and said in told.err and told.last_line.startswith("Next: neo ")
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [("NVIDIA A100-SXM4-40GB", "A100 40GB"), ("NVIDIA A100-SXM4-80GB", "A100"), ("NVIDIA A100 80GB PCIe", "A100"),
+     ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H100 NVL", "H100 NVL")],
+)  # fmt: skip
+def test_a_gpu_is_found_by_the_name_that_it_reports(device: str, name: str) -> None:
+    found = gpu_named(device)
+    assert found is not None and found.name == name

@@ -43,6 +43,16 @@ def test_a_changed_field_is_named_and_remakes_what_follows_alone(site: NeoSite) 
     assert "min_width_px: 13 -> 16" in site.neo("plan", DATA, "--set", "kept.min_width_px=16").out
 
 
+def test_a_raised_limit_makes_nothing_again_but_is_another_run(site: NeoSite) -> None:
+    plain, raised = (), ("--set", "pairs.max_share_lost=0.9")
+    runs = {words: site.neo("plan", DATA, "--json", *words).json["run"] for words in (plain, raised)}
+    assert runs[plain] != runs[raised]  # a submission reads the limit from its run's frozen plan
+    site.neo("run", DATA, *raised)
+    assert {action for action, _ in decisions(site).values()} == {"reuse"}
+    said = site.neo("plan", DATA, "--set", "pairs.num_urls=10", "--json")
+    assert [change["field"] for change in said.json["steps"][0]["changes"]] == ["num_urls"]
+
+
 def test_other_hardware_gives_the_same_fingerprints(site: NeoSite, tmp_path: Path) -> None:
     here = site.neo("plan", DATA, "--json").json
     site.file.write_text(site.file.read_text() + "[gang]\nnum_ranks = 16\ngpus = 1\n[parts]\ncpus = 4\n")

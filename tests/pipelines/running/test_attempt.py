@@ -9,7 +9,7 @@ from cluster.site import load_site
 from pipelines.planning.plan import decide
 from pipelines.running.attempt import Attempt
 from pipelines.running.execute_run import EXIT_CODES
-from pipelines.runs.log import read_driver_log
+from pipelines.runs.log import last_lines
 from pipelines.runs.run import Run, open_run
 from pipelines.screen.console import Display
 from tests.pipelines.conftest import TOYS, NeoSite
@@ -41,7 +41,7 @@ def test_it_is_on_record_while_it_goes_on_and_ended_when_it_is_left(site: NeoSit
     assert {step: ending.ending for step, ending in attempt.endings.items()} == {
         "pairs": "reused", "kept": "reused", "mix": "committed", "rows": "committed"
     }  # fmt: skip
-    assert [line.split("  ", 1)[1] for line in read_driver_log(run, attempt.number)][-1] == "attempt 2: done"
+    assert [line.split("  ", 1)[1] for line in last_lines(run, attempt.number, None)[0]][-1] == "attempt 2: done"
 
 
 def test_an_exception_that_leaves_it_is_how_it_ended(site: NeoSite, run: Run) -> None:

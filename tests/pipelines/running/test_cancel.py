@@ -1,5 +1,7 @@
 """`neo cancel` asks, waits and changes nothing twice; what it leaves goes on; a dead run is said to be dead at once."""
 
+import pipelines.commands.cancel
+from stages.commit.heartbeat import Heartbeat
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import kill_in_the_middle, the_run, wait_until
 from tests.pipelines.runs.test_resume import elsewhere
@@ -57,3 +59,26 @@ def test_a_run_that_is_done_is_left_alone(site: NeoSite) -> None:
     said = site.neo("cancel", "data")
     assert said.code == 0 and said.last_line.startswith("Next: neo show data/rows")
     assert not the_run(site).is_stop_requested(1)
+
+
+def test_a_driver_of_this_machine_that_does_not_stop_is_ended_after_the_grace_period(site: NeoSite) -> None:
+    driver = site.start("run", DATA, TOY_STUCK_FROM_PART="1")
+    wait_until(lambda: recorded(site) == 1)
+    said = site.neo("cancel", "data", "--grace", "1")
+    driver.communicate(timeout=60)
+    assert said.code == 0 and f"No answer for 1 s: ending process {the_run(site).attempt(1).process_id}." in said.out
+    assert ": interrupted, attempt 1" in said.out and driver.returncode == 75
+    assert site.neo("resume").code == 0 and the_run(site).state() == "done"
+
+
+def test_waiting_for_a_run_elsewhere_that_does_not_stop_ends_too(site: NeoSite, monkeypatch) -> None:
+    kill_in_the_middle(site, num_recorded=1)
+    run = the_run(site)
+    elsewhere(run, 1)
+    monkeypatch.setattr(pipelines.commands.cancel, "STOP_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(pipelines.commands.cancel, "lost_after_seconds", lambda: 0.0)
+    heartbeat = Heartbeat(run.store, run.heartbeat_key(1))
+    said = site.neo("cancel", "data", "--grace", "0")
+    heartbeat.stop()
+    assert said.code == 1 and "on far-away cannot be ended from here" in said.out
+    assert "It has not stopped in 1 s." in said.out and said.last_line.startswith("Next: neo status data-")

@@ -1,5 +1,6 @@
 """`neo status` reads from the store how a run stands: what is done, what moves, how fast, and who is at it."""
 
+import re
 import time
 from collections.abc import Iterator
 from subprocess import Popen
@@ -7,22 +8,25 @@ from subprocess import Popen
 import pytest
 
 from pipelines.planning.plan import decide
-from pipelines.runs.outbox import EventWriter, Message, Outbox
+from pipelines.runs.outbox import AwaitedMachines, EventWriter, Message, Outbox
 from pipelines.runs.run import Run
 from pipelines.runs.status import RunStatus
 from pipelines.screen.progress import Scoreboard
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
     CheckpointCommitted,
+    MachinesAwaited,
     NumbersReported,
     PartRecorded,
     PhaseOpened,
     StepEnded,
     StepStarted,
+    WarningPosted,
 )
 from stages.store.metadata import open_store
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.running.test_execute_run import kill_in_the_middle, the_run, wait_until
+from tests.pipelines.runs.many_runs import counted, fill_outbox
 from tests.pipelines.runs.test_resume import elsewhere
 
 DATA = f"{TOYS}:data"
@@ -158,3 +162,49 @@ def test_rate_and_end_of_a_training_are_those_of_the_attempt_that_goes_on() -> N
     assert board.seconds_left(state) is None and state.status == "interrupted"
     board.take(StepEnded(step="mid", outcome="committed"))
     assert board.seconds_left(state) is None
+
+
+def busy(site: NeoSite, *events) -> Run:
+    """A run whose second attempt is alive, and has told these events."""
+    site.neo("run", f"{TOYS}:broken_data")
+    run = the_run(site)
+    assert run.begin_attempt(decide(run.request, run.store), "here") == 2  # in this process, so it lives
+    tell(run, 2, StepStarted(step="kept"), *events)
+    return run
+
+
+def counts(number: int) -> list[NumbersReported]:
+    numbers = {"judge/parts": float(number), "judge/kept": 5.0 * number, "judge/dropped": 0.0, "judge/failed": 0.0}
+    return [NumbersReported(step="kept", at_step=number, numbers=numbers)]
+
+
+def test_a_status_reads_as_much_of_a_long_run_as_of_a_short_one(site: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, told = busy(site), []
+    for first, last in ((0, 50), (50, 500)):
+        fill_outbox(run, [counts(number) for number in range(first, last)], 2)
+        with counted(monkeypatch) as requests:
+            state = RunStatus(run).board.steps["kept"]
+        assert (state.status, state.num_recorded, state.items.kept) == ("running", last - 1, 5 * (last - 1))
+        told.append(sum("read " in request and "/outbox/" in request for request in requests))
+    assert told == [32, 32]
+
+
+def test_messages_are_read_back_to_the_last_commit_of_each_step_that_runs(site: NeoSite) -> None:
+    run = busy(site, PhaseOpened(step="kept", phase="judge", num_parts=9, num_recorded=3))
+    unrelated = [WarningPosted(step="pairs", message="something")]
+    fill_outbox(run, [unrelated] * 100, 2)
+    state = RunStatus(run).board.steps["kept"]
+    assert (state.phase, state.num_recorded, state.num_parts) == ("judge", 3, 9)
+
+
+def test_what_waits_for_machines_is_told_to_every_machine_however_long_it_waits(site: NeoSite) -> None:
+    asked = MachinesAwaited(step="kept", asked="8 ranks of 1 GPU", has="the cluster has 4 GPUs", at_seconds=1.0)
+    awaited, run = AwaitedMachines(), busy(site)
+    fill_outbox(run, [awaited.told_again([asked] if number == 0 else counts(number)) for number in range(200)], 2)
+    assert "8 ranks of 1 GPU; the cluster has 4 GPUs" in steps(site.neo("status", "--json").json)["kept"]["waits"]
+    assert re.search(
+        r"^kept waits since \d\d:\d\d:\d\d for 8 ranks of 1 GPU; the", site.neo("status").out, re.MULTILINE
+    )
+    fill_outbox(run, [awaited.told_again([MachinesAwaited(step="kept", asked="")]), counts(200)], 2)
+    assert steps(site.neo("status", "--json").json)["kept"]["waits"] == ""
+    assert all(not awaited.told_again([]) for _ in range(20))

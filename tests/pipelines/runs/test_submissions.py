@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster.site import RaySettings, load_site
 from cluster.versions import Versions
 from pipelines.driver import CalledOffError, drive
 from pipelines.exits import ExitCode, RefusedError
-from pipelines.runs.log import read_driver_log
+from pipelines.runs.log import last_lines
 from pipelines.runs.run import Run, all_runs
 from pipelines.runs.submissions import SubmissionEnd, Submissions
 from stages.store.metadata import open_store
@@ -144,7 +145,8 @@ def test_a_users_file_is_submitted_once_stopped_and_gone_on_with_and_makes_what_
     wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
     assert "Asked attempt 1 on" in cluster.neo("cancel", name, "--no-wait").out
     wait_until(
-        lambda: any("Asked to stop by `neo cancel`" in line for line in read_driver_log(cluster.run, 1)), seconds=180
+        lambda: any("Asked to stop by `neo cancel`" in line for line in last_lines(cluster.run, 1, None)[0]),
+        seconds=180,
     )
     (tmp_path / "gate").touch()
     cancelled = cluster.neo("cancel", name)
@@ -167,6 +169,32 @@ def manifest_of(store: Store, name: str) -> dict:
     return store.read_json(f"artifacts/{ref['stage']}/{ref['fingerprint'][:12]}/manifest.json")
 
 
+def test_a_bug_fixed_in_the_file_of_a_submitted_run_runs(cluster: OnCluster, tmp_path: Path) -> None:
+    """The fixed code goes with the plan to the cluster, with the module beside the file, and makes all parts."""
+    file, helpers = tmp_path / "mine.py", tmp_path / "helpers.py"
+    fixed = OWN_STAGE.replace("import time\n", "import time\nimport helpers\n").replace(
+        "write_text(word)", "write_text(helpers.loud(word))"
+    )
+    helpers.write_text("def loud(word):\n    return word.upper()\n")
+    file.write_text(fixed.replace("    draft.count(", "    assert part.name != '3'\n    draft.count("))
+    failed = cluster.neo("submit", f"{file}:mine", "--wait")
+    assert failed.code == 1, failed
+    name = cluster.run.name
+    file.write_text(fixed)
+    kept = cluster.neo("submit", name, "--keep-code", "--wait")
+    assert kept.code == 1 and cluster.run.name == name, kept
+    again = cluster.neo("submit", name, "--wait")
+    assert again.code == 0, again
+    assert (
+        f"{file} has changed since run {name} was frozen. It continues with the newest code as run mine-" in again.out
+    )
+    assert "the code changed: stage own of mine.py" in again.out
+    manifest = manifest_of(cluster.store, "mine/own")
+    assert {cluster.store.read(part["files"][0]["key"]) for part in manifest["parts"]} == {b"MINE"}
+    assert {part["made_by"]["code"] for part in manifest["parts"]} == set(manifest["provenance"]["code_texts"])
+    assert cluster.neo("submit", f"{file}:mine", "--keep-code").code == 2
+
+
 def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(cluster: OnCluster, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN_STAGE)
     asked = (f"{tmp_path}/mine.py:mine", "--set", "own.gate=/never/there")
@@ -181,6 +209,29 @@ def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(clust
     assert cancelled.code == 0 and f"No answer for 1 s: stopping Ray job {cluster.run.name}-1-" in cancelled.out
     assert cluster.run.end(1).outcome == "interrupted"
     assert cluster.run.end(1).reason == "stopped at once, being asked twice"
+
+
+def test_a_lost_driver_is_started_again_by_its_job_and_a_lost_job_by_the_command_that_waits(
+    cluster: OnCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_STAGE)
+    asked = (f"{tmp_path}/mine.py:mine", "--set", f"own.gate={tmp_path}/gate")
+    command = cluster.start("submit", *asked, "--wait", "--retries", "2")
+    wait_until(lambda: num_recorded(cluster) == 2, seconds=180)
+    os.kill(cluster.run.attempt(1).process_id, signal.SIGKILL)
+    wait_until(lambda: cluster.run.num_attempts == 2, seconds=180)
+    second = psutil.Process(cluster.run.attempt(2).process_id)
+    for process in (second.parent(), second):
+        process.kill()
+    wait_until(lambda: cluster.run.num_attempts == 3, seconds=180)
+    (tmp_path / "gate").touch()
+    out, err = command.communicate(timeout=240)
+    assert command.returncode == 0, err
+    assert "was lost with its job; retry 1 of 2" in out and ": done, attempt 3" in out
+    first_job, second_job = (Submissions(cluster.run).read(number).job for number in (1, 2))
+    assert [record.job for record in cluster.run.attempts()] == [first_job, first_job, second_job]
+    manifest = manifest_of(cluster.store, "mine/own")
+    assert "1" in {part["made_by"]["attempt"].rpartition("-")[2] for part in manifest["parts"]}
 
 
 def test_the_doctor_finds_the_cluster_that_the_site_names_and_that_it_wants_a_token(

@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: progress, rate, what was kept, dropped and failed."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from pipelines.screen.console import Display, clean, open_console
 from pipelines.screen.progress import Scoreboard, clock_time
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
+    MachinesAwaited,
     NumbersReported,
     PartProgress,
     PartRecorded,
@@ -77,6 +79,17 @@ def test_a_step_that_waits_for_another_run_says_for_which(board: Scoreboard) -> 
     display.take(StepWaiting(step="mid", holder="attempt 2 of run tiny-1a2b3c4d", host="node-7"))
     assert out.getvalue().endswith("mid  waiting  0:00  waits for attempt 2 of run tiny-1a2b3c4d on node-7\n")
     board.take(StepStarted(step="mid"))
+    assert "waits" not in board.line(board.steps["mid"])
+
+
+def test_work_that_waits_for_machines_says_for_which_and_since_when(board: Scoreboard) -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=160), board)
+    board.take(StepStarted(step="mid"))
+    display.take(MachinesAwaited(step="mid", asked="8 ranks of 1 GPU", has="the cluster has 4 GPUs", at_seconds=0.0))
+    since = time.strftime("%H:%M:%S", time.localtime(0))
+    assert out.getvalue().endswith(f"waits since {since} for 8 ranks of 1 GPU; the cluster has 4 GPUs\n")
+    display.take(MachinesAwaited(step="mid", asked=""))
     assert "waits" not in board.line(board.steps["mid"])
 
 

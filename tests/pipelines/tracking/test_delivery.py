@@ -13,6 +13,7 @@ import pytest
 import pipelines.tracking.delivery
 from pipelines.runs.outbox import Outbox
 from pipelines.runs.run import all_runs
+from pipelines.runs.settled import settled_runs
 from tests.pipelines.conftest import TOYS, NeoSite, Said
 from tests.pipelines.running.test_execute_run import wait_until
 from tests.pipelines.tracking.mlflow_server import FaultProxy, MlflowServer, mlflow_server
@@ -42,8 +43,9 @@ def proxy(server: MlflowServer) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def served(site: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> NeoSite:
-    """A site with that server behind its proxy, and commands that wait for it but a little."""
+    """A site with that server behind its proxy, and runs that wait for it but a little."""
     monkeypatch.setattr(pipelines.tracking.delivery, "CLOSE_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(pipelines.tracking.delivery, "READER_TIMEOUT_SECONDS", 60.0)
     site.file.write_text(f'store = "{site.folder}/store"\nmlflow = "{proxy.uri}"\n')
     return site
 
@@ -147,3 +149,24 @@ def test_a_driver_that_was_killed_while_the_server_was_away(
     found = pages_dump(proxy.uri)
     assert {page["status"] for page in found["pages"]["data"].values()} == {"KILLED"}
     assert found == mirrored(served, fresh_database)
+
+
+def test_a_command_that_reads_leaves_a_slow_server_its_backlog(
+    served: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.down()
+    run = served.neo("run", SCORED, "--json").json["run"]
+    num_before = num_waiting(served)
+    proxy.up()
+    proxy.delay_seconds = 3.0
+    monkeypatch.setattr(pipelines.tracking.delivery, "READER_TIMEOUT_SECONDS", 0.1)
+    said = served.neo("show", run)
+    assert said.code == 0
+    assert said.out.startswith(f"MLflow is slow: {num_before} messages of ended runs are left to later commands.")
+    wait_until(lambda: all(thread.name != "delivery" for thread in threading.enumerate()))
+    assert num_waiting(served) >= num_before - 1
+    proxy.delay_seconds = 0.0
+    monkeypatch.setattr(pipelines.tracking.delivery, "READER_TIMEOUT_SECONDS", 60.0)
+    assert "MLflow" not in served.neo("show", run).out.partition("\n")[0]
+    assert num_waiting(served) == 0
+    assert [mark.outcome for mark in settled_runs(served.store).values()] == ["done"]
