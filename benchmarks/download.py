@@ -61,15 +61,17 @@ def ours(port: int, num_images: int, folder: Path) -> int:
     import pyarrow as pa
 
     from stages.commit.draft import Draft
-    from stages.contract import Part
+    from stages.contract import Source
     from stages.download_pairs import DownloadPairsRecipe, download_rows
-    from stages.toy_world.world import ToyWorld
+    from stages.origins.row_parts import PartRows
+    from stages.origins.tables.row_batches import MALFORMED
 
     urls = [f"http://toy.invalid/{number}.jpg" for number in range(num_images)]
-    table = pa.table({"url": urls, "caption": ["a photo of noise"] * num_images})
+    read = pa.nulls(num_images, pa.string())
+    table = pa.table({"url": urls, "caption": ["a photo of noise"] * num_images, MALFORMED: read})
     draft = Draft(scratch=folder, report=lambda _: None)
-    part = Part(name="00000", task={"start": 0, "stop": num_images, "repeats": {}})
-    download_rows(table, part, {"toy.invalid": (HOST, port)}, DownloadPairsRecipe(origin=ToyWorld()), draft)
+    recipe = DownloadPairsRecipe(source=Source("urls"))
+    download_rows(PartRows(table, {}, first_row=0), {"toy.invalid": (HOST, port)}, "urls", recipe, draft)
     return draft.items.kept
 
 

@@ -41,9 +41,9 @@ from cluster.local import make
 from neo_model.inputs.pictures import open_pixels
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.contract import ItemBalance, Part, PartDraft, Recipe, StageContext, stage
+from stages.formats.packed_rows.row_format import DocumentFacts, row_key, row_members
+from stages.formats.packed_rows.rows import RowReader
 from stages.formats.permutation import Shuffle
-from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import RowReader
 from stages.formats.sample_table import write_table
 from stages.formats.tar import TarWriter
 from stages.pack_rows import PackRowsRecipe, pack_rows

@@ -33,8 +33,8 @@ from neo_model.config import NeoConfig
 from neo_model.inputs.batch import Weighting
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.contract import GangLayout, ItemBalance, Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.row_format import DocumentFacts, row_key, row_members
-from stages.formats.rows import RowReader
+from stages.formats.packed_rows.row_format import DocumentFacts, row_key, row_members
+from stages.formats.packed_rows.rows import RowReader
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.training.loading.micro_batches import PackedRows, StepLoader

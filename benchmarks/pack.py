@@ -41,7 +41,7 @@ from neo_model.inputs.pictures import open_pixels, to_uint8_patches
 from stages.commit.parts import Draft
 from stages.contract import Part
 from stages.formats.pairs import PairReader
-from stages.formats.samples import drawn_sources
+from stages.formats.sample_sources import drawn_sources
 from stages.formats.tar import TarWriter
 from stages.formats.tokenizer import tokenizer_of
 from stages.pack_rows import PackRowsRecipe, pack_rows

@@ -24,8 +24,8 @@ from stages.artifacts.records import FileEntry
 from stages.commit.parts import Draft
 from stages.contract import ItemBalance, Part, PartRecord
 from stages.formats.external_sort import Buckets
+from stages.formats.packed_rows.sample_index import ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index
 from stages.formats.permutation import Shuffle
-from stages.formats.sample_index import ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.packing.plan import plan_part
 from stages.store.store import Store

@@ -1,0 +1,91 @@
+"""An audit at level `full`, beside sha256 alone over the same files.
+
+`python -m benchmarks.audit --folder /tmp`: one artifact of 24 parts with 24 MB of random bytes each. In turn, three
+times: `neo audit`'s work over it, and a loop that reads each file and hashes it, in one thread. Prints MB a second of
+both by the clock and by CPU seconds, and their ratios. By the clock an audit is faster where there are cores; by CPU
+seconds the ratio says what it adds to the hash. Last, the peak of what the audit holds of files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.local import make
+from pipelines.lineage.audit import audit
+from pipelines.lineage.graph import lineage_of, size_bytes
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.manifest import Manifest
+from stages.commit.repair import CHUNK_BYTES
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.store.store import Store
+
+NUM_PARTS = 24
+PART_BYTES = 24_000_000
+NUM_PASSES = 3
+
+
+class BytesRecipe(Recipe):
+    num_parts: int = NUM_PARTS
+    part_bytes: int = PART_BYTES
+
+
+def write_part(part: Part, draft: PartDraft) -> None:
+    draft.path("data.bin").write_bytes(os.urandom(part.task["size_bytes"]))
+
+
+@stage(number=1, recipe=BytesRecipe, makes=Artifact)
+def make_bytes(recipe: BytesRecipe, *, ctx: StageContext) -> None:
+    parts = [Part(name=f"{n:05d}", task={"size_bytes": recipe.part_bytes}) for n in range(recipe.num_parts)]
+    ctx.spread(write_part, over=parts, phase="write")
+
+
+def hash_alone(store: Store, manifest: Manifest) -> None:
+    """Read and hash each file, one after the other."""
+    for part in manifest.parts:
+        for entry in part.files:
+            hasher = hashlib.sha256()
+            with (Path(store.url) / entry.key).open("rb", buffering=0) as file:
+                while data := file.read(CHUNK_BYTES):
+                    hasher.update(data)
+            assert hasher.hexdigest() == entry.sha256
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock, and CPU seconds of this process."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock, time.process_time() - cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the store is made, and removed again")
+    with tempfile.TemporaryDirectory(dir=parser.parse_args().folder) as folder:
+        store = Store(folder)
+        made = make(make_bytes.bind("bytes", BytesRecipe()), store)
+        lineage = lineage_of(store, made.manifest.stage, made.fingerprint)
+        num_mb = size_bytes(made.manifest) / 1e6
+
+        def audited() -> None:
+            assert audit(store, lineage, lambda _: None).findings == ()
+
+        rows = [(timed(audited), timed(lambda: hash_alone(store, made.manifest))) for _ in range(NUM_PASSES)]
+        for number, name in enumerate(("by the clock", "by CPU seconds")):
+            ours, alone = (statistics.median(row[side][number] for row in rows) for side in (0, 1))
+            print(f"{name:<15} audit {num_mb / ours:7,.0f} MB/s   sha256 alone {num_mb / alone:7,.0f} MB/s   "
+                  f"ratio {alone / ours:.2f}")  # fmt: skip
+        tracemalloc.start()
+        audited()
+        print(f"peak {tracemalloc.get_traced_memory()[1] / 2**20:,.0f} MiB held by Python during an audit")
+
+
+if __name__ == "__main__":
+    main()
