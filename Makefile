@@ -8,7 +8,7 @@ export DS_BUILD_OPS := 0
 # Two test files at a time: most of them wait for processes to start.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-kill lint format clean help
+.PHONY: demo test test-kill soak lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,13 +30,19 @@ test: $(VENV)/ready ## Install, then run the tests
 	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
 
 test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (a quarter of an hour)
-	$(BIN)/python -m pytest $(TOGETHER) tests/kill -m ""
+	$(BIN)/python -m pytest $(TOGETHER) tests/kill tests/end_to_end/test_small_ov_run.py -m ""
+
+soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 repeats them, MINUTES=5 is shorter
+	$(BIN)/python -m tests.soak.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+constraints: $(VENV)/ready ## Pin the packages of the image to those of this environment, once its tests have passed
+	$(BIN)/python -m tests.cluster.image_constraints
 
 format: $(VENV)/ready ## Format the sources
 	$(BIN)/ruff format .

@@ -37,10 +37,10 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """Mount one at `folder`. Raises PermissionError where that is not allowed."""
+def small_disk(folder: Path, size_bytes: int = SIZE_BYTES) -> Iterator[SmallDisk]:
+    """Mount one at `folder`, by default of a megabyte. Raises PermissionError where that is not allowed."""
     folder.mkdir()
-    asked = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(folder)]
+    asked = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PermissionError(f"no tmpfs may be mounted here: {done.stderr.strip()}")

@@ -8,6 +8,7 @@ a stage whose artifacts nobody has yet, delete the file and write it anew.
 """
 
 import inspect
+import io
 import json
 import typing
 from collections.abc import Iterator, Mapping
@@ -16,14 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 
 from cluster.local import make
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import canonical_form
-from stages.contract import Stage, Step
+from stages.collect_images import CollectImagesRecipe, collect_images
+from stages.contract import Source, Stage, Step
+from stages.cut_clips import CutClipsRecipe, cut_clips
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
+from stages.filter_clips import FilterClipsRecipe, filter_clips
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.formats.tar import TarWriter
+from stages.import_pairs import ImportPairsRecipe, import_pairs
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.read_conversations import ReadConversationsRecipe, read_conversations
@@ -31,27 +38,65 @@ from stages.read_text import ReadTextRecipe, read_text
 from stages.store.store import Store
 from stages.toy_world.train_toy_llm import ToyLlmRecipe, train_toy_llm
 from stages.toy_world.world import ToyWorld
+from tests.worlds.clip_world import ClipsRecipe, film_bytes, make_clips
 
 FOLDER = Path(__file__).parent
 REQUIRED = "(required)"
 PACKAGES = ("pillow", "pyarrow", "tokenizers")
 """Packages whose version alone may change the bytes of these outputs."""
+PACKAGES_OF = {"cut_clips": ("av",)}
+"""Further ones, by stage."""
 
 WORLD = ToyWorld(seed=7, num_train_images=60, num_heldout_images=4, num_documents=20, num_text_conversations=10)
+SOURCES = {
+    f"toy_{name}": f"toy:{name}.jsonl?seed=7&num_train_images=60&num_heldout_images=4&num_documents=20"
+    "&num_text_conversations=10"
+    for name in ("urls", "documents", "conversations")
+}
+"""The files of `WORLD`, by the names of their sources."""
 
 
 def fixed_steps() -> list[Step[Any]]:
     """Every stage that handles data on a small fixed input, inputs before what reads them."""
-    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(origin=WORLD, num_urls_per_part=32))
+    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("toy_urls"), num_urls_per_part=32))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
-    text = read_text.bind("text", ReadTextRecipe(origin=WORLD, num_documents_per_part=16))
-    chat = read_conversations.bind("chat", ReadConversationsRecipe(origin=WORLD), kept)
+    text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents"), num_documents_per_part=16))
+    chat = read_conversations.bind("chat", ReadConversationsRecipe(source=Source("toy_conversations")), kept)
     shares = {"pairs": 4.0, "text": 3.0, "chat": 3.0}
     mixed = mix_samples.bind("mix", MixRecipe(shares=shares), {"pairs": kept, "text": text, "chat": chat})
     llm = train_toy_llm.bind("llm", ToyLlmRecipe(world=WORLD, hidden=32, num_layers=1, num_steps=1))
     recipe = PackRowsRecipe(max_row_tokens=1024, min_pixels_px=1024, max_pixels_px=65_536, num_rows_per_part=4)
     rows = pack_rows.bind("rows", recipe, mixed, llm)
-    return [pairs, kept, text, chat, mixed, llm, rows]
+    own = import_pairs.bind("own", ImportPairsRecipe(source=Source("golden_tars")))
+    recipe_of_pictures = CollectImagesRecipe(source=Source("golden_chat"), images=Source("golden_tars"))
+    pictures = collect_images.bind("pictures", recipe_of_pictures)
+    clips = make_clips.bind("clips", ClipsRecipe(is_decoded=False))
+    kept_clips = filter_clips.bind("kept_clips", FilterClipsRecipe(), clips)
+    films = CutClipsRecipe(source=Source("golden_films"), store="packets", max_clip_seconds=1.5, max_share_lost=1)
+    cut = cut_clips.bind("cut", films)
+    return [pairs, kept, text, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
+
+
+def fixed_sources(folder: Path) -> dict[str, str]:
+    """Files that steps read, written into `folder`: source to their place."""
+    (folder / "tars").mkdir(parents=True)
+    with TarWriter(folder / "tars/000.tar") as tar:
+        for number, encoding in enumerate(("JPEG", "PNG", "GIF", "WEBP")):
+            picture = io.BytesIO()
+            Image.linear_gradient("L").resize((40 + number, 30)).convert("RGB").save(picture, encoding)
+            ending = {"JPEG": "jpg"}.get(encoding, encoding.lower())
+            tar.add(f"{number:03d}", {ending: picture.getvalue(), "txt": f"a gradient as {encoding}".encode()})
+        tar.add("nothing", {"txt": b"a text without a picture"})
+    turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "A gradient."}]
+    names = ("000.jpg", "001.png", "000.jpg", "gone.jpg")
+    (folder / "chat.json").write_text(json.dumps([{"image": name, "conversations": turns} for name in names]))
+    films = folder / "films"
+    films.mkdir()
+    (films / "walk.mp4").write_bytes(film_bytes("walk"))
+    (films / "walk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\ntwo shapes walk\n")
+    (films / "broken.mp4").write_bytes(film_bytes("walk")[:500])
+    golden = {"golden_tars": folder / "tars", "golden_chat": folder / "chat.json", "golden_films": films}
+    return {name: str(place) for name, place in golden.items()}
 
 
 STEPS = {step.stage.name: step for step in fixed_steps()}
@@ -63,7 +108,8 @@ ROUNDED = {"train_toy_llm"}
 def contents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Content digest of what each fixed step makes, by stage name."""
     store = Store(tmp_path_factory.mktemp("golden"))
-    return {name: make(step, store).manifest.content for name, step in STEPS.items()}
+    sources = SOURCES | fixed_sources(tmp_path_factory.mktemp("sources"))
+    return {name: make(step, store, sources=sources).manifest.content for name, step in STEPS.items()}
 
 
 def test_defaults_and_output_are_those_of_the_number(
@@ -132,7 +178,7 @@ def described(stage: Stage[Artifact], contents: Mapping[str, str]) -> dict[str, 
     found: dict[str, Any] = {"number": stage.number, "defaults": dict(defaults_of(stage.recipe_type))}
     if stage.name in STEPS.keys() - ROUNDED:
         found["recipe"] = canonical_form(STEPS[stage.name].recipe)
-        found["made_with"] = {package: version(package) for package in PACKAGES}
+        found["made_with"] = {package: version(package) for package in (*PACKAGES, *PACKAGES_OF.get(stage.name, ()))}
         found["output"] = contents[stage.name]
     return found
 

@@ -39,6 +39,7 @@ PLANTED = {
     "a stage commits": ("stages/export.py", "import stages.commit.claims", "stages.export -> stages.commit.claims"),
     "ray outside of cluster": ("pipelines/cli.py", "import ray", "pipelines.cli -> ray"),
     "mlflow outside of tracking": ("pipelines/runs/outbox.py", "import mlflow", "pipelines.runs.outbox -> mlflow"),
+    "PyAV outside of the room of videos": ("stages/formats/tar.py", "import av", "stages.formats.tar -> av"),
     "img2dataset outside of its engine": (
         "stages/download/spool.py",
         "import img2dataset",

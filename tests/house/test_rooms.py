@@ -10,7 +10,10 @@ from tests.house.test_imports import declares_a_stage
 from tests.house.test_layout import FILES, ROOT
 
 MAX_MODULES_IN_A_FOLDER = 16
-LARGER_FOLDERS = {"pipelines/commands": "one file for each command, and nothing beside them but what they share"}
+LARGER_FOLDERS = {
+    "pipelines/commands": "one file for each command, and nothing beside them but what they share",
+    "stages": "one file for each stage, and nothing beside them",
+}
 """Folders that may hold more modules, and why."""
 STAGES_ELSEWHERE = {"train_toy_llm"}
 """It makes the language model of the toy world, which no real pipeline has a use for."""

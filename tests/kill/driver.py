@@ -65,7 +65,7 @@ def _type(words: list[str], environment: dict[str, str], said_in: Path) -> None:
 class InThisProcess(LocalContext):
     """Parts and the one rank alike in the driver's process."""
 
-    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+    def run_ranks(self, rank_main: Callable[[Rank], None], _: int | None = None, /) -> None:
         import torch.distributed as dist
 
         from cluster.rank import GangRank

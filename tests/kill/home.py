@@ -130,7 +130,7 @@ class Golden(Home):
         """How often the run passed an edge while it made one step: it makes one after the other."""
         folder, passed = self.folder_of(step), self.trace.passed
         first = passed.index(("inputs.recorded:before", f"{folder}/inputs.json"))
-        last = passed.index(("artifact.manifest_created:after", f"{folder}/manifest.json"))
+        last = passed.index(("artifact.head_written:after", f"{folder}/head.json"))
         return sum(found == edge for found, _ in passed[first : last + 1])
 
     def lend(self, step: str, home: Home) -> None:

@@ -18,7 +18,7 @@ from tests.kill.invariants import hold_at_death, hold_at_the_end
 SPREADING = ["pairs", "kept", "text", "talks", "base_llm", "pretrain_mix", "pretrain_rows", "merged"]
 SPREADING += ["questions", "evaluate", "export"]
 TRAINING = ["prebuffer", "mid"]
-OF_ANY_STEP = ["inputs.recorded", "artifact.manifest_created"]
+OF_ANY_STEP = ["inputs.recorded", "artifact.manifest_created", "artifact.head_written"]
 OF_PARTS = ["phase.listed", "part.files_written", "part.uploaded", "part.recorded"]
 OF_CHECKPOINTS = ["checkpoint.files_written", "checkpoint.uploaded", "checkpoint.gathered", "checkpoint.recorded"]
 OF_CHECKPOINTS += ["checkpoint.retired", "checkpoint.deleted"]
@@ -42,7 +42,8 @@ CASES += [Case(*case) for case in product(TRAINING, OF_ANY_STEP + OF_CHECKPOINTS
 
 
 SHORT = ["pairs-part.recorded:before", "pairs-part.recorded:after", "pretrain_rows-phase.listed:after"]
-SHORT += ["evaluate-artifact.manifest_created:before", "mid-checkpoint.recorded:before", "mid-checkpoint.deleted:after"]
+SHORT += ["evaluate-artifact.manifest_created:before", "kept-artifact.head_written:before"]
+SHORT += ["mid-checkpoint.recorded:before", "mid-checkpoint.deleted:after"]
 """The cases that `make test` runs too."""
 
 

@@ -10,6 +10,7 @@ PASSED_BY_OTHERS = {
     "submission.recorded": "`neo submit` says what it submitted",
     "submission.ended": "`neo submit` says how the job ended",
     "phase.gathered": "only records of 256 parts are copied together",
+    "audit.noted": "only an audit of more than half a minute keeps notes",
     "repair.recorded": "`neo audit --repair` notes what it moves aside",
     "record.quarantined": "only what is torn or outdated is quarantined",
 }

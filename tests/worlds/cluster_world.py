@@ -38,7 +38,10 @@ class TrainRecipe(Recipe):
     diary: str
     num_steps: int = 6
     step_seconds: float = 0.0
-    deadly_step: int = 0
+    deadly_steps: tuple[int, ...] = ()
+    """Steps at which rank 1 is killed."""
+    num_deaths: int = 1
+    """How often it is killed at each."""
     failing_step: int = 0
 
 
@@ -137,8 +140,9 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
     write_down(recipe.diary, f"rank{rank.rank}-from-step{step}")
     while step < recipe.num_steps:
         step += 1
-        if step == recipe.deadly_step and rank.rank == 1 and not times(Path(recipe.diary), "killed"):
-            write_down(recipe.diary, "killed")
+        is_deadly = step in recipe.deadly_steps and times(Path(recipe.diary), f"killed-{step}") < recipe.num_deaths
+        if is_deadly and rank.rank == 1:
+            write_down(recipe.diary, f"killed-{step}")
             os.kill(os.getpid(), signal.SIGKILL)
         if step == recipe.failing_step and rank.rank == 1:
             raise ValueError(f"nonfinite loss at step {step}")

@@ -21,7 +21,7 @@ from stages.artifacts.kinds import (
     Rows,
 )
 from stages.artifacts.records import ItemBalance, PartRecord
-from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext, stage
+from stages.contract import InterruptedRunError, Part, PartDraft, Rank, Recipe, StageContext, conduct, stage
 from tests.worlds.cluster_world import commit_together, first_of
 
 
@@ -31,6 +31,8 @@ class FetchRecipe(Recipe):
     num_parts: int = 3
     pause_seconds: float = 0.0
     """How long a part takes."""
+    max_share_lost: float = conduct(0.8, ge=0, le=1)
+    """Largest share of the URLs that may be lost; decides nothing here."""
 
 
 class JudgeRecipe(Recipe):
@@ -205,7 +207,7 @@ def packed_ids(draw: Draw, pairs_per_row: int) -> list[list[bytes]]:
 def plan_toy_rows(part: Part, draft: PartDraft, draw: Draw, pairs_per_row: int) -> None:
     import numpy as np
 
-    from stages.formats.sample_index import ENTRY_FIELDS, write_index
+    from stages.formats.packed_rows.sample_index import ENTRY_FIELDS, write_index
 
     entries = [
         (sample_id, row) for row, ids in enumerate(packed_ids(draw, pairs_per_row)) for sample_id in dict.fromkeys(ids)
@@ -274,6 +276,9 @@ def train_rank(rank: Rank, recipe: TrainRecipe) -> None:
             (folder / "model").mkdir(parents=True)
             (folder / "model" / "weights.json").write_text(json.dumps({"step": step + 1}))
             commit_together(rank, folder, step + 1, {"allows_rollback": rank.checkpoints.allows_rollback})
+            kept = rank.checkpoints.kept()
+            for record in kept[:-2] if os.environ.get("TOY_KEEPS_TWO") and rank.rank == 0 else ():
+                rank.checkpoints.delete(record)
             if step + 1 < recipe.num_steps and first_of(rank.should_stop()):
                 raise InterruptedRunError(f"stopped after step {step + 1}")
 

@@ -114,7 +114,7 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
     import xxhash
     from tokenizers import Tokenizer
 
-    from stages.formats.row_format import row_key, row_members
+    from stages.formats.packed_rows.row_format import row_key, row_members
     from stages.formats.sample_table import sample_id_type, write_table
     from stages.formats.tar import TarWriter
 
@@ -163,7 +163,7 @@ def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:
 
 
 def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]):
-    from stages.formats.row_format import DocumentFacts
+    from stages.formats.packed_rows.row_format import DocumentFacts
 
     rng = np.random.default_rng((recipe.seed, number))
     documents, tokens, supervised, grids, images = [], [], [], [], []
@@ -255,7 +255,7 @@ class TroubledContext(LocalContext):
 
     trouble: Callable[[Rank], None] | None = None
 
-    def run_ranks(self, rank_main: Callable[[Rank], None]) -> None:
+    def run_ranks(self, rank_main: Callable[[Rank], None], _: int | None = None, /) -> None:
         super().run_ranks(partial(enter_troubled, trouble=self.trouble, rank_main=rank_main))
 
 
