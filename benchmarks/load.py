@@ -168,7 +168,7 @@ def bench_decoded(rows: Rows, repeats: int) -> None:
 
 def paths_of(rows: Rows) -> list[str]:
     """The tars of rows, as local paths."""
-    return [str(rows.local_path(part.file(ROWS_FILE))) for part in rows.phase(ROWS_PHASE)]
+    return [str(rows.store.folder / part.file(ROWS_FILE).key) for part in rows.phase(ROWS_PHASE)]
 
 
 class SmallRowsRecipe(Recipe):

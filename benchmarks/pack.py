@@ -293,7 +293,7 @@ def plain_copy(scratch: Path, pictures: PairReader, checked: bool) -> None:
     number = 0
     with TarWriter(scratch / "copy.tar") as tar:
         for record in pictures.raw.parts:
-            with pictures.raw.local_path(record.file("pairs.tar")).open("rb") as file:
+            with (pictures.raw.store.folder / record.file("pairs.tar").key).open("rb") as file:
                 for pair in pictures.pairs_of(record.part):
                     file.seek(pair.image.offset)
                     image = file.read(pair.image.size_bytes)
@@ -309,7 +309,7 @@ def tarfile_copy(scratch: Path, pictures: PairReader) -> None:
     """The pictures from their tars into one, unchecked, as a script would do it."""
     with tarfile.open(scratch / "copy.tar", "w") as target:
         for record in pictures.raw.parts:
-            with tarfile.open(pictures.raw.local_path(record.file("pairs.tar"))) as tar:
+            with tarfile.open(pictures.raw.store.folder / record.file("pairs.tar").key) as tar:
                 for member in tar:
                     if member.name.endswith(".jpg"):
                         target.addfile(member, tar.extractfile(member))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,11 @@ def model_folder(ref: str, open_store: Callable[[], Store]) -> Iterator[tuple[Pa
         yield Path(ref), ref
         return
     model = _model(open_store(), ref)
-    with tempfile.TemporaryDirectory(prefix="neo-ask-") as folder:
+    with tempfile.TemporaryDirectory(prefix="neo-ask-") as folder, ExitStack() as used:
         for entry in model.model_files:
             link = Path(folder) / entry.name.removeprefix(MODEL_PREFIX)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(model.local_path(entry).absolute())
+            link.symlink_to(used.enter_context(model.local_file(entry)).absolute())
         yield Path(folder), f"{model.head.stage}/{model.short}"
 
 

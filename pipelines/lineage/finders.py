@@ -189,9 +189,11 @@ def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None)
     for part in artifact.each_part():
         for entry in part.files:
             if entry.name == file_name:
-                path = artifact.local_path(entry)
-                there = None if columns is None else [name for name in columns if name in pq.read_schema(path).names]
-                yield part.part, pq.read_table(path, columns=there)
+                with artifact.local_file(entry) as path:
+                    names = pq.read_schema(path).names
+                    there = None if columns is None else [name for name in columns if name in names]
+                    table = pq.read_table(path, columns=there)
+                yield part.part, table
 
 
 def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int]:
@@ -226,14 +228,15 @@ def _each_row_with(
     for part in artifact.each_part():
         for entry in part.files:
             if entry.name == file_name:
-                path = artifact.local_path(entry)
-                names = pq.read_schema(path).names
-                sought = pq.read_table(path, columns=[name for name in columns if name in names])
-                hits = [pc.is_in(column, value_set=pa.array(values, column.type)) for column in sought.columns]
-                wanted = reduce(pc.or_, hits)
-                if pc.any(wanted).as_py():
+                with artifact.local_file(entry) as path:
+                    names = pq.read_schema(path).names
+                    sought = pq.read_table(path, columns=[name for name in columns if name in names])
+                    hits = [pc.is_in(column, value_set=pa.array(values, column.type)) for column in sought.columns]
+                    wanted = reduce(pc.or_, hits)
+                    if not pc.any(wanted).as_py():
+                        continue
                     table = pq.read_table(path, columns=[name for name in names if name not in NOT_READ])
-                    yield from ({"part": part.part, **row} for row in _plain_rows(table.filter(wanted)))
+                yield from ({"part": part.part, **row} for row in _plain_rows(table.filter(wanted)))
 
 
 def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -6,8 +6,8 @@ Owns the reading of artifacts. `manifest.py` and `records.py` describe what is r
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, TypeVar
@@ -17,6 +17,7 @@ from stages.artifacts.head import NAMED_SUFFIXES, ManifestHead, head_of, read_he
 from stages.artifacts.manifest import Manifest, artifact_folder, find_file, manifest_bytes, read_manifest, read_parts
 from stages.artifacts.records import FileEntry, InputRecord, PartRecord
 from stages.store.errors import StoreError, TornRecordError
+from stages.store.local_files import local_file
 from stages.store.range_stream import buffered_ranges
 from stages.store.record_kind import what_is_wrong
 from stages.store.store import Store
@@ -148,16 +149,20 @@ class Artifact(CommittedArtifact):
         except ValueError as error:
             raise self.damaged(entry.key, f"does not parse as JSON ({what_is_wrong(error)})") from error
 
-    def local_path(self, entry: FileEntry) -> Path:
-        """A local file with the bytes of `entry`: the file itself, or a cached copy. Raises like `read`."""
+    @contextmanager
+    def local_file(self, entry: FileEntry) -> Iterator[Path]:
+        """A local file with the bytes of `entry`, within this context: the file itself, or a cached copy, which no
+        process removes meanwhile. Raises like `read`.
+        """
         self._check_is_own(entry)
-        try:
-            path = self.store.local_path(entry.key, self._cache)
-        except FileNotFoundError as error:
-            raise self.damaged(entry.key, "is missing") from error
-        if path.stat().st_size != entry.size_bytes:
-            raise self.damaged(entry.key, f"has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
-        return path
+        with ExitStack() as used:
+            try:
+                path = used.enter_context(local_file(self.store, entry.key, entry.size_bytes))
+            except FileNotFoundError as error:
+                raise self.damaged(entry.key, "is missing") from error
+            if path.stat().st_size != entry.size_bytes:
+                raise self.damaged(entry.key, f"has {path.stat().st_size} bytes, {entry.size_bytes} were committed")
+            yield path
 
     def open(self, entry: FileEntry) -> BinaryIO:
         """A file as a stream that is read by ranges, as far as it is asked for. Raises like `read`."""
@@ -189,10 +194,6 @@ class Artifact(CommittedArtifact):
     def inputs(self, prefix: str = "") -> Iterator[tuple[str, InputRecord]]:
         """Name and record of each input whose name begins with `prefix`, in the order of the manifest."""
         return ((name, ref) for name, ref in self.head.inputs.items() if name.startswith(prefix))
-
-    @cached_property
-    def _cache(self) -> Path:
-        return Path(tempfile.gettempdir()) / "neo-cache"
 
 
 class TabledArtifact(Artifact):

@@ -146,7 +146,8 @@ class ModelFolder(Artifact):
         for entry in self.model_files:
             target = folder / entry.name.removeprefix(MODEL_PREFIX)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.local_path(entry), target)
+            with self.local_file(entry) as path:
+                shutil.copyfile(path, target)
         return folder
 
 

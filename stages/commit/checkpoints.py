@@ -7,7 +7,6 @@ asking for known keys and nothing depends on listing. What a checkpoint holds is
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from stages.commit.repair import DAMAGED, record_repair
 from stages.contract import CheckpointCommitted, Post, SupersededError
 from stages.store.errors import DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
+from stages.store.local_files import copy_object
 from stages.store.numbering import first_missing
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
@@ -181,16 +181,14 @@ def fetch_files(store: Store, record: PartRecord, folder: Path, prefix: str = ""
 
     Raises `DamagedFileError` where one is missing or has another sha256 than was committed.
     """
-    downloads = folder / ".fetched"
     for entry in record.files:
         if not entry.name.startswith(prefix):
             continue
         target = folder / entry.name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copyfile(store.local_path(entry.key, downloads), target)
+            copy_object(store, entry.key, target)
         except FileNotFoundError as error:
             raise DamagedFileError(f"{entry.key} is missing") from error
         if sha256_of(target) != entry.sha256:
             raise DamagedFileError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
-    shutil.rmtree(downloads, ignore_errors=True)

@@ -1,13 +1,11 @@
-"""Reading from a store: whole objects, ranges, sizes, listings, local copies.
+"""Reading from a store: whole objects, ranges, sizes, listings.
 
 Nothing is decided by listing: an object store may list a new object late. What must be known is asked for by key.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -21,7 +19,6 @@ from stages.store.errors import (
     StoreError,
     StoreUnavailableError,
     TornRecordError,
-    local_disk_errors,
     store_errors,
 )
 from stages.store.local_folder import read_range_of
@@ -180,21 +177,6 @@ class StoreReader:
         """The names directly under a folder, in order. For display, like `keys`."""
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in _listing(self, prefix)["common_prefixes"])
 
-    def local_path(self, key: str, cache: Path) -> Path:
-        """A local file with the object's bytes: the object itself in a local folder, else a copy under `cache`.
-
-        Raises FileNotFoundError if there is no such object.
-        """
-        if self.folder is not None:
-            path = self.folder / key
-            if not path.is_file():
-                raise FileNotFoundError(f"{path} is missing from the store {self.url}")
-            return path
-        target = cache / hashlib.sha256(self.url.encode()).hexdigest()[:12] / key
-        if not target.is_file():
-            _download(self, key, target)
-        return target
-
 
 def _listing(store: StoreReader, prefix: str) -> Any:
     """The objects and folders directly under a folder."""
@@ -202,22 +184,3 @@ def _listing(store: StoreReader, prefix: str) -> Any:
 
     with store_errors(store.url, f"list {prefix}"):
         return obstore.list_with_delimiter(store.engine, prefix)
-
-
-def _download(store: StoreReader, key: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    try:
-        with local_disk_errors(target.parent), draft.open("wb") as file:
-            file.writelines(_chunks(store, key))
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _chunks(store: StoreReader, key: str) -> Iterator[bytes]:
-    size_bytes = store.size_bytes(key)
-    if size_bytes is None:
-        raise FileNotFoundError(f"{key} is missing from the store {store.url}")
-    for start in range(0, size_bytes, CHUNK_BYTES):
-        yield store.read_range(key, start, min(CHUNK_BYTES, size_bytes - start))

@@ -144,7 +144,7 @@ def test_webdataset_reads_the_tars(toy_pairs: Any) -> None:
     import webdataset
 
     for part in toy_pairs.raw.parts:
-        path = toy_pairs.raw.local_path(part.file(PAIRS_FILE))
+        path = toy_pairs.raw.store.folder / part.file(PAIRS_FILE).key
         samples = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False))
         assert len(samples) == part.items.kept
         for sample in samples:

@@ -222,7 +222,7 @@ def test_a_frame_that_is_not_as_it_was_committed_is_damage_and_no_verdict(tmp_pa
     step = make_clips.bind("clips", ClipsRecipe(films=("walk", "jump")))
     raw = make(step, store)
     clip = ClipReader(raw).clip(clip_id("jump"))
-    path = raw.local_path(raw.part(clip.part).file(CLIPS_FILE))
+    path = raw.store.folder / raw.part(clip.part).file(CLIPS_FILE).key
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[clip.frames[2].offset + 100] ^= 255

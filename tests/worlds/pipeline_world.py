@@ -142,7 +142,8 @@ def fetch_toys(recipe: FetchRecipe, *, ctx: StageContext) -> None:
 def read_rows(artifact, record: PartRecord, name: str) -> list[dict]:
     import pyarrow.parquet as pq
 
-    return pq.read_table(artifact.local_path(record.file(name))).to_pylist()
+    with artifact.local_file(record.file(name)) as path:
+        return pq.read_table(path).to_pylist()
 
 
 def judge_part(part: Part, draft: PartDraft, raw: RawPairs, min_width_px: int) -> None:

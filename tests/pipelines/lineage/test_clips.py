@@ -69,7 +69,7 @@ def test_an_audit_reads_clips_and_verdicts_and_finds_damaged_frames(tmp_path: Pa
     assert report.findings == () and report.num_artifacts == 2
     raw = make(CLIPS, store)
     assert isinstance(raw, RawClips)
-    path = raw.local_path(raw.part("00001").file(CLIPS_FILE))
+    path = raw.store.folder / raw.part("00001").file(CLIPS_FILE).key
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[2000] ^= 1

@@ -121,7 +121,7 @@ def test_a_damaged_frame_is_said_and_the_others_clips_are_shown(tmp_path: Path) 
     raw = make(make_clips.bind("clips", ClipsRecipe(films=("walk",))), Store(tmp_path))
     reader = ClipReader(raw)
     clip = reader.clip(clip_id("walk"))
-    path = raw.local_path(raw.part("00000").file(CLIPS_FILE))
+    path = raw.store.folder / raw.part("00000").file(CLIPS_FILE).key
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[clip.frames[0].offset + 50] ^= 1

@@ -19,7 +19,8 @@ def read(artifact: Artifact, entry: FileEntry) -> bytes:
 
 
 def read_local(artifact: Artifact, entry: FileEntry) -> bytes:
-    return artifact.local_path(entry).read_bytes()
+    with artifact.local_file(entry) as path:
+        return path.read_bytes()
 
 
 both_ways = pytest.mark.parametrize("read_file", [read, read_local])

@@ -16,6 +16,8 @@ from stages.commit.parts import PartWriter
 from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartDraft
 from stages.store.errors import DiskFullError, StoreDeniedError, is_full
+from stages.store.file_cache import FileCache
+from stages.store.local_files import local_file
 from stages.store.metadata import open_store
 from stages.store.store import Store
 from tests.small_disk import SmallDisk
@@ -126,11 +128,13 @@ def test_a_copy_that_does_not_fit_the_cache_is_not_taken_for_whole(bucket: str, 
     store = Store(bucket)
     store.create("rows.tar", bytes(512 * 1024))
     disk.leave(100 * 1024)
-    with pytest.raises(DiskFullError, match="local disk"):
-        store.local_path("rows.tar", disk.folder / "cache")
-    assert not [path for path in (disk.folder / "cache").rglob("*") if path.is_file()]
+    cache = FileCache(disk.folder / "cache", 1 << 30)
+    with pytest.raises(DiskFullError, match="local disk"), local_file(store, "rows.tar", 512 * 1024, cache):
+        pass
+    assert [path.name for path in cache.folder.iterdir()] == ["index.json"]
     disk.free()
-    assert store.local_path("rows.tar", disk.folder / "cache").stat().st_size == 512 * 1024
+    with local_file(store, "rows.tar", 512 * 1024, cache) as path:
+        assert path.stat().st_size == 512 * 1024
 
 
 def test_permission_taken_away_from_a_folder_is_no_full_disk_and_no_torn_record(disk: SmallDisk) -> None:

@@ -88,7 +88,7 @@ def test_a_damaged_frame_is_noticed_and_named(kept: KeptClips, store: Store, tmp
     shutil.copytree(store.folder, tmp_path / "store")
     raw = open_artifact(Store(tmp_path / "store"), "make_clips", kept.input("raw", RawClips).fingerprint, RawClips)
     frame = next(iter(ClipReader(raw))).frames[2]
-    path = raw.local_path(raw.part(frame.part).file(CLIPS_FILE))
+    path = raw.store.folder / raw.part(frame.part).file(CLIPS_FILE).key
     damaged = bytearray(path.read_bytes())
     damaged[frame.offset + 100] ^= 1
     path.write_bytes(damaged)

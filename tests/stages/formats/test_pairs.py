@@ -71,7 +71,7 @@ def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> No
     shutil.copytree(toy_pairs.store.folder, tmp_path / "store")
     raw = open_artifact(Store(tmp_path / "store"), "download_pairs", toy_pairs.raw.fingerprint, RawPairs)
     pair = next(iter(PairReader(raw)))
-    path = raw.local_path(raw.part(pair.part).file(PAIRS_FILE))
+    path = raw.store.folder / raw.part(pair.part).file(PAIRS_FILE).key
     damaged = bytearray(path.read_bytes())
     damaged[pair.image.offset + 100] ^= 1
     path.write_bytes(damaged)

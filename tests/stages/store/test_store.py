@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.store.errors import StoreError
+from stages.store.file_cache import FileCache
+from stages.store.local_files import copy_object, local_file
 from stages.store.metadata import open_store
 from stages.store.numbering import first_missing
 from stages.store.reader import CHUNK_BYTES
@@ -98,8 +100,11 @@ def test_what_is_missing_is_none_or_file_not_found(store: Store, tmp_path: Path)
     store.delete("nothing")
     with pytest.raises(FileNotFoundError):
         store.read_range("nothing", 0, 1)
+    with pytest.raises(FileNotFoundError), local_file(store, "nothing", 1, FileCache(tmp_path / "cache")):
+        pass
     with pytest.raises(FileNotFoundError):
-        store.local_path("nothing", tmp_path / "cache")
+        copy_object(store, "nothing", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
     assert list(store.keys("nothing")) == store.folders("nothing") == []
 
 
@@ -110,21 +115,25 @@ def test_keys_and_folders_are_listed_in_order_and_relative_to_the_store(store: S
     assert store.folders("runs") == ["a", "b"]
 
 
-def test_a_local_path_holds_the_bytes_and_is_fetched_once(store: Store, tmp_path: Path) -> None:
+def test_a_local_file_holds_the_bytes_and_is_fetched_once(store: Store, tmp_path: Path) -> None:
     store.create("model/weights.bin", b"weights")
-    path = store.local_path("model/weights.bin", tmp_path / "cache")
-    assert path.read_bytes() == b"weights"
-    fetched = path.stat().st_mtime_ns
-    assert store.local_path("model/weights.bin", tmp_path / "cache").stat().st_mtime_ns == fetched
+    cache, fetched = FileCache(tmp_path / "cache"), []
+    for _ in range(2):
+        with local_file(store, "model/weights.bin", 7, cache) as path:
+            assert path.read_bytes() == b"weights"
+            fetched.append(path.stat().st_ino)
+    assert fetched[0] == fetched[1]
+    copy_object(store, "model/weights.bin", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"weights"
 
 
 def test_two_stores_do_not_share_cached_copies(bucket: str, tmp_path: Path) -> None:
-    one, other = Store(f"{bucket}/one"), Store(f"{bucket}/other")
-    one.create("artifacts/a", b"one")
-    other.create("artifacts/a", b"other")
-    cache = tmp_path / "cache"
-    assert one.local_path("artifacts/a", cache).read_bytes() == b"one"
-    assert other.local_path("artifacts/a", cache).read_bytes() == b"other"
+    cache = FileCache(tmp_path / "cache")
+    for name in (b"one", b"two"):
+        store = Store(f"{bucket}/{name.decode()}")
+        store.create("artifacts/a", name)
+        with local_file(store, "artifacts/a", 3, cache) as path:
+            assert path.read_bytes() == name
 
 
 def test_the_highest_ref_wins_and_names_do_not_mix(store: Store) -> None:

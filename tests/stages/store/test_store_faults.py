@@ -13,6 +13,8 @@ import pytest
 import stages.store.exclusive_create
 import stages.store.reader
 from stages.store.errors import StoreDeniedError, StoreError, TornRecordError
+from stages.store.file_cache import FileCache
+from stages.store.local_files import copy_object, local_file
 from stages.store.metadata import open_store
 from stages.store.reader import CHUNK_BYTES
 from stages.store.refs import read_ref, set_ref
@@ -104,7 +106,11 @@ def test_reading_and_writing_data_goes_on(store: Store, proxy: FaultProxy, fault
     proxy.ask(fault, "GET", "/rows.tar")
     assert store.read("rows.tar") == source.read_bytes()
     proxy.ask(fault, "GET", "/rows.tar")
-    assert store.local_path("rows.tar", tmp_path / "cache").read_bytes() == source.read_bytes()
+    with local_file(store, "rows.tar", source.stat().st_size, FileCache(tmp_path / "cache")) as path:
+        assert path.read_bytes() == source.read_bytes()
+    proxy.ask(fault, "GET", "/rows.tar")
+    copy_object(store, "rows.tar", tmp_path / "copy.tar")
+    assert (tmp_path / "copy.tar").read_bytes() == source.read_bytes()
 
 
 def test_an_upload_that_meets_another_write_is_tried_again(store: Store, proxy: FaultProxy, tmp_path: Path) -> None:
@@ -137,9 +143,13 @@ def test_a_body_cut_without_a_word_is_never_taken_for_the_whole(
     proxy.ask(Fault.SHORTENED, "GET", times=ALWAYS)
     with pytest.raises(StoreError, match="ends at byte 110, not 120"):
         store.read_range("rows.tar", 100, 20)
+    cache = FileCache(tmp_path / "cache")
+    with pytest.raises(StoreError, match="ends at byte 500, not 1000"), local_file(store, "rows.tar", 1000, cache):
+        pass
+    assert [path.name for path in cache.folder.iterdir()] == ["index.json"]
     with pytest.raises(StoreError, match="ends at byte 500, not 1000"):
-        store.local_path("rows.tar", tmp_path / "cache")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        copy_object(store, "rows.tar", tmp_path / "copy.tar")
+    assert not (tmp_path / "copy.tar").exists()
     with pytest.raises(StoreError, match="cut short on its way") as caught:
         store.read_json("record.json")
     assert not isinstance(caught.value, TornRecordError), "else the record would be moved aside"
