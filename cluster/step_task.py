@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+import ray
+
 from cluster.board import BoardPost, StopPoll, flush
 from cluster.failure import Failure
 from cluster.gangs.gang import run_gang
+from cluster.parts.part_task import RecordedWork, TaskPayload
 from cluster.parts.spread import Spread
 from cluster.recording_context import GatheringContext
 from cluster.site import Resources
@@ -22,7 +25,17 @@ from stages.commit.execute_step import execute_step
 from stages.commit.run_files import RunFiles, output_kept
 from stages.commit.scratch import scratch_folder
 from stages.commit.step_spec import StepSpec
-from stages.contract import InterruptedRunError, Part, PartRecord, PartWork, Post, Rank, StageError, SupersededError
+from stages.contract import (
+    InterruptedRunError,
+    Part,
+    PartRecord,
+    PartWork,
+    Post,
+    Rank,
+    StageError,
+    SupersededError,
+    carried,
+)
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -68,8 +81,15 @@ class RayContext(GatheringContext):
     board: ActorHandle
 
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
-        resources = self.resources.of_phase(phase)
-        Spread(self.writer, work, parts, phase=phase, resources=resources, board=self.board).make(keep)
+        sent = carried(self.writer.user_file, work, ray.cloudpickle.dumps)
+        Spread(
+            TaskPayload(self.writer.step, phase, RecordedWork(self.writer, phase, sent)),
+            parts,
+            resources=self.resources.of_phase(phase),
+            board=self.board,
+            post=self.post,
+            stop_asked=StopPoll(self.board),
+        ).make(lambda _, record: keep(record))
 
     def run_ranks(self, rank_main: Callable[[Rank], None], rows_per_step: int | None, /) -> None:
         run_gang(self.writer, rank_main, self.resources.gang, self.board, rows_per_step)

@@ -1,51 +1,73 @@
 """One part as a Ray task: what is sent to the workers of a phase, and what comes back.
 
-The worker that made a part records it, so a failure after that never loses a recorded part.
+The worker that made a part of a step records it, so a failure after that never loses a recorded part. Work that is no
+step's, such as an audit's, records nothing here: what it returns travels to its driver.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ray
 from ray.exceptions import RayError
 
-from cluster.board import FLUSH_SECONDS, BoardPost
+from cluster.board import FLUSH_SECONDS, BoardPost, StopPoll
 from cluster.failure import Failure
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.parts import PartWriter
 from stages.commit.run_files import RunFiles, output_kept
-from stages.contract import Part, PartRecord, PartWork
+from stages.contract import Part, PartRecord, PartWork, Post
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
+
+
+PhaseWork: TypeAlias = Callable[[Part, Post, Callable[[], bool]], Any]
+"""Does one part in a worker and returns its outcome, which is never None. Gets the part, where to post events, and
+whether the run is to stop: with that, long work may end early and return what it has."""
+
+
+@dataclass(frozen=True)
+class RecordedWork:
+    """Makes the parts of one phase of a step, and records each in the store."""
+
+    writer: ArtifactWriter
+    phase: str
+    work: PartWork
+
+    def __call__(self, part: Part, post: Post, _stop_asked: Callable[[], bool]) -> PartRecord:
+        with output_kept(RunFiles.of(self.writer), f"{self.phase}/{part.name}"):
+            return PartWriter(self.writer, post).make_part(self.work, self.phase, part)
 
 
 @dataclass(frozen=True)
 class TaskPayload:
     """What all parts of a phase share. Lies in Ray's object store, so it is copied to each machine once."""
 
-    writer: ArtifactWriter
+    step: str
+    """Name of the step, for events and messages; of work that is no step's, what it is: `audit`."""
     phase: str
-    work: PartWork
+    work: PhaseWork
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Name of the phase on the board; if the step's process dies and is started again, the phase has another."""
 
     def name(self, part: Part) -> str:
         """Name of a part's task in Ray and in messages: `step 'pairs': part write/00001`."""
-        return f"step {self.writer.step!r}: part {self.phase}/{part.name}"
+        return f"step {self.step!r}: part {self.phase}/{part.name}"
 
 
 @dataclass(frozen=True)
 class PartResult:
     """What a task returns."""
 
-    outcome: PartRecord | Failure | None
-    """The part's record, or why there is none; None if the part did not begin, because it was not to begin there."""
+    outcome: Any
+    """What the work returned: of a step, the part's record. A `Failure` if it failed; None if the part did not begin,
+    because it was not to begin there."""
     node: str
     """Id of the Ray node on which the task ran."""
 
@@ -69,9 +91,7 @@ def make_part(boxed_ref: list[Any], part: Part, board: ActorHandle) -> PartResul
     if not ray.get(board.may_begin.remote(payload.key, task, node)):
         return PartResult(None, node)
     try:
-        with output_kept(RunFiles.of(payload.writer), f"{payload.phase}/{part.name}"):
-            record = PartWriter(payload.writer, BoardPost(board)).make_part(payload.work, payload.phase, part)
-        return PartResult(record, node)
+        return PartResult(payload.work(part, BoardPost(board), StopPoll(board)), node)
     except Exception as error:
         return PartResult(Failure.of(error, payload.name(part), node), node)
     finally:

@@ -6,15 +6,14 @@ failures are tried again is for `retry_policy.py` to say, and what is said to Ra
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import ray
 from ray.exceptions import RayError
 
-from cluster.board import BoardPost, StopPoll
 from cluster.failure import Failure
 from cluster.parts.demand import PhaseDemand
 from cluster.parts.nodes import NodeWatch
@@ -25,8 +24,7 @@ from cluster.parts.retry_policy import RetryPolicy
 from cluster.parts.task_pool import TaskPool, WorkerDeath
 from cluster.parts.waiting import PartsWait
 from cluster.site import PartResources
-from stages.commit.artifact_writer import ArtifactWriter
-from stages.contract import Part, PartRecord, PartWork, StageError, carried
+from stages.contract import Part, Post, StageError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -40,39 +38,43 @@ SECONDS_SINCE_DEATH: Final = 0.25
 
 
 class Spread:
-    """The course of one phase that is to make these parts."""
+    """The course of one phase that is to do these parts."""
 
     def __init__(
         self,
-        writer: ArtifactWriter,
-        work: PartWork,
+        payload: TaskPayload,
         parts: Sequence[Part],
         *,
-        phase: str,
         resources: PartResources,
         board: ActorHandle,
+        post: Post,
+        stop_asked: Callable[[], bool],
+        grace_seconds: float = math.inf,
     ) -> None:
-        self._payload = TaskPayload(writer, phase, carried(writer.user_file, work, ray.cloudpickle.dumps))
-        self._tasks = TaskPool(self._payload, resources, board)
+        """`grace_seconds` is how long parts that run may go on once the phase ends early; then they are given up."""
+        self._payload = payload
+        self._tasks = TaskPool(payload, resources, board)
         self._nodes = NodeWatch(resources)
         self._resources = resources
         self._board = board
-        self._stop_asked = StopPoll(board)
+        self._stop_asked = stop_asked
         self._waiting = deque(parts)
         self._again: deque[Part] = deque()
         """Parts that were tried, or refused by a node; submitted before the others."""
         self._policy = RetryPolicy(len(parts))
         self._left_out: frozenset[str] = frozenset()
-        self._end = PhaseEnd(writer.step, phase, resources, len(parts))
+        self._end = PhaseEnd(payload.step, payload.phase, resources, len(parts))
         self._is_ending = False
         """Whether no more parts begin: one failed too many, or the run is to stop."""
+        self._grace_seconds = grace_seconds
+        self._given_up_at_seconds = math.inf
         self._num_made = 0
-        self._warnings = PhaseWarnings(writer.step, phase, self._nodes, BoardPost(board))
-        self._demand = PhaseDemand(self._payload.key, self._nodes, resources.max_parallel, board)
-        self._wait = PartsWait(self._payload, self._nodes, board, BoardPost(board))
+        self._warnings = PhaseWarnings(payload.step, payload.phase, self._nodes, post)
+        self._demand = PhaseDemand(payload.key, self._nodes, resources.max_parallel, board)
+        self._wait = PartsWait(payload, self._nodes, board, post)
 
-    def make(self, keep: Callable[[PartRecord], None]) -> None:
-        """Make all parts, handing each record to `keep` as it comes.
+    def make(self, keep: Callable[[Part, Any], None]) -> None:
+        """Do all parts, handing each with its outcome, of a step its record, to `keep` as it comes.
 
         When more parts fail than the site allows, no more begin, those that run continue to their end, and `StageError`
         is raised with the first one's name and cause. When the run is asked to stop, the same with
@@ -80,6 +82,9 @@ class Spread:
         """
         try:
             while self._tasks or (not self._is_ending and (self._waiting or self._again)):
+                if time.monotonic() > self._given_up_at_seconds:
+                    self._tasks.give_up()
+                    break
                 self._go_on(keep)
         finally:
             self._demand.end()
@@ -87,7 +92,7 @@ class Spread:
         self._warnings.sums(self._policy.faults)
         self._end.raise_unless_all_made(self._num_made)
 
-    def _go_on(self, keep: Callable[[PartRecord], None]) -> None:
+    def _go_on(self, keep: Callable[[Part, Any], None]) -> None:
         """Look at the nodes and the stop request, submit what there is room for, and collect what ended."""
         self._nodes.look()
         self._tasks.recall_stranded(self._nodes)
@@ -99,7 +104,7 @@ class Spread:
             self._demand.look(num_left, time.monotonic())
             impossible = self._wait.look(num_left) if self._tasks else None
             if impossible is not None:
-                self._end_early(Failure.of(impossible, f"step {self._payload.writer.step!r}"))
+                self._end_early(Failure.of(impossible, f"step {self._payload.step!r}"))
         if not self._tasks:  # the parts that are left wait for a pause to end
             time.sleep(POLL_SECONDS)
             return
@@ -124,17 +129,17 @@ class Spread:
                     queue.appendleft(part)
                     return
 
-    def _take(self, part: Part, result: PartResult | WorkerDeath, keep: Callable[[PartRecord], None]) -> None:
+    def _take(self, part: Part, result: PartResult | WorkerDeath, keep: Callable[[Part, Any], None]) -> None:
         if isinstance(result, WorkerDeath):
             self._take_death(part, result)
-        elif isinstance(result.outcome, PartRecord):
-            self._num_made += 1
-            self._policy.made(part.name, result.node, time.monotonic())
-            keep(result.outcome)
         elif isinstance(result.outcome, Failure):
             self._take_failure(part, result.outcome)
-        else:
+        elif result.outcome is None:
             self._again.append(part)
+        else:
+            self._num_made += 1
+            self._policy.made(part.name, result.node, time.monotonic())
+            keep(part, result.outcome)
 
     def _take_failure(self, part: Part, failure: Failure) -> None:
         if failure.kind is not StageError:  # interrupted or superseded: not a matter of this part
@@ -169,6 +174,7 @@ class Spread:
         self._end.ended_by = self._end.ended_by or because
         if not self._is_ending:
             self._is_ending = True
+            self._given_up_at_seconds = time.monotonic() + self._grace_seconds
             self._tasks.cancel_queued()
             self._wait.end()
 

@@ -102,6 +102,12 @@ class TaskPool:
             running = ray.get(self._board.cancel_phase.remote(self._payload.key), timeout=BOARD_SECONDS)
             self._cancel(lambda ref, _: ref.task_id().hex() not in running)
 
+    def give_up(self) -> None:
+        """Leave all tasks to themselves; those that run are ended in the middle of their work."""
+        for ref in self._in_flight:
+            ray.cancel(ref, force=True, recursive=False)
+        self._in_flight.clear()
+
     def recall_stranded(self, nodes: NodeWatch) -> None:
         """Take back tasks that avoid all nodes that could hold them: they can run nowhere, so none of them runs."""
         if nodes.large_enough != self._seen:

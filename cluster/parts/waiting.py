@@ -32,7 +32,7 @@ class PartsWait:
         self._payload = payload
         self._nodes = nodes
         self._board = board
-        self._wait = MachineWait(payload.writer.step, post)
+        self._wait = MachineWait(payload.step, post)
         self._answer: Any = None
         self._poll_at_seconds = 0.0
         self._idle_since_seconds: float | None = None
@@ -100,7 +100,7 @@ class PartsWait:
         wanted = self._nodes.wanted
         most = largest([node.resources for node in self._nodes.allowed], wanted)
         return StageError(
-            f"step {self._payload.writer.step!r}: a part of phase {self._payload.phase!r} asks for {self._asked()} "
+            f"step {self._payload.step!r}: a part of phase {self._payload.phase!r} asks for {self._asked()} "
             f"({_site_keys(wanted)} in the site), and no machine of the cluster has that, nor can one be started; the "
             f"most that one has is {in_words(most)}. Ask for less, in [parts] or for this stage or step, or add such a "
             "machine"
