@@ -3,7 +3,10 @@
 `python -m benchmarks.audit --folder /tmp`: one artifact of 24 parts with 24 MB of random bytes each. In turn, three
 times: `neo audit`'s work over it, and a loop that reads each file and hashes it, in one thread. Prints MB a second of
 both by the clock and by CPU seconds, and their ratios. By the clock an audit is faster where there are cores; by CPU
-seconds the ratio says what it adds to the hash. Last, the peak of what the audit holds of files.
+seconds the ratio says what it adds to the hash. Then the peak of what the audit holds of files.
+
+Last the same audit on a Ray of two nodes of this machine with half of its CPUs each, by the clock, with its ratios to
+the audit of one process and to sha256 alone: as both have the same CPUs, the first says what lists and Ray cost.
 """
 
 from __future__ import annotations
@@ -15,12 +18,20 @@ import statistics
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import ray
+from ray.cluster_utils import Cluster
+
 from cluster.local import make
+from cluster.parts.machines import machines_of
+from cluster.site import Site
 from pipelines.lineage.audit import audit
-from pipelines.lineage.graph import lineage_of, size_bytes
+from pipelines.lineage.file_checks import FileReader, read_here
+from pipelines.lineage.file_lists import reader_on
+from pipelines.lineage.graph import lineage_of
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.manifest import Manifest
 from stages.commit.repair import CHUNK_BYTES
@@ -65,6 +76,21 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - cpu
 
 
+@contextmanager
+def two_nodes() -> Iterator[FileReader]:
+    """What reads on two nodes of this machine."""
+    half = max(1, len(os.sched_getaffinity(0)) // 2)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": half})
+    try:
+        cluster.add_node(num_cpus=half)
+        ray.init(address=cluster.address, log_to_driver=False)
+        with machines_of(Site(name="two_nodes", store=""), "audit") as machines:
+            yield reader_on(machines, print, nullcontext)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the store is made, and removed again")
@@ -72,10 +98,10 @@ def main() -> None:
         store = Store(folder)
         made = make(make_bytes.bind("bytes", BytesRecipe()), store)
         lineage = lineage_of(store, made.manifest.stage, made.fingerprint)
-        num_mb = size_bytes(made.manifest) / 1e6
+        num_mb = made.head.size_bytes / 1e6
 
-        def audited() -> None:
-            assert audit(store, lineage, lambda _: None).findings == ()
+        def audited(read_files: FileReader = read_here) -> None:
+            assert audit(store, lineage, lambda *_: None, read_files=read_files).findings == ()
 
         rows = [(timed(audited), timed(lambda: hash_alone(store, made.manifest))) for _ in range(NUM_PASSES)]
         for number, name in enumerate(("by the clock", "by CPU seconds")):
@@ -85,6 +111,14 @@ def main() -> None:
         tracemalloc.start()
         audited()
         print(f"peak {tracemalloc.get_traced_memory()[1] / 2**20:,.0f} MiB held by Python during an audit")
+        tracemalloc.stop()
+        by_clock = [statistics.median(row[side][0] for row in rows) for side in (0, 1)]
+        with two_nodes() as read_files:
+            audited(read_files)  # workers start and import
+            seconds = statistics.median(timed(lambda: audited(read_files))[0] for _ in range(NUM_PASSES))
+        one_process, alone = (each / seconds for each in by_clock)
+        print(f"{'two nodes':<15} audit {num_mb / seconds:7,.0f} MB/s   ratio to one process {one_process:.2f}, "
+              f"to sha256 alone {alone:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

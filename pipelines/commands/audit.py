@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
-from pipelines.exits import ExitCode
+from pipelines.exits import CommandError, ExitCode, RefusedError
 from pipelines.lineage.audit import Finding, Report
 from pipelines.lineage.audit import audit as audit_lineage
 from pipelines.lineage.audit_notes import AuditNotes
-from pipelines.lineage.file_checks import Depth, Level
-from pipelines.lineage.graph import Lineage, Node, lineage_of, size_bytes
+from pipelines.lineage.file_checks import Depth, FileReader, Level, read_here
+from pipelines.lineage.file_lists import reader_on
+from pipelines.lineage.graph import Lineage, Node, lineage_of
 from pipelines.lineage.repair import repair as repair_lineage
 from pipelines.planning.request import FROZEN_PLAN, Request
+from pipelines.running.signals import stop_on_signals
 from pipelines.runs.refs import resolve_artifact
 from pipelines.runs.resume import newest_run, resume_command
 from pipelines.runs.run import PLAN_DIGEST, Run
 from pipelines.runs.run_checks import check_names, check_run, check_store
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead
+from stages.contract import InterruptedRunError
 from stages.store.store import Store
 
 WHAT_TO_DO = (
@@ -47,10 +54,19 @@ SeedOption: TypeAlias = Annotated[
 AfreshOption: TypeAlias = Annotated[
     bool, typer.Option("--afresh", help="Read all files, also those that an unfinished audit has read.")
 ]
+HereOption: TypeAlias = Annotated[
+    bool, typer.Option("--here", help="Read on this machine alone, also where the site has a cluster.")
+]
 RepairOption: TypeAlias = Annotated[
     bool,
     typer.Option("--repair", help="Quarantine the records of damaged parts; the next run makes those parts again."),
 ]
+
+
+class StoppedAuditError(CommandError):
+    """Ctrl-C or SIGTERM ended an audit, which can be continued."""
+
+    code = ExitCode.INTERRUPTED
 
 
 def audit(
@@ -61,12 +77,13 @@ def audit(
     share: ShareOption = 0.05,
     seed: SeedOption = 0,
     afresh: AfreshOption = False,
+    here: HereOption = False,
     repair: RepairOption = False,
 ) -> None:
     """Verify every hash and count behind REF.
 
     Reads the whole chain again, down to the URL tables, with the records of the runs that made it, and names what is
-    damaged. Broken off, it continues.
+    damaged: on all machines of the site's cluster, else on this one. Broken off, it continues.
     """
     command: CommandContext = ctx.obj
     store, depth = command.store_to_read(), Depth(level, share, seed)
@@ -76,11 +93,19 @@ def audit(
     if notes.is_continued:
         command.say(f"Continues an audit that was broken off: {len(notes.known):,} files are read already (--afresh).")
 
-    def progress(node: Node) -> None:
-        command.say(f"{node.step:<20} {node.short}  {size_bytes(node.manifest) if node.manifest else 0:,} bytes")
+    heads: list[ManifestHead] = []
 
-    report = audit_lineage(store, lineage, progress, depth, notes)
-    report = _with_runs(store, lineage, report)
+    def progress(node: Node, head: ManifestHead | None) -> None:
+        command.say(f"{node.step:<20} {node.short}  {head.size_bytes if head else 0:,} bytes")
+        heads.extend([head] if head else [])
+
+    try:
+        with _files_read(command, ref, is_here=here or not depth.looks_at_files) as read_files:
+            report = audit_lineage(store, lineage, progress, depth, notes, read_files=read_files)
+    except (KeyboardInterrupt, InterruptedRunError) as stop:
+        again = f"neo audit {ref} --level {level}" if level != "full" else f"neo audit {ref}"
+        raise StoppedAuditError("the audit was stopped", then=f"{again}   (continues)") from stop
+    report = _with_runs(store, heads, report)
     command.say("", _in_numbers(report), *report.remarks)
     if not report.findings:
         command.say(CLEAN[level])
@@ -91,6 +116,26 @@ def audit(
         _repair(store, lineage, report, ref, command)
     command.say("", WHAT_TO_DO)
     command.end(report.model_dump(), then=f"neo audit {ref} --repair", code=ExitCode.STEP_FAILED)
+
+
+@contextmanager
+def _files_read(command: CommandContext, ref: str, *, is_here: bool) -> Iterator[FileReader]:
+    """What reads files: the machines of the site's cluster while it is connected, else this machine."""
+    if is_here or command.site.is_embedded:
+        yield read_here
+        return
+    from cluster.parts.machines import GRACE_SECONDS, machines_of
+    from cluster.session import SessionError
+
+    def tell_stop(_: str) -> None:
+        command.say(f"Stops within {GRACE_SECONDS:.0f} s, with what was read noted; Ctrl-C twice stops at once.")
+
+    try:
+        with machines_of(command.site, "audit") as machines:
+            stopping = partial(stop_on_signals, machines.stop, tell_stop, lambda: False)
+            yield reader_on(machines, command.say, stopping)
+    except SessionError as error:
+        raise RefusedError(str(error), then=f"neo audit {ref} --here   (reads on this machine)") from error
 
 
 CLEAN: dict[Level, str] = {
@@ -110,11 +155,11 @@ def _in_numbers(report: Report) -> str:
     )
 
 
-def _with_runs(store: Store, lineage: Lineage, report: Report) -> Report:
+def _with_runs(store: Store, heads: Sequence[ManifestHead], report: Report) -> Report:
     """The report with what is wrong with the runs that made the artifacts, with names, and with the store's record."""
     findings = [Finding.of(STORE_ITSELF, damage) for damage in check_store(store)]
     remarks, pipelines = list(report.remarks), dict[str, Request]()
-    made = [node.manifest.provenance for node in lineage.nodes if node.manifest is not None]
+    made = [head.provenance for head in heads]
     for name in dict.fromkeys(str(one["run"]) for one in made if "run" in one):
         digests = {str(one[PLAN_DIGEST]) for one in made if one.get("run") == name and PLAN_DIGEST in one}
         run = Run(store, name)
@@ -156,8 +201,8 @@ def _makes_again(store: Store, lineage: Lineage) -> str:
     waiting, wanted = newest_run(store, unfinished=True), lineage.target.fingerprint
     if waiting is not None and any(step.fingerprint.startswith(wanted) for step in waiting.request.steps):
         return resume_command(waiting)
-    manifest = lineage.target.manifest
-    key = f"runs/{manifest.provenance.get('run')}/plan.json" if manifest is not None else ""
+    head = lineage.target.head
+    key = f"runs/{head.provenance.get('run')}/plan.json" if head is not None else ""
     frozen = FROZEN_PLAN.read_or_skip(store, key) if key else None
     return "neo resume" if frozen is None else frozen.command
 

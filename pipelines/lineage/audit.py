@@ -3,26 +3,27 @@
 Owns the findings and the order of the checks; `repair.py` acts on them. Trusts only the digests in the manifests, and
 compares those with each other: a file with its record (`file_checks.py`), records with their manifest
 (`record_checks.py`), a manifest with the sha256 that names in the store recorded, and an artifact's content with what
-the artifacts that read it recorded.
+the artifacts that read it recorded. Each manifest is read once, and one is in memory at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.lineage.audit_notes import AuditNotes
-from pipelines.lineage.file_checks import Depth, check_files
-from pipelines.lineage.graph import Lineage, Node, last_phase
+from pipelines.lineage.file_checks import ArtifactFiles, Depth, FileCheck, FileReader, read_here
+from pipelines.lineage.graph import Lineage, Node
+from pipelines.lineage.read_manifest import ReadManifest
 from pipelines.lineage.record_checks import ArtifactRecords
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.head import MISSING, check_head, head_key
-from stages.artifacts.manifest import MANIFEST, Manifest, content_digest, manifest_key
+from stages.artifacts.head import MISSING, ManifestHead, compare_head, head_key
+from stages.artifacts.manifest import MANIFEST, manifest_key
 from stages.artifacts.manifest import artifact_folder as folder_of
-from stages.artifacts.records import PART_RECORD, STEPS_PHASE, ItemBalance, PartRecord
+from stages.artifacts.records import PART_RECORD, STEPS_PHASE, PartRecord
 from stages.commit.repair import Damage, Remedy, damaged_files, quarantine_key
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.refs import OF_ARTIFACT, read_ref
@@ -94,32 +95,42 @@ class _Totals:
         )
         return (*self.remarks, line) if old else tuple(self.remarks)
 
-    def add(self, owner: str, damages: Iterator[Damage] | list[Damage]) -> None:
+    def add(self, owner: str, damages: Iterable[Damage]) -> None:
         self.findings += [Finding.of(owner, damage) for damage in damages]
+
+
+Progress = Callable[[Node, ManifestHead | None], None]
+"""Called with each artifact before its files are read, and with the head of its manifest, computed from the manifest;
+None where that cannot be read."""
 
 
 def audit(
     store: Store,
     lineage: Lineage,
-    progress: Callable[[Node], None],
+    progress: Progress,
     depth: Depth | None = None,
     notes: AuditNotes | None = None,
+    *,
+    read_files: FileReader = read_here,
 ) -> Report:
     """Check every artifact of a lineage and return the report. Writes nothing but `notes`, if there are any.
 
-    `progress` is called with each artifact before it is read.
+    `read_files` decides which machines look at files; the findings do not depend on it.
     """
     depth, totals, recorded = depth or Depth(), _Totals(), recorded_sha256s(store)
+    contents: dict[str, str] = {}
     try:
         for node in lineage.nodes:
-            progress(node)
+            manifest = ReadManifest.of(node)
+            progress(node, manifest.head if manifest is not None else None)
             key = manifest_key(node.stage, node.fingerprint)
-            if node.manifest is None:
+            if manifest is None:
                 totals.add(node.short, _check_unfinished(store, key, node))
                 continue
-            totals.add(node.short, _check_manifest(store, key, node, recorded))
-            totals.add(node.short, _check_content(key, node.manifest, lineage))
-            _check_records_and_files(store, node, depth, notes, totals)
+            contents[node.fingerprint] = manifest.head.content
+            totals.add(node.short, _check_manifest(store, manifest, recorded))
+            totals.add(node.short, _check_content(manifest, contents))
+            _check_records_and_files(node.short, manifest, store, depth, notes, totals=totals, read_files=read_files)
     except BaseException:  # Ctrl-C too: what was read is not read again
         if notes is not None:
             notes.write()
@@ -169,19 +180,19 @@ def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[Damage]:
                 yield Damage(file_key, damage, "make_again", _part_path(record))
 
 
-def _check_manifest(store: Store, key: str, node: Node, recorded: Mapping[str, set[str]]) -> Iterator[Damage]:
+def _check_manifest(store: Store, manifest: ReadManifest, recorded: Mapping[str, set[str]]) -> Iterator[Damage]:
     """Check that a manifest has the sha256 that a name recorded, before or after its damaged parts were made again.
 
     And that its head says what it says. Stores of before have no heads.
     """
-    assert node.manifest is not None
-    if (problem := check_head(store, node.stage, node.fingerprint)) not in ("", MISSING):
-        yield Damage(head_key(node.stage, node.fingerprint), problem, "write_again")
-    expected = recorded.get(node.fingerprint, set())
-    actual = hashlib.sha256(store.read(key) or b"").hexdigest()
-    if expected and not expected & {actual, _sha256_before_repair(store, key, node.manifest.content)}:
+    head = manifest.head
+    if (problem := compare_head(store, head)) not in ("", MISSING):
+        yield Damage(head_key(head.stage, head.fingerprint), problem, "write_again")
+    expected = recorded.get(head.fingerprint, set())
+    actual = head.manifest_sha256
+    if expected and not expected & {actual, _sha256_before_repair(store, manifest.key, head.content)}:
         shown, before = actual[:SHOWN_DIGITS], " or ".join(sorted(sha256[:SHOWN_DIGITS] for sha256 in expected))
-        yield Damage(key, f"was changed: its sha256 begins {shown}, names recorded {before}")
+        yield Damage(manifest.key, f"was changed: its sha256 begins {shown}, names recorded {before}")
 
 
 def _sha256_before_repair(store: Store, key: str, content: str) -> str | None:
@@ -194,42 +205,64 @@ def _sha256_before_repair(store: Store, key: str, content: str) -> str | None:
     return hashlib.sha256(data).hexdigest() if data is not None and before and before.content == content else None
 
 
-def _check_content(key: str, manifest: Manifest, lineage: Lineage) -> Iterator[Damage]:
-    """The problems of a manifest with itself and with those of its inputs: digests, counts, contents."""
-    if content_digest(manifest.parts) != manifest.content:
+def _check_content(manifest: ReadManifest, contents: Mapping[str, str]) -> Iterator[Damage]:
+    """The problems of a manifest with itself and with those of its inputs: digests, counts, contents.
+
+    `contents` maps the fingerprints of the artifacts that were checked before to the contents that they state.
+    """
+    key, head = manifest.key, manifest.head
+    if manifest.content != head.content:
         yield Damage(key, "the digest of its parts is not the content digest it states")
-    if sum((part.items for part in last_phase(manifest)), ItemBalance()) != manifest.items:
+    if head.phases and head.last_phase.items != head.items:
         yield Damage(key, "the items of its parts do not add up to the balance it states")
-    for name, item in manifest.inputs.items():
-        parent = lineage.by_fingerprint[item.fingerprint].manifest
-        if parent is not None and parent.content != item.content:
-            source = f"{parent.stage}/{parent.fingerprint[:SHOWN_DIGITS]}, read as {name!r}"
-            contents = f"with {item.content[:SHOWN_DIGITS]}, holds {parent.content[:SHOWN_DIGITS]} now"
-            yield Damage(key, f"{source} {contents}")
+    for name, item in head.inputs.items():
+        content = contents.get(item.fingerprint)
+        if content is not None and content != item.content:
+            source = f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}, read as {name!r}"
+            held = f"with {item.content[:SHOWN_DIGITS]}, holds {content[:SHOWN_DIGITS]} now"
+            yield Damage(key, f"{source} {held}")
 
 
-def _check_records_and_files(store: Store, node: Node, depth: Depth, notes: AuditNotes | None, totals: _Totals) -> None:
+def _check_records_and_files(
+    owner: str,
+    manifest: ReadManifest,
+    store: Store,
+    depth: Depth,
+    notes: AuditNotes | None,
+    *,
+    totals: _Totals,
+    read_files: FileReader,
+) -> None:
     """Check the records of a committed artifact, its files, and those of the checkpoints that training went past."""
-    assert node.manifest is not None
-    records = ArtifactRecords(store, node.manifest)
-    totals.add(node.short, records.check())
+    records = ArtifactRecords(store, manifest)
+    totals.add(owner, records.check())
     totals.remarks += records.remarks
-    totals.without_digests += [node.short] if records.lacks_digests else []
-    totals.num_items += node.manifest.items.total
+    totals.without_digests += [owner] if records.lacks_digests else []
+    totals.num_items += manifest.head.items.total
     kept = records.kept_checkpoints()
-    earlier = {id(part) for part in kept}
-    is_known = (notes or AuditNotes(store, node.stage, node.fingerprint, depth)).is_known
-    for check in check_files(store, [*node.manifest.parts, *kept], depth, is_known):
+    damaged: list[FileCheck] = []
+
+    def take(check: FileCheck) -> None:
         if check.was_read:
             totals.num_files_read += 1
-            totals.num_bytes += check.entry.size_bytes
-        if check.problem:
-            remedy: Remedy = "retire" if id(check.part) in earlier else "by_hand" if check.counts else "make_again"
-            damage = Damage(check.entry.key, check.problem, remedy, "" if check.counts else _part_path(check.part))
-            totals.add(node.short, [damage])
+            totals.num_bytes += check.file.entry.size_bytes
+        damaged.extend([check] if check.problem else [])
         if notes is not None:
             notes.add(check)
-    totals.num_files += sum(len(part.files) for part in [*node.manifest.parts, *kept])
+
+    if depth.looks_at_files:
+        noted = notes.noted if notes is not None else lambda _: ""
+        read_files(ArtifactFiles(store, manifest, kept, depth, noted), take)
+    damaged.sort(key=lambda check: check.file.place)
+    totals.add(owner, (_damage(check, is_kept=check.file.place >= manifest.num_files) for check in damaged))
+    totals.num_files += manifest.num_files + sum(len(part.files) for part in kept)
+
+
+def _damage(check: FileCheck, *, is_kept: bool) -> Damage:
+    """The damage that was found in a file; `is_kept` for one of a checkpoint that training went past."""
+    remedy: Remedy = "retire" if is_kept else "by_hand" if check.counts else "make_again"
+    part = "" if check.counts else _part_path(check.file.part)
+    return Damage(check.file.entry.key, check.problem, remedy, part)
 
 
 def _named_checkpoint(record_key: str) -> str:

@@ -8,6 +8,7 @@ An audit that ran to its end is never continued: bits that rot change no version
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,8 +67,9 @@ class AuditNotes:
     stage: str
     fingerprint: str
     depth: Depth
-    known: dict[str, VerifiedFile] = field(default_factory=dict)
-    """Key to the note of a file that the audit which this one continues has read."""
+    known: dict[bytes, str] = field(default_factory=dict)
+    """Digest of a file's entry to its version, for each file that the audit which this one continues has read: some
+    250 bytes a file."""
     is_continued: bool = False
     """Whether an unfinished audit is continued."""
     _number: int = -1
@@ -84,17 +86,17 @@ class AuditNotes:
             notes._continue()
         return notes
 
-    def is_known(self, entry: FileEntry) -> bool:
-        """Whether the unfinished audit read this file, and neither the file nor what is recorded of it is another."""
-        note = self.known.get(entry.key)
-        if note is None or (note.size_bytes, note.sha256) != (entry.size_bytes, entry.sha256):
-            return False
-        return self.store.version(entry.key) == note.version
+    def noted(self, entry: FileEntry) -> str:
+        """The version of a file that the unfinished audit has read; '' where it has not, or another entry stands now.
+
+        If the object still has that version, it need not be read again.
+        """
+        return self.known.get(_digest(entry.key, entry.size_bytes, entry.sha256), "")
 
     def add(self, check: FileCheck) -> None:
         """Note a file that was read now and is whole; write what there is, if it is time."""
         if check.version and not check.problem:
-            entry = check.entry
+            entry = check.file.entry
             self._unwritten.append(
                 VerifiedFile(key=entry.key, size_bytes=entry.size_bytes, sha256=entry.sha256, version=check.version)
             )
@@ -135,7 +137,7 @@ class AuditNotes:
         self._next = first_missing(lambda batch: self.store.size_bytes(self._batch_key(number, batch)) is not None)
         for batch in range(self._next):
             for note in VERIFIED.read_or_skip(self.store, self._batch_key(number, batch)) or ():
-                self.known[note.key] = note
+                self.known[_digest(note.key, note.size_bytes, note.sha256)] = note.version
 
     def _begin(self) -> None:
         begun = AuditBegun(
@@ -158,3 +160,7 @@ class AuditNotes:
 
     def _key(self, number: int, name: str) -> str:
         return f"{artifact_folder(self.stage, self.fingerprint).replace('artifacts/', 'audits/', 1)}/{number}/{name}"
+
+
+def _digest(key: str, size_bytes: int, sha256: str) -> bytes:
+    return hashlib.blake2b(f"{key} {size_bytes} {sha256}".encode(), digest_size=16).digest()

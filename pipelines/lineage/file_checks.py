@@ -1,16 +1,18 @@
 """Files of artifacts compared with their records: many side by side, to a chosen depth.
 
-Owns the levels of an audit, which files a level reads, and the threads that read them. `record_checks.py` compares the
-records with each other.
+Owns the levels of an audit, which files a level reads, and the threads that read them on this machine; `file_lists.py`
+has them read on many. `record_checks.py` compares the records with each other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from typing import Literal, NamedTuple, TypeAlias
 
+from pipelines.lineage.read_manifest import ReadManifest
 from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.commit.repair import file_problem
 from stages.formats.read_ahead import ahead
@@ -50,12 +52,20 @@ class Depth:
         return int.from_bytes(drawn[:8], "big") < self.share * 2**64
 
 
+class PlacedFile(NamedTuple):
+    """A file, with its place among all files of its artifact."""
+
+    place: int
+    """Files of the artifact before it."""
+    part: PartRecord
+    entry: FileEntry
+
+
 @dataclass(frozen=True)
 class FileCheck:
     """The result for one file."""
 
-    part: PartRecord
-    entry: FileEntry
+    file: PlacedFile
     problem: str
     """What is wrong with it, as a phrase; '' if it is as it was recorded, as far as it was looked at."""
     was_read: bool
@@ -66,27 +76,63 @@ class FileCheck:
     """Whether the problem is that the rows of a table do not add up, while its bytes are those that were recorded."""
 
 
+@dataclass(frozen=True)
+class ArtifactFiles:
+    """The files of one artifact that are to be looked at."""
+
+    store: Store
+    manifest: ReadManifest
+    kept: Sequence[PartRecord]
+    """Checkpoints that training went past, which the manifest does not list; their files come last."""
+    depth: Depth
+    noted: Callable[[FileEntry], str]
+    """The version of a file that an unfinished audit has read, which need not be read again if it is still the same;
+    '' for a file that is to be read."""
+
+    def __iter__(self) -> Iterator[PlacedFile]:
+        return placed(chain(self.manifest.parts(), self.kept))
+
+
+FileReader: TypeAlias = Callable[[ArtifactFiles, Callable[[FileCheck], None]], None]
+"""Looks at files, and hands over the result for each, in any order."""
+
+
+def placed(parts: Iterable[PartRecord], first: int = 0) -> Iterator[PlacedFile]:
+    """The files of parts; `first` is the place of the first."""
+    entries = ((part, entry) for part in parts for entry in part.files)
+    return (PlacedFile(place, part, entry) for place, (part, entry) in enumerate(entries, first))
+
+
+def read_here(files: ArtifactFiles, take: Callable[[FileCheck], None]) -> None:
+    """Look at files on this machine, `NUM_READERS` side by side."""
+    for check in check_files(files.store, files, files.depth, files.noted, NUM_READERS):
+        take(check)
+
+
 def check_files(
-    store: Store, parts: Iterable[PartRecord], depth: Depth, is_known: Callable[[FileEntry], bool]
+    store: Store, files: Iterable[PlacedFile], depth: Depth, noted: Callable[[FileEntry], str], num_readers: int
 ) -> Iterator[FileCheck]:
-    """The result for each file of the parts, in order. `is_known` says which files need not be read again."""
-    work = ((part, entry) for part in parts for entry in part.files) if depth.looks_at_files else ()
+    """The result for each file, in order, `num_readers` side by side."""
 
-    def check(one: tuple[PartRecord, FileEntry]) -> FileCheck:
-        part, entry = one
-        if depth.reads(entry):
-            return FileCheck(part, entry, "", was_read=True) if is_known(entry) else _read(store, part, entry)
-        return FileCheck(part, entry, file_problem(store, entry, reads_bytes=False), was_read=False)
+    def check(file: PlacedFile) -> FileCheck:
+        entry = file.entry
+        if not depth.reads(entry):
+            return FileCheck(file, file_problem(store, entry, reads_bytes=False), was_read=False)
+        version = noted(entry)
+        if version and version == store.version(entry.key):
+            return FileCheck(file, "", was_read=True)
+        return _read(store, file)
 
-    return ahead(check, work, NUM_READERS)
+    return ahead(check, files if depth.looks_at_files else (), num_readers)
 
 
-def _read(store: Store, part: PartRecord, entry: FileEntry) -> FileCheck:
+def _read(store: Store, file: PlacedFile) -> FileCheck:
     """Read a file: its bytes, and whether the rows of a sample table add up to its part's balance."""
+    _, part, entry = file
     version = store.version(entry.key) or ""
     problem = file_problem(store, entry)
     counted = None if problem else _miscounted(store, part, entry)
-    return FileCheck(part, entry, counted or problem, was_read=True, version=version, counts=counted is not None)
+    return FileCheck(file, counted or problem, was_read=True, version=version, counts=counted is not None)
 
 
 def _miscounted(store: Store, part: PartRecord, entry: FileEntry) -> str | None:

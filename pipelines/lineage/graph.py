@@ -14,7 +14,6 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import Manifest, ManifestFields, artifact_folder, read_manifest
-from stages.artifacts.records import PartRecord
 from stages.store.errors import StoreError
 from stages.store.store import Store
 
@@ -135,20 +134,6 @@ def all_heads(store: Store) -> Iterator[ManifestHead]:
 def step_name(known: ManifestFields) -> str:
     """The step that made an artifact, as its pipeline calls it; its stage where that is not recorded."""
     return str(known.provenance.get("step", known.stage))
-
-
-def size_bytes(manifest: Manifest) -> int:
-    """Bytes of all files that a manifest names; of an artifact with a head, `ManifestHead.size_bytes`."""
-    return sum(entry.size_bytes for part in manifest.parts for entry in part.files)
-
-
-def last_phase(manifest: Manifest) -> tuple[PartRecord, ...]:
-    """The parts of the last phase, whose items the manifest counts.
-
-    `pack_rows` measures, plans and then writes rows: its items are those of the parts that hold rows.
-    """
-    last = manifest.parts[-1].phase
-    return tuple(part for part in manifest.parts if part.phase == last)
 
 
 def describe_counts(head: ManifestHead) -> str:

@@ -7,12 +7,15 @@ marks of those that were deleted. Reads no file of a part but those of such chec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.artifacts.manifest import Manifest, artifact_folder
+from pipelines.lineage.read_manifest import ReadManifest
+from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import INPUT_RECORDS, PART_RECORD, STEPS_PHASE, PartRecord
 from stages.commit import phase_records
 from stages.commit.checkpoints import CHECKPOINT_RECORD
@@ -27,8 +30,9 @@ NUMBER = re.compile(r"\d{6}")
 RETIRED_BY_AUDIT = readable_json({"attempt": "neo audit --repair"})
 """What a repair writes into the mark of a deleted checkpoint, where training wrote the name of its attempt."""
 MARK = TypeAdapter(dict[str, str])
-MAX_PARTS_AT_A_TIME = 4096
+MAX_PARTS_AT_A_TIME = 1024
 """Records of parts that are read and compared at a time."""
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -36,7 +40,7 @@ class ArtifactRecords:
     """The records of one committed artifact, to be checked."""
 
     store: Store
-    manifest: Manifest
+    manifest: ReadManifest
     remarks: list[str] = field(default_factory=list)
     """What is no damage and worth knowing; filled by `check`."""
     lacks_digests: bool = False
@@ -45,7 +49,7 @@ class ArtifactRecords:
     @property
     def folder(self) -> str:
         """The artifact's key prefix."""
-        return artifact_folder(self.manifest.stage, self.manifest.fingerprint)
+        return artifact_folder(self.manifest.head.stage, self.manifest.head.fingerprint)
 
     def check(self) -> list[Damage]:
         """What is wrong with the records, each key once."""
@@ -55,7 +59,7 @@ class ArtifactRecords:
         return list(found.values())
 
     def _check(self) -> Iterator[Damage]:
-        phases = dict.fromkeys(part.phase for part in self.manifest.parts)
+        phases = [phase.phase for phase in self.manifest.head.phases]
         yield from self._inputs()
         yield from self._parts()
         for phase in phases:
@@ -68,7 +72,7 @@ class ArtifactRecords:
 
     def kept_checkpoints(self) -> list[PartRecord]:
         """Checkpoints that training went past and whose files are kept: the manifest does not list them."""
-        listed = {part.part for part in self.manifest.parts if part.phase == STEPS_PHASE}
+        listed = {part.part for part in self._of_phase(STEPS_PHASE)}
         kept = []
         for number in self._numbers() if listed else ():
             key = self._step_key(number)
@@ -90,14 +94,12 @@ class ArtifactRecords:
             return
         if inputs is None:
             yield Damage(key, "is missing", "write_again")
-        elif inputs != self.manifest.inputs:
+        elif inputs != self.manifest.head.inputs:
             yield Damage(key, "says that it was made of other inputs than the manifest says", "write_again")
 
     def _parts(self) -> Iterator[Damage]:
         """Part records that are not there, or differ from the manifest's copy."""
-        parts = self.manifest.parts
-        for first in range(0, len(parts), MAX_PARTS_AT_A_TIME):
-            some = parts[first : first + MAX_PARTS_AT_A_TIME]
+        for some in in_groups(self.manifest.parts(), MAX_PARTS_AT_A_TIME):
             keys = [record_key(self.folder, part.phase, part.part) for part in some]
             for part, key, record in zip(some, keys, PART_RECORD.read_many(self.store, keys), strict=True):
                 if problem := _difference(part, record):
@@ -110,7 +112,7 @@ class ArtifactRecords:
         except StoreError as error:
             yield Damage(key, f"is torn: {error}", "quarantine")
             return
-        made = {part.part for part in self.manifest.parts if part.phase == phase}
+        made = {part.part for part in self._of_phase(phase)}
         if listed is None:
             self.remarks.append(f"{key} is missing; only a part that is made again would need it, and lists it anew")
         elif (names := {part.name for part in listed}) != made:
@@ -119,25 +121,17 @@ class ArtifactRecords:
 
     def _bundles(self, phase: str) -> Iterator[Damage]:
         """Bundles that are there: a bundle is a copy of records, and one that is missing costs time alone."""
-        parts = [part for part in self.manifest.parts if part.phase == phase]
         size = phase_records.PARTS_PER_BUNDLE
-        keys = [bundle_key(self.folder, phase, number) for number in range(len(parts) // size)]
-        for number, (key, data) in enumerate(zip(keys, self.store.read_many(keys), strict=True)):
-            if data is None:
-                continue
-            try:
-                copied = BUNDLE.validate_json(data)
-            except ValidationError as error:
-                yield Damage(key, f"is torn: {what_is_wrong(error)}", "quarantine")
-                continue
-            by_name = {part.part: part for part in parts[number * size : (number + 1) * size]}
-            differing = [record.part for record in copied if by_name.get(record.part) != record]
-            if differing or len(copied) != len(by_name):
-                yield Damage(key, f"copies records that differ from the manifest: {differing[:3]}", "quarantine")
+        bundles = enumerate(in_groups(self._of_phase(phase), size))
+        for some in in_groups(bundles, max(1, MAX_PARTS_AT_A_TIME // size)):
+            keys = [bundle_key(self.folder, phase, number) for number, _ in some]
+            for (_, parts), key, data in zip(some, keys, self.store.read_many(keys), strict=True):
+                if data is not None and len(parts) == size and (problem := _bundle_problem(parts, data)):
+                    yield Damage(key, problem, "quarantine")
 
     def _digests(self, phases: Iterable[str]) -> Iterator[Damage]:
         """Records whose bytes differ from the digests that the manifest keeps of them."""
-        kept: dict[str, str] | None = self.manifest.provenance.get(DIGESTS)
+        kept: dict[str, str] | None = self.manifest.head.provenance.get(DIGESTS)
         if kept is None:
             self.lacks_digests = True
             return
@@ -171,6 +165,9 @@ class ArtifactRecords:
             except ValidationError as error:
                 yield Damage(f"{key}.deleted", f"is torn: {what_is_wrong(error)}", "retire")
 
+    def _of_phase(self, phase: str) -> Iterator[PartRecord]:
+        return (part for part in self.manifest.parts() if part.phase == phase)
+
     def _numbers(self) -> set[int]:
         prefix = f"{self.folder}/records/{STEPS_PHASE}/"
         names = (key.removeprefix(prefix).removesuffix(".json") for key in self.store.keys(prefix))
@@ -178,6 +175,26 @@ class ArtifactRecords:
 
     def _step_key(self, number: int) -> str:
         return record_key(self.folder, STEPS_PHASE, f"{number:06d}")
+
+
+def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, in order; the last may be shorter."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _bundle_problem(parts: Sequence[PartRecord], data: bytes) -> str:
+    """How a bundle differs from the parts that it copies, as a phrase; '' if it does not."""
+    try:
+        copied = BUNDLE.validate_json(data)
+    except ValidationError as error:
+        return f"is torn: {what_is_wrong(error)}"
+    by_name = {part.part: part for part in parts}
+    differing = [record.part for record in copied if by_name.get(record.part) != record]
+    if differing or len(copied) != len(by_name):
+        return f"copies records that differ from the manifest: {differing[:3]}"
+    return ""
 
 
 def _difference(part: PartRecord, record: PartRecord | TornRecordError | None) -> str:

@@ -172,9 +172,12 @@ def check_head(store: Store, stage: str, fingerprint: str) -> str:
     damage. Raises like `read_head`.
     """
     head = _computed_head(store, stage, fingerprint)
-    if head is None:
-        return ""
-    found = _stored_head(store, stage, fingerprint, head.manifest_bytes)
+    return "" if head is None else compare_head(store, head)
+
+
+def compare_head(store: Store, head: ManifestHead) -> str:
+    """`check_head` for a head that was computed from the manifest, which is not read again."""
+    found = _stored_head(store, head.stage, head.fingerprint, head.manifest_bytes)
     if isinstance(found, str):
         return found
     if found.manifest_sha256 != head.manifest_sha256:

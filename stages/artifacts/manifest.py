@@ -60,7 +60,7 @@ MANIFEST = RecordKind[Manifest](
 )
 
 
-def content_digest(parts: tuple[PartRecord, ...]) -> str:
+def content_digest(parts: Iterable[PartRecord]) -> str:
     """sha256 over `content` of the parts, 64 hex digits: the digest of the canonical bytes of their list.
 
     The list is hashed a part at a time, so its bytes are never in memory as a whole.
@@ -153,6 +153,30 @@ def read_parts(store: Store, stage: str, fingerprint: str) -> Iterator[PartRecor
         except ValidationError as error:
             raise MANIFEST.unreadable(f"{store.url}/{key}", f"a line of a part: {what_is_wrong(error)}") from error
     raise MANIFEST.unreadable(f"{store.url}/{key}", "its list of parts has no end")
+
+
+def part_lines(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the line of each part begins and ends in the bytes of a manifest, so that others can read some of them.
+
+    Raises `ValueError` for bytes that are laid out otherwise than `manifest_bytes` does it.
+    """
+    first = data.find(PARTS_BEGIN)
+    last = data.find(PARTS_END, first)
+    start = first + len(PARTS_BEGIN)
+    if not 0 <= first < last or data.startswith(SPREAD_PART, start):
+        raise ValueError("the parts of this manifest have no lines of their own")
+    while (start := start + 1) < last:
+        end = data.find(b"\n", start, last)
+        end = last if end < 0 else end
+        if data[start:end].strip():
+            yield start, end
+        start = end
+
+
+def parsed_lines(lines: bytes) -> Iterator[PartRecord]:
+    """The parts in these lines of a manifest. Raises `ValueError` where one is no part."""
+    for line in lines.split(b"\n"):
+        yield PartRecord.model_validate_json(line.strip().removesuffix(b","))
 
 
 def _starts(size_bytes: int) -> Iterable[int]:
