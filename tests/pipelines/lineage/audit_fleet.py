@@ -70,13 +70,21 @@ def neo(*words: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Start a machine, again where it takes longer than the 30 s that Ray gives it, as on a busy computer."""
+    for _ in range(3):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
+
+
 class Fleet:
     """Two machines beside the driver's, and sites that name them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-        self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]
+        self.cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0}))
+        self.nodes = [patiently(lambda: self.cluster.add_node(**NODE)) for _ in range(2)]
         ray.init(address=self.cluster.address, log_to_driver=False)
 
     def site(self, store: str) -> str:

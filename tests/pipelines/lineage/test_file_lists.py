@@ -22,6 +22,7 @@ from stages.contract import Part
 from stages.store.errors import StoreError
 from stages.store.store import Store
 from tests.cluster.own_process import run_main
+from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.lineage.audit_fleet import BUCKET, SIZES
 from tests.pipelines.lineage.test_audit import STEPS, TRAINED, change, halve
 from tests.pipelines.test_damaged_stores import local_runs
@@ -136,6 +137,17 @@ def test_a_manifest_that_changes_meanwhile_ends_the_list_in_words(files: Artifac
 
 def test_places_count_the_files_of_all_parts(files: ArtifactFiles) -> None:
     assert [file.place for file in placed(files.manifest.parts())] == list(range(12))
+
+
+def test_a_cluster_that_cannot_be_reached_is_told_with_the_way_without_it(site: NeoSite) -> None:
+    """Records alone are compared here, whatever the site; a site without a cluster starts no Ray."""
+    assert site.neo("run", f"{TOYS}:data").code == 0
+    site.file.write_text(site.file.read_text() + '[ray]\naddress = "127.0.0.1:9"\n')
+    refused = site.neo("audit", "data/rows")
+    assert refused.code == 3 and "no Ray at '127.0.0.1:9'" in refused.err, refused
+    assert "neo audit data/rows --here" in refused.last_line
+    assert site.neo("audit", "data/rows", "--here").code == 0
+    assert site.neo("audit", "data/rows", "--level", "quick").code == 0
 
 
 @pytest.fixture(scope="module")
