@@ -59,11 +59,11 @@ def i3_no_item_is_there_twice(home: Home) -> None:
 
 
 def i4_what_is_committed_is_whole(home: Home) -> None:
+    """So no reader can meet a half: every record that exists names files that are there to the last byte."""
     for folder, _ in committed(home):
         if (folder / "head.json").exists():  # a kill right after the commit leaves none; it is computed then
             head = ManifestHead.model_validate_json((folder / "head.json").read_bytes())
             assert head == head_of((folder / "manifest.json").read_bytes()), folder
-    """So no reader can meet a half: every record that exists names files that are there to the last byte."""
     for path in home.store.glob("artifacts/*/*/records/*/*.json"):
         if not path.with_name(f"{path.name}.deleted").exists():
             files_are_whole(home, PartRecord.model_validate_json(path.read_bytes()))

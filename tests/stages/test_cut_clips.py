@@ -29,10 +29,9 @@ from stages.importing.reasons import ImportReason
 from stages.video.faults import VideoFault
 from stages.video.packets import decode_packet_frames
 from tests.hub_server import hub_server
-from tests.worlds.cut_world import cut, ends_of, film, rows_of, spans_of, table_of, tar_bytes, tar_members_of
+from tests.worlds.cut_world import SRT, cut, ends_of, film, rows_of, spans_of, table_of, tar_bytes, tar_members_of
 
 ROOT = Path(__file__).parents[2]
-SRT = "1\n00:00:00,500 --> 00:00:01,500\nfirst words\n\n2\n00:00:01,800 --> 00:00:03,000\n<i>second</i> words\n"
 VTT = "WEBVTT\n\nNOTE by hand\n\nintro\n00:00.500 --> 00:01.000\nspoken\n"
 STORAGE = ("frame_offsets", "frame_sizes_bytes", "frame_sha256", "packets_offset", "packets_size_bytes")
 STORAGE_COLUMNS = (*STORAGE, "packets_sha256", "frame_pts")
@@ -223,51 +222,6 @@ def test_conversations_without_videos_are_no_loss_but_not_all_of_them(tmp_path: 
         cut(tmp_path, tmp_path / "chat.json", videos=films)
 
 
-def test_tars_give_a_video_for_each_sample_and_a_failed_item_for_what_is_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "tars").mkdir()
-    members = {
-        "000.json": json.dumps({"text": "from JSON", "duration": 4}).encode(),
-        "000.mp4": film(),
-        "001.mp4": film(2.0),
-        "001.srt": SRT.encode(),
-        "002.txt": b"a text without a video",
-        "003.left.mp4": film(1.0),
-        "003.right.mp4": film(1.0, seed=1),
-        "004.mp4": film(1.0, seed=2),
-        "004.txt": b"cut off here",
-    }
-    whole = tar_bytes(members)
-    (tmp_path / "tars/0.tar").write_bytes(whole)
-    (tmp_path / "tars/1.tar").write_bytes(whole[: whole.index(film(1.0, seed=2)) + 500])
-    raw = cut(tmp_path, tmp_path / "tars")
-    ends = [("0.tar", name) for name in ("000.mp4", "001.mp4", "002", "003", "004.mp4")]
-    reasons = ["kept", "kept", "video_missing", "several_videos"]
-    expected = {f"{tar}/{name}": [reason] for (tar, name), reason in zip(ends, [*reasons, "kept"], strict=True)}
-    expected |= {f"1.tar/{name}": [end] for (_, name), end in zip(ends, [*reasons, "truncated_tar"], strict=True)}
-    found = ends_of(raw)
-    (rest,) = [name for name in found if "from byte" in name]
-    assert found.pop(rest) == ["truncated_tar"]
-    assert found == expected
-    captions = ["from JSON", "first words second words", "cut off here", "from JSON", "first words second words"]
-    assert [caption for *_, caption in spans_of(raw)] == captions
-    assert json.loads(rows_of(raw)[0]["source_json"])["duration"] == 4
-
-
-def test_a_large_tar_is_read_in_stretches(tmp_path: Path) -> None:
-    (tmp_path / "tars").mkdir()
-    members = {f"{number:03d}.mp4": film(1.0, seed=number) for number in range(4)}
-    (tmp_path / "tars/0.tar").write_bytes(tar_bytes(members))
-    raw = cut(tmp_path, tmp_path / "tars", max_tar_bytes=6000)
-    assert len(raw.parts) > 1
-    assert ends_of(raw) == {f"0.tar/{name}": ["kept"] for name in members}
-
-
-def test_compressed_tars_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "0.tar.gz").write_bytes(b"")
-    with pytest.raises(StageError, match="unpack it"):
-        cut(tmp_path, tmp_path / "0.tar.gz")
-
-
 def test_parquet_holds_videos_or_their_paths(tmp_path: Path, films: Path) -> None:
     videos = [
         {"bytes": film(), "path": "x.mp4"},
@@ -374,7 +328,7 @@ def test_a_run_that_is_killed_in_the_middle_is_resumed(tmp_path: Path) -> None:
         (tmp_path / f"films/{number}.mp4").write_bytes(film(1.0, seed=number))
     whole = cut(tmp_path, tmp_path / "films", root="whole", num_videos_per_part=1)
     call = f"cut(Path({str(tmp_path)!r}), Path({str(tmp_path / 'films')!r}), root='killed', num_videos_per_part=1)"
-    program = f"from pathlib import Path\nfrom tests.worlds.cut_world import cut\n{call}\n"
+    program = f"from pathlib import Path\nfrom tests.worlds.cut_world import SRT, cut\n{call}\n"
     records = tmp_path / "killed/artifacts/cut_clips" / whole.short / "records/cut"
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     try:

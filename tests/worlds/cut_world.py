@@ -21,6 +21,8 @@ from stages.video.encoding import encode_film
 FPS = 25.0
 COLOURS = ((200, 30, 30), (30, 160, 60), (40, 60, 220), (220, 200, 40))
 
+SRT = "1\n00:00:00,500 --> 00:00:01,500\nfirst words\n\n2\n00:00:01,800 --> 00:00:03,000\n<i>second</i> words\n"
+
 
 def picture_at(number: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """A frame [48, 64, 3]: a ground of one colour, and a white column that moves to the right."""
