@@ -8,7 +8,7 @@ export DS_BUILD_OPS := 0
 # Two test files at a time: most of them wait for processes to start.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-kill soak lint constraints format clean help
+.PHONY: demo test test-kill soak stories lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: $(VENV)/ready ## Check style, types and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+stories: $(VENV)/ready ## What each loss costs a run on a small fleet, and how soon a cancel ends it (half an hour); STORY=gang_waits tells one
+	$(BIN)/python -m tests.soak.stories $(STORY)
 
 constraints: $(VENV)/ready ## Pin the packages of the image to those of this environment, once its tests have passed
 	$(BIN)/python -m tests.cluster.image_constraints

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,30 +39,31 @@ class FleetNode:
 
 
 class Fleet:
-    """A head without CPUs, and the nodes behind it."""
+    """A head without CPUs, and the nodes behind it. `environment` is that of all their processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, num_nodes: int = NUM_NODES, environment: Mapping[str, str] | None = None) -> None:
         from ray.cluster_utils import Cluster
 
         self._folder = folder
+        self._environment = dict(environment or {})
         self._mounts = ExitStack()
         head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head | self._settings(None))
         self._num_added = 0
         self.nodes: list[FleetNode] = []
-        for _ in range(NUM_NODES):
+        for _ in range(num_nodes):
             self.add()
 
     @property
     def address(self) -> str:
         return str(self._cluster.address)
 
-    def add(self) -> FleetNode:
+    def add(self, num_cpus: int = NUM_CPUS) -> FleetNode:
         """One more node, as an autoscaler brings it."""
         self._num_added += 1
         name = f"node-{self._num_added}"
         disk = self._disk(name)
-        handle = self._cluster.add_node(num_cpus=NUM_CPUS, **self._settings(disk))
+        handle = self._cluster.add_node(num_cpus=num_cpus, **self._settings(disk))
         node = FleetNode(name, handle, disk)
         self.nodes.append(node)
         return node
@@ -72,8 +74,13 @@ class Fleet:
             self.nodes.remove(node)
             self._cluster.remove_node(node.handle, allow_graceful=False)
 
+    def at_work(self) -> list[FleetNode]:
+        """The nodes that make a part or hold a rank now."""
+        return [node for node in self.nodes if node.workers()]
+
     def chosen(self, chance: random.Random) -> FleetNode:
-        return chance.choice(self.nodes)
+        """A node for a trouble: one at work where there is one, as nothing is lost with the others."""
+        return chance.choice(self.at_work() or self.nodes)
 
     def end(self) -> None:
         """As if the power failed: nothing ends in order."""
@@ -90,7 +97,7 @@ class Fleet:
 
     def _settings(self, disk: SmallDisk | None) -> dict[str, Any]:
         temporary = {} if disk is None else {"TMPDIR": str(disk.folder)}
-        return {"env_vars": SETTINGS | temporary, "object_store_memory": 100_000_000}
+        return {"env_vars": SETTINGS | self._environment | temporary, "object_store_memory": 100_000_000}
 
 
 def children_of(pid: int) -> list[int]:
@@ -115,3 +122,9 @@ def send(pid: int, number: signal.Signals) -> None:
     """A signal to a process that may be gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def send_to_all(node: FleetNode, number: signal.Signals) -> None:
+    """A signal to all processes that work on a node now."""
+    for pid in node.workers():
+        send(pid, number)

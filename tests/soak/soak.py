@@ -74,7 +74,10 @@ class Soak:
     """Everything that outlives a lap."""
 
     folder: Path
+    troubles: random.Random
+    """Draws the troubles, and nothing else, so that a seed draws the same ones whatever the run does."""
     chance: random.Random
+    """Draws the rest: nodes, seconds, requests."""
     every_seconds: float
     until_seconds: float
     """By the monotonic clock: no trouble is made and no lap begins after it."""
@@ -138,7 +141,7 @@ class Soak:
                     driver.process.wait(90)
                 driver.process.kill()
             elif self.until_seconds > now_seconds >= next_seconds:
-                trouble = drawn(self.chance)
+                trouble = drawn(self.troubles)
                 self.story.counts[trouble.__name__] += 1
                 self.story.tell(trouble(scene))
                 next_seconds = time.monotonic() + self.every_seconds
@@ -173,14 +176,15 @@ def soak(minutes: float, seed: int, every_seconds: float) -> None:
         server = stack.enter_context(s3.s3_server(folder / "s3.txt"))
         proxy = stack.enter_context(fault_proxy(server))
         os.environ.update(s3.environment(proxy.address))  # of this process, and so of the nodes and their workers
-        chance, until = random.Random(seed), time.monotonic() + 60 * minutes
-        running = Soak(folder, chance, every_seconds, until, proxy, server, tracker, story, golden)
+        until = time.monotonic() + 60 * minutes
+        troubles, chance = random.Random(seed), random.Random(f"{seed}, the rest")
+        running = Soak(folder, troubles, chance, every_seconds, until, proxy, server, tracker, story, golden)
         number = 0
         while time.monotonic() < until:
             number += 1
             running.lap(number)
-        troubles = ", ".join(f"{name} {times}" for name, times in sorted(story.counts.items()))
-        story.tell(f"{number} laps, all equal; {sum(story.counts.values())} troubles: {troubles}")
+        counts = ", ".join(f"{name} {times}" for name, times in sorted(story.counts.items()))
+        story.tell(f"{number} laps, all equal; {sum(story.counts.values())} troubles: {counts}")
 
 
 def _made(folder: Path) -> Path:

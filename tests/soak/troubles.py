@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.cluster.drain import drain
 from tests.fault_proxy import FaultProxy, storm
 from tests.pipelines.tracking.mlflow_server import MlflowServer
-from tests.soak.fleet import NUM_NODES, Fleet, FleetNode, send
+from tests.soak.fleet import NUM_NODES, Fleet, FleetNode, send, send_to_all
 
 NOTICE_SECONDS = 30.0
 """Between a notice of preemption and the end of the node: Ray's own default."""
@@ -82,8 +82,8 @@ def slow_node(scene: Scene) -> str:
     """All workers of a node run a third of the time, for ten seconds."""
     node = scene.fleet.chosen(scene.chance)
     for beat in range(20):
-        scene.after(0.5 * beat, lambda: [send(pid, signal.SIGSTOP) for pid in node.workers()])
-        scene.after(0.5 * beat + 0.35, lambda: [send(pid, signal.SIGCONT) for pid in node.workers()])
+        scene.after(0.5 * beat, lambda: send_to_all(node, signal.SIGSTOP))
+        scene.after(0.5 * beat + 0.35, lambda: send_to_all(node, signal.SIGCONT))
     return f"slowed {node.name} for 10 s"
 
 
