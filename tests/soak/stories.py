@@ -8,11 +8,11 @@ Seconds lost are counted against a run that nothing disturbed, on the same fleet
 """
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,8 @@ from tests.kill.on_ray import Driver, RayHome
 from tests.soak.fleet import Fleet
 from tests.soak.scenes import CANCELLED_IN, LOSSES, Play, Scenario
 
+NUM_RANKS = 2
+"""Of each gang, each of which writes its share of a checkpoint."""
 MAX_SECONDS = 1200.0
 """Longest that one story may go on."""
 
@@ -62,27 +64,16 @@ def told(folder: Path, loss: Scenario, golden: RayHome, usual_seconds: float | N
     differ = [step for step in golden.made if made.get(step) != comparable(golden.made[step])]
     assert not differ, f"{loss.name}: these steps are not those of the undisturbed run: {differ}"
     lost = "" if usual_seconds is None else f"{seconds - usual_seconds:+7.0f} s"
-    print(f"{loss.name:<28} {seconds:6.0f} s {lost:>9}  {again(trace, driver.home)}; {play.what_happened}", flush=True)
+    print(f"{loss.name:<28} {seconds:6.0f} s {lost:>9}  {again(trace)}; {play.what_happened}", flush=True)
     return seconds
 
 
-def again(trace: Trace, home: RayHome) -> str:
-    """Which work was done more than once, in words."""
-    written = trace.times("part.files_written:before")
-    num_parts = sum(written.values()) - len(written)
-    steps: Counter[tuple[str, int]] = Counter()
-    for path in home.store.glob("runs/*/outbox/*.json"):
-        steps.update(_steps_in(path))
-    return f"{num_parts} parts and {sum(steps.values()) - len(steps)} training steps done again"
-
-
-def _steps_in(message: Path) -> Iterator[tuple[str, int]]:
-    """Steps of training that a message of the outbox tells of, each with its pipeline step."""
-    from pipelines.runs.outbox import Message
-
-    for event in Message.model_validate_json(message.read_bytes()).events:
-        if event.event == "numbers" and event.at_step is not None:
-            yield event.step, event.at_step
+def again(trace: Trace) -> str:
+    """How much was begun more than once, in words; a checkpoint of the small recipe is one optimizer step."""
+    parts = trace.times("part.files_written:before")
+    begun = trace.times("checkpoint.files_written:before").total() / NUM_RANKS
+    steps = math.ceil(begun - trace.times("checkpoint.recorded:after").total())
+    return f"{parts.total() - len(parts)} parts and {steps} checkpoints written in vain"
 
 
 def cancelled(folder: Path, state: Scenario, golden: RayHome) -> None:
