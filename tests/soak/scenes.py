@@ -17,6 +17,8 @@ WAIT_SECONDS = 300.0
 """Longest wait for a moment of the run."""
 SLOW_PARTS = {"NEO_FAULT": "part.files_written:before=sleep", "NEO_FAULT_SECONDS": "10"}
 """The first part of each worker takes ten seconds more."""
+SLOW_CHECKPOINT = {"NEO_FAULT": "checkpoint.recorded:after=sleep", "NEO_FAULT_SECONDS": "30"}
+"""Half a minute passes after a gang's first checkpoint, in which things can happen to it."""
 TRAINS = "prebuffer"
 """The step that stories of training begin with."""
 
@@ -254,8 +256,8 @@ CANCELLED_IN = (
     Scenario(parts_wait, num_nodes=0),
     Scenario(two_disks_full),
     Scenario(gang_waits, num_nodes=0, other_nodes_cpus=(1,), last_step=TRAINS),
-    Scenario(gang_trains, last_step=TRAINS),
-    Scenario(gang_has_notice, last_step=TRAINS),
-    Scenario(gang_lost_a_machine, last_step=TRAINS),
+    Scenario(gang_trains, last_step=TRAINS, environment=SLOW_CHECKPOINT),
+    Scenario(gang_has_notice, last_step=TRAINS, environment=SLOW_CHECKPOINT),
+    Scenario(gang_lost_a_machine, last_step=TRAINS, environment=SLOW_CHECKPOINT),
 )
 """States in which a run is cancelled."""
