@@ -38,8 +38,8 @@ class DamagedRowPolicy:
     _num_tries: Counter[tuple[str, tuple[str, str]]] = field(default_factory=Counter)
 
     def skipped_before(self) -> frozenset[tuple[int, int]]:
-        """(step, row) of the rows that earlier attempts skipped, steps counted from 0."""
-        return skipped_steps_and_rows(self.rank.recorded_facts(SKIPPED_PHASE)) if self.policy == "skip" else frozenset()
+        """(step, row) of the rows that earlier attempts skipped, steps counted from 0: whatever the policy is now."""
+        return skipped_steps_and_rows(self.rank.recorded_facts(SKIPPED_PHASE))
 
     def record_skipped(self, micro_batches: Sequence[MicroBatch]) -> None:
         """Commit which rows these micro-batches lack, before they are computed: every later attempt skips the same."""

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from stages.contract import Recipe, StageError
+from stages.contract import Recipe, StageError, conduct
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 OnDamagedRow: TypeAlias = Literal["fail", "rebuild", "skip"]
@@ -51,24 +51,27 @@ class TrainRecipe(Recipe):
     """Precision of forward and backward; with bf16 the optimizer keeps fp32 master weights."""
     loss_weighting: Literal["token", "sample", "square"] = "square"
     """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""
-    on_damaged_row: OnDamagedRow = "fail"
-    """What to do about a damaged row: stop, rebuild its part from the inputs of the rows, or skip the row."""
+    # The fields below are conduct: they may be changed while training goes on, from its last checkpoint.
 
-    checkpoint_every_steps: int = Field(default=1000, ge=1)
+    on_damaged_row: OnDamagedRow = conduct("fail")
+    """What to do about a damaged row: stop, rebuild its part from the inputs of the rows, or skip the row. A row that
+    was skipped stays on record, and every later attempt skips it, whatever stands here then."""
+
+    checkpoint_every_steps: int = conduct(1000, ge=1)
     """Steps between committed checkpoints; a killed run loses at most these."""
-    keep_last_checkpoints: int = Field(default=2, ge=1)
+    keep_last_checkpoints: int = conduct(2, ge=1)
     """How many of the newest checkpoints are kept; older ones are deleted once a newer one is committed."""
-    keep_every_steps: int | None = Field(default=None, ge=1)
+    keep_every_steps: int | None = conduct(None, ge=1)
     """Checkpoints at multiples of this many steps are kept for good."""
 
-    examine_every_steps: int | None = Field(default=None, ge=1)
+    examine_every_steps: int | None = conduct(None, ge=1)
     """Steps between examinations on held-out rows and questions, where any are bound; a multiple of
     `checkpoint_every_steps`, so that the best is a checkpoint. None examines at every checkpoint."""
-    num_heldout_rows: int = Field(default=64, ge=1)
+    num_heldout_rows: int = conduct(64, ge=1)
     """How many of the held-out rows the loss is taken on: the first ones, which are in no order."""
-    num_answers: int = Field(default=10, ge=0)
+    num_answers: int = conduct(10, ge=0)
     """How many held-out questions are answered in an examination, each kind in turn."""
-    max_answer_tokens: int = Field(default=32, ge=1)
+    max_answer_tokens: int = conduct(32, ge=1)
     """Longest answer to a held-out question, in tokens."""
 
     @model_validator(mode="after")

@@ -150,8 +150,7 @@ class Checkpoints:
 
     def _skipped(self, step: int) -> dict[str, Any]:
         """The damaged rows that the steps up to this one skipped, as a fact."""
-        skips = self.recipe.on_damaged_row == "skip"
-        return skipped_fact(self.rank.recorded_facts(SKIPPED_PHASE), step) if skips else {}
+        return skipped_fact(self.rank.recorded_facts(SKIPPED_PHASE), step)
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contract import GangLayout, StageError
+from stages.contract import GangLayout, InterruptedRunError, StageError
 from stages.formats.packed_rows.rows import RowReader
 from stages.packing.rebuild import rebuild_part
 from stages.store.metadata import open_store
@@ -42,6 +42,10 @@ def training(policy: str, **changes):
 
 
 SKIP = training("skip")
+
+
+def ask_to_stop(rank) -> None:
+    rank.stop_asked = lambda: True
 
 
 def two_ranks(**changes) -> GangLayout:
@@ -87,11 +91,15 @@ def first_seen(world: SmallWorld, rows: list[int]) -> list[tuple[int, int]]:
 def flip(path: Path, world: SmallWorld) -> list[int]:
     """One bit in the second row of the part."""
     row = rows_in(PART, world)[1]
+    flip_row(path, world, row)
+    return [row]
+
+
+def flip_row(path: Path, world: SmallWorld, row: int) -> None:
     place = RowReader(world.open(ROWS)).index().to_pylist()[row]
     data = bytearray(path.read_bytes())
     data[place["offset"] + place["size_bytes"] // 2] ^= 1
     path.write_bytes(data)
-    return [row]
 
 
 def truncate(path: Path, world: SmallWorld) -> list[int]:
@@ -186,6 +194,25 @@ def test_skip_leaves_out_what_is_damaged_and_says_so_for_good(damage: Callable, 
         assert [(one["step"], one["row"]) for one in skipped] == [one for one in lost if one[0] <= at_step]
     assert sorted(told) == [2, 4]
     assert len(notices(world)) == len(lost)
+
+
+def test_a_training_that_met_damage_goes_on_under_another_policy(world: SmallWorld) -> None:
+    """From its last checkpoint; and what was left out then stays left out, whatever the policy is later."""
+    reader = RowReader(world.open(ROWS))
+    row = RowOrder(num_rows=reader.num_rows, rows_per_step=8, seed=1).rows_of_step(2)[-1]
+    path = path_of(world, ROWS, int(reader.part_of(row)))
+    whole = path.read_bytes()
+    flip_row(path, world, row)
+    with pytest.raises(StageError, match=f"step 3 could not be loaded: DamagedRowError: row {row} "):
+        world.make(training("fail"), two_ranks())
+    assert training("skip").fingerprint == training("fail").fingerprint
+    with pytest.raises(InterruptedRunError, match="after step 3 of 4"):
+        world.make(training("skip"), two_ranks(), trouble=ask_to_stop)
+    path.write_bytes(whole)
+    world.make(training("fail"), two_ranks())
+    (told,) = world.checkpoints(training("fail")).committed()[-1].facts["skipped"]
+    assert (told["step"], told["row"]) == (3, row)
+    assert [record.facts["step"] for record in world.checkpoints(training("fail")).committed()][0] == 2
 
 
 UNFIT = [({"broken_row": 13}, "does not decode"), ({"turned_row": 13}, "were counted when it was packed")]

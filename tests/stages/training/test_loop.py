@@ -92,6 +92,18 @@ def test_a_run_that_is_asked_to_stop_commits_first_and_goes_on_there(world: Smal
     assert stopped.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
 
 
+def test_a_training_is_steered_while_it_goes_on(world: SmallWorld, tmp_path: Path) -> None:
+    """How often it commits and what it keeps change nothing that it makes, and begin nothing anew."""
+    with pytest.raises(InterruptedRunError):
+        world.make(training(), two_ranks(), trouble=ask_to_stop)
+    steered = training(checkpoint_every_steps=3, keep_last_checkpoints=1, keep_every_steps=6, num_heldout_rows=3)
+    assert steered.fingerprint == training().fingerprint
+    found = world.make(steered, two_ranks())
+    assert [record.facts["step"] for record in world.checkpoints(steered).committed()] == [1, 3, 6]
+    straight = SmallWorld.at(tmp_path / "other").make(training(), two_ranks())
+    assert [entry.sha256 for entry in found.parts[-1].files] == [entry.sha256 for entry in straight.parts[-1].files]
+
+
 def test_other_ranks_and_zero_stages_go_on_from_the_same_checkpoints(world: SmallWorld, tmp_path: Path) -> None:
     """Two ranks, then one, then two again, each with another ZeRO stage."""
     from safetensors.torch import load_file
