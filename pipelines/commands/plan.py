@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.text import Text
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
 from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
+from pipelines.exits import RefusedError
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.recipe_diff import paths_in
 from pipelines.planning.request import FrozenStep
@@ -57,6 +59,8 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
         why = Text(decision.reason)
         for change in decision.changes:
             why.append(f"\n{change}", style="cyan")
+        if decision.unused is not None:
+            why.append(f"\n{decision.unused}", style="yellow")
         for field in _uncompared(step):
             why.append(f"\n{field} is a path, and what lies there is not compared: take a Source", style="yellow")
         table.add_row(
@@ -77,6 +81,21 @@ def in_words(plan: Plan) -> str:
         return f"Nothing to make: all {numbers['reuse']} steps of {plan.request.pipeline} are committed."
     counts = ", ".join(f"{number} to {action}" for action, number in numbers.items() if number)
     return f"{plan.request.pipeline}: {counts} (run {plan.request.run})"
+
+
+def confirm_unused(plan: Plan, command: CommandContext) -> None:
+    """Ask a person whether trainings may begin anew that leave committed steps unused; a script is not asked.
+
+    Raises `RefusedError` if they may not.
+    """
+    if not plan.unused or command.as_json or not (command.console.is_terminal and sys.stdin.isatty()):
+        return
+    names = ", ".join(plan.unused)
+    if not typer.confirm(f"Begin {names} at step 0?"):
+        raise RefusedError(
+            f"nothing was started: {names} would have begun at step 0; what was committed before stays",
+            then=f"neo plan {plan.request.request}",
+        )
 
 
 def plan_document(plan: Plan) -> dict[str, object]:

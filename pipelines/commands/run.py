@@ -9,7 +9,7 @@ import typer
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyOption, PipelineArgument, RollbackOption, SetOption, UntilOption, UseOption
 from pipelines.commands.pin import planned_to_run
-from pipelines.commands.plan import in_words, plan_document, plan_table
+from pipelines.commands.plan import confirm_unused, in_words, plan_document, plan_table
 from pipelines.commands.selection import TypedSelection
 from pipelines.exits import ExitCode
 from pipelines.planning.plan import Plan
@@ -42,6 +42,7 @@ def run(
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
+    confirm_unused(plan, command)
     carry_on(plan, command, again=plan.request.command, allows_rollback=allow_rollback)
 
 

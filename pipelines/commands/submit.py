@@ -22,7 +22,7 @@ from pipelines.commands.options import (
     UseOption,
 )
 from pipelines.commands.pin import planned_to_run
-from pipelines.commands.plan import in_words, plan_table
+from pipelines.commands.plan import confirm_unused, in_words, plan_table
 from pipelines.commands.run import nothing_to_make
 from pipelines.commands.selection import TypedSelection
 from pipelines.commands.status import document, headline, steps_table, watch_run
@@ -111,6 +111,7 @@ def submit(
     if not plan.to_make:
         nothing_to_make(plan, command)
     command.say(plan_table(plan, graph=False), in_words(plan), "")
+    confirm_unused(plan, command)
     run = open_run(store, plan.request)
     try:
         submission = hand_over(run, command, allows_rollback=allow_rollback, retries=retries)

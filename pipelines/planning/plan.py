@@ -17,6 +17,7 @@ from pipelines.planning.code_diff import code_change, kept_texts
 from pipelines.planning.progress import Progress, read_progress
 from pipelines.planning.recipe_diff import Change, field_changes
 from pipelines.planning.request import NO_FINGERPRINT, FrozenStep, Request
+from pipelines.planning.unused_steps import UnusedSteps, unused_steps
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder
@@ -54,6 +55,8 @@ class Decision(_Frozen):
     """Parts that are recorded already, for `continue`."""
     at_step: int | None = None
     """The optimizer step of the last committed checkpoint, for `continue`; None without one."""
+    unused: UnusedSteps | None = None
+    """Of a training to make, the committed steps of an earlier one that it does not continue; None without any."""
 
 
 class Plan(_Frozen):
@@ -65,6 +68,11 @@ class Plan(_Frozen):
     """Step to the head of its manifest, for steps with a readable manifest."""
     allows_rollback: bool = False
     """Whether training may continue from an earlier checkpoint if the newest is damaged."""
+
+    @property
+    def unused(self) -> dict[str, UnusedSteps]:
+        """Training step to the committed optimizer steps of an earlier one that it would not use."""
+        return {decision.step: decision.unused for decision in self.decisions if decision.unused is not None}
 
     @property
     def to_make(self) -> tuple[str, ...]:
@@ -160,7 +168,8 @@ def _decision(
     if progress is not None and progress.started:
         return _continuation(step, progress)
     reason, changes = _why_made(step, request, store, remade)
-    return Decision(step=step.name, action="make", reason=reason, changes=changes)
+    unused = unused_steps(step, request.pipeline, store)
+    return Decision(step=step.name, action="make", reason=reason, changes=changes, unused=unused)
 
 
 def _why_unnamed(step: FrozenStep, request: Request) -> str:

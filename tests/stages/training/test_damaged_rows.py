@@ -212,7 +212,7 @@ def test_a_training_that_met_damage_goes_on_under_another_policy(world: SmallWor
     world.make(training("fail"), two_ranks())
     (told,) = world.checkpoints(training("fail")).committed()[-1].facts["skipped"]
     assert (told["step"], told["row"]) == (3, row)
-    assert [record.facts["step"] for record in world.checkpoints(training("fail")).committed()][0] == 2
+    assert next(record.facts["step"] for record in world.checkpoints(training("fail")).committed()) == 2
 
 
 UNFIT = [({"broken_row": 13}, "does not decode"), ({"turned_row": 13}, "were counted when it was packed")]
