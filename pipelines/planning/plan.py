@@ -56,7 +56,7 @@ class Decision(_Frozen):
     at_step: int | None = None
     """The optimizer step of the last committed checkpoint, for `continue`; None without one."""
     unused: UnusedSteps | None = None
-    """Of a training to make, the committed steps of an earlier one that it does not continue; None without any."""
+    """Committed steps of an earlier training that this one does not continue; None without any."""
 
 
 class Plan(_Frozen):

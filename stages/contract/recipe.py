@@ -20,7 +20,7 @@ def conduct(default: Any, **constraints: Any) -> Any:
 
     Such as when it gives up, how often it commits, what it shows of itself. The value is kept in plans and manifests
     and takes no part in identity, so that it can be changed half-way: raising a limit after a costly download does not
-    download again, and a training goes on from its last checkpoint. A stage must not write it to a table, a part's
+    download again, and a training continues from its last checkpoint. A stage must not write it to a table, a part's
     task or a fact. `constraints` are those of pydantic's `Field`, such as `ge=0, le=1`.
     """
     return Field(default, json_schema_extra=dict(CONDUCT), **constraints)
