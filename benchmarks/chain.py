@@ -1,9 +1,10 @@
 """What a long chain of large artifacts costs who reads it: plan, status, trace and report, by heads and by manifests.
 
-`python -m benchmarks.chain [--num-parts 39000] [--num-steps 20] [--s3]`: a chain of committed artifacts, each made from
-the one before, of records as `download_pairs` leaves them and without data, in a folder or on an S3 server (moto) on
-this machine. Each measure runs in a fresh process. Beside its CPU seconds and peak memory stand what it asked of the
-store: requests, and the bytes of all answers. The last column compares its CPU seconds with those of the baseline.
+`python -m benchmarks.chain [--num-parts 39000] [--num-steps 20] [--s3 [--delay 0.03]]`: a chain of committed
+artifacts, each made from the one before, of records as `download_pairs` leaves them and without data, in a folder or on
+an S3 server (moto) on this machine, behind a proxy that holds each request back. Each measure runs in a fresh process.
+Beside its CPU seconds and peak memory stand what it asked of the store: requests, and the bytes of all answers. The
+last column compares its CPU seconds with those of the baseline.
 
     manifests  the baseline: the chain walked with every manifest parsed and held, as lineage did without heads
     plan       `neo plan` of the pipeline, all of which is committed
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.many_parts import NUM_PARTS_VARIABLE, on_s3, parts_of, record_of
+from benchmarks.reads import DelayingProxy
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.commands.trace import lineage_table
 from pipelines.lineage.graph import lineage_of
@@ -206,6 +208,7 @@ def main() -> None:
     parser.add_argument("--num-parts", type=int, default=39_000)
     parser.add_argument("--num-steps", type=int, default=20)
     parser.add_argument("--s3", action="store_true", help="on an S3 server instead of a folder")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds by which each request to it is held back")
     parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)
     parser.add_argument("--store", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -221,6 +224,10 @@ def main() -> None:
         filling.join()
         readers = [name for name in MEASURES if name != "manifests"]
         with on_s3(Path(folder)) if options.s3 else nullcontext(folder) as url:
+            if options.delay:
+                server = os.environ["AWS_ENDPOINT_URL"]
+                proxy = DelayingProxy(int(server.rpartition(":")[2]), options.delay)
+                os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
             baseline_cpu = compare(url, ["manifests"])
             print("with heads:")
             compare(url, readers, baseline_cpu)

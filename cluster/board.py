@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.failure import Failure
-from cluster.machines.autoscaler import request_bundles
+from cluster.machines.shared_demand import Demand, SharedDemand
 from cluster.progress import machine_progress
 from cluster.session import draining_nodes, on_this_machine
 from stages.contract import Event, PartProgress, PartRecorded, PhaseOpened, WarningPosted
@@ -41,7 +41,8 @@ class Board:
         self._stop_requested = False
         self._cancelled_phases: set[str] = set()
         self._nodes_left_out: dict[str, frozenset[str]] = {}
-        self._demands: dict[str, list[Mapping[str, float]]] = {}
+        self._demands: dict[str, Demand] = {}
+        self._shared_demand = SharedDemand()
         self._running_parts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._failures: defaultdict[str, list[Failure]] = defaultdict(list)
         self._nodes_of_gang: defaultdict[str, list[str]] = defaultdict(list)
@@ -131,15 +132,19 @@ class Board:
         return frozenset(self._running_parts[phase])
 
     def demand(self, phase: str, bundle: Mapping[str, float], number: int) -> None:
-        """Ask the autoscaler for room for this many parts of a phase, beside what other phases of the run ask for."""
-        self._demands[phase] = [bundle] * number
-        request_bundles([one for bundles in self._demands.values() for one in bundles])
+        """Ask the autoscaler for room for this many parts of a phase, beside what other phases and runs ask for."""
+        self._demands[phase] = (bundle, number)
+        self._shared_demand.state(list(self._demands.values()))
+
+    def refresh_demands(self) -> None:
+        """Let the autoscaler forget what runs that were killed had asked for."""
+        self._shared_demand.refresh()
 
     def withdraw_demands(self) -> None:
-        """Ask the autoscaler for nothing any more, if it was asked."""
-        if any(self._demands.values()):
+        """Ask the autoscaler for nothing any more, if it was asked; what other runs ask for stays."""
+        if any(number for _, number in self._demands.values()):
             self._demands.clear()
-            request_bundles([])
+            self._shared_demand.state([])
 
     def report_failure(self, gang: str, failure: Failure) -> None:
         """Record why a rank of a gang failed."""

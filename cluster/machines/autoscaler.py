@@ -52,7 +52,7 @@ def could_start(wanted: Mapping[str, float]) -> bool | None:
 def request_bundles(bundles: Sequence[Mapping[str, float]]) -> None:
     """Ask the autoscaler for room for all of these at once, whatever it was asked before; none takes that back.
 
-    Ray keeps the request until the next one, also when nobody is left who made it.
+    Ray keeps the request of a cluster until the next one, also when nobody is left who made it: `shared_demand.py`.
     """
     from ray.autoscaler.sdk import request_resources
 

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 MAX_PARTS_ASKED_FOR: Final = 1000
 """Most parts that machines are asked for at once."""
 SECONDS_BETWEEN_LOOKS: Final = 2.0
+SECONDS_BETWEEN_REFRESHES: Final = 30.0
+"""How often it is looked whether another run on the cluster was killed, whose demand still stands."""
 PATIENCE_SECONDS: Final = 600.0
 """How long more machines are asked for while none comes. Ray keeps the last request of a driver that was killed, so it
 must not stand for the time of a whole phase; those machines that came are kept by the parts that run there."""
 
 
 class PhaseDemand:
-    """What one phase asks the autoscaler for, through the board, which adds up the phases of a run."""
+    """What one phase asks the autoscaler for, through the board, which adds up phases and runs."""
 
     def __init__(self, key: str, nodes: NodeWatch, max_parallel: int | None, board: ActorHandle) -> None:
         """`key` is the name of the phase on the board."""
@@ -35,6 +37,7 @@ class PhaseDemand:
         self._room = -1
         self._changed_at_seconds = -math.inf
         self._look_at_seconds = -math.inf
+        self._refresh_at_seconds = -math.inf
 
     def look(self, num_left: int, now: float) -> None:
         """Ask for as many parts as could run at once, while there is less room than that and room has changed lately.
@@ -44,6 +47,9 @@ class PhaseDemand:
         if now < self._look_at_seconds:
             return
         self._look_at_seconds = now + SECONDS_BETWEEN_LOOKS
+        if now >= self._refresh_at_seconds and has_autoscaler():
+            self._refresh_at_seconds = now + SECONDS_BETWEEN_REFRESHES
+            self._board.refresh_demands.remote()
         if self._nodes.num_at_once != self._room:
             self._room = self._nodes.num_at_once
             self._changed_at_seconds = now
