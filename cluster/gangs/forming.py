@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,21 +168,21 @@ def _placed(
         if stop_asked():
             raise InterruptedRunError(f"step {demand.step!r}: stopped while it waited for machines: {demand.words()}")
         _check_driver_stays(demand)
-        _refuse_if_hopeless(demand, is_final=is_private_ray() or waited_seconds > JOINING_SECONDS)
+        machines, most = whole_machines(demand.resources), limits()
+        _refuse_if_hopeless(demand, machines, most, is_final=is_private_ray() or waited_seconds > JOINING_SECONDS)
         if waited_seconds >= SAID_AFTER_SECONDS + (SETTLING_SECONDS if len(demand.sizes) > 1 else 0.0):
-            wait.tell(demand.words(), _has(demand))
+            wait.tell(demand.words(), _has(demand, machines, most))
         time.sleep(POLL_SECONDS)
     return reservation.group
 
 
-def _has(demand: GangDemand) -> str:
+def _has(demand: GangDemand, machines: Sequence[Amounts], most: Amounts | None) -> str:
     """What the cluster has, what of it is free where that is why the gang waits, and what it could have."""
-    machines, each = whole_machines(demand.resources), demand.each
+    each = demand.each
     has = f"the cluster has {holdings(machines, each)}"
     if room(machines, each) >= demand.sizes[0]:
         num_free = room(free_machines(demand.resources), each)
         has += f", where now {num_free or 'no'} more rank{'' if num_free == 1 else 's'} would fit"
-    most = limits()
     return has if most is None else f"{has}; it could have {in_words({name: most.get(name, 0.0) for name in each})}"
 
 
@@ -195,10 +195,11 @@ def _check_driver_stays(demand: GangDemand) -> None:
         )
 
 
-def _refuse_if_hopeless(demand: GangDemand, *, is_final: bool) -> None:
+def _refuse_if_hopeless(
+    demand: GangDemand, machines: Sequence[Amounts], most: Amounts | None, *, is_final: bool
+) -> None:
     """Raise `StageError` where neither the machines there are nor any that could come will ever hold the gang."""
-    each, num_ranks, machines = demand.each, demand.sizes[0], whole_machines(demand.resources)
-    most = limits()
+    each, num_ranks = demand.each, demand.sizes[0]
     if most is not None:
         if too_much := [name for name, amount in each.items() if amount * num_ranks > most.get(name, 0.0)]:
             able = in_words({name: most.get(name, 0.0) for name in too_much})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -42,10 +44,13 @@ def show(ctx: typer.Context, ref: RefArgument) -> None:
 
 
 def _show_run(run: Run, command: CommandContext) -> None:
-    plan = decide(run.request, run.store)
-    standing = run.standing()
-    ends = run.ends(standing.num_attempts)
-    attempts = [(record, ends[record.number - 1]) for record in run.attempts()]
+    request = run.request
+    with ThreadPoolExecutor(1) as beside:  # each takes round trips of its own
+        planning = beside.submit(decide, request, run.store)
+        standing = run.standing()
+        ends = run.ends(standing.num_attempts)
+        attempts = [(record, ends[record.number - 1]) for record in run.first_attempts(standing.num_attempts)]
+        plan = planning.result()
     at_work = {seen.record.number: LIVES[seen.life] for seen in standing.open}
     command.say(f"{run.name}: pipeline {run.request.pipeline}, {standing.state}, {len(attempts)} attempts")
     command.say(*(f"  --set {setting}" for setting in run.request.settings))

@@ -18,7 +18,7 @@ from pipelines.screen.plain_lines import PlainLines, stamped
 from pipelines.screen.progress import Scoreboard
 from stages.contract import Event
 from stages.store.fault_points import fault_point
-from stages.store.numbering import first_missing
+from stages.store.numbering import num_keys
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def read_driver_log(run: Run, attempt: int, first: int = 0) -> Iterator[list[str
 
 def num_chunks(run: Run, attempt: int) -> int:
     """How many chunks of the driver's lines there are."""
-    return first_missing(lambda number: run.store.size_bytes(_chunk_key(run, attempt, number)) is not None)
+    return num_keys(run.store, lambda number: _chunk_key(run, attempt, number))
 
 
 def last_lines(

@@ -32,7 +32,7 @@ from stages.contract import (
     StepStarted,
 )
 from stages.store.fault_points import fault_point
-from stages.store.numbering import first_missing
+from stages.store.numbering import num_keys
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
@@ -141,9 +141,7 @@ class Outbox:
 
     def _count(self, ending: str = "", known: int = 0) -> int:
         """How many messages, or marks with this ending, there are; at least the first `known` are there."""
-        return known + first_missing(
-            lambda number: self.store.size_bytes(self._key(known + number) + ending) is not None
-        )
+        return known + num_keys(self.store, lambda number: self._key(known + number) + ending)
 
 
 class EventWriter:

@@ -174,7 +174,11 @@ class Run:
 
     def attempts(self) -> list[AttemptRecord]:
         """The attempts in order, numbered from 1, without those whose record cannot be read."""
-        records = self._records(range(1, self.num_attempts + 1))
+        return self.first_attempts(self.num_attempts)
+
+    def first_attempts(self, num_attempts: int) -> list[AttemptRecord]:
+        """The first `num_attempts` attempts in order, without those whose record cannot be read."""
+        records = self._records(range(1, num_attempts + 1))
         return [records[number] for number in sorted(records)]
 
     def begin_attempt(self, plan: Plan, site: str, job: str = "") -> int:

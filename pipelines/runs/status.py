@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipelines.planning.plan import Plan, decide
@@ -44,9 +45,12 @@ class RunStatus:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.observer = Observer(run.store)
-        self.standing: Standing = run.standing(self.observer)  # the first look at heartbeats, before what takes longer
-        """The attempts and their ends, as last read."""
-        self.plan: Plan = decide(run.request, run.store)
+        request = run.request
+        with ThreadPoolExecutor(1) as beside:  # each takes round trips of its own
+            planning = beside.submit(decide, request, run.store)
+            self.standing: Standing = run.standing(self.observer)  # with the first look at heartbeats
+            """The attempts and their ends, as last read."""
+            self.plan: Plan = planning.result()
         self.clock = EventClock()
         self.board = Scoreboard({step.name: step.num_steps for step in run.request.steps}, self.clock)
         self.made_by = {step: str(made.provenance.get("attempt", "")) for step, made in self.plan.manifests.items()}

@@ -15,7 +15,7 @@ from stages.store.errors import StoreError
 from stages.store.file_cache import FileCache
 from stages.store.local_files import copy_object, local_file
 from stages.store.metadata import open_store
-from stages.store.numbering import first_missing
+from stages.store.numbering import first_missing, num_keys
 from stages.store.reader import CHUNK_BYTES
 from stages.store.refs import read_ref, set_ref
 from stages.store.store import Store
@@ -196,6 +196,19 @@ def test_the_first_missing_number_is_found_in_few_questions(num_existing: int) -
 
     assert first_missing(exists) == num_existing
     assert len(asked) <= 2 * (num_existing + 1).bit_length() + 1
+
+
+@pytest.mark.parametrize("num_existing", [0, 1, 7, 8, 9, 70, 600])
+def test_keys_are_counted_in_few_round_trips(bucket: str, num_existing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, each, rounds = Store(bucket), Store.each, []
+
+    def counting(self: Store, ask: object, about: list[str]) -> list[object]:
+        rounds.append(len(about))
+        return each(self, lambda key: 0 if int(key) < num_existing else None, about)
+
+    monkeypatch.setattr(Store, "each", counting)
+    assert num_keys(store, str) == num_existing
+    assert len(rounds) <= 5 and sum(rounds) <= 33
 
 
 def test_a_store_travels_by_its_url(store: Store) -> None:
