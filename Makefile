@@ -5,10 +5,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Importing DeepSpeed compiles nothing, and no process guesses at an accelerator that is not there.
 export DS_BUILD_OPS := 0
+# The oldest Ray that runs may have, in an environment that finds all other packages in the usual one.
+OLDEST_RAY := $(shell sed -n 's/^OLDEST_RAY = "\(.*\)"/\1/p' cluster/versions.py)
+OLD_VENV := $(VENV)-oldest-ray
 # Two test files at a time: most of them wait for processes to start.
 TOGETHER := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-kill soak stories lint constraints format clean help
+# What calls Ray: sessions, jobs, parts, gangs, the graph, a run of all steps.
+RAY_TESTS := $(addprefix tests/cluster/,test_session.py test_jobs.py test_graph.py test_two_nodes.py gangs parts machines) \
+	tests/pipelines/running/test_on_ray.py
+
+.PHONY: demo test test-kill test-oldest-ray soak stories lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +39,17 @@ test: $(VENV)/ready ## Install, then run the tests
 test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (a quarter of an hour)
 	$(BIN)/python -m pytest $(TOGETHER) tests/kill tests/end_to_end/test_small_ov_run.py -m ""
 
+$(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
+	$(BIN)/python -m venv --clear --without-pip $(OLD_VENV)
+	$(BIN)/pip --python $(OLD_VENV)/bin/python install --quiet --no-deps ray==$(OLDEST_RAY)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> $$($(OLD_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/usual.pth
+	sed '1s|.*|#!$(abspath $(OLD_VENV))/bin/python|' $(BIN)/neo > $(OLD_VENV)/bin/neo && chmod +x $(OLD_VENV)/bin/neo
+	@touch $@
+
+test-oldest-ray: $(OLD_VENV)/ready ## Run the tests of what calls Ray with the oldest Ray that is supported (some minutes)
+	$(OLD_VENV)/bin/python -m pytest $(TOGETHER) $(RAY_TESTS)
+
 soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 repeats them, MINUTES=5 is shorter
 	$(BIN)/python -m tests.soak.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
@@ -52,4 +70,4 @@ format: $(VENV)/ready ## Format the sources
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the virtual environment (artifacts are kept)
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(OLD_VENV) build *.egg-info

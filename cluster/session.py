@@ -28,6 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.import_path import SAFE_PATH, package_folders, python_path
 from cluster.listening import check_listening
 from cluster.site import Site
+from cluster.versions import mismatch_in_words, ray_refusal
 
 REAPER = Path(__file__).with_name("reaper.py")
 MAX_FOLDER_CHARS = 12
@@ -62,8 +63,10 @@ class SessionError(RuntimeError):
 def ray_session(site: Site) -> Iterator[None]:
     """Within this context, Ray is connected in this process. A session that is already open is reused and left open.
 
-    Raises `SessionError` if Ray cannot be started or reached.
+    Raises `SessionError` if Ray cannot be started or reached, or is of a version that was not tested.
     """
+    if refusal := ray_refusal(ray.__version__):
+        raise SessionError(refusal)
     if ray.is_initialized():
         yield
     elif site.is_embedded:
@@ -95,6 +98,11 @@ def _connect(site: Site, **settings: Any) -> None:
             **settings,
         )
     except Exception as error:
+        if mismatch := mismatch_in_words(str(error)):
+            raise SessionError(
+                f"site {site.name!r}, at {site.ray.address!r}: {mismatch}; install the cluster's versions here, or "
+                "start the cluster with those that are here"
+            ) from error
         hint = (
             "the machine may be too busy or short of memory; run the same command again"
             if site.is_embedded

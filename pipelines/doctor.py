@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
-from cluster.versions import PACKAGE, Versions
+from cluster.versions import PACKAGE, Versions, ray_refusal
 from stages.store.errors import StoreError
 from stages.store.metadata import open_store
 from stages.store.probe import probe
@@ -198,7 +198,9 @@ def check_tracker(uri: str) -> CheckResult:
 
 
 def check_local_ray() -> CheckResult:
-    """Ray on this machine can be started for a run: it needs the loopback and a folder for its sockets."""
+    """Ray on this machine can be started for a run: a tested version, the loopback and a folder for its sockets."""
+    if refusal := ray_refusal():
+        return CheckResult("ray", "failed", refusal.partition(": ")[0], refusal.partition(": ")[2])
     with socket.socket() as probe_socket:
         probe_socket.bind(("127.0.0.1", 0))
     if not os.access("/tmp", os.W_OK):

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from cluster.session import SessionError, ray_session
 from cluster.site import RaySettings, Site
+from cluster.versions import OLDEST_RAY
+from tests.cluster.own_process import run_main
 
 
 def test_a_session_is_private_and_leaves_the_drivers_environment_as_it_was(ray_site: Site) -> None:
@@ -54,6 +57,29 @@ def test_a_cluster_that_does_not_answer_is_refused_with_its_address(monkeypatch:
     with pytest.raises(SessionError, match=rf"site 'away': no Ray at '{address}'.*refused.*--site"):
         with ray_session(site):
             pass
+
+
+def test_a_ray_that_nothing_was_tested_with_is_refused(plain_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.__version__", "2.58.1")
+    with pytest.raises(SessionError, match=r"Ray is 2\.58\.1 here; neo-pipelines runs on Ray 2\.59\.0 or later"):
+        with ray_session(plain_site):
+            pass
+
+
+def test_a_cluster_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
+    run_main("tests.cluster.test_session", tmp_path, 300)
+
+
+def main(_folder: Path) -> None:
+    """Connect to a cluster that this process takes to be of another version, so that Ray itself compares them."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 1024**2})
+    theirs, ray.__version__ = ray.__version__, f"{OLDEST_RAY}999"
+    site = Site(name="away", store="s", ray=RaySettings(address=nodes.address))
+    words = rf"site 'away'.*the cluster runs Ray {theirs} on Python 3.*, this process Ray {OLDEST_RAY}999 on Python 3"
+    with pytest.raises(SessionError, match=words):
+        with ray_session(site):
+            pass
+    nodes.shutdown()
 
 
 HOST = """

@@ -1,0 +1,68 @@
+"""Whether a site and this machine fit what is asked: names of stages and phases in the site, and the version of Ray.
+
+A site is shared by many pipelines, so it may name stages that one of them does not use. Names that no stage has would
+change nothing, silently: they are refused before anything is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cluster.site import Resources, Site
+from cluster.versions import ray_refusal
+from pipelines.exits import BadCommandError, RefusedError
+from pipelines.planning.catalog import suggestion
+from pipelines.planning.request import Request
+from pipelines.planning.stage_catalog import shipped_stages
+from stages.contract import Stage, load_stage, load_user_file
+
+
+def check_ray_version() -> None:
+    """Raise `RefusedError` where the Ray that is installed here is not one that runs were tested with."""
+    if refusal := ray_refusal():
+        raise RefusedError(refusal, then="neo doctor")
+
+
+def check_site_names(site: Site, request: Request) -> None:
+    """Raise `BadCommandError` where the site gives resources to a stage, or a phase of a stage or step, that is none.
+
+    A stage of a user's own is known where the request has a step of it, and its phases where it declares them.
+    """
+    if not site.stages and not any(resources.phases for resources in site.steps.values()):
+        return
+    for complaint in _complaints(site, request, _known_stages(request)):
+        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}")
+
+
+def _known_stages(request: Request) -> Mapping[str, Stage[Any]]:
+    """The shipped stages and those of the request, by name; where two have one name, that of the request."""
+    if request.user_file is not None:
+        load_user_file(request.user_file)
+    own = (load_stage(step.import_path) for step in request.steps)
+    return {**shipped_stages(), **{stage.name: stage for stage in own}}
+
+
+def _complaints(site: Site, request: Request, known: Mapping[str, Stage[Any]]) -> Iterator[str]:
+    # With `--until`, steps of own stages are left out of a request, and their names are not known.
+    has_all = request.user_file is None or not (request.until or request.only)
+    for name, resources in site.stages.items():
+        if name in known:
+            yield from _of_phases(f"stages.{name}", resources, known[name])
+        elif has_all:
+            yield (
+                f"[stages.{name}] names no stage{suggestion(name, list(known))}; a stage of your own is known only to "
+                f"a pipeline that uses it, and {request.pipeline} does not: keep a site file for each such pipeline"
+            )
+    for step in request.steps:
+        if step.name in site.steps and step.stage in known:
+            yield from _of_phases(f"steps.{step.name}", site.steps[step.name], known[step.stage])
+
+
+def _of_phases(where: str, resources: Resources, stage: Stage[Any]) -> Iterator[str]:
+    """A sentence for each phase of a table of the site that the stage does not have."""
+    for phase in resources.phases:
+        if stage.phases is not None and phase not in stage.phases:
+            known = f"its phases are: {', '.join(stage.phases)}" if stage.phases else "it makes no parts"
+            meant = suggestion(phase, stage.phases)
+            yield f"[{where}.phases.{phase}] names no phase of {stage.name}{meant}; {known}"
