@@ -25,6 +25,7 @@ from stages.contract import (
     Rank,
     Source,
     SourcePlace,
+    StageError,
     Store,
 )
 
@@ -39,6 +40,8 @@ class GatheringContext(ABC):
     records: list[PartRecord] = field(default_factory=list, kw_only=True)
     places: Mapping[str, SourcePlace] = field(default_factory=dict, kw_only=True)
     """Source name to where its files lie; the executed step sets it."""
+    phases: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """Phases that the stage declares, None for any; the executed step sets it."""
 
     @abstractmethod
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
@@ -53,6 +56,11 @@ class GatheringContext(ABC):
         return self.writer.store
 
     def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
+        if self.phases is not None and phase not in self.phases:
+            raise StageError(
+                f"step {self.writer.step!r}: its stage works in phase {phase!r}, which it does not declare; "
+                f"add it to @stage(phases={self.phases!r})"
+            )
         recorded = PartWriter(self.writer, self.post).open_phase(phase, over)
         missing = [part for part in over if part.name not in recorded.by_part]
         if missing:

@@ -122,7 +122,7 @@ def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num
     return parts
 
 
-@stage(number=1, recipe=CollectImagesRecipe, makes=RawPairs)
+@stage(number=1, recipe=CollectImagesRecipe, makes=RawPairs, phases=("references", "images", "distinct", "collect"))
 def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:
     """List references and pictures, bring equal names together, then get each picture once."""
     table = ctx.pinned(recipe.source)

@@ -36,7 +36,7 @@ from stages.cutting.stretches import CutAt, LengthRule
 from stages.cutting.table_videos import ROW_COLUMNS, TableVideos, with_video_names
 from stages.cutting.tar_videos import TarVideos
 from stages.cutting.texts import CaptionsFrom
-from stages.cutting.video_index import VideoIndex, index_videos
+from stages.cutting.video_index import VIDEO_PHASES, VideoIndex, index_videos
 from stages.download.engines.interface import FetchLimits
 from stages.download.part_health import check_downloader, check_network
 from stages.download.reasons import Reason
@@ -48,7 +48,7 @@ from stages.importing.parts import FileIndex, IndexTask
 from stages.importing.read_part import stretches
 from stages.origins.files import hosts_of, open_file
 from stages.origins.row_files import WantedRows
-from stages.origins.row_parts import PartRowReader, tabulate
+from stages.origins.row_parts import ROW_PHASES, PartRowReader, tabulate
 from stages.origins.table_recipe import TableRecipe
 from stages.video.limits import VideoLimits
 from stages.video.reader import VideoReader
@@ -294,7 +294,7 @@ def check_cut(records: Iterable[PartRecord], source: str, max_share_lost: float)
     check_losses(records, max_share_lost, items="rows", no_loss={Reason.REPEATED_ROW, ClipReason.NAMES_NO_VIDEO})
 
 
-@stage(number=1, recipe=CutClipsRecipe, makes=RawClips)
+@stage(number=1, recipe=CutClipsRecipe, makes=RawClips, phases=(*VIDEO_PHASES, INDEX_PHASE, *ROW_PHASES, PHASE))
 def cut_clips(recipe: CutClipsRecipe, *, ctx: StageContext) -> None:
     """List the videos, find those that a table names by paths, then cut each."""
     pinned = ctx.pinned(recipe.source)

@@ -26,7 +26,7 @@ from stages.download.url_rows import NAMING_COLUMNS, read_url_rows
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.files import hosts_of
 from stages.origins.row_files import WantedRows, first_rows
-from stages.origins.row_parts import PartRowReader, PartRows, tabulate
+from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
 from stages.origins.scores import SCORE_COLUMNS, not_a_score
 from stages.origins.table_recipe import TableRecipe
 
@@ -101,7 +101,7 @@ def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: st
         download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
 
 
-@stage(number=2, recipe=DownloadPairsRecipe, makes=RawPairs)
+@stage(number=2, recipe=DownloadPairsRecipe, makes=RawPairs, phases=(*ROW_PHASES, "download"))
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows."""
     pinned = ctx.pinned(recipe.source)

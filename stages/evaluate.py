@@ -240,7 +240,7 @@ def score_part(
     draft.count(balance)
 
 
-@stage(number=2, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1,))
+@stage(number=2, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1,), phases=("answer", "evaluate"))
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
     """Answer the questions in slices, then score all answers in one part; reports the metrics."""
     num_questions, size = questions.head.items.kept, recipe.num_questions_per_part

@@ -79,7 +79,7 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(chain))
 
 
-@stage(number=2, recipe=ExportRecipe, makes=ExportedCheckpoint)
+@stage(number=2, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
 def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
     """Write the checkpoint with its card and lineage, in one part."""
     work = partial(export_part, recipe=recipe, checkpoint=checkpoint)

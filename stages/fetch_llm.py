@@ -44,7 +44,7 @@ def inspect_part(_part: Part, draft: PartDraft, source: PinnedSource, recipe: Fe
     inspect_qwen3(ForeignFolder(source), draft, published=recipe.published, own_head=recipe.own_head)
 
 
-@stage(number=1, recipe=FetchLlmRecipe, makes=BaseLlm)
+@stage(number=1, recipe=FetchLlmRecipe, makes=BaseLlm, phases=(INSPECT_PHASE, WEIGHTS_PHASE))
 def fetch_llm(recipe: FetchLlmRecipe, *, ctx: StageContext) -> None:
     source = ctx.pinned(recipe.source)
     look = partial(inspect_part, source=source, recipe=recipe)

@@ -303,7 +303,7 @@ def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
     return samples
 
 
-@stage(number=1, recipe=FilterClipsRecipe, makes=KeptClips)
+@stage(number=1, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge"))
 def filter_clips(recipe: FilterClipsRecipe, raw: RawClips, *, ctx: StageContext) -> None:
     """Measure the clips of `raw`, compare them with each other, and judge them, a part for each of its parts."""
     tasks = [ClipPart(part=record.part, number=number) for number, record in enumerate(raw.parts)]

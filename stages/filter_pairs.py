@@ -143,7 +143,7 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairs
     draft.fact(**examples_of(judged, SHOWN, first_row=None))
 
 
-@stage(number=2, recipe=FilterPairsRecipe, makes=KeptPairs, accepts=(1,))
+@stage(number=2, recipe=FilterPairsRecipe, makes=KeptPairs, accepts=(1,), phases=("judge",))
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
     """Judge all pairs of `raw`, a part for each of its parts."""
     over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]

@@ -78,7 +78,7 @@ def import_part(part: Part, draft: PartDraft, reader: SourceReader, form: Form, 
     draft.annotate(unexplained=intake.remarks)
 
 
-@stage(number=1, recipe=ImportPairsRecipe, makes=RawPairs)
+@stage(number=1, recipe=ImportPairsRecipe, makes=RawPairs, phases=(INDEX_PHASE, "import"))
 def import_pairs(recipe: ImportPairsRecipe, *, ctx: StageContext) -> None:
     """Index the files that need it, then import the pairs: a part for each tar, group of rows or range of paths."""
     pinned = ctx.pinned(recipe.source)

@@ -46,7 +46,7 @@ def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: Pr
     draft.fact(num_tensors=len(tensors), language_model=llm.head.content, trained_against=trained_against)
 
 
-@stage(number=2, recipe=MergeRecipe, makes=Checkpoint, accepts=(1,))
+@stage(number=2, recipe=MergeRecipe, makes=Checkpoint, accepts=(1,), phases=("merge",))
 def merge_post_llm(recipe: MergeRecipe, prebuffer: PreBuffer, llm: BaseLlm, *, ctx: StageContext) -> None:
     work = partial(merge_part, recipe=recipe, prebuffer=prebuffer, llm=llm)
     ctx.spread(work, over=[Part(name="00000")], phase="merge")

@@ -147,7 +147,9 @@ def draw_part(
         draft.fact(num_tokens=float(weights.of_part(part.name)[samples].sum()))
 
 
-@stage(number=2, recipe=MixRecipe, makes=Draw, accepts=(1,))
+@stage(
+    number=2, recipe=MixRecipe, makes=Draw, accepts=(1,), phases=(MARK_PHASE, HOLD_OUT_PHASE, WEIGH_PHASE, DRAW_PHASE)
+)
 def mix_samples(
     recipe: MixRecipe,
     sources: Mapping[str, KeptPairs | RawClips | KeptClips | TextDocuments | Conversations],

@@ -33,8 +33,8 @@ from stages.conversations.conversation_table import (
 )
 from stages.conversations.dialects import Dialect, find_dialect
 from stages.conversations.flat_questions import parse_pair
-from stages.conversations.names.clip_names import ClipNames, index_clips
-from stages.conversations.names.picture_names import PictureNames, index_pictures
+from stages.conversations.names.clip_names import CLIP_PHASES, ClipNames, index_clips
+from stages.conversations.names.picture_names import PICTURE_PHASES, PictureNames, index_pictures
 from stages.conversations.placeholders import PlacingRule
 from stages.conversations.reading import ParsedRecord, ReadingLimits, parse_record
 from stages.conversations.reasons import ConversationReason
@@ -44,7 +44,7 @@ from stages.conversations.spatial.cameras import CameraField
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.sample_table import balance_of, write_table
 from stages.origins.columns import match_columns
-from stages.origins.row_parts import PartRowReader, tabulate
+from stages.origins.row_parts import ROW_PHASES, PartRowReader, tabulate
 
 if TYPE_CHECKING:
     from stages.conversations.image_references import Record
@@ -166,7 +166,13 @@ def needed_columns(found: Sequence[str], columns: Mapping[str, str], source: str
     return pair if len(match_columns(pair, found, columns, optional=pair, where=where)) == 2 else ["messages"]
 
 
-@stage(number=4, recipe=ReadConversationsRecipe, makes=Conversations, accepts=(3,))
+@stage(
+    number=4,
+    recipe=ReadConversationsRecipe,
+    makes=Conversations,
+    accepts=(3,),
+    phases=(*ROW_PHASES, *PICTURE_PHASES, *CLIP_PHASES, "read"),
+)
 def read_conversations(
     recipe: ReadConversationsRecipe,
     pictures: KeptPairs | RawPairs | None,

@@ -53,8 +53,8 @@ from stages.conversations.conversation_table import (
 )
 from stages.conversations.dialects import Dialect, find_dialect
 from stages.conversations.multiple_choice import CHOICE_ENDING
-from stages.conversations.names.clip_names import ClipNames, index_clips
-from stages.conversations.names.picture_names import PictureNames, index_pictures
+from stages.conversations.names.clip_names import CLIP_PHASES, ClipNames, index_clips
+from stages.conversations.names.picture_names import PICTURE_PHASES, PictureNames, index_pictures
 from stages.conversations.placeholders import PlacingRule
 from stages.conversations.questions import (
     SHARED_FILE,
@@ -72,7 +72,7 @@ from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.sample_table import balance_of, write_table
 from stages.origins.columns import match_columns
 from stages.origins.row_files import WantedRows
-from stages.origins.row_parts import PartRowReader, tabulate
+from stages.origins.row_parts import ROW_PHASES, PartRowReader, tabulate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,7 +194,13 @@ def with_scoring(table: pa.Table, entries: Sequence[Entry]) -> pa.Table:
     return table.append_column("scoring", pa.array(rules, pa.string()))
 
 
-@stage(number=3, recipe=ReadQuestionsRecipe, makes=Conversations, accepts=(1, 2))
+@stage(
+    number=3,
+    recipe=ReadQuestionsRecipe,
+    makes=Conversations,
+    accepts=(1, 2),
+    phases=(*ROW_PHASES, SHARED_PHASE, *PICTURE_PHASES, *CLIP_PHASES, "read"),
+)
 def read_questions(
     recipe: ReadQuestionsRecipe,
     pictures: KeptPairs | RawPairs | None,

@@ -29,7 +29,7 @@ from stages.formats.sample_table import (
 from stages.origins.clean_text import TextEncodingError, clean_text
 from stages.origins.pieces import table_files
 from stages.origins.row_files import WantedRows, naming_values
-from stages.origins.row_parts import PartRowReader, PartRows, tabulate
+from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
 from stages.origins.sample_id import Fields, sample_id
 from stages.origins.table_recipe import TableRecipe
 from stages.origins.tables.formats import format_of
@@ -197,7 +197,7 @@ def read_part(part: Part, draft: PartDraft, reader: PartRowReader, recipe: ReadT
     draft.fact(num_documents=rows.table.num_rows, **examples_of(documents, ["text", MALFORMED], rows.first_row))
 
 
-@stage(number=2, recipe=ReadTextRecipe, makes=TextDocuments)
+@stage(number=2, recipe=ReadTextRecipe, makes=TextDocuments, phases=(*ROW_PHASES, "read"))
 def read_text(recipe: ReadTextRecipe, *, ctx: StageContext) -> None:
     """Read the corpus in parts of consecutive rows."""
     pinned = ctx.pinned(recipe.source)

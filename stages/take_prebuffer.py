@@ -37,7 +37,7 @@ def take_part(_part: Part, draft: PartDraft, checkpoint: Checkpoint | ExportedCh
     draft.fact(num_tensors=len(tensors))
 
 
-@stage(number=1, recipe=TakePrebufferRecipe, makes=PreBuffer)
+@stage(number=1, recipe=TakePrebufferRecipe, makes=PreBuffer, phases=("take",))
 def take_prebuffer(
     recipe: TakePrebufferRecipe, checkpoint: Checkpoint | ExportedCheckpoint, *, ctx: StageContext
 ) -> None:

@@ -16,6 +16,7 @@ from pipelines.commands.selection import TypedSelection, decided, requested_with
 from pipelines.exits import BadCommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import find_pipeline, suggestion
 from pipelines.planning.plan import Plan
+from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.planning.source_files import LOCK, keep_in_lock
 from pipelines.planning.sources import DefinedSource, Definitions, load_definitions, sources_of
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -82,7 +83,9 @@ def planned_to_run(asked: TypedSelection, store: Store, command: CommandContext)
 
     Raises `CommandError`, among others where another source is not pinned.
     """
+    check_ray_version()
     request, definitions = requested_with_sources(asked, store)
+    check_site_names(command.site, request)
     if _pin_small_sources(request.unpinned, definitions, command):
         request, definitions = requested_with_sources(asked, store)
     plan = decided(asked, store, request, definitions)

@@ -16,6 +16,7 @@ from pipelines.exits import RefusedError
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.recipe_diff import paths_in
 from pipelines.planning.request import FrozenStep
+from pipelines.planning.site_checks import check_site_names
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
@@ -40,6 +41,7 @@ def plan(
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
     store = command.possible_store()
     request, definitions = requested_with_sources(asked, store)
+    check_site_names(command.site, request)
     current = decided(asked, store, request, definitions)
     command.say(plan_table(current, graph=graph), in_words(current))
     if current.request.unpinned:

@@ -15,6 +15,7 @@ from pipelines.commands.selection import TypedSelection, requested
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request
+from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.planning.source_checks import check_frozen_sources
 from pipelines.runs.attempts import supersede
 from pipelines.runs.own_code import explained, with_newest_code
@@ -59,6 +60,8 @@ def resume(
         nothing_to_make(plan, command)
     check_only(plan, store)
     check_plan_matches_code(plan)
+    check_ray_version()
+    check_site_names(command.site, plan.request)
     check_frozen_sources(plan.request, plan.to_make, store, command.site.sources, then=plan.request.command)
     if take_over:
         ended = supersede(resumed, "superseded by `neo resume --take-over`")

@@ -45,6 +45,8 @@ class RecordingContext(StageContext, Protocol):
     records: list[PartRecord]
     places: Mapping[str, SourcePlace]
     """Source name to where its files lie."""
+    phases: tuple[str, ...] | None
+    """Phases that the stage declares; None: it declares none, and may name any."""
 
 
 def execute_step(
@@ -69,7 +71,7 @@ def execute_step(
         writer = replace(spec.writer, claim=claim, is_repaired=is_repaired(spec.store, spec.folder))
         record_inputs(spec, inputs, writer)
         with open_context(writer, post) as context:
-            context.places = spec.places
+            context.places, context.phases = spec.places, spec.stage.phases
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
         manifest = _commit(spec, fold(spec, inputs, records), writer)

@@ -58,6 +58,8 @@ class Stage(Generic[MadeT_co]):
     makes: type[MadeT_co]
     slots: tuple[InputSlot, ...]
     accepts: tuple[int, ...] = ()
+    phases: tuple[str, ...] | None = None
+    """Names of the phases that it may spread parts in, for which a site may give resources; None: not declared."""
 
     @property
     def name(self) -> str:
@@ -72,7 +74,7 @@ class Stage(Generic[MadeT_co]):
         """Travel by name; whole, if it is of a user's file that other processes have no way to import."""
         module = self.function.__module__
         if module.startswith(USER_FILE_PREFIX) and installed(module) is None:
-            fields = (self.function, self.number, self.recipe_type, self.makes, self.slots, self.accepts)
+            fields = (self.function, self.number, self.recipe_type, self.makes, self.slots, self.accepts, self.phases)
             return Stage, fields
         return load_stage, (self.import_path,)
 
@@ -186,11 +188,17 @@ def load_stage(import_path: str) -> Stage[Any]:
 
 
 def stage(
-    *, number: int, recipe: type[Recipe], makes: type[MadeT_co], accepts: tuple[int, ...] = ()
+    *,
+    number: int,
+    recipe: type[Recipe],
+    makes: type[MadeT_co],
+    accepts: tuple[int, ...] = (),
+    phases: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[..., None]], Stage[MadeT_co]]:
     """Declare a stage. Its function is `(recipe, *artifacts, *, ctx) -> None`, artifact kinds given by annotations.
 
     `number` is raised whenever the output would change; `accepts` lists older numbers whose artifacts stay good.
+    `phases` names those of its `ctx.spread`, so that a site which misspells one is refused; another is then an error.
     """
 
     def declare(function: Callable[..., None]) -> Stage[MadeT_co]:
@@ -201,6 +209,7 @@ def stage(
             makes=makes,
             slots=_slots(function),
             accepts=accepts,
+            phases=phases,
         )
 
     return declare

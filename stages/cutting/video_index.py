@@ -47,6 +47,8 @@ from stages.store.store import Store
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
+VIDEO_PHASES: Final = ("videos", "names")
+"""The phases of `index_videos`, in order."""
 VIDEOS: Final = "videos"
 """Files of phase `videos`, by slots of names."""
 FILES_PER_PART: Final = 10_000
@@ -138,10 +140,10 @@ class VideoIndex:
 
 def index_videos(ctx: StageContext, pinned: PinnedSource, prefix: str) -> VideoIndex:
     """List the videos of a source and sort their names, in two phases."""
-    listed = ctx.spread(partial(list_videos, place=pinned.place), over=parts_of_videos(pinned), phase="videos")
+    listed = ctx.spread(partial(list_videos, place=pinned.place), over=parts_of_videos(pinned), phase=VIDEO_PHASES[0])
     ranges = slot_ranges(sum(NumNames.of(record).num_names for record in listed))
     over = [Part(name=f"names_{number:05d}", task=NameSlots(slots=one).dump()) for number, one in enumerate(ranges)]
-    sorted_ = ctx.spread(partial(sort_names, store=ctx.store, listed=listed), over=over, phase="names")
+    sorted_ = ctx.spread(partial(sort_names, store=ctx.store, listed=listed), over=over, phase=VIDEO_PHASES[1])
     keys = {
         int(entry.name.removeprefix("names_").removesuffix(".parquet")): (entry.key, entry.size_bytes)
         for record in sorted_

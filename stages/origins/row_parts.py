@@ -16,7 +16,15 @@ from stages.artifacts.phase_files import read_stretch
 from stages.contract import Part, PartRecord, PartTask, PinnedSource, StageContext, StageError
 from stages.formats.sample_table import read_table
 from stages.origins.pieces import pieces_of
-from stages.origins.repeats import IDS_FILE, IdFile, Ordinals, find_repeats, read_ordinals
+from stages.origins.repeats import (
+    IDS_FILE,
+    ORDINALS_PHASE,
+    REPEATS_PHASE,
+    IdFile,
+    Ordinals,
+    find_repeats,
+    read_ordinals,
+)
 from stages.origins.row_files import (
     TABULATED_FILE,
     FileGroup,
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
 
 TABULATE_PHASE = "rows"
 """The phase that reads files."""
+ROW_PHASES = (TABULATE_PHASE, REPEATS_PHASE, ORDINALS_PHASE)
+"""The phases before that of the stage, in order."""
 GROUP_BYTES = 64 * 1024 * 1024
 """Bytes of small files that are read in one part, at least."""
 

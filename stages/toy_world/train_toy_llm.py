@@ -127,7 +127,7 @@ def train_part(_: Part, draft: PartDraft, recipe: ToyLlmRecipe) -> None:
     draft.count(ItemBalance(kept=1))
 
 
-@stage(number=1, recipe=ToyLlmRecipe, makes=BaseLlm)
+@stage(number=1, recipe=ToyLlmRecipe, makes=BaseLlm, phases=("train",))
 def train_toy_llm(recipe: ToyLlmRecipe, *, ctx: StageContext) -> None:
     """Train tokenizer and language model, in one part."""
     ctx.spread(partial(train_part, recipe=recipe), over=(Part(name="model", num_items=1),), phase="train")

@@ -50,6 +50,8 @@ CLIP_LAYOUT: Final = NameLayout(
     keeps_all=True,
 )
 """An entry holds where the clip begins and ends in which video of what length, and whether it is kept: 65 bytes."""
+CLIP_PHASES: Final = (CLIP_LAYOUT.names_phase, CLIP_LAYOUT.ranges_phase)
+"""The phases of `index_clips`, in order."""
 NAMES_PER_CLIP: Final = 4
 """Names of a clip, at most: URL, name in its source, path in its tar, digest."""
 TIME_TOLERANCE_SECONDS: Final = 0.1

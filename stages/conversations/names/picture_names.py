@@ -22,6 +22,8 @@ PICTURE_LAYOUT: Final = NameLayout(
     keeps_all=False,
 )
 """An entry holds the size of the picture: 40 bytes; of several pictures of one name the first in table order counts."""
+PICTURE_PHASES: Final = (PICTURE_LAYOUT.names_phase, PICTURE_LAYOUT.ranges_phase)
+"""The phases of `index_pictures`, in order."""
 
 
 class FoundImage(NamedTuple):
