@@ -54,7 +54,7 @@ def estimate(
             f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {pipeline}"
         )
     for one in estimated:
-        command.say(*_words(one, assumed), _memory_table(one), "")
+        command.say(*_words(one, assumed), *map(_memory_table, one.sizes), "")
     command.say(*_assumptions(estimated, assumed))
     document = {"pipeline": plan.request.pipeline, "site": where.name, "assumed": asdict(assumed)}
     steps = [one.document() for one in estimated]
@@ -73,10 +73,11 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
         f"{_big(one.num_tokens)} tokens"
     )
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
-    yield f"  time        {_time(one, assumed)}"
-    for layout in one.layouts:
-        if layout.zero_stage == one.gang.zero_stage and layout.refused:
-            yield Text(f"  refused     {layout.refused}", style="red")
+    for size in one.sizes:
+        yield f"  time        {_time(size, assumed)}"
+        for layout in size.layouts:
+            if layout.zero_stage == size.gang.zero_stage and layout.refused:
+                yield Text(f"  refused     {layout.refused}", style="red")
 
 
 def _time(one: Estimate, assumed: Assumptions) -> str:
@@ -91,7 +92,16 @@ def _time(one: Estimate, assumed: Assumptions) -> str:
 def _memory_table(one: Estimate) -> Table:
     """Memory of a rank under each ZeRO stage, plain and with activation checkpointing, in GiB."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = ("  GiB a rank", "weights", "masters", "moments", "gradients", "buckets", "gathered", "activations")
+    headings = (
+        f"  GiB a rank of {one.gang.num_ranks}",
+        "weights",
+        "masters",
+        "moments",
+        "gradients",
+        "buckets",
+        "gathered",
+        "activations",
+    )
     for heading in (*headings, "peak", ""):
         table.add_column(heading, justify="left" if heading in (headings[0], "") else "right", no_wrap=True)
     for layout in one.layouts:

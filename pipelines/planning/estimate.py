@@ -108,6 +108,13 @@ class Estimate:
     """Days of training; None if the peak rate of the devices is not known."""
     layouts: tuple[ZeroLayout, ...]
     """Memory of a rank under each ZeRO stage."""
+    largest: Estimate | None = None
+    """The same with the most ranks, where the site says `num_ranks = [8, 16]`; this one is with the least."""
+
+    @property
+    def sizes(self) -> tuple[Estimate, ...]:
+        """This estimate, and the one with the most ranks if the site gives a choice."""
+        return (self,) if self.largest is None else (self, self.largest)
 
     @property
     def chosen(self) -> RankMemory:
@@ -133,10 +140,17 @@ class Estimate:
             "num_tokens": round(self.num_tokens),
             "rows_are_measured": self.rows_are_measured,
             "flops": self.flops,
-            "num_ranks": self.gang.num_ranks,
             "zero_stage": self.gang.zero_stage,
             "activation_checkpointing": self.gang.activation_checkpointing,
             "gpu": self.gpu.name if self.gpu else None,
+            **self._document_of_size(),
+            "with_max_ranks": self.largest._document_of_size() if self.largest else None,
+        }
+
+    def _document_of_size(self) -> dict[str, object]:
+        """What depends on the number of ranks."""
+        return {
+            "num_ranks": self.gang.num_ranks,
             "days": self.days,
             "peak_bytes": self.chosen.peak,
             "layouts": [
@@ -169,7 +183,15 @@ class Estimator:
 
     def step(self, name: str) -> Estimate:
         """The estimate of one training step. Raises `CommandError` if its sizes or the GPU are not known."""
-        recipe, gang = self._recipe(name), self._gang(name)
+        gang = self._gang(name)
+        least = self._with(name, gang.of_size(gang.num_ranks))
+        if gang.max_ranks is None or gang.max_ranks == gang.num_ranks:
+            return least
+        return replace(least, largest=self._with(name, gang.of_size(gang.max_ranks)))
+
+    def _with(self, name: str, gang: GangResources) -> Estimate:
+        """The estimate of one training step with exactly the ranks of `gang`."""
+        recipe = self._recipe(name)
         assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
         config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
         counts = parameter_counts(config, recipe, gang)

@@ -95,6 +95,23 @@ def test_an_estimate_counts_the_micro_rows_of_the_site(site: NeoSite) -> None:
     assert activations() == pytest.approx(2 * one, rel=0.1)
 
 
+def test_a_gang_of_eight_to_sixteen_ranks_is_estimated_with_both(site: NeoSite) -> None:
+    """Twice the ranks halve the days and the slices of ZeRO; what every rank holds whole stays."""
+    with site.file.open("a") as file:
+        file.write('[gang]\nnum_ranks = [8, 16]\nzero_stage = 1\ngpus = 1\ngpu = "H200"\n')
+    asked = ("estimate", "tiny", "--until", "prebuffer", "--set", "prebuffer.rows_per_step=16")
+    (least,) = site.neo(*asked, "--json").json["steps"]
+    most = least["with_max_ranks"]
+    assert (least["num_ranks"], most["num_ranks"]) == (8, 16)
+    assert most["days"] == pytest.approx(least["days"] / 2)
+    assert most["peak_bytes"] < least["peak_bytes"]
+    told = site.neo(*asked).out
+    assert all(words in told for words in ("on 8 H200", "on 16 H200", "GiB a rank of 8", "GiB a rank of 16"))
+    site.file.write_text(site.file.read_text().replace("[8, 16]", "8"))
+    (only,) = site.neo(*asked, "--json").json["steps"]
+    assert only == {**least, "with_max_ranks": None}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
