@@ -94,6 +94,11 @@ class Jobs:
         lines = [line.strip() for line in str(self._details(job).get("message") or "").splitlines() if line.strip()]
         return " | ".join(lines[-NUM_LAST_LINES:])
 
+    def exit_code(self, job: str) -> int | None:
+        """Exit code of a job's own process; None while it runs, and where the job was lost or stopped instead."""
+        code = self._details(job).get("exit_code")
+        return None if code is None else int(code)
+
     def stop(self, job: str) -> bool:
         """Send SIGTERM, and SIGKILL after `STOP_GRACE_SECONDS`. False if the job is not running."""
         client = self._client
@@ -163,7 +168,7 @@ class Jobs:
             if "does not exist" in str(error):
                 return {}
             raise self._failed(f"the state of job {job} is unknown", error) from error
-        return {"status": details.status, "message": details.message}
+        return {"status": details.status, "message": details.message, "exit_code": details.driver_exit_code}
 
     @property
     def _python(self) -> str:

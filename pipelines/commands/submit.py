@@ -12,6 +12,7 @@ import typer
 
 from cluster.jobs import JobError, Jobs
 from cluster.site import Site
+from cluster.versions import Versions
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import (
     KeepCodeOption,
@@ -21,6 +22,7 @@ from pipelines.commands.options import (
     UntilOption,
     UseOption,
 )
+from pipelines.commands.pending_job import JobLostError, PendingJob
 from pipelines.commands.pin import planned_to_run
 from pipelines.commands.plan import confirm_unused, in_words, plan_table
 from pipelines.commands.run import nothing_to_make
@@ -29,6 +31,7 @@ from pipelines.commands.status import document, headline, steps_table, watch_run
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import shipped_pipelines
 from pipelines.planning.plan import Plan, check_only, decide
+from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.running.execute_run import EXIT_CODES
 from pipelines.running.retries import is_cancelled
 from pipelines.running.summary import look_closer, masked
@@ -42,6 +45,8 @@ from stages.store.store import Store
 
 HEAD_BACK_SECONDS = 900.0
 """Longest wait with `--wait --retries` for a cluster that does not answer, such as one whose head is started again."""
+HEAD_GONE_SECONDS = 60.0
+"""The same without retries: nobody would submit again to a head that comes back."""
 BEGIN_SECONDS = 60.0
 """How long the command waits for the driver to begin, or to refuse, before it returns."""
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -115,7 +120,8 @@ def submit(
     run = open_run(store, plan.request)
     try:
         submission = hand_over(run, command, allows_rollback=allow_rollback, retries=retries)
-        _check_begun(run, submission, command)
+        if submission and not wait:
+            _check_begun(PendingJob(run, submission, command.site), command)
         if retries and not wait:
             command.say(
                 "Its job starts a lost driver again. A machine or head that is lost takes the job with it: submit "
@@ -131,21 +137,48 @@ def submit(
 def _watch(run: Run, submission: Submission | None, command: CommandContext, retries: int) -> Submission | None:
     """Show the run until it is over, and submit it again, `retries` times at most, where its job was lost.
 
-    Returns its last submission. A job whose driver alone died starts it again itself.
+    Returns its last submission. A job whose driver alone died starts it again itself. Raises `JobLostError` where the
+    job was lost before its driver began, and no retry is left.
     """
     left = retries
     while True:
-        run_status = RunStatus(run)
-        watch_run(run_status, command)
-        is_lost = run_status.is_over and run_status.state in ("killed", "interrupted") and not is_cancelled(run)
-        if submission is None or not left or not is_lost:
-            return submission
-        if not _is_job_over(run, submission, command):
-            continue
+        patience_seconds = HEAD_BACK_SECONDS if left else HEAD_GONE_SECONDS
+        try:
+            run_status = _watch_once(run, submission, command, patience_seconds)
+        except JobLostError as error:
+            if not left:
+                raise
+            lost = str(error)
+        else:
+            is_lost = run_status.is_over and run_status.state in ("killed", "interrupted") and not is_cancelled(run)
+            if submission is None or not left or not is_lost:
+                return submission
+            if not _is_job_over(run, submission, command):
+                continue
+            lost = f"Run {run.name} was lost with its job"
         left -= 1
-        command.say(f"Run {run.name} was lost with its job; retry {retries - left} of {retries}.")
-        submission = hand_over(run, command, allows_rollback=submission.allows_rollback, retries=left)
-        _check_begun(run, submission, command)
+        command.say(f"{lost}; retry {retries - left} of {retries}.")
+        allows_rollback = submission is not None and submission.allows_rollback
+        submission = hand_over(run, command, allows_rollback=allows_rollback, retries=left)
+
+
+def _watch_once(run: Run, submission: Submission | None, command: CommandContext, patience_seconds: float) -> RunStatus:
+    """Show the run until it is over; ends as the driver did where it ended before it began.
+
+    Raises `JobLostError` where the job of `submission` is lost before its driver begins.
+    """
+    pending = PendingJob(run, submission, command.site, patience_seconds) if submission else None
+    _check_begun(pending, command)
+    run_status = RunStatus(run)
+
+    def look() -> None:
+        if pending is not None and run_status.waiting == pending.submission:
+            pending.look()
+
+    watch_run(run_status, command, meanwhile=look)
+    if pending is not None and (end := pending.end()) is not None:
+        _ended_at_once(end)
+    return run_status
 
 
 def _is_job_over(run: Run, submission: Submission, command: CommandContext) -> bool:
@@ -186,6 +219,7 @@ def hand_over(
                 if allows_rollback and not waiting.allows_rollback:
                     command.say(f"It was submitted without --allow-rollback: for that, neo cancel {run.name} first.")
                 return waiting
+        _check_same_ray(jobs, run)
         taken = submissions.begin(command.site, allows_rollback=allows_rollback, retries=retries)
         if taken is not None:
             _submit(jobs, run, taken)
@@ -193,30 +227,34 @@ def hand_over(
             return taken
 
 
+def _check_same_ray(jobs: Jobs, run: Run) -> None:
+    """Raise `RefusedError` where the cluster's Ray is another than the one here, before anything is submitted."""
+    there, here = jobs.ray_version(), Versions.here().ray
+    if there != here:
+        raise RefusedError(
+            f"the cluster of site {jobs.site.name!r} runs Ray {there}, and Ray {here} is installed here; the driver "
+            "would refuse to begin. Install that version here, or give the cluster's image this one",
+            then=f"pip install 'ray[default,train]=={there}'   (then neo submit {run.name})",
+        )
+
+
 def _submit(jobs: Jobs, run: Run, submission: Submission) -> None:
     with fault_point("job.submitted"):
         jobs.submit(submission.job, "pipelines.driver", [run.store.url, run.name, str(submission.number)])
 
 
-def _wait_for_begin(run: Run, submission: Submission, command: CommandContext) -> SubmissionEnd | None:
-    """Wait until the driver has begun, or for a while. Returns how it ended if it did not begin."""
-    jobs, submissions = Jobs(command.site), Submissions(run)
+def _check_begun(pending: PendingJob | None, command: CommandContext) -> None:
+    """Wait for the driver to begin, for a while; end as it did if it refused or had nothing to make."""
+    if pending is None:
+        return
     deadline = time.monotonic() + BEGIN_SECONDS
-    while submissions.waiting() == submission:
-        if jobs.state(submission.job) == "ended" and submissions.waiting() == submission:
-            message = f"Ray job {submission.job} ended before it began: {jobs.last_lines(submission.job)}"
-            submissions.end_without_attempt(submission.number, ExitCode.REFUSED, message, f"neo submit {run.name}")
+    while pending.is_pending:
+        pending.look()
         if time.monotonic() >= deadline:
             command.say(f"It has not begun after {BEGIN_SECONDS:.0f} s: the cluster starts machines, or is full.")
             break
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    return submissions.end(submission.number)
-
-
-def _check_begun(run: Run, submission: Submission | None, command: CommandContext) -> None:
-    """Wait for the driver to begin; end as it did if it refused or had nothing to make."""
-    end = _wait_for_begin(run, submission, command) if submission else None
-    if end is not None:
+    if (end := pending.end()) is not None:
         _ended_at_once(end)
 
 
@@ -268,6 +306,8 @@ def _planned(asked: TypedSelection, store: Store, command: CommandContext, *, ke
         command.say(*changes)
     check_only(plan, store)
     check_plan_matches_code(plan)
+    check_ray_version()
+    check_site_names(command.site, plan.request)
     return plan
 
 

@@ -24,13 +24,21 @@ class RayHead:
     environment: dict[str, str]
     """What a process needs to talk to it."""
 
+    @property
+    def ports(self) -> list[int]:
+        """Those of its address and of its job server."""
+        return [int(address.rpartition(":")[2]) for address in (self.address, self.jobs)]
+
 
 @contextmanager
-def ray_head(num_cpus: int = 2, folder: Path | None = None) -> Iterator[RayHead]:
-    """Start a head in `folder`, or here; afterwards none of its processes lives."""
+def ray_head(num_cpus: int = 2, folder: Path | None = None, again: RayHead | None = None) -> Iterator[RayHead]:
+    """Start a head in `folder`, or here; afterwards none of its processes lives.
+
+    `again` is one that has ended: a new one, which remembers nothing, is started at its addresses with its token.
+    """
     home = tempfile.mkdtemp(prefix="neo-head-", dir="/tmp")
-    port, jobs_port = free_ports(2)
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    port, jobs_port = again.ports if again else free_ports(2)
+    token = again.environment if again else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     command = [
         str(Path(sys.executable).with_name("ray")),
         "start",
