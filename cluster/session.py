@@ -99,6 +99,7 @@ def _connect(site: Site, **settings: Any) -> None:
         )
     except Exception as error:
         if mismatch := mismatch_in_words(str(error)):
+            ray.shutdown()  # Ray compares versions once it is half connected
             raise SessionError(
                 f"site {site.name!r}, at {site.ray.address!r}: {mismatch}; install the cluster's versions here, or "
                 "start the cluster with those that are here"

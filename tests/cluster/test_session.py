@@ -79,6 +79,7 @@ def main(_folder: Path) -> None:
     with pytest.raises(SessionError, match=words):
         with ray_session(site):
             pass
+    assert not ray.is_initialized()
     nodes.shutdown()
 
 
