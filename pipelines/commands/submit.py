@@ -46,7 +46,7 @@ from stages.store.store import Store
 HEAD_BACK_SECONDS = 900.0
 """Longest wait with `--wait --retries` for a cluster that does not answer, such as one whose head is started again."""
 HEAD_GONE_SECONDS = 60.0
-"""The same without retries: nobody would submit again to a head that comes back."""
+"""Longest such wait with `--wait` alone: without retries, nobody would submit again to a head that comes back."""
 BEGIN_SECONDS = 60.0
 """How long the command waits for the driver to begin, or to refuse, before it returns."""
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -109,7 +109,7 @@ class Estimate:
     layouts: tuple[ZeroLayout, ...]
     """Memory of a rank under each ZeRO stage."""
     largest: Estimate | None = None
-    """The same with the most ranks, where the site says `num_ranks = [8, 16]`; this one is with the least."""
+    """The estimate with 16 ranks, where the site says `num_ranks = [8, 16]` and this one is with 8."""
 
     @property
     def sizes(self) -> tuple[Estimate, ...]:
