@@ -85,7 +85,7 @@ def planned_to_run(asked: TypedSelection, store: Store, command: CommandContext)
     """
     check_ray_version()
     request, definitions = requested_with_sources(asked, store)
-    check_site_names(command.site, request)
+    command.say(*check_site_names(command.site, request))
     if _pin_small_sources(request.unpinned, definitions, command):
         request, definitions = requested_with_sources(asked, store)
     plan = decided(asked, store, request, definitions)

@@ -41,7 +41,7 @@ def plan(
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
     store = command.possible_store()
     request, definitions = requested_with_sources(asked, store)
-    check_site_names(command.site, request)
+    command.say(*check_site_names(command.site, request))
     current = decided(asked, store, request, definitions)
     command.say(plan_table(current, graph=graph), in_words(current))
     if current.request.unpinned:

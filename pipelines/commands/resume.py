@@ -61,7 +61,7 @@ def resume(
     check_only(plan, store)
     check_plan_matches_code(plan)
     check_ray_version()
-    check_site_names(command.site, plan.request)
+    command.say(*check_site_names(command.site, plan.request))
     check_frozen_sources(plan.request, plan.to_make, store, command.site.sources, then=plan.request.command)
     if take_over:
         ended = supersede(resumed, "superseded by `neo resume --take-over`")

@@ -307,7 +307,7 @@ def _planned(asked: TypedSelection, store: Store, command: CommandContext, *, ke
     check_only(plan, store)
     check_plan_matches_code(plan)
     check_ray_version()
-    check_site_names(command.site, plan.request)
+    command.say(*check_site_names(command.site, plan.request))
     return plan
 
 

@@ -1,7 +1,8 @@
 """Whether a site and this machine fit what is asked: names of stages and phases in the site, and the version of Ray.
 
-A site is shared by many pipelines, so it may name stages that one of them does not use. Names that no stage has would
-change nothing, silently: they are refused before anything is spent.
+A site is shared by many pipelines, so it may name stages that one of them does not use, stages of a user's own among
+them. A name that is close to a known one is a slip of the pen, and is refused before anything is spent; of another it
+is said that it changes nothing here.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ def check_ray_version() -> None:
         raise RefusedError(refusal, then="neo doctor")
 
 
-def check_site_names(site: Site, request: Request) -> None:
-    """Raise `BadCommandError` where the site gives resources to a stage, or a phase of a stage or step, that is none.
+def check_site_names(site: Site, request: Request) -> list[str]:
+    """Sentences about stages in the site that nobody here knows, to be said.
 
-    A stage of a user's own is known where the request has a step of it, and its phases where it declares them.
+    Raises `BadCommandError` where such a name is close to that of a stage, or a phase of a stage or step is none. A
+    stage of a user's own is known where the request has a step of it, and its phases where it declares them.
     """
     if not site.stages and not any(resources.phases for resources in site.steps.values()):
-        return
-    for complaint in _complaints(site, request, _known_stages(request)):
+        return []
+    known = _known_stages(request)
+    for complaint in _complaints(site, request, known):
         raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}")
+    return [
+        f"Site {site.name!r}: [stages.{name}] names no stage of this package or of {request.pipeline}, and changes "
+        "nothing here."
+        for name in site.stages
+        if name not in known
+    ]
 
 
 def _known_stages(request: Request) -> Mapping[str, Stage[Any]]:
@@ -44,16 +53,11 @@ def _known_stages(request: Request) -> Mapping[str, Stage[Any]]:
 
 
 def _complaints(site: Site, request: Request, known: Mapping[str, Stage[Any]]) -> Iterator[str]:
-    # With `--until`, steps of own stages are left out of a request, and their names are not known.
-    has_all = request.user_file is None or not (request.until or request.only)
     for name, resources in site.stages.items():
         if name in known:
             yield from _of_phases(f"stages.{name}", resources, known[name])
-        elif has_all:
-            yield (
-                f"[stages.{name}] names no stage{suggestion(name, list(known))}; a stage of your own is known only to "
-                f"a pipeline that uses it, and {request.pipeline} does not: keep a site file for each such pipeline"
-            )
+        elif meant := suggestion(name, list(known)):
+            yield f"[stages.{name}] names no stage{meant}"
     for step in request.steps:
         if step.name in site.steps and step.stage in known:
             yield from _of_phases(f"steps.{step.name}", site.steps[step.name], known[step.stage])

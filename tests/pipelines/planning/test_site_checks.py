@@ -56,7 +56,16 @@ def test_a_stage_that_there_is_not_is_refused_and_one_that_this_pipeline_does_no
     said = refused(site, "[stages.pack_row.parts]\ncpus = 2")
     assert "[stages.pack_row] names no stage (did you mean 'pack_rows'?)" in said
     assert not refused(site, "[stages.cut_clips.parts]\ncpus = 2")
-    assert "names no stage" in refused(site, "[stages.own.parts]\ncpus = 2", DATA)
+
+
+def test_a_stage_of_another_pipeline_is_said_to_change_nothing_here(site: NeoSite) -> None:
+    site.file.write_text(f"{site.file.read_text()}\n[stages.own.parts]\ncpus = 2\n")
+    for command in ("plan", "run"):
+        said = site.neo(command, DATA)
+        assert said.code == 0, said
+        assert "[stages.own] names no stage of this package or of data, and changes nothing here." in " ".join(
+            said.out.split()
+        )
 
 
 def test_phases_of_a_stage_of_ones_own_are_checked_where_it_declares_them(site: NeoSite, tmp_path: Path) -> None:
