@@ -5,8 +5,10 @@ mirrored or in the wrong place is noticed, then 15 bits of its number and 3 of i
 """
 
 import io
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -104,6 +106,20 @@ def uneven_times(num_frames: int) -> list[float]:
     return [sum(gaps[n % len(gaps)] for n in range(number)) / 1000 for number in range(num_frames)]
 
 
+@contextmanager
+def priority_kept() -> Iterator[None]:
+    """Run with the scheduling of before afterwards.
+
+    SVT-AV1, where it runs as root, gives the thread that encodes real-time priority 99: from then on this process, and
+    all that it starts, would starve whatever else runs on the machine.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def write_film(
     path: Path,
     form: Form = FORMS["h264"],
@@ -128,7 +144,8 @@ def film_bytes(
 ) -> bytes:
     """The film of which frame n is shown from times[n] on."""
     file = io.BytesIO()
-    with av.open(file, "w", format=form.container, container_options={"fflags": "+bitexact"}) as container:
+    options = {"fflags": "+bitexact"}
+    with priority_kept(), av.open(file, "w", format=form.container, container_options=options) as container:
         stream: Any = container.add_stream(form.codec, rate=form.rate, options=dict(form.options))
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size_px, form.pixel_format, 12
         stream.codec_context.thread_count = 1

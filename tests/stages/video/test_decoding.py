@@ -1,5 +1,6 @@
 """Every codec and container: the frame of each time, and the same pictures from packets."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ def test_packets_give_the_same_jpegs(reader: VideoReader, case: tuple[str, Path]
         jpegs = decode_packet_frames(packets.mp4, [packets.pts_at(time) for time in times], 3000, 80)
         assert jpegs == [frame.jpeg for frame in reader.frames(times, 3000, 80)]
         assert len(jpegs) == last - first
+
+
+def test_writing_a_film_of_av1_leaves_this_process_its_priority() -> None:
+    """Else all later tests of this process, and what they start, would starve the rest of the machine."""
+    before = os.sched_getscheduler(0)
+    film_bytes(FORMS["av1"], constant_times(5))
+    assert os.sched_getscheduler(0) == before == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize("name", ["h264", "h264-open-gop", "hevc", "vp8", "vp9", "av1", "mpeg4-b-avi", "mpeg2-ts"])
