@@ -43,18 +43,25 @@ def drive_again(command: Sequence[str], run: Run, retries: int) -> int:
 
     A SIGTERM to this process is sent on to the driver, and then no other is started.
     """
-    stopped = False
+    stopped = is_told = False
     driver: subprocess.Popen[bytes] | None = None
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
+    def tell() -> None:
+        nonlocal is_told
+        if not is_told and driver is not None and driver.poll() is None:
+            is_told = True  # once: a second one would stop the driver before its next commit
+            driver.send_signal(signal.SIGTERM)
+
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
-        if driver is not None and driver.poll() is None:
-            driver.send_signal(number)
+        tell()
 
     signal.signal(signal.SIGTERM, hand_on)
     for tried in range(retries + 1):
         driver = subprocess.Popen(command)
+        if stopped:  # asked while the driver was being started, when there was nobody to tell yet
+            tell()
         code = driver.wait()
         if stopped or tried == retries or not is_worth_retry(run, code):
             break

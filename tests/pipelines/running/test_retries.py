@@ -28,8 +28,23 @@ sys.exit(drive_again(["bash", "-c", sys.argv[3]], Run(Store(sys.argv[1]), "toy-1
 COUNT = "echo x >> tries; [ $(wc -l < tries) -gt {} ] && exit 0; "
 
 
-def driven(folder: Path, retries: int, body: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PARENT, str(folder / "store"), str(retries), body]
+STOPPED_AT_THE_START = """
+import os, signal, subprocess, time
+
+class Popen(subprocess.Popen):
+    def __init__(self, *words):
+        super().__init__(*words)
+        while not os.path.exists("up"):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Popen
+"""
+WAITS = "trap 'exit 75' TERM; touch up; while :; do sleep 0.05; done"
+
+
+def driven(folder: Path, retries: int, body: str, first: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", first + PARENT, str(folder / "store"), str(retries), body]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -52,11 +67,17 @@ def test_no_more_retries_than_asked_for_and_the_last_code_is_the_jobs(tmp_path: 
 
 
 def test_a_stop_goes_to_the_driver_and_no_other_is_started(tmp_path: Path) -> None:
-    parent = driven(tmp_path, 5, COUNT.format(9) + "trap 'exit 75' TERM; touch up; while :; do sleep 0.05; done")
+    parent = driven(tmp_path, 5, COUNT.format(9) + WAITS)
     while not (tmp_path / "up").exists():
         time.sleep(0.02)
     parent.terminate()
     parent.communicate(timeout=120)
+    assert parent.returncode == 75 and tries(tmp_path) == 1
+
+
+def test_a_stop_that_comes_while_the_driver_is_being_started_reaches_it(tmp_path: Path) -> None:
+    parent = driven(tmp_path, 5, COUNT.format(9) + WAITS, STOPPED_AT_THE_START)
+    parent.communicate(timeout=60)
     assert parent.returncode == 75 and tries(tmp_path) == 1
 
 
