@@ -18,6 +18,9 @@ from pipelines.planning.request import Request
 from pipelines.planning.stage_catalog import shipped_stages
 from stages.contract import Stage, load_stage, load_user_file
 
+COMMANDS_ON_MACHINES = ("audit",)
+"""Commands whose work on machines has resources in a site as a stage has: `[stages.audit.parts]`."""
+
 
 def check_ray_version() -> None:
     """Raise `RefusedError` where the Ray that is installed here is not one that runs were tested with."""
@@ -40,7 +43,7 @@ def check_site_names(site: Site, request: Request) -> list[str]:
         f"Site {site.name!r}: [stages.{name}] names no stage of this package or of {request.pipeline}, and changes "
         "nothing here."
         for name in site.stages
-        if name not in known
+        if name not in known and name not in COMMANDS_ON_MACHINES
     ]
 
 
@@ -56,7 +59,7 @@ def _complaints(site: Site, request: Request, known: Mapping[str, Stage[Any]]) -
     for name, resources in site.stages.items():
         if name in known:
             yield from _of_phases(f"stages.{name}", resources, known[name])
-        elif meant := suggestion(name, list(known)):
+        elif name not in COMMANDS_ON_MACHINES and (meant := suggestion(name, [*known, *COMMANDS_ON_MACHINES])):
             yield f"[stages.{name}] names no stage{meant}"
     for step in request.steps:
         if step.name in site.steps and step.stage in known:

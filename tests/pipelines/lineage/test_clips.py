@@ -65,7 +65,7 @@ def test_an_audit_reads_clips_and_verdicts_and_finds_damaged_frames(tmp_path: Pa
     store = Store(tmp_path)
     kept = make(KEPT, store)
     lineage = lineage_of(store, kept.manifest.stage, kept.fingerprint)
-    report = audit(store, lineage, lambda _: None)
+    report = audit(store, lineage, lambda *_: None)
     assert report.findings == () and report.num_artifacts == 2
     raw = make(CLIPS, store)
     assert isinstance(raw, RawClips)
@@ -74,5 +74,5 @@ def test_an_audit_reads_clips_and_verdicts_and_finds_damaged_frames(tmp_path: Pa
     data = bytearray(path.read_bytes())
     data[2000] ^= 1
     path.write_bytes(data)
-    (finding,) = audit(store, lineage, lambda _: None).findings
+    (finding,) = audit(store, lineage, lambda *_: None).findings
     assert finding.part == "cut/00001" and finding.remedy == "make_again" and finding.key.endswith(CLIPS_FILE)

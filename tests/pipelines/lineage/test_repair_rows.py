@@ -29,7 +29,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
 
 def findings_in(rows: Rows) -> tuple:
     lineage = lineage_of(rows.store, rows.manifest.stage, rows.fingerprint)
-    return lineage, audit(rows.store, lineage, lambda _node: None).findings
+    return lineage, audit(rows.store, lineage, lambda *_: None).findings
 
 
 @pytest.mark.parametrize(

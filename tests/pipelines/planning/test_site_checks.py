@@ -59,10 +59,11 @@ def test_a_stage_that_there_is_not_is_refused_and_one_that_this_pipeline_does_no
 
 
 def test_a_stage_of_another_pipeline_is_said_to_change_nothing_here(site: NeoSite) -> None:
-    site.file.write_text(f"{site.file.read_text()}\n[stages.own.parts]\ncpus = 2\n")
+    site.file.write_text(f"{site.file.read_text()}\n[stages.own.parts]\ncpus = 2\n[stages.audit.parts]\ncpus = 2\n")
     for command in ("plan", "run"):
         said = site.neo(command, DATA)
         assert said.code == 0, said
+        assert "[stages.audit]" not in said.out
         assert "[stages.own] names no stage of this package or of data, and changes nothing here." in " ".join(
             said.out.split()
         )

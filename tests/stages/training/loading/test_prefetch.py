@@ -210,4 +210,5 @@ def test_what_was_taken_and_let_go_takes_no_memory(num_workers: int) -> None:
             sizes_mib.append(sum(process.memory_info().rss for process in processes) / 2**20)
             num_descriptors.append(sum(process.num_fds() for process in processes))
     assert max(sizes_mib[-20:]) < max(sizes_mib[10:20]) + 100
-    assert max(num_descriptors[-20:]) <= max(num_descriptors[:20])
+    # One left open for each of the last 40 would be 40 more; a few are open for moments, such as a lock's.
+    assert max(num_descriptors[-20:]) < max(num_descriptors[:20]) + 10
