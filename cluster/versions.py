@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 PACKAGE = "neo-pipelines"
 OLDEST_RAY = "2.59.0"
 BEYOND_RAY = "2.61"
-"""The versions of Ray that CI runs the tests with: from the first, which `make test-oldest-ray` installs, to below the
+"""The versions of Ray that the tests are run with: from the first, which `make test-oldest-ray` installs, to below the
 second. `pyproject.toml` says the same. `ray.dag` and Ray Train are walked by hand, so that another one is not tried.
 Ray 2.58 asks for no token unless it was told to before it is imported: all the network could enter a run's own Ray."""
 MISMATCH = re.compile(
