@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.cluster.drain import drain
 from tests.kill.home import Trace
 from tests.soak.fleet import NUM_NODES, Fleet, FleetNode
+from tests.soak.later import Later
 from tests.soak.troubles import NOTICE_SECONDS
 
 COMES_AFTER_SECONDS = 5.0
@@ -24,7 +25,7 @@ TRAINS = "prebuffer"
 
 
 @dataclass
-class Play:
+class Play(Later):
     """A run under way on a fleet, what it has passed, and what is still to happen to it."""
 
     fleet: Fleet
@@ -32,7 +33,6 @@ class Play:
     traces: Path
     said_in: Path
     counts: dict[str, int] = field(default_factory=dict)
-    later: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
 
     @property
     def is_running(self) -> bool:
@@ -46,17 +46,10 @@ class Play:
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def after(self, seconds: float, act: Callable[[], object]) -> None:
-        self.later.append((time.monotonic() + seconds, act))
-
     def pause(self) -> None:
         """Let some time pass, and do what is due."""
         time.sleep(0.1)
-        now_seconds = time.monotonic()
-        due = [act for at, act in self.later if at <= now_seconds]
-        self.later = [(at, act) for at, act in self.later if at > now_seconds]
-        for act in due:
-            act()
+        self.catch_up()
 
     def pause_for(self, seconds: float) -> None:
         ends = time.monotonic() + seconds

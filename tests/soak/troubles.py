@@ -2,21 +2,21 @@
 
 import random
 import signal
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.cluster.drain import drain
 from tests.fault_proxy import FaultProxy, storm
 from tests.pipelines.tracking.mlflow_server import MlflowServer
 from tests.soak.fleet import NUM_NODES, Fleet, FleetNode, send, send_to_all
+from tests.soak.later import Later
 
 NOTICE_SECONDS = 30.0
 """Between a notice of preemption and the end of the node: Ray's own default."""
 
 
 @dataclass
-class Scene:
+class Scene(Later):
     """What a trouble can lay hands on, and what is still to happen because of earlier ones."""
 
     fleet: Fleet
@@ -25,19 +25,6 @@ class Scene:
     chance: random.Random
     kill_driver: Callable[[], None]
     lose_head: Callable[[], None]
-    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
-    """Times by the monotonic clock, and what is then done."""
-
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
-        self.later.append((time.monotonic() + seconds, act))
-
-    def catch_up(self) -> None:
-        """Do what is due."""
-        now_seconds = time.monotonic()
-        due = [act for at, act in self.later if at <= now_seconds]
-        self.later = [(at, act) for at, act in self.later if at > now_seconds]
-        for act in due:
-            act()
 
     def forget(self, node: FleetNode) -> None:
         """The node goes, and another comes some seconds later."""
