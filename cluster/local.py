@@ -5,6 +5,7 @@ For tests, notebooks and small work: `make(step, store)` makes a step and everyt
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class _RankTask:
     rank_main: Callable[[Rank], None]
     channel: Channel
     meeting_point: str
+    environment: dict[str, str]
+    """That of the process which starts the ranks; the server that forks them has the one of its own start."""
 
 
 @dataclass
@@ -61,7 +64,8 @@ class LocalContext(GatheringContext):
         channel: Channel = get_context(START_METHOD).Queue()
         failures: list[Failure] = []
         sent = carried(self.writer.user_file, rank_main)
-        task = _RankTask(self.writer, self.layout, sent, channel, meeting_point=f"tcp://127.0.0.1:{_free_port()}")
+        meeting_point = f"tcp://127.0.0.1:{_free_port()}"
+        task = _RankTask(self.writer, self.layout, sent, channel, meeting_point, environment=dict(os.environ))
         group = start_processes(
             _enter_rank, args=(task,), nprocs=self.layout.num_ranks, join=False, start_method=START_METHOD
         )
@@ -118,6 +122,8 @@ def make(
 
 
 def _enter_rank(rank: int, task: _RankTask) -> None:
+    os.environ.clear()
+    os.environ.update(task.environment)
     import torch.distributed as dist
 
     writer, layout, num_ranks = task.writer, task.layout, task.layout.num_ranks

@@ -1,5 +1,6 @@
 """The Ray-free backend: ranks of a gang as processes, their events and their failures brought back."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from stages.contract import (
     Event,
     GangLayout,
     InterruptedRunError,
+    NumbersReported,
     Part,
     PartDraft,
     PinnedSource,
@@ -43,6 +45,10 @@ def fail_on_one(rank: Rank) -> None:
     if rank.rank == 1:
         raise ValueError("rank one cannot count")
     first_of(rank.should_stop())
+
+
+def report_environment(rank: Rank) -> None:
+    rank.report({"asked": float(os.environ.get("ASKED_OF_RANKS", "nan"))}, at_step=1)
 
 
 def interrupt(rank: Rank) -> None:
@@ -75,6 +81,19 @@ def test_the_first_failure_is_the_cause_and_keeps_its_kind(tmp_path: Path) -> No
         run(fail_on_one, tmp_path)
     with pytest.raises(InterruptedRunError, match="stopped after step 2"):
         run(interrupt, tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["1", "2"])
+def test_ranks_have_the_environment_of_their_caller_now(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that forks them was started once, with another one."""
+    monkeypatch.setenv("ASKED_OF_RANKS", asked)
+    events: list[Event] = []
+    writer = ArtifactWriter(Store(tmp_path), "artifacts/toy/0", step="toy", attempt=AttemptId("run", 1))
+    with local_context(writer, events.append) as context:
+        context.run_ranks(report_environment)
+    assert [event.numbers for event in events if isinstance(event, NumbersReported)] == [{"asked": float(asked)}]
 
 
 def test_a_step_is_made_with_all_that_it_reads_and_reused_when_asked_for_again(tmp_path: Path) -> None:
