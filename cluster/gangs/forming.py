@@ -54,7 +54,7 @@ class GangDemand:
     """Begins the name of each of its placement groups, and of no other step's."""
     resources: GangResources
     rows_per_step: int | None = None
-    """Rows of an optimizer step, which all ranks share evenly; None where any number of ranks will do."""
+    """Rows of an optimizer step, which all ranks share; None where any number of ranks is of use."""
     has_formed: bool = False
     """Whether a gang of the step has formed before: its machines exist, and are waited for if all are lost."""
 
@@ -64,27 +64,21 @@ class GangDemand:
         return self.resources.amounts()
 
     @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        """The numbers of ranks that the gang may have, the least first.
-
-        Raises `StageError` where the site leaves a choice, and no number of it shares the rows evenly.
-        """
-        least, most, rows = self.resources.num_ranks, self.resources.max_ranks, self.rows_per_step
+    def sizes(self) -> range:
+        """The numbers of ranks that the gang may have, the least first: never more than have rows in a step."""
+        least, most = self.resources.num_ranks, self.resources.max_ranks
         if most is None:
-            return (least,)  # the stage says itself what is wrong with it
-        at_once = self.resources.micro_rows
-        sizes = tuple(size for size in range(least, most + 1) if not rows or rows % (size * at_once) == 0)
-        if not sizes:
-            raise StageError(
-                f"step {self.step!r}: rows_per_step = {rows} of the recipe is no multiple of any number of ranks in "
-                f"num_ranks = [{least}, {most}] of the site x {at_once} rows in a forward pass; change num_ranks or "
-                "micro_rows"
-            )
-        return sizes
+            return range(least, least + 1)
+        num_useful = most if self.rows_per_step is None else self.num_passes_of(1)
+        return range(least, max(least, min(most, num_useful)) + 1)
+
+    def num_passes_of(self, num_ranks: int) -> int:
+        """Forward passes of each of so many ranks in a step; 0 where it has no number of rows."""
+        return -(-(self.rows_per_step or 0) // (num_ranks * self.resources.micro_rows))
 
     def size_for(self, num_free: int) -> int:
-        """The largest of the sizes that `num_free` ranks make; the least one where they make none."""
-        return max([size for size in self.sizes if size <= num_free], default=self.sizes[0])
+        """How many of `num_free` ranks the gang takes; the least of its sizes where they are too few."""
+        return max(self.sizes[0], min(num_free, self.sizes[-1]))
 
     def ask_for(self, num_ranks: int, name: str) -> PlacementGroup:
         """Ask Ray for the machines of this many ranks; returns at once."""

@@ -35,9 +35,12 @@ class Growth:
         self._look_at_seconds = self.clock() + self.demand.resources.grow_after_seconds
 
     def possible_size(self) -> int:
-        """The number of ranks that the gang should form again with; its own where there is no room for more."""
+        """The number of ranks that the gang should form again with; its own where there is no room for more.
+
+        Its own as well where more ranks would take as many passes for a step: forming again costs more than it brings.
+        """
         most = self.demand.sizes[-1]
-        if self.num_ranks >= most or self.clock() < self._look_at_seconds:
+        if not self._is_faster(most) or self.clock() < self._look_at_seconds:
             return self.num_ranks
         self._look_at_seconds = self.clock() + LOOK_SECONDS
         if self._asked is None:
@@ -46,7 +49,12 @@ class Growth:
             return most
         seen = self.demand.size_for(self.num_ranks + room(free_machines(self.demand.resources), self.demand.each))
         was_seen, self._last_seen = self._last_seen, seen
-        return max(self.num_ranks, min(seen, was_seen))
+        stays = max(self.num_ranks, min(seen, was_seen))
+        return stays if self._is_faster(stays) else self.num_ranks
+
+    def _is_faster(self, num_ranks: int) -> bool:
+        before, then = self.demand.num_passes_of(self.num_ranks), self.demand.num_passes_of(num_ranks)
+        return num_ranks > self.num_ranks and (before == 0 or then < before)
 
     def close(self) -> None:
         """No longer ask for more machines."""

@@ -75,6 +75,8 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
     for size in one.sizes:
         yield f"  time        {_time(size, assumed)}"
+        if size.split.idle_words:
+            yield Text(f"  idle        {size.split.idle_words}", style="yellow")
         for layout in size.layouts:
             if layout.zero_stage == size.gang.zero_stage and layout.refused:
                 yield Text(f"  refused     {layout.refused}", style="red")

@@ -20,6 +20,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.expected_sizes import ExpectedRows, ExpectedSizes
 from stages.contract import Recipe, StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
+from stages.training.loading.split import RowSplit
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ class Estimate:
     gpu: Gpu | None
     """The type of GPU; None on CPUs, or if the site names no type."""
     days: float | None
-    """Days of training; None if the peak rate of the devices is not known."""
+    """Days of training, in which the places count that the rows of a step leave empty; None if the peak rate of the
+    devices is not known."""
+    split: RowSplit
+    """How the ranks share the rows of a step."""
     layouts: tuple[ZeroLayout, ...]
     """Memory of a rank under each ZeRO stage."""
     largest: Estimate | None = None
@@ -152,6 +156,7 @@ class Estimate:
         return {
             "num_ranks": self.gang.num_ranks,
             "days": self.days,
+            "idle_share": self.split.idle_share,
             "peak_bytes": self.chosen.peak,
             "layouts": [
                 {
@@ -201,7 +206,8 @@ class Estimator:
         frozen = isinstance(recipe, TrainPrebufferRecipe)
         pairs = list(zip(num_rows, works, strict=True))
         flops = sum(number * training_flops(config, work, llm_frozen=frozen) for number, work in pairs)
-        rate = gpu.bf16_flops * self.assumptions.mfu * gang.num_ranks if gpu else None
+        split = RowSplit.of(recipe.rows_per_step, gang.layout, 0, gang.num_ranks)
+        rate = gpu.bf16_flops * self.assumptions.mfu * gang.num_ranks * (1 - split.idle_share) if gpu else None
         return Estimate(
             step=name,
             stage=self.sizes.plan.request.step(name).stage,
@@ -215,6 +221,7 @@ class Estimator:
             gang=gang,
             gpu=gpu,
             days=flops / rate / SECONDS_PER_DAY if rate else None,
+            split=split,
             layouts=tuple(_layouts(config, recipe, gang, fullest_micro_batch(rows, works, gang.micro_rows))),
         )
 
@@ -307,12 +314,10 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
 def _why_refused(recipe: TrainRecipe, gang: GangResources, zero_stage: int) -> str:
     """The error with which the training stage would refuse this layout; '' if it would not."""
     from stages.training.engine.deepspeed_config import deepspeed_config
-    from stages.training.loading.split import RowSplit
 
     layout = gang.layout.model_copy(update={"zero_stage": zero_stage})
     try:
-        split = RowSplit.of(recipe.rows_per_step, layout, 0, gang.num_ranks)
-        deepspeed_config(recipe, layout, split.num_micro_batches, "cuda:0" if gang.gpus else "cpu")
+        deepspeed_config(recipe, layout, 1, "cuda:0" if gang.gpus else "cpu")
     except StageError as error:
         return str(error)
     return ""

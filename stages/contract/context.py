@@ -39,8 +39,8 @@ class StageContext(Protocol):
     def gang(self, rank_main: Callable[[Rank], None], *, rows_per_step: int | None = None) -> None:
         """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle.
 
-        It is run again, in groups of other sizes, after machines were lost or came. `rows_per_step` is what ranks share
-        evenly, so that only such sizes are chosen; None where any will do.
+        It is run again, in groups of other sizes, after machines were lost or came. `rows_per_step` is what ranks
+        share: no more of them are taken than have rows; None where any number is of use.
         """
 
     def pinned(self, source: Source) -> PinnedSource:

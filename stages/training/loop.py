@@ -57,6 +57,8 @@ def train(
     model.backend, model.activation_checkpointing = _execution(rank)
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     loader = StepLoader.of(recipe, rows, rank, model.config, damage.skipped_before())
+    if rank.rank == 0 and loader.split.idle_words:
+        rank.warn(loader.split.idle_words)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)

@@ -53,7 +53,7 @@ def _raise_not_finite(step: int, norm: float, micro_batches: Sequence[MicroBatch
     """Name the micro-batches whose loss is not finite, or all where only the gradient is not. Collective."""
     suspects = [one for one, loss_sum in zip(micro_batches, sums, strict=True) if not loss_sum.loss.isfinite()]
     what = "loss" if sum(gather_values(len(suspects))) else "gradient"
-    named = suspects if what == "loss" else micro_batches
+    named = suspects if what == "loss" else [one for one in micro_batches if one.rows]
     rows = ", ".join(f"row {row}" for one in named for row in one.rows)
     samples = ", ".join(sample_id for one in named for sample_id in one.sample_ids)
     raise_on_all(

@@ -28,7 +28,7 @@ from stages.training.skipped import Skipped
 NUM_STEPS_REMEMBERED: Final = 8
 """Steps whose rows stay assigned to ranks: more than are loaded at a time."""
 NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
-"""What stands in for the rows of a micro-batch where all are left out: every rank runs as many passes."""
+"""What stands in for rows where a micro-batch has none: every rank runs as many passes."""
 MAX_DECODED_PX: Final = 2**28
 """Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
 
@@ -130,7 +130,7 @@ class StepLoader:
         config: NeoConfig,
         left_out: frozenset[tuple[int, int]] = frozenset(),
     ) -> StepLoader:
-        """The loader of one rank. Raises `StageError` where the layout cannot carry the recipe's steps evenly."""
+        """The loader of one rank."""
         return cls(
             packed=tuple(PackedRows.of(one) for one in rows),
             spans=spans(recipe.num_steps, recipe.until_steps),

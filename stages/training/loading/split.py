@@ -3,6 +3,11 @@
 Owns the arithmetic between the recipe (rows in a step) and the site (ranks, rows in a forward pass). Every split of
 a step holds the same rows; only who computes them differs.
 
+Any number of ranks carries any number of rows. What is missing to full passes of all ranks are rows of nothing: they
+cost 0, so they go where there is least to do, and a rank that has nothing else in a pass computes a micro-batch of
+weight 0. In p passes less than 1 / p of the places are empty: 1,024 rows on 120 ranks take 9 passes, of whose 1,080
+places 56 are empty.
+
 Under ZeRO 2 and 3 ranks wait for one another in each pass, where gradients or parameters are exchanged: rows that cost
 alike go through together, and of these each rank takes what makes the sums even. Under ZeRO 0 and 1 they wait once a
 step: each rank takes of all rows what makes the sums of the step even.
@@ -16,7 +21,7 @@ from heapq import heappop, heappush
 from itertools import product
 from typing import Final
 
-from stages.contract import GangLayout, StageError
+from stages.contract import GangLayout
 
 PARTITIONS_GRADIENTS: Final = 2
 """First ZeRO stage in which ranks exchange gradients in each pass, and not once a step."""
@@ -26,6 +31,8 @@ NUM_RANKS_TRIED: Final = 8
 """Ranks that the longest one exchanges rows with: those that take least."""
 EVEN_ENOUGH: Final = 1e-3
 """Imbalance at which no further exchange is tried."""
+MUCH_IDLE: Final = 0.1
+"""Share of empty places from which on people are warned."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +42,36 @@ class RowSplit:
     rank: int
     world_size: int
     micro_rows: int
-    """Rows in one forward pass."""
-    num_micro_batches: int
-    """Forward passes of one rank in one optimizer step."""
+    """Most rows in one forward pass."""
+    rows_per_step: int
+    """Rows that all ranks have in one optimizer step."""
     waits_each_pass: bool = True
     """Whether ranks wait for one another in each pass, or once a step."""
 
     @classmethod
     def of(cls, rows_per_step: int, layout: GangLayout, rank: int, world_size: int) -> RowSplit:
-        """The split of `rows_per_step` rows. Raises `StageError` where the layout cannot carry them evenly."""
-        rows_at_once = world_size * layout.micro_rows
-        if rows_per_step % rows_at_once:
-            raise StageError(
-                f"rows_per_step = {rows_per_step} of the recipe is no multiple of {world_size} ranks x "
-                f"{layout.micro_rows} rows in a forward pass = {rows_at_once}; change num_ranks or micro_rows of the "
-                "site, so that every layout sees the same steps"
-            )
-        num_passes = rows_per_step // rows_at_once
-        return cls(
-            rank, world_size, layout.micro_rows, num_passes, waits_each_pass=layout.zero_stage >= PARTITIONS_GRADIENTS
+        """The split of `rows_per_step` rows."""
+        waits_each_pass = layout.zero_stage >= PARTITIONS_GRADIENTS
+        return cls(rank, world_size, layout.micro_rows, rows_per_step, waits_each_pass)
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Forward passes of one rank in one optimizer step, of which the last may be of nothing."""
+        return -(-self.rows_per_step // (self.world_size * self.micro_rows))
+
+    @property
+    def idle_share(self) -> float:
+        """Share of the places for rows, over all ranks and passes, that stay empty."""
+        return 1.0 - self.rows_per_step / self._num_places
+
+    @property
+    def idle_words(self) -> str:
+        """How many places stay empty and what would leave fewer; '' where it is not worth a word."""
+        if self.idle_share <= MUCH_IDLE:
+            return ""
+        return (
+            f"the {self.rows_per_step} rows of a step leave {self.idle_share:.0%} of the places empty that "
+            f"{self.world_size} ranks x {self.micro_rows} rows x {self.num_micro_batches} passes have; {self._better()}"
         )
 
     def of_step(self, costs: Sequence[float]) -> list[list[int]]:
@@ -63,7 +81,7 @@ class RowSplit:
             return [sorted(rows) for rows in mine]
         (rows,) = mine
         dearest_first = sorted(rows, key=lambda row: (-costs[row], row))
-        starts = range(0, len(rows), self.micro_rows)
+        starts = range(0, self.num_micro_batches * self.micro_rows, self.micro_rows)
         return [sorted(dearest_first[start : start + self.micro_rows]) for start in starts]
 
     def imbalance(self, costs: Sequence[float]) -> float:
@@ -71,13 +89,28 @@ class RowSplit:
         slowest = sum(max(sum(costs[row] for row in mine) for mine in by_rank) for by_rank in self._exchanges(costs))
         return slowest * self.world_size / sum(costs) - 1.0
 
+    @property
+    def _num_places(self) -> int:
+        return self.num_micro_batches * self.world_size * self.micro_rows
+
+    def _better(self) -> str:
+        """What layout would leave fewer places empty."""
+        fewest = -(-self.rows_per_step // (self.num_micro_batches * self.micro_rows))
+        if fewest < self.world_size:
+            return f"{fewest} ranks would take as many passes"
+        return f"set {'fewer micro_rows' if self.micro_rows > 1 else 'a num_ranks that divides the rows'} in the site"
+
     def _exchanges(self, costs: Sequence[float]) -> list[list[list[int]]]:
         """For each time that ranks wait for one another, the rows of each rank before it."""
-        dearest_first = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
+        with_nothing = [*costs, *[0.0] * (self._num_places - len(costs))]
+        dearest_first = sorted(range(len(with_nothing)), key=lambda row: (-with_nothing[row], row))
         num_together = self.micro_rows * (1 if self.waits_each_pass else self.num_micro_batches)
         at_once = self.world_size * num_together
-        starts = range(0, len(costs), at_once)
-        return [self._assign(dearest_first[start : start + at_once], costs, num_together) for start in starts]
+        by_exchange = [
+            self._assign(dearest_first[start : start + at_once], with_nothing, num_together)
+            for start in range(0, len(with_nothing), at_once)
+        ]
+        return [[[row for row in mine if row < len(costs)] for mine in by_rank] for by_rank in by_exchange]
 
     def _assign(self, rows: Sequence[int], costs: Sequence[float], num_each: int) -> list[list[int]]:
         """Each row, the dearest first, to the rank with the least so far that still has room, then `_even_out`."""

@@ -90,19 +90,17 @@ def test_what_a_dead_process_of_the_step_had_reserved_is_given_back(ray_site: Si
     assert groups_left() == []
 
 
-def test_sizes_are_those_that_share_the_rows_evenly() -> None:
-    assert demand(rows_per_step=48, num_ranks=[8, 16]).sizes == (8, 12, 16)
-    assert demand(rows_per_step=48, num_ranks=[8, 16], micro_rows=2).sizes == (8, 12)
-    assert demand(num_ranks=[2, 4]).sizes == (2, 3, 4)
-    assert demand(rows_per_step=48, num_ranks=7).sizes == (7,), "the stage says what is wrong with it"
-    assert demand(rows_per_step=48, num_ranks=[8, 16]).words() == "8 to 16 ranks of 1 CPU"
+def test_a_choice_of_ranks_is_any_number_that_has_rows() -> None:
+    assert demand(rows_per_step=48, num_ranks=[8, 16]).sizes == range(8, 17)
+    assert demand(rows_per_step=48, num_ranks=[8, 64]).sizes == range(8, 49), "more have nothing to do"
+    assert demand(rows_per_step=48, num_ranks=[8, 64], micro_rows=5).sizes == range(8, 11)
+    assert demand(rows_per_step=4, num_ranks=[8, 64]).sizes == range(8, 9)
+    assert demand(num_ranks=[2, 4]).sizes == range(2, 5)
+    assert demand(rows_per_step=48, num_ranks=7).sizes == range(7, 8)
     elastic = demand(rows_per_step=48, num_ranks=[8, 16])
-    assert [elastic.size_for(free) for free in (0, 7, 8, 11, 13, 99)] == [8, 8, 8, 8, 12, 16]
-
-
-def test_a_choice_that_shares_no_rows_evenly_is_refused_in_words() -> None:
-    with pytest.raises(StageError, match=re.escape("rows_per_step = 17 of the recipe is no multiple of any number")):
-        _ = demand(rows_per_step=17, num_ranks=[2, 4]).sizes
+    assert elastic.words() == "8 to 16 ranks of 1 CPU"
+    assert [elastic.size_for(free) for free in (0, 7, 8, 11, 13, 99)] == [8, 8, 8, 11, 13, 16]
+    assert [elastic.num_passes_of(size) for size in (8, 11, 12, 15, 16)] == [6, 5, 4, 4, 3]
 
 
 def test_with_a_choice_it_forms_with_what_there_is(ray_site: Site) -> None:

@@ -39,7 +39,7 @@ def test_it_asks_for_more_after_its_time_and_counts_what_stays_free(
         assert growth.possible_size() == 8, "free at one look is not enough"
         assert asked() == [1000], "an autoscaler reads this"
         clock.now_seconds += LOOK_SECONDS
-        assert growth.possible_size() == 10, "11 would not share the rows"
+        assert growth.possible_size() == 11
         free.clear()
         clock.now_seconds += LOOK_SECONDS
         assert growth.possible_size() == 8
@@ -59,6 +59,27 @@ def test_machines_that_were_reserved_for_it_make_it_as_large_as_it_may_be(ray_si
         assert growth.possible_size() == 2
     finally:
         growth.close()
+
+
+def test_it_neither_asks_nor_forms_again_for_ranks_that_save_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """48 rows take 4 passes on 12 to 15 ranks, and 3 on 16."""
+    clock, free, asked_for = Clock(), [{"CPU": 1.0}], []
+    monkeypatch.setattr(growing, "free_machines", lambda _: free)
+    monkeypatch.setattr(growing, "is_placed", lambda _: False)
+    monkeypatch.setattr(GangDemand, "ask_for", lambda _, number, __: asked_for.append(number) or "a group")
+    useless = growth_of(GangResources(num_ranks=[8, 15], grow_after_seconds=0), 12, clock, rows_per_step=48)
+    useful = growth_of(GangResources(num_ranks=[8, 16], grow_after_seconds=0), 12, clock, rows_per_step=48)
+
+    def sizes(growth: Growth) -> list[int]:
+        clock.now_seconds += LOOK_SECONDS
+        found = [growth.possible_size()]
+        clock.now_seconds += LOOK_SECONDS
+        return [*found, growth.possible_size()]
+
+    assert (sizes(useless), asked_for) == ([12, 12], [])
+    assert (sizes(useful), asked_for) == ([12, 12], [4]), "13 ranks take 4 passes as well"
+    free[0] = {"CPU": 4.0}
+    assert sizes(useful) == [12, 16]
 
 
 def test_a_gang_of_one_size_never_asks(ray_site: Site) -> None:

@@ -112,6 +112,20 @@ def test_a_gang_of_eight_to_sixteen_ranks_is_estimated_with_both(site: NeoSite) 
     assert only == {**least, "with_max_ranks": None}
 
 
+def test_places_that_stay_empty_count_as_days_and_are_said(site: NeoSite) -> None:
+    """16 rows take two passes on 8 ranks as on 12, which halve nothing and cost half as much again."""
+    with site.file.open("a") as file:
+        file.write('[gang]\nnum_ranks = [8, 12]\ngpus = 1\ngpu = "H200"\n')
+    asked = ("estimate", "tiny", "--until", "prebuffer", "--set", "prebuffer.rows_per_step=16")
+    (least,) = site.neo(*asked, "--json").json["steps"]
+    most = least["with_max_ranks"]
+    assert (least["idle_share"], most["idle_share"]) == (0, pytest.approx(1 / 3))
+    assert most["days"] == pytest.approx(least["days"])
+    assert not [one["refused"] for one in most["layouts"] if one["refused"]]
+    told = " ".join(site.neo(*asked).out.split())
+    assert "leave 33% of the places empty that 12 ranks x 1 rows x 2 passes have; 8 ranks would take as many" in told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

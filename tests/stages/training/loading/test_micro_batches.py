@@ -56,6 +56,15 @@ def test_the_ranks_bring_rows_that_cost_alike(world: SmallWorld) -> None:
     assert reader.work(1).num_patches == sum(int(h * w) for h, w in rows.read(1).image_grids)
 
 
+def test_a_micro_batch_without_rows_weighs_nothing(world: SmallWorld) -> None:
+    seats = [Seat(rank, 3, GangLayout(num_ranks=3)) for rank in range(3)]
+    ranks = [StepLoader.of(RECIPE, [world.open(ROWS)], seat, config_of(world)) for seat in seats]
+    loaded = [one for rank in ranks for one in rank.load(0)]
+    (empty,) = [one for one in loaded if not one.rows]
+    assert len(loaded) == 9 and (empty.weight, empty.num_tokens, empty.sample_ids) == (0.0, 0, ())
+    assert empty.batch.grids.tolist() == [[2, 2]], "it runs the same modules as the others"
+
+
 @pytest.mark.parametrize("micro_rows", [1, 2])
 def test_a_micro_batch_holds_its_rows_end_to_end(micro_rows: int, world: SmallWorld) -> None:
     reader = RowReader(world.open(ROWS))
