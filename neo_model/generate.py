@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from neo_model.attention.backends import default_backend, prepare
+from neo_model.attention.backends import prepare
 from neo_model.inputs.batch import Document, pack
 from neo_model.key_value_cache import MAX_CACHE_TOKENS, KeyValueCache
 from neo_model.model import NeoModel
@@ -102,7 +102,7 @@ class _CachedBatch:
         batch = pack([prompt.document() for prompt in prompts], patches, image_context_id=config.image_context_id)
         batch = batch.to(self._device)
         hidden = model.embed(batch)
-        attend = prepare(model.backend or default_backend(hidden.device, hidden.dtype), batch)
+        attend = prepare(model.backend_for(hidden), batch)
         slots = self._filled - lengths.repeat(lengths) + _offsets(lengths)
         rows = np.repeat(np.arange(len(prompts)), lengths)
         cells = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))

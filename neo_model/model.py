@@ -138,9 +138,13 @@ class NeoModel(nn.Module):
     def final_states(self, batch: Batch) -> Tensor:
         """Final states [L, H]: layer outputs after the last norm."""
         hidden = self.embed(batch)
-        attend = prepare(self.backend or default_backend(hidden.device, hidden.dtype), batch)
+        attend = prepare(self.backend_for(hidden), batch)
         tables = self.rotary_tables(batch.positions, hidden.dtype)
         return self.normed(self.run_layers(hidden, tables, [attend] * self.config.num_layers))
+
+    def backend_for(self, hidden: Tensor) -> Backend:
+        """The attention backend for layer inputs [L, H]: the one that was chosen, else the default of their device."""
+        return self.backend or default_backend(hidden.device, hidden.dtype, self.config.query_key_dim)
 
     def normed(self, hidden: Tensor) -> Tensor:
         """Layer outputs [n, H] -> final states [n, H], by the last norm."""

@@ -6,20 +6,34 @@ nothing attends across documents. `Backend` (in `interface`) says where each run
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 
 from neo_model.attention.flash import prepare_flash
 from neo_model.attention.flex import prepare_flex
 from neo_model.attention.interface import Attend, Backend
 from neo_model.attention.sdpa import prepare_sdpa
+from neo_model.attention.varlen import has_kernel
 from neo_model.inputs.batch import Batch
 
+AUTO: Final = "auto"
+"""Instead of the name of a backend: `default_backend`."""
 
-def default_backend(device: torch.device, dtype: torch.dtype) -> Backend:
-    """The fastest backend that runs on this device with this precision."""
-    if device.type == "cuda":
-        return Backend.FLASH if dtype in {torch.bfloat16, torch.float16} else Backend.FLEX
-    return Backend.FLASH if device.type == "cpu" else Backend.SDPA
+
+def default_backend(device: torch.device, dtype: torch.dtype, query_key_dim: int) -> Backend:
+    """The fastest backend for this device, precision and head width E: flash where its kernels run, else on CUDA flex.
+
+    On a machine without the device, as `neo estimate` is typed on, a GPU of the year 2020 or later is meant.
+    """
+    if has_kernel(device, dtype, query_key_dim):
+        return Backend.FLASH
+    return Backend.FLEX if device.type == "cuda" else Backend.SDPA
+
+
+def backend_named(name: str, device: torch.device, dtype: torch.dtype, query_key_dim: int) -> Backend:
+    """The backend of this name; for `auto`, `default_backend`."""
+    return default_backend(device, dtype, query_key_dim) if name == AUTO else Backend(name)
 
 
 def prepare(backend: Backend, batch: Batch) -> Attend:

@@ -102,7 +102,8 @@ class TwoPassAttention(torch.autograd.Function):
             attended = Attended(*(_rows(x, at=rows) for x, rows in ((q, at), (k, of), (v, of), (out, at), (lse, at))))
             later = passes.kernel.backward(_rows(grad_out, at=at), attended, passes.images, scale)
             for total, rows, part in zip((dq, dk, dv), (at, of, of), later, strict=True):
-                total.index_add_(0, rows, part)
+                # Rows are unique: no atomic sums as in `index_add_`, whose order differs from run to run.
+                total.index_copy_(0, rows, _rows(total, at=rows) + part)
         return dq, dk, dv[..., :width], None
 
 

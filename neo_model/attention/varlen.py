@@ -9,14 +9,23 @@ T tokens in S segments, h query heads, g key-value heads.
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from importlib.util import find_spec
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from neo_model.attention.interface import BackendUnavailableError
 from neo_model.attention.segments import Group, Segments
+
+HALF_PRECISIONS: Final = frozenset({torch.bfloat16, torch.float16})
+"""What the CUDA kernels compute in."""
+MAX_CUDA_DIM: Final = 256
+"""Widest head of the CUDA kernels: that of NEO's queries and keys, 2 x 128."""
+MIN_CUDA_CAPABILITY: Final = (8, 0)
+"""Oldest GPUs that the CUDA kernels run on: A100."""
 
 
 class Attended(NamedTuple):
@@ -53,8 +62,38 @@ def kernel_for(device: torch.device) -> VarlenKernel:
     if device.type == "cpu":
         return CpuKernel()
     if device.type == "cuda":
-        return FlashAttnKernel() if find_spec("flash_attn") else TorchCudaKernel()
+        return FlashAttnKernel() if has_flash_attn() else TorchCudaKernel()
     raise BackendUnavailableError(f"flash: no ragged kernel for {device.type}; use sdpa")
+
+
+def has_kernel(device: torch.device, dtype: torch.dtype, query_key_dim: int) -> bool:
+    """Whether a kernel trains heads of this width in this precision: on a CPU all, on CUDA what FlashAttention-2 does.
+
+    Without a GPU in this machine the answer is that of a GPU of compute capability 8.0 or later.
+    """
+    if device.type != "cuda":
+        return device.type == "cpu"
+    if dtype not in HALF_PRECISIONS or query_key_dim % 8 or query_key_dim > MAX_CUDA_DIM:
+        return False
+    if not torch.cuda.is_available():
+        return True
+    is_new = torch.cuda.get_device_capability(device) >= MIN_CUDA_CAPABILITY
+    return is_new and (has_flash_attn() or torch.backends.cuda.is_flash_attention_available())
+
+
+@cache
+def has_flash_attn() -> bool:
+    """Whether FlashAttention-2 can be imported. FlashAttention-4 alone has a `flash_attn` too, without its kernels.
+
+    One that is installed but does not load, such as a build for another torch, counts as absent, with a warning.
+    """
+    try:
+        return find_spec("flash_attn.flash_attn_interface") is not None
+    except ModuleNotFoundError:
+        return False
+    except ImportError as error:
+        warnings.warn(f"flash-attn is installed and does not load ({error}); torch's kernels are used", stacklevel=2)
+        return False
 
 
 class CpuKernel:
@@ -154,5 +193,5 @@ def _ragged(x: Tensor, group: Group) -> Tensor:
 
 
 def _require_half(q: Tensor) -> None:
-    if q.dtype not in {torch.bfloat16, torch.float16}:
+    if q.dtype not in HALF_PRECISIONS:
         raise BackendUnavailableError(f"flash: needs bfloat16 on CUDA, not {q.dtype}; use flex or sdpa")

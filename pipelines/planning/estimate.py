@@ -277,11 +277,12 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
     """Memory of a rank under each ZeRO stage; `work` is the micro-batch that needs most memory."""
     import torch
 
-    from neo_model.attention.interface import Backend
+    from neo_model.attention.backends import backend_named
     from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
     from stages.training.engine.memory import ZeroStage, rank_memory
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    device = torch.device("cuda" if gang.gpus else "cpu")
     counts = parameter_counts(config, recipe, gang)
     saved_bytes = {
         frugal: activation_bytes(
@@ -290,7 +291,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
             TrainingSetup(
                 trainable=_trainable(recipe),
                 dtype=dtype,
-                backend=Backend(gang.attention),
+                backend=backend_named(gang.attention, device, dtype, config.query_key_dim),
                 activation_checkpointing=frugal,
             ),
         )

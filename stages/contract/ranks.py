@@ -25,8 +25,9 @@ class GangLayout(BaseModel):
     in no other way. With ZeRO stage 1 or above."""
     micro_rows: int = Field(default=1, ge=1)
     """Packed rows in one forward pass of one rank; the rest of an optimizer step is accumulated."""
-    attention: Literal["sdpa", "flex", "flash"] = "sdpa"
-    """Backend of the attention layers (`neo_model/attention/`)."""
+    attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
+    """Backend of the attention layers (`neo_model/attention/`). `auto`: flash where its kernels run, else flex on a
+    GPU. `sdpa` holds dense scores on a GPU: for comparisons alone."""
     activation_checkpointing: bool = False
     """Recompute block activations in the backward pass."""
     num_loader_workers: int = Field(default=0, ge=0)

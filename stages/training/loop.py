@@ -9,10 +9,9 @@ scales its sums by ranks / weights, and DeepSpeed averages gradients over ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from neo_model.attention.interface import Backend
 from neo_model.model import NeoModel
 from stages.artifacts.kinds import Rows
 from stages.contract import InterruptedRunError, Rank
@@ -23,6 +22,7 @@ from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.rollback import newest_checkpoint
 from stages.training.damaged_rows import DamagedRowPolicy
 from stages.training.engine.engine import Engine
+from stages.training.engine.execution import set_execution
 from stages.training.examination import Examiner
 from stages.training.load_together import JointLoader
 from stages.training.loading.micro_batches import StepLoader
@@ -54,7 +54,7 @@ def train(
     latest = newest_checkpoint(rank)
     if latest is not None and CheckpointFacts.of(latest).step == recipe.num_steps:
         return
-    model.backend, model.activation_checkpointing = _execution(rank)
+    set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     loader = StepLoader.of(recipe, rows, rank, model.config, damage.skipped_before())
     if rank.rank == 0 and loader.split.idle_words:
@@ -92,9 +92,9 @@ def train(
         checkpoints.commit_model(recipe.num_steps, write_model, config, {**before.compare(after), **facts})
 
 
-def _execution(rank: Rank) -> tuple[Backend, bool]:
-    """Attention backend, and whether activations are recomputed: the site's choice."""
-    return Backend(rank.layout.attention), rank.layout.activation_checkpointing
+def _warn_of(rank: Rank) -> Callable[[str], None]:
+    """Warns of what is alike on all ranks, once."""
+    return rank.warn if rank.rank == 0 else lambda _: None
 
 
 def _report(rank: Rank, numbers: Mapping[str, float], step: int, norm: float, rate: float) -> None:

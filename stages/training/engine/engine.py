@@ -24,6 +24,7 @@ from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
+from stages.training.engine.execution import DTYPES
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot
 from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
@@ -64,7 +65,7 @@ class Engine:
         self._zero_stage = layout.zero_stage
         self._device = device
         self._snapshot = Snapshot()
-        self._dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        self._dtype = DTYPES[recipe.precision]
         model.to(device, self._dtype)
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight

@@ -79,7 +79,8 @@ def publish(deepspeed_engine: Any, zero_stage: int, num_applied: int) -> None:
         in_bf16 = hasattr(optimizer, "bf16_groups_flat")
         wholes = optimizer.bf16_groups_flat if in_bf16 else optimizer.bit16_groups_flat
         for whole, (_, _, partition) in zip(wholes, _partitioned_groups(optimizer), strict=True):
-            dist.all_gather_into_tensor(whole, partition.to(whole.dtype))
+            # With `offload_optimizer` the partition lies in host memory, which NCCL does not read.
+            dist.all_gather_into_tensor(whole, partition.to(device=whole.device, dtype=whole.dtype))
     if zero_stage == 3:
         optimizer._partition_all_parameters()
         for sub_group in range(len(optimizer.fp16_groups)):

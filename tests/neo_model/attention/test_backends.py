@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neo_model.attention.backends import default_backend, prepare
+from neo_model.attention.backends import backend_named, default_backend, prepare
 from neo_model.attention.interface import Backend
 from neo_model.inputs.batch import Batch
 from tests.neo_model.tiny import Piece, row, slow_attention
@@ -78,5 +78,26 @@ def _dense(batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> t
 
 
 def test_the_default_follows_the_device() -> None:
-    assert default_backend(torch.device("cpu"), torch.float32) == Backend.FLASH
-    assert default_backend(torch.device("cuda"), torch.bfloat16) == Backend.FLASH
+    assert default_backend(torch.device("cpu"), torch.float32, 256) == Backend.FLASH
+    assert default_backend(torch.device("cuda"), torch.bfloat16, 256) == Backend.FLASH
+    assert default_backend(torch.device("cuda"), torch.float32, 256) == Backend.FLEX
+    assert default_backend(torch.device("cuda"), torch.bfloat16, 320) == Backend.FLEX
+    assert default_backend(torch.device("meta"), torch.bfloat16, 256) == Backend.SDPA
+
+
+def test_an_old_gpu_or_one_without_kernels_gets_flex(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capability, is_built, expected in (
+        ((8, 0), True, Backend.FLASH),
+        ((9, 0), False, Backend.FLEX),
+        ((7, 5), True, Backend.FLEX),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda found=is_built: found)
+        assert default_backend(cuda, torch.bfloat16, 256) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("auto", Backend.FLASH), *((one.value, one) for one in Backend)])
+def test_every_name_and_auto_is_a_backend(name: str, expected: Backend) -> None:
+    assert backend_named(name, torch.device("cpu"), torch.float32, 32) == expected

@@ -7,7 +7,6 @@ import inspect
 import json
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +21,14 @@ from torch import Tensor
 from neo_model.attention.flash import TwoPassAttention, plan_passes
 from neo_model.attention.interface import BackendUnavailableError
 from neo_model.attention.segments import Segments
-from neo_model.attention.varlen import Attended, FlashAttnKernel, TorchCudaKernel, VarlenKernel, kernel_for
+from neo_model.attention.varlen import (
+    Attended,
+    FlashAttnKernel,
+    TorchCudaKernel,
+    VarlenKernel,
+    has_flash_attn,
+    kernel_for,
+)
 from tests.neo_model.attention.test_backends import PACKS, inputs
 from tests.neo_model.tiny import Piece, row, slow_attention
 
@@ -163,7 +169,7 @@ def test_calls_of_flash_attn_fit_the_signatures_of_its_release(monkeypatch: pyte
     check([[3, (4, 4), 2], [(2, 6)], [5]], (4, 2), FlashAttnKernel())
 
 
-@pytest.mark.skipif(find_spec("flash_attn") is None, reason="needs the flash-attn package")
+@pytest.mark.skipif(not has_flash_attn(), reason="needs the flash-attn package")
 @pytest.mark.parametrize("name", sorted(SIGNATURES))
 def test_an_installed_flash_attn_has_the_recorded_signatures(name: str) -> None:
     function = getattr(import_module("flash_attn.flash_attn_interface"), name)
@@ -181,6 +187,40 @@ def test_calls_of_torchs_cuda_kernels_fit_their_schema() -> None:
     assert (out.shape, lse.shape, lse.dtype) == (q.shape, (10, 4), torch.float32)
     gradients = kernel.backward(out, Attended(q, k, k, out, lse), segments, 0.25)
     assert [gradient.shape for gradient in gradients] == [q.shape, k.shape, k.shape]
+
+
+@pytest.mark.parametrize(
+    ("files", "is_there"),
+    [
+        ({"flash_attn/cute/__init__.py": ""}, False),  # FlashAttention-4 alone: no `flash_attn/__init__.py`
+        ({"flash_attn/__init__.py": "", "flash_attn/flash_attn_interface.py": ""}, True),
+        ({}, False),
+    ],
+)
+def test_flash_attention_2_is_told_from_4(
+    files: dict[str, str], is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_here(tmp_path, files, monkeypatch)
+    assert has_flash_attn() is is_there
+    assert isinstance(kernel_for(torch.device("cuda")), FlashAttnKernel if is_there else TorchCudaKernel)
+
+
+def test_a_flash_attn_that_does_not_load_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_here(tmp_path, {"flash_attn/__init__.py": "raise ImportError('undefined symbol: _ZN3c10')"}, monkeypatch)
+    with pytest.warns(UserWarning, match="does not load .undefined symbol: _ZN3c10.; torch's kernels are used"):
+        assert not has_flash_attn()
+
+
+def only_here(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a `flash_attn` be found as these files, and nowhere else."""
+    for name, source in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+    for name in [name for name in sys.modules if name.split(".")[0] == "flash_attn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    monkeypatch.setattr("neo_model.attention.varlen.has_flash_attn", has_flash_attn.__wrapped__)
+    monkeypatch.setitem(globals(), "has_flash_attn", has_flash_attn.__wrapped__)
 
 
 def test_a_device_without_a_kernel_is_named() -> None:
