@@ -114,7 +114,7 @@ def train_rank(
     train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
-@stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer, phases=())
+@stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer, phases=(), conduct_inputs=("heldout_rows", "questions"))
 def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
     recipe: TrainPrebufferRecipe,
     rows: Sequence[Rows],

@@ -56,7 +56,7 @@ def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[
     train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
-@stage(number=1, recipe=TuneRecipe, makes=Checkpoint, phases=())
+@stage(number=1, recipe=TuneRecipe, makes=Checkpoint, phases=(), conduct_inputs=("heldout_rows", "questions"))
 def tune_end_to_end(
     recipe: TuneRecipe,
     start: Checkpoint,

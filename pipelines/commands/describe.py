@@ -25,6 +25,7 @@ COLUMN_GAP = re.compile(r"\s{2,}")
 LABEL = re.compile(r"(?:Reads|Makes)  ")
 LABEL_GAP = " " * 7
 """Spaces as wide as a label, which a further entry under it begins with."""
+FREE = "Another {} makes nothing again."
 SHAPES = {"one": "", "mapping": ", several by name", "sequence": ", several in order"}
 
 
@@ -74,7 +75,8 @@ def _headed(heading: str, what: str) -> Iterator[Text]:
 def _input(item: InputDescription, columns: int) -> Iterator[Text]:
     kind = " or ".join(item.kinds) + SHAPES[item.shape] + ("; may be left out" if item.is_optional else "")
     yield from _wrapped(f"{item.name}: {kind}", columns, indent=2, hanging=6, style="cyan")
-    yield from _wrapped(item.meaning, columns, indent=6)
+    free = "" if item.is_identity else f" {FREE.format('one')}"
+    yield from _wrapped(item.meaning + free, columns, indent=6)
 
 
 def _field(field: FieldDescription, columns: int) -> Iterator[Text]:
@@ -82,7 +84,7 @@ def _field(field: FieldDescription, columns: int) -> Iterator[Text]:
     default = "must be given" if field.default is None else f"default {field.default}"
     unit = f"  [{field.unit}]" if field.unit else ""
     yield from _wrapped(f"{field.name}: {field.type}{unit}  {default}", columns, indent=2, hanging=6, style="cyan")
-    free = "" if field.is_identity else " Another value makes nothing again."
+    free = "" if field.is_identity else f" {FREE.format('value')}"
     yield from _wrapped((field.meaning or "(its docstring is missing)") + free, columns, indent=6)
 
 

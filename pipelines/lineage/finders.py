@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXAMINED_ON = "heldout_rows"
-"""Name of the input with held-out rows, on which a training stage is evaluated and never trained."""
+"""Begins the names of the inputs with held-out rows, on which a training stage was examined and never trained."""
 HELD_OUT_INPUT = "heldout."
 """Prefix of the inputs of a draw whose samples it must hold out, such as `heldout.exam`."""
 MAX_ROWS_OPENED = 8
@@ -141,7 +141,8 @@ def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
 
 def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
     """The optimizer steps that read the sample, and an earlier training that saw it, if the weights start from one."""
-    trained_on = {name: one.rows for name, one in inputs.items() if one.rows and name != EXAMINED_ON}
+    examined_on = {name for name in inputs if name.partition(".")[0] == EXAMINED_ON}
+    trained_on = {name: one.rows for name, one in inputs.items() if one.rows and name not in examined_on}
     steps = sorted({step for name, rows in trained_on.items() for step in _steps(made, name, rows)})
     before = _seen_before_by(inputs)
     own = f"{step_name(made.head)} ({made.head.stage}/{made.short})"
@@ -150,7 +151,7 @@ def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
         steps=tuple(steps),
         num_steps=made.head.recipe.get("num_steps"),
         has_rows=bool(trained_on),
-        is_examined_on=EXAMINED_ON in inputs and bool(inputs[EXAMINED_ON].rows),
+        is_examined_on=any(inputs[name].rows for name in examined_on),
         seen_before_by=before,
         read_as=_read_as(inputs),
         carryover=Carryover(seen_by=own if steps else before),

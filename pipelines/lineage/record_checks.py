@@ -94,7 +94,7 @@ class ArtifactRecords:
             return
         if inputs is None:
             yield Damage(key, "is missing", "write_again")
-        elif inputs != self.manifest.head.inputs:
+        elif inputs != self.manifest.head.identity_inputs:
             yield Damage(key, "says that it was made of other inputs than the manifest says", "write_again")
 
     def _parts(self) -> Iterator[Damage]:

@@ -86,7 +86,7 @@ def _write_again(store: Store, node: Node, finding: Finding) -> str:
         record = next(part for part in node.manifest.parts if (part.phase, part.part) == (phase, name))
         content = record.model_dump()
     else:
-        content = {name: item.model_dump() for name, item in node.manifest.inputs.items()}
+        content = {name: item.model_dump() for name, item in node.manifest.identity_inputs.items()}
     with fault_point("record.quarantined", finding.key):
         store.quarantine(finding.key)
     with fault_point("part.recorded", finding.key):

@@ -156,7 +156,8 @@ def _decision(
     manifest, progress = read[step.name].manifest, read[step.name].progress
     if step.used:
         return Decision(step=step.name, action="reuse", reason="bound by --use")
-    remade = sorted({source.step for source in step.inputs.values() if before[source.step].action != "reuse"})
+    made_of = step.identity_inputs.values()
+    remade = sorted({source.step for source in made_of if before[source.step].action != "reuse"})
     if reason := _why_unnamed(step, request) or _why_outdated(step, read):
         return Decision(step=step.name, action="make", reason=reason)
     if manifest is not None and not remade:
@@ -218,7 +219,7 @@ def _why_outdated(step: FrozenStep, read: Mapping[str, _Read]) -> str:
     if read[step.name].fault:
         return read[step.name].fault
     for name, item in read[step.name].recorded_inputs.items():
-        source = step.inputs.get(name)
+        source = step.identity_inputs.get(name)
         current = read[source.step].manifest if source and source.step in read else None
         if current is not None and current.content != item.content:
             return (
@@ -265,7 +266,7 @@ def _difference(step: FrozenStep, previous: ManifestHead, remade: list[str]) -> 
         return f"reads {_listed(remade)} made again", ()
     others = sorted(
         source.step
-        for name, source in step.inputs.items()
+        for name, source in step.identity_inputs.items()
         if name not in previous.inputs or previous.inputs[name].fingerprint != source.fingerprint
     )
     return f"reads another {', '.join(others)} than before", ()

@@ -5,6 +5,7 @@ Owns the frozen form of a pipeline, and loading stages and recipes from it.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pipelines.planning.recipe_diff import flat_fields
 from pipelines.planning.sources import PlannedSource
 from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults, digest
 from stages.artifacts.head import ManifestHead, read_head
+from stages.artifacts.manifest import artifact_folder
 from stages.contract import Recipe, Stage, StageCode, UserFile, load_stage, load_user_file, sources_in
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
@@ -59,6 +61,8 @@ class FrozenStep(_Frozen):
     """Whole fingerprint of the artifact that the step makes."""
     inputs: dict[str, PlannedInput]
     """Input name to where the input comes from."""
+    conduct_inputs: tuple[str, ...] = ()
+    """Names of the inputs that take no part in the fingerprint, such as held-out rows of a training."""
     sources: tuple[str, ...] = ()
     """Names of the sources that the recipe names."""
     used: bool = False
@@ -72,9 +76,15 @@ class FrozenStep(_Frozen):
 
     @property
     def chosen_conduct(self) -> dict[str, str]:
-        """The fields of `conduct` that are not at their default, each with its value as JSON text."""
+        """The fields of `conduct` that are not at their default, and inputs that are conduct: name to JSON text."""
         defaults = dict(flat_fields(self.conduct))
-        return {name: text for name, text in flat_fields(self.recipe) if name in defaults and text != defaults[name]}
+        chosen = {name: text for name, text in flat_fields(self.recipe) if name in defaults and text != defaults[name]}
+        return chosen | {f"inputs.{name}": json.dumps(self.inputs[name].fingerprint) for name in self.conduct_inputs}
+
+    @property
+    def identity_inputs(self) -> dict[str, PlannedInput]:
+        """The inputs that what the step makes is made of."""
+        return {name: item for name, item in self.inputs.items() if name not in self.conduct_inputs}
 
     @property
     def num_steps(self) -> int | None:
@@ -227,9 +237,10 @@ def _frozen_step(
     is_named = all(source.digest is not None for source in sources_in(step.recipe)) and all(
         made.fingerprint != NO_FINGERPRINT for made in reads.values()
     )
-    number, name = step.stage.number, NO_FINGERPRINT
+    number, name, conduct_inputs = step.stage.number, NO_FINGERPRINT, step.stage.conduct_edges(reads)
     if is_named:
-        number, name = _name_in_store(step, {edge: source.fingerprint for edge, source in reads.items()}, store)
+        inputs = {edge: source.fingerprint for edge, source in reads.items()}
+        number, name, conduct_inputs = _name_in_store(step, inputs, store)
     recipe = step.recipe.model_dump(mode="json")
     if type(step.recipe).model_validate(recipe) != step.recipe:
         raise BadCommandError(
@@ -250,6 +261,7 @@ def _frozen_step(
             edge: PlannedInput(step=source.name, stage=source.stage, fingerprint=source.fingerprint)
             for edge, source in reads.items()
         },
+        conduct_inputs=conduct_inputs,
         conduct=conduct_defaults(step.recipe),
         code=step.stage.code,
     )
@@ -276,12 +288,24 @@ def _bound_by_use(step: AnyStep, manifest: ManifestHead) -> FrozenStep:
     )
 
 
-def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tuple[int, str]:
-    """Number and fingerprint of a step's artifact: of the current or an accepted number if committed, else current."""
-    current = step.stage.number
-    names = {number: step.stage.fingerprint(step.recipe, inputs, number) for number in (current, *step.stage.accepts)}
-    if len(names) > 1:
-        for number, name in names.items():
-            if read_head(store, step.stage.name, name) is not None:
-                return number, name
-    return current, names[current]
+def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tuple[int, str, tuple[str, ...]]:
+    """Number and fingerprint of a step's artifact, and which inputs take no part in that fingerprint.
+
+    Those of an accepted number where such an artifact is committed; those that every input took part in, as before
+    there were inputs that do not, where such an artifact was begun. Otherwise the current ones.
+    """
+    stage, recipe, outside = step.stage, step.recipe, step.stage.conduct_edges(inputs)
+    names = [
+        (number, stage.fingerprint(recipe, inputs, number, all_inputs=not kept_out), kept_out)
+        for number in (stage.number, *stage.accepts)
+        for kept_out in ((outside, ()) if outside else ((),))
+    ]
+    if len(names) == 1:
+        return names[0]
+    committed = (one for one in names if read_head(store, stage.name, one[1]) is not None)
+    begun = (
+        one
+        for one in names
+        if one[0] == stage.number and store.size_bytes(f"{artifact_folder(stage.name, one[1])}/inputs.json") is not None
+    )
+    return next(committed, None) or next(begun, None) or names[0]

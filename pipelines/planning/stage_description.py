@@ -60,6 +60,8 @@ class InputDescription:
     """`one`, `mapping` (artifacts by name) or `sequence` (artifacts in order)."""
     is_optional: bool
     """Whether it may be left out."""
+    is_identity: bool
+    """Whether another one makes the step again."""
     meaning: str
     """What the first of the kinds is."""
 
@@ -112,6 +114,7 @@ def describe_stage(stage: Stage[Any]) -> StageDescription:
                 kinds=tuple(kind.kind for kind in slot.kinds),
                 shape=slot.shape,
                 is_optional=slot.is_optional,
+                is_identity=not slot.is_conduct,
                 meaning=_joined(inspect.getdoc(slot.kinds[0]) or ""),
             )
             for slot in stage.slots

@@ -151,6 +151,7 @@ def _renewed(step: FrozenStep, before: dict[str, FrozenStep], file: UserFile, ne
         "recipe": recipe.model_dump(mode="json"),
         "fingerprint": stage.fingerprint(recipe, fingerprints, number),
         "inputs": reads,
+        "conduct_inputs": stage.conduct_edges(reads),
         "code": stage.code,
     }
     return step.model_copy(update=changed)

@@ -83,9 +83,13 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
         return f"a recipe that stage {step.stage} no longer accepts ({where}: {fault['msg']})"
     if stage.number != step.number:
         return f"stage {step.stage} number {step.number}, the code has number {stage.number}"
-    inputs = {edge: source.fingerprint for edge, source in step.inputs.items()}
+    inputs = {edge: source.fingerprint for edge, source in step.identity_inputs.items()}
     # A plan that was frozen before code took part in identity is continued under the names that it was frozen with.
-    name = stage.fingerprint(recipe, inputs) if step.code else fingerprint(stage.name, stage.number, recipe, inputs)
+    name = (
+        stage.fingerprint(recipe, inputs, all_inputs=True)
+        if step.code
+        else fingerprint(stage.name, stage.number, recipe, inputs)
+    )
     if name != step.fingerprint:
         return (
             f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}, under the code as it is now that is {name[:SHOWN_DIGITS]}"

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,9 @@ from stages.artifacts.records import FileEntry, InputRecord, ItemBalance, PartRe
 from stages.store.errors import StoreError
 from stages.store.record_kind import RecordKind, what_is_wrong
 from stages.store.store import Store
+
+CONDUCT_INPUTS: Final = "conduct_inputs"
+"""Field of the provenance that names the inputs which take no part in identity."""
 
 
 class ManifestFields(_Record):
@@ -44,6 +47,12 @@ class ManifestFields(_Record):
     """Package to its version, for the packages in `versions.py`."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Run and attempt that committed it, and more about how it was made. Takes no part in the content digest."""
+
+    @property
+    def identity_inputs(self) -> dict[str, InputRecord]:
+        """The inputs that it is made of, without those that take no part in identity, such as held-out rows."""
+        outside = self.provenance.get(CONDUCT_INPUTS, ())
+        return {name: item for name, item in self.inputs.items() if name not in outside}
 
 
 class Manifest(ManifestFields):

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stages.store.record_kind import RecordKind
 
+EXAMINED_FACT = "examined"
+"""The fact of a checkpoint that says how it did on held-out rows; no part of its content."""
 STEPS_PHASE = "steps"
 """The phase under which a training stage's committed checkpoints are recorded, one part for each."""
 
@@ -99,11 +101,14 @@ class PartRecord(_Record):
     def content(self) -> dict[str, Any]:
         """What the content digest is computed from: names, sizes, digests and facts; no times, hosts or keys.
 
-        The number of a checkpoint is left out, because it counts interruptions; its step is among the facts.
+        Of a checkpoint, the number is left out, because it counts interruptions (its step is among the facts), and how
+        it was examined, because that is conduct.
         """
+        is_checkpoint = self.phase == STEPS_PHASE
+        facts = {name: fact for name, fact in self.facts.items() if not (is_checkpoint and name == EXAMINED_FACT)}
         files = {entry.name: [entry.size_bytes, entry.sha256] for entry in self.files}
-        part = "" if self.phase == STEPS_PHASE else self.part
-        return {"phase": self.phase, "part": part, "files": files, "facts": self.facts}
+        part = "" if is_checkpoint else self.part
+        return {"phase": self.phase, "part": part, "files": files, "facts": facts}
 
 
 PART_RECORD = RecordKind[PartRecord](

@@ -15,11 +15,18 @@ from typing import Any, Protocol, TypeAlias
 
 from stages.artifacts.artifact import describe_inputs
 from stages.artifacts.head import ManifestHead, check_head, head_bytes, head_key, head_of, read_head
-from stages.artifacts.manifest import Manifest, content_digest, manifest_bytes, manifest_key, read_manifest
+from stages.artifacts.manifest import (
+    Manifest,
+    ManifestFields,
+    content_digest,
+    manifest_bytes,
+    manifest_key,
+    read_manifest,
+)
 from stages.artifacts.records import InputRecord, PartRecord, total
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
-from stages.commit.inputs import open_inputs, record_inputs
+from stages.commit.inputs import all_inputs, identity_inputs, open_inputs, record_conduct_inputs, record_inputs
 from stages.commit.phase_records import DIGESTS, recorded_digests
 from stages.commit.repair import check_same_again, is_repaired
 from stages.commit.step_spec import StepSpec
@@ -69,7 +76,8 @@ def execute_step(
         post(StepStarted(step=spec.step))
         started = time.monotonic()
         writer = replace(spec.writer, claim=claim, is_repaired=is_repaired(spec.store, spec.folder))
-        record_inputs(spec, inputs, writer)
+        record_inputs(spec, identity_inputs(spec, inputs), writer)
+        record_conduct_inputs(spec, inputs, writer)
         with open_context(writer, post) as context:
             context.places, context.phases = spec.places, spec.stage.phases
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
@@ -85,7 +93,7 @@ def _is_made(spec: StepSpec) -> bool:
         head = read_head(spec.store, spec.stage.name, spec.fingerprint)
     except TornRecordError:
         return False
-    return head is not None and head.inputs == describe_inputs(open_inputs(spec))
+    return head is not None and _is_over(head, spec, describe_inputs(open_inputs(spec)))
 
 
 def _committed(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> Manifest | None:
@@ -101,7 +109,12 @@ def _committed(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> Manifest | 
             with fault_point("record.quarantined", key):
                 spec.store.quarantine(key)
         return None
-    return manifest if manifest is not None and manifest.inputs == inputs else None
+    return manifest if manifest is not None and _is_over(manifest, spec, inputs) else None
+
+
+def _is_over(known: ManifestFields, spec: StepSpec, inputs: Mapping[str, InputRecord]) -> bool:
+    """Whether an artifact was made of these inputs, whatever it read besides that takes no part in identity."""
+    return known.identity_inputs == identity_inputs(spec, inputs)
 
 
 def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartRecord, ...]) -> Manifest:
@@ -109,13 +122,14 @@ def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartR
     if not records:
         raise StageError(f"step {spec.step!r}: {spec.stage.name} recorded no part, so it made nothing")
     last_phase = records[-1].phase
+    listed, outside = all_inputs(spec, inputs)
     return Manifest(
         kind=spec.stage.makes.kind,
         stage=spec.stage.name,
         number=spec.stage.number,
         fingerprint=spec.fingerprint,
         recipe=spec.recipe.model_dump(mode="json"),
-        inputs=dict(inputs),
+        inputs=listed,
         parts=records,
         items=total(record.items for record in records if record.phase == last_phase),
         content=content_digest(records),
@@ -125,6 +139,7 @@ def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartR
             "attempt": str(spec.attempt),
             **_code(spec, records),
             **spec.provenance,
+            **outside,
             DIGESTS: recorded_digests(spec.store, spec.folder, dict.fromkeys(record.phase for record in records)),
         },
     )

@@ -1,5 +1,10 @@
 """What a step reads: artifacts, opened and recorded before anything is made, and pinned sources from outside.
 
+`inputs.json` below an artifact's folder records what its parts are made of. Inputs that take no part in identity, such
+as rows that a training is only examined on, have `conduct_inputs/<n>.json`, one record each time that others are read
+than before. The manifest lists those that were read last under their own names, and those of before as
+`heldout_rows.earlier.0`, so lineage shows all of them.
+
 A step's recipe holds the name and the digest of a source; `sources/<digest>.json` in the store lists its files. So a
 resume, and a driver on a cluster, need neither `sources.lock` nor the machine that pinned. A list has some 150 bytes a
 file and is read once a step.
@@ -15,8 +20,8 @@ from pydantic import BaseModel
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS, digest
 from stages.artifacts.head import head_key
-from stages.artifacts.manifest import manifest_key
-from stages.artifacts.records import InputRecord
+from stages.artifacts.manifest import CONDUCT_INPUTS, manifest_key
+from stages.artifacts.records import INPUT_RECORDS, InputRecord
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.repair import quarantine_key
 from stages.commit.step_spec import StepSpec
@@ -24,6 +29,7 @@ from stages.contract import PinnedFile, PinnedSource, Source, SourcePlace, Stage
 from stages.contract.source import digest_of
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
+from stages.store.numbering import first_missing
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
@@ -55,7 +61,8 @@ def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: Art
     # The head goes before its manifest: it is never beside another one.
     stage, fingerprint = spec.stage.name, spec.fingerprint
     head, manifest = head_key(stage, fingerprint), manifest_key(stage, fingerprint)
-    outdated = [*spec.store.keys(f"{spec.folder}/records/"), *spec.store.keys(f"{spec.folder}/phases/")]
+    folders = ("records", "phases", CONDUCT_INPUTS)
+    outdated = [key for folder in folders for key in spec.store.keys(f"{spec.folder}/{folder}/")]
     for outdated_key in [*outdated, head, manifest, quarantine_key(manifest), key]:
         is_read_by_others = outdated_key.endswith((".json", quarantine_key("")))
         if is_read_by_others and spec.store.size_bytes(outdated_key) is not None:
@@ -66,6 +73,58 @@ def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: Art
         raise StageError(
             f"step {spec.step!r}: another attempt makes {spec.folder} from other inputs now; run it again later"
         )
+
+
+def identity_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> dict[str, InputRecord]:
+    """The inputs that an artifact is made of, without those that are conduct."""
+    return {name: item for name, item in inputs.items() if name not in spec.conduct_inputs}
+
+
+def record_conduct_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: ArtifactWriter) -> None:
+    """Record which inputs are read now that take no part in identity, unless the last record says the same."""
+    if not _may_read_any(spec):
+        return
+    now = {name: item for name, item in inputs.items() if name in spec.conduct_inputs}
+    before = _recorded_conduct(spec)
+    if (before[-1] if before else {}) == now:
+        return
+    writer.check_claim()
+    key = _conduct_key(spec, len(before))
+    with fault_point("inputs.recorded", key):
+        spec.store.create_json(key, {name: item.model_dump() for name, item in now.items()})
+
+
+def all_inputs(
+    spec: StepSpec, inputs: Mapping[str, InputRecord]
+) -> tuple[dict[str, InputRecord], dict[str, list[str]]]:
+    """The inputs as the manifest lists them, and what its provenance says of those outside identity; {} for none.
+
+    An input outside identity that an earlier attempt read, and that is not read now, is listed as `<name>.earlier.<n>`.
+    """
+    if not _may_read_any(spec):
+        return dict(inputs), {}
+    listed = dict(inputs)
+    for name, item in (pair for record in _recorded_conduct(spec) for pair in record.items()):
+        of_name = {key: one for key, one in listed.items() if key.split(".earlier.")[0] == name}
+        if item not in of_name.values():
+            num_earlier = sum(key != name for key in of_name)
+            listed[f"{name}.earlier.{num_earlier}"] = item
+    outside = sorted(name for name in listed if name not in inputs or name in spec.conduct_inputs)
+    return listed, {CONDUCT_INPUTS: outside} if outside else {}
+
+
+def _may_read_any(spec: StepSpec) -> bool:
+    return any(slot.is_conduct for slot in spec.stage.slots)
+
+
+def _recorded_conduct(spec: StepSpec) -> list[dict[str, InputRecord]]:
+    """The records so far, in order. One that is torn counts as empty: nothing is made of what it names."""
+    num_records = first_missing(lambda number: spec.store.size_bytes(_conduct_key(spec, number)) is not None)
+    return [INPUT_RECORDS.read_or_skip(spec.store, _conduct_key(spec, number)) or {} for number in range(num_records)]
+
+
+def _conduct_key(spec: StepSpec, number: int) -> str:
+    return f"{spec.folder}/{CONDUCT_INPUTS}/{number}.json"
 
 
 def _create_or_compare(spec: StepSpec, key: str, inputs: Mapping[str, Any]) -> bool:

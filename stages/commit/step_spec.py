@@ -36,6 +36,8 @@ class StepSpec:
     """Input name to (stage name, fingerprint) of the artifact it reads."""
     store: Store
     attempt: AttemptId
+    conduct_inputs: tuple[str, ...] = ()
+    """Names of the inputs that take no part in the fingerprint."""
     places: Mapping[str, SourcePlace] = field(default_factory=dict)
     """Source name to where its files lie, for the sources of the recipe."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class StepSpec:
             recipe=step.recipe,
             fingerprint=step.fingerprint,
             inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
+            conduct_inputs=step.stage.conduct_edges(step.edges),
             store=store,
             attempt=attempt,
             places=places or {},

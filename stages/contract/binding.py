@@ -10,7 +10,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -42,6 +42,8 @@ class InputSlot:
     shape: typing.Literal["one", "mapping", "sequence"]
     is_optional: bool = False
     """Annotated `| None`: it may be bound to None, or left out at the end, and then is no edge."""
+    is_conduct: bool = False
+    """Declared in `@stage(conduct_inputs=...)`: it takes no part in identity."""
 
     def expected(self) -> str:
         kinds = " or ".join(kind.kind for kind in self.kinds)
@@ -86,13 +88,22 @@ class Stage(Generic[MadeT_co]):
         """The code that takes part in identity, of a stage of a user's own file; None for any other stage."""
         return code_of(self.function)
 
-    def fingerprint(self, recipe: Recipe, inputs: Mapping[str, str], number: int | None = None) -> str:
+    def fingerprint(
+        self, recipe: Recipe, inputs: Mapping[str, str], number: int | None = None, *, all_inputs: bool = False
+    ) -> str:
         """The name of what this stage makes from a recipe and the fingerprints of its inputs, 64 hex digits.
 
-        `number` is an older number of the stage, to find what it was named then.
+        `number` is an older number of the stage, to find what it was named then. With `all_inputs`, inputs that are
+        conduct take part, as they did before there were any.
         """
-        code = self.code
-        return fingerprint(self.name, number or self.number, recipe, inputs, code.identity if code else None)
+        code, conduct = self.code, () if all_inputs else self.conduct_edges(inputs)
+        identity = {name: made for name, made in inputs.items() if name not in conduct}
+        return fingerprint(self.name, number or self.number, recipe, identity, code.identity if code else None)
+
+    def conduct_edges(self, edges: Iterable[str]) -> tuple[str, ...]:
+        """Those of the input names that take no part in identity."""
+        conduct = {slot.name for slot in self.slots if slot.is_conduct}
+        return tuple(name for name in edges if name.split(".", 1)[0] in conduct)
 
     def bind(self, name: str, recipe: Recipe, *inputs: Bound) -> Step[MadeT_co]:
         """A node of the graph: this stage under a name of its own, with a recipe and the steps it reads.
@@ -194,11 +205,14 @@ def stage(
     makes: type[MadeT_co],
     accepts: tuple[int, ...] = (),
     phases: tuple[str, ...] | None = None,
+    conduct_inputs: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Stage[MadeT_co]]:
     """Declare a stage. Its function is `(recipe, *artifacts, *, ctx) -> None`, artifact kinds given by annotations.
 
     `number` is raised whenever the output would change; `accepts` lists older numbers whose artifacts stay good.
     `phases` names those of its `ctx.spread`, so that a site which misspells one is refused; another is then an error.
+    `conduct_inputs` names inputs that may be left out and change nothing that is made, such as rows that a training is
+    only examined on: they take no part in identity, and may be bound otherwise while the work goes on.
     """
 
     def declare(function: Callable[..., None]) -> Stage[MadeT_co]:
@@ -207,7 +221,7 @@ def stage(
             number=number,
             recipe_type=recipe,
             makes=makes,
-            slots=_slots(function),
+            slots=_slots(function, conduct_inputs),
             accepts=accepts,
             phases=phases,
         )
@@ -215,14 +229,22 @@ def stage(
     return declare
 
 
-def _slots(function: Callable[..., None]) -> tuple[InputSlot, ...]:
+def _slots(function: Callable[..., None], conduct_inputs: tuple[str, ...]) -> tuple[InputSlot, ...]:
+    """Raises `BindError` for a conduct input that there is not, or that may not be left out."""
     hints = typing.get_type_hints(function)
     parameters = [
         name
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
     ]
-    return tuple(_slot(name, hints[name]) for name in parameters[1:])
+    slots = tuple(_slot(name, hints[name]) for name in parameters[1:])
+    optional = {slot.name for slot in slots if slot.is_optional}
+    if unfit := set(conduct_inputs) - optional:
+        raise BindError(
+            f"{function.__name__}: conduct_inputs names {sorted(unfit)}, which must be inputs annotated `| None`; "
+            f"those are {sorted(optional)}"
+        )
+    return tuple(replace(slot, is_conduct=slot.name in conduct_inputs) for slot in slots)
 
 
 def _slot(name: str, hint: Any) -> InputSlot:

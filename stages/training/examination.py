@@ -18,6 +18,7 @@ from neo_model.config import NeoConfig
 from neo_model.inputs.conversation import load_tokenizer
 from neo_model.model import NeoModel
 from stages.artifacts.kinds import Conversations, Rows
+from stages.artifacts.records import EXAMINED_FACT
 from stages.benchmarks.benchmark import PixelRange
 from stages.contract import Rank, StageError
 from stages.evaluation.answering import Answerer, frames_shown, media_reader
@@ -30,9 +31,10 @@ from stages.formats.clip_reader import clips_of
 from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME_PIXELS_PX
 from stages.formats.packed_rows.rows import DamagedRowError
 from stages.formats.pairs import pictures_of
+from stages.training.checkpoints.facts import Examined
 from stages.training.collectives import gather_values
 from stages.training.engine.engine import Engine
-from stages.training.held_out import HELDOUT_LOSS, HeldOut
+from stages.training.held_out import HeldOut
 from stages.training.loading.micro_batches import FetchedRows, MicroBatch, PackedRows, StepLoader
 from stages.training.metrics import add, losses_by_source
 from stages.training.recipe import TrainRecipe
@@ -72,9 +74,11 @@ class HeldOutExaminer:
     rank: Rank
     recipe: TrainRecipe
     measures: Sequence[Measure]
+    held_out: Rows | None = None
+    """The rows on which the loss is taken, if any."""
 
     def examine(self, num_done: int, engine: Engine) -> Mapping[str, Any]:
-        """The held-out loss as a fact, where it is time to examine and rows are held out. Collective."""
+        """The held-out loss as the fact `examined`, where it is time to and rows are held out. Collective."""
         if not self.recipe.is_examined(num_done):
             return {}
         numbers: dict[str, float] = {}
@@ -82,7 +86,10 @@ class HeldOutExaminer:
             numbers |= one.measure(num_done, engine)
         if self.rank.rank == 0 and numbers:
             self.rank.report({f"{PREFIX}{name}": number for name, number in numbers.items()}, at_step=num_done)
-        return {HELDOUT_LOSS: numbers["loss"]} if "loss" in numbers else {}
+        if "loss" not in numbers or self.held_out is None:
+            return {}
+        examined = Examined(loss=numbers["loss"], rows=self.held_out.fingerprint, num_rows=self.recipe.num_heldout_rows)
+        return {EXAMINED_FACT: examined.model_dump()}
 
 
 def examiner_of(
@@ -103,7 +110,7 @@ def examiner_of(
     if held_out.questions is not None:
         shown = ShownFrames.of(trained_on[-1])
         measures.append(QuestionAnswers(rank, held_out.questions, recipe, config, tokenizer_folder, shown))
-    return HeldOutExaminer(rank, recipe, measures) if measures else NoHeldOut()
+    return HeldOutExaminer(rank, recipe, measures, held_out.rows) if measures else NoHeldOut()
 
 
 @dataclass

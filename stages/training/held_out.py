@@ -14,9 +14,6 @@ from stages.artifacts.kinds import Conversations, Rows
 from stages.contract import StageError
 from stages.formats.packed_rows.rows import RowReader
 
-HELDOUT_LOSS = "heldout_loss"
-"""Name of the checkpoint fact that holds the loss on held-out rows."""
-
 
 @dataclass(frozen=True)
 class HeldOut:

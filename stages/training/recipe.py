@@ -8,7 +8,7 @@ rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -118,12 +118,11 @@ def learning_rate(step: int, recipe: TrainRecipe) -> float:
     return recipe.peak_learning_rate * (recipe.floor_ratio + (1 - recipe.floor_ratio) * cosine)
 
 
-def retired_steps(committed: Mapping[int, float | None], recipe: TrainRecipe) -> list[int]:
-    """Which of the committed checkpoints, given by step with the held-out loss of those that were examined, the recipe
-    no longer keeps. The best is never among them."""
-    every, best = recipe.keep_every_steps, best_step(committed)
+def retired_steps(committed: Iterable[int], best: Container[int | None], recipe: TrainRecipe) -> list[int]:
+    """Which of the committed checkpoints, given by step, the recipe no longer keeps; never one of `best`."""
+    every = recipe.keep_every_steps
     old = sorted(committed)[: -recipe.keep_last_checkpoints]
-    return [step for step in old if step != best and (every is None or step % every != 0)]
+    return [step for step in old if step not in best and (every is None or step % every != 0)]
 
 
 def best_step(losses: Mapping[int, float | None]) -> int | None:

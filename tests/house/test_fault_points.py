@@ -43,7 +43,10 @@ PLACES = {
     },
     "picture.kept": {"pipelines/running/summary.py:_pictures"},
     "ref.set": {"pipelines/running/names.py:point_name", "pipelines/running/names.py:point_at_run"},
-    "inputs.recorded": {"stages/commit/inputs.py:_create_or_compare"},
+    "inputs.recorded": {
+        "stages/commit/inputs.py:_create_or_compare",
+        "stages/commit/inputs.py:record_conduct_inputs",
+    },
     "phase.listed": {"stages/commit/parts.py:open_phase"},
     "phase.gathered": {"stages/commit/phase_records.py:_write_bundle"},
     "part.files_written": {"stages/commit/parts.py:_make_part"},

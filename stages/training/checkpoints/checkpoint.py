@@ -9,7 +9,7 @@ and frozen parameters are an input, so they are left out. The last checkpoint ho
 from __future__ import annotations
 
 import shutil
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from neo_model.config import NeoConfig
 from stages.artifacts.kinds import MODEL_PREFIX, Rows
-from stages.artifacts.records import PartRecord
+from stages.artifacts.records import EXAMINED_FACT, PartRecord
 from stages.contract import Rank, StageError
 from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
@@ -30,7 +30,6 @@ from stages.training.checkpoints.rollback import newest_checkpoint, roll_back
 from stages.training.collectives import run_on_all
 from stages.training.engine.engine import Engine
 from stages.training.engine.files import FOLDER, shard_name
-from stages.training.held_out import HELDOUT_LOSS
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
 from stages.training.skipped import SKIPPED_PHASE, skipped_fact
 from stages.training.weight_digests import WeightDigests
@@ -120,11 +119,14 @@ class Checkpoints:
         self.in_flight.finish()
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Which state was the best on held-out rows, its checkpoint or the finished model, where any was examined."""
-        losses = _heldout_losses(self.rank.checkpoints.kept())
-        losses[step] = facts.get(HELDOUT_LOSS)
+        """`examined` with the best state on the same held-out rows, a checkpoint or the model itself; {} if none."""
+        examined = CheckpointFacts.model_validate({**facts, "step": step}).examined
+        if examined is None:
+            return {}
+        losses = {**_losses(self.rank.checkpoints.kept())[examined.on], step: examined.loss}
         best = best_step(losses)
-        return {} if best is None else {"best": {"step": best, HELDOUT_LOSS: losses[best]}}
+        assert best is not None, "the finished model is among them"
+        return {EXAMINED_FACT: {**examined.model_dump(), "best": {"step": best, "loss": losses[best]}}}
 
     def _upload(self, folder: Path, step: int) -> Files:
         files = self.rank.checkpoints.upload(folder, step)
@@ -136,7 +138,8 @@ class Checkpoints:
 
     def _delete_old(self) -> None:
         kept = {CheckpointFacts.of(record).step: record for record in self.rank.checkpoints.kept()}
-        for step in retired_steps(_heldout_losses(kept.values()), self.recipe):
+        best = {best_step(losses) for losses in _losses(kept.values()).values()}
+        for step in retired_steps(kept, best, self.recipe):
             self.rank.checkpoints.delete(kept[step])
 
     @property
@@ -182,9 +185,13 @@ class Checkpoints:
         return "; ".join(sorted(filter(None, damage)))
 
 
-def _heldout_losses(records: Iterable[PartRecord]) -> dict[int, float | None]:
-    """Optimizer steps done to the held-out loss of that checkpoint, None where it was not examined."""
-    return {facts.step: facts.heldout_loss for facts in map(CheckpointFacts.of, records)}
+def _losses(records: Iterable[PartRecord]) -> Mapping[tuple[str, int], dict[int, float | None]]:
+    """What checkpoints were examined on, to their held-out losses by optimizer steps done."""
+    losses: defaultdict[tuple[str, int], dict[int, float | None]] = defaultdict(dict)
+    for facts in map(CheckpointFacts.of, records):
+        if (examination := facts.examination) is not None:
+            losses[examination.on][facts.step] = examination.loss
+    return losses
 
 
 def _named(step: int) -> str:

@@ -35,6 +35,24 @@ class StateLayout(BaseModel):
     zero_stage: int
 
 
+class Examined(BaseModel):
+    """The loss on held-out rows, and on which: only losses on the same rows are compared."""
+
+    model_config = ConfigDict(frozen=True)
+
+    loss: float
+    """Nats for each unit of loss weight."""
+    rows: str = ""
+    """Fingerprint of the held-out rows; '' in checkpoints of before it was recorded."""
+    num_rows: int = 0
+    """How many of them were examined: the first ones."""
+
+    @property
+    def on(self) -> tuple[str, int]:
+        """What it was examined on."""
+        return self.rows, self.num_rows
+
+
 class SkippedRows(PartFacts):
     """The one fact of a checkpoint that lineage reads, of any stage that trains."""
 
@@ -57,5 +75,13 @@ class CheckpointFacts(SkippedRows):
     """Digest of the parameters that do not train."""
     probe_loss: float | None = None
     """Loss on the probe row; None where that row is damaged and skipped."""
+    examined: Examined | None = None
+    """How it did on held-out rows, if it was examined on any. The finished model also names the `best` state."""
     heldout_loss: float | None = None
-    """Loss on the held-out rows, if the checkpoint was examined on any."""
+    """Loss on held-out rows in checkpoints of older versions, which do not say on which rows."""
+
+    @property
+    def examination(self) -> Examined | None:
+        """How it did on held-out rows; None where it was examined on none."""
+        old = None if self.heldout_loss is None else Examined(loss=self.heldout_loss)
+        return self.examined or old

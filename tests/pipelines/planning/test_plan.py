@@ -9,9 +9,20 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import Pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Selection, freeze
-from stages.contract import Stage
+from pipelines.runs.resume import check_plan_matches_code
+from stages.artifacts.kinds import KeptPairs, RawPairs
+from stages.contract import Stage, StageContext, stage
 from tests.pipelines.conftest import TOYS, NeoSite
-from tests.worlds.pipeline_world import JudgeRecipe, LlmRecipe, TrainRecipe, judge_toys, toy_llm, train_toy
+from tests.worlds.pipeline_world import (
+    FetchRecipe,
+    JudgeRecipe,
+    LlmRecipe,
+    TrainRecipe,
+    fetch_toys,
+    judge_toys,
+    toy_llm,
+    train_toy,
+)
 
 DATA = f"{TOYS}:data"
 
@@ -134,6 +145,37 @@ def test_use_binds_a_committed_artifact_and_names_what_follows_after_it(site: Ne
     assert {step["action"] for step in steps.values()} == {"reuse"}
     wrong = site.neo("plan", DATA, "--use", f"mix={kept[:8]}")
     assert wrong.code == 2 and "the step makes Draw" in wrong.err
+
+
+@stage(number=1, recipe=JudgeRecipe, makes=KeptPairs, conduct_inputs=("examined",))
+def train_and_examine(recipe: JudgeRecipe, raw: RawPairs, examined: RawPairs | None, *, ctx: StageContext) -> None: ...
+
+
+def examined_pipeline(num_urls: int) -> Pipeline:
+    raw, examined = (
+        fetch_toys.bind(name, FetchRecipe(num_urls=num)) for name, num in (("raw", 5), ("examined", num_urls))
+    )
+    return Pipeline("examined", "examined", (train_and_examine.bind("kept", JudgeRecipe(), raw, examined),))
+
+
+def test_another_input_that_is_conduct_is_another_run_of_the_same_artifact(site: NeoSite) -> None:
+    one, other = (freeze(examined_pipeline(num_urls), site.store, Selection()) for num_urls in (6, 7))
+    assert one.step("kept").fingerprint == other.step("kept").fingerprint
+    assert one.step("kept").conduct_inputs == ("examined",)
+    assert one.run != other.run
+    assert list(one.step("kept").identity_inputs) == ["raw"]
+
+
+def test_what_was_begun_when_every_input_was_identity_keeps_its_name(site: NeoSite) -> None:
+    step = examined_pipeline(6).steps["kept"]
+    inputs = {name: made.fingerprint for name, made in step.edges.items()}
+    before = step.stage.fingerprint(step.recipe, inputs, all_inputs=True)
+    site.store.create_json(f"artifacts/train_and_examine/{before[:12]}/inputs.json", {})
+    frozen = freeze(examined_pipeline(6), site.store, Selection())
+    assert (frozen.step("kept").fingerprint, frozen.step("kept").conduct_inputs) == (before, ())
+    decided = decide(frozen, site.store)
+    check_plan_matches_code(decided)
+    assert freeze(examined_pipeline(7), site.store, Selection()).step("kept").fingerprint == step.fingerprint
 
 
 def renumbered(stage: Stage, number: int, accepts: tuple[int, ...] = ()) -> Stage:

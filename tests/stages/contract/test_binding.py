@@ -308,3 +308,26 @@ def test_a_users_stage_travels_by_name_and_is_the_same_where_it_arrives(tmp_path
     loaded = load_user_file(read_user_file(tmp_path / "mine.py")).load_pairs
     assert pickle.loads(pickle.dumps(loaded)) is loaded  # noqa: S301  # made in the line itself
     assert loaded.code is not None and loaded.code.module == "mine" and buy_eggs.code is None
+
+
+@stage(number=1, recipe=MixRecipe, makes=Dough, conduct_inputs=("tasted",))
+def bake(recipe: MixRecipe, dough: Dough, tasted: Eggs | None, *, ctx: StageContext) -> None: ...
+
+
+def test_an_input_that_is_conduct_takes_no_part_in_identity() -> None:
+    dough, eggs = knead.bind("dough", MixRecipe(), buy_eggs.bind("eggs", ShopRecipe())), ShopRecipe(amount=2)
+    plain, tasted = (
+        bake.bind("bread", MixRecipe(), dough),
+        bake.bind("bread", MixRecipe(), dough, buy_eggs.bind("t", eggs)),
+    )
+    assert plain.fingerprint == tasted.fingerprint
+    assert [step.name for step in tasted.walk()] == ["eggs", "dough", "t", "bread"]
+    assert bake.conduct_edges(tasted.edges) == ("tasted",)
+    named = {name: step.fingerprint for name, step in tasted.edges.items()}
+    assert bake.fingerprint(MixRecipe(), named, all_inputs=True) != plain.fingerprint
+
+
+@pytest.mark.parametrize("names", [("tastde",), ("dough",)])
+def test_an_input_that_is_conduct_may_be_left_out(names: tuple[str, ...]) -> None:
+    with pytest.raises(BindError, match=rf"conduct_inputs names \['{names[0]}'\].*those are \['tasted'\]"):
+        stage(number=1, recipe=MixRecipe, makes=Dough, conduct_inputs=names)(bake.function)

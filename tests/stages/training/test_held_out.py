@@ -61,6 +61,7 @@ DRAW = make_draw.bind("draw", PurposeRecipe())
 UNSEEN = make_draw.bind("unseen", PurposeRecipe(purpose="examine"))
 ROWS = make_rows.bind("rows", RowsRecipe(), DRAW, LLM)
 HELD_OUT = make_rows.bind("heldout_rows", RowsRecipe(num_rows=5, seed=9), UNSEEN, LLM)
+OTHERS = make_rows.bind("others", RowsRecipe(num_rows=4, seed=11), UNSEEN, LLM)
 PICTURES = make_pictures.bind("pictures", PicturesRecipe(num_pictures=4))
 QUESTIONS = make_questions.bind("questions", QuestionsRecipe(), PICTURES)
 
@@ -109,18 +110,59 @@ def test_an_examined_run_that_was_killed_ends_as_one_that_was_not_examined(tmp_p
     assert all(
         {"heldout/loss/pairs", "heldout/loss/text", "heldout/accuracy"} <= numbers.keys() for numbers in told.values()
     )
-    assert facts["heldout_loss"] == told[6]["heldout/loss"] == pytest.approx(examined_loss(examined, ours), rel=1e-5)
+    loss = facts["examined"]["loss"]
+    assert loss == told[6]["heldout/loss"] == pytest.approx(examined_loss(examined, ours), rel=1e-5)
 
-    losses = {record.facts["step"]: record.facts["heldout_loss"] for record in examined.checkpoints(step).committed()}
+    committed = [record.facts for record in examined.checkpoints(step).committed()]
+    losses = {one["step"]: one["examined"]["loss"] for one in committed}
     assert losses == {number: numbers["heldout/loss"] for number, numbers in told.items()}
     best = min(losses, key=losses.get)
-    assert facts["best"] == {"step": best, "heldout_loss": losses[best]}
+    assert facts["examined"]["best"] == {"step": best, "loss": losses[best]}
     standing = {record.facts["step"] for record in examined.checkpoints(step).kept()}
     assert best in standing and 6 in standing and len(standing) <= 3
 
     drawn = {event.at_step: event.key for event in examined.events if isinstance(event, PictureKept)}
     assert sorted(drawn) == [1, 2, 3, 4, 5, 6]
     assert examined.store.read(drawn[6]).startswith(b"\x89PNG")
+
+
+def test_held_out_rows_are_bound_while_training_continues(tmp_path: Path) -> None:
+    """Examined on nothing, then on some rows, then on others: one training, with the losses of each set apart."""
+    world, plain = SmallWorld.at(tmp_path / "steered"), SmallWorld.at(tmp_path / "plain")
+    unbound, bound, rebound = training(), training(HELD_OUT), training(OTHERS, QUESTIONS)
+    assert unbound.fingerprint == bound.fingerprint == rebound.fingerprint
+    for held_out in (HELD_OUT, OTHERS):
+        world.make(held_out)
+    for step, last in ((unbound, 2), (bound, 4)):
+        with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
+            world.make(step, two_ranks(), trouble=partial(die_after, step=last))
+    made = world.make(rebound, two_ranks())
+    straight = plain.make(unbound, two_ranks())
+    assert made.content == straight.content, "what it was examined on is no part of what was made"
+    assert all(value.equal(weights(plain, unbound)[name]) for name, value in weights(world, rebound).items())
+
+    examined = [record.facts.get("examined") for record in world.checkpoints(rebound).committed()]
+    assert [one and one["rows"] for one in examined] == [None] * 2 + [HELD_OUT.fingerprint] * 2 + [
+        OTHERS.fingerprint
+    ] * 2
+    losses = {step: one["loss"] for step, one in enumerate(examined, start=1) if one and step > 4}
+    best = min(losses, key=losses.get)
+    assert examined[-1]["best"] == {"step": best, "loss": losses[best]}, "losses on other rows are not compared"
+    best_before = min((3, 4), key=lambda step: examined[step - 1]["loss"])
+    assert best_before in {record.facts["step"] for record in world.checkpoints(rebound).kept()}
+
+    examined_on = {name: item.fingerprint for name, item in made.inputs.items() if name.startswith("heldout")}
+    assert examined_on == {"heldout_rows": OTHERS.fingerprint, "heldout_rows.earlier.0": HELD_OUT.fingerprint}
+    assert made.provenance["conduct_inputs"] == ["heldout_rows", "heldout_rows.earlier.0", "questions"]
+    assert world.make(unbound).content == made.content, "a finished training is not trained again"
+
+
+def test_rows_that_are_trained_on_are_refused_when_they_are_bound_later(tmp_path: Path) -> None:
+    world = SmallWorld.at(tmp_path)
+    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
+        world.make(training(), two_ranks(), trouble=partial(die_after, step=2))
+    with pytest.raises(StageError, match="held-out samples are trained on"):
+        world.make(training(ROWS), two_ranks())
 
 
 def test_what_is_trained_on_examines_nobody(tmp_path: Path) -> None:

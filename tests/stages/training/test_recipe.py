@@ -51,16 +51,16 @@ def test_each_rows_but_the_last_needs_its_end() -> None:
 
 
 def test_the_newest_and_every_mth_checkpoint_are_kept() -> None:
-    committed = dict.fromkeys((10, 20, 30, 40, 50))
-    assert retired_steps(committed, recipe(keep_last_checkpoints=2)) == [10, 20, 30]
-    assert retired_steps(committed, recipe(keep_last_checkpoints=1, keep_every_steps=20)) == [10, 30]
-    assert retired_steps({10: None}, recipe(keep_last_checkpoints=1)) == []
+    committed = (10, 20, 30, 40, 50)
+    assert retired_steps(committed, (), recipe(keep_last_checkpoints=2)) == [10, 20, 30]
+    assert retired_steps(committed, (), recipe(keep_last_checkpoints=1, keep_every_steps=20)) == [10, 30]
+    assert retired_steps([10], (), recipe(keep_last_checkpoints=1)) == []
 
 
 def test_the_best_on_held_out_rows_is_kept_whatever_its_age() -> None:
     losses = {10: 2.5, 20: 2.0, 30: 2.0, 40: None, 50: 3.0}
     assert best_step(losses) == 20
-    assert retired_steps(losses, recipe(keep_last_checkpoints=1)) == [10, 30, 40]
+    assert retired_steps(losses, {20}, recipe(keep_last_checkpoints=1)) == [10, 30, 40]
 
 
 def test_examinations_fall_on_checkpoints() -> None:
