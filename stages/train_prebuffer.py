@@ -11,13 +11,14 @@ checkpoint's facts record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from neo_model.parts import PREBUFFER_PARTS, ModelPart
 from stages.artifacts.kinds import PREBUFFER_WEIGHTS_FILE, BaseLlm, Conversations, PreBuffer, Rows
 from stages.contract import Rank, StageContext, stage
 from stages.formats.prebuffer import check_fit, write_prebuffer
@@ -44,6 +45,16 @@ class TrainPrebufferRecipe(TrainRecipe):
     """Learning rate at the end of the cosine, as a share of the peak."""
     rebase: bool = False
     """Accept a `start` that was trained against another language model of the same widths."""
+
+    @field_validator("learning_rate_factors")
+    @classmethod
+    def _check_factors(cls, factors: Mapping[ModelPart, float]) -> Mapping[ModelPart, float]:
+        frozen = sorted(set(factors) - set(PREBUFFER_PARTS))
+        if frozen:
+            raise ValueError(
+                f"{', '.join(frozen)} does not train here; the parts that do: {', '.join(PREBUFFER_PARTS)}"
+            )
+        return factors
 
 
 def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:

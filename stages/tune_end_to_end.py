@@ -1,8 +1,11 @@
-"""Train a whole NEO: every parameter, from a merged or an earlier checkpoint.
+"""Train a whole NEO, or named parts of it, or adapters beside its weights, from a merged or an earlier checkpoint.
 
 Reads  Checkpoint, Rows (several, in the order of training)
        Rows, Conversations   `heldout_rows` and `questions`, if any: the held-out set, which training never sees
 Makes  Checkpoint   the last checkpoint: model/ in the released layout, tokenizer and settings of the one read
+
+Where less than everything trains, frozen weights are those of the checkpoint read, bit for bit, and every tensor keeps
+its precision. Adapters are added to their weights: summed in fp32, then rounded.
 """
 
 from __future__ import annotations
@@ -10,23 +13,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
-from stages.contract import Rank, StageContext, stage
+from stages.contract import Rank, StageContext, StageError, stage
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import HeldOut
-from stages.training.recipe import TrainRecipe
+from stages.training.trained_parts import (
+    PartialTrainRecipe,
+    choose_trained,
+    factors_of_parameters,
+    merged_weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from neo_model.config import NeoConfig
+    from neo_model.model import NeoModel
 
 
-class TuneRecipe(TrainRecipe):
+CONFIG_FILE: Final = "config.json"
+
+
+class TuneRecipe(PartialTrainRecipe):
     """End-to-end tuning; the defaults are those of NEO's mid-training (arXiv 2510.14979, table 5)."""
 
     peak_learning_rate: float = Field(default=4e-5, gt=0)
@@ -44,6 +56,22 @@ def write_checkpoint(
     write_released(folder, config, {name: value.cpu().clone() for name, value in parameters}, sidecars)
 
 
+def write_partly_trained(  # noqa: PLR0917 - the last three are given by training
+    model: NeoModel,
+    recipe: TuneRecipe,
+    start: Path,
+    folder: Path,
+    parameters: Iterable[tuple[str, Tensor]],
+    config: NeoConfig,
+) -> None:
+    """Write the whole model as a released folder, with adapters merged and frozen weights as in the folder `start`."""
+    from neo_model.weights.released import read_checkpoint, read_sidecars, write_released
+
+    originals = read_checkpoint(start)[1]
+    tensors = dict(merged_weights(parameters, originals, model, recipe))
+    write_released(folder, config, tensors, read_sidecars(start))
+
+
 def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], held_out: HeldOut) -> None:
     """Train on one rank of the worker group."""
     from neo_model.weights.released import load_model, read_sidecars
@@ -51,9 +79,33 @@ def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[
     from stages.training.loop import train
 
     folder = start.copy_to(rank.scratch / "start")
-    model, write_model = load_model(folder), partial(write_checkpoint, sidecars=read_sidecars(folder))
+    model = load_model(folder)
+    choose_trained(model, recipe)
     examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
+    if recipe.trains_all:
+        write_model = partial(write_checkpoint, sidecars=read_sidecars(folder))
+    else:
+        write_model = partial(write_partly_trained, model, recipe, folder)
     train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
+
+
+def check_trained(recipe: TuneRecipe, start: Checkpoint) -> None:
+    """Raise `StageError` where the model of `start` has not what `recipe` trains, before machines are asked for."""
+    import torch
+
+    from neo_model.config import NeoConfig
+    from neo_model.model import NeoModel
+
+    if recipe.trains_all and not recipe.learning_rate_factors:
+        return
+    entry = start.find_file(CONFIG_FILE)
+    if entry is None:
+        raise StageError(f"{start!r} has no {CONFIG_FILE}, so what of it trains cannot be checked")
+    config = NeoConfig.from_released(start.read_json(entry))
+    with torch.device("meta"):
+        model = NeoModel(config)
+    choose_trained(model, recipe)
+    factors_of_parameters(model, recipe.learning_rate_factors)
 
 
 @stage(number=1, recipe=TuneRecipe, makes=Checkpoint, phases=(), conduct_inputs=("heldout_rows", "questions"))
@@ -68,6 +120,7 @@ def tune_end_to_end(
 ) -> None:
     recipe.check_num_rows(len(rows))
     check_same_tokenizer(rows, start)
+    check_trained(recipe, start)
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
     work = partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), held_out=held_out)

@@ -10,7 +10,7 @@ L tokens, h query heads, D value width.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -34,8 +34,8 @@ _META: Final = torch.device("meta")
 class TrainingSetup:
     """The choices in training that decide the activation memory of a step."""
 
-    trainable: Callable[[NeoConfig], Collection[str]]
-    """Names of the trained parameters, for a model of any depth."""
+    prepare: Callable[[NeoModel], None]
+    """Freezes what does not train and adds adapters, in a model of any depth on the meta device."""
     dtype: torch.dtype
     backend: Backend
     activation_checkpointing: bool
@@ -70,10 +70,9 @@ def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: Train
     """
     config = replace(like, num_prebuffer_layers=depths[0], num_layers=sum(depths))
     with _META:
-        model = NeoModel(config, activation_checkpointing=how.activation_checkpointing).to(how.dtype)
-    names = how.trainable(config)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names)
+        model = NeoModel(config, activation_checkpointing=how.activation_checkpointing)
+    how.prepare(model)
+    for parameter in model.to(how.dtype).parameters():
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(_free_gradient)
     batch = _shapes_of(work)

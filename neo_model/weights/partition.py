@@ -14,6 +14,7 @@ from torch import nn
 
 from neo_model.config import NeoConfig
 from neo_model.model import NeoModel
+from neo_model.parts import PREBUFFER_PARTS, ModelPart
 
 
 @lru_cache(maxsize=8)
@@ -28,12 +29,24 @@ def prebuffer_keys(config: NeoConfig) -> frozenset[str]:
 
     The tensors that pre-Buffer pre-training trains and a PreBuffer artifact holds.
     """
-    model = _on_meta(config)
-    depth = config.num_prebuffer_layers
-    modules: list[nn.Module] = [model.vision_model, *model.layers[:depth]]
-    for layer in model.layers[depth:]:
-        modules += layer.self_attn.new_modules()
-    return _names(model, modules)
+    return frozenset(name for name, part in part_of_parameters(_on_meta(config)).items() if part in PREBUFFER_PARTS)
+
+
+def part_of_parameters(model: NeoModel) -> dict[str, ModelPart]:
+    """Name of every parameter to its part of the model, in the order of the model. An adapter is of its map's part."""
+    depth, stack = model.config.num_prebuffer_layers, model.language_model.model
+    modules: list[tuple[ModelPart, nn.Module]] = [
+        ("vision", model.vision_model),
+        ("embedding", stack.embed_tokens),
+        ("post_llm", stack.norm),
+        *(("prebuffer", layer) for layer in model.layers[:depth]),
+        *(("post_llm", layer) for layer in model.layers[depth:]),
+        *(("hw", module) for layer in model.layers[depth:] for module in layer.self_attn.new_modules()),
+    ]
+    if not model.config.tied:
+        modules.append(("head", model.language_model.lm_head))
+    parts = {id(parameter): part for part, module in modules for parameter in module.parameters()}  # the last one wins
+    return {name: parts[id(parameter)] for name, parameter in model.named_parameters()}
 
 
 def stage1_trainable(config: NeoConfig) -> frozenset[str]:
@@ -62,8 +75,3 @@ def freeze_for_stage1(model: NeoModel) -> None:
 def _on_meta(config: NeoConfig) -> NeoModel:
     with torch.device("meta"):
         return NeoModel(config)
-
-
-def _names(model: nn.Module, modules: Iterable[nn.Module]) -> frozenset[str]:
-    wanted = {id(parameter) for module in modules for parameter in module.parameters()}
-    return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in wanted)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, get_args
 
 from cluster.site import GangResources, Site
-from neo_model.costs.flops import Work, training_flops
+from neo_model.costs.flops import Trained, Work, training_flops
 from neo_model.costs.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
 from pipelines.planning.expected_sizes import ExpectedRows, ExpectedSizes
@@ -22,9 +23,11 @@ from stages.contract import Recipe, StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
 from stages.training.loading.split import RowSplit
 from stages.training.recipe import TrainRecipe
+from stages.training.trained_parts import PartialTrainRecipe, choose_trained
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig
+    from neo_model.model import NeoModel
     from stages.training.engine.memory import ParameterCounts, RankMemory
 
 SECONDS_PER_DAY: Final = 86_400
@@ -199,13 +202,12 @@ class Estimator:
         recipe = self._recipe(name)
         assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
         config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
-        counts = parameter_counts(config, recipe, gang)
+        counts, trained = counts_of(config, recipe, gang)
         works = [rows_work(one, self.assumptions) for one in rows]
         edges = [0, *recipe.until_steps, recipe.num_steps]
         num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
-        frozen = isinstance(recipe, TrainPrebufferRecipe)
         pairs = list(zip(num_rows, works, strict=True))
-        flops = sum(number * training_flops(config, work, llm_frozen=frozen) for number, work in pairs)
+        flops = sum(number * training_flops(config, work, trained) for number, work in pairs)
         split = RowSplit.of(recipe.rows_per_step, gang.layout, 0, gang.num_ranks)
         rate = gpu.bf16_flops * self.assumptions.mfu * gang.num_ranks * (1 - split.idle_share) if gpu else None
         return Estimate(
@@ -258,19 +260,49 @@ def fullest_micro_batch(rows: Sequence[ExpectedRows], works: Sequence[Work], mic
     return Work(**{name: round(number * scale) for name, number in asdict(work).items()})
 
 
-def parameter_counts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources) -> ParameterCounts:
-    """Counts of the model's parameters: all, those that the step trains, and those that ZeRO does not partition."""
-    from neo_model.weights.partition import parameter_shapes
+def counts_of(config: NeoConfig, recipe: TrainRecipe, gang: GangResources) -> tuple[ParameterCounts, Trained]:
+    """Counts of the model's parameters: all, those that the step trains, and those that ZeRO does not partition; and
+    how much of it trains. Raises `BadCommandError` where the recipe trains what the model has not."""
+    import torch
+
+    from neo_model.costs.trained import trained_of
+    from neo_model.model import NeoModel
     from stages.training.engine.memory import ParameterCounts
 
-    return ParameterCounts.of(parameter_shapes(config), _trainable(recipe)(config), gang.persistent_parameter_values)
+    with torch.device("meta"):
+        model = NeoModel(config)
+    try:
+        _prepare(recipe)(model)
+    except StageError as error:
+        raise BadCommandError(str(error), then="neo estimate --help") from error
+    return ParameterCounts.of(model, gang.persistent_parameter_values), trained_of(model)
 
 
-def _trainable(recipe: TrainRecipe) -> Callable[[NeoConfig], Collection[str]]:
-    """The function that names the parameters that a training step trains."""
-    from neo_model.weights.partition import parameter_shapes, stage1_trainable
+def _prepare(recipe: TrainRecipe) -> Callable[[NeoModel], None]:
+    """The function that freezes what a training step does not train, and adds adapters, in a model of any depth."""
+    from neo_model.weights.partition import freeze_for_stage1
 
-    return stage1_trainable if isinstance(recipe, TrainPrebufferRecipe) else parameter_shapes
+    if isinstance(recipe, TrainPrebufferRecipe):
+        return freeze_for_stage1
+    assert isinstance(recipe, PartialTrainRecipe), f"it is not known what a {type(recipe).__name__} trains"
+    return partial(choose_trained, recipe=recipe)
+
+
+def _prepare_shallow(recipe: TrainRecipe) -> Callable[[NeoModel], None]:
+    """The same for a model with fewer layers than the real one, all of which train where so many last ones do."""
+
+    def prepare(model: NeoModel) -> None:
+        top = recipe.trained_top_layers if isinstance(recipe, PartialTrainRecipe) else None
+        fewer = {} if top is None else {"trained_top_layers": min(top, len(model.layers))}
+        _prepare(recipe.model_copy(update=fewer))(model)
+
+    return prepare
+
+
+def _above_frozen(config: NeoConfig, trained: Trained) -> NeoConfig:
+    """The layers that the backward pass runs through, as a model: those below keep nothing for it."""
+    num_prebuffer = max(0, trained.num_layers - config.num_post_llm_layers)
+    return replace(config, num_layers=max(1, trained.num_layers), num_prebuffer_layers=num_prebuffer)
 
 
 def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: Work) -> Iterator[ZeroLayout]:
@@ -283,13 +315,13 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
 
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     device = torch.device("cuda" if gang.gpus else "cpu")
-    counts = parameter_counts(config, recipe, gang)
+    counts, trained = counts_of(config, recipe, gang)
     saved_bytes = {
         frugal: activation_bytes(
-            config,
+            _above_frozen(config, trained),
             work,
             TrainingSetup(
-                trainable=_trainable(recipe),
+                prepare=_prepare_shallow(recipe),
                 dtype=dtype,
                 backend=backend_named(gang.attention, device, dtype, config.query_key_dim),
                 activation_checkpointing=frugal,

@@ -14,8 +14,9 @@ import torch
 import torch.distributed as dist
 
 from neo_model.config import NeoConfig
-from neo_model.costs.flops import Work, training_flops, visible_pairs
+from neo_model.costs.flops import Trained, Work, training_flops, visible_pairs
 from neo_model.costs.gpus import gpu_named
+from neo_model.costs.trained import trained_of
 from neo_model.inputs.batch import Batch
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
@@ -33,8 +34,8 @@ class PeakFlops:
     flops_per_second: float
     """Peak of one device in bf16."""
     config: NeoConfig
-    llm_frozen: bool
-    """Whether gradients of the language model's weights are not computed."""
+    trained: Trained
+    """How much of the model trains."""
 
     @classmethod
     def of(cls, model: NeoModel, device: str) -> PeakFlops | None:
@@ -42,8 +43,7 @@ class PeakFlops:
         if not device.startswith("cuda"):
             return None
         gpu = gpu_named(torch.cuda.get_device_name(device))
-        frozen = not all(parameter.requires_grad for parameter in model.parameters())
-        return None if gpu is None else cls(gpu.bf16_flops, model.config, frozen)
+        return None if gpu is None else cls(gpu.bf16_flops, model.config, trained_of(model))
 
     def flops(self, batch: Batch) -> float:
         """FLOPs of forward and backward, without what activation checkpointing recomputes."""
@@ -54,7 +54,7 @@ class PeakFlops:
             num_patches=batch.patches.shape[0],
             num_supervised=batch.supervised_index.shape[0],
         )
-        return training_flops(self.config, work, llm_frozen=self.llm_frozen)
+        return training_flops(self.config, work, self.trained)
 
 
 class Meter:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from neo_model.parts import ModelPart
 from stages.contract import Recipe, StageError, conduct
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
@@ -38,8 +39,11 @@ class TrainRecipe(Recipe):
     """Steps over which the learning rate rises linearly to its peak."""
     floor_ratio: float = Field(default=0.1, ge=0, le=1)
     """Learning rate at the end of the cosine, as a share of the peak."""
+    learning_rate_factors: Mapping[ModelPart, Annotated[float, Field(gt=0)]] = {}
+    """Part of the model to the factor of its learning rate at every step: {"vision": 0.1}; parts not named have 1."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW weight decay of matrices; norm gains and biases have none."""
+    """AdamW weight decay of matrices, those of LoRA adapters included, whose product decays towards no change; norm
+    gains and biases have none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.contract import StageError
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end
@@ -52,3 +53,54 @@ def test_a_checkpoint_is_tuned_over_several_rows_and_survives_a_kill(world: Smal
     straight = SmallWorld.at(tmp_path / "straight")
     straight.make(BUFFER, two_ranks())
     assert straight.make(TUNED, layout).content == tuned.content
+
+
+ADAPTING = TUNE.model_copy(update={"trained_parts": ("vision",), "lora_rank": 4, "lora_targets": ("v_proj", "up_proj")})
+ADAPTED = tune_end_to_end.bind("adapted", ADAPTING, MERGED, [ROWS, LONGER])
+
+
+def test_adapters_survive_a_kill_and_come_out_as_plain_weights(world: SmallWorld, tmp_path: Path) -> None:
+    """Frozen weights come out bit for bit; checkpoints hold what trains alone; the result loads as any checkpoint."""
+    import torch
+    from safetensors import safe_open
+
+    from neo_model.weights.released import read_checkpoint
+
+    for step in (BUFFER, MERGED):
+        world.make(step, two_ranks())
+    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
+        world.make(ADAPTED, two_ranks(3), trouble=partial(die_after, step=2))
+    (committed,) = world.checkpoints(ADAPTED).committed()
+    for number, entry in enumerate(committed.files):
+        (tmp_path / f"{number}.safetensors").write_bytes(world.store.read(entry.key))
+        with safe_open(tmp_path / f"{number}.safetensors", framework="pt") as file:
+            names = {name.partition("/")[2] for name in file.keys()}  # noqa: SIM118
+        assert all(".lora_" in name or name.startswith("vision_model.") for name in names)
+    adapted = world.make(ADAPTED, two_ranks(3))
+    assert adapted.parts[-1].facts["num_frozen_tensors"] > 0
+    (config, before), (_, after) = (
+        read_checkpoint(world.open(step).copy_to(tmp_path / step.name)) for step in (MERGED, ADAPTED)
+    )
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {
+        name
+        for name in before
+        if name.startswith("vision_model.") or name.endswith(("v_proj.weight", "up_proj.weight"))
+    }
+    assert len(moved) == 4 + 2 * config.num_layers
+    straight = SmallWorld.at(tmp_path / "straight")
+    for step in (BUFFER, MERGED):
+        straight.make(step, two_ranks())
+    assert straight.make(ADAPTED, two_ranks(3)).content == adapted.content
+
+
+def test_what_the_checkpoint_has_not_is_refused_before_ranks_are_asked_for(world: SmallWorld) -> None:
+    wide = tune_end_to_end.bind("wide", ADAPTING.model_copy(update={"lora_rank": 400}), MERGED, [ROWS, LONGER])
+    with pytest.raises(StageError, match="lora_rank = 400 is more than"):
+        world.make(wide, two_ranks(), trouble=lambda rank: pytest.fail("a rank was started"))
+
+
+def test_fields_that_are_left_alone_change_no_fingerprint() -> None:
+    stated = TUNE.model_copy(update={"trained_parts": None, "lora_rank": None, "learning_rate_factors": {}})
+    assert tune_end_to_end.bind("tuned", stated, MERGED, [ROWS, LONGER]).fingerprint == TUNED.fingerprint
+    assert ADAPTED.fingerprint != TUNED.fingerprint

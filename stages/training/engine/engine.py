@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,6 +29,10 @@ from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot
 from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
 from stages.training.recipe import TrainRecipe
+from stages.training.trained_parts import factors_of_parameters
+
+FACTOR: Final = "learning_rate_factor"
+"""Key of a group of parameters under which the factor of its learning rate stands."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Engine:
         Where the norm is not finite nothing is applied, on any rank.
         """
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group[FACTOR]
         norm = self._norm_without_zero() if self._zero_stage == 0 else math.nan
         if self._zero_stage > 0 or math.isfinite(norm):
             self._engine.step()
@@ -145,10 +149,19 @@ class Engine:
 
 
 def _adamw(model: nn.Module, recipe: TrainRecipe) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters: matrices decay, norm gains and biases do not."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """AdamW over the trainable parameters: matrices decay, norm gains and biases do not.
+
+    A group for each factor of the learning rate, and in it for each of the two.
+    """
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    factors = dict.fromkeys(trainable, 1.0)
+    if recipe.learning_rate_factors:
+        assert isinstance(model, NeoModel), "parts are those of a NEO"
+        factors = factors_of_parameters(model, recipe.learning_rate_factors)
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": recipe.weight_decay if decays else 0.0, FACTOR: factor}
+        for factor in sorted(set(factors.values()), reverse=True)
+        for decays in (True, False)
+        if (chosen := [p for name, p in trainable.items() if factors[name] == factor and (p.ndim > 1) == decays])
     ]
     return torch.optim.AdamW(groups, lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True)

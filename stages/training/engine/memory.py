@@ -10,10 +10,11 @@ Tests measure ZeRO 0, 2 and 3 in fp32. ZeRO 1 and an optimizer in host memory fo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, Final, Literal, TypeAlias
+
+from torch import nn
 
 from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import LIVE_PARAMETER_VALUES
@@ -37,15 +38,13 @@ class ParameterCounts:
     """Values in parameters that ZeRO-3 keeps whole on every rank."""
 
     @classmethod
-    def of(
-        cls, shapes: Mapping[str, tuple[int, ...]], trainable: Collection[str], persistent_below: int
-    ) -> ParameterCounts:
-        """Count named parameters, of which `trainable` train and those with few values are persistent."""
-        values = {name: prod(shape) for name, shape in shapes.items()}
+    def of(cls, model: nn.Module, persistent_below: int) -> ParameterCounts:
+        """Count the parameters of a model, of which those with fewer values than `persistent_below` are persistent."""
+        parameters = list(model.parameters())
         return cls(
-            num_values=sum(values.values()),
-            num_trainable=sum(values[name] for name in trainable),
-            num_persistent=sum(number for number in values.values() if number < persistent_below),
+            num_values=sum(one.numel() for one in parameters),
+            num_trainable=sum(one.numel() for one in parameters if one.requires_grad),
+            num_persistent=sum(one.numel() for one in parameters if one.numel() < persistent_below),
         )
 
     @property

@@ -65,6 +65,26 @@ def test_the_paper_s_9b_has_its_sizes_and_its_days(site: NeoSite, llm: str) -> N
     }
 
 
+def test_less_than_everything_is_less_to_hold_and_to_compute(site: NeoSite, llm: str) -> None:
+    """Adapters, and the last layers alone; what the model has not is refused."""
+
+    def mid(*settings: str) -> dict:
+        words = [word for setting in settings for word in ("--set", f"mid.{setting}")]
+        asked = ("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, *words, "--gpu", "H200", "--json")
+        return site.neo(*asked).json["steps"][1]
+
+    whole, adapted, top = mid(), mid("lora_rank=16"), mid("trained_top_layers=4")
+    layouts = [one["layouts"][2]["memory_bytes"] for one in (whole, adapted, top)]
+    assert adapted["num_parameters"] - whole["num_parameters"] == adapted["num_trainable"] < 0.01 * 10e9
+    assert adapted["num_frozen"] == whole["num_parameters"] and top["num_trainable"] < 1e9
+    assert 0.6 < adapted["flops"] / whole["flops"] < 0.75, "no gradients of frozen weights"
+    assert top["flops"] < 0.5 * whole["flops"], "and nothing below the lowest layer that trains"
+    assert layouts[0]["masters"] > 50 * layouts[1]["masters"] and layouts[0]["masters"] > 10 * layouts[2]["masters"]
+    assert layouts[0]["activations"] > layouts[1]["activations"] > 3 * layouts[2]["activations"]
+    told = site.neo("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, "--set", "mid.trained_top_layers=99")
+    assert told.code == 2 and "trained_top_layers = 99: the model has 42 layers" in told.err
+
+
 def test_rows_that_are_made_are_measured(site: NeoSite, tmp_path: Path) -> None:
     world = SmallWorld(site.store, tmp_path)
     world.make(ROWS)

@@ -19,9 +19,10 @@ def micro_batch_of(step: int, rank: int):
 
 
 def read_meter(rank: int):
+    from neo_model.costs.flops import everything
     from stages.training.metrics import Meter, PeakFlops
 
-    meter, network = Meter(PeakFlops(FLOPS_PER_SECOND, config(), llm_frozen=False)), model()
+    meter, network = Meter(PeakFlops(FLOPS_PER_SECOND, config(), everything(config()))), model()
     for step, weight in enumerate(WEIGHTS_OF_STEPS):
         one = micro_batch_of(step, rank)
         meter.saw(one, network(one.batch), weight)

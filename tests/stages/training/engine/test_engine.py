@@ -7,6 +7,7 @@ import pytest
 
 from stages.contract import GangLayout, StageError
 from stages.training.recipe import TrainRecipe
+from stages.tune_end_to_end import TuneRecipe
 from tests.stages.training.ranks import run_ranks
 
 NUM_STEPS = 4
@@ -252,3 +253,93 @@ def test_what_deepspeed_has_only_with_zero_is_refused_without(changes: dict, lay
 
     with pytest.raises(StageError, match="needs ZeRO; set zero_stage 1, 2 or 3"):
         deepspeed_config(RECIPE.model_copy(update=changes), layout, 1, "cpu")
+
+
+ADAPTED = TuneRecipe(
+    **RECIPE.model_dump() | {"learning_rate_factors": {"vision": 0.5, "post_llm": 2.0}},
+    trained_parts=("vision",),
+    lora_rank=3,
+    lora_targets=("q_proj", "k_proj_hw", "down_proj"),
+)
+"""Adapters in both layers, the patch embedding beside them, and three learning rates."""
+
+
+def adapted_engine(zero_stage: int):
+    import torch.distributed as dist
+
+    from stages.training.engine.engine import Engine
+    from stages.training.trained_parts import choose_trained
+
+    network = model()
+    choose_trained(network, ADAPTED)
+    num_ranks = dist.get_world_size()
+    layout = GangLayout(num_ranks=num_ranks, zero_stage=zero_stage, persistent_parameter_values=30)
+    return Engine(network, ADAPTED, layout, NUM_MICRO // num_ranks, "cpu")
+
+
+def adapted_bare_torch(_rank: int) -> dict:
+    """The same steps without DeepSpeed, each parameter with a learning rate of its own."""
+    import torch
+    from torch import nn
+
+    from stages.training.trained_parts import choose_trained, factors_of_parameters
+
+    network = model()
+    choose_trained(network, ADAPTED)
+    factors = factors_of_parameters(network, ADAPTED.learning_rate_factors)
+    parameters = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    groups = [
+        {"params": [one], "lr": 1e-3 * factors[name], "weight_decay": RECIPE.weight_decay if one.ndim > 1 else 0.0}
+        for name, one in parameters.items()
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=RECIPE.betas, eps=RECIPE.eps)
+    for step in range(NUM_STEPS):
+        loss = sum(network(micro_batch(step, micro)).loss for micro in range(NUM_MICRO)) / weight_of_step(step)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters.values(), RECIPE.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+    return {name: p.detach().numpy() for name, p in network.named_parameters()}
+
+
+def train_adapted(rank: int, zero_stage: int, folder: Path):
+    """All steps; and the last two again, by another engine that goes on from the state after the first two."""
+    engine = adapted_engine(zero_stage)
+    before = weights_of(engine)
+    train_steps(engine, rank, range(2))
+    engine.snapshot().write(folder)
+    straight = train_steps(engine, rank, range(2, NUM_STEPS)), weights_of(engine)
+    again = adapted_engine(zero_stage)
+    again.load(folder, num_applied=2)
+    return before, straight, (train_steps(again, rank, range(2, NUM_STEPS)), weights_of(again))
+
+
+def adapted_elsewhere(rank: int, zero_stage: int, folder: Path):
+    engine = adapted_engine(zero_stage)
+    engine.load(folder, num_applied=2)
+    train_steps(engine, rank, range(2, NUM_STEPS))
+    return weights_of(engine)
+
+
+@pytest.mark.parametrize("zero_stage", STAGES)
+def test_adapters_train_as_in_one_process_and_go_on_bit_for_bit(zero_stage: int, tmp_path: Path) -> None:
+    """Frozen weights keep their bits, and a checkpoint holds what trains and nothing else."""
+    from safetensors import safe_open
+
+    expected = run_ranks(adapted_bare_torch, num_ranks=1)[0]
+    for before, (numbers, weights), (numbers_again, weights_again) in run_ranks(train_adapted, zero_stage, tmp_path):
+        assert numbers == numbers_again
+        moved = {name for name in before if not np.array_equal(before[name], weights[name])}
+        assert moved == {name for name in before if ".lora_" in name or name.startswith("vision_model.")}
+        assert all(np.array_equal(weights[name], weights_again[name]) for name in weights)
+        for name, value in expected.items():
+            np.testing.assert_allclose(weights[name], value, atol=3e-6, err_msg=name)
+    held = set()
+    for path in tmp_path.rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            held |= {name.partition("/")[2] for name in file.keys()}  # noqa: SIM118
+    assert held == moved
+    other = (1, 3) if zero_stage != 3 else (4, 2)
+    for weights_there in run_ranks(adapted_elsewhere, other[1], tmp_path, num_ranks=other[0]):
+        for name, value in weights.items():
+            np.testing.assert_allclose(weights_there[name], value, atol=2e-6, err_msg=name)

@@ -114,13 +114,20 @@ def estimated(case: Case):
     from neo_model.attention.interface import Backend
     from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
     from neo_model.costs.flops import Work
-    from neo_model.weights.partition import parameter_shapes, stage1_trainable
+    from neo_model.model import NeoModel
+    from neo_model.weights.partition import freeze_for_stage1
     from stages.training.engine.memory import ParameterCounts, rank_memory
 
-    batch, shapes = row(), parameter_shapes(config())
-    choose = stage1_trainable if case.prebuffer_only else parameter_shapes
+    def prepare(network: NeoModel) -> None:
+        if case.prebuffer_only:
+            freeze_for_stage1(network)
+
+    with torch.device("meta"):
+        network = NeoModel(config())
+    prepare(network)
+    batch = row()
     how = TrainingSetup(
-        trainable=choose,
+        prepare=prepare,
         dtype=torch.float32,
         backend=Backend.SDPA,
         activation_checkpointing=case.activation_checkpointing,
@@ -131,7 +138,7 @@ def estimated(case: Case):
         num_patches=batch.patches.shape[0],
         num_supervised=len(batch.supervised_index),
     )
-    counts = ParameterCounts.of(shapes, choose(config()), PERSISTENT_VALUES)
+    counts = ParameterCounts.of(network, PERSISTENT_VALUES)
     activations = activation_bytes(config(), work, how)
     return rank_memory(counts, layout_of(case), activations, precision="fp32", on_gpu=False)
 
