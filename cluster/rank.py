@@ -59,6 +59,10 @@ class GangRank:
     checkpoint_took: Callable[[float], None] = _forget
     """Told how long each checkpoint took, in seconds. Called on the rank that commits, from any thread."""
 
+    @property
+    def artifact(self) -> str:
+        return self.writer.folder.rpartition("/")[2]
+
     @cached_property
     def checkpoints(self) -> CheckpointWriter:
         return TimedCheckpoints(self.writer, self.post, self.world_size, took=self.checkpoint_took)

@@ -35,6 +35,7 @@ from pipelines.commands.row import row
 from pipelines.commands.run import run
 from pipelines.commands.seen import seen
 from pipelines.commands.show import show
+from pipelines.commands.skip import skip
 from pipelines.commands.stages import stages_
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
@@ -142,6 +143,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume,
     "status": status,
     "cancel": cancel,
+    "skip": skip,
     "logs": logs,
     "show": show,
     "look": look,

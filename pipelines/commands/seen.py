@@ -74,6 +74,8 @@ def _lines(artifact: Artifact, document: Mapping[str, Any]) -> Iterator[str]:
         steps = f"steps {rows['first_step']:,} to {rows['until_step']:,}"
         counts = f"{rows['num_read']:,} rows read, {rows['num_different']:,} of its {rows['num_rows']:,}"
         yield f"  {rows['input']}, {steps}: {counts}"
+    if skipped := document["skipped_steps"]:
+        yield f"  left out on record: step{'s' if len(skipped) > 1 else ''} {', '.join(f'{one:,}' for one in skipped)}"
 
 
 def _trained(lineage: Lineage, store: Store, at: str) -> list[Artifact]:

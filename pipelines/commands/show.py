@@ -12,7 +12,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.commands.seen import sources_table
 from pipelines.lineage.contents import counts_of_sources
-from pipelines.lineage.graph import describe_counts, skipped_row_records, step_name
+from pipelines.lineage.graph import describe_counts, skipped_row_records, skipped_step_records, step_name
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import flat_fields
@@ -106,7 +106,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
     command.say(*_code_lines(artifact))
     command.say(_fields_table(artifact))
-    command.say(*_funnel(artifact), *_skipped_table(artifact))
+    command.say(*_funnel(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
     counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
@@ -124,6 +124,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "items": funnel(head),
         "sources": counts,
         "skipped": skipped_row_records(artifact),
+        "skipped_steps": skipped_step_records(artifact),
         "num_parts": head.num_parts,
         "size_bytes": head.size_bytes,
         "versions": head.versions,
@@ -172,6 +173,16 @@ def _skipped_table(artifact: Artifact) -> list[Table]:
     for one in skipped:
         of, samples = f"{one['rows'][:SHOWN_DIGITS]}/{one['part']}", ", ".join(one["sample_ids"])
         table.add_row(f"step {one['step']:,}", f"{one['row']:,}", of, samples)
+    return [table]
+
+
+def _skipped_steps_table(artifact: Artifact) -> list[Table]:
+    skipped = skipped_step_records(artifact)
+    if not skipped:
+        return []
+    table = Table("steps left out", "by", "at", "reason", box=None, pad_edge=False)
+    for one in skipped:
+        table.add_row(f"step {one['step']:,}", clean(one["by"]), one["at"], clean(one["reason"]))
     return [table]
 
 

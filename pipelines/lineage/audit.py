@@ -28,6 +28,7 @@ from stages.commit.repair import Damage, Remedy, damaged_files, quarantine_key
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
+from stages.training.checkpoints.facts import SKIPPED_PHASE
 
 
 class Finding(BaseModel):
@@ -174,7 +175,9 @@ def _check_unfinished(store: Store, key: str, node: Node) -> Iterator[Damage]:
         try:
             record = PART_RECORD.read_existing(store, record_key)
         except StoreError as error:
-            yield Damage(record_key, f"is torn: {error}", "make_again", _named_checkpoint(record_key))
+            is_skip = f"/records/{SKIPPED_PHASE}" in record_key  # moved away, training would no longer leave it out
+            remedy: Remedy = "by_hand" if is_skip else "make_again"
+            yield Damage(record_key, f"is torn: {error}", remedy, _named_checkpoint(record_key))
         else:
             for file_key, damage in damaged_files(store, record):
                 yield Damage(file_key, damage, "make_again", _part_path(record))

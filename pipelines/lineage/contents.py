@@ -54,7 +54,7 @@ def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
 
     Raises `StageError` if the training had fewer steps.
     """
-    from stages.training.exposure import seen_of_sources, seen_rows
+    from stages.training.exposure import left_out_of, seen_of_sources, seen_rows
 
     seen = seen_rows(trained, until_step)
     with TemporaryDirectory(prefix="neo-seen-") as scratch:
@@ -66,6 +66,7 @@ def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
         "num_steps": trained.head.recipe["num_steps"],
         "until_step": until_step,
         "rows": [_rows_document(one) for one in seen],
+        "skipped_steps": sorted(step + 1 for step in left_out_of(trained).steps if step < until_step),
         "sources": sources,
     }
 

@@ -38,7 +38,7 @@ from stages.artifacts.kinds import (
 )
 from stages.formats.packed_rows.rows import RowReader
 from stages.origins.json_values import json_values
-from stages.training.exposure import skips_of
+from stages.training.exposure import left_out_of
 from stages.training.loading.step_rows import RowOrder, spans
 
 if TYPE_CHECKING:
@@ -204,12 +204,12 @@ def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int
     order = RowOrder.of(reader, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
     number = int(input_name.rpartition(".")[2])
     span = spans(recipe["num_steps"], recipe["until_steps"])[number]
-    num_steps, left_out = span.until_step - span.first_step, skips_of(made)
+    num_steps, left_out = span.until_step - span.first_step, left_out_of(made)
     for row in rows:
         read_at = order.steps_of_row(row, num_steps)
         # 12 steps with until_steps (5,): `rows.1` is read from index 5 on, so its index 0 is step 6, counted from 1.
         numbered = (span.first_step + step + 1 for step in read_at)
-        yield from (step for step in numbered if (step, row) not in left_out)
+        yield from (step for step in numbered if not left_out.holds(step - 1, row))
 
 
 def _rows_with(

@@ -139,9 +139,9 @@ def step_name(known: ManifestFields) -> str:
 def describe_counts(head: ManifestHead) -> str:
     """What an artifact holds, in words: `2 parts, 40 items, 38 kept, 2 dropped`, or `step 300` for a checkpoint."""
     if head.at_step is not None:
-        num_skipped = head.num_skipped_rows
-        lacking = f", {num_skipped:,} damaged row{'' if num_skipped == 1 else 's'} left out" if num_skipped else ""
-        return f"step {head.at_step}{lacking}"
+        lacking = [(head.num_skipped_rows, "damaged row"), (head.num_skipped_steps, "step")]
+        words = (f", {number:,} {what}{'' if number == 1 else 's'} left out" for number, what in lacking if number)
+        return "".join((f"step {head.at_step}", *words))
     items, num_parts = head.items, head.last_phase.num_parts
     phrases = [f"{num_parts} part{'' if num_parts == 1 else 's'}"]
     if items.total:
@@ -164,6 +164,14 @@ def skipped_row_records(artifact: Artifact) -> list[dict[str, Any]]:
     if not artifact.head.num_skipped_rows:
         return []
     skipped: list[dict[str, Any]] = artifact.manifest.parts[-1].facts["skipped"]
+    return skipped
+
+
+def skipped_step_records(artifact: Artifact) -> list[dict[str, Any]]:
+    """The steps that training left out as a whole, from the last checkpoint: step, reason, by whom and when."""
+    if not artifact.head.num_skipped_steps:
+        return []
+    skipped: list[dict[str, Any]] = artifact.manifest.parts[-1].facts["skipped_steps"]
     return skipped
 
 

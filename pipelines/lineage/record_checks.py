@@ -1,16 +1,17 @@
 """Records of one artifact compared with its manifest: what a resume, a fork or a repair of it would read.
 
-Owns the checks of part records, record bundles, lists of parts and inputs, checkpoints that training went past, and the
-marks of those that were deleted. Reads no file of a part but those of such checkpoints; trusts the manifest alone.
+Owns the checks of part records, record bundles, lists of parts and inputs, checkpoints that training went past, the
+marks of those that were deleted, and the records of what training left out. Reads no file of a part but those of such
+checkpoints; trusts the manifest alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,11 +21,14 @@ from stages.artifacts.records import INPUT_RECORDS, PART_RECORD, STEPS_PHASE, Pa
 from stages.commit import phase_records
 from stages.commit.checkpoints import CHECKPOINT_RECORD
 from stages.commit.phase_records import BUNDLE, DIGESTS, PARTS, bundle_key, parts_key, record_key, recorded_digests
+from stages.commit.recorded_facts import facts_in
 from stages.commit.repair import Damage
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.metadata import readable_json
 from stages.store.record_kind import what_is_wrong
 from stages.store.store import Store
+from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE
+from stages.training.skipped import skipped_fact, skipped_steps_fact
 
 NUMBER = re.compile(r"\d{6}")
 RETIRED_BY_AUDIT = readable_json({"attempt": "neo audit --repair"})
@@ -69,6 +73,7 @@ class ArtifactRecords:
         yield from self._digests(phases)
         if STEPS_PHASE in phases:
             yield from self._checkpoints()
+            yield from _left_out(self.store, self.folder, list(self._of_phase(STEPS_PHASE))[-1].facts)
 
     def kept_checkpoints(self) -> list[PartRecord]:
         """Checkpoints that training went past and whose files are kept: the manifest does not list them."""
@@ -182,6 +187,19 @@ def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
+
+
+def _left_out(store: Store, folder: str, last: Mapping[str, Any]) -> Iterator[Damage]:
+    """Records of rows and steps that training left out, where they differ from the last checkpoint's facts."""
+    for phase, fact in ((SKIPPED_PHASE, skipped_fact), (SKIPPED_STEPS_PHASE, skipped_steps_fact)):
+        key = record_key(folder, phase, f"{0:06d}")
+        try:
+            recorded = fact(facts_in(store, folder, phase), last["step"])
+        except (StoreError, ValidationError) as error:
+            yield Damage(key, f"or one after it is torn: {error}")
+            continue
+        if recorded.get(phase, []) != last.get(phase, []):
+            yield Damage(key, "and those after it name other rows or steps as left out than the last checkpoint")
 
 
 def _bundle_problem(parts: Sequence[PartRecord], data: bytes) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.artifacts.manifest import artifact_folder
-from stages.artifacts.records import STEPS_PHASE
+from stages.artifacts.records import PART_RECORD, STEPS_PHASE
 from stages.commit.checkpoints import CHECKPOINT_RECORD
 from stages.commit.phase_records import PhaseRecords, listed_parts
 from stages.store.store import Store
+from stages.training.checkpoints.facts import SKIPPED_STEPS_PHASE
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Progress:
     """Phase to (parts recorded, parts listed), in the order of their names."""
     at_step: int | None
     """Optimizer step of the last checkpoint; None without one."""
+    skipped_steps: tuple[int, ...] = ()
+    """Optimizer steps, counted from 1, that a training leaves out, committed or still to come."""
 
     @property
     def started(self) -> bool:
@@ -43,6 +46,9 @@ class Progress:
         phrases = [f"{phase} {done} of {listed} parts recorded" for phase, (done, listed) in self.phases.items()]
         if self.at_step is not None:
             phrases.append(f"checkpoint of step {self.at_step} committed")
+        if self.skipped_steps:
+            many = "s" if len(self.skipped_steps) > 1 else ""
+            phrases.append(f"step{many} {', '.join(f'{step:,}' for step in self.skipped_steps)} left out")
         return ", ".join(phrases)
 
 
@@ -50,7 +56,16 @@ def read_progress(store: Store, stage: str, fingerprint: str) -> Progress:
     """The progress of an artifact, from the phases and records in the store."""
     folder = artifact_folder(stage, fingerprint)
     phases = {phase: _phase_progress(store, folder, phase) for phase in store.folders(f"{folder}/phases/")}
-    return Progress(phases=phases, at_step=_last_step(store, folder))
+    # A stage with phases trains nothing, so it is not asked for steps that it leaves out.
+    skipped = () if phases else _skipped_steps(store, folder)
+    return Progress(phases=phases, at_step=_last_step(store, folder), skipped_steps=skipped)
+
+
+def _skipped_steps(store: Store, folder: str) -> tuple[int, ...]:
+    """The steps on record as left out, those of torn records excepted."""
+    keys = [key for key in store.keys(f"{folder}/records/{SKIPPED_STEPS_PHASE}/") if key.endswith(".json")]
+    records = (PART_RECORD.read_or_skip(store, key) for key in keys)
+    return tuple(sorted(record.facts["step"] for record in records if record is not None))
 
 
 def _phase_progress(store: Store, folder: str, phase: str) -> tuple[int, int]:

@@ -85,6 +85,8 @@ class ManifestHead(ManifestFields):
     """Optimizer step of the last checkpoint; None for what no training made."""
     num_skipped_rows: int = 0
     """Damaged rows that training left out."""
+    num_skipped_steps: int = 0
+    """Optimizer steps that training left out as a whole."""
     holds_model: bool
     """Whether the last part holds files of a model."""
     files: tuple[NamedFile, ...] = ()
@@ -290,6 +292,7 @@ class _Sums:
             "sources": {source: dict(numbers) for source, numbers in sorted(self.sources.items())},
             "at_step": facts.get("step"),
             "num_skipped_rows": len(facts.get("skipped", ())),
+            "num_skipped_steps": len(facts.get("skipped_steps", ())),
             "holds_model": any(entry["name"].startswith(MODEL_PREFIX) for entry in self.last.get("files", ())),
             "files": tuple(self.files.values()),
             "has_more_files": self.has_more_files,

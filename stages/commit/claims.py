@@ -41,6 +41,14 @@ class ClaimRecord(ProcessMark):
         return f"attempt {self.attempt.rpartition('-')[2]} of run {self.run}"
 
 
+class ClaimHeldError(Exception):
+    """A living attempt holds the claim that was asked for."""
+
+    def __init__(self, holder: ClaimRecord) -> None:
+        super().__init__(f"{holder.holder} on {holder.host} is at work")
+        self.holder = holder
+
+
 CLAIM = RecordKind[ClaimRecord](
     ClaimRecord, "the record of a claim", "nothing depends on it: the next attempt takes a claim of its own"
 )
@@ -99,9 +107,28 @@ class Claimant:
         if claim is None:
             yield None
             return
+        with self._held(claim):
+            yield claim
+
+    @contextmanager
+    def claim_of_ended(self) -> Iterator[Claim]:
+        """The claim, held inside the context, where no attempt is at work. Raises `ClaimHeldError` where one is.
+
+        An attempt on another machine that shows no sign of life is watched until its heartbeat counts as lost.
+        """
+        while not isinstance(claim := self._take(), Claim):
+            beat = self._observer.look(_beat_key(self.folder, self._num_claims - 1))
+            if beat.life_of(claim) == "alive":
+                raise ClaimHeldError(claim)
+            time.sleep(beat_seconds())
+        with self._held(claim):
+            yield claim
+
+    @contextmanager
+    def _held(self, claim: Claim) -> Iterator[None]:
         heartbeat = Heartbeat(self.store, _beat_key(self.folder, claim.number))
         try:
-            yield claim
+            yield
         finally:
             heartbeat.stop()
             _release(claim)
@@ -156,6 +183,13 @@ class Claimant:
 
     def _exists(self, number: int) -> bool:
         return self.store.size_bytes(_key(self.folder, number)) is not None
+
+
+def claiming_runs(store: Store, folder: str) -> list[str]:
+    """Names of the runs that claimed an artifact, each once, the last first. Claims that are torn count as none."""
+    num_claims = first_missing(lambda number: store.size_bytes(_key(folder, number)) is not None)
+    records = (_record(store, folder, number) for number in reversed(range(num_claims)))
+    return list(dict.fromkeys(record.run for record in records if record is not None))
 
 
 def _release(claim: Claim) -> None:

@@ -92,6 +92,10 @@ class Rank(Protocol):
     layout: GangLayout
 
     @property
+    def artifact(self) -> str:
+        """The shown digits of the fingerprint that is being made, by which commands know it."""
+
+    @property
     def scratch(self) -> Path:
         """A private local folder of this rank."""
 

@@ -17,10 +17,11 @@ from typing import Final, TypeVar
 from stages.artifacts.kinds import Rows
 from stages.contract import Rank
 from stages.formats.packed_rows.rows import DamagedPartError, DamagedRowError
+from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE
 from stages.training.collectives import gather_values, raise_on_all
 from stages.training.loading.micro_batches import MicroBatch, UnfitRowError
 from stages.training.recipe import OnDamagedRow
-from stages.training.skipped import SKIPPED_PHASE, skipped_steps_and_rows
+from stages.training.skipped import LeftOutOfSteps
 
 MAX_TRIES: Final = 3
 """Rebuilds of one part for one step. A part that is damaged again at once has a cause that rebuilding does not cure."""
@@ -37,9 +38,10 @@ class DamagedRowPolicy:
     rows: Sequence[Rows]
     _num_tries: Counter[tuple[str, tuple[str, str]]] = field(default_factory=Counter)
 
-    def skipped_before(self) -> frozenset[tuple[int, int]]:
-        """(step, row) of the rows that earlier attempts skipped, steps counted from 0: whatever the policy is now."""
-        return skipped_steps_and_rows(self.rank.recorded_facts(SKIPPED_PHASE))
+    def left_out(self) -> LeftOutOfSteps:
+        """The rows that earlier attempts skipped, and the steps that are left out: whatever the policy is now."""
+        rows, steps = (self.rank.recorded_facts(phase) for phase in (SKIPPED_PHASE, SKIPPED_STEPS_PHASE))
+        return LeftOutOfSteps.recorded(rows, steps)
 
     def record_skipped(self, micro_batches: Sequence[MicroBatch]) -> None:
         """Commit which rows these micro-batches lack, before they are computed: every later attempt skips the same."""

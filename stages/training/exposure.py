@@ -1,14 +1,14 @@
 """What a training stage has seen by a step: computed, never logged.
 
 Owns the account of it. The recipe's order says which rows each step took, the index of the rows what they hold, and
-the last checkpoint which of them were damaged and left out. `tests/stages/training/test_exposure.py` compares it with
-every batch of a real training.
+the last checkpoint what was left out: damaged rows, and whole steps. `tests/stages/training/test_exposure.py` compares
+it with every batch of a real training.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ from stages.formats.packed_rows.row_index import RowFacts
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.packed_rows.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
-from stages.training.checkpoints.facts import SkippedRows
 from stages.training.loading.step_rows import RowOrder, Span, spans
+from stages.training.skipped import LeftOutOfSteps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRow
     num_steps = recipe["num_steps"] if until_step is None else until_step
     if not 0 <= num_steps <= recipe["num_steps"]:
         raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
-    left_out = {(step, row) for step, row in skips_of(trained) if step <= num_steps}
+    left_out = left_out_of(trained)
     return tuple(
         _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)
         for span in spans(recipe["num_steps"], recipe["until_steps"])
@@ -107,20 +107,23 @@ def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOf
     return {source: SeenOfSource(**counts[source]) for source in sorted(counts)}
 
 
-def skips_of(trained: Artifact) -> set[tuple[int, int]]:
-    """(step, row) of the damaged rows that steps, counted from 1, were applied without, as the last checkpoint says."""
-    facts = map(SkippedRows.of, trained.phase(STEPS_PHASE))
-    return {(skip.step, skip.row) for one in facts for skip in one.skipped}
+def left_out_of(trained: Artifact) -> LeftOutOfSteps:
+    """What the steps of a training were applied without, as its last checkpoint says."""
+    checkpoints = trained.phase(STEPS_PHASE)
+    return LeftOutOfSteps.of_checkpoint(checkpoints[-1]) if checkpoints else LeftOutOfSteps()
 
 
-def _seen(trained: Artifact, span: Span, left_out: Iterable[tuple[int, int]]) -> SeenRows:
+def _seen(trained: Artifact, span: Span, left_out: LeftOutOfSteps) -> SeenRows:
     recipe, name = trained.head.recipe, f"rows.{span.rows}"
     rows = trained.input(name, Rows)
     order = RowOrder.of(RowReader(rows), rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
     times = order.times_taken(span.until_step - span.first_step)
-    for step, row in left_out:
-        if span.first_step < step <= span.until_step:
-            times[row] -= order.rows_of_step(step - 1 - span.first_step).count(row)
+    whole = sorted(step for step in left_out.steps if span.first_step <= step < span.until_step)
+    for row in (row for step in whole for row in order.rows_of_step(step - span.first_step)):
+        times[row] -= 1
+    for step, row in left_out.rows:
+        if span.first_step <= step < span.until_step and step not in left_out.steps:
+            times[row] -= order.rows_of_step(step - span.first_step).count(row)
     return SeenRows(name, rows, span, times)
 
 

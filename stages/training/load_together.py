@@ -16,6 +16,7 @@ from stages.training.collectives import SharedError, StepTotals
 from stages.training.damaged_rows import DamagedRowPolicy
 from stages.training.loading.micro_batches import MicroBatch
 from stages.training.metrics import Meter
+from stages.training.skipped import LeftOutOfSteps
 
 
 @dataclass
@@ -27,12 +28,13 @@ class JointLoader:
     damage: DamagedRowPolicy
     in_flight: CheckpointInFlight
     meter: Meter
+    left_out: LeftOutOfSteps
 
     def load(self, step: int) -> tuple[list[MicroBatch], StepTotals]:
         """This rank's micro-batches of a step, and the totals over all ranks. Collective.
 
         Where rows are damaged and the recipe has them rebuilt, loads again. Raises on every rank where one could not
-        load, `SharedError` where no row of the step is left.
+        load, `SharedError` where no row of the step is left. A step that is left out has no rows, and is said.
         """
         micro_batches: list[MicroBatch] = []
         while True:
@@ -49,7 +51,10 @@ class JointLoader:
             if not totals.num_failed:
                 break
             self.damage.repair(f"step {step + 1} could not be loaded", error)
-        if not totals.num_rows:
+        if step in self.left_out.steps:
+            if self.rank.rank == 0:
+                self.rank.warn(f"step {step + 1} is left out, as recorded: {self.left_out.steps[step]}")
+        elif not totals.num_rows:
             raise SharedError(f"step {step + 1}: all of its rows are damaged; look at the store that holds them")
         return micro_batches, totals
 

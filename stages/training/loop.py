@@ -56,7 +56,8 @@ def train(
         return
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
-    loader = StepLoader.of(recipe, rows, rank, model.config, damage.skipped_before())
+    left_out = damage.left_out()
+    loader = StepLoader.of(recipe, rows, rank, model.config, left_out)
     if rank.rank == 0 and loader.split.idle_words:
         rank.warn(loader.split.idle_words)
     trainable = trainable_names(model)
@@ -69,13 +70,14 @@ def train(
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
         with prefetching as prefetched, Watchdog(rank) as watchdog, in_flight.finished_on_shared_error():
-            joint = JointLoader(rank, prefetched, damage, in_flight, meter)
+            joint = JointLoader(rank, prefetched, damage, in_flight, meter, left_out)
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank
                 norm = optimizer_step(step, engine, micro_batches, totals, rank=rank, recipe=recipe, meter=meter)
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
-                meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
+                if totals.num_rows:  # a step that is left out counts in no average
+                    meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
                 if (step + 1) % REPORT_EVERY_STEPS == 0 or step + 1 == recipe.num_steps:
                     _report(rank, meter.read(), step, norm, learning_rate(step, recipe))
                 with meter.pause():

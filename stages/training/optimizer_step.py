@@ -45,11 +45,13 @@ def optimizer_step(
         meter.saw(micro_batch, sums[-1], totals.weight)
     norm = engine.apply(learning_rate(step, recipe))
     if not math.isfinite(norm):
-        _raise_not_finite(step, norm, micro_batches, sums)
+        _raise_not_finite(step, norm, micro_batches, sums, rank)
     return norm
 
 
-def _raise_not_finite(step: int, norm: float, micro_batches: Sequence[MicroBatch], sums: Sequence[LossSum]) -> None:
+def _raise_not_finite(
+    step: int, norm: float, micro_batches: Sequence[MicroBatch], sums: Sequence[LossSum], rank: Rank
+) -> None:
     """Name the micro-batches whose loss is not finite, or all where only the gradient is not. Collective."""
     suspects = [one for one, loss_sum in zip(micro_batches, sums, strict=True) if not loss_sum.loss.isfinite()]
     what = "loss" if sum(gather_values(len(suspects))) else "gradient"
@@ -58,7 +60,8 @@ def _raise_not_finite(step: int, norm: float, micro_batches: Sequence[MicroBatch
     samples = ", ".join(sample_id for one in named for sample_id in one.sample_ids)
     raise_on_all(
         f"step {step + 1}: the {what} is not finite (gradient norm {norm}) in {rows}, samples {samples}; "
-        "the step was not applied, the last committed checkpoint stands"
+        "the step was not applied, the last committed checkpoint stands. Where it fails so again, its data are the "
+        f'cause: neo skip {rank.artifact} --step {step + 1} --reason "..." leaves it out, on record'
         if named
         else ""
     )

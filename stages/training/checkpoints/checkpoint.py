@@ -23,7 +23,7 @@ from stages.artifacts.records import EXAMINED_FACT, PartRecord
 from stages.contract import Rank, StageError
 from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
-from stages.training.checkpoints.facts import CheckpointFacts, StateLayout
+from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE, CheckpointFacts, StateLayout
 from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.rollback import newest_checkpoint, roll_back
@@ -31,7 +31,7 @@ from stages.training.collectives import run_on_all
 from stages.training.engine.engine import Engine
 from stages.training.engine.files import FOLDER, shard_name
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
-from stages.training.skipped import SKIPPED_PHASE, skipped_fact
+from stages.training.skipped import skipped_fact, skipped_steps_fact
 from stages.training.weight_digests import WeightDigests
 
 WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
@@ -152,8 +152,9 @@ class Checkpoints:
         return [rows.head.content for rows in self.rows]
 
     def _skipped(self, step: int) -> dict[str, Any]:
-        """The damaged rows that the steps up to this one skipped, as a fact."""
-        return skipped_fact(self.rank.recorded_facts(SKIPPED_PHASE), step)
+        """The damaged rows that the steps up to this one skipped, and the steps that were left out, as facts."""
+        rows, steps = (self.rank.recorded_facts(phase) for phase in (SKIPPED_PHASE, SKIPPED_STEPS_PHASE))
+        return {**skipped_fact(rows, step), **skipped_steps_fact(steps, step)}
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"

@@ -1,4 +1,4 @@
-"""The facts of a checkpoint's record, and of the record of a skipped row, with named fields.
+"""The facts of a checkpoint's record, and of the records of skipped rows and steps, with named fields.
 
 Owns how they are read. A fact that is not there has its default: checkpoints of other stages, and the last one of a
 training, which holds the finished model, state fewer.
@@ -6,9 +6,16 @@ training, which holds the finished model, state fewer.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.contract import PartFacts
+
+SKIPPED_PHASE: Final = "skipped"
+"""The phase under which skipped rows are recorded."""
+SKIPPED_STEPS_PHASE: Final = "skipped_steps"
+"""The phase under which skipped steps are recorded."""
 
 
 class SkippedRowFacts(PartFacts):
@@ -24,6 +31,19 @@ class SkippedRowFacts(PartFacts):
     """Part of the Rows artifact that holds the row."""
     sample_ids: tuple[str, ...] = ()
     """Sample id of each of the row's documents, hex."""
+
+
+class SkippedStepFacts(PartFacts):
+    """An optimizer step that a person had left out: none of its rows was computed and no update was applied."""
+
+    step: int
+    """Optimizer step, counted from 1."""
+    reason: str
+    """Why, in the words of that person."""
+    by: str = ""
+    """Who had it left out: user and host."""
+    at: str = ""
+    """When, ISO 8601 in UTC."""
 
 
 class StateLayout(BaseModel):
@@ -53,14 +73,16 @@ class Examined(BaseModel):
         return self.rows, self.num_rows
 
 
-class SkippedRows(PartFacts):
-    """The one fact of a checkpoint that lineage reads, of any stage that trains."""
+class LeftOutFacts(PartFacts):
+    """The facts of a checkpoint that lineage reads, of any stage that trains."""
 
     skipped: tuple[SkippedRowFacts, ...] = Field(default=())
     """Damaged rows that the steps so far were applied without."""
+    skipped_steps: tuple[SkippedStepFacts, ...] = Field(default=())
+    """Steps so far that were left out as a whole."""
 
 
-class CheckpointFacts(SkippedRows):
+class CheckpointFacts(LeftOutFacts):
     """What a checkpoint's record states."""
 
     step: int

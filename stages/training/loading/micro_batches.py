@@ -23,7 +23,7 @@ from stages.formats.packed_rows.rows import DamagedRowError, Row, RowReader
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import RowOrder, Span, span_of_step, spans
 from stages.training.recipe import TrainRecipe
-from stages.training.skipped import Skipped
+from stages.training.skipped import LeftOutOfSteps, Skipped
 
 NUM_STEPS_REMEMBERED: Final = 8
 """Steps whose rows stay assigned to ranks: more than are loaded at a time."""
@@ -117,8 +117,8 @@ class StepLoader:
     config: NeoConfig
     skips_damage: bool = False
     """Whether damaged rows are left out, instead of raised."""
-    left_out: frozenset[tuple[int, int]] = frozenset()
-    """(step, row) of rows that earlier attempts skipped; they are skipped again even if they are intact now."""
+    left_out: LeftOutOfSteps = field(default_factory=LeftOutOfSteps)
+    """Rows that earlier attempts skipped, which are skipped again even if they are intact now; and whole steps."""
     _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -128,7 +128,7 @@ class StepLoader:
         rows: Sequence[Rows],
         rank: Rank,
         config: NeoConfig,
-        left_out: frozenset[tuple[int, int]] = frozenset(),
+        left_out: LeftOutOfSteps | None = None,
     ) -> StepLoader:
         """The loader of one rank."""
         return cls(
@@ -140,7 +140,7 @@ class StepLoader:
             weighting=Weighting(recipe.loss_weighting),
             config=config,
             skips_damage=recipe.on_damaged_row == "skip",
-            left_out=left_out,
+            left_out=left_out or LeftOutOfSteps(),
         )
 
     def row_tokens(self, step: int) -> int:
@@ -148,9 +148,14 @@ class StepLoader:
         return self.packed[span_of_step(step, self.spans).rows].reader.row_tokens
 
     def probe(self) -> Batch:
-        """The first row of the first step, on every rank: the probe row of checkpoints."""
-        packed = self.packed[0]
-        rows = self._order(packed).rows_of_step(0)
+        """The first row of the first step that is not left out, on every rank: the probe row of checkpoints.
+
+        The same for all checkpoints: a step can be left out only as long as it is not committed.
+        """
+        step = next(step for step in range(self.spans[-1].until_step) if step not in self.left_out.steps)
+        span = span_of_step(step, self.spans)
+        packed = self.packed[span.rows]
+        rows = self._order(packed).rows_of_step(step - span.first_step)
         return self.decode(FetchedRows(packed, (packed.reader.read(rows[0]),))).batch
 
     def load(self, step: int) -> list[MicroBatch]:
@@ -158,13 +163,15 @@ class StepLoader:
         return [self.decode(self.fetch(step, number)) for number in range(self.split.num_micro_batches)]
 
     def fetch(self, step: int, number: int) -> FetchedRows:
-        """Read the rows of one micro-batch of this rank. From any thread."""
+        """Read the rows of one micro-batch of this rank; none of a step that is left out. From any thread."""
         packed = self.packed[span_of_step(step, self.spans).rows]
+        if step in self.left_out.steps:
+            return FetchedRows(packed, (), step=step)
         imbalance, shares = self._assigned(step)
         rows, skipped = [], []
         for row in shares[number]:
             try:
-                rows += [packed.reader.read(row)] if (step, row) not in self.left_out else []
+                rows += [packed.reader.read(row)] if not self.left_out.holds(step, row) else []
             except DamagedRowError as error:
                 if not self.skips_damage:
                     raise
