@@ -49,7 +49,7 @@ def show_seen(command: CommandContext, ref: str, at: str) -> NoReturn:
     for artifact in _trained(lineage, store, at):
         is_target = at != END and artifact.fingerprint == target.fingerprint
         try:
-            document = seen_document(artifact, int(at) if is_target else artifact.head.recipe["num_steps"])
+            document = seen_document(artifact, int(at) if is_target else None)
         except StageError as error:
             raise BadCommandError(str(error), then=f"neo show {artifact.short}") from error
         command.say(*_lines(artifact, document), sources_table(document["sources"]), "")

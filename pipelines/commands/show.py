@@ -12,7 +12,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.commands.seen import sources_table
 from pipelines.lineage.contents import counts_of_sources
-from pipelines.lineage.graph import describe_counts, skipped_row_records, skipped_step_records, step_name
+from pipelines.lineage.graph import best_examined, describe_counts, skipped_row_records, skipped_step_records, step_name
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import flat_fields
@@ -106,6 +106,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
     command.say(*_code_lines(artifact))
     command.say(_fields_table(artifact))
+    command.say(*_best_lines(artifact))
     command.say(*_funnel(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
     counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
@@ -123,6 +124,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "inputs": {name: item.model_dump() for name, item in head.inputs.items()},
         "items": funnel(head),
         "sources": counts,
+        "best": best_examined(artifact),
         "skipped": skipped_row_records(artifact),
         "skipped_steps": skipped_step_records(artifact),
         "num_parts": head.num_parts,
@@ -142,6 +144,19 @@ def _code_lines(artifact: Artifact) -> list[str]:
         return []
     keys = [f"{artifact.store.url}/{CODE_FOLDER}/{text}" for text in artifact.head.provenance["code_texts"]]
     return [f"  code        {code['file']} {code['sha256'][:SHOWN_DIGITS]}, kept in {', '.join(keys)}", ""]
+
+
+def _best_lines(artifact: Artifact) -> list[str]:
+    """The state of a training that was the best on held-out rows, where it is not the one that was handed out."""
+    best = best_examined(artifact)
+    if best is None or best["step"] == artifact.head.at_step:
+        return []
+    step = step_name(artifact.head)
+    return [
+        f"  best        step {best['step']:,}, with a held-out loss of {best['loss']:.4g}; "
+        f"--set {step}.hand_out={best['step']} makes it the model",
+        "",
+    ]
 
 
 def _fields_table(artifact: Artifact) -> Table:

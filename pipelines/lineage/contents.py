@@ -49,13 +49,14 @@ def row_document(reader: RowReader, row: int) -> dict[str, Any]:
     return {"row": row, "rows": reader.rows.fingerprint, "part": reader.part_of(row), "documents": documents}
 
 
-def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
-    """The rows and sources that the first `until_step` optimizer steps of a training read, as a JSON document.
+def seen_document(trained: Artifact, until_step: int | None) -> dict[str, Any]:
+    """The rows and sources that the first `until_step` optimizer steps of a training read, or all; a JSON document.
 
     Raises `StageError` if the training had fewer steps.
     """
-    from stages.training.exposure import left_out_of, seen_of_sources, seen_rows
+    from stages.training.exposure import left_out_of, num_steps_taken, seen_of_sources, seen_rows
 
+    until_step = num_steps_taken(trained) if until_step is None else until_step
     seen = seen_rows(trained, until_step)
     with TemporaryDirectory(prefix="neo-seen-") as scratch:
         sources = {source: vars(counts) for source, counts in seen_of_sources(seen, Path(scratch)).items()}
@@ -63,7 +64,7 @@ def seen_document(trained: Artifact, until_step: int) -> dict[str, Any]:
         "step": step_name(trained.head),
         "stage": trained.head.stage,
         "fingerprint": trained.fingerprint,
-        "num_steps": trained.head.recipe["num_steps"],
+        "num_steps": num_steps_taken(trained),
         "until_step": until_step,
         "rows": [_rows_document(one) for one in seen],
         "skipped_steps": sorted(step + 1 for step in left_out_of(trained).steps if step < until_step),

@@ -38,7 +38,7 @@ from stages.artifacts.kinds import (
 )
 from stages.formats.packed_rows.rows import RowReader
 from stages.origins.json_values import json_values
-from stages.training.exposure import left_out_of
+from stages.training.exposure import left_out_of, num_steps_taken
 from stages.training.loading.step_rows import RowOrder, spans
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def find_in_weights(made: Artifact, inputs: Inputs) -> WeightsSighting:
     return WeightsSighting(
         artifact=made,
         steps=tuple(steps),
-        num_steps=made.head.recipe.get("num_steps"),
+        num_steps=num_steps_taken(made) if "num_steps" in made.head.recipe else None,
         has_rows=bool(trained_on),
         is_examined_on=any(inputs[name].rows for name in examined_on),
         seen_before_by=before,
@@ -204,7 +204,7 @@ def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int
     order = RowOrder.of(reader, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
     number = int(input_name.rpartition(".")[2])
     span = spans(recipe["num_steps"], recipe["until_steps"])[number]
-    num_steps, left_out = span.until_step - span.first_step, left_out_of(made)
+    num_steps, left_out = min(span.until_step, num_steps_taken(made)) - span.first_step, left_out_of(made)
     for row in rows:
         read_at = order.steps_of_row(row, num_steps)
         # 12 steps with until_steps (5,): `rows.1` is read from index 5 on, so its index 0 is step 6, counted from 1.

@@ -14,6 +14,7 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import Manifest, ManifestFields, artifact_folder, read_manifest
+from stages.artifacts.records import EXAMINED_FACT
 from stages.store.errors import StoreError
 from stages.store.store import Store
 
@@ -157,6 +158,15 @@ def describe_source(source: Mapping[str, Any]) -> str:
     num_files = source["num_files"]
     files = f"{num_files:,} file{'' if num_files == 1 else 's'}"
     return f"{source['place']} ({files}, {source['size_bytes']:,} bytes, digest {source['digest'][:SHOWN_DIGITS]})"
+
+
+def best_examined(artifact: Artifact) -> dict[str, Any] | None:
+    """`step` and `loss` of the state that was the best on the held-out rows examined last; None where none was."""
+    if artifact.head.at_step is None:
+        return None
+    facts = artifact.manifest.parts[-1].facts
+    best = (facts.get(EXAMINED_FACT) or facts).get("best")
+    return {"step": best["step"], "loss": best.get("loss", best.get("heldout_loss"))} if best else None
 
 
 def skipped_row_records(artifact: Artifact) -> list[dict[str, Any]]:

@@ -204,7 +204,7 @@ class Estimator:
         config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
         counts, trained = counts_of(config, recipe, gang)
         works = [rows_work(one, self.assumptions) for one in rows]
-        edges = [0, *recipe.until_steps, recipe.num_steps]
+        edges = [0, *(min(step, recipe.last_step) for step in (*recipe.until_steps, recipe.num_steps))]
         num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
         pairs = list(zip(num_rows, works, strict=True))
         flops = sum(number * training_flops(config, work, trained) for number, work in pairs)
@@ -215,7 +215,7 @@ class Estimator:
             stage=self.sizes.plan.request.step(name).stage,
             num_parameters=counts.num_values,
             num_trainable=counts.num_trainable,
-            num_steps=recipe.num_steps,
+            num_steps=recipe.last_step,
             num_tokens=sum(number * work.num_tokens for number, work in pairs),
             num_rows=sum(num_rows),
             rows=tuple(rows),
@@ -337,6 +337,7 @@ def _layouts(config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: 
                 saved_bytes[frugal],
                 precision=recipe.precision,
                 on_gpu=gang.gpus > 0,
+                keeps_ema=recipe.ema_decay is not None,
             )
             for frugal in (False, True)
         )

@@ -88,8 +88,8 @@ class FrozenStep(_Frozen):
 
     @property
     def num_steps(self) -> int | None:
-        """Optimizer steps of the whole training; None for a recipe without such a field."""
-        number = self.recipe.get("num_steps")
+        """Optimizer steps until the model is handed out; None for a recipe without such a field."""
+        number = self.recipe.get("hand_out") or self.recipe.get("num_steps")
         return number if isinstance(number, int) else None
 
 

@@ -66,7 +66,7 @@ def _committed(store: Store, stage: str, fingerprint: str) -> UnusedSteps | None
     except TornRecordError as error:
         skip_unreadable(error)
         head = None
-    num_steps = head.recipe.get("num_steps") if head else read_progress(store, stage, fingerprint).at_step
+    num_steps = head.at_step if head else read_progress(store, stage, fingerprint).at_step
     return (
         UnusedSteps(fingerprint=fingerprint, num_steps=num_steps) if isinstance(num_steps, int) and num_steps else None
     )

@@ -206,7 +206,7 @@ class QuestionAnswers:
         if self.rank.rank == 0:
             pictures, clips = pictures_of(self.questions), clips_of(self.questions)
             cards = [answer_card(answer, pictures, clips) for answer in answers if answer.correct is not None]
-            title = f"after {num_done:,} of {self.recipe.num_steps:,} steps"
+            title = f"after {num_done:,} of {self.recipe.last_step:,} steps"
             self.rank.keep_picture("answers", contact_sheet(cards, numbers, title), num_done)
         return {name: numbers[name] for name in ("accuracy", "mra") if name in numbers}
 

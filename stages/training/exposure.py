@@ -70,12 +70,18 @@ def is_trained(artifact: Artifact) -> bool:
     return "rows_per_step" in artifact.head.recipe and any(artifact.inputs("rows."))
 
 
+def num_steps_taken(trained: Artifact) -> int:
+    """Optimizer steps behind the model of a training: `num_steps`, or those until the step that is handed out."""
+    recipe = trained.head.recipe
+    return int(recipe.get("hand_out") or recipe["num_steps"])
+
+
 def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRows, ...]:
     """What the first `until_step` steps read of each Rows artifact; None is all steps. Raises `StageError`."""
-    recipe = trained.head.recipe
-    num_steps = recipe["num_steps"] if until_step is None else until_step
-    if not 0 <= num_steps <= recipe["num_steps"]:
-        raise StageError(f"{trained!r} was trained for {recipe['num_steps']} steps; {num_steps} is not among them")
+    recipe, num_taken = trained.head.recipe, num_steps_taken(trained)
+    num_steps = num_taken if until_step is None else until_step
+    if not 0 <= num_steps <= num_taken:
+        raise StageError(f"{trained!r} was trained for {num_taken} steps; {num_steps} is not among them")
     left_out = left_out_of(trained)
     return tuple(
         _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)

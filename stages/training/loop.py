@@ -17,6 +17,7 @@ from stages.artifacts.kinds import Rows
 from stages.contract import InterruptedRunError, Rank
 from stages.training.checkpoints.checkpoint import Checkpoints, WriteModel
 from stages.training.checkpoints.facts import CheckpointFacts
+from stages.training.checkpoints.handing_out import check_averaged, hand_out
 from stages.training.checkpoints.in_flight import CheckpointInFlight
 from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.rollback import newest_checkpoint
@@ -52,7 +53,7 @@ def train(
     finite, before that step is applied.
     """
     latest = newest_checkpoint(rank)
-    if latest is not None and CheckpointFacts.of(latest).step == recipe.num_steps:
+    if latest is not None and CheckpointFacts.of(latest).step == recipe.last_step:
         return
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
@@ -66,7 +67,8 @@ def train(
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
     with CheckpointInFlight(rank.rank) as in_flight:
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, damage), in_flight)
-        steps = range(checkpoints.restore(), recipe.num_steps)
+        steps = range(checkpoints.restore(), recipe.last_step)
+        check_averaged(checkpoints, steps.start)
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
         with prefetching as prefetched, Watchdog(rank) as watchdog, in_flight.finished_on_shared_error():
@@ -78,20 +80,22 @@ def train(
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
                 if totals.num_rows:  # a step that is left out counts in no average
                     meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
-                if (step + 1) % REPORT_EVERY_STEPS == 0 or step + 1 == recipe.num_steps:
+                if (step + 1) % REPORT_EVERY_STEPS == 0 or step + 1 == recipe.last_step:
                     _report(rank, meter.read(), step, norm, learning_rate(step, recipe))
                 with meter.pause():
                     facts = dict(held_out.examine(step + 1, engine))
                 # The stop was summed over all ranks with the totals: rank 0 alone hears of it, all act on it here.
-                stop = totals.num_stopping > 0 and step + 1 < recipe.num_steps
+                stop = totals.num_stopping > 0 and step + 1 < recipe.last_step
                 if stop or recipe.is_checkpointed(step + 1):
                     checkpoints.begin(step + 1, facts)  # uploads while the next steps run
                 if stop:
                     in_flight.finish()
-                    raise InterruptedRunError(_stopped(step + 1, recipe.num_steps))
-        after = weight_digests(engine.parameters(), trainable)
+                    raise InterruptedRunError(_stopped(step + 1, recipe.last_step))
+        if handed_out := hand_out(checkpoints):
+            facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
+        facts |= before.compare(weight_digests(engine.parameters(), trainable))
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
-        checkpoints.commit_model(recipe.num_steps, write_model, config, {**before.compare(after), **facts})
+        checkpoints.commit_model(recipe.last_step, write_model, config, facts)
 
 
 def _warn_of(rank: Rank) -> Callable[[str], None]:

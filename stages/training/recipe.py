@@ -55,6 +55,16 @@ class TrainRecipe(Recipe):
     """Precision of forward and backward; with bf16 the optimizer keeps fp32 master weights."""
     loss_weighting: Literal["token", "sample", "square"] = "square"
     """Weight of a supervised token in a document with n of them: 1, 1 / n, or 1 / sqrt(n)."""
+
+    hand_out: int | None = Field(default=None, ge=1)
+    """Step after which training ends and its weights become the model, at the learning rates of `num_steps`; None is
+    `num_steps`. The best step of a training is named by `neo show`."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights, which is kept beside them and becomes the model."""
+    average_last: int = Field(default=1, ge=1)
+    """How many states the model is the mean of: the last, and those `average_every_steps` apart before it."""
+    average_every_steps: int | None = Field(default=None, ge=1)
+    """Steps between the states of which the model is the mean; each is committed and kept until then."""
     # The fields below are conduct: they may be changed while training goes on, from its last checkpoint.
 
     on_damaged_row: OnDamagedRow = conduct("fail")
@@ -88,18 +98,44 @@ class TrainRecipe(Recipe):
                 f"examine_every_steps = {self.examine_every_steps} must be a multiple of checkpoint_every_steps = "
                 f"{self.checkpoint_every_steps}"
             )
+        if self.last_step > self.num_steps:
+            raise ValueError(f"hand_out = {self.hand_out} must be a step of the {self.num_steps}")
+        if (self.average_last > 1) != (self.average_every_steps is not None):
+            raise ValueError(
+                f"average_last = {self.average_last} and average_every_steps = {self.average_every_steps}: the mean of "
+                "several states needs both, that of one neither"
+            )
+        if self.averaged_steps and min(self.averaged_steps) < 1:
+            raise ValueError(
+                f"average_last = {self.average_last} states, {self.average_every_steps} steps apart, reach back before "
+                f"step 1 of {self.last_step}"
+            )
+        if self.averaged_steps and self.ema_decay is not None:
+            raise ValueError("ema_decay and average_last are two averages; the model is one of them")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {self.betas} must lie in 0 <= beta < 1")
         return self
 
+    @property
+    def last_step(self) -> int:
+        """Number of optimizer steps after which the model is handed out."""
+        return self.hand_out or self.num_steps
+
+    @property
+    def averaged_steps(self) -> tuple[int, ...]:
+        """Steps before the last whose states are averaged into the model, in order; () where it is one state."""
+        every = self.average_every_steps or 0
+        return tuple(self.last_step - number * every for number in range(self.average_last - 1, 0, -1))
+
     def is_examined(self, num_done: int) -> bool:
         """Whether training is examined after `num_done` steps; it always is after the last."""
         every = self.examine_every_steps or self.checkpoint_every_steps
-        return num_done % every == 0 or num_done == self.num_steps
+        return num_done % every == 0 or num_done == self.last_step
 
     def is_checkpointed(self, num_done: int) -> bool:
         """Whether a checkpoint is due after `num_done` steps. The finished model is committed apart from these."""
-        return num_done % self.checkpoint_every_steps == 0 and num_done < self.num_steps
+        is_due = num_done % self.checkpoint_every_steps == 0 or num_done in self.averaged_steps
+        return is_due and num_done < self.last_step
 
     def check_num_rows(self, num_rows: int) -> None:
         """Raise `StageError` unless so many Rows fit `until_steps`."""
@@ -123,10 +159,12 @@ def learning_rate(step: int, recipe: TrainRecipe) -> float:
 
 
 def retired_steps(committed: Iterable[int], best: Container[int | None], recipe: TrainRecipe) -> list[int]:
-    """Which of the committed checkpoints, given by step, the recipe no longer keeps; never one of `best`."""
+    """Which of the committed checkpoints, given by step, the recipe no longer keeps; never one of `best`, nor one
+    that is to be averaged."""
     every = recipe.keep_every_steps
     old = sorted(committed)[: -recipe.keep_last_checkpoints]
-    return [step for step in old if step not in best and (every is None or step % every != 0)]
+    needed = recipe.averaged_steps
+    return [step for step in old if step not in {*needed} and step not in best and (every is None or step % every)]
 
 
 def best_step(losses: Mapping[int, float | None]) -> int | None:

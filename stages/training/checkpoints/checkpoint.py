@@ -61,7 +61,7 @@ class Checkpoints:
         record = newest_checkpoint(self.rank)
         while record is not None:
             self._check(record)
-            damage = self._fetch(record, folder)
+            damage = self.fetch(record, folder)
             if not damage:
                 break
             step = CheckpointFacts.of(record).step
@@ -169,7 +169,7 @@ class Checkpoints:
         if facts.frozen_digest != self.before.of_frozen:
             raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
 
-    def _fetch(self, record: PartRecord, folder: Path) -> str:
+    def fetch(self, record: PartRecord, folder: Path) -> str:
         """Fetch the files that this rank needs, verified; returns what is damaged on any rank, or ''. Collective."""
         facts = CheckpointFacts.of(record)
         # Under the same layout a rank reads its own share alone; under another, slices of all shares.

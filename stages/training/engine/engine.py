@@ -9,7 +9,7 @@ All calls are collective: every rank makes the same ones in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,6 +27,7 @@ from stages.training.engine.deepspeed_config import deepspeed_config, prepare_su
 from stages.training.engine.execution import DTYPES
 from stages.training.engine.files import read_shards, shard_name, write_shard
 from stages.training.engine.snapshot import Snapshot
+from stages.training.engine.weight_average import MovingAverage, take_average, take_mean
 from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
 from stages.training.recipe import TrainRecipe
 from stages.training.trained_parts import factors_of_parameters
@@ -74,6 +75,9 @@ class Engine:
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=_adamw(model, recipe), config=config)
+        self._ema = None if recipe.ema_decay is None else MovingAverage(recipe.ema_decay)
+        if self._ema is not None:
+            self._ema.begin(parameter_slices(self._engine, self._zero_stage))
 
     def accumulate(self, batch: Batch, scale: float) -> LossSum:
         """Forward and backward of one micro-batch: adds the gradient of `scale` x its loss sum, averaged over ranks.
@@ -115,6 +119,8 @@ class Engine:
         if self._zero_stage > 0:
             norm = float(self._engine.get_global_grad_norm())
         self.num_applied += math.isfinite(norm)
+        if self._ema is not None and math.isfinite(norm):
+            self._ema.update(parameter_slices(self._engine, self._zero_stage))
         return norm
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -130,7 +136,7 @@ class Engine:
 
         Frozen parameters are an input.
         """
-        held = parameter_slices(self._engine, self._zero_stage) if self._zero_stage or dist.get_rank() == 0 else []
+        held = self._slices() if self._zero_stage or dist.get_rank() == 0 else []
         return State(dist.get_rank(), self._snapshot.take(held))
 
     def load(self, folder: Path, num_applied: int) -> None:
@@ -138,9 +144,24 @@ class Engine:
 
         `folder` holds the files of all ranks that wrote; this rank's alone will do where the layout is the same.
         """
-        read_shards(folder, parameter_slices(self._engine, self._zero_stage))
+        read_shards(folder, self._slices())
         publish(self._engine, self._zero_stage, num_applied)
         self.num_applied = num_applied
+
+    def take_average(self) -> None:
+        """Continue with the EMA as weights. For handing out: the moments stay those of the weights before."""
+        take_average(self._slices())
+        publish(self._engine, self._zero_stage, self.num_applied)
+
+    def take_mean(self, before: Iterable[Path]) -> None:
+        """Continue with the mean of the weights and of earlier states, in folders as `load` takes, as weights."""
+        take_mean(self._slices(), before)
+        publish(self._engine, self._zero_stage, self.num_applied)
+
+    def _slices(self) -> list[ParameterSlice]:
+        """What this rank holds of each trained parameter: weight, moments, and the EMA where one is kept."""
+        slices = parameter_slices(self._engine, self._zero_stage)
+        return slices if self._ema is None else self._ema.beside(slices)
 
     def _norm_without_zero(self) -> float:
         """Clip the gradient, which without ZeRO every rank holds whole; returns the norm before."""

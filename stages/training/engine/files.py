@@ -1,7 +1,8 @@
 """The state of training as files: one for each rank, of slices of parameters, readable by any number of ranks.
 
     engine/rank-00000.safetensors    weight/<parameter>, exp_avg/<parameter>, exp_avg_sq/<parameter>: fp32 slices of
-                                     the flattened parameter; where each begins stands in the file's metadata
+                                     the flattened parameter; where each begins stands in the file's metadata; and
+                                     ema/<parameter> of a training that keeps an average of its weights
 
 No pickles, and no trace of the ranks or ZeRO stage that wrote them: another layout reads the slices it needs.
 """
@@ -21,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stages.contract import StageError
-from stages.training.engine.zero_slices import KINDS, ParameterSlice
+from stages.training.engine.zero_slices import EMA, WEIGHT, ParameterSlice
 
 FOLDER: Final = "engine"
 
@@ -35,13 +36,16 @@ def write_shard(path: Path, held: Sequence[ParameterSlice]) -> None:
     """Write the pieces of one rank, which lie in host memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     filled = [piece for piece in held if piece.length]
-    tensors = {f"{kind}/{piece.name}": piece.values[kind] for piece in filled for kind in KINDS}
+    tensors = {f"{kind}/{piece.name}": piece.values[kind] for piece in filled for kind in piece.values}
     save_file(tensors, path, {"starts": json.dumps({piece.name: piece.start for piece in filled})})
 
 
 @torch.no_grad()
 def read_shards(folder: Path, wanted: Sequence[ParameterSlice]) -> None:
-    """Fill pieces from whatever files of `folder` hold them. Raises `StageError` where a value is in none."""
+    """Fill pieces from whatever files of `folder` hold them. Raises `StageError` where a value is in none.
+
+    An average that the files do not hold, since their training kept none, begins at the weights.
+    """
     with ExitStack() as stack:
         slices = _index(folder, stack)
         for piece in wanted:
@@ -57,14 +61,17 @@ class _Slice:
     file: Any
     start: int
     length: int
+    has_ema: bool
 
 
 def _index(folder: Path, stack: ExitStack) -> dict[str, list[_Slice]]:
     found: dict[str, list[_Slice]] = defaultdict(list)
     for path in sorted((folder / FOLDER).glob("rank-*.safetensors")):
         file = stack.enter_context(safe_open(path, framework="pt"))
+        keys = set(file.keys())
         for name, start in json.loads(file.metadata()["starts"]).items():
-            found[name].append(_Slice(file, start, file.get_slice(f"{KINDS[0]}/{name}").get_shape()[0]))
+            length = file.get_slice(f"{WEIGHT}/{name}").get_shape()[0]
+            found[name].append(_Slice(file, start, length, has_ema=f"{EMA}/{name}" in keys))
     return found
 
 
@@ -73,7 +80,8 @@ def _fill(piece: ParameterSlice, found: _Slice) -> int:
     first, until = max(piece.start, found.start), min(piece.start + piece.length, found.start + found.length)
     if first >= until:
         return 0
-    for kind in KINDS:
-        read = found.file.get_slice(f"{kind}/{piece.name}")[first - found.start : until - found.start]
+    for kind in piece.values:
+        stored = WEIGHT if kind == EMA and not found.has_ema else kind
+        read = found.file.get_slice(f"{stored}/{piece.name}")[first - found.start : until - found.start]
         piece.values[kind][first - piece.start : until - piece.start].copy_(read)
     return until - first

@@ -73,13 +73,15 @@ class RankMemory:
     """Activations of forward and backward, with the loss and its logits."""
     update: int
     """Temporary memory of the optimizer update."""
+    ema: int = 0
+    """Moving average of the weights, fp32, of what this rank keeps of them; 0 where the recipe keeps none."""
     on_host: int = 0
     """Kept in host memory instead, and counted in none of the above."""
 
     @property
     def state(self) -> int:
         """Weights and optimizer state, which a rank holds at all times."""
-        return self.weights + self.masters + self.moments
+        return self.weights + self.masters + self.moments + self.ema
 
     @property
     def peak(self) -> int:
@@ -89,13 +91,23 @@ class RankMemory:
 
 
 def rank_memory(
-    counts: ParameterCounts, layout: GangLayout, activations: int, *, precision: Precision, on_gpu: bool
+    counts: ParameterCounts,
+    layout: GangLayout,
+    activations: int,
+    *,
+    precision: Precision,
+    on_gpu: bool,
+    keeps_ema: bool = False,
 ) -> RankMemory:
     """The memory of one rank, of which the activations of a micro-batch take `activations` bytes."""
     memory = _on_device(counts, layout, activations, BYTES_PER_VALUE[precision], on_gpu=on_gpu)
+    if keeps_ema:  # beside the fp32 weights, of which two moments are kept
+        memory = replace(memory, ema=memory.moments // 2)
     if not layout.offload_optimizer or layout.zero_stage == 0:
         return memory
-    moved = dict.fromkeys(("masters", "moments", "update", *(("gradients",) if layout.zero_stage > 1 else ())), 0)
+    moved = dict.fromkeys(
+        ("masters", "moments", "ema", "update", *(("gradients",) if layout.zero_stage > 1 else ())), 0
+    )
     return replace(memory, **moved, on_host=sum(getattr(memory, name) for name in moved))
 
 

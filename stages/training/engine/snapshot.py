@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from stages.training.engine.zero_slices import KINDS, WEIGHT, ParameterSlice
+from stages.training.engine.zero_slices import WEIGHT, ParameterSlice
 
 
 class Snapshot:
@@ -22,7 +22,7 @@ class Snapshot:
         if not self._held:
             self._held = _room_for(pieces)
         for mine, theirs in zip(self._held, pieces, strict=True):
-            for kind in KINDS:
+            for kind in mine.values:
                 mine.values[kind].copy_(theirs.values[kind], non_blocking=True)
         if _on_gpu(pieces):
             torch.cuda.synchronize()
@@ -31,15 +31,15 @@ class Snapshot:
 
 def _room_for(pieces: Sequence[ParameterSlice]) -> list[ParameterSlice]:
     """Pieces of the same names and lengths in one block of host memory, locked where a GPU copies into it."""
-    num_values = len(KINDS) * sum(piece.length for piece in pieces)
+    num_values = sum(len(piece.values) * piece.length for piece in pieces)
     block = torch.empty(num_values, dtype=torch.float32, pin_memory=_on_gpu(pieces))
-    room = iter(block.split([piece.length for piece in pieces for _ in KINDS]))
-    return [ParameterSlice(piece.name, piece.start, _named(room)) for piece in pieces]
+    room = iter(block.split([piece.length for piece in pieces for _ in piece.values]))
+    return [ParameterSlice(piece.name, piece.start, _named(room, piece.values)) for piece in pieces]
 
 
 def _on_gpu(pieces: Sequence[ParameterSlice]) -> bool:
     return bool(pieces) and pieces[0].values[WEIGHT].is_cuda
 
 
-def _named(room: Iterator[Tensor]) -> dict[str, Tensor]:
-    return {kind: next(room) for kind in KINDS}
+def _named(room: Iterator[Tensor], kinds: Iterable[str]) -> dict[str, Tensor]:
+    return {kind: next(room) for kind in kinds}

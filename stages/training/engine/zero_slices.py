@@ -27,6 +27,8 @@ from torch import Tensor, nn
 WEIGHT: Final = "weight"
 MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 KINDS: Final = (WEIGHT, *MOMENTS)
+EMA: Final = "ema"
+"""Exponential moving average of the weight, where the recipe has one kept (`weight_average.py`)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class ParameterSlice:
     start: int
     """Which of the parameter's values comes first."""
     values: Mapping[str, Tensor]
-    """Kind to its values, fp32 [length]: views, so that writing to them changes the optimizer."""
+    """Kind to its values, fp32 [length]: views, so that writing to them changes the optimizer. `KINDS`, and `EMA`."""
 
     @property
     def length(self) -> int:

@@ -68,3 +68,37 @@ def test_examinations_fall_on_checkpoints() -> None:
     assert [step for step in range(1, 51) if asked.is_examined(step)] == [20, 40, 50]
     with pytest.raises(ValueError, match="must be a multiple of checkpoint_every_steps = 10"):
         recipe(num_steps=50, checkpoint_every_steps=10, examine_every_steps=15)
+
+
+def test_states_that_are_averaged_are_committed_and_kept_until_the_model_is_made() -> None:
+    asked = recipe(average_last=3, average_every_steps=15, checkpoint_every_steps=50, keep_last_checkpoints=1)
+    assert (asked.last_step, asked.averaged_steps) == (100, (70, 85))
+    assert [step for step in range(1, 101) if asked.is_checkpointed(step)] == [50, 70, 85]
+    assert retired_steps([50, 70, 85], (), asked) == [50]
+    handed = recipe(hand_out=60, average_last=2, average_every_steps=20)
+    assert (handed.last_step, handed.averaged_steps) == (60, (40,))
+    assert handed.is_examined(60) and not handed.is_checkpointed(60)
+    assert learning_rate(59, handed) == learning_rate(59, recipe())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hand_out": 101}, "hand_out = 101 must be a step of the 100"),
+        ({"average_last": 2}, "needs both"),
+        ({"average_every_steps": 10}, "needs both"),
+        ({"average_last": 11, "average_every_steps": 10}, "reach back before step 1 of 100"),
+        ({"average_last": 2, "average_every_steps": 10, "ema_decay": 0.9}, "two averages"),
+        ({"ema_decay": 1.0}, "less than 1"),
+    ],
+)
+def test_weights_that_cannot_be_handed_out_are_refused(fields: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        recipe(**fields)
+
+
+def test_what_is_handed_out_is_identity_and_renames_nothing_that_was_made() -> None:
+    from stages.artifacts.fingerprint import canonical_form
+
+    assert not {"hand_out", "ema_decay", "average_last"} & canonical_form(recipe()).keys()
+    assert canonical_form(recipe(hand_out=60))["hand_out"] == 60

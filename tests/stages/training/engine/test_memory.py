@@ -181,3 +181,20 @@ def test_an_optimizer_on_the_host_is_counted_there() -> None:
         )
         assert there.masters == there.moments == 0 and there.weights == here.weights
         assert there.on_host >= 12 * 300 and there.peak < here.peak
+
+
+def test_a_moving_average_takes_four_bytes_of_each_value_that_a_rank_keeps() -> None:
+    from stages.training.engine.memory import ParameterCounts, rank_memory
+
+    counts = ParameterCounts(num_values=1000, num_trainable=600, num_persistent=0)
+    for zero_stage, share in ((0, 600), (1, 300), (2, 300), (3, 300)):
+        layout = GangLayout(num_ranks=2, zero_stage=zero_stage)
+        plain, kept = (
+            rank_memory(counts, layout, activations=50, precision="fp32", on_gpu=True, keeps_ema=keeps)
+            for keeps in (False, True)
+        )
+        assert (plain.ema, kept.ema) == (0, 4 * share)
+        assert kept.state == plain.state + kept.ema and kept.peak == plain.peak + kept.ema
+        on_host = layout.model_copy(update={"offload_optimizer": True})
+        moved = rank_memory(counts, on_host, activations=50, precision="fp32", on_gpu=True, keeps_ema=True)
+        assert moved.ema == (0 if zero_stage else 4 * share)
