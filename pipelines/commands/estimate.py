@@ -1,7 +1,8 @@
-"""`neo estimate`: memory, FLOPs and days of training, before any GPU is rented."""
+"""`neo estimate`: memory, FLOPs, days and price of training, before any GPU is rented."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +16,11 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import BadCommandError
-from pipelines.planning.estimate import Assumptions, Estimate, Estimator, ZeroLayout
-from pipelines.planning.expected_sizes import ExpectedSizes
+from pipelines.planning.estimates.assumptions import Assumptions
+from pipelines.planning.estimates.estimate import Estimate, Estimator, ZeroLayout
+from pipelines.planning.estimates.expected_sizes import ExpectedSizes
+from pipelines.planning.estimates.fitting import FILLED_SHARE, fits, smallest_gpu
+from pipelines.planning.request import Request
 
 GIB = 2**30
 
@@ -34,12 +38,16 @@ def estimate(
     gpu: Annotated[
         str, typer.Option("--gpu", metavar="GPU", help="A type of GPU, such as H200; else the site's.")
     ] = "",
+    price: Annotated[
+        float | None,
+        typer.Option("--price", metavar="NUMBER", min=0, help="Price of one GPU for an hour, in any currency."),
+    ] = None,
     assume: Annotated[
         list[str] | None,
         typer.Option("--assume", metavar="NAME=NUMBER", help="Change an assumption, such as mfu=0.35; repeatable."),
     ] = None,
 ) -> None:
-    """Estimate memory, FLOPs and days of training.
+    """Estimate memory, FLOPs, days and price of training.
 
     For each training step of a pipeline, before anything runs. Changes nothing.
     """
@@ -48,7 +56,7 @@ def estimate(
     asked = TypedSelection(pipeline, settings or (), until, places=command.site.sources)
     where, store = command.site, command.possible_store()
     plan = planned(asked, store)
-    estimated = list(Estimator(ExpectedSizes(plan, store, llm), where, assumed, gpu).steps())
+    estimated = list(Estimator(ExpectedSizes(plan, store, llm), where, assumed, gpu, price).steps())
     if not estimated:
         raise BadCommandError(
             f"{plan.request.pipeline} has no training step: nothing to estimate", then=f"neo plan {pipeline}"
@@ -58,7 +66,31 @@ def estimate(
     command.say(*_assumptions(estimated, assumed))
     document = {"pipeline": plan.request.pipeline, "site": where.name, "assumed": asdict(assumed)}
     steps = [one.document() for one in estimated]
-    command.end({**document, "steps": steps}, then=plan.request.command)
+    command.end({**document, "steps": steps}, then=_next_command(plan.request, estimated, _options(llm, gpu, assume)))
+
+
+def _options(llm: Path | None, gpu: str, assume: list[str] | None) -> list[str]:
+    """The options of this command that decide what fits, as they were typed."""
+    options = ["--llm", str(llm)] if llm else []
+    options += ["--gpu", gpu] if gpu else []
+    return [*options, *(word for setting in assume or () for word in ("--assume", setting))]
+
+
+def _next_command(request: Request, estimated: list[Estimate], options: list[str]) -> str:
+    """The run, if every step fits. Else this command again: with the site changed, or a GPU that would do."""
+    sizes = [size for one in estimated for size in one.sizes if not size.fits]
+    if not sizes:
+        return request.command
+    words = shlex.split(request.command.replace("neo run", "neo estimate", 1))
+    if all(size.refused or size.remedy for size in sizes):
+        return f"{shlex.join([*words, *options])}   (once the site says so)"
+    larger = smallest_gpu(max(size.chosen.peak for size in sizes))
+    if larger is None:
+        return f"{shlex.join([*words, *options])}   (with a smaller model, shorter rows, or less of it trained)"
+    if "--gpu" in options:
+        at = options.index("--gpu")
+        options = options[:at] + options[at + 2 :]
+    return shlex.join([*words, *options, "--gpu", larger.name])
 
 
 def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
@@ -75,11 +107,37 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
     for size in one.sizes:
         yield f"  time        {_time(size, assumed)}"
+        if size.price is not None:
+            yield f"  price       {size.price:,.0f}, at {size.price_per_hour:g} for an hour of a GPU"
+        yield f"  host        {_host(size)}"
+        yield from _fit(one.step, size)
         if size.split.idle_words:
             yield Text(f"  idle        {size.split.idle_words}", style="yellow")
         for layout in size.layouts:
             if layout.zero_stage == size.gang.zero_stage and layout.refused:
                 yield Text(f"  refused     {layout.refused}", style="red")
+
+
+def _host(one: Estimate) -> str:
+    """Host memory of a rank."""
+    memory = one.chosen
+    parts = [f"{memory.building / GIB:.1f} at the start", f"{(memory.on_host + memory.snapshot) / GIB:.1f} in training"]
+    reserved = one.gang.memory_bytes
+    less = reserved is not None and reserved < memory.host_peak
+    said = f"; more than the {(reserved or 0) / GIB:.1f} that the site reserves (memory_bytes)" if less else ""
+    return f"{memory.host_peak / GIB:.1f} GiB of host memory a rank: {', '.join(parts)}{said}"
+
+
+def _fit(step: str, one: Estimate) -> Iterator[Text]:
+    """Whether a rank fits its GPU, where that is known, and what would."""
+    if one.gpu is None or one.refused:
+        return
+    taken = f"{one.chosen.peak / GIB:.1f} of the {one.gpu.memory_bytes / GIB:.1f} GiB of a {one.gpu.name}"
+    if one.fits:
+        yield Text(f"  fits        {taken}")
+        return
+    would = f"under [steps.{step}.gang] of the site: {one.remedy}" if one.remedy else "no layout of these GPUs fits"
+    yield Text(f"  too large   {taken}, of which {FILLED_SHARE:.0%} may be filled; {would}", style="red")
 
 
 def _time(one: Estimate, assumed: Assumptions) -> str:
@@ -88,7 +146,11 @@ def _time(one: Estimate, assumed: Assumptions) -> str:
         return f"not known for {ranks} ranks on CPUs, or GPUs of no named type; name one with --gpu"
     hours = one.days * 24
     took = f"{one.days:,.1f} days" if one.days >= 2 else f"{hours:,.1f} hours"
-    return f"{took} on {ranks} {one.gpu.name} at MFU {assumed.mfu:g} (assumed); {hours * ranks:,.0f} GPU hours"
+    again = one.recomputed_flops / one.flops
+    recomputed = f", {again:.0%} of the operations recomputed" if again else ""
+    return (
+        f"{took} on {ranks} {one.gpu.name} at MFU {assumed.mfu:g} (assumed); {hours * ranks:,.0f} GPU hours{recomputed}"
+    )
 
 
 def _memory_table(one: Estimate) -> Table:
@@ -123,14 +185,16 @@ def _memory_row(one: Estimate, layout: ZeroLayout, frugal: bool) -> Iterator[str
     columns = ("weights", "masters", "moments", "gradients", "buckets", "gathered", "activations", "peak")
     yield from (f"{getattr(memory, name) / GIB:.2f}" for name in columns)
     host = f"{memory.on_host / GIB:.2f} on the host" if memory.on_host else ""
-    fits = one.gpu is None or memory.peak <= one.gpu.memory_bytes
-    yield host if fits else f"more than a {one.gpu.name if one.gpu else ''}"
+    too_large = one.gpu is not None and not fits(memory.peak, one.gpu)
+    yield f"too large for a {one.gpu.name}" if one.gpu and too_large else host
 
 
 def _assumptions(estimated: list[Estimate], assumed: Assumptions) -> Iterator[str]:
     """Every number that was not computed."""
-    yield "* the site's layout. Peak: the largest of forward and backward, and of the update; leave a tenth for gaps."
+    yield "* the site's layout. Peak: the largest of forward and backward, and of the update; it may fill 90% of a GPU."
     shown = [f"supervised_share={assumed.supervised_share:g}"]
+    if any(one.gang.offload_optimizer for one in estimated):
+        shown.append(f"host_gb_per_second={assumed.host_gb_per_second:g}")
     if any(one.gpu for one in estimated):
         shown.insert(0, f"mfu={assumed.mfu:g}")
     if not all(one.rows_are_measured for one in estimated):

@@ -3,6 +3,9 @@
 It reads three sources that your `sources.toml` names: `released`, the folder or hub repository of the checkpoint;
 `my_chat`, a JSON, JSONL or Parquet of conversations; and `my_pictures`, the folder or the tars of its pictures. A tenth
 of the conversations is held out, and the tuned model answers them at the end.
+
+All weights train, and Adam's moments lie in host memory, 77 GiB with the copy that checkpoints are written from. With
+adapters (`--set tuned.lora_rank=16 --set tuned.peak_learning_rate=2e-4`) that is 1 GiB, and nothing need be offloaded.
 """
 
 from __future__ import annotations

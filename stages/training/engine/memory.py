@@ -77,11 +77,20 @@ class RankMemory:
     """Moving average of the weights, fp32, of what this rank keeps of them; 0 where the recipe keeps none."""
     on_host: int = 0
     """Kept in host memory instead, and counted in none of the above."""
+    snapshot: int = 0
+    """Host memory: the copy of trained weights and moments that is written while training continues."""
+    building: int = 0
+    """Host memory at the start: the whole network, before it is on the device."""
 
     @property
     def state(self) -> int:
         """Weights and optimizer state, which a rank holds at all times."""
         return self.weights + self.masters + self.moments + self.ema
+
+    @property
+    def host_peak(self) -> int:
+        """Host memory of a rank, beside its process: the larger of the start and of training."""
+        return max(self.building, self.on_host + self.snapshot)
 
     @property
     def peak(self) -> int:
@@ -103,6 +112,9 @@ def rank_memory(
     memory = _on_device(counts, layout, activations, BYTES_PER_VALUE[precision], on_gpu=on_gpu)
     if keeps_ema:  # beside the fp32 weights, of which two moments are kept
         memory = replace(memory, ema=memory.moments // 2)
+    held = counts.num_trainable if layout.zero_stage == 0 else -(-counts.num_trainable // layout.num_ranks)
+    num_kinds = 4 if keeps_ema else 3  # the weight, two moments, and the average
+    memory = replace(memory, snapshot=num_kinds * FP32_BYTES * held, building=FP32_BYTES * counts.num_values)
     if not layout.offload_optimizer or layout.zero_stage == 0:
         return memory
     moved = dict.fromkeys(

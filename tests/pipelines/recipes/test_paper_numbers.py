@@ -1,7 +1,10 @@
 """The paper's own numbers stand in the shipped pipelines, and an estimate answers for them without a GPU or network."""
 
+from collections.abc import Mapping
+
 import pytest
 
+from cluster.site import SHIPPED
 from pipelines.planning.catalog import find_pipeline
 from pipelines.recipes import _paper as paper
 from tests.pipelines.conftest import NeoSite
@@ -58,4 +61,35 @@ def test_the_tuning_of_a_released_2b_fits_a_gpu_of_40_gb(site: NeoSite) -> None:
     assert told.code == 0, told
     (step,) = told.json["steps"]
     assert step["num_trainable"] == pytest.approx(2.585e9, rel=0.002)
-    assert step["peak_bytes"] < 0.9 * 40e9, step["peak_bytes"]
+    assert step["peak_bytes"] < 0.9 * 40e9 and step["fits"], step["peak_bytes"]
+    assert 70 * 2**30 < step["host_bytes"] < 80 * 2**30
+
+
+def test_with_adapters_a_released_2b_needs_no_optimizer_on_the_host(site: NeoSite) -> None:
+    use_shipped(site, "one_gpu", but={"offload_optimizer = true": ""})
+    told = site.neo("estimate", "tune_released", "--set", "tuned.lora_rank=16", "--json")
+    assert told.code == 0, told
+    (step,) = told.json["steps"]
+    assert step["fits"] and step["num_trainable"] < 0.02 * step["num_parameters"]
+    assert step["host_bytes"] < 12 * 2**30 and told.json["next"].startswith("neo run tune_released")
+
+
+@pytest.mark.parametrize("name", ["neo_9b", "neo_ov_9b"])
+def test_the_example_cluster_holds_the_largest_models(site: NeoSite, name: str) -> None:
+    use_shipped(site, "example_cluster")
+    told = site.neo("estimate", name, "--json")
+    assert told.code == 0, told
+    assert [step["step"] for step in told.json["steps"] if not step["fits"]] == []
+    assert {step["gpu"] for step in told.json["steps"]} == {"H200"}
+    assert told.json["next"].startswith(f"neo run {name}")
+
+
+def use_shipped(site: NeoSite, name: str, but: Mapping[str, str] = {}) -> None:
+    """Let the site be a shipped one, with changes, on a store of the test's own."""
+    text = (SHIPPED / f"{name}.toml").read_text()
+    for old, new in but.items():
+        assert old in text
+        text = text.replace(old, new)
+    elsewhere = ("store =", "mlflow =", "secrets =")
+    kept = [line for line in text.splitlines() if not line.startswith(elsewhere)]
+    site.file.write_text("\n".join([f'store = "{site.folder / "store"}"', *kept]))

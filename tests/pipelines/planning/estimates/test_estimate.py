@@ -1,19 +1,21 @@
 """`neo estimate` says what training takes before anything is made, and names what it does not know."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from neo_model.costs.gpus import gpu_named
-from pipelines.planning.estimate import Assumptions, fullest_micro_batch, rows_work
-from pipelines.planning.expected_sizes import ExpectedRows
+from pipelines.planning.estimates.assumptions import Assumptions
+from pipelines.planning.estimates.expected_sizes import ExpectedRows
+from pipelines.planning.estimates.step_costs import fullest_micro_batch, rows_work
 from stages.formats.packed_rows.rows import RowReader
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.pipelines.expected_pipeline import ROWS
 from tests.worlds.training_world import SmallWorld
 
-SMALL = f"{Path(__file__).parents[1] / 'expected_pipeline.py'}:small"
+SMALL = f"{Path(__file__).parents[2] / 'expected_pipeline.py'}:small"
 QWEN3_8B = {
     "model_type": "qwen3", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
     "intermediate_size": 12_288, "vocab_size": 151_936, "num_hidden_layers": 36, "rope_theta": 1e6,
@@ -83,6 +85,30 @@ def test_less_than_everything_is_less_to_hold_and_to_compute(site: NeoSite, llm:
     assert layouts[0]["activations"] > layouts[1]["activations"] > 3 * layouts[2]["activations"]
     told = site.neo("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, "--set", "mid.trained_top_layers=99")
     assert told.code == 2 and "trained_top_layers = 99: the model has 42 layers" in told.err
+
+
+def test_what_does_not_fit_is_said_with_what_would_and_is_not_proposed(site: NeoSite, llm: str) -> None:
+    with site.file.open("a") as file:
+        file.write('[gang]\nnum_ranks = 8\nzero_stage = 1\ngpus = 1\ngpu = "A100"\nmemory_bytes = 1000000000\n')
+    asked = ("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, "--price", "2.5")
+    told = site.neo(*asked)
+    assert told.code == 0 and "too large   " in told.out and "of a A100, of which 90% may be filled" in told.out
+    assert "under [steps.mid.gang] of the site: " in told.out and "more than the 0.9 that the site reserves" in told.out
+    again = shlex.split(told.last_line.removeprefix("Next: ").partition("   (")[0])
+    assert again[:3] == ["neo", "estimate", "tiny"] and told.last_line.endswith("(once the site says so)")
+    assert ["--llm", llm] == again[again.index("--llm") :][:2], "what decides the sizes is said again"
+    document = site.neo(*asked, "--json").json
+    mid = document["steps"][1]
+    assert not mid["fits"] and mid["peak_bytes"] > 0.9 * 80e9
+    assert mid["price"] == pytest.approx(mid["days"] * 24 * 8 * 2.5)
+    with site.file.open("a") as file:
+        for step in document["steps"]:
+            file.write("\n".join([f"[steps.{step['step']}.gang]", *step["remedy"].split(", ")]) + "\n")
+    mended = site.neo(*asked, "--json").json
+    assert all(step["fits"] and not step["remedy"] for step in mended["steps"])
+    assert mended["next"].startswith("neo run tiny")
+    assert mended["steps"][1]["recomputed_flops"] == pytest.approx(mid["flops"] / 3, rel=0.05)
+    assert mended["steps"][1]["days"] > mid["days"]
 
 
 def test_rows_that_are_made_are_measured(site: NeoSite, tmp_path: Path) -> None:

@@ -1,0 +1,288 @@
+"""Estimates of training before it is run: parameters, GPU and host memory, tokens, FLOPs, days, price.
+
+Owns the estimate of a training step from expected sizes (`expected_sizes.py`), the site's layout and the numbers that
+are assumed (`assumptions.py`). Parameters, memory (`stages/training/engine/memory.py` and
+`neo_model/costs/activation_memory.py`, which tests compare with measurements) and FLOPs (`neo_model/costs/flops.py`)
+are computed, not assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, get_args
+
+from cluster.site import GangResources, Site
+from neo_model.costs.flops import recomputed_flops, training_flops
+from neo_model.costs.gpus import GPUS, Gpu
+from pipelines.exits import BadCommandError
+from pipelines.planning.estimates.assumptions import Assumptions
+from pipelines.planning.estimates.expected_sizes import ExpectedRows, ExpectedSizes
+from pipelines.planning.estimates.fitting import changes, fits, nearest_fit
+from pipelines.planning.estimates.step_costs import StepMemory, fullest_micro_batch, rows_work
+from stages.contract import GangLayout, Recipe, StageError
+from stages.training.loading.split import RowSplit
+from stages.training.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from stages.training.engine.memory import RankMemory
+
+SECONDS_PER_DAY: Final = 86_400
+UPDATE_BYTES_PER_VALUE: Final = 28
+"""Bytes of host memory that AdamW moves for a value: it reads weight, gradient and both moments, writes all but the
+gradient, in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroLayout:
+    """Memory of a rank under one ZeRO stage, without and with activation checkpointing."""
+
+    zero_stage: int
+    refused: str
+    """Why training would refuse this layout; '' if it would not."""
+    memory: RankMemory
+    """Memory of a rank that saves all activations."""
+    frugal: RankMemory
+    """Memory of a rank with activation checkpointing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The estimate of one training step of a pipeline."""
+
+    step: str
+    """Name of the pipeline step."""
+    stage: str
+    """Name of its stage."""
+    num_parameters: int
+    """Parameters of the whole model."""
+    num_trainable: int
+    """Parameters that the step trains."""
+    num_steps: int
+    """Optimizer steps."""
+    num_tokens: float
+    """Tokens read in all optimizer steps."""
+    num_rows: int
+    """Packed rows read in all optimizer steps."""
+    rows: tuple[ExpectedRows, ...]
+    """Sizes of the rows of each span, in order."""
+    flops: float
+    """FLOPs of all optimizer steps, forward and backward."""
+    recomputed_flops: float
+    """FLOPs that activation checkpointing adds in all optimizer steps; 0 without it."""
+    gang: GangResources
+    """The worker group that the site gives to the step."""
+    gpu: Gpu | None
+    """The type of GPU; None on CPUs, or if the site names no type."""
+    days: float | None
+    """Days of training, in which count the places that the rows of a step leave empty, what is recomputed, and updates
+    in host memory; None if the peak rate of the devices is not known."""
+    price_per_hour: float | None
+    """Price of a GPU for an hour; None if it was not told."""
+    remedy: str
+    """What to change in the site's layout where this one does not fit the GPU: `zero_stage = 3`; '' if it fits, if that
+    is not known, or if no layout fits."""
+    split: RowSplit
+    """How the ranks share the rows of a step."""
+    layouts: tuple[ZeroLayout, ...]
+    """Memory of a rank under each ZeRO stage."""
+    largest: Estimate | None = None
+    """The estimate with 16 ranks, where the site says `num_ranks = [8, 16]` and this one is with 8."""
+
+    @property
+    def sizes(self) -> tuple[Estimate, ...]:
+        """This estimate, and the one with the most ranks if the site gives a choice."""
+        return (self,) if self.largest is None else (self, self.largest)
+
+    @property
+    def chosen(self) -> RankMemory:
+        """Memory of a rank with the site's ZeRO stage and activation checkpointing."""
+        layout = next(one for one in self.layouts if one.zero_stage == self.gang.zero_stage)
+        return layout.frugal if self.gang.activation_checkpointing else layout.memory
+
+    @property
+    def refused(self) -> str:
+        """Why training would refuse the site's layout; '' if it would not."""
+        return next(one.refused for one in self.layouts if one.zero_stage == self.gang.zero_stage)
+
+    @property
+    def fits(self) -> bool:
+        """Whether training would take the site's layout and a rank fits its GPU, as far as that is known."""
+        return not self.refused and (self.gpu is None or fits(self.chosen.peak, self.gpu))
+
+    @property
+    def price(self) -> float | None:
+        """Price of all ranks for all days; None if days or price are not known."""
+        if self.days is None or self.price_per_hour is None:
+            return None
+        return self.days * 24 * self.gang.num_ranks * self.price_per_hour
+
+    @property
+    def rows_are_measured(self) -> bool:
+        """Whether all rows are committed, so that their work is measured and not assumed."""
+        return all(rows.measured for rows in self.rows)
+
+    def document(self) -> dict[str, object]:
+        """The estimate as a JSON document, for `neo estimate --json`."""
+        return {
+            "step": self.step,
+            "stage": self.stage,
+            "num_parameters": self.num_parameters,
+            "num_trainable": self.num_trainable,
+            "num_frozen": self.num_parameters - self.num_trainable,
+            "num_steps": self.num_steps,
+            "num_rows": self.num_rows,
+            "num_tokens": round(self.num_tokens),
+            "rows_are_measured": self.rows_are_measured,
+            "flops": self.flops,
+            "recomputed_flops": self.recomputed_flops,
+            "zero_stage": self.gang.zero_stage,
+            "activation_checkpointing": self.gang.activation_checkpointing,
+            "gpu": self.gpu.name if self.gpu else None,
+            **self._document_of_size(),
+            "with_max_ranks": self.largest._document_of_size() if self.largest else None,
+        }
+
+    def _document_of_size(self) -> dict[str, object]:
+        """What depends on the number of ranks."""
+        return {
+            "num_ranks": self.gang.num_ranks,
+            "days": self.days,
+            "idle_share": self.split.idle_share,
+            "price": self.price,
+            "peak_bytes": self.chosen.peak,
+            "host_bytes": self.chosen.host_peak,
+            "fits": self.fits,
+            "remedy": self.remedy,
+            "layouts": [
+                {
+                    "zero_stage": one.zero_stage,
+                    "refused": one.refused,
+                    "memory_bytes": {**asdict(one.memory), "peak": one.memory.peak},
+                    "with_checkpointing_bytes": {**asdict(one.frugal), "peak": one.frugal.peak},
+                }
+                for one in self.layouts
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates the training steps of a plan on a site."""
+
+    sizes: ExpectedSizes
+    site: Site
+    assumptions: Assumptions
+    gpu_name: str = ""
+    """A type of GPU that replaces the site's; '' for the site's own."""
+    price_per_hour: float | None = None
+    """Price of a GPU for an hour, if it is known."""
+
+    def steps(self) -> Iterator[Estimate]:
+        """An estimate for each training step, in the order of the plan."""
+        for step in self.sizes.plan.request.steps:
+            if not step.used and isinstance(self._recipe(step.name), TrainRecipe):
+                yield self.step(step.name)
+
+    def step(self, name: str) -> Estimate:
+        """The estimate of one training step. Raises `CommandError` if its sizes or the GPU are not known."""
+        gang = self._gang(name)
+        least = self._with(name, gang.of_size(gang.num_ranks))
+        if gang.max_ranks is None or gang.max_ranks == gang.num_ranks:
+            return least
+        return replace(least, largest=self._with(name, gang.of_size(gang.max_ranks)))
+
+    def _with(self, name: str, gang: GangResources) -> Estimate:
+        """The estimate of one training step with exactly the ranks of `gang`."""
+        recipe = self._recipe(name)
+        assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
+        config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
+        works = [rows_work(one, self.assumptions) for one in rows]
+        fullest = fullest_micro_batch(rows, works, gang.micro_rows)
+        memory = StepMemory.of(config, recipe, gang, fullest)
+        layouts = tuple(_layouts(memory, recipe, gang))
+        edges = [0, *(min(step, recipe.last_step) for step in (*recipe.until_steps, recipe.num_steps))]
+        num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
+        pairs = list(zip(num_rows, works, strict=True))
+        flops = sum(number * training_flops(config, work, memory.trained) for number, work in pairs)
+        again = sum(number * recomputed_flops(config, work, memory.trained) for number, work in pairs)
+        recomputed = again if gang.activation_checkpointing else 0.0
+        split = RowSplit.of(recipe.rows_per_step, gang.layout, 0, gang.num_ranks)
+        estimate = Estimate(
+            step=name,
+            stage=self.sizes.plan.request.step(name).stage,
+            num_parameters=memory.counts.num_values,
+            num_trainable=memory.counts.num_trainable,
+            num_steps=recipe.last_step,
+            num_tokens=sum(number * work.num_tokens for number, work in pairs),
+            num_rows=sum(num_rows),
+            rows=tuple(rows),
+            flops=flops,
+            recomputed_flops=recomputed,
+            gang=gang,
+            gpu=gpu,
+            days=None,
+            price_per_hour=self.price_per_hour,
+            remedy="",
+            split=split,
+            layouts=layouts,
+        )
+        if gpu is None:
+            return estimate
+        estimate = replace(estimate, days=self._days(estimate, gpu))
+        found = None if estimate.fits else nearest_fit(memory, gang, gpu, partial(_why_refused, recipe, gang))
+        return estimate if found is None else replace(estimate, remedy=changes(found, gang))
+
+    def _days(self, estimate: Estimate, gpu: Gpu) -> float:
+        """Days of a training whose other numbers are known."""
+        gang, assumed = estimate.gang, self.assumptions
+        rate = gpu.bf16_flops * assumed.mfu * gang.num_ranks * (1 - estimate.split.idle_share)
+        seconds = (estimate.flops + estimate.recomputed_flops) / rate
+        if gang.offload_optimizer:
+            num_updated = estimate.num_trainable / gang.num_ranks
+            update = num_updated * UPDATE_BYTES_PER_VALUE / (assumed.host_gb_per_second * 1e9)
+            seconds += estimate.num_steps * update
+        return seconds / SECONDS_PER_DAY
+
+    def _recipe(self, name: str) -> Recipe:
+        return self.sizes.plan.request.load_step(name)[1]
+
+    def _gang(self, name: str) -> GangResources:
+        return self.site.resources(stage=self.sizes.plan.request.step(name).stage, step=name).gang
+
+
+def _layouts(memory: StepMemory, recipe: TrainRecipe, gang: GangResources) -> Iterator[ZeroLayout]:
+    """Memory of a rank under each ZeRO stage."""
+    from stages.training.engine.memory import ZeroStage
+
+    for zero_stage in get_args(ZeroStage):
+        layout = gang.layout.model_copy(update={"zero_stage": zero_stage})
+        plain, frugal = (
+            memory.with_layout(layout.model_copy(update={"activation_checkpointing": checkpointing}))
+            for checkpointing in (False, True)
+        )
+        refused = _why_refused(recipe, gang, layout)
+        yield ZeroLayout(zero_stage=zero_stage, refused=refused, memory=plain, frugal=frugal)
+
+
+def _why_refused(recipe: TrainRecipe, gang: GangResources, layout: GangLayout) -> str:
+    """The error with which the training stage would refuse `layout` on the devices of `gang`; '' if it would not."""
+    from stages.training.engine.deepspeed_config import deepspeed_config
+
+    try:
+        deepspeed_config(recipe, layout, 1, "cuda:0" if gang.gpus else "cpu")
+    except StageError as error:
+        return str(error)
+    return ""
+
+
+def _gpu(gang: GangResources, asked: str) -> Gpu | None:
+    """The GPU named `asked`, else the site's; None if ranks have no GPU, or the site names no type."""
+    name = asked or (gang.gpu if gang.gpus else "")
+    if name and name not in GPUS:
+        raise BadCommandError(
+            f"{name!r} is no GPU whose peak rate is known here; known are {', '.join(GPUS)}", then="neo estimate --help"
+        )
+    return GPUS[name] if name else None
