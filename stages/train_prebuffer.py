@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 from neo_model.parts import PREBUFFER_PARTS, ModelPart
 from stages.artifacts.kinds import PREBUFFER_WEIGHTS_FILE, BaseLlm, Conversations, PreBuffer, Rows
 from stages.contract import Rank, StageContext, stage
+from stages.formats.packed_rows.row_map import mapped_rows
 from stages.formats.prebuffer import check_fit, write_prebuffer
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import HeldOut
@@ -142,5 +143,12 @@ def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
         check_fit(start, llm, rebase=recipe.rebase)
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
-    work = partial(train_rank, recipe=recipe, rows=tuple(rows), llm=llm, held_out=held_out, start=start)
+    work = partial(
+        train_rank,
+        recipe=recipe,
+        rows=tuple(map(mapped_rows, rows)),
+        llm=llm,
+        held_out=held_out.for_ranks(),
+        start=start,
+    )
     ctx.gang(work, rows_per_step=recipe.rows_per_step)

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
 from stages.contract import Rank, StageContext, StageError, stage
+from stages.formats.packed_rows.row_map import mapped_rows
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import HeldOut
 from stages.training.trained_parts import (
@@ -123,5 +124,7 @@ def tune_end_to_end(
     check_trained(recipe, start)
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
-    work = partial(tune_rank, recipe=recipe, start=start, rows=tuple(rows), held_out=held_out)
+    work = partial(
+        tune_rank, recipe=recipe, start=start, rows=tuple(map(mapped_rows, rows)), held_out=held_out.for_ranks()
+    )
     ctx.gang(work, rows_per_step=recipe.rows_per_step)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, TypeVar
+from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import NAMED_SUFFIXES, ManifestHead, head_of, read_head
@@ -34,11 +34,14 @@ def mended_by(ref: str) -> str:
 class CommittedArtifact:
     """A committed artifact by its head, with the records of its parts read when somebody first asks for them, and kept.
 
-    It pickles with its manifest: one process reads it for all workers that the artifact travels to.
+    It pickles with its manifest: one process reads it for all workers that the artifact travels to. `without_parts`
+    pickles by its head, for those that seldom ask for parts.
     """
 
     kind: ClassVar[str] = "Artifact"
     """Name of the kind, as manifests record it: the name of the class."""
+    _has_parts: bool = True
+    """Whether it pickles with its manifest."""
 
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__
@@ -68,7 +71,15 @@ class CommittedArtifact:
         return manifest
 
     def __getstate__(self) -> dict[str, object]:
-        return {"manifest": self.manifest, **self.__dict__}
+        if self._has_parts:
+            return {"manifest": self.manifest, **self.__dict__}
+        return {name: value for name, value in self.__dict__.items() if name != "manifest"}
+
+    def without_parts(self) -> Self:
+        """The same by its head: each process that it travels to reads the manifest itself if it asks for parts."""
+        light = type(self)(self.store, self.head)
+        light._has_parts = False
+        return light
 
     def __repr__(self) -> str:
         return f"{self.kind}({self.stage}/{self.short})"

@@ -56,6 +56,7 @@ POINTS: Final = frozenset(
         "record.quarantined",
         "artifact.manifest_created",
         "artifact.head_written",
+        "rows.mapped",
         "checkpoint.files_written",
         "checkpoint.uploaded",
         "checkpoint.gathered",

@@ -7,11 +7,12 @@ only ranks import: this module is imported by stage files and loads no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.artifacts.head import read_head
 from stages.artifacts.kinds import Conversations, Rows
 from stages.contract import StageError
+from stages.formats.packed_rows.row_map import mapped_rows
 from stages.formats.packed_rows.rows import RowReader
 
 
@@ -38,6 +39,10 @@ class HeldOut:
                     f"{len(seen)} held-out samples are trained on: sample {first.hex()} is in row {seen[first][0]} of "
                     f"{rows!r}; give what is held out to `mix_samples` as `heldout`, and pack the rows again"
                 )
+
+    def for_ranks(self) -> HeldOut:
+        """The same, as it travels to a worker group: see `mapped_rows`."""
+        return self if self.rows is None else replace(self, rows=mapped_rows(self.rows))
 
     def _sample_ids(self) -> Iterator[bytes]:
         """Sample ids of rows and questions, and of the questions' pictures and clips."""

@@ -70,6 +70,7 @@ PLACES = {
     },
     "artifact.manifest_created": {"stages/commit/execute_step.py:_commit"},
     "artifact.head_written": {"stages/commit/execute_step.py:_write_head"},
+    "rows.mapped": {"stages/formats/packed_rows/row_map.py:make_map"},
     "checkpoint.files_written": {
         "stages/training/checkpoints/checkpoint.py:begin",
         "stages/training/checkpoints/checkpoint.py:upload",

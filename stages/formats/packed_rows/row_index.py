@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_INDEX_READERS = 32
-"""Indexes that are read at a time from an object store."""
+"""Indexes that are read at a time."""
 WORK_COLUMNS = ("num_tokens", "num_pairs", "num_patches", "num_supervised")
 """Columns of the index that hold how much work a row is for the network: the fields of `Work`."""
 
@@ -65,11 +65,49 @@ class DamagedPartError(StoreError):
 
 
 @dataclass(frozen=True)
+class PartFiles:
+    """The files of a part of phase `write`, as they were committed."""
+
+    name: str
+    """Name of the part."""
+    tar_key: str
+    """Key of the tar with its rows."""
+    index_key: str
+    """Key of its index."""
+    index_sha256: str
+    """sha256 of the index, 64 hex digits."""
+    tar_bytes: int
+    """Size of the tar."""
+
+    @classmethod
+    def of(cls, record: PartRecord) -> PartFiles:
+        """The files that a record names."""
+        tar, index = record.file(ROWS_FILE), record.file(ROW_INDEX_FILE)
+        return cls(record.part, tar.key, index.key, index.sha256, tar.size_bytes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is text, in the order of the fields."""
+        return self.name, self.tar_key, self.index_key, self.index_sha256
+
+
+class RowPlace(NamedTuple):
+    """Where one row lies."""
+
+    part: int
+    """Number of its part."""
+    offset: int
+    """First byte in the tar of its part."""
+    size_bytes: int
+    """Length, in bytes."""
+    digest: int
+    """xxh3 of its bytes, 64 bits."""
+
+
+@dataclass(frozen=True)
 class RowPositions:
     """Where the R rows of one part lie in its tar."""
 
-    key: str
-    """Key of the tar."""
     offsets: NDArray[np.int64]
     """[R] first byte of each row."""
     sizes_bytes: NDArray[np.int64]
@@ -100,16 +138,30 @@ class RowIndex:
         last = RowFacts.of(self.parts[-1])
         return [*(int(part.facts["first_row"]) for part in self.parts), last.first_row + last.num_rows]
 
-    def find(self, row: int) -> tuple[int, int]:
-        """Number of the part that holds a row, and of the row in it. Raises `IndexError` outside the rows.
+    @property
+    def num_rows(self) -> int:
+        """Rows in all parts."""
+        return self.first_rows[-1]
 
-        With parts that begin at the rows 0, 512 and 1024, row 600 is row 88 of part 1.
+    def find(self, row: int) -> int:
+        """Number of the part that holds a row. Raises `IndexError` outside the rows.
+
+        With parts that begin at the rows 0, 512 and 1024, row 600 is in part 1.
         """
-        num_rows = self.first_rows[-1]
-        if not 0 <= row < num_rows:
-            raise IndexError(f"row {row} is outside 0..{num_rows - 1} of {self.rows!r}")
-        part = bisect_right(self.first_rows, row) - 1
-        return part, row - self.first_rows[part]
+        if not 0 <= row < self.num_rows:
+            raise outside(row, self.num_rows, self.rows)
+        return bisect_right(self.first_rows, row) - 1
+
+    def files(self, part: int) -> PartFiles:
+        """The files of a part, as they were committed."""
+        return PartFiles.of(self.parts[part])
+
+    def place(self, row: int) -> RowPlace:
+        """Where a row lies, and the digest of its bytes. Raises as `find` and `positions_of` do."""
+        part, number = self._split(row)
+        positions = self.positions_of(part)
+        numbers = (positions.offsets[number], positions.sizes_bytes[number], positions.digests[number])
+        return RowPlace(part, *map(int, numbers))
 
     def positions_of(self, part: int) -> RowPositions:
         """Where the rows of a part lie. Raises `DamagedPartError`."""
@@ -118,25 +170,21 @@ class RowIndex:
             positions = self._positions[part] = self._read_positions(part)
         return positions
 
-    def work(self, row: int) -> Work:
-        """How much work a row is for the network, from the index alone. Raises as `find` and `positions_of` do."""
-        part, number = self.find(row)
-        return Work(**dict(zip(WORK_COLUMNS, self.positions_of(part).work[number].tolist(), strict=True)))
-
     def works(self, rows: Sequence[int]) -> list[Work]:
-        """`work` of each row. From an object store, the indexes are read `NUM_INDEX_READERS` at a time."""
-        if self.rows.store.folder is None:
-            with self._reading:  # without the lock, each thread that plans a step would read all of them
-                unread = {part for part, _ in map(self.find, rows)} - self._positions.keys()
-                with ThreadPoolExecutor(NUM_INDEX_READERS) as readers:
-                    list(readers.map(self.positions_of, sorted(unread)))
-        return [self.work(row) for row in rows]
+        """How much work each row is for the network, from the index alone. Raises as `find` and `positions_of` do.
+
+        Indexes that were not read yet are read `NUM_INDEX_READERS` at a time.
+        """
+        with self._reading:  # without the lock, each thread that asks would read all of them
+            unread = set(map(self.find, rows)) - self._positions.keys()
+            with ThreadPoolExecutor(NUM_INDEX_READERS) as readers:
+                list(readers.map(self.positions_of, sorted(unread)))
+        return [self._work(row) for row in rows]
 
     def documents(self, row: int) -> list[tuple[bytes, str, int]]:
         """Sample id, source and number of tokens of each document of a row, from the index alone."""
-        part, number = self.find(row)
-        lists = read_table(self._read(part), ["sample_ids", "sources", "document_tokens"]).slice(number, 1)
-        return list(zip(*lists.to_pylist()[0].values(), strict=True))
+        part, number = self._split(row)
+        return documents_of(self.rows, self.files(part), number)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Columns of the index over all rows, in order of the rows; all columns if none is named."""
@@ -145,28 +193,52 @@ class RowIndex:
         entries = (part.file(ROW_INDEX_FILE) for part in self.parts)
         return pa.concat_tables(read_table(self.rows.read(entry), columns or None) for entry in entries)
 
+    def columns_of(self, part: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of the index of a part. Raises `DamagedPartError`."""
+        table = read_table(_read_index(self.rows, self.files(part)), list(names))
+        return {name: table[name].to_numpy() for name in names}
+
+    def _split(self, row: int) -> tuple[int, int]:
+        """Number of the part that holds a row, and of the row in it."""
+        part = self.find(row)
+        return part, row - self.first_rows[part]
+
+    def _work(self, row: int) -> Work:
+        part, number = self._split(row)
+        return Work(**dict(zip(WORK_COLUMNS, self.positions_of(part).work[number].tolist(), strict=True)))
+
     def _read_positions(self, part: int) -> RowPositions:
         import numpy as np
 
-        table = read_table(self._read(part), ["offset", "size_bytes", "digest", *WORK_COLUMNS])
+        columns = self.columns_of(part, ["offset", "size_bytes", "digest", *WORK_COLUMNS])
         return RowPositions(
-            key=self.parts[part].file(ROWS_FILE).key,
-            offsets=table["offset"].to_numpy(),
-            sizes_bytes=table["size_bytes"].to_numpy(),
-            digests=table["digest"].to_numpy(),
-            work=np.stack([table[name].to_numpy().astype(np.int64) for name in WORK_COLUMNS], axis=1),
+            offsets=columns["offset"],
+            sizes_bytes=columns["size_bytes"],
+            digests=columns["digest"],
+            work=np.stack([columns[name].astype(np.int64) for name in WORK_COLUMNS], axis=1),
         )
 
-    def _read(self, part: int) -> bytes:
-        """The index of a part, checked by its digest, because all ranks assign rows by its contents.
 
-        Raises `DamagedPartError`.
-        """
-        record = self.parts[part]
-        entry = record.file(ROW_INDEX_FILE)
-        data = self.rows.store.read(entry.key)
-        if data is None or sha256(data).hexdigest() != entry.sha256:
-            damage = "is missing" if data is None else "is damaged: it has another digest"
-            message = f"{entry.key} (part {record.part} of {self.rows!r}) {damage}; {mended_by(self.rows.short)}"
-            raise DamagedPartError(message, self.rows.fingerprint, record.part)
-        return data
+def documents_of(rows: Rows, files: PartFiles, number: int) -> list[tuple[bytes, str, int]]:
+    """Sample id, source and number of tokens of each document of row `number` of a part. Raises `DamagedPartError`."""
+    columns = ["sample_ids", "sources", "document_tokens"]
+    lists = read_table(_read_index(rows, files), columns).slice(number, 1)
+    return list(zip(*lists.to_pylist()[0].values(), strict=True))
+
+
+def outside(row: int, num_rows: int, rows: Rows) -> IndexError:
+    """The error for a row that there is none of."""
+    return IndexError(f"row {row} is outside 0..{num_rows - 1} of {rows!r}")
+
+
+def _read_index(rows: Rows, files: PartFiles) -> bytes:
+    """The index of a part, checked by its digest, because all ranks assign rows by its contents.
+
+    Raises `DamagedPartError`.
+    """
+    data = rows.store.read(files.index_key)
+    if data is None or sha256(data).hexdigest() != files.index_sha256:
+        damage = "is missing" if data is None else "is damaged: it has another digest"
+        message = f"{files.index_key} (part {files.name} of {rows!r}) {damage}; {mended_by(rows.short)}"
+        raise DamagedPartError(message, rows.fingerprint, files.name)
+    return data

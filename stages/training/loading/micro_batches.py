@@ -53,7 +53,7 @@ class PackedRows:
     def of(cls, rows: Rows) -> PackedRows:
         """Open an artifact; its manifest says how its pictures were measured."""
         recipe = rows.head.recipe
-        return cls(RowReader(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
+        return cls(RowReader.mapped(rows), recipe["min_pixels_px"], recipe["max_pixels_px"])
 
     @property
     def pixel_range(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ import pytest
 
 from stages.artifacts.kinds import Rows
 from stages.contract import GangLayout
+from stages.formats.packed_rows.row_map import map_key, mapped_rows
 from stages.formats.packed_rows.rows import RowReader
 from stages.store.store import Store
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
@@ -40,6 +41,8 @@ def loaders(world: SmallWorld, bucket: str, proxy: FaultProxy) -> tuple[StepLoad
         for entry in part.files:
             there.upload(world.store.folder / entry.key, entry.key)
     config = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE).config
+    mapped_rows(here)
+    there.upload(world.store.folder / map_key(here), map_key(here))
     both = (here, Rows(there, here.manifest))
     return tuple(StepLoader.of(RECIPE, [rows], Seat(0, 1, GangLayout()), config) for rows in both)
 
