@@ -18,6 +18,7 @@ from stages.artifacts.kinds import CLIPS_FILE, Conversations, KeptClips, RawClip
 from stages.formats.clips import Clip, FrameFacts, clip_schema
 from stages.formats.kept_rows import KeptRows
 from stages.formats.pairs import ImageReader, StoredImage
+from stages.formats.read_ahead import joined
 from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 256
 """Rows of a table that are Python objects at one time: a row of 128 frames takes some 60 KiB."""
-MAX_GAP_BYTES = 2**16
-"""Bytes between two frames that are read rather than asked for apart: 64 KiB cost less than a request."""
-MAX_STRETCH_BYTES = 2**24
-"""Longest stretch of a tar that is read at once, 16 MiB: 128 frames of 640 x 360 px take some 4."""
 
 
 class UndecodableClipError(ValueError):
@@ -45,7 +42,7 @@ class FrameReader(ImageReader):
     def images_of(self, images: Sequence[StoredImage]) -> list[bytes]:
         """The frames as JPEG files, in order; those of a clip that stand together are read, or decoded, at once.
 
-        In memory are the packets of one clip, or `MAX_STRETCH_BYTES` of its tar, beside the frames. Raises `StoreError`
+        In memory are the packets of one clip, or 16 MiB of its tar, beside the frames. Raises `StoreError`
         where the bytes of a frame are not those that were committed, and `UndecodableClipError`.
         """
         frames: list[bytes] = []
@@ -56,12 +53,13 @@ class FrameReader(ImageReader):
 
     def _read(self, frames: Sequence[StoredImage]) -> Iterator[bytes]:
         """Frames that are files of their own: neighbours in a tar are one range read, checked one by one."""
-        for stretch in _stretches(frames):
-            first, last = stretch[0], stretch[-1]
-            data = self.read(first.part, first.offset, last.offset + last.size_bytes - first.offset)
-            for frame in stretch:
-                start = frame.offset - first.offset
-                yield self.checked(frame, data[start : start + frame.size_bytes])
+        waiting = iter(frames)
+        for together in joined([frame.range for frame in frames]):
+            first, last = together[0], together[-1]
+            data = self.read(first.file, first.offset, last.offset + last.size_bytes - first.offset)
+            for one in together:
+                start = one.offset - first.offset
+                yield self.checked(next(waiting), data[start : start + one.size_bytes])
 
     def _decoded(self, packets: StoredImage, frames: Sequence[StoredImage]) -> list[bytes]:
         from stages.video.faults import VideoError
@@ -77,26 +75,6 @@ class FrameReader(ImageReader):
         except VideoError as error:
             clip = f"clip {packets.sample_id.hex()} of {self.raw}"
             raise UndecodableClipError(f"the frames of {clip} cannot be decoded: {error}") from error
-
-
-def _stretches(frames: Sequence[StoredImage]) -> list[list[StoredImage]]:
-    """Frames in order, parted where one does not lie soon after the one before it.
-
-    Every second frame of a clip of small frames is one stretch; every tenth of large ones are many.
-    """
-    stretches: list[list[StoredImage]] = []
-    for frame in frames:
-        first, last = (stretches[-1][0], stretches[-1][-1]) if stretches else (None, None)
-        if first is None or last is None or frame.part != last.part:
-            stretches.append([frame])
-            continue
-        gap_bytes = frame.offset - last.offset - last.size_bytes
-        length_bytes = frame.offset + frame.size_bytes - first.offset
-        if 0 <= gap_bytes <= MAX_GAP_BYTES and length_bytes <= MAX_STRETCH_BYTES:
-            stretches[-1].append(frame)
-        else:
-            stretches.append([frame])
-    return stretches
 
 
 def _packets_of(image: StoredImage) -> StoredImage | None:

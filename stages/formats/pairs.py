@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from stages.artifacts.artifact import Artifact, mended_by
 from stages.artifacts.kinds import PAIRS_FILE, Conversations, KeptPairs, RawPairs
 from stages.formats.kept_rows import KeptRows
+from stages.formats.read_ahead import FileRange
 from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
 
@@ -39,6 +40,11 @@ class StoredImage(NamedTuple):
     """Presentation time of a frame in the MP4 that the bytes are, in its time base; None where they are a picture."""
     is_frame: bool = False
     """Whether it is a frame of a clip, in `clips.tar`."""
+
+    @property
+    def range(self) -> FileRange:
+        """Its bytes in the tar of its part."""
+        return FileRange(self.part, self.offset, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import DOCUMENT_RECORDS_FILE, MEASURED_FILE
@@ -16,7 +18,7 @@ from stages.artifacts.records import PartRecord
 from stages.formats.clip_reader import FrameReader, UndecodableClipError
 from stages.formats.packed_rows.row_format import DocumentFacts
 from stages.formats.pairs import ImageReader, StoredImage
-from stages.formats.read_ahead import read_ahead
+from stages.formats.read_ahead import NUM_READ_AHEAD, FileRange, RangesAhead, ahead
 from stages.formats.sample_sources import SampleSource
 from stages.formats.sample_table import Verdict, read_table
 from stages.packing.document_records import MeasuredDocument, from_record
@@ -26,6 +28,16 @@ from stages.store.store import Store
 
 if TYPE_CHECKING:
     from stages.formats.external_sort import Records
+
+
+NUM_REQUESTS = 128
+"""Requests to the store at a time: 20 rows of 45 documents and pictures in a second are 90 in 50 ms, which some stores
+take for an answer."""
+ROWS_TOGETHER = 8
+"""Rows whose documents, then images, are asked for at once: neighbours among them share a request."""
+NUM_GROUPS = 3
+"""Groups of rows that are read at a time, so that some wait for images while others wait for documents. Twice as many
+and one more are in memory."""
 
 
 @dataclass(frozen=True)
@@ -86,56 +98,86 @@ class RowInputs:
         )
 
     def read_rows(self, rows: Iterable[Records]) -> Iterator[RowContent]:
-        """The content of each planned row, in order. From an object store, the next rows are prefetched.
+        """The content of each planned row, in order: the next rows are read ahead, `ROWS_TOGETHER` at a time.
 
         `rows` are the documents of each row, as `planned.bin` lists them. Raises `StoreError` where a document or a
         picture is missing or damaged, and where a clip is stored as packets that cannot be decoded; it is named.
         """
-        return read_ahead(self.store, self._read_row, rows)
+        pool, clips = ThreadPoolExecutor(NUM_REQUESTS), ThreadPoolExecutor(self._num_clips)
+        try:
+            groups = _groups(rows, ROWS_TOGETHER)
+            for contents in ahead(lambda group: self._read_group(group, pool, clips), groups, NUM_GROUPS):
+                yield from contents
+        finally:
+            for one in (pool, clips):
+                one.shutdown(wait=False, cancel_futures=True)
 
-    def _read_row(self, planned: Records) -> RowContent:
-        """The content of one row; `planned` are its documents in `planned.bin`."""
+    @property
+    def _num_clips(self) -> int:
+        """Clips that are read or decoded at a time: a decoder takes memory, and a folder answers at once."""
+        return 1 if self.store.folder else NUM_READ_AHEAD
+
+    def _read_group(self, rows: Sequence[Records], pool: Executor, clips: Executor) -> list[RowContent]:
+        """The contents of some rows: all their documents are asked for at once, then all their images."""
+        planned: list[list[tuple[int, ...]]] = [row.tolist() for row in rows]
+        records = RangesAhead(self._record, map(self._record_of, chain.from_iterable(planned)), pool)
+        documents = [[self._document(records, line) for line in row] for row in planned]
+        drawn = zip(chain.from_iterable(planned), chain.from_iterable(documents), strict=True)
+        images = _ImagesAhead(self, drawn, pool, clips)
+        return [self._content(*row, images) for row in zip(planned, documents, strict=True)]
+
+    def _content(
+        self, planned: Sequence[tuple[int, ...]], documents: list[MeasuredDocument], ahead_images: _ImagesAhead
+    ) -> RowContent:
+        """One row; `planned` are its documents in `planned.bin`."""
         facts: list[DocumentFacts] = []
-        documents: list[MeasuredDocument] = []
         images: list[bytes] = []
-        for _, measured, offset, size_bytes, repetition, piece in planned.tolist():
-            part = self.measured[measured]
-            document = self._document(part.records_key, offset, size_bytes)
-            documents.append(document)
+        for (_, measured, _, _, repetition, piece), document in zip(planned, documents, strict=True):
+            source = self.measured[measured].source
             facts.append(
                 DocumentFacts(
                     sample_id=document.sample_id,
-                    source=part.source,
+                    source=source,
                     repetition=repetition,
                     piece=piece,
                     num_tokens=len(document.token_ids),
                     num_pictures=len(document.images),
                 )
             )
-            images += self._images(part.source, document.images)
-        return RowContent(number=int(planned["row"][0]), facts=facts, documents=documents, images=images)
+            images += ahead_images.next_of(source, document.images)
+        return RowContent(number=planned[0][0], facts=facts, documents=documents, images=images)
 
-    def _images(self, source: str, stored: Sequence[StoredImage]) -> Iterator[bytes]:
-        """The pictures and frames of a document, encoded; the frames of a clip are read together."""
-        for is_frame, images in groupby(stored, key=lambda image: image.is_frame):
-            try:
-                read = (self.frames if is_frame else self.pictures)[source].images_of(list(images))
-            except UndecodableClipError as error:
-                raise StoreError(
-                    f"{error}. Before these rows were planned, each of its frames could be decoded: this machine may "
-                    "have too little memory or another decoder. Where a second try fails too, cut the clips with "
-                    "store='frames'"
-                ) from error
-            yield from read
+    def _record_of(self, planned: tuple[int, ...]) -> FileRange:
+        """Where the record of a planned document lies."""
+        _, measured, offset, size_bytes, _, _ = planned
+        return FileRange(self.measured[measured].records_key, offset, size_bytes)
 
-    def _document(self, key: str, offset: int, size_bytes: int) -> MeasuredDocument:
-        """A measured document. Raises `StoreError` where it is not as it was measured."""
+    def _record(self, key: str, offset: int, size_bytes: int) -> bytes:
+        """Records of documents. Raises `StoreError` where they are missing."""
         try:
-            return from_record(self.store.read_range(key, offset, size_bytes))
+            return self.store.read_range(key, offset, size_bytes)
         except (CutShortError, FileNotFoundError) as error:
             raise damaged(key, f"cannot be read ({error})") from error
+
+    def _document(self, records: RangesAhead, planned: tuple[int, ...]) -> MeasuredDocument:
+        """A measured document. Raises `StoreError` where it is not as it was measured."""
+        place = self._record_of(planned)
+        data = records.bytes_of(place)
+        try:
+            return from_record(data)
         except ValueError as error:
-            raise damaged(key, f"is damaged at byte {offset} ({error})") from error
+            raise damaged(place.file, f"is damaged at byte {place.offset} ({error})") from error
+
+    def frames_of(self, source: str, frames: Sequence[StoredImage]) -> list[bytes]:
+        """Consecutive frames of a document, encoded. Raises `StoreError` where packets cannot be decoded."""
+        try:
+            return self.frames[source].images_of(frames)
+        except UndecodableClipError as error:
+            raise StoreError(
+                f"{error}. Before these rows were planned, each of its frames could be decoded: this machine may "
+                "have too little memory or another decoder. Where a second try fails too, cut the clips with "
+                "store='frames'"
+            ) from error
 
     def unfit(self, first: int, until: int) -> list[dict[str, Any]]:
         """The drawings of the measured parts `first` to `until` - 1 that are in no row.
@@ -150,3 +192,46 @@ class RowInputs:
                 rows = ({**row, "source": part.source} for row in table.to_pylist())
                 unfit += [row for row in rows if row["verdict"] != Verdict.KEPT]
         return unfit
+
+
+class _ImagesAhead:
+    """The images of documents that follow one another, which are being read."""
+
+    def __init__(
+        self,
+        inputs: RowInputs,
+        documents: Iterable[tuple[tuple[int, ...], MeasuredDocument]],
+        pool: Executor,
+        clips: Executor,
+    ) -> None:
+        ranges: dict[str, list[FileRange]] = defaultdict(list)
+        runs: list[tuple[str, list[StoredImage]]] = []
+        for (_, measured, *_), document in documents:
+            source = inputs.measured[measured].source
+            ranges[source] += [image.range for image in document.images if not image.is_frame]
+            runs += [(source, run) for is_frame, run in _runs(document.images) if is_frame]
+        self._readers = inputs.pictures
+        self._pictures = {
+            source: RangesAhead(self._readers[source].read, ones, pool) for source, ones in ranges.items() if ones
+        }
+        self._frames = iter([clips.submit(inputs.frames_of, *run) for run in runs])
+
+    def next_of(self, source: str, stored: Sequence[StoredImage]) -> Iterator[bytes]:
+        """The pictures and frames of the next document, encoded. Raises `StoreError`."""
+        for is_frame, run in _runs(stored):
+            if is_frame:
+                yield from next(self._frames).result()
+            else:
+                pictures, reader = self._pictures[source], self._readers[source]
+                yield from (reader.checked(image, pictures.bytes_of(image.range)) for image in run)
+
+
+def _runs(images: Sequence[StoredImage]) -> Iterator[tuple[bool, list[StoredImage]]]:
+    """Images of a document, pictures and frames parted: the frames of a clip are read together."""
+    return ((is_frame, list(run)) for is_frame, run in groupby(images, key=lambda image: image.is_frame))
+
+
+def _groups(rows: Iterable[Records], size: int) -> Iterator[list[Records]]:
+    waiting = iter(rows)
+    while group := list(islice(waiting, size)):
+        yield group

@@ -11,7 +11,7 @@ from PIL import Image
 from cluster.local import make
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import CLIPS_FILE, KeptClips, RawClips
-from stages.formats import clip_reader, kept_rows
+from stages.formats import kept_rows, read_ahead
 from stages.formats.clip_reader import ClipReader, FrameReader
 from stages.formats.pairs import ImageReader
 from stages.store.errors import StoreError
@@ -126,5 +126,5 @@ def test_the_frames_of_a_clip_are_one_read_and_others_lie_where_they_lie(
     assert len(reads) == 1
     backwards = [frame for clip in reversed(clips) for frame in reversed(clip.frames)]
     assert reader.images_of(backwards) == singly[::-1]
-    monkeypatch.setattr(clip_reader, "MAX_GAP_BYTES", 100)
+    monkeypatch.setattr(read_ahead, "MAX_GAP_BYTES", 100)
     assert reader.images_of(clips[0].frames) == singly[: len(clips[0].frames)], "a tar header lies between two frames"
