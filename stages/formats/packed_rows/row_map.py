@@ -144,8 +144,8 @@ class _Mapped:
 
     def files(self, part: int) -> PartFiles:
         start, end = self.parts["name_start"][part : part + 2].tolist()
-        names = bytes(self._names[start:end]).decode().split("\n")
-        return PartFiles(*names, tar_bytes=int(self.parts["tar_bytes"][part]))
+        name, tar_key, index_key, index_sha256 = bytes(self._names[start:end]).decode().split("\n")
+        return PartFiles(name, tar_key, index_key, index_sha256, int(self.parts["tar_bytes"][part]))
 
 
 def mapped_rows(rows: Rows) -> Rows:
