@@ -244,5 +244,5 @@ def _checked(data: mmap.mmap | bytes, rows: Rows, path: Path) -> tuple[int, int,
             return num_rows, num_parts, names_bytes
     raise StoreError(
         f"{path}, the map of {rows!r}, is damaged: remove it and {map_key(rows)}, and run again. It is derived from "
-        "the indexes of the rows, and is made anew"
+        "the indexes of the rows, and is made again"
     )
