@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from stages.formats.external_sort import Records
 
 
-NUM_REQUESTS = 128
-"""Requests to the store at a time: 20 rows of 45 documents and pictures in a second are 90 in 50 ms, which some stores
+NUM_REQUESTS = 256
+"""Requests to the store at a time: 20 rows a second of 70 documents and pictures are 140 in 50 ms, which some stores
 take for an answer."""
 ROWS_TOGETHER = 8
 """Rows whose documents, then images, are asked for at once: neighbours among them share a request."""
