@@ -79,6 +79,31 @@ def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
     assert not any(trained[name].equal(one) for name, one in model.named_parameters() if name in trainable)
 
 
+def touch_a_frozen_parameter(rank) -> None:
+    """One frozen value is another by its last bit once the steps are done, on every rank alike."""
+    import torch
+
+    from stages.training.engine.engine import Engine
+
+    apply = Engine.apply
+
+    def touching(engine, rate):
+        norm = apply(engine, rate)
+        frozen = next(one for one in engine._engine.module.parameters() if not one.requires_grad)
+        frozen.data.view(torch.int32).view(-1)[0] ^= 1
+        return norm
+
+    Engine.apply = touching
+
+
+def test_a_frozen_parameter_that_changed_is_named_and_nothing_is_handed_out(world: SmallWorld) -> None:
+    """Odd steps, so that the bit does not come back."""
+    step = training(num_steps=3)
+    with pytest.raises(StageError, match=r"1 frozen parameters changed in training, the first is \S+\.weight"):
+        world.make(step, two_ranks(), trouble=touch_a_frozen_parameter)
+    assert 3 not in committed_steps(world, step)
+
+
 def ask_to_stop(rank) -> None:
     rank.stop_asked = lambda: True
 
