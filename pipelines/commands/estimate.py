@@ -110,6 +110,8 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
         if size.price is not None:
             yield f"  price       {size.price:,.0f}, at {size.price_per_hour:g} for an hour of a GPU"
         yield f"  host        {_host(size)}"
+        if size.chosen.ema:
+            yield f"  average     {size.chosen.ema / GIB:.2f} GiB of a rank's peak, for the average of its weights"
         yield from _fit(one.step, size)
         if size.split.idle_words:
             yield Text(f"  idle        {size.split.idle_words}", style="yellow")

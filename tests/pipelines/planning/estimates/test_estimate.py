@@ -197,3 +197,15 @@ def test_what_cannot_be_estimated_is_said(site: NeoSite, words: tuple[str, ...],
 def test_a_gpu_is_found_by_the_name_that_it_reports(device: str, name: str) -> None:
     found = gpu_named(device)
     assert found is not None and found.name == name
+
+
+def test_a_moving_average_and_an_early_step_are_counted(site: NeoSite) -> None:
+    asked = ("estimate", "tiny", "--until", "prebuffer")
+    (plain,) = site.neo(*asked, "--json").json["steps"]
+    kept = (*asked, "--set", "prebuffer.ema_decay=0.999", "--set", "prebuffer.hand_out=10")
+    (averaged,) = site.neo(*kept, "--json").json["steps"]
+    assert (plain["num_steps"] > averaged["num_steps"]) and averaged["num_steps"] == 10
+    for before, after in zip(plain["layouts"], averaged["layouts"], strict=True):
+        assert before["memory_bytes"]["ema"] == 0 < after["memory_bytes"]["ema"] == after["memory_bytes"]["moments"] / 2
+        assert after["memory_bytes"]["peak"] == before["memory_bytes"]["peak"] + after["memory_bytes"]["ema"]
+    assert "for the average of its weights" in site.neo(*kept).out
