@@ -10,13 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
+from cluster.gangs.suspects import SuspectMachines
 from cluster.machines.autoscaler import has_autoscaler
 from cluster.machines.capacity import (
     Amounts,
@@ -30,6 +31,7 @@ from cluster.machines.capacity import (
     whole_machines,
 )
 from cluster.machines.wait import JOINING_SECONDS, MachineWait
+from cluster.placement import Placement
 from cluster.session import draining_nodes
 from cluster.site import GangResources
 from stages.contract import InterruptedRunError, StageError
@@ -57,6 +59,8 @@ class GangDemand:
     """Rows of an optimizer step, which all ranks share; None where any number of ranks is of use."""
     has_formed: bool = False
     """Whether a gang of the step has formed before: its machines exist, and are waited for if all are lost."""
+    suspects: SuspectMachines = field(default_factory=SuspectMachines)
+    """Machines that its gangs avoid."""
 
     @property
     def each(self) -> Amounts:
@@ -80,9 +84,13 @@ class GangDemand:
         """How many of `num_free` ranks the gang takes; the least of its sizes where they are too few."""
         return max(self.sizes[0], min(num_free, self.sizes[-1]))
 
-    def ask_for(self, num_ranks: int, name: str) -> PlacementGroup:
-        """Ask Ray for the machines of this many ranks; returns at once."""
-        bundles, labels = [dict(self.each)] * num_ranks, dict(self.resources.labels)
+    def placement(self) -> GangResources:
+        """Where its ranks may be placed now: the site's resources, away from machines whose GPU failed."""
+        return self.suspects.around(self.resources, self.sizes[0])
+
+    def ask_for(self, num_ranks: int, name: str, placement: Placement) -> PlacementGroup:
+        """Ask Ray for the machines of this many ranks, with the labels of `placement`; returns at once."""
+        bundles, labels = [dict(self.each)] * num_ranks, dict(placement.labels)
         selectors = [labels] * num_ranks if labels else None
         return placement_group(bundles, strategy="PACK", name=name, bundle_label_selector=selectors)
 
@@ -100,21 +108,21 @@ class _Reservation:
 
     def __init__(self, demand: GangDemand, name: str) -> None:
         self._demand, self._name = demand, name
-        self.num_ranks = 0
+        self._asked: tuple[int, Placement] | None = None
         self.group: PlacementGroup | None = None
 
-    def ask(self, num_ranks: int) -> None:
-        """Ask for the machines of this many ranks, and no longer for those of another number."""
-        if num_ranks != self.num_ranks:
+    def ask(self, num_ranks: int, placement: Placement) -> None:
+        """Ask for so many ranks' machines of this placement, and no longer for another number or placement."""
+        if (num_ranks, placement) != self._asked:
             self.give_back()
             name = f"{self._name}-{num_ranks}-{uuid.uuid4().hex[:8]}"
-            self.group = self._demand.ask_for(num_ranks, name)
-            self.num_ranks = num_ranks
+            self.group = self._demand.ask_for(num_ranks, name, placement)
+            self._asked = num_ranks, placement
 
     def give_back(self) -> None:
         if self.group is not None:
             remove_placement_group(self.group)
-            self.group, self.num_ranks = None, 0
+            self.group, self._asked = None, None
 
 
 @contextmanager
@@ -152,17 +160,16 @@ def _placed(
     began_seconds = time.monotonic()
     while reservation.group is None or not is_placed(reservation.group):
         waited_seconds = time.monotonic() - began_seconds
+        placement = demand.placement()
         size = (
-            demand.size_for(room(free_machines(demand.resources), demand.each))
-            if len(demand.sizes) > 1
-            else demand.sizes[0]
+            demand.size_for(room(free_machines(placement), demand.each)) if len(demand.sizes) > 1 else demand.sizes[0]
         )
         if size == demand.sizes[-1] or waited_seconds >= SETTLING_SECONDS:
-            reservation.ask(size)
+            reservation.ask(size, placement)
         if stop_asked():
             raise InterruptedRunError(f"step {demand.step!r}: stopped while it waited for machines: {demand.words()}")
         _check_driver_stays(demand)
-        machines, most = whole_machines(demand.resources), limits()
+        machines, most = whole_machines(placement), limits()
         _refuse_if_hopeless(demand, machines, most, is_final=is_private_ray() or waited_seconds > JOINING_SECONDS)
         if waited_seconds >= SAID_AFTER_SECONDS + (SETTLING_SECONDS if len(demand.sizes) > 1 else 0.0):
             wait.tell(demand.words(), _has(demand, machines, most))
@@ -175,7 +182,7 @@ def _has(demand: GangDemand, machines: Sequence[Amounts], most: Amounts | None) 
     each = demand.each
     has = f"the cluster has {holdings(machines, each)}"
     if room(machines, each) >= demand.sizes[0]:
-        num_free = room(free_machines(demand.resources), each)
+        num_free = room(free_machines(demand.placement()), each)
         has += f", where now {num_free or 'no'} more rank{'' if num_free == 1 else 's'} would fit"
     return has if most is None else f"{has}; it could have {in_words({name: most.get(name, 0.0) for name in each})}"
 

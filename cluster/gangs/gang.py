@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
@@ -25,12 +25,14 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.run_files import RunFiles, output_kept
 from stages.commit.scratch import scratch_folder
-from stages.contract import InterruptedRunError, Rank, WarningPosted, carried
+from stages.contract import InterruptedRunError, MachineFault, Rank, WarningPosted, carried
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
     from ray.util.placement_group import PlacementGroup
 
+GPU_ERROR: Final[MachineFault] = "GPU error"
+"""A failure of a rank that counts as the loss of the rank, and makes the next gang avoid the machine."""
 LOST_PEER_MESSAGES = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL error")
 """Texts of the RuntimeError that a collective raises when another rank is gone; torch has no class for it."""
 
@@ -97,12 +99,15 @@ class _Gangs:
         if death is None:
             return True
         failures: list[Failure] = ray.get(self._board.failures.remote(gang))
-        is_left = bool(failures) and failures[0].kind is InterruptedRunError and self._is_to_form_again(gang)
-        if failures and not is_left:
-            raise failures[0].error()
-        if not is_left:
-            message = self._restarts.after_death(nodes, death)
-            self._post(WarningPosted(step=self._writer.step, message=message))
+        first = failures[0] if failures else None
+        if first is not None and first.kind is InterruptedRunError and self._is_to_form_again(gang):
+            return False
+        if first is not None and first.fault != GPU_ERROR:
+            raise first.error()
+        if first is not None:
+            self._demand.suspects.blame(first.node)
+        message = self._restarts.after_death(nodes, death, first)
+        self._post(WarningPosted(step=self._writer.step, message=message))
         return False
 
     def _is_to_form_again(self, gang: str) -> bool:
@@ -186,9 +191,10 @@ def _enter_rank(config: dict[str, Any]) -> None:
                 )
             )
     except Exception as error:
-        if _is_lost_peer(error):
+        node = ray.get_runtime_context().get_node_id()
+        failure = Failure.of(error, f"step {writer.step!r}: rank {rank} of {world_size}", node)
+        if _is_lost_peer(error) and failure.fault != GPU_ERROR:
             raise
-        failure = Failure.of(error, f"step {writer.step!r}: rank {rank} of {world_size}")
         # Reported before this rank ends: then its peers fail in their next collective, and those failures come second.
         ray.get(board.report_failure.remote(task.gang, failure))
         raise RankFailedError(failure.message) from None

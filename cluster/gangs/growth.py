@@ -44,10 +44,11 @@ class Growth:
             return self.num_ranks
         self._look_at_seconds = self.clock() + LOOK_SECONDS
         if self._asked is None:
-            self._asked = self.demand.ask_for(most - self.num_ranks, f"{self.demand.key}more-{time.time_ns()}")
+            name = f"{self.demand.key}more-{time.time_ns()}"
+            self._asked = self.demand.ask_for(most - self.num_ranks, name, self.demand.placement())
         if is_placed(self._asked):
             return most
-        seen = self.demand.size_for(self.num_ranks + room(free_machines(self.demand.resources), self.demand.each))
+        seen = self.demand.size_for(self.num_ranks + room(free_machines(self.demand.placement()), self.demand.each))
         was_seen, self._last_seen = self._last_seen, seen
         stays = max(self.num_ranks, min(seen, was_seen))
         return stays if self._is_faster(stays) else self.num_ranks

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import ray
 
+from cluster.failure import Failure
 from stages.commit.checkpoints import CheckpointRecords
 from stages.contract import StageError
 
@@ -29,8 +30,10 @@ class Restarts:
     _deaths: list[frozenset[str]] = field(default_factory=list)
     """What Ray nodes each of the gangs that died was on."""
 
-    def after_death(self, nodes: frozenset[str], death: Exception) -> str:
+    def after_death(self, nodes: frozenset[str], death: Exception, failure: Failure | None = None) -> str:
         """Count the death of a gang that ran on these nodes; returns what to tell people.
+
+        `failure` is what a rank reported, where it was the GPU of its machine that failed.
 
         Raises `StageError` once there were too many without progress.
         """
@@ -46,9 +49,13 @@ class Restarts:
         since = f"since checkpoint {num_committed - 1}" if num_committed else "before the first checkpoint"
         if num_deaths >= MOST_DEATHS:
             raise self._given_up(
-                f"its ranks died {num_deaths} times {since}; the machines lack memory or fail, or a library the ranks "
-                "call crashes",
-                death,
+                f"its ranks died {num_deaths} times {since}; "
+                + (
+                    f"the last by {_fault_words(failure)}: its GPU fails, or the kernels that run on it do"
+                    if failure
+                    else "the machines lack memory or fail, or a library the ranks call crashes"
+                ),
+                failure.error() if failure else death,
             )
         if num_losses >= MOST_LOSSES:
             raise self._given_up(
@@ -56,9 +63,11 @@ class Restarts:
                 "made: commit more often, or train on machines that stay",
                 death,
             )
-        what = "a rank died" if nodes <= alive else "a machine was lost"
+        of_rank = f"a rank died by {_fault_words(failure)}" if failure else "a rank died"
+        what = of_rank if nodes <= alive else "a machine was lost"
         counted = f"death {num_deaths} of {MOST_DEATHS}" if nodes <= alive else f"loss {num_losses} of {MOST_LOSSES}"
-        return f"{what}; the ranks start again from the last checkpoint ({counted} {since})"
+        where = ", away from that machine where others will do" if failure else ""
+        return f"{what}; the ranks start again from the last checkpoint{where} ({counted} {since})"
 
     def _given_up(self, why: str, death: Exception) -> StageError:
         error = StageError(
@@ -66,3 +75,9 @@ class Restarts:
         )
         error.__cause__ = death
         return error
+
+
+def _fault_words(failure: Failure) -> str:
+    """`a GPU error on host-7 (step 'mid': rank 3 of 16 failed: RuntimeError: CUDA error: unknown error)`."""
+    first_line = failure.message.partition("\n")[0]
+    return f"a {failure.fault} on {failure.host or 'its machine'} ({first_line})"

@@ -1,4 +1,4 @@
-"""Which failures a machine can cause, as opposed to the work itself: its disk, memory, network, rights, the store.
+"""Which failures a machine can cause, as opposed to the work itself: its disk, memory, GPU, network, rights, the store.
 
 Owns the judgement that decides whether work that failed may succeed on another machine.
 """
@@ -21,6 +21,7 @@ MachineFault: TypeAlias = Literal[
     "input/output error",
     "too many open files or processes",
     "store unavailable",
+    "GPU error",
 ]
 """What was wrong with a machine, in words for people."""
 
@@ -46,8 +47,44 @@ CLASSES: Final[Mapping[MachineFault, tuple[type[BaseException], ...]]] = {
     "out of memory": (MemoryError,),
     "network": (NetworkDownError, ConnectionError, TimeoutError, socket.gaierror, socket.herror),
 }
-CLASSES_BY_NAME: Final[Mapping[str, MachineFault]] = {"OutOfMemoryError": "out of memory"}
-"""Classes of libraries that are not imported here: torch's error of a full GPU."""
+CLASSES_BY_NAME: Final[Mapping[str, MachineFault]] = {
+    "OutOfMemoryError": "out of memory",
+    "NVMLError_GpuIsLost": "GPU error",
+}
+"""Classes of libraries that are not imported here: torch's error of a full GPU, NVIDIA's of a GPU that is gone."""
+GPU_TEXTS: Final = (
+    "CUDA error",
+    "CUDA driver error",
+    "CUDA unknown error",
+    "cuda runtime error",
+    "Triton Error [CUDA]",
+    "cuDNN error",
+    "CUBLAS_STATUS_",
+    "unhandled cuda error",
+    "uncorrectable ECC error",
+    "GPU is lost",
+    "fallen off the bus",
+    "NVRM: Xid",
+    "No CUDA GPUs are available",
+)
+"""Parts of the messages of errors that a GPU, its driver or a library on it raises: torch has a class of its own for
+some of them only, and NCCL raises "unhandled cuda error" on the rank whose GPU failed."""
+GPU_TEXTS_OF_THE_WORK: Final = (
+    "device-side assert triggered",
+    "no kernel image is available",
+    "invalid device function",
+    "invalid configuration argument",
+    "invalid argument",
+    "driver version is insufficient",
+    "CUBLAS_STATUS_INVALID_VALUE",
+    "CUBLAS_STATUS_NOT_SUPPORTED",
+    "CUBLAS_STATUS_ARCH_MISMATCH",
+    "CUDNN_STATUS_BAD_PARAM",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+)
+"""Parts of such messages that any GPU of the kind would give for the same work."""
+GPU_FULL_TEXTS: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Parts of such messages that mean a full GPU, which another of its kind would be as well."""
 
 
 def machine_fault(error: BaseException) -> MachineFault | None:
@@ -80,4 +117,15 @@ def _own_fault(error: BaseException) -> MachineFault | None:
     if by_class is None and isinstance(error, OSError):
         return next((fault for fault, numbers in NUMBERS.items() if error.errno in numbers), None)
     names = [kind.__name__ for kind in type(error).__mro__]
-    return by_class or next((CLASSES_BY_NAME[name] for name in names if name in CLASSES_BY_NAME), None)
+    by_name = next((CLASSES_BY_NAME[name] for name in names if name in CLASSES_BY_NAME), None)
+    return by_class or by_name or (_gpu_fault(str(error)) if isinstance(error, RuntimeError) else None)
+
+
+def _gpu_fault(message: str) -> MachineFault | None:
+    if not _has_any(message, GPU_TEXTS) or _has_any(message, GPU_TEXTS_OF_THE_WORK):
+        return None
+    return "out of memory" if _has_any(message, GPU_FULL_TEXTS) else "GPU error"
+
+
+def _has_any(message: str, texts: tuple[str, ...]) -> bool:
+    return any(text in message for text in texts)

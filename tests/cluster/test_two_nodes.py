@@ -16,7 +16,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
     """What the driver, the step and its part found out about where they run."""
     folder = tmp_path_factory.mktemp("two_nodes")
     # Else no step would run on a node with GPUs, asked for or not.
-    run_main("tests.cluster.two_nodes", folder, 300, RAY_scheduler_avoid_gpu_nodes="0")
+    run_main("tests.cluster.two_nodes", folder, 600, RAY_scheduler_avoid_gpu_nodes="0")
+    gpu_nodes = (folder / "gpu_nodes.txt").read_text().split()
+    (folder / "gpu.json").write_text(json.dumps({"nodes": gpu_nodes}))
     yield {str(path.relative_to(folder)).removesuffix(".json"): json.loads(path.read_text()) for path in files(folder)}
 
 
@@ -48,3 +50,8 @@ def test_ranks_run_where_their_labels_say_and_take_what_the_site_says(told: dict
 def test_a_step_takes_no_cpu_and_stays_on_the_drivers_machine(told: dict[str, dict[str, Any]]) -> None:
     assert told["step"]["granted"] == {"memory": float(16 * MIB)}
     assert told["step"]["node"] == told["driver"]["node"]
+
+
+def test_ranks_form_again_away_from_a_machine_whose_gpu_failed(told: dict[str, dict[str, Any]]) -> None:
+    first, second = told["gpu"]["nodes"]
+    assert first != second

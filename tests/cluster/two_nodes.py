@@ -70,6 +70,20 @@ def place_ranks(recipe: LookRecipe, *, ctx: StageContext) -> None:
     ctx.gang(partial(look_rank, folder=recipe.folder))
 
 
+def fail_once_on_a_gpu(rank: Rank, folder: str) -> None:
+    with (Path(folder) / "gpu_nodes.txt").open("a") as file:
+        file.write(ray.get_runtime_context().get_node_id() + "\n")
+    if len((Path(folder) / "gpu_nodes.txt").read_text().split()) == 1:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    (rank.scratch / "rank.txt").write_text("1")
+    commit_together(rank, rank.scratch, 1, {})
+
+
+@stage(number=1, recipe=LookRecipe, makes=Numbers)
+def outlive_a_gpu(recipe: LookRecipe, *, ctx: StageContext) -> None:
+    ctx.gang(partial(fail_once_on_a_gpu, folder=recipe.folder))
+
+
 @ray.remote(num_cpus=1)
 class Busy:
     """Takes the driver's node up, so that Ray would rather schedule elsewhere."""
@@ -93,7 +107,7 @@ def main(folder: Path) -> None:
         stages = {"place": PLACED, "place_ranks": PLACED}
         site = Site(name="two_nodes", store=str(folder / "store"), parts=PART, stages=stages, driver=driver)
         recipe = LookRecipe(folder=str(folder))
-        last = [one.bind(one.name, recipe) for one in (look, place, place_ranks)]
+        last = [one.bind(one.name, recipe) for one in (look, place, place_ranks, outlive_a_gpu)]
         outcomes = ToyRun(site, folder, last).carry_out().values()
         assert all(outcome.is_committed for outcome in outcomes), outcomes
     finally:

@@ -66,7 +66,7 @@ def test_it_neither_asks_nor_forms_again_for_ranks_that_save_no_pass(monkeypatch
     clock, free, asked_for = Clock(), [{"CPU": 1.0}], []
     monkeypatch.setattr(growing, "free_machines", lambda _: free)
     monkeypatch.setattr(growing, "is_placed", lambda _: False)
-    monkeypatch.setattr(GangDemand, "ask_for", lambda _, number, __: asked_for.append(number) or "a group")
+    monkeypatch.setattr(GangDemand, "ask_for", lambda _, number, *__: asked_for.append(number) or "a group")
     useless = growth_of(GangResources(num_ranks=[8, 15], grow_after_seconds=0), 12, clock, rows_per_step=48)
     useful = growth_of(GangResources(num_ranks=[8, 16], grow_after_seconds=0), 12, clock, rows_per_step=48)
 

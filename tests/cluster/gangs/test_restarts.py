@@ -1,10 +1,12 @@
 """A gang forms again as often as it makes progress; deaths without any are bounded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
+from cluster.failure import Failure
 from cluster.gangs.restarts import MOST_DEATHS, MOST_LOSSES, Restarts
 from cluster.site import Site
 from stages.commit.checkpoints import CheckpointRecords
@@ -42,6 +44,23 @@ def test_each_commit_begins_the_count_anew(restarts: Restarts, here: frozenset[s
     for number in range(3 * MOST_DEATHS):
         commit(restarts.records, number)
         assert f"death 1 of {MOST_DEATHS}" in restarts.after_death(here, DEATH)
+
+
+def test_a_gpu_that_fails_counts_as_a_death_and_is_named(restarts: Restarts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "a1", "Alive": True}])
+    error = RuntimeError(
+        "CUDA error: unspecified launch failure\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1"
+    )
+    failure = replace(Failure.of(error, "step 'train': rank 3 of 16", "a1"), host="host-7")
+    told = (
+        "a rank died by a GPU error on host-7 (step 'train': rank 3 of 16 failed: RuntimeError: CUDA error: "
+        "unspecified launch failure); the ranks start again from the last checkpoint, away from that machine where "
+        "others will do (death 1 of 3 before the first checkpoint)"
+    )
+    assert restarts.after_death(frozenset({"a1"}), DEATH, failure) == told
+    restarts.after_death(frozenset({"a1"}), DEATH, failure)
+    with pytest.raises(StageError, match=r"the last by a GPU error on host-7 .*its GPU fails, or the kernels"):
+        restarts.after_death(frozenset({"a1"}), DEATH, failure)
 
 
 def test_a_lost_machine_counts_on_its_own(restarts: Restarts, here: frozenset[str]) -> None:
