@@ -108,7 +108,7 @@ def _step_document(run_status: RunStatus, state: StepState) -> dict[str, Any]:
         "stage": step.stage,
         "fingerprint": step.fingerprint,
         "state": state.status,
-        "waits": state.queued or (f"waits for {state.waits_for}" if state.waits_for else ""),
+        "waits": state.queued or state.unsaved or (f"waits for {state.waits_for}" if state.waits_for else ""),
         "phase": state.phase,
         "num_recorded": state.num_recorded,
         "num_parts": state.num_parts,
@@ -126,7 +126,11 @@ def _step_document(run_status: RunStatus, state: StepState) -> dict[str, Any]:
 def waiting_lines(run_status: RunStatus) -> list[str]:
     """A line for each step that waits for machines: for which, since when, and what there is."""
     with run_status.board.lock:
-        return [clean(f"{state.name} {state.queued}") for state in run_status.board.steps.values() if state.queued]
+        return [
+            clean(f"{state.name} {words}")
+            for state in run_status.board.steps.values()
+            if (words := state.queued or state.unsaved)
+        ]
 
 
 def _screen(run_status: RunStatus) -> Group:

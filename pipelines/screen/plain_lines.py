@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
-from stages.contract import Event, MachinesAwaited, StepEnded, StepStarted, StepWaiting, WarningPosted
+from stages.contract import (
+    CheckpointDelayed,
+    Event,
+    MachinesAwaited,
+    StepEnded,
+    StepStarted,
+    StepWaiting,
+    WarningPosted,
+)
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -69,4 +77,4 @@ def _is_news(event: Event) -> bool:
     """Whether an event is printed at once: a step starts, ends or waits. Reused steps were printed with the plan."""
     if isinstance(event, StepEnded):
         return event.outcome != "reused"
-    return isinstance(event, StepWaiting | MachinesAwaited | StepStarted)
+    return isinstance(event, StepWaiting | MachinesAwaited | CheckpointDelayed | StepStarted)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
     CheckpointCommitted,
+    CheckpointDelayed,
     Event,
     MachinesAwaited,
     NumbersReported,
@@ -65,6 +66,8 @@ class StepState:
     """Holder of the claim on the same artifact, while the step waits for it."""
     queued: str = ""
     """What waits for machines, since when, and what machines there are; '' while nothing does."""
+    unsaved: str = ""
+    """Which checkpoint the store does not take, since when and why; '' where it took the last."""
     _items_before: int = 0
     _recorded_before: int = 0
     _phase_began_seconds: float = 0.0
@@ -120,7 +123,7 @@ class StepState:
     def pause(self) -> None:
         """Show the step as interrupted if it was running, since no attempt executes it."""
         self.status = "interrupted" if self.status == "running" else self.status
-        self.at_step, self.under_way, self.waits_for, self.queued = None, {}, "", ""
+        self.at_step, self.under_way, self.waits_for, self.queued, self.unsaved = None, {}, "", "", ""
 
 
 class Scoreboard:
@@ -159,10 +162,12 @@ class Scoreboard:
             case NumbersReported():
                 state.take_numbers(event, now_seconds)
             case CheckpointCommitted():
-                state.committed_step, state.committed_at_seconds = event.at_step, now_seconds
+                state.committed_step, state.committed_at_seconds, state.unsaved = event.at_step, now_seconds, ""
+            case CheckpointDelayed():
+                state.unsaved = unsaved_words(event)
             case StepEnded():
                 state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
-                state.queued = ""
+                state.queued = state.unsaved = ""
                 state.seconds = event.seconds
                 state.items = event.items if event.items.total else state.items
 
@@ -181,7 +186,7 @@ class Scoreboard:
 
     def line(self, state: StepState) -> str:
         """The progress of a step in words: phase, parts, rate, item counts."""
-        told = (progress(state), state.queued, self.rate(state), balance(state), _numbers(state))
+        told = (progress(state), state.queued, state.unsaved, self.rate(state), balance(state), _numbers(state))
         words = [words for words in told if words]
         return ", ".join(words) or state.reason.partition("\n")[0]
 
@@ -197,6 +202,13 @@ def queued_words(event: MachinesAwaited) -> str:
         return ""
     since = time.strftime("%H:%M:%S", time.localtime(event.at_seconds))
     return f"waits since {since} for {event.asked}" + (f"; {event.has}" if event.has else "")
+
+
+def unsaved_words(event: CheckpointDelayed) -> str:
+    """`keeps the checkpoint at step 4,000 in memory since 12:04:31 and tries again to store it: rank 3: ...`."""
+    since = time.strftime("%H:%M:%S", time.localtime(event.at_seconds))
+    what = f"keeps the checkpoint at step {event.at_step:,} in memory since {since} and tries again to store it"
+    return f"{what}: {event.why}"
 
 
 def progress(state: StepState) -> str:

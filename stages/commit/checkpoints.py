@@ -17,7 +17,7 @@ from stages.artifacts.records import STEPS_PHASE, FileEntry, PartRecord, sha256_
 from stages.commit.artifact_writer import ArtifactWriter, numbered_part, unique_upload_prefix
 from stages.commit.phase_records import record_key
 from stages.commit.repair import DAMAGED, record_repair
-from stages.contract import CheckpointCommitted, Post, SupersededError
+from stages.contract import CheckpointCommitted, CheckpointDelayed, Post, SupersededError
 from stages.store.errors import DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.local_files import copy_object
@@ -153,6 +153,10 @@ class CheckpointWriter:
         self.next_number += 1
         self.post(CheckpointCommitted(step=self.writer.step, at_step=step))
         return winner
+
+    def delayed(self, step: int, why: str, since_seconds: float) -> None:
+        """Tell people that the store does not take the checkpoint at `step`, since a Unix time; it is tried again."""
+        self.post(CheckpointDelayed(step=self.writer.step, at_step=step, why=why, at_seconds=since_seconds))
 
     def delete(self, record: PartRecord) -> None:
         """Delete the files of a checkpoint. Its record stays; a mark beside it, written first, says not to read it."""

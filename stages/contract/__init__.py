@@ -9,6 +9,7 @@ from stages.contract.context import StageContext
 from stages.contract.errors import InterruptedRunError, NetworkDownError, StageError, SupersededError
 from stages.contract.events import (
     CheckpointCommitted,
+    CheckpointDelayed,
     Event,
     MachinesAwaited,
     NumbersReported,
@@ -37,6 +38,7 @@ __all__ = [
     "USER_FILE_PREFIX",
     "BindError",
     "CheckpointCommitted",
+    "CheckpointDelayed",
     "Event",
     "FileEntry",
     "GangLayout",

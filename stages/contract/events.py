@@ -103,6 +103,16 @@ class CheckpointCommitted(_Event):
     at_step: int
 
 
+class CheckpointDelayed(_Event):
+    """The store does not take a checkpoint, since the time of the event: training continues and keeps it in memory. It
+    is over once that checkpoint, or a later one, is committed."""
+
+    event: Literal["unsaved"] = "unsaved"
+    at_step: int
+    why: str
+    """What the store answered, by rank."""
+
+
 class WarningPosted(_Event):
     """Something went wrong and was dealt with; the step continues."""
 
@@ -133,6 +143,7 @@ Event: TypeAlias = Annotated[
     | NumbersReported
     | PictureKept
     | CheckpointCommitted
+    | CheckpointDelayed
     | WarningPosted
     | StepEnded,
     Field(discriminator="event"),

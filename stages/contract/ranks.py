@@ -67,6 +67,9 @@ class RankCheckpoints(Protocol):
         Raises `SupersededError` if another attempt continued from the same checkpoint and committed first.
         """
 
+    def delayed(self, step: int, why: str, since_seconds: float) -> None:
+        """Tell people that the store does not take the checkpoint at `step`, since a Unix time; it is tried again."""
+
     def fetch(self, record: PartRecord, folder: Path, prefix: str = "") -> None:
         """Copy the files of a checkpoint whose names begin with `prefix` into `folder`, verified.
 

@@ -77,7 +77,7 @@ PLACES = {
         "stages/training/checkpoints/checkpoint.py:commit_model",
     },
     "checkpoint.uploaded": {"stages/commit/checkpoints.py:upload"},
-    "checkpoint.gathered": {"stages/training/checkpoints/in_flight.py:advance"},
+    "checkpoint.gathered": {"stages/training/checkpoints/in_flight.py:_advance"},
     "checkpoint.recorded": {"stages/commit/checkpoints.py:commit"},
     "checkpoint.retired": {"stages/commit/checkpoints.py:delete", "pipelines/lineage/repair.py:_retire"},
     "audit.noted": {"pipelines/lineage/audit_notes.py:_create"},

@@ -8,12 +8,14 @@ and frozen parameters are an input, so they are left out. The last checkpoint ho
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from torch import Tensor
 
@@ -33,6 +35,9 @@ from stages.training.engine.files import FOLDER, shard_name
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
 from stages.training.skipped import skipped_fact, skipped_steps_fact
 from stages.training.weight_digests import WeightDigests
+
+SAID_EVERY_SECONDS: Final = 60.0
+"""How often it is said at most that a checkpoint waits for the store."""
 
 WriteModel: TypeAlias = Callable[[Path, Iterable[tuple[str, Tensor]], NeoConfig], None]
 """Writes a model folder from the names and whole values of all parameters, given one at a time."""
@@ -78,8 +83,8 @@ class Checkpoints:
     def begin(self, step: int, examined: Mapping[str, Any]) -> None:
         """Begin to commit the state after `step` steps; training continues meanwhile. Collective.
 
-        Waits for the checkpoint before it, if that is still in flight. `examined` are facts about the state, such as
-        its loss on held-out rows.
+        Waits for the checkpoint before it, if that is still in flight; raises `SharedError` on every rank where the
+        store does not take that one. `examined` are facts about the state, such as its loss on held-out rows.
         """
         self.in_flight.finish()
         state = self.engine.snapshot()
@@ -97,11 +102,7 @@ class Checkpoints:
                 state.write(folder)
             return self._upload(folder, step)
 
-        def record(files: Files) -> None:
-            self._record(files, step, facts)
-            self._delete_old()
-
-        self.in_flight.begin(_named(step), upload, record)
+        self._in_flight(step, upload, facts, deletes_old=True)
 
     def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
         """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
@@ -113,10 +114,23 @@ class Checkpoints:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
         with_best = {**facts, **self._best(step, facts)}
-        self.in_flight.begin(
-            _named(step), lambda: self._upload(folder, step), lambda files: self._record(files, step, with_best)
-        )
-        self.in_flight.finish()
+        self._in_flight(step, lambda: self._upload(folder, step), with_best, deletes_old=False)
+        # No later checkpoint will come, so it is worth more patience, well within what the watchdog has.
+        self.in_flight.finish(patience_seconds=self.rank.layout.max_silent_seconds / 4)
+
+    def _in_flight(
+        self, step: int, upload: Callable[[], Files], facts: Mapping[str, Any], *, deletes_old: bool
+    ) -> None:
+        """Begin to upload and record a checkpoint. What was done before a failure is not done twice."""
+        records: list[PartRecord] = []
+
+        def record(files: Files) -> None:
+            if not records:
+                records.append(self._record(files, step, facts))
+            if deletes_old:
+                self._delete_old()
+
+        self.in_flight.begin(_named(step), upload, record, DelayNotice(self.rank, step))
 
     def _best(self, step: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """`examined` with the best state on the same held-out rows, a checkpoint or the model itself; {} if none."""
@@ -129,12 +143,13 @@ class Checkpoints:
         return {EXAMINED_FACT: {**examined.model_dump(), "best": {"step": best, "loss": losses[best]}}}
 
     def _upload(self, folder: Path, step: int) -> Files:
+        """Upload a folder, and delete it once that has succeeded."""
         files = self.rank.checkpoints.upload(folder, step)
         shutil.rmtree(folder)
         return files
 
-    def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> None:
-        self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._skipped(step)})
+    def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> PartRecord:
+        return self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._skipped(step)})
 
     def _delete_old(self) -> None:
         kept = {CheckpointFacts.of(record).step: record for record in self.rank.checkpoints.kept()}
@@ -158,7 +173,7 @@ class Checkpoints:
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # it is there where an upload is tried again
         return folder
 
     def _check(self, record: PartRecord) -> None:
@@ -184,6 +199,24 @@ class Checkpoints:
 
         damage = run_on_all(fetched, f"the checkpoint at step {facts.step} cannot be read")
         return "; ".join(sorted(filter(None, damage)))
+
+
+@dataclass
+class DelayNotice:
+    """Says that a checkpoint waits for the store, since when and why: at once, and again while that lasts."""
+
+    rank: Rank
+    step: int
+    clock: Callable[[], float] = time.time
+    _since_seconds: float = 0.0
+    _said_seconds: float = -math.inf
+
+    def __call__(self, why: str) -> None:
+        now_seconds = self.clock()
+        self._since_seconds = self._since_seconds or now_seconds
+        if now_seconds - self._said_seconds >= SAID_EVERY_SECONDS:
+            self._said_seconds = now_seconds
+            self.rank.checkpoints.delayed(self.step, why, self._since_seconds)
 
 
 def _losses(records: Iterable[PartRecord]) -> Mapping[tuple[str, int], dict[int, float | None]]:

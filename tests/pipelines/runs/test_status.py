@@ -15,6 +15,7 @@ from pipelines.screen.progress import Scoreboard
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
     CheckpointCommitted,
+    CheckpointDelayed,
     MachinesAwaited,
     NumbersReported,
     PartRecorded,
@@ -195,6 +196,17 @@ def test_messages_are_read_back_to_the_last_commit_of_each_step_that_runs(site: 
     fill_outbox(run, [unrelated] * 100, 2)
     state = RunStatus(run).board.steps["kept"]
     assert (state.phase, state.num_recorded, state.num_parts) == ("judge", 3, 9)
+
+
+def test_a_checkpoint_that_the_store_does_not_take_is_told_to_every_machine(site: NeoSite) -> None:
+    run = busy(site)
+    delayed = CheckpointDelayed(step="kept", at_step=40, why="rank 3: it is away", at_seconds=1.0)
+    fill_outbox(run, [[delayed], *[[WarningPosted(step="pairs", message="something")]] * 100], 2)
+    assert re.search(
+        r"^kept keeps the checkpoint at step 40 in memory since \d\d:\d\d:\d\d and .* rank 3: it is away$",
+        site.neo("status").out, re.MULTILINE,
+    )  # fmt: skip
+    assert "the checkpoint at step 40 in memory" in steps(site.neo("status", "--json").json)["kept"]["waits"]
 
 
 def test_what_waits_for_machines_is_told_to_every_machine_however_long_it_waits(site: NeoSite) -> None:

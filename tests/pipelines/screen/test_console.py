@@ -10,6 +10,8 @@ from pipelines.screen.console import Display, clean, open_console
 from pipelines.screen.progress import Scoreboard, clock_time
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
+    CheckpointCommitted,
+    CheckpointDelayed,
     MachinesAwaited,
     NumbersReported,
     PartProgress,
@@ -91,6 +93,19 @@ def test_work_that_waits_for_machines_says_for_which_and_since_when(board: Score
     assert out.getvalue().endswith(f"waits since {since} for 8 ranks of 1 GPU; the cluster has 4 GPUs\n")
     display.take(MachinesAwaited(step="mid", asked=""))
     assert "waits" not in board.line(board.steps["mid"])
+
+
+def test_a_checkpoint_that_the_store_does_not_take_is_shown_until_one_is_committed(board: Scoreboard) -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=200), board)
+    board.take(StepStarted(step="mid"))
+    why = "rank 3: StoreUnavailableError: the store s3://b cannot be used now"
+    display.take(CheckpointDelayed(step="mid", at_step=4000, why=why, at_seconds=0.0))
+    since = time.strftime("%H:%M:%S", time.localtime(0))
+    told = f"keeps the checkpoint at step 4,000 in memory since {since} and tries again to store it: {why}"
+    assert out.getvalue().endswith(f"{told}\n") and told in board.line(board.steps["mid"])
+    display.take(CheckpointCommitted(step="mid", at_step=4000))
+    assert "in memory" not in board.line(board.steps["mid"])
 
 
 def test_where_nobody_looks_a_plain_line_is_written_at_start_and_end(board: Scoreboard) -> None:
