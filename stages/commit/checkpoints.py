@@ -7,6 +7,7 @@ asking for known keys and nothing depends on listing. What a checkpoint holds is
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from stages.commit.artifact_writer import ArtifactWriter, numbered_part, unique_
 from stages.commit.phase_records import record_key
 from stages.commit.repair import DAMAGED, record_repair
 from stages.contract import CheckpointCommitted, CheckpointDelayed, Post, SupersededError
-from stages.store.errors import DamagedFileError, TornRecordError
+from stages.store.errors import CutShortError, DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.local_files import copy_object
 from stages.store.numbering import first_missing
@@ -121,6 +122,26 @@ class CheckpointWriter:
         """Copy a checkpoint's files whose names begin with `prefix` into `folder`, verified."""
         fetch_files(self.writer.store, record, folder, prefix)
 
+    def read(self, entry: FileEntry) -> bytes:
+        """A small file of a checkpoint, verified. Raises `DamagedFileError` like `fetch`."""
+        data = self.writer.store.read(entry.key)
+        if data is None:
+            raise DamagedFileError(f"{entry.key} is missing")
+        _check_digest(entry, hashlib.sha256(data).hexdigest())
+        return data
+
+    def read_range(self, entry: FileEntry, start: int, length: int) -> bytes:
+        """`length` bytes of a file of a checkpoint, from offset `start`, which the caller verifies. From any thread.
+
+        Raises `DamagedFileError` where they are not there.
+        """
+        try:
+            return self.writer.store.read_range(entry.key, start, length)
+        except FileNotFoundError as error:
+            raise DamagedFileError(f"{entry.key} is missing") from error
+        except CutShortError as error:
+            raise DamagedFileError(f"{entry.key} is damaged: {error}") from error
+
     def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
         """Upload all files under `folder`, which this rank holds of the checkpoint at `step`. From any thread."""
         prefix = unique_upload_prefix(f"step-{step:08d}")
@@ -194,5 +215,9 @@ def fetch_files(store: Store, record: PartRecord, folder: Path, prefix: str = ""
             copy_object(store, entry.key, target)
         except FileNotFoundError as error:
             raise DamagedFileError(f"{entry.key} is missing") from error
-        if sha256_of(target) != entry.sha256:
-            raise DamagedFileError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")
+        _check_digest(entry, sha256_of(target))
+
+
+def _check_digest(entry: FileEntry, sha256: str) -> None:
+    if sha256 != entry.sha256:
+        raise DamagedFileError(f"{entry.key} is damaged: its sha256 is not the committed {entry.sha256[:12]}...")

@@ -76,6 +76,15 @@ class RankCheckpoints(Protocol):
         Raises `DamagedFileError` where one is missing or differs from what was committed.
         """
 
+    def read(self, entry: FileEntry) -> bytes:
+        """A small file of a checkpoint, verified. Raises `DamagedFileError` like `fetch`."""
+
+    def read_range(self, entry: FileEntry, start: int, length: int) -> bytes:
+        """`length` bytes of a file of a checkpoint, from offset `start`, which the caller verifies. From any thread.
+
+        Raises `DamagedFileError` where they are not there.
+        """
+
     def kept(self) -> list[PartRecord]:
         """The committed checkpoints whose files were not deleted, in order."""
 

@@ -23,15 +23,14 @@ from neo_model.config import NeoConfig
 from stages.artifacts.kinds import MODEL_PREFIX, Rows
 from stages.artifacts.records import EXAMINED_FACT, PartRecord
 from stages.contract import Rank, StageError
-from stages.store.errors import DamagedFileError
 from stages.store.fault_points import fault_point
 from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE, CheckpointFacts, StateLayout
 from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
+from stages.training.checkpoints.reading import read_state
 from stages.training.checkpoints.rollback import newest_checkpoint, roll_back
-from stages.training.collectives import run_on_all
 from stages.training.engine.engine import Engine
-from stages.training.engine.files import FOLDER, shard_name
+from stages.training.engine.zero_slices import ParameterSlice
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
 from stages.training.skipped import skipped_fact, skipped_steps_fact
 from stages.training.weight_digests import WeightDigests
@@ -62,11 +61,10 @@ class Checkpoints:
         Raises `StageError` where the checkpoint was trained on other rows or from other weights, does not compute what
         it did, or is damaged and no rollback was asked for.
         """
-        folder = self.rank.scratch / "restored"
         record = newest_checkpoint(self.rank)
         while record is not None:
             self._check(record)
-            damage = self.fetch(record, folder)
+            damage = self.read(record, self.engine.slices())
             if not damage:
                 break
             step = CheckpointFacts.of(record).step
@@ -75,8 +73,7 @@ class Checkpoints:
         if record is None:
             return 0
         facts = CheckpointFacts.of(record)
-        self.engine.load(folder, facts.num_applied)
-        shutil.rmtree(folder)
+        self.engine.resume(facts.num_applied)
         self.probe.check(facts.probe_loss, facts.step, self.recipe.precision)
         return facts.step
 
@@ -184,21 +181,9 @@ class Checkpoints:
         if facts.frozen_digest != self.before.of_frozen:
             raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
 
-    def fetch(self, record: PartRecord, folder: Path) -> str:
-        """Fetch the files that this rank needs, verified; returns what is damaged on any rank, or ''. Collective."""
-        facts = CheckpointFacts.of(record)
-        # Under the same layout a rank reads its own share alone; under another, slices of all shares.
-        alone = facts.layout == self._layout and self.rank.layout.zero_stage > 0
-
-        def fetched() -> str:
-            try:
-                self.rank.checkpoints.fetch(record, folder, shard_name(self.rank.rank) if alone else FOLDER)
-            except DamagedFileError as error:
-                return str(error)
-            return ""
-
-        damage = run_on_all(fetched, f"the checkpoint at step {facts.step} cannot be read")
-        return "; ".join(sorted(filter(None, damage)))
+    def read(self, record: PartRecord, slices: Sequence[ParameterSlice]) -> str:
+        """Fill slices of this rank from a checkpoint; returns what is damaged on any rank, or ''. Collective."""
+        return read_state(record, self.rank, slices, self._layout)
 
 
 @dataclass

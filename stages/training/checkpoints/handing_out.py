@@ -5,15 +5,16 @@ Owns the check, before a step is paid for, that what will be averaged is there, 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from stages.contract import PartRecord, StageError
 from stages.training.checkpoints.checkpoint import Checkpoints
 from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.collectives import gather_values
+from stages.training.engine.weight_average import Fill
+from stages.training.engine.zero_slices import ParameterSlice
 
 
 def check_averaged(checkpoints: Checkpoints, num_done: int) -> None:
@@ -43,18 +44,19 @@ def hand_out(checkpoints: Checkpoints) -> dict[str, Any]:
     return {}
 
 
-def _states(checkpoints: Checkpoints) -> Iterator[Path]:
-    """The averaged states before the last, in order, one at a time on this rank's disk."""
+def _states(checkpoints: Checkpoints) -> Iterator[Fill]:
+    """The averaged states before the last, in order."""
     kept = _kept(checkpoints)
-    for step in checkpoints.recipe.averaged_steps:
-        folder = checkpoints.rank.scratch / f"averaged-{step:08d}"
-        if damage := checkpoints.fetch(kept[step], folder):
-            raise StageError(
-                f"the checkpoint at step {step}, of which the model is to be a mean, is damaged: {damage}. Put the "
-                "file back from a copy, or set average_last = 1"
-            )
-        yield folder
-        shutil.rmtree(folder)
+    return (partial(_fill, checkpoints, kept[step]) for step in checkpoints.recipe.averaged_steps)
+
+
+def _fill(checkpoints: Checkpoints, record: PartRecord, slices: Sequence[ParameterSlice]) -> None:
+    """Fill slices from a state that is averaged. Collective."""
+    if damage := checkpoints.read(record, slices):
+        raise StageError(
+            f"the checkpoint at step {CheckpointFacts.of(record).step}, of which the model is to be a mean, is "
+            f"damaged: {damage}. Put the file back from a copy, or set average_last = 1"
+        )
 
 
 def _kept(checkpoints: Checkpoints) -> dict[int, PartRecord]:

@@ -25,9 +25,9 @@ from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
 from stages.training.engine.execution import DTYPES
-from stages.training.engine.files import read_shards, shard_name, write_shard
+from stages.training.engine.files import write_shard
 from stages.training.engine.snapshot import Snapshot
-from stages.training.engine.weight_average import MovingAverage, take_average, take_mean
+from stages.training.engine.weight_average import Fill, MovingAverage, take_average, take_mean
 from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
 from stages.training.recipe import TrainRecipe
 from stages.training.trained_parts import factors_of_parameters
@@ -45,7 +45,7 @@ class State:
 
     def write(self, folder: Path) -> None:
         """Write this rank's file of a checkpoint. From any thread."""
-        write_shard(folder / shard_name(self.rank), self.held)
+        write_shard(folder, self.rank, self.held)
 
 
 Result = TypeVar("Result")
@@ -136,32 +136,31 @@ class Engine:
 
         Frozen parameters are an input.
         """
-        held = self._slices() if self._zero_stage or dist.get_rank() == 0 else []
+        held = self.slices() if self._zero_stage or dist.get_rank() == 0 else []
         return State(dist.get_rank(), self._snapshot.take(held))
 
-    def load(self, folder: Path, num_applied: int) -> None:
-        """Go on, after `num_applied` updates, from the `State` that any number of ranks under any ZeRO stage wrote.
+    def slices(self) -> list[ParameterSlice]:
+        """What this rank holds of each trained parameter, in place: weight, moments, and the EMA where one is kept.
 
-        `folder` holds the files of all ranks that wrote; this rank's alone will do where the layout is the same.
+        They may be filled from a checkpoint before `resume`.
         """
-        read_shards(folder, self._slices())
+        slices = parameter_slices(self._engine, self._zero_stage)
+        return slices if self._ema is None else self._ema.beside(slices)
+
+    def resume(self, num_applied: int) -> None:
+        """Go on, after `num_applied` updates, from what `slices` of all ranks hold now."""
         publish(self._engine, self._zero_stage, num_applied)
         self.num_applied = num_applied
 
     def take_average(self) -> None:
         """Continue with the EMA as weights. For handing out: the moments stay those of the weights before."""
-        take_average(self._slices())
+        take_average(self.slices())
         publish(self._engine, self._zero_stage, self.num_applied)
 
-    def take_mean(self, before: Iterable[Path]) -> None:
-        """Continue with the mean of the weights and of earlier states, in folders as `load` takes, as weights."""
-        take_mean(self._slices(), before)
+    def take_mean(self, before: Iterable[Fill]) -> None:
+        """Continue with the mean of the weights and of earlier states, each of which fills slices, as weights."""
+        take_mean(self.slices(), before)
         publish(self._engine, self._zero_stage, self.num_applied)
-
-    def _slices(self) -> list[ParameterSlice]:
-        """What this rank holds of each trained parameter: weight, moments, and the EMA where one is kept."""
-        slices = parameter_slices(self._engine, self._zero_stage)
-        return slices if self._ema is None else self._ema.beside(slices)
 
     def _norm_without_zero(self) -> float:
         """Clip the gradient, which without ZeRO every rank holds whole; returns the norm before."""

@@ -3,6 +3,7 @@
     engine/rank-00000.safetensors    weight/<parameter>, exp_avg/<parameter>, exp_avg_sq/<parameter>: fp32 slices of
                                      the flattened parameter; where each begins stands in the file's metadata; and
                                      ema/<parameter> of a training that keeps an average of its weights
+    engine/index-00000.json          where each slice lies in that file, and digests of its blocks (`shard_ranges.py`)
 
 No pickles, and no trace of the ranks or ZeRO stage that wrote them: another layout reads the slices it needs.
 """
@@ -22,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stages.contract import StageError
+from stages.training.engine.shard_ranges import write_index
 from stages.training.engine.zero_slices import EMA, WEIGHT, ParameterSlice
 
 FOLDER: Final = "engine"
@@ -32,12 +34,19 @@ def shard_name(rank: int) -> str:
     return f"{FOLDER}/rank-{rank:05d}.safetensors"
 
 
-def write_shard(path: Path, held: Sequence[ParameterSlice]) -> None:
-    """Write the pieces of one rank, which lie in host memory."""
+def index_name(rank: int) -> str:
+    """The index of one rank's file."""
+    return f"{FOLDER}/index-{rank:05d}.json"
+
+
+def write_shard(folder: Path, rank: int, held: Sequence[ParameterSlice]) -> None:
+    """Write the pieces of one rank, which lie in host memory, and the index of that file."""
+    path = folder / shard_name(rank)
     path.parent.mkdir(parents=True, exist_ok=True)
     filled = [piece for piece in held if piece.length]
     tensors = {f"{kind}/{piece.name}": piece.values[kind] for piece in filled for kind in piece.values}
     save_file(tensors, path, {"starts": json.dumps({piece.name: piece.start for piece in filled})})
+    write_index(path, folder / index_name(rank))
 
 
 @torch.no_grad()

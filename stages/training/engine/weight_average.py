@@ -11,15 +11,17 @@ checkpoints: Vaswani et al., arXiv 1706.03762, section 6.1; Izmailov et al., arX
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from stages.training.engine.files import read_shards
 from stages.training.engine.zero_slices import EMA, WEIGHT, ParameterSlice
+
+Fill: TypeAlias = Callable[[Sequence[ParameterSlice]], None]
+"""Fills slices with the values of one state, of which kinds they have."""
 
 
 @dataclass
@@ -54,16 +56,16 @@ def take_average(slices: Sequence[ParameterSlice]) -> None:
 
 
 @torch.no_grad()
-def take_mean(slices: Sequence[ParameterSlice], before: Iterable[Path]) -> None:
-    """Put the mean of the weights and of those of earlier states, in folders of shards, in the place of the weights.
+def take_mean(slices: Sequence[ParameterSlice], before: Iterable[Fill]) -> None:
+    """Put the mean of the weights and of those of earlier states, which fill slices, in the place of the weights.
 
     Two more fp32 copies of the slices are held meanwhile; the moments are left as they are.
     """
     read = [ParameterSlice(one.name, one.start, {WEIGHT: torch.empty_like(one.values[WEIGHT])}) for one in slices]
     sums = [torch.zeros_like(one.values[WEIGHT]) for one in slices]
     num_states = 1
-    for folder in before:
-        read_shards(folder, read)
+    for fill in before:
+        fill(read)
         num_states += 1
         for total, one in zip(sums, read, strict=True):
             total.add_(one.values[WEIGHT])

@@ -1,11 +1,12 @@
 """A damaged newest checkpoint: refused, or gone back behind where that is allowed, and never to the beginning."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages.contract import InterruptedRunError, StageError
+from stages.contract import GangLayout, InterruptedRunError, StageError
 from tests.spoil import cut, flip
 from tests.stages.training.test_loop import ask_to_stop, committed_steps, training, two_ranks
 from tests.worlds.training_world import SmallWorld
@@ -46,6 +47,30 @@ def test_a_damaged_checkpoint_is_gone_back_behind_only_where_that_is_allowed(
     assert len(list(world.store.folder.glob("artifacts/*/*/records/steps/*.damaged-0"))) == 1
     assert "Training rolls back to step 2" in str([event for event in world.events if event.event == "noticed"])
     assert made.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_another_layout_sees_damage_of_what_it_reads(damage: Callable[[Path], None], world: SmallWorld) -> None:
+    stopped_after(world, 2)
+    damage(file_of_rank_1(world))
+    with pytest.raises(StageError, match=r"step 2 is damaged: .*rank-00001.* step 1: .*--allow-rollback"):
+        world.make(training(), GangLayout(num_ranks=1, micro_rows=4))
+    world.allows_rollback = True
+    world.make(training(), GangLayout(num_ranks=1, micro_rows=4))
+    assert committed_steps(world, training()) == [1, 2, 4, 6]
+
+
+def test_a_checkpoint_without_indexes_is_read_whole(world: SmallWorld, tmp_path: Path) -> None:
+    """As versions before wrote them."""
+    stopped_after(world, 1)
+    record = world.checkpoints(training()).latest()
+    (path,) = world.store.folder.glob("artifacts/*/*/records/steps/000000.json")
+    stated = json.loads(path.read_text())
+    stated["files"] = [file for file in stated["files"] if "index-" not in file["name"]]
+    assert len(stated["files"]) == len(record.files) - 2 == 2
+    path.write_text(json.dumps(stated))
+    made = world.make(training(), GangLayout(num_ranks=1, micro_rows=4))
+    assert committed_steps(world, training()) == [1, 2, 4, 6] and made.content
 
 
 def test_training_never_goes_back_to_its_beginning(world: SmallWorld) -> None:

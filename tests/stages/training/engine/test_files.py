@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.contract import StageError
-from stages.training.engine.files import read_shards, shard_name, write_shard
+from stages.training.engine.files import read_shards, write_shard
 from stages.training.engine.zero_slices import KINDS, ParameterSlice
 
 LENGTHS = {"layers.0.weight": 13, "norm": 5}
@@ -44,9 +44,9 @@ def test_any_cuts_read_any_other(written: dict, wanted: dict, num_files: int) ->
             # DeepSpeed gives one rank at most one slice of a parameter.
             mine = {piece.name: piece for piece in held[rank::num_files]}
             rest = [piece for piece in held[rank::num_files] if mine[piece.name] is not piece]
-            write_shard(Path(folder) / shard_name(rank), list(mine.values()))
+            write_shard(Path(folder), rank, list(mine.values()))
             for number, piece in enumerate(rest):
-                write_shard(Path(folder) / shard_name(100 * (rank + 1) + number), [piece])
+                write_shard(Path(folder), 100 * (rank + 1) + number, [piece])
         read_shards(Path(folder), empty)
     for found, expected in zip(empty, cut(wanted, fill=True), strict=True):
         assert all(found.values[kind].equal(expected.values[kind].float()) for kind in KINDS)
@@ -54,6 +54,6 @@ def test_any_cuts_read_any_other(written: dict, wanted: dict, num_files: int) ->
 
 def test_values_that_no_file_holds_are_named(tmp_path: Path) -> None:
     held = cut({"norm": [3]}, fill=True)
-    write_shard(tmp_path / shard_name(0), held[:1])
+    write_shard(tmp_path, 0, held[:1])
     with pytest.raises(StageError, match="holds 0 of 2 values of norm"):
         read_shards(tmp_path, cut({"norm": [3]}, fill=False))

@@ -1,11 +1,20 @@
 """Averages of weights under every ZeRO stage: what the formulas say, bit-equal after a resume, alike in any layout."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.stages.training.engine.test_engine import NUM_STEPS, RECIPE, STAGES, engine_of, train_steps, weights_of
+from tests.stages.training.engine.test_engine import (
+    NUM_STEPS,
+    RECIPE,
+    STAGES,
+    engine_of,
+    resume,
+    train_steps,
+    weights_of,
+)
 from tests.stages.training.ranks import run_ranks
 
 DECAY = 0.7
@@ -26,7 +35,7 @@ def train_averaged(rank: int, zero_stage: int, folder: Path):
 
 def resume_averaged(rank: int, zero_stage: int, folder: Path) -> dict:
     engine = engine_of(zero_stage, "prebuffer", AVERAGED)
-    engine.load(folder / "2", num_applied=2)
+    resume(engine, folder / "2", num_applied=2)
     train_steps(engine, rank, range(2, NUM_STEPS))
     engine.take_average()
     return weights_of(engine)
@@ -34,9 +43,11 @@ def resume_averaged(rank: int, zero_stage: int, folder: Path) -> dict:
 
 def mean_of_states(_rank: int, zero_stage: int, folder: Path) -> dict:
     """The mean of the states after steps 1, 2 and 4, by an engine that keeps no EMA."""
+    from stages.training.engine.files import read_shards
+
     engine = engine_of(zero_stage, "prebuffer")
-    engine.load(folder / "4", num_applied=4)
-    engine.take_mean([folder / "1", folder / "2"])
+    resume(engine, folder / "4", num_applied=4)
+    engine.take_mean(partial(read_shards, folder / step) for step in "12")
     return weights_of(engine)
 
 
@@ -69,7 +80,7 @@ def begin_average(_rank: int, folder: Path) -> tuple[dict, dict]:
     train_steps(plain, _rank, range(1))
     plain.snapshot().write(folder)
     engine = engine_of(2, "prebuffer", AVERAGED)
-    engine.load(folder, num_applied=1)
+    resume(engine, folder, num_applied=1)
     engine.take_average()
     return weights_of(plain), weights_of(engine)
 
