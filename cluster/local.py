@@ -128,7 +128,13 @@ def _enter_rank(rank: int, task: _RankTask) -> None:
 
     writer, layout, num_ranks = task.writer, task.layout, task.layout.num_ranks
     try:
-        dist.init_process_group("gloo", init_method=task.meeting_point, rank=rank, world_size=num_ranks)
+        dist.init_process_group(
+            "gloo",
+            init_method=task.meeting_point,
+            timeout=layout.collective_timeout,
+            world_size=num_ranks,
+            rank=rank,
+        )
         with scratch_folder(f"{writer.step}-rank{rank}") as scratch:
             task.rank_main(
                 GangRank(

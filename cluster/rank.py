@@ -5,6 +5,7 @@ Shared by the Ray and the Ray-free backend, which differ only in how they start 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,21 @@ def _forget(seconds: float) -> None:
     """For ranks that nobody watches."""
 
 
+def _long(step: int, seconds: float, max_silent_seconds: float) -> str:
+    return (
+        f"the checkpoint at step {step} took {seconds:.0f} s to store, more than half of max_silent_seconds = "
+        f"{max_silent_seconds:g}: where the next is due before it is stored, ranks wait, and would count as hung; "
+        "commit less often, or raise max_silent_seconds in [gang] of the site"
+    )
+
+
 @dataclass
 class TimedCheckpoints(CheckpointWriter):
     """Checkpoints that tell how long each took: from the first byte that this rank sent to the commit."""
 
     took: Callable[[float], None] = _forget
+    max_silent_seconds: float = math.inf
+    """After how long without a step a rank counts as hung."""
     _began_seconds: float | None = None
 
     def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
@@ -37,8 +48,11 @@ class TimedCheckpoints(CheckpointWriter):
     def commit(self, files: Sequence[FileEntry], step: int, facts: Mapping[str, Any]) -> PartRecord:
         record = super().commit(files, step, facts)
         if self._began_seconds is not None:
-            self.took(time.monotonic() - self._began_seconds)
+            seconds = time.monotonic() - self._began_seconds
+            self.took(seconds)
             self._began_seconds = None
+            if seconds > self.max_silent_seconds / 2:
+                self.post(WarningPosted(step=self.writer.step, message=_long(step, seconds, self.max_silent_seconds)))
         return record
 
 
@@ -65,7 +79,13 @@ class GangRank:
 
     @cached_property
     def checkpoints(self) -> CheckpointWriter:
-        return TimedCheckpoints(self.writer, self.post, self.world_size, took=self.checkpoint_took)
+        return TimedCheckpoints(
+            self.writer,
+            self.post,
+            self.world_size,
+            took=self.checkpoint_took,
+            max_silent_seconds=self.layout.max_silent_seconds,
+        )
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers), at_step=at_step))

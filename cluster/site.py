@@ -34,6 +34,9 @@ LOCAL_ADDRESS = "local"
 """Address that stands for a Ray on this machine, started for one run and ended with it."""
 
 
+LEAST_SILENT_SECONDS = 600.0
+"""Least `max_silent_seconds` of a site: a store that does not answer is tried twice, three minutes each."""
+
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
 SECRET_FIELDS = ("headers", "cookies", "verify")
@@ -127,6 +130,15 @@ class GangResources(GangLayout, Placed):
     def _check_most(self) -> GangResources:
         if self.max_ranks is not None and self.max_ranks < self.num_ranks:
             raise ValueError(f"num_ranks = [{self.num_ranks}, {self.max_ranks}]: the most are fewer than the least")
+        return self
+
+    @model_validator(mode="after")
+    def _check_silence(self) -> GangResources:
+        if self.max_silent_seconds < LEAST_SILENT_SECONDS:
+            raise ValueError(
+                f"max_silent_seconds = {self.max_silent_seconds:g}: steps may wait for a checkpoint through the "
+                f"store's retries, which last up to three minutes, twice; write at least {LEAST_SILENT_SECONDS:g}"
+            )
         return self
 
     def of_size(self, num_ranks: int) -> GangResources:

@@ -125,7 +125,15 @@ class _Gangs:
         task = _RankTask(self._writer, resources, self._rank_main, self._board, gang)
         watch = _Watch(gang, group, wait, self._board, self._stop_asked, Growth(self._demand, num_ranks))
         try:
-            return run_worker_group(_enter_rank, {"task": task}, self._demand.each, group, name=gang, look=watch)
+            return run_worker_group(
+                _enter_rank,
+                {"task": task},
+                self._demand.each,
+                group,
+                name=gang,
+                collective_timeout=resources.layout.collective_timeout,
+                look=watch,
+            )
         except MachineLostError as death:
             return death
         finally:

@@ -6,14 +6,16 @@ call that nobody can see or end, and start one more actor to give them back; the
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller.controller import TrainController
@@ -85,12 +87,14 @@ def run_worker_group(
     machines: PlacementGroup,
     *,
     name: str,
+    collective_timeout: timedelta,
     look: Callable[[], None],
 ) -> Exception | None:
     """Start a rank on each bundle of `machines` and wait for their end; returns the error that ended them, or None.
 
-    Each rank calls `enter_rank` with `config`. `each` are the resources of one rank. `look` is called twice a second;
-    what it raises ends the ranks and is raised here.
+    Each rank calls `enter_rank` with `config`. `each` are the resources of one rank. Collectives wait for
+    `collective_timeout` (Ray's own is half an hour). `look` is called twice a second; what it raises ends the ranks and
+    is raised here.
     """
     with tempfile.TemporaryDirectory(prefix="neo-gang-") as folder:
         trainer = _ReservedTrainer(
@@ -99,6 +103,7 @@ def run_worker_group(
             scaling_config=ScalingConfig(
                 num_workers=len(machines.bundle_specs), use_gpu="GPU" in each, resources_per_worker=dict(each)
             ),
+            torch_config=TorchConfig(timeout_s=math.ceil(collective_timeout.total_seconds())),
             run_config=RunConfig(
                 name=name,
                 storage_path=folder,

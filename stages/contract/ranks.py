@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.artifacts.records import FileEntry, PartRecord
+
+WATCHDOG_LATENESS: Final = 1.05
+"""After how many times the longest silence a hang is noticed at the latest."""
 
 
 class GangLayout(BaseModel):
@@ -40,6 +44,26 @@ class GangLayout(BaseModel):
     reduction overlaps the backward pass; the default is DeepSpeed's."""
     max_silent_seconds: float = Field(default=3600, gt=0)
     """Longest time between two optimizer steps, commits included, after which a rank counts as hung, in seconds."""
+    collective_timeout_seconds: float | None = Field(default=None, gt=0)
+    """How long a rank waits for the others in a collective before NCCL or gloo ends it, in seconds. None: a tenth and a
+    minute longer than `max_silent_seconds`, so that the watchdog comes first, which keeps the stacks of all threads."""
+
+    @property
+    def collective_timeout(self) -> timedelta:
+        """The timeout of all collectives of the ranks."""
+        return timedelta(seconds=self.collective_timeout_seconds or 1.1 * self.max_silent_seconds + 60)
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> GangLayout:
+        stated, needed = self.collective_timeout_seconds, WATCHDOG_LATENESS * self.max_silent_seconds
+        if stated is not None and stated < needed:
+            raise ValueError(
+                f"collective_timeout_seconds = {stated:g} is less than a silence of max_silent_seconds = "
+                f"{self.max_silent_seconds:g} takes to be noticed ({needed:g}): NCCL would end ranks that wait for a "
+                "commit or a slow rank before the watchdog has kept their stacks; leave it out, or lower "
+                "max_silent_seconds"
+            )
+        return self
 
 
 class RankCheckpoints(Protocol):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from stages.contract import StageError
 
@@ -42,6 +44,15 @@ class StepTotals:
         dist.all_reduce(values)
         weight, *counts = values.tolist()
         return StepTotals(weight, *(round(count) for count in counts))
+
+
+def set_timeouts(timeout: timedelta) -> None:
+    """Let all process groups of this rank, those that a library made as well, wait so long in a collective.
+
+    A group that is made without a timeout has torch's: ten minutes with NCCL, whatever the first group was given.
+    """
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timeout, group)
 
 
 def gather_values(value: Any) -> list[Any]:

@@ -59,19 +59,18 @@ def train(
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     left_out = damage.left_out()
     loader = StepLoader.of(recipe, rows, rank, model.config, left_out)
-    if rank.rank == 0 and loader.split.idle_words:
-        rank.warn(loader.split.idle_words)
+    _say_idle(rank, loader)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
-    with CheckpointInFlight(rank.rank) as in_flight:
+    with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, damage), in_flight)
         steps = range(checkpoints.restore(), recipe.last_step)
         check_averaged(checkpoints, steps.start)
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
-        with prefetching as prefetched, Watchdog(rank) as watchdog, in_flight.finished_on_shared_error():
+        with prefetching as prefetched, in_flight.finished_on_shared_error():
             joint = JointLoader(rank, prefetched, damage, in_flight, meter, left_out)
             for step in steps:
                 watchdog.alive()
@@ -91,6 +90,7 @@ def train(
                 if stop:
                     in_flight.finish()
                     raise InterruptedRunError(_stopped(step + 1, recipe.last_step))
+        watchdog.alive()
         if handed_out := hand_out(checkpoints):
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
         facts |= before.compare(weight_digests(engine.parameters(), trainable))
@@ -101,6 +101,12 @@ def train(
 def _warn_of(rank: Rank) -> Callable[[str], None]:
     """Warns of what is alike on all ranks, once."""
     return rank.warn if rank.rank == 0 else lambda _: None
+
+
+def _say_idle(rank: Rank, loader: StepLoader) -> None:
+    """Warn, once, where the rows of a step leave many places of the ranks empty."""
+    if rank.rank == 0 and loader.split.idle_words:
+        rank.warn(loader.split.idle_words)
 
 
 def _report(rank: Rank, numbers: Mapping[str, float], step: int, norm: float, rate: float) -> None:

@@ -16,15 +16,16 @@ from types import TracebackType
 from typing import Final
 
 from stages.contract import Rank
+from stages.contract.ranks import WATCHDOG_LATENESS
 
 EXIT_CODE: Final = 71
 """Exit code of a rank that the watchdog ended; no signal and no Python error has it."""
-LOOKS_PER_SILENCE: Final = 20
-"""Polls of the clock in the longest allowed silence: a hang is noticed at most 5% late."""
+LOOKS_PER_SILENCE: Final = round(1 / (WATCHDOG_LATENESS - 1))
+"""Polls of the clock in the longest allowed silence: 20, so a hang is noticed at most 5% late."""
 
 
 class Watchdog:
-    """Watches while it is entered; call `alive` once a step."""
+    """Watches while it is entered; call `alive` once a step, and before the last commit."""
 
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
@@ -44,7 +45,7 @@ class Watchdog:
         self._thread.join()
 
     def alive(self) -> None:
-        """Restart the timeout: a step begins."""
+        """Restart the timeout: a step or a commit begins."""
         self._last_seconds = time.monotonic()
 
     def _watch(self) -> None:

@@ -8,6 +8,7 @@ from cluster import rank
 from cluster.rank import TimedCheckpoints
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
+from stages.contract import Event, WarningPosted
 from stages.store.store import Store
 
 
@@ -19,7 +20,8 @@ def test_each_checkpoint_is_timed_from_its_first_upload_to_its_commit(
     took: list[float] = []
     store = Store(tmp_path / "store")
     writer = ArtifactWriter(store, "artifacts/train/0123456789ab", step="train", attempt=AttemptId("run", 1))
-    checkpoints = TimedCheckpoints(writer, lambda _: None, 1, took=took.append)
+    posted: list[Event] = []
+    checkpoints = TimedCheckpoints(writer, posted.append, 1, took=took.append, max_silent_seconds=60)
     assert checkpoints.latest() is None
     for step in (1, 2):
         folder = tmp_path / str(step)
@@ -28,3 +30,5 @@ def test_each_checkpoint_is_timed_from_its_first_upload_to_its_commit(
         checkpoints.commit(checkpoints.upload(folder, step), step, {})
     assert took == [35.0, 1.5]
     assert [record.facts["step"] for record in checkpoints.kept()] == [1, 2]
+    (warning,) = [event.message for event in posted if isinstance(event, WarningPosted)]
+    assert warning.startswith("the checkpoint at step 1 took 35 s to store, more than half of max_silent_seconds = 60")

@@ -226,3 +226,13 @@ def test_a_pair_that_cannot_be_is_refused(tmp_path: Path, stated: str, message: 
     path.write_text(f'store = "s"\n[gang]\nnum_ranks = {stated}\n')
     with pytest.raises(SiteError, match=re.escape(message)):
         load_site(path)
+
+
+def test_timeouts_of_a_gang_are_set_against_each_other(tmp_path: Path) -> None:
+    assert GangResources().layout.collective_timeout.total_seconds() == 4020, "after the watchdog's 3600"
+    assert GangResources(max_silent_seconds=7200).layout.collective_timeout.total_seconds() > 7200 * 1.05
+    assert GangResources(collective_timeout_seconds=3780).layout.collective_timeout.total_seconds() == 3780
+    with pytest.raises(ValueError, match=r"collective_timeout_seconds = 1800 .* max_silent_seconds = 3600 .*\(3780\)"):
+        GangResources(collective_timeout_seconds=1800)
+    with pytest.raises(ValueError, match="max_silent_seconds = 60: .* three minutes, twice; write at least 600"):
+        GangResources(max_silent_seconds=60)

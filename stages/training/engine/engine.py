@@ -23,6 +23,7 @@ from neo_model.layer import Layer
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract import GangLayout
+from stages.training.collectives import set_timeouts
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
 from stages.training.engine.execution import DTYPES
 from stages.training.engine.files import write_shard
@@ -75,6 +76,7 @@ class Engine:
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=_adamw(model, recipe), config=config)
+        set_timeouts(layout.collective_timeout)  # DeepSpeed makes groups of its own
         self._ema = None if recipe.ema_decay is None else MovingAverage(recipe.ema_decay)
         if self._ema is not None:
             self._ema.begin(parameter_slices(self._engine, self._zero_stage))

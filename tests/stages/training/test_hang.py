@@ -73,3 +73,48 @@ def test_a_loader_worker_that_is_stuck_ends_as_a_rank_that_hangs(world: SmallWor
     while psutil.pid_exists(int(file.read_text())):
         assert time.monotonic() < deadline, "the stopped worker outlives its rank"
         time.sleep(0.05)
+
+
+def never_write(rank) -> None:
+    """Rank 0 finds no end of writing the finished model."""
+    import stages.train_prebuffer as stage
+
+    def write(*_, **__):
+        threading.Event().wait()
+
+    stage.write_prebuffer = write
+
+
+def test_ranks_that_hang_in_the_last_commit_are_noticed_as_well(world: SmallWorld, tmp_path: Path) -> None:
+    impatient = two_ranks().model_copy(update={"max_silent_seconds": 8.0})
+    with pytest.raises(Exception, match="exit code 71|onnection|peer"):
+        world.make(training(num_steps=2), impatient, trouble=never_write)
+    kept = [world.store.read(key).decode() for key in world.store.keys("runs/") if ".rank" in key]
+    assert any("took no step for" in text and "commit_model" in text for text in kept)
+
+
+def remember_timeouts(rank, folder: Path) -> None:
+    """What each process group of a rank waits for, once its engine is there."""
+    from stages.training.engine.engine import Engine
+
+    begin = Engine.__init__
+
+    def begun(engine, *arguments):
+        import torch
+        from torch.distributed import distributed_c10d
+
+        begin(engine, *arguments)
+        groups = list(distributed_c10d._world.pg_map)
+        found = {str(group._get_backend(torch.device("cpu")).options._timeout) for group in groups}
+        (folder / f"{rank.rank}-{len(groups)}").write_text(" ".join(found))
+
+    Engine.__init__ = begun
+
+
+def test_groups_that_deepspeed_makes_wait_as_long_as_the_layout_says(world: SmallWorld, tmp_path: Path) -> None:
+    """torch would give them ten minutes with NCCL, while a commit may take an hour."""
+    layout = two_ranks().model_copy(update={"max_silent_seconds": 7200.0})
+    world.make(training(num_steps=1), layout, trouble=partial(remember_timeouts, folder=tmp_path))
+    told = {path.name: path.read_text() for path in tmp_path.glob("[01]-*")}
+    assert set(told.values()) == {"2:13:00"} and {name[0] for name in told} == {"0", "1"}
+    assert all(int(name[2:]) >= 2 for name in told), "the first, and DeepSpeed's"
