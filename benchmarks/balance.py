@@ -12,7 +12,7 @@ steps. The baseline is the order without `rows_together`, in the same run.
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from neo_model.config import NEO_2B, NeoConfig
 from neo_model.costs.flops import Work, forward_flops
 from stages.contract import GangLayout
-from stages.packing.alike_rows import alike_together
+from stages.packing.alike_rows import alike_together, document_cost
 from stages.packing.bin_packing import RowPlan, plan_rows
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import RowOrder
@@ -32,19 +32,30 @@ LINE_TOKENS = 12
 """Tokens of the line of a frame, its time and its marks."""
 
 
-def lengths_of(num_samples: int, row_tokens: int) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of each sample, its kind, and its visible pairs."""
+class Samples(NamedTuple):
+    """What decides the cost of each sample: a column [num_samples] each."""
+
+    tokens: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    patches: NDArray[np.int64]
+    supervised: NDArray[np.int64]
+
+
+def samples_of(num_samples: int, row_tokens: int) -> Samples:
+    """Samples of the mixture. Of a text all words are supervised, of all else half of the words."""
     rng = np.random.default_rng(0)
     shares = np.array(list(SHARES.values()), float)
     kinds = rng.choice(len(SHARES), num_samples, p=shares / shares.sum())
-    tokens, pairs = np.empty(num_samples, np.int64), np.empty(num_samples, np.int64)
+    columns = Samples(*(np.empty(num_samples, np.int64) for _ in Samples._fields))
     for number, kind in enumerate(kinds):
         images = _image_tokens(rng, list(SHARES)[kind], row_tokens)
         words = int(np.clip(rng.lognormal(np.log(500 if kind == 0 else 200), 0.8), 20, 4000 if kind == 0 else 500))
         length = min(row_tokens, words + sum(images))
-        tokens[number] = length
-        pairs[number] = length * (length + 1) // 2 + sum(one * (one - 1) // 2 for one in images)
-    return tokens.astype(np.uint32), kinds, pairs
+        columns.tokens[number] = length
+        columns.pairs[number] = length * (length + 1) // 2 + sum(one * (one - 1) // 2 for one in images)
+        columns.patches[number] = 4 * sum(images)
+        columns.supervised[number] = words if kind == 0 else words // 2
+    return columns
 
 
 def _image_tokens(rng: np.random.Generator, kind: str, row_tokens: int) -> list[int]:
@@ -59,11 +70,23 @@ def _image_tokens(rng: np.random.Generator, kind: str, row_tokens: int) -> list[
     return [int(np.clip(rng.lognormal(np.log(700), 0.8), 64, min(largest, 16_384))) for _ in range(num_images)]
 
 
-def costs_of(plan: RowPlan, tokens: NDArray[np.uint32], pairs: NDArray[np.int64], config: NeoConfig) -> NDArray[Any]:
-    """FLOPs of the forward pass over each row."""
-    starts = plan.row_starts[:-1]
-    summed = [np.add.reduceat(column[plan.documents].astype(np.int64), starts) for column in (tokens, pairs)]
-    works = (Work(num_tokens=int(num), num_pairs=int(seen), num_patches=0) for num, seen in zip(*summed, strict=True))
+def document_costs(samples: Samples) -> NDArray[np.float32]:
+    """The cost of each sample as packing knows it."""
+    columns = zip(*(column.tolist() for column in samples), strict=True)
+    costs = (
+        document_cost(num_tokens=tokens, num_pairs=pairs, num_patches=patches, num_supervised=supervised)
+        for tokens, pairs, patches, supervised in columns
+    )
+    return np.fromiter(costs, np.float32, len(samples.tokens))
+
+
+def costs_of(plan: RowPlan, samples: Samples, config: NeoConfig) -> NDArray[Any]:
+    """FLOPs of the forward pass over each row: layers, attention, patches and head, as training deals rows by."""
+    summed = [np.add.reduceat(column[plan.documents], plan.row_starts[:-1]).tolist() for column in samples]
+    works = (
+        Work(num_tokens=tokens, num_pairs=pairs, num_patches=patches, num_supervised=supervised)
+        for tokens, pairs, patches, supervised in zip(*summed, strict=True)
+    )
     return np.array([forward_flops(config, work) for work in works])
 
 
@@ -82,16 +105,16 @@ def main() -> None:
     layouts: list[tuple[int, int, Literal[1, 2]]] = [(8, 1, 2), (128, 1, 2), (8, 8, 1), (128, 8, 1), (128, 8, 2)]
     print("row tokens  ranks  rows a rank  ZeRO   shuffled: median  p99    rows_together: median  p99    ratio")
     for row_tokens in (16_384, 36_864):
-        tokens, _, pairs = lengths_of(num_samples, row_tokens)
-        plan = plan_rows(tokens, row_tokens=row_tokens, key="balance")
-        shuffled = costs_of(plan, tokens, pairs, NEO_2B)
+        samples = samples_of(num_samples, row_tokens)
+        lengths = samples.tokens.astype(np.uint32)
+        plan = plan_rows(lengths, row_tokens=row_tokens, key="balance")
+        shuffled = costs_of(plan, samples, NEO_2B)
         for ranks, rows_each, zero_stage in layouts:
             rows_per_step = ranks * rows_each
             if len(shuffled) < 8 * rows_per_step:
                 continue
-            grouped = costs_of(
-                alike_together(plan, tokens, pairs.astype(np.float32), ranks, "balance"), tokens, pairs, NEO_2B
-            )
+            together = alike_together(plan, document_costs(samples), ranks, "balance")
+            grouped = costs_of(together, samples, NEO_2B)
             layout = GangLayout(num_ranks=ranks, zero_stage=zero_stage)
             split = RowSplit.of(rows_per_step, layout, 0, ranks)
             before, after = (

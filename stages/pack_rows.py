@@ -105,7 +105,7 @@ class PackRowsRecipe(Recipe):
         )
 
 
-@stage(number=8, recipe=PackRowsRecipe, makes=Rows, accepts=(7,), phases=(MEASURE_PHASE, PLAN_PHASE, ROWS_PHASE))
+@stage(number=9, recipe=PackRowsRecipe, makes=Rows, accepts=(7, 8), phases=(MEASURE_PHASE, PLAN_PHASE, ROWS_PHASE))
 def pack_rows(
     recipe: PackRowsRecipe, draw: Draw, llm: BaseLlm | Checkpoint | ExportedCheckpoint, *, ctx: StageContext
 ) -> None:

@@ -135,7 +135,7 @@ def documents_table(rows: list[dict[str, Any]]) -> pa.Table:
         ("repetition", pa.int32()),
         ("piece", pa.int32()),
         ("num_tokens", pa.int32()),
-        ("num_pairs", pa.int64()),
+        ("cost", pa.int64()),
         ("offset", pa.int64()),
         ("size_bytes", pa.int32()),
     ]

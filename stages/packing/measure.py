@@ -29,6 +29,7 @@ from stages.formats.sample_sources import SampleSource, SourcePart
 from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
 from stages.formats.samples import Sample
 from stages.formats.tokenizer import tokenizer_of
+from stages.packing.alike_rows import document_cost
 from stages.packing.document_records import documents_table, to_record
 from stages.store.errors import StoreError
 
@@ -148,9 +149,15 @@ class _Measured:
             offset = self.file.tell()
             size_bytes = self.file.write(to_record(sample.sample_id, encoded, fitted.images, fitted.grids))
             num_tokens = len(encoded.token_ids)
+            cost = document_cost(
+                num_tokens=num_tokens,
+                num_pairs=visible_pairs([num_tokens], [height * width // 4 for height, width in fitted.grids]),
+                num_patches=sum(height * width for height, width in fitted.grids),
+                num_supervised=int(sum(encoded.supervised[1:])),
+            )
             place = {
                 "num_tokens": num_tokens,
-                "num_pairs": visible_pairs([num_tokens], [height * width // 4 for height, width in fitted.grids]),
+                "cost": cost,
                 "offset": offset,
                 "size_bytes": size_bytes,
                 "piece": piece,

@@ -49,7 +49,7 @@ RECORDS_AT_ONCE = 2**19
 """Documents of the draw that are assigned to rows at a time; bounds memory."""
 _LOCATION = PLANNED_FIELDS[1:]
 """Where the record of a document lies, and its repetition and piece: the fields of a planned document but its row."""
-_DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("num_pairs", "<u8")]
+_DRAWN_FIELDS = [("place", "<u8"), ("num_tokens", "<u4"), ("cost", "<u8")]
 _DRAWN_FIELDS += [("sample_id", f"V{SAMPLE_ID_BYTES}"), *_LOCATION]
 """A measured document, to be sorted by its `place` in the draw."""
 _PLACED_FIELDS = [("shuffle_key", "<u8"), *PLANNED_FIELDS]
@@ -131,13 +131,13 @@ def plan_part(part: Part, draft: PartDraft, store: Store, measured: Sequence[Par
         )
     drawn = draft.scratch / "drawn.bin"
     kind = np.dtype(np.uint16 if row_tokens < 2**16 else np.uint32)
-    lengths, num_pairs = _sort_by_place(store, measured, drawn, draft, kind, with_pairs=task.rows_together > 1)
+    lengths, costs = _sort_by_place(store, measured, drawn, draft, kind, with_costs=task.rows_together > 1)
     plan = plan_rows(lengths, row_tokens=row_tokens, key=task.key, window_documents=task.window_documents)
-    if num_pairs is not None:
-        plan = alike_together(plan, lengths, num_pairs, task.rows_together, task.key)
+    if costs is not None:
+        plan = alike_together(plan, costs, task.rows_together, task.key)
     certificate = certify(length_counts(lengths, row_tokens), plan.num_rows, row_tokens)
     row_starts, rows = plan.row_starts, plan.row_of_each()
-    del lengths, num_pairs, plan  # gigabytes, for hundreds of millions of documents
+    del lengths, costs, plan  # gigabytes, for hundreds of millions of documents
     cut = _PartCutter(row_starts, num_rows_per_part, measured)
     documents, entries = draft.scratch / "by_part", draft.scratch / "by_sample"
     with (
@@ -161,16 +161,16 @@ def _sort_by_place(
     draft: PartDraft,
     kind: np.dtype[Any],
     *,
-    with_pairs: bool,
+    with_costs: bool,
 ) -> tuple[Whole, NDArray[np.float32] | None]:
     """Write all measured documents to `target` in draw order; returns their lengths in that order, as `kind`, and
-    their visible pairs if they are asked for: 4 bytes more for each document."""
+    their costs if they are asked for: 4 bytes more for each document."""
     import numpy as np
 
     num_documents = sum(MeasuredFacts.of(record).num_documents for record in measured)
     num_drawings = total(record.items for record in measured).total
     lengths = np.empty(num_documents, kind)
-    num_pairs = np.empty(num_documents, np.float32) if with_pairs else None
+    costs = np.empty(num_documents, np.float32) if with_costs else None
     folder = draft.scratch / "by_place"
     with Buckets(folder, _DRAWN_FIELDS, num_keys=num_drawings, num_records=num_documents) as by_place:
         num_read = 0
@@ -185,11 +185,11 @@ def _sort_by_place(
             for bucket in by_place.drain():
                 ordered = bucket.take(order_of(bucket["place"], bucket["piece"]))
                 lengths[num_sorted : num_sorted + len(ordered)] = ordered["num_tokens"]
-                if num_pairs is not None:
-                    num_pairs[num_sorted : num_sorted + len(ordered)] = ordered["num_pairs"]
+                if costs is not None:
+                    costs[num_sorted : num_sorted + len(ordered)] = ordered["cost"]
                 num_sorted += len(ordered)
                 file.write(raw(ordered))
-    return lengths, num_pairs
+    return lengths, costs
 
 
 def _documents(numbered: tuple[int, PartRecord], store: Store) -> Records:
