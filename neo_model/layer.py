@@ -21,6 +21,9 @@ from neo_model.rotary import RotaryTables, hw_rows_from_t, rotate
 
 INIT_STD: Final = 0.02
 """Standard deviation of the initial values of linear maps and embeddings."""
+MAX_COMPILED: Final = 128
+"""Most compilations of one function. Rows of up to 64K tokens have 56 lengths on the grid, and layers two forms, frozen
+and trained. Torch's own limit of 8 would be an error in the middle of a training."""
 
 
 class Linear(nn.Linear):
@@ -118,12 +121,14 @@ class Regions(NamedTuple):
 
 
 def compiled_regions(backend: str | Callable[..., object] = "inductor") -> Regions:
-    """Compile both regions for fixed lengths. Pad rows to a few lengths first (`inputs.padding.pad`)."""
+    """Compile both regions for fixed lengths. Pad rows to few lengths first (`inputs.padding.pad_to_grid`)."""
     before, after = (
-        torch.compile(region, backend=backend, dynamic=False, fullgraph=True)
+        torch.compile(  # type: ignore[call-overload] # its overloads lack the limit
+            region, backend=backend, dynamic=False, fullgraph=True, recompile_limit=MAX_COMPILED
+        )
         for region in (Layer.before_attention, Layer.after_attention)
     )
-    return Regions(before, after)  # type: ignore[arg-type]
+    return Regions(before, after)
 
 
 class Layer(nn.Module):

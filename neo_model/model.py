@@ -83,7 +83,9 @@ class NeoModel(nn.Module):
         self.backend = backend
         self.activation_checkpointing = activation_checkpointing
         self.regions: Regions | None = None
-        """`layer.compiled_regions()` runs the layers compiled. Not under ZeRO-3, whose hooks are Python."""
+        """`layer.compiled_regions()` runs the layers compiled while the model is in training mode. Answers and
+        examinations are of any length, for which they would be compiled again and again. Not under ZeRO-3, whose
+        hooks are Python."""
         self.vision_model = VisionModel(config)
         self.language_model = LanguageModel(config)
         if not self._table.weight.is_meta:
@@ -93,6 +95,11 @@ class NeoModel(nn.Module):
     def layers(self) -> list[Layer]:
         """The whole stack, pre-Buffer first."""
         return [layer for layer in self._stack.layers if isinstance(layer, Layer)]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether a part of it is compiled for each length of rows, so that they should be padded to few lengths."""
+        return self.regions is not None or self.backend is Backend.FLEX
 
     @property
     def _stack(self) -> Stack:
@@ -183,11 +190,12 @@ class NeoModel(nn.Module):
 
     def run_layers(self, hidden: Tensor, tables: RotaryTables, attends: Sequence[Attend]) -> Tensor:
         """Run all layers on [L, H], each with its own `attend`. The last norm is not applied."""
+        regions = self.regions if self.training else None
         for layer, attend in zip(self.layers, attends, strict=True):
             if self.activation_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(layer, hidden, tables, attend, self.regions, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, tables, attend, regions, use_reentrant=False)
             else:
-                hidden = layer(hidden, tables, attend, self.regions)
+                hidden = layer(hidden, tables, attend, regions)
         return hidden
 
     def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

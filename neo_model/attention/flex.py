@@ -21,6 +21,8 @@ from neo_model.inputs.batch import Batch
 
 BLOCK_TOKENS: Final = 128
 """Side of a block of the mask, in tokens; FlexAttention's default."""
+MAX_COMPILED: Final = 128
+"""Most lengths that it is compiled for; torch's own limit of 8 would fall back to code that holds all scores."""
 
 
 def prepare_flex(batch: Batch, device: torch.device) -> Attend:
@@ -66,7 +68,14 @@ def _block_lists(mask: NDArray[np.bool_], device: torch.device) -> tuple[Tensor,
     return next(on_device), next(on_device)
 
 
+def compiled_flex(backend: str | Callable[..., object] = "inductor") -> Callable[..., Any]:
+    """FlexAttention, compiled for each length that it meets. Pad rows to few lengths first (`inputs.padding`)."""
+    compiled: Callable[..., Any] = torch.compile(  # type: ignore[call-overload] # its overloads lack the limit
+        flex_attention, backend=backend, dynamic=False, recompile_limit=MAX_COMPILED
+    )
+    return compiled
+
+
 @cache
 def _compiled() -> Callable[..., Any]:
-    compiled: Callable[..., Any] = torch.compile(flex_attention)
-    return compiled
+    return compiled_flex()

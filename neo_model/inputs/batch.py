@@ -95,6 +95,11 @@ class Batch:
             moved["patches"] = moved["patches"].to(dtype)
         return replace(self, **moved)
 
+    def pinned(self) -> Batch:
+        """A copy in locked host memory, from which `to` copies while the device computes. Needs CUDA."""
+        locked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _HOST_FIELDS}
+        return replace(self, **{name: tensor.pin_memory() for name, tensor in locked.items()})
+
 
 def pack(
     documents: Sequence[Document],

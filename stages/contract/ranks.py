@@ -34,6 +34,15 @@ class GangLayout(BaseModel):
     GPU. `sdpa` holds dense scores on a GPU: for comparisons alone."""
     activation_checkpointing: bool = False
     """Recompute block activations in the backward pass."""
+    compile_layers: bool = False
+    """Compile the layers with torch's compiler: fewer passes over memory between their matrix products. Rows are padded
+    to few lengths, each of which is compiled once. Off under ZeRO stage 3, whose hooks are Python."""
+    reduce_gradients_in: Literal["fp32", "bf16"] = "fp32"
+    """Precision in which gradients are summed over ranks where forward and backward are in bf16. `bf16` sends half the
+    bytes; its sum over 8 ranks is off by 0.3%, over 128 ranks by 1%."""
+    deterministic: bool = False
+    """Choose kernels that give the same bits in every run on the same machines, on a GPU too, where the fastest do
+    not. On a CPU all do."""
     num_loader_workers: int = Field(default=0, ge=0)
     """Processes that decode images for one rank; 0 decodes in a thread of the rank."""
     persistent_parameter_values: int = Field(default=100_000, ge=0)

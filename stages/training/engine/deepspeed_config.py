@@ -8,7 +8,7 @@ import warnings
 from typing import Any, Final
 
 from stages.contract import GangLayout, StageError
-from stages.training.recipe import TrainRecipe
+from stages.training.recipe import Precision, TrainRecipe
 
 LIVE_PARAMETER_VALUES: Final = 1_000_000_000
 """Most values of gathered parameters that ZeRO-3 keeps after their use; the default is DeepSpeed's."""
@@ -31,6 +31,11 @@ def prepare_surroundings(device: str) -> None:
         deepspeed.ops.__compatible_ops__ = {}
 
 
+def reduction_precision(precision: Precision, layout: GangLayout) -> Precision:
+    """Precision in which gradients are summed over ranks. One rank sums nothing, and is spared the conversion."""
+    return precision if precision == "fp32" or layout.num_ranks == 1 else layout.reduce_gradients_in
+
+
 def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str) -> dict[str, Any]:
     """DeepSpeed's configuration. Loss scaling and the learning rate are the loop's.
 
@@ -49,6 +54,7 @@ def deepspeed_config(recipe: TrainRecipe, layout: GangLayout, num_micro_batches:
         "gradient_clipping": recipe.clip_norm if layout.zero_stage else 0.0,
         "bf16": {"enabled": bf16},
         "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": reduction_precision(recipe.precision, layout),
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "zero_optimization": {

@@ -19,12 +19,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from neo_model.inputs.batch import Batch
+from neo_model.inputs.padding import pad_to_grid
 from neo_model.layer import Layer
 from neo_model.loss import LossSum
 from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.collectives import set_timeouts
 from stages.training.engine.deepspeed_config import deepspeed_config, prepare_surroundings
+from stages.training.engine.device_copies import DeviceCopies
 from stages.training.engine.execution import DTYPES
 from stages.training.engine.files import write_shard
 from stages.training.engine.snapshot import Snapshot
@@ -56,7 +58,7 @@ class Engine:
     """A network in training. Parameters that ask for no gradient are kept out of the optimizer."""
 
     def __init__(
-        self, model: nn.Module, recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str
+        self, model: NeoModel, recipe: TrainRecipe, layout: GangLayout, num_micro_batches: int, device: str
     ) -> None:
         """`num_micro_batches` calls of `accumulate` make one `apply`."""
         config = deepspeed_config(recipe, layout, num_micro_batches, device)
@@ -69,10 +71,9 @@ class Engine:
         self._names = [name for name, _ in model.named_parameters()]
         self._clip_norm = recipe.clip_norm
         self._zero_stage = layout.zero_stage
-        self._device = device
+        self._copies = DeviceCopies(device, DTYPES[recipe.precision])
         self._snapshot = Snapshot()
-        self._dtype = DTYPES[recipe.precision]
-        model.to(device, self._dtype)
+        model.to(device, DTYPES[recipe.precision])
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=_adamw(model, recipe), config=config)
@@ -86,7 +87,7 @@ class Engine:
 
         Returns the unscaled sums, detached.
         """
-        sums = self._engine(batch.to(self._device, self._dtype))
+        sums = self._engine(self._placed(batch))
         self._engine.backward(sums.loss * scale, scale_wrt_gas=False)
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
@@ -96,7 +97,7 @@ class Engine:
     def evaluate(self, batch: Batch) -> LossSum:
         """Forward of one micro-batch; changes nothing."""
         self._engine.eval()
-        sums: LossSum = self._engine(batch.to(self._device, self._dtype))
+        sums: LossSum = self._engine(self._placed(batch))
         self._engine.train()
         return sums
 
@@ -163,6 +164,10 @@ class Engine:
         """Continue with the mean of the weights and of earlier states, each of which fills slices, as weights."""
         take_mean(self.slices(), before)
         publish(self._engine, self._zero_stage, self.num_applied)
+
+    def _placed(self, batch: Batch) -> Batch:
+        """The batch on the device; padded where code is compiled for its length."""
+        return self._copies.place(pad_to_grid(batch) if self._engine.module.is_compiled else batch)
 
     def _norm_without_zero(self) -> float:
         """Clip the gradient, which without ZeRO every rank holds whole; returns the norm before."""

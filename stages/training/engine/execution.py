@@ -1,4 +1,4 @@
-"""How a site has the network computed: which attention, and what is recomputed.
+"""How a site has the network computed: which attention, what is recomputed and compiled, and whether bits repeat.
 
 Owns the step from the names in a layout to the settings of a `NeoModel`, and the warnings about settings that a device
 does not suit. None of them changes a result beyond rounding.
@@ -6,6 +6,7 @@ does not suit. None of them changes a result beyond rounding.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -13,12 +14,17 @@ import torch
 
 from neo_model.attention.backends import backend_named
 from neo_model.attention.interface import Backend
+from neo_model.layer import compiled_regions
 from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.recipe import Precision
 
 DTYPES: Final[dict[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Precision of forward and backward, from the word of a recipe to the type of torch."""
+
+
+PARTITIONS_PARAMETERS: Final = 3
+"""The ZeRO stage in which layers do not hold their parameters."""
 
 
 def set_execution(
@@ -28,8 +34,22 @@ def set_execution(
     config, dtype = model.config, DTYPES[precision]
     model.backend = backend_named(layout.attention, torch.device(device), dtype, config.query_key_dim)
     model.activation_checkpointing = layout.activation_checkpointing
+    model.regions = compiled_regions() if layout.compile_layers and layout.zero_stage < PARTITIONS_PARAMETERS else None
+    if layout.deterministic:
+        make_deterministic()
+    if layout.compile_layers and model.regions is None:
+        warn("compile_layers is off: under ZeRO stage 3, Python hooks gather each weight before its use")
     if model.backend is Backend.SDPA and device.startswith("cuda"):
         warn(
             f'attention = "sdpa" holds {config.num_heads} dense scores for each pair of tokens of a document on a GPU; '
             'set attention = "auto" in the site\'s [gang]'
         )
+
+
+def make_deterministic() -> None:
+    """Let torch choose kernels whose sums have one order, in this process and for good. Raises where there is none."""
+    # cuBLAS reads it when its first product is computed; without it, torch refuses the product.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Every `empty` of ours is written before it is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

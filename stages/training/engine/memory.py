@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 from torch import nn
 
 from stages.contract import GangLayout
-from stages.training.engine.deepspeed_config import LIVE_PARAMETER_VALUES
+from stages.training.engine.deepspeed_config import LIVE_PARAMETER_VALUES, reduction_precision
 from stages.training.recipe import Precision
 
 ZeroStage: TypeAlias = Literal[0, 1, 2, 3]
@@ -115,6 +115,9 @@ def rank_memory(
     held = counts.num_trainable if layout.zero_stage == 0 else -(-counts.num_trainable // layout.num_ranks)
     num_kinds = 4 if keeps_ema else 3  # the weight, two moments, and the average
     memory = replace(memory, snapshot=num_kinds * FP32_BYTES * held, building=FP32_BYTES * counts.num_values)
+    if layout.zero_stage > 1 and reduction_precision(precision, layout) != precision:
+        # The buffer of bf16 gradients is copied to fp32 before it is summed over ranks.
+        memory = replace(memory, buckets=memory.buckets + FP32_BYTES * layout.reduction_buffer_values)
     if not layout.offload_optimizer or layout.zero_stage == 0:
         return memory
     moved = dict.fromkeys(

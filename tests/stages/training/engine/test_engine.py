@@ -128,6 +128,77 @@ def engine_of(zero_stage: int, trainable: str = "all", recipe: TrainRecipe = REC
     return Engine(network, recipe, layout, NUM_MICRO // num_ranks, "cpu")
 
 
+def run_compiled(rank: int, zero_stage: int, deterministic: bool):
+    """All steps with compiled layers, as a layout asks for them: losses, and how often each region was compiled."""
+    import torch
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    from neo_model.layer import compiled_regions
+
+    engine = engine_of(zero_stage)
+    counter = CompileCounterWithBackend("aot_eager")
+    engine.use_model(lambda network: setattr(network, "regions", compiled_regions(counter)))
+    torch.use_deterministic_algorithms(deterministic)
+    losses, norms = train_steps(engine, rank, range(NUM_STEPS))
+    return weights_of(engine), losses, norms, counter.frame_count
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_compiled_layers_take_the_same_steps(zero_stage: int) -> None:
+    """Rows of 20 to 35 tokens are padded to one length: either region is compiled once for all rows, layers, steps."""
+    weights, losses, norms = run_ranks(run_uninterrupted, zero_stage, "all")[0]
+    for found_weights, found_losses, found_norms, num_compiled in run_ranks(run_compiled, zero_stage, True):
+        assert found_losses == pytest.approx(losses, abs=2e-6)
+        assert found_norms == pytest.approx(norms, rel=1e-5)
+        assert num_compiled == 2
+        for name, value in weights.items():
+            np.testing.assert_allclose(found_weights[name], value, atol=3e-6, err_msg=name)
+
+
+def dtypes_summed(_rank: int, zero_stage: int, precision: str, reduce_in: str) -> set[str]:
+    """Types of the gradients that this rank gives to the others in one step."""
+    import torch.distributed as dist
+
+    seen: set[str] = set()
+    for name in ("all_reduce", "reduce", "reduce_scatter_tensor", "reduce_scatter"):
+        recorded(dist, name, seen)  # before DeepSpeed is imported, which keeps some of them
+    from stages.training.engine.engine import Engine
+
+    network = model()
+    layout = GangLayout(
+        num_ranks=2, zero_stage=zero_stage, reduce_gradients_in=reduce_in, persistent_parameter_values=0
+    )
+    recipe = RECIPE.model_copy(update={"precision": precision})
+    engine = Engine(network, recipe, layout, 1, "cpu")
+    seen.clear()
+    engine.accumulate(micro_batch(0, 0), 1.0)
+    return seen
+
+
+def recorded(module, name: str, seen: set[str]) -> None:
+    """Note the types of what goes through a collective, but of single numbers."""
+    import torch
+
+    call = getattr(module, name)
+
+    def noted(*arguments, **keywords):
+        given = [one for one in (*arguments, *keywords.values()) if isinstance(one, torch.Tensor)]
+        seen.update(str(one.dtype).removeprefix("torch.") for one in given if one.numel() > 1)
+        return call(*arguments, **keywords)
+
+    setattr(module, name, noted)
+
+
+@pytest.mark.parametrize("zero_stage", STAGES[1:])
+def test_gradients_are_summed_over_ranks_as_the_layout_says(zero_stage: int) -> None:
+    for precision, reduce_in, expected in (
+        ("bf16", "fp32", {"float32"}),
+        ("bf16", "bf16", {"bfloat16"}),
+        ("fp32", "bf16", {"float32"}),
+    ):
+        assert run_ranks(dtypes_summed, zero_stage, precision, reduce_in) == [expected] * 2
+
+
 def weights_of(engine) -> dict:
     return {name: value.float().numpy().copy() for name, value in engine.parameters()}
 

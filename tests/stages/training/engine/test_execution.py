@@ -1,5 +1,6 @@
 """The words of a layout become the settings of a network, and what a device does not suit is said."""
 
+import os
 from typing import get_args
 
 import pytest
@@ -53,3 +54,28 @@ def test_dense_scores_on_a_gpu_are_warned_of() -> None:
 def test_recomputation_is_the_layouts() -> None:
     assert settings(GangLayout(activation_checkpointing=True))[0].activation_checkpointing
     assert not settings(GangLayout())[0].activation_checkpointing
+
+
+def test_compiled_layers_are_off_under_zero_3_and_it_is_said() -> None:
+    for zero_stage in (0, 1, 2):
+        network, warnings = settings(GangLayout(compile_layers=True, zero_stage=zero_stage))
+        assert network.regions is not None and network.is_compiled and warnings == []
+    network, (warning,) = settings(GangLayout(compile_layers=True, zero_stage=3))
+    assert network.regions is None
+    assert warning.startswith("compile_layers is off: under ZeRO stage 3")
+    assert settings(GangLayout())[0].regions is None
+
+
+def test_a_deterministic_layout_asks_torch_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        settings(GangLayout(deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = fills

@@ -169,6 +169,24 @@ def test_partitioning_and_checkpointing_save_what_they_are_for() -> None:
     assert frugal.activations * 2 < three.activations and frugal.gathered < three.gathered
 
 
+def test_a_sum_in_fp32_of_gradients_in_bf16_takes_another_buffer() -> None:
+    from stages.training.engine.memory import ParameterCounts, rank_memory
+
+    counts = ParameterCounts(num_values=1000, num_trainable=600, num_persistent=0)
+
+    def buckets(num_ranks: int, zero_stage: int, reduce_in: str, precision: str) -> int:
+        layout = GangLayout(
+            num_ranks=num_ranks, zero_stage=zero_stage, reduce_gradients_in=reduce_in, reduction_buffer_values=100
+        )
+        return rank_memory(counts, layout, 50, precision=precision, on_gpu=True).buckets
+
+    for zero_stage in (2, 3):
+        in_bf16 = buckets(2, zero_stage, "bf16", "bf16")
+        assert buckets(2, zero_stage, "fp32", "bf16") == in_bf16 + 400
+        assert buckets(1, zero_stage, "fp32", "bf16") == in_bf16, "one rank sums nothing"
+        assert buckets(2, zero_stage, "fp32", "fp32") == buckets(2, zero_stage, "bf16", "fp32")
+
+
 def test_an_optimizer_on_the_host_is_counted_there() -> None:
     from stages.training.engine.memory import ParameterCounts, rank_memory
 
