@@ -60,12 +60,14 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
 
 def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:
     """Write the folder, and compare the weights read back from it with those of the checkpoint."""
+    from neo_model.weights.precision import unified
     from neo_model.weights.released import load_model, read_checkpoint, read_sidecars, write_released
 
     chain = ancestry(checkpoint)
     source = checkpoint.copy_to(draft.scratch / "checkpoint")
     check_folder(source, checkpoint)
     config, tensors = read_checkpoint(source)
+    tensors = unified(tensors)  # merges of number 2 and before may hold two precisions
     folder = draft.path(MODEL_PREFIX + CARD_FILE).parent
     write_released(folder, config, tensors, read_sidecars(source))
     different = differences(tensors, load_model(folder).state_dict())

@@ -4,7 +4,8 @@ Reads  PreBuffer, BaseLlm
 Makes  Checkpoint   one part: model/ in the released layout, with the language model's tokenizer, chat template,
                     generation settings and licence
 
-No weights are fused: the two hold disjoint tensors of one stack. Content digest, widths and RoPE settings of the
+No weights are fused: the two hold disjoint tensors of one stack. Where one is in bf16 and the other in fp32, all are
+written in fp32, which rounds none. Content digest, widths and RoPE settings of the
 language model are compared with those that the pre-Buffer was trained against.
 """
 
@@ -46,7 +47,7 @@ def merge_part(_part: Part, draft: PartDraft, recipe: MergeRecipe, prebuffer: Pr
     draft.fact(num_tensors=len(tensors), language_model=llm.head.content, trained_against=trained_against)
 
 
-@stage(number=2, recipe=MergeRecipe, makes=Checkpoint, accepts=(1,), phases=("merge",))
+@stage(number=3, recipe=MergeRecipe, makes=Checkpoint, accepts=(1, 2), phases=("merge",))
 def merge_post_llm(recipe: MergeRecipe, prebuffer: PreBuffer, llm: BaseLlm, *, ctx: StageContext) -> None:
     work = partial(merge_part, recipe=recipe, prebuffer=prebuffer, llm=llm)
     ctx.spread(work, over=[Part(name="00000")], phase="merge")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neo_model.config import NeoConfig
 from neo_model.weights.partition import parameter_shapes, post_llm_keys, prebuffer_keys
+from neo_model.weights.precision import unified
 from neo_model.weights.qwen3 import from_qwen3, language_model_differences
 from neo_model.weights.tensor_report import check_tensors
 
@@ -22,7 +23,7 @@ class MergeError(ValueError):
 
 
 def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
-    """All tensors of the checkpoint `config`, in the order of the model.
+    """All tensors of the checkpoint `config`, in the order of the model and in one precision, the wider of the two.
 
     `prebuffer` has NEO's names and exactly `prebuffer_keys(config)`, `base_llm` those of a plain Qwen3. The new
     height/width parameters come from the pre-Buffer, which trained them. Raises TensorMismatchError.
@@ -32,7 +33,7 @@ def merge(prebuffer: Mapping[str, Tensor], base_llm: Mapping[str, Tensor], confi
         prebuffer, {name: shapes[name] for name in shapes if name in prebuffer_keys(config)}, what="the pre-Buffer"
     )
     inherited, kept = from_qwen3(base_llm, config), post_llm_keys(config)
-    return {name: inherited[name] if name in kept else prebuffer[name] for name in shapes}
+    return unified({name: inherited[name] if name in kept else prebuffer[name] for name in shapes})
 
 
 def take_prebuffer(checkpoint: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:

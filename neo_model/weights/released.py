@@ -23,6 +23,7 @@ from neo_model.weights.architectures import check_is_neo
 from neo_model.weights.head import is_tied, states_tied
 from neo_model.weights.headers import TensorEntry, read_header
 from neo_model.weights.partition import parameter_shapes
+from neo_model.weights.precision import common_dtype, dtype_name
 from neo_model.weights.tensor_report import check_tensors
 
 if TYPE_CHECKING:
@@ -112,14 +113,15 @@ def read_checkpoint(folder: Path) -> tuple[NeoConfig, dict[str, Tensor]]:
 
 
 def load_model(folder: Path, *, dtype: torch.dtype | None = None) -> NeoModel:
-    """The model of a NEO folder, on the CPU, in the precision of the file or in `dtype`.
+    """The model of a NEO folder, on the CPU, in `dtype` or the precision of the file: its widest where it has several.
 
     Raises what `read_checkpoint` raises.
     """
     config, tensors = read_checkpoint(folder)
     with torch.device("meta"):
         model = NeoModel(config)
-    model.load_state_dict(tensors if dtype is None else {k: v.to(dtype) for k, v in tensors.items()}, assign=True)
+    dtype = dtype or common_dtype(tensors)
+    model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
     return model.requires_grad_(True)
 
 
@@ -174,8 +176,9 @@ def write_released(
 ) -> None:
     """Write a checkpoint into an empty or new folder; the same arguments give the same bytes.
 
-    A `config.json` among the sidecars is kept unchanged if it describes `config`: reading a foreign folder and
-    writing it again changes nothing. Raises TensorMismatchError before anything is written.
+    A `config.json` among the sidecars is kept unchanged if it describes `config` and states no other precision than
+    that of the tensors: reading a foreign folder and writing it again changes nothing. Raises TensorMismatchError
+    before anything is written.
     """
     shapes = parameter_shapes(config)
     check_tensors(tensors, shapes, what="the checkpoint to write")
@@ -190,8 +193,8 @@ def write_released(
         (folder / INDEX_FILE).write_bytes(_json_bytes(index))
     for file_name, content in sidecars.items():
         (folder / file_name).write_bytes(content)
-    if not _describes(sidecars.get(CONFIG_FILE), config):
-        (folder / CONFIG_FILE).write_bytes(_json_bytes(config.to_released()))
+    content = _config_json(sidecars.get(CONFIG_FILE), config, dtype_name(common_dtype(tensors)))
+    (folder / CONFIG_FILE).write_bytes(content)
 
 
 def _is_sidecar(file: Path) -> bool:
@@ -259,6 +262,16 @@ def _cut(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[
     if len(shards) == 1:
         return {SINGLE_FILE: shards[0]}
     return {f"model-{n:05d}-of-{len(shards):05d}.safetensors": shard for n, shard in enumerate(shards, start=1)}
+
+
+def _config_json(given: bytes | None, config: NeoConfig, dtype: str) -> bytes:
+    """What `config.json` holds: the given one, if it fits, else ours; with `dtype` where transformers looks for it."""
+    is_kept = given is not None and _describes(given, config)
+    stated: dict[str, Any] = json.loads(given) if is_kept and given is not None else config.to_released()
+    name = "dtype" if "dtype" in stated else "torch_dtype"  # transformers 5 writes the shorter name, and reads both
+    if is_kept and given is not None and stated.get(name, dtype) == dtype:
+        return given
+    return _json_bytes({**stated, name: dtype})
 
 
 def _describes(content: bytes | None, config: NeoConfig) -> bool:

@@ -98,3 +98,27 @@ def test_one_entropy_for_each_position() -> None:
     assert not entropies.requires_grad
     assert weight == weights.sum()
     assert weighted_loss(hidden[:0], head, targets[:0], weights[:0]).entropies.shape == (0,)
+
+
+def test_logits_in_fp32_out_of_the_product_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the product that CUDA has, done here in two steps: the loss and its slope are those of exact logits."""
+    hidden, head, targets, weights = problem(64, 300, 0)
+    hidden, head = (x.detach().to(torch.bfloat16).requires_grad_() for x in (hidden, 4 * head))
+    exact = plain(hidden.double(), head.double(), targets, weights.double())
+    slope = torch.autograd.grad(exact, hidden)[0].double()
+    product = torch.mm
+
+    def mm(left: Tensor, right: Tensor, *, out: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+        return product(*((left, right) if out_dtype is None else (left.to(out_dtype), right.to(out_dtype))), out=out)
+
+    def errors() -> tuple[float, float]:
+        ours = weighted_loss(hidden, head, targets, weights).loss
+        (grad,) = torch.autograd.grad(ours, hidden)
+        return abs(float(ours) - float(exact)), float((grad.double() - slope).norm() / slope.norm())
+
+    rounded = errors()
+    monkeypatch.setattr(loss_module, "GIVES_FP32_PRODUCTS", {"cpu"})
+    monkeypatch.setattr(torch, "mm", mm)
+    loss_error, slope_error = errors()
+    assert loss_error < 1e-5 * float(exact) < rounded[0]
+    assert slope_error < 0.01 and slope_error < 0.7 * rounded[1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neo_model.generate import Prompt, generate
+from neo_model.model import NeoModel
 from neo_model.weights.merge import MergeError, check_language_model, merge, take_prebuffer
 from neo_model.weights.partition import parameter_shapes
 from neo_model.weights.qwen3 import neo_name, qwen3_shapes
 from neo_model.weights.tensor_report import TensorMismatchError
-from tests.neo_model.tiny import lively_model, tiny_config
+from tests.neo_model.tiny import lively_model, row, tiny_config
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -21,6 +23,20 @@ def test_merging_and_taking_are_inverse(tied: bool) -> None:
     assert list(merged) == list(parameter_shapes(config))
     assert all(torch.equal(merged[name], checkpoint[name]) for name in checkpoint)
     assert set(take_prebuffer(checkpoint, config)) == set(checkpoint) - {neo_name(name, config) for name in base}
+
+
+def test_a_prebuffer_in_fp32_and_a_language_model_in_bf16_make_one_network() -> None:
+    """In the wider precision, bit for bit: it computes a loss and answers, where a mixture raised."""
+    config = tiny_config()
+    checkpoint = dict(lively_model(config).state_dict())
+    base = {name: checkpoint[neo_name(name, config)].to(torch.bfloat16) for name in qwen3_shapes(config)}
+    merged = merge(take_prebuffer(checkpoint, config), base, config)
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+    assert all(torch.equal(merged[neo_name(name, config)], value.float()) for name, value in base.items())
+    model = NeoModel(config)
+    model.load_state_dict(merged, assign=True)
+    assert model(row([5, (4, 4), 6])).loss.isfinite()
+    assert len(generate(model, [Prompt(token_ids=[1, 2, 3])], max_new_tokens=2, stop_ids=[])[0]) == 2
 
 
 def test_height_and_width_come_from_the_prebuffer() -> None:

@@ -65,7 +65,7 @@ def test_a_loaded_model_computes_the_same(tmp_path: Path, dtype: torch.dtype) ->
 
 
 def test_a_foreign_config_is_kept_as_it_is(written: Path, tmp_path: Path) -> None:
-    config = json.loads((written / "config.json").read_text()) | {"torch_dtype": "bfloat16", "template": "neo1_0"}
+    config = json.loads((written / "config.json").read_text()) | {"torch_dtype": "float32", "template": "neo1_0"}
     config["vision_config"]["downsample_ratio"] = [0.5]
     (written / "config.json").write_text(json.dumps(config))
     again = tmp_path / "again"
@@ -179,3 +179,32 @@ def test_what_a_checkpoint_inherits_from_its_language_model(
     assert sidecars.get("chat_template.jinja", b"").decode() == (template or "")
     (tmp_path / "chat_template.jinja").write_text("a file of its own")
     assert inherited_sidecars(tmp_path)["chat_template.jinja"] == b"a file of its own"
+
+
+def stated_config(folder: Path) -> dict[str, object]:
+    stated: dict[str, object] = json.loads((folder / "config.json").read_text())
+    return stated
+
+
+def test_the_configuration_states_the_precision_of_the_weights(written: Path, tmp_path: Path) -> None:
+    """Also where training rounded them, and where a foreign configuration comes with them, whose fields are kept."""
+    assert stated_config(written)["torch_dtype"] == "float32"
+    rounded = {name: tensor.bfloat16() for name, tensor in read_tensors(written).items()}
+    foreign = json.dumps({**stated_config(written), "torch_dtype": "float32", "transformers_version": "4.51"}).encode()
+    write_released(tmp_path / "rounded", read_config(written), rounded, {"config.json": foreign})
+    expected = {**json.loads(foreign), "torch_dtype": "bfloat16"}
+    assert stated_config(tmp_path / "rounded") == expected
+    newer = json.dumps({"dtype": "bfloat16", **{k: v for k, v in expected.items() if k != "torch_dtype"}}).encode()
+    for number, kept in enumerate((newer, json.dumps(read_config(written).to_released()).encode())):
+        write_released(tmp_path / str(number), read_config(written), rounded, {"config.json": kept})
+        assert (tmp_path / str(number) / "config.json").read_bytes() == kept
+
+
+def test_a_folder_of_two_precisions_is_loaded_in_the_wider(written: Path, tmp_path: Path) -> None:
+    tensors = {
+        name: tensor.bfloat16() if "layers.2" in name else tensor for name, tensor in read_tensors(written).items()
+    }
+    write_released(tmp_path / "mixed", read_config(written), tensors, {})
+    loaded = load_model(tmp_path / "mixed")
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    assert loaded(row([5, (4, 4), 6])).loss.isfinite()

@@ -30,7 +30,7 @@ def gang(**fields) -> GangResources:
 
 def gpu_for(layout: GangLayout) -> Gpu:
     """A GPU that just holds a rank of this layout."""
-    return Gpu("just enough", 1e12, MEMORY.with_layout(layout).peak / 0.9)
+    return Gpu("just enough", 1e12, MEMORY.with_layout(layout).peak / 0.9 + 1)  # or rounding takes it away
 
 
 def never(_: GangLayout) -> str:
