@@ -1,11 +1,16 @@
-"""What the loaders of a host hold, and what they compute before their first step.
+"""What the loaders and the ranks of a host hold, and what they compute before their first step.
 
     python -m benchmarks.host loaders [--num-parts 14000] [--num-ranks 8] [--num-workers 8]
+    python -m benchmarks.host start [--hidden 1024] [--num-ranks 8]
 
 `loaders`: rows of many parts, of which each has an index of 512 rows and 45 documents a row; all parts share the bytes
 of one index, the manifest is whole. Processes of `--num-ranks` ranks bring up `--num-workers` loaders each, and every
 loader deals out one step. Beside them: one process that does what each loader did before there was a map of rows, it
 holds the manifest and reads the index of each part.
+
+`start`: ranks build the model before the first step of pre-Buffer training, over a bf16 language model of Qwen3-1.7B's
+shape with a width of `--hidden` instead of 2,048 and 19,000 words: a quarter of its layers' weights. Every page is
+read, as a copy to a GPU would. Beside them: ranks that draw all weights in fp32 and copy the language model over them.
 
 Memory is the proportional set size (PSS) of `/proc/<pid>/smaps_rollup`: a page that n processes share counts 1/n in
 each, so that sums over processes are true. Asserts nothing.
@@ -30,6 +35,7 @@ import numpy as np
 import psutil
 
 from benchmarks.long_load import loader_of
+from neo_model.config import NeoConfig
 from stages.artifacts.head import head_bytes, head_key, head_of
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_FILE, ROWS_PHASE, Rows
 from stages.artifacts.manifest import Manifest, artifact_folder, manifest_bytes, manifest_key
@@ -49,16 +55,22 @@ FINGERPRINT = hashlib.sha256(b"host").hexdigest()
 
 
 def main() -> None:
-    """Measure loaders."""
+    """Measure loaders, or the start of ranks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     what = parser.add_subparsers(dest="what", required=True)
     loaders = what.add_parser("loaders")
     loaders.add_argument("--num-parts", type=int, default=14_000)
     loaders.add_argument("--num-ranks", type=int, default=8)
     loaders.add_argument("--num-workers", type=int, default=8)
+    start = what.add_parser("start")
+    start.add_argument("--hidden", type=int, default=1024)
+    start.add_argument("--num-ranks", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="neo-host-") as folder:
-        measure_loaders(Path(folder), options.num_parts, options.num_ranks, options.num_workers)
+        if options.what == "loaders":
+            measure_loaders(Path(folder), options.num_parts, options.num_ranks, options.num_workers)
+        else:
+            measure_start(Path(folder), options.hidden, options.num_ranks)
 
 
 def pss_bytes(processes: list[psutil.Process]) -> int:
@@ -75,7 +87,7 @@ def pss_bytes(processes: list[psutil.Process]) -> int:
 
 @dataclass(frozen=True)
 class Dealing:
-    """A loading whose answer is how one step is dealt out, without reading its rows."""
+    """A loading whose answer is how one step is shared out, without reading its rows."""
 
     loader: StepLoader
 
@@ -222,6 +234,89 @@ def _bring_up(rows: bytes, num_workers: int) -> Callable[[], dict[str, float]]:
         running = [one for one in below if one.status() != psutil.STATUS_ZOMBIE]
         cpu = sum(one.cpu_times().user + one.cpu_times().system for one in running)
         return {"bytes": pss_bytes(running), "cpu": cpu}
+
+    return measured
+
+
+# The start of ranks
+
+
+def measure_start(folder: Path, hidden: int, num_ranks: int) -> None:
+    """Print memory and CPU seconds of the ranks of a host, built lean and as before."""
+    from neo_model.weights.partition import num_parameters, parameter_shapes
+
+    os.environ["TMPDIR"] = str(folder)
+    config = write_language_model(folder / "llm", hidden)
+    weights_bytes = 2 * num_parameters(config, parameter_shapes(config))
+    print(f"{num_ranks} ranks on a host; all weights in bf16 take {weights_bytes / 1e9:.2f} GB")
+    empty = sum(one["bytes"] for one in together(num_ranks, _nothing))
+    print(f"{'':22}{'GB of the host':>16}{'x its weights':>16}{'CPU s of a rank':>18}")
+    for name, build in (("drawn as a whole", _drawn_whole), ("mapped", _mapped)):
+        measured = together(num_ranks, build, folder / "llm", config)
+        held = sum(one["bytes"] for one in measured) - empty
+        cpu = sum(one["cpu"] for one in measured) / num_ranks
+        print(f"{name:22}{held / 1e9:>16.2f}{held / weights_bytes:>16.2f}{cpu:>18.1f}", flush=True)
+
+
+def write_language_model(folder: Path, hidden: int) -> NeoConfig:
+    """A Qwen3 folder of bf16 zeros; returns the configuration of the NEO over it, with 12 layers before it."""
+    import torch
+    from safetensors.torch import save_file
+
+    from neo_model.weights.qwen3 import qwen3_shapes
+
+    qwen3 = {
+        "hidden_size": hidden, "num_attention_heads": hidden // 128, "num_key_value_heads": hidden // 256,
+        "head_dim": 128, "intermediate_size": 3 * hidden, "vocab_size": 19_000, "num_hidden_layers": 28,
+        "rope_theta": 1e6, "tie_word_embeddings": True, "model_type": "qwen3",
+    }  # fmt: skip
+    ids = {"image_start_id": 1, "image_context_id": 2, "image_end_id": 3}
+    config = NeoConfig.from_qwen3(qwen3, num_prebuffer_layers=12, patch_hidden=1024, **ids)
+    folder.mkdir()
+    tensors = {name: torch.zeros(shape, dtype=torch.bfloat16) for name, shape in qwen3_shapes(config).items()}
+    save_file(tensors, folder / "model.safetensors")
+    return config
+
+
+def _nothing() -> Callable[[], dict[str, float]]:
+    """A rank that has imported what it needs and built nothing."""
+    import neo_model.model  # noqa: F401
+
+    return _measure_of(None)
+
+
+def _drawn_whole(folder: Path, config: NeoConfig) -> Callable[[], dict[str, float]]:
+    """The model as it was built before."""
+    import torch
+
+    from neo_model.model import NeoModel
+    from neo_model.weights.hw_init import init_hw_with_zero_gain
+    from neo_model.weights.qwen3 import load_language_model
+    from neo_model.weights.released import read_tensors
+
+    torch.manual_seed(0)
+    model = NeoModel(config)
+    load_language_model(model, read_tensors(folder))
+    init_hw_with_zero_gain(model)
+    return _measure_of(model.state_dict())
+
+
+def _mapped(folder: Path, config: NeoConfig) -> Callable[[], dict[str, float]]:
+    """The weights as training gets them."""
+    from stages.training.first_weights import first_weights
+
+    return _measure_of(first_weights(folder, config, 0))
+
+
+def _measure_of(weights: Any) -> Callable[[], dict[str, float]]:
+    import torch
+
+    for value in (weights or {}).values():
+        value.contiguous().view(torch.uint8).reshape(-1)[::4096].sum()
+    cpu = time.process_time()
+
+    def measured() -> dict[str, float]:
+        return {"bytes": pss_bytes([psutil.Process()]), "cpu": cpu, "held": len(weights or ())}
 
     return measured
 

@@ -124,7 +124,8 @@ def answer_part(
     """
     task, everything = AnswerTask.of(part), read_questions(questions, numeric_kinds=recipe.numeric_kinds)
     asked = list(zip(everything, exchange_media(everything), strict=True))[task.start : task.stop]
-    model, tokenizer = load_model_folder(checkpoint.copy_to(draft.scratch / "checkpoint"))
+    with checkpoint.linked_in(draft.scratch / "checkpoint") as folder:
+        model, tokenizer = load_model_folder(folder)
     media = media_reader(
         questions,
         model.config,

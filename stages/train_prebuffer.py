@@ -12,6 +12,7 @@ checkpoint's facts record.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,17 +62,17 @@ class TrainPrebufferRecipe(TrainRecipe):
 def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
     """The model before the first step: it computes what the language model does, with new weights drawn by the seed.
 
-    Only parameters that this stage trains require a gradient.
+    Its weights are mapped from files that the ranks of a host share. Only parameters that this stage trains require a
+    gradient.
     """
     import torch
 
     from neo_model.config import NeoConfig
     from neo_model.inputs.conversation import load_tokenizer, special_ids
     from neo_model.model import NeoModel
-    from neo_model.weights.hw_init import init_hw_with_zero_gain
     from neo_model.weights.partition import freeze_for_stage1
-    from neo_model.weights.qwen3 import load_language_model
-    from neo_model.weights.released import read_config_json, read_tensors
+    from neo_model.weights.released import read_config_json
+    from stages.training.first_weights import first_weights
 
     qwen3 = read_config_json(llm_folder)
     ids = special_ids(load_tokenizer(llm_folder, vocab_size=qwen3["vocab_size"]))
@@ -83,10 +84,9 @@ def untrained_model(llm_folder: Path, recipe: TrainPrebufferRecipe) -> NeoModel:
         image_end_id=ids.image_end,
         patch_hidden=recipe.patch_hidden,
     )
-    torch.manual_seed(recipe.seed)
-    model = NeoModel(config)
-    load_language_model(model, read_tensors(llm_folder))
-    init_hw_with_zero_gain(model)
+    with torch.device("meta"):
+        model = NeoModel(config)
+    model.load_state_dict(first_weights(llm_folder, config, recipe.seed), assign=True)
     freeze_for_stage1(model)
     return model
 
@@ -101,7 +101,7 @@ def load_prebuffer(model: NeoModel, prebuffer_folder: Path) -> None:
     tensors, wanted = load_file(prebuffer_folder / PREBUFFER_WEIGHTS_FILE), prebuffer_keys(model.config)
     shapes = {name: shape for name, shape in parameter_shapes(model.config).items() if name in wanted}
     check_tensors(tensors, shapes, what="the pre-Buffer to begin with")
-    model.load_state_dict(tensors, strict=False)
+    model.load_state_dict(tensors, strict=False, assign=True)
 
 
 def train_rank(
@@ -117,13 +117,14 @@ def train_rank(
     from stages.training.examination import examiner_of
     from stages.training.loop import train
 
-    folder = llm.copy_to(rank.scratch / "llm")
-    model = untrained_model(folder, recipe)
-    if start is not None:
-        load_prebuffer(model, start.copy_to(rank.scratch / "start"))
-    examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
-    write_model = partial(write_prebuffer, against=llm, taken_over=start)
-    train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
+    with ExitStack() as used:
+        folder = used.enter_context(llm.linked_in(rank.scratch / "llm"))
+        model = untrained_model(folder, recipe)
+        if start is not None:
+            load_prebuffer(model, used.enter_context(start.linked_in(rank.scratch / "start")))
+        examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
+        write_model = partial(write_prebuffer, against=llm, taken_over=start)
+        train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
 @stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer, phases=(), conduct_inputs=("heldout_rows", "questions"))

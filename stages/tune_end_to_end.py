@@ -79,15 +79,15 @@ def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[
     from stages.training.examination import examiner_of
     from stages.training.loop import train
 
-    folder = start.copy_to(rank.scratch / "start")
-    model = load_model(folder)
-    choose_trained(model, recipe)
-    examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
-    if recipe.trains_all:
-        write_model = partial(write_checkpoint, sidecars=read_sidecars(folder))
-    else:
-        write_model = partial(write_partly_trained, model, recipe, folder)
-    train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
+    with start.linked_in(rank.scratch / "start") as folder:
+        model = load_model(folder)
+        choose_trained(model, recipe)
+        examiner = examiner_of(held_out, rank, recipe, rows, config=model.config, tokenizer_folder=folder)
+        if recipe.trains_all:
+            write_model = partial(write_checkpoint, sidecars=read_sidecars(folder))
+        else:
+            write_model = partial(write_partly_trained, model, recipe, folder)
+        train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
 def check_trained(recipe: TuneRecipe, start: Checkpoint) -> None:

@@ -30,8 +30,19 @@ _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 def from_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
     """All tensors of a NEO model that come from Qwen3, the H and W parts of its layers included, in NEO's names.
 
-    `tensors` has the names of a Qwen3 checkpoint. Raises TensorMismatchError if they do not fit `config`.
-    Tensors that are only renamed are not copied.
+    Like `renamed_qwen3`, and the height and width parameters as new tensors.
+    """
+    converted = renamed_qwen3(tensors, config)
+    for layer in range(config.num_prebuffer_layers, config.num_layers):
+        converted |= _hw_parameters(converted, f"{PREFIX}model.layers.{layer}.self_attn.", config)
+    return converted
+
+
+def renamed_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Tensor]:
+    """The tensors of a plain Qwen3 in NEO's names, the same and not copied.
+
+    `tensors` has the names of a Qwen3 checkpoint. Raises TensorMismatchError if they do not fit `config`. A missing
+    head of an untied model is a copy of the embedding.
     """
     plain = dict(tensors)
     if config.tied:
@@ -39,10 +50,7 @@ def from_qwen3(tensors: Mapping[str, Tensor], config: NeoConfig) -> dict[str, Te
     elif _HEAD not in plain and _EMBEDDING in plain:
         plain[_HEAD] = plain[_EMBEDDING].clone()
     check_tensors(plain, qwen3_shapes(config), what="the language model")
-    converted = {neo_name(name, config): tensor for name, tensor in plain.items()}
-    for layer in range(config.num_prebuffer_layers, config.num_layers):
-        converted |= _hw_parameters(converted, f"{PREFIX}model.layers.{layer}.self_attn.", config)
-    return converted
+    return {neo_name(name, config): tensor for name, tensor in plain.items()}
 
 
 def qwen3_shapes(config: NeoConfig) -> dict[str, tuple[int, ...]]:

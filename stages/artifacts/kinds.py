@@ -8,6 +8,8 @@ stages share are in `stages/formats/`.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stages.artifacts.artifact import Artifact, TabledArtifact
@@ -149,6 +151,20 @@ class ModelFolder(Artifact):
             with self.local_file(entry) as path:
                 shutil.copyfile(path, target)
         return folder
+
+    @contextmanager
+    def linked_in(self, folder: Path) -> Iterator[Path]:
+        """`folder` with a link to each of the model's files under its own name, within this context.
+
+        Nothing is copied: all processes of a machine read the same files, of an object store those of its cache.
+        """
+        with ExitStack() as used:
+            for entry in self.model_files:
+                link = folder / entry.name.removeprefix(MODEL_PREFIX)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.unlink(missing_ok=True)
+                link.symlink_to(used.enter_context(self.local_file(entry)))
+            yield folder
 
 
 class BaseLlm(ModelFolder):
