@@ -14,7 +14,7 @@ B prompts of a batch, V vocabulary rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +55,15 @@ def generate(
     stop_ids: Sequence[int],
     sampling: Sampling | None = None,
     max_cache_tokens: int = MAX_CACHE_TOKENS,
+    agree: Callable[[list[int]], list[int]] = list,
 ) -> list[list[int]]:
     """Continue each prompt until one of `stop_ids` (left out of the answer) or `max_new_tokens`.
 
     Greedy unless `sampling` is given. An answer depends on the index of its prompt in the list and on the seed, not
-    on the other prompts of its batch. Prompts are batched by length, in at most `max_cache_tokens` slots. Raises
-    ImageMismatchError if images and context tokens of a prompt disagree.
+    on the other prompts of its batch. Prompts are batched by length, in at most `max_cache_tokens` slots, one prompt at
+    least. `agree` is called with the next tokens of a batch and returns those that are taken: where ranks share a
+    model, all must take the same, because their next collective calls depend on it. Raises ImageMismatchError if images
+    and context tokens of a prompt disagree.
     """
     answers: list[list[int]] = [[] for _ in prompts]
     for members in _batches(prompts, max_new_tokens, max_cache_tokens):
@@ -68,7 +71,7 @@ def generate(
         sampler = Sampler(sampling, members, [prompts[member].token_ids for member in members])
         alive = list(members)
         for step in range(max_new_tokens):
-            chosen = sampler.choose(batch.logits)
+            chosen = agree(sampler.choose(batch.logits))
             unfinished = [row for row, token in enumerate(chosen) if token not in stop_ids]
             for row in unfinished:
                 answers[alive[row]].append(chosen[row])

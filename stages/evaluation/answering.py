@@ -7,10 +7,10 @@ with which the prompt fits; with one frame each it fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from neo_model.inputs.conversation import VIDEO_PLACEHOLDER, ConversationError, encode_prompt
 from neo_model.inputs.video_text import media_of, write_out_clips
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from stages.evaluation.media import ImagePatches
 
 OneT = TypeVar("OneT")
+
+MAX_CACHE_BYTES: Final = 2**33
+"""Keys and values of the prompts that are answered as one batch, 8 GiB: 35,000 tokens of a 2B model in bfloat16."""
 
 
 class FramesShown(NamedTuple):
@@ -69,6 +72,10 @@ class Answerer:
     """Longest prompt, in tokens, those of images and frames included."""
     max_new_tokens: int
     """Longest answer, in tokens."""
+    max_cache_bytes: int = MAX_CACHE_BYTES
+    """Memory of the keys and values of one batch; a prompt that needs more is a batch of its own."""
+    agree: Callable[[list[int]], list[int]] = list
+    """Which tokens are taken of those that this process would: see `generate`."""
 
     def prompt(self, question: Question, media: Media, *, is_shuffled: bool = False) -> AskedPrompt | QuestionTrouble:
         """The prompt of a question with these images and clips, or the reason why it cannot be asked.
@@ -105,14 +112,22 @@ class Answerer:
         """The generated answer to each prompt, up to the end of its turn; other entries as they are."""
         from neo_model.generate import generate
         from neo_model.inputs.conversation import special_ids
+        from neo_model.key_value_cache import MAX_CACHE_TOKENS, cache_bytes_per_token
 
         ids = special_ids(self.tokenizer)
+        bytes_per_token = cache_bytes_per_token(self.model.config, next(self.model.parameters()).dtype)
         asked = [one.prompt for one in prompts if isinstance(one, AskedPrompt)]
         stop_ids = (ids.turn_end, ids.end_of_text)
-        generated = iter(generate(self.model, asked, max_new_tokens=self.max_new_tokens, stop_ids=stop_ids))
-        return [
-            self.tokenizer.decode(next(generated)).strip() if isinstance(one, AskedPrompt) else one for one in prompts
-        ]
+        generated = generate(
+            self.model,
+            asked,
+            max_new_tokens=self.max_new_tokens,
+            stop_ids=stop_ids,
+            max_cache_tokens=min(MAX_CACHE_TOKENS, self.max_cache_bytes // bytes_per_token),
+            agree=self.agree,
+        )
+        texts = iter([self.tokenizer.decode(one).strip() for one in generated])
+        return [next(texts) if isinstance(one, AskedPrompt) else one for one in prompts]
 
     def _fitting(self, question: Question, images: Sequence[ImagePatches], media: Media) -> list[ShownClip]:
         """The question's clips with as many frames as its prompt has room for, each at most `max_frames`.

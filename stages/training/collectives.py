@@ -62,6 +62,18 @@ def gather_values(value: Any) -> list[Any]:
     return gathered
 
 
+def taken_by_rank_0(tokens: list[int], device: str) -> list[int]:
+    """The tokens of rank 0 on every rank, of as many on each. Collective.
+
+    Under ZeRO-3 each further token gathers parameters. Ranks that round differently and so disagree on one token would
+    continue with other numbers of tokens, and wait for one another forever.
+    """
+    values = torch.tensor(tokens, dtype=torch.int64, device=device)
+    dist.broadcast(values, src=0)
+    taken: list[int] = values.tolist()
+    return taken
+
+
 def raise_on_all(message: str) -> None:
     """Raise `SharedError` with the messages of all ranks on every rank; returns if all are empty. Collective."""
     messages = [f"rank {rank}: {text}" for rank, text in enumerate(gather_values(message)) if text]

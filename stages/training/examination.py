@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME
 from stages.formats.packed_rows.rows import DamagedRowError
 from stages.formats.pairs import pictures_of
 from stages.training.checkpoints.facts import Examined
-from stages.training.collectives import gather_values
+from stages.training.collectives import gather_values, taken_by_rank_0
 from stages.training.engine.engine import Engine
 from stages.training.held_out import HeldOut
 from stages.training.loading.micro_batches import FetchedRows, MicroBatch, PackedRows, StepLoader
@@ -42,6 +42,8 @@ from stages.training.recipe import TrainRecipe
 PREFIX: Final = "heldout/"
 """Begins the names of an examination's metrics."""
 MAX_PROMPT_TOKENS: Final = 8192
+MAX_CACHE_BYTES: Final = 2**31
+"""Keys and values of the prompts that are answered as one batch, 2 GiB: the optimizer's states leave no more room."""
 
 
 class Examiner(Protocol):
@@ -240,4 +242,6 @@ class QuestionAnswers:
             ),
             max_prompt_tokens=MAX_PROMPT_TOKENS,
             max_new_tokens=self.recipe.max_answer_tokens,
+            max_cache_bytes=MAX_CACHE_BYTES,
+            agree=partial(taken_by_rank_0, device=self.rank.device),
         )

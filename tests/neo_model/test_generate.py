@@ -99,3 +99,28 @@ def test_nonsense_is_refused() -> None:
     for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"repetition_penalty": 0.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Sampling(seed=0, **wrong)  # type: ignore[arg-type]
+
+
+def test_ranks_that_would_answer_otherwise_take_the_tokens_that_are_agreed_on() -> None:
+    """The answers, and the number of passes through the model, are those of the rank whose tokens all take."""
+    asked = prompts(9, seed=2)
+    said: list[list[int]] = []
+
+    def speak(tokens: list[int]) -> list[int]:
+        said.append(tokens)
+        return tokens
+
+    leading = generate(lively_model(tiny_config()), asked, max_new_tokens=6, stop_ids=STOPS, agree=speak)
+    other = lively_model(tiny_config())
+    with torch.no_grad():
+        other.language_model.model.embed_tokens.weight.neg_()
+    assert generate(other, asked, max_new_tokens=6, stop_ids=STOPS) != leading
+    heard = iter(said)
+    assert generate(other, asked, max_new_tokens=6, stop_ids=STOPS, agree=lambda _: next(heard)) == leading
+    assert next(heard, None) is None
+
+
+def test_a_small_cache_makes_batches_of_one_prompt_and_changes_no_token() -> None:
+    model, asked = lively_model(tiny_config()), prompts(8, seed=4)
+    expected = generate(model, asked, max_new_tokens=5, stop_ids=STOPS)
+    assert generate(model, asked, max_new_tokens=5, stop_ids=STOPS, max_cache_tokens=1) == expected

@@ -25,6 +25,7 @@ from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from stages.train_prebuffer import train_prebuffer
 from stages.training.held_out import HeldOut
+from tests.stages.training.ranks import run_ranks
 from tests.stages.training.test_loop import LLM, RECIPE, die_after, two_ranks
 from tests.worlds.colour_world import PicturesRecipe, QuestionsRecipe, make_pictures, make_questions
 from tests.worlds.training_world import RowsRecipe, SmallWorld, write_rows
@@ -188,3 +189,13 @@ def test_frames_of_clips_are_shown_as_in_the_rows_of_the_training(tmp_path: Path
     packed = {**recipe, "min_frame_pixels_px": 1024, "max_frame_pixels_px": 8192, "max_frames": 8}
     later = type(rows)(rows.store, rows.manifest.model_copy(update={"recipe": packed}))
     assert ShownFrames.of(later) == ((1024, 8192), 8)
+
+
+def take_tokens(rank: int) -> list[int]:
+    from stages.training.collectives import taken_by_rank_0
+
+    return taken_by_rank_0([5 + rank, 7 - rank], "cpu")
+
+
+def test_all_ranks_take_the_tokens_of_rank_0() -> None:
+    assert run_ranks(take_tokens) == [[5, 7]] * 2
