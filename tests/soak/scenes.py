@@ -18,10 +18,10 @@ WAIT_SECONDS = 300.0
 """Longest wait for a moment of the run."""
 SLOW_PARTS = {"NEO_FAULT": "part.files_written:before=sleep", "NEO_FAULT_SECONDS": "10"}
 """The first part of each worker takes ten seconds more."""
-SLOW_CHECKPOINT = {"NEO_FAULT": "checkpoint.recorded:after=sleep", "NEO_FAULT_SECONDS": "30"}
-"""Half a minute passes after a gang's first checkpoint, in which things can happen to it."""
 TRAINS = "prebuffer"
 """The step that stories of training begin with."""
+LONG_TRAINING = ("--set", f"{TRAINS}.num_steps=2000")
+"""Words of a run whose training does not end before something has happened to it."""
 
 
 @dataclass
@@ -122,6 +122,8 @@ class Scenario:
     """CPUs of each further machine."""
     last_step: str = ""
     """The run makes this step alone, from what it reads; empty means the whole pipeline."""
+    words: tuple[str, ...] = ()
+    """Further words of the run's command."""
     environment: Mapping[str, str] = field(default_factory=dict)
     cancel_within_seconds: float = 60.0
     """Time in which a cancelled run must have ended; a part or an optimizer step under way ends first."""
@@ -249,8 +251,8 @@ CANCELLED_IN = (
     Scenario(parts_wait, num_nodes=0),
     Scenario(two_disks_full),
     Scenario(gang_waits, num_nodes=0, other_nodes_cpus=(1,), last_step=TRAINS),
-    Scenario(gang_trains, last_step=TRAINS, environment=SLOW_CHECKPOINT),
-    Scenario(gang_has_notice, last_step=TRAINS, environment=SLOW_CHECKPOINT),
-    Scenario(gang_lost_a_machine, last_step=TRAINS, environment=SLOW_CHECKPOINT),
+    Scenario(gang_trains, last_step=TRAINS, words=LONG_TRAINING),
+    Scenario(gang_has_notice, last_step=TRAINS, words=LONG_TRAINING),
+    Scenario(gang_lost_a_machine, last_step=TRAINS, words=LONG_TRAINING),
 )
 """States in which a run is cancelled."""

@@ -42,7 +42,8 @@ def played(folder: Path, scenario: Scenario, golden: RayHome) -> Iterator[tuple[
         for num_cpus in scenario.other_nodes_cpus:
             fleet.add(num_cpus)
         home.address = fleet.address
-        driver = home.start(*(("--until", scenario.last_step) if scenario.last_step else ()))
+        until = ("--until", scenario.last_step) if scenario.last_step else ()
+        driver = home.start(*until, *scenario.words)
         yield Play(fleet, driver.process, traces, driver.said_in), driver
     finally:
         fleet.end()
