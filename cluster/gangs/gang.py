@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
 
 GPU_ERROR: Final[MachineFault] = "GPU error"
-"""A failure of a rank that counts as the loss of the rank, and makes the next gang avoid the machine."""
+"""A failure by which a rank is the first to fail, though its message may be that of a rank whose peer is gone."""
 LOST_PEER_MESSAGES = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL error")
 """Texts of the RuntimeError that a collective raises when another rank is gone; torch has no class for it."""
 
@@ -102,9 +102,9 @@ class _Gangs:
         first = failures[0] if failures else None
         if first is not None and first.kind is InterruptedRunError and self._is_to_form_again(gang):
             return False
-        if first is not None and first.fault != GPU_ERROR:
-            raise first.error()
         if first is not None:
+            if not self._demand.suspects.bears(first, self._demand.resources, self._demand.sizes[0]):
+                raise first.error()
             self._demand.suspects.blame(first.node)
         message = self._restarts.after_death(nodes, death, first)
         self._post(WarningPosted(step=self._writer.step, message=message))

@@ -18,6 +18,7 @@ MOST_DEATHS = 3
 """Deaths of ranks without a checkpoint in between after which a step fails."""
 MOST_LOSSES = 30
 """Gangs that lost a machine without a checkpoint in between after which a step fails, as it would never end."""
+GPU_ADVICE = ": its GPU fails, or the kernels that run on it do"
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Restarts:
     def after_death(self, nodes: frozenset[str], death: Exception, failure: Failure | None = None) -> str:
         """Count the death of a gang that ran on these nodes; returns what to tell people.
 
-        `failure` is what a rank reported, where it was the GPU of its machine that failed.
+        `failure` is what a rank reported, where it failed by the fault of its machine.
 
         Raises `StageError` once there were too many without progress.
         """
@@ -51,7 +52,7 @@ class Restarts:
             raise self._given_up(
                 f"its ranks died {num_deaths} times {since}; "
                 + (
-                    f"the last by {_fault_words(failure)}: its GPU fails, or the kernels that run on it do"
+                    f"the last: {_fault_words(failure)}" + GPU_ADVICE * (failure.fault == "GPU error")
                     if failure
                     else "the machines lack memory or fail, or a library the ranks call crashes"
                 ),
@@ -63,7 +64,7 @@ class Restarts:
                 "made: commit more often, or train on machines that stay",
                 death,
             )
-        of_rank = f"a rank died by {_fault_words(failure)}" if failure else "a rank died"
+        of_rank = f"a rank failed: {_fault_words(failure)}" if failure else "a rank died"
         what = of_rank if nodes <= alive else "a machine was lost"
         counted = f"death {num_deaths} of {MOST_DEATHS}" if nodes <= alive else f"loss {num_losses} of {MOST_LOSSES}"
         where = ", away from that machine where others will do" if failure else ""
@@ -78,6 +79,6 @@ class Restarts:
 
 
 def _fault_words(failure: Failure) -> str:
-    """`a GPU error on host-7 (step 'mid': rank 3 of 16 failed: RuntimeError: CUDA error: unknown error)`."""
+    """`GPU error on host-7 (step 'mid': rank 3 of 16 failed: RuntimeError: CUDA error: unknown error)`."""
     first_line = failure.message.partition("\n")[0]
-    return f"a {failure.fault} on {failure.host or 'its machine'} ({first_line})"
+    return f"{failure.fault} on {failure.host or 'its machine'} ({first_line})"

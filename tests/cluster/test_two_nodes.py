@@ -17,8 +17,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
     folder = tmp_path_factory.mktemp("two_nodes")
     # Else no step would run on a node with GPUs, asked for or not.
     run_main("tests.cluster.two_nodes", folder, 600, RAY_scheduler_avoid_gpu_nodes="0")
-    gpu_nodes = (folder / "gpu_nodes.txt").read_text().split()
-    (folder / "gpu.json").write_text(json.dumps({"nodes": gpu_nodes}))
+    for fault in ("gpu", "disk"):
+        nodes = (folder / f"{fault}_nodes.txt").read_text().split()
+        (folder / f"{fault}.json").write_text(json.dumps({"nodes": nodes}))
     yield {str(path.relative_to(folder)).removesuffix(".json"): json.loads(path.read_text()) for path in files(folder)}
 
 
@@ -52,6 +53,7 @@ def test_a_step_takes_no_cpu_and_stays_on_the_drivers_machine(told: dict[str, di
     assert told["step"]["node"] == told["driver"]["node"]
 
 
-def test_ranks_form_again_away_from_a_machine_whose_gpu_failed(told: dict[str, dict[str, Any]]) -> None:
-    first, second = told["gpu"]["nodes"]
+@pytest.mark.parametrize("fault", ["gpu", "disk"])
+def test_ranks_form_again_away_from_a_machine_that_failed(told: dict[str, dict[str, Any]], fault: str) -> None:
+    first, second = told[fault]["nodes"]
     assert first != second

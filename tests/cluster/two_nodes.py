@@ -4,7 +4,9 @@ A test runs `main` in a process of its own, which has no other Ray. It imports t
 be found by workers.
 """
 
+import errno
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,18 +72,28 @@ def place_ranks(recipe: LookRecipe, *, ctx: StageContext) -> None:
     ctx.gang(partial(look_rank, folder=recipe.folder))
 
 
-def fail_once_on_a_gpu(rank: Rank, folder: str) -> None:
-    with (Path(folder) / "gpu_nodes.txt").open("a") as file:
+def fail_once(rank: Rank, nodes: Path, error: Exception) -> None:
+    with nodes.open("a") as file:
         file.write(ray.get_runtime_context().get_node_id() + "\n")
-    if len((Path(folder) / "gpu_nodes.txt").read_text().split()) == 1:
-        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    if len(nodes.read_text().split()) == 1:
+        raise error
     (rank.scratch / "rank.txt").write_text("1")
     commit_together(rank, rank.scratch, 1, {})
 
 
 @stage(number=1, recipe=LookRecipe, makes=Numbers)
 def outlive_a_gpu(recipe: LookRecipe, *, ctx: StageContext) -> None:
-    ctx.gang(partial(fail_once_on_a_gpu, folder=recipe.folder))
+    error = RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    ctx.gang(partial(fail_once, nodes=Path(recipe.folder) / "gpu_nodes.txt", error=error))
+
+
+@stage(number=1, recipe=LookRecipe, makes=Numbers)
+def outlive_a_full_disk(recipe: LookRecipe, *, ctx: StageContext) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    ctx.gang(partial(fail_once, nodes=Path(recipe.folder) / "disk_nodes.txt", error=error))
+
+
+MET_FAULTS = (outlive_a_gpu, outlive_a_full_disk)
 
 
 @ray.remote(num_cpus=1)
@@ -107,7 +119,7 @@ def main(folder: Path) -> None:
         stages = {"place": PLACED, "place_ranks": PLACED}
         site = Site(name="two_nodes", store=str(folder / "store"), parts=PART, stages=stages, driver=driver)
         recipe = LookRecipe(folder=str(folder))
-        last = [one.bind(one.name, recipe) for one in (look, place, place_ranks, outlive_a_gpu)]
+        last = [one.bind(one.name, recipe) for one in (look, place, place_ranks, *MET_FAULTS)]
         outcomes = ToyRun(site, folder, last).carry_out().values()
         assert all(outcome.is_committed for outcome in outcomes), outcomes
     finally:

@@ -53,13 +53,13 @@ def test_a_gpu_that_fails_counts_as_a_death_and_is_named(restarts: Restarts, mon
     )
     failure = replace(Failure.of(error, "step 'train': rank 3 of 16", "a1"), host="host-7")
     told = (
-        "a rank died by a GPU error on host-7 (step 'train': rank 3 of 16 failed: RuntimeError: CUDA error: "
+        "a rank failed: GPU error on host-7 (step 'train': rank 3 of 16 failed: RuntimeError: CUDA error: "
         "unspecified launch failure); the ranks start again from the last checkpoint, away from that machine where "
         "others will do (death 1 of 3 before the first checkpoint)"
     )
     assert restarts.after_death(frozenset({"a1"}), DEATH, failure) == told
     restarts.after_death(frozenset({"a1"}), DEATH, failure)
-    with pytest.raises(StageError, match=r"the last by a GPU error on host-7 .*its GPU fails, or the kernels"):
+    with pytest.raises(StageError, match=r"the last: GPU error on host-7 .*its GPU fails, or the kernels"):
         restarts.after_death(frozenset({"a1"}), DEATH, failure)
 
 

@@ -1,14 +1,16 @@
-"""Machines whose GPU failed are avoided for a while, and only where the others hold the gang."""
+"""Machines that failed are avoided for a while, and only where the others hold the gang."""
 
 from typing import Any
 
 import pytest
 
+from cluster.failure import Failure
 from cluster.gangs import suspects as suspecting
 from cluster.gangs.forming import GangDemand
 from cluster.gangs.suspects import AVOIDED_SECONDS, NODE_ID_LABEL, SuspectMachines
 from cluster.placement import Placement
 from cluster.site import GangResources
+from stages.store.errors import DiskFullError, StoreUnavailableError
 from tests.cluster.gangs.test_growth import Clock
 
 MACHINES = {node: {"CPU": 16.0, "GPU": 8.0} for node in ("a1", "b2", "c3")}
@@ -48,6 +50,25 @@ def test_machines_are_used_again_where_the_others_do_not_hold_the_gang() -> None
     assert suspects.around(ranks(8), 8).labels == {NODE_ID_LABEL: "!in(c3, a1)"}
     assert suspects.around(ranks(16), 16).labels == {NODE_ID_LABEL: "!in(a1)"}, "that which failed longer ago is taken"
     assert suspects.around(ranks(24), 24).labels == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "num_ranks", "is_borne"),
+    [
+        (RuntimeError("CUDA error: unspecified launch failure"), 24, True),
+        (ConnectionRefusedError("nobody is there"), 24, True),
+        (DiskFullError("the local disk is full"), 16, True),
+        (DiskFullError("the local disk is full"), 24, False),
+        (StoreUnavailableError("the store does not answer"), 8, False),
+        (MemoryError(), 8, False),
+        (ValueError("rank one cannot count"), 8, False),
+    ],
+)
+def test_a_fault_that_stays_is_borne_where_other_machines_hold_the_gang(
+    error: Exception, num_ranks: int, is_borne: bool
+) -> None:
+    failure = Failure.of(error, "step 'train': rank 3 of 16", "b2")
+    assert SuspectMachines(Clock()).bears(failure, ranks(num_ranks), num_ranks) is is_borne
 
 
 def test_the_labels_of_the_site_stay() -> None:
