@@ -1,0 +1,142 @@
+"""Two ranks killed in the middle of training and resumed, under every ZeRO stage, with and without offload.
+
+`python -m benchmarks.two_ranks` on two GPUs over NCCL; `--device cpu` shows over gloo that it runs. For each layout
+three groups of processes train the same small NEO in bf16: one to the end, one that kills itself with SIGKILL after a
+checkpoint, one that resumes from it. Printed is the largest difference of a loss between the first group and the
+resumed one, as a fraction. Expected: 0 on a CPU, and on GPUs with `--deterministic`; below 1e-2 on GPUs without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from benchmarks.large_step import TINY
+from neo_model.inputs.batch import Batch, Document, pack
+from neo_model.model import NeoModel
+from stages.contract import GangLayout
+from stages.training.engine.engine import Engine
+from stages.training.engine.execution import set_execution
+from stages.training.recipe import TrainRecipe
+
+NUM_STEPS, STEPS_BEFORE, LEARNING_RATE = 8, 4, 1e-3
+RECIPE = TrainRecipe(num_steps=NUM_STEPS, rows_per_step=2, peak_learning_rate=LEARNING_RATE, precision="bf16")
+
+
+def make_row(step: int, rank: int) -> Batch:
+    """Four documents of a picture of 64 tokens and some words, as many as no other step and rank has."""
+    rng = np.random.default_rng((step, rank))
+    image = [TINY.image_start_id, *[TINY.image_context_id] * 64, TINY.image_end_id]
+    words = rng.integers(0, 500, (4, 60 + 7 * step + rank)).tolist()
+    documents = [
+        Document(token_ids=[*image, *some], supervised=[False] * 66 + [True] * len(some), grids=[(16, 16)])
+        for some in words
+    ]
+    patches = [rng.integers(0, 256, (256, 768)).astype(np.uint8) for _ in words]
+    return pack(documents, patches, image_context_id=TINY.image_context_id)
+
+
+def train(rank: int, layout: GangLayout, folder: Path, what: str, port: int, kind: str) -> None:
+    """One rank: `whole` trains to the end, `killed` dies after its checkpoint, `resumed` continues from there."""
+    os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE=str(layout.num_ranks))
+    device = f"cuda:{rank}" if kind == "cuda" else "cpu"
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if kind == "cuda" else "gloo",
+        init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=layout.num_ranks,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = NeoModel(TINY)
+    set_execution(model, layout, RECIPE.precision, device, print)
+    engine = Engine(model, RECIPE, layout, 1, device)
+    if what == "resumed":
+        engine.load(folder, num_applied=STEPS_BEFORE)
+    losses = []
+    for step in range(STEPS_BEFORE if what == "resumed" else 0, NUM_STEPS):
+        row = make_row(step, rank)
+        sums = engine.accumulate(row, 1.0 / float(row.weights.sum()))
+        engine.apply(LEARNING_RATE)
+        losses.append(float(sums.loss / sums.weight))
+        if what == "killed" and step + 1 == STEPS_BEFORE:
+            engine.snapshot().write(folder)
+            dist.barrier()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if rank == 0:
+        (folder / f"{what}.json").write_text(json.dumps(losses))
+    dist.destroy_process_group()
+
+
+def run(layout: GangLayout, folder: Path, what: str, kind: str) -> None:
+    """A group of ranks, to its end or its death."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    try:
+        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
+            train, (layout, folder, what, port, kind), nprocs=layout.num_ranks
+        )
+    except torch.multiprocessing.ProcessExitedException:
+        if what != "killed":
+            raise
+
+
+def layouts(arguments: argparse.Namespace) -> Iterator[GangLayout]:
+    """Every ZeRO stage that bf16 has, and each with its optimizer in host memory."""
+    for zero_stage in (1, 2, 3):
+        for offload in (False, True):
+            yield GangLayout(
+                num_ranks=arguments.ranks,
+                zero_stage=zero_stage,
+                offload_optimizer=offload,
+                persistent_parameter_values=100,
+                reduction_buffer_values=2_000_000,
+                compile_layers=arguments.compile,
+                deterministic=arguments.deterministic,
+            )
+
+
+def difference(layout: GangLayout, kind: str) -> float:
+    """Largest difference between the losses after the resume and those of the group that was never killed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for what in ("whole", "killed", "resumed"):
+            run(layout, folder, what, kind)
+        whole, resumed = (json.loads((folder / f"{what}.json").read_text()) for what in ("whole", "resumed"))
+    return max(abs(one - other) / one for one, other in zip(whole[STEPS_BEFORE:], resumed, strict=True))
+
+
+def main() -> None:
+    """Print one line for each layout; exit with 1 where a resume differs by more than rounding."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="compile the layers, where ZeRO allows it")
+    parser.add_argument("--deterministic", action="store_true", help="kernels that repeat their bits")
+    arguments: Any = parser.parse_args()
+    if arguments.device == "cuda" and torch.cuda.device_count() < arguments.ranks:
+        sys.exit(f"{torch.cuda.device_count()} GPUs here for {arguments.ranks} ranks; --ranks 1 or --device cpu")
+    allowed = 0.0 if arguments.device == "cpu" or arguments.deterministic else 1e-2
+    worst = 0.0
+    for layout in layouts(arguments):
+        found = difference(layout, arguments.device)
+        worst = max(worst, found)
+        line = f"ZeRO {layout.zero_stage}, offload {layout.offload_optimizer!s:5}: losses differ by {found:.2g}"
+        print(line, flush=True)
+    sys.exit(int(worst > allowed))
+
+
+if __name__ == "__main__":
+    main()
