@@ -17,7 +17,7 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointWriter
 from stages.commit.recorded_facts import record_fact, recorded_facts
 from stages.commit.run_files import RunFiles
-from stages.contract import FileEntry, GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
+from stages.contract import FileEntry, Fork, GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
 
 
 def _forget(seconds: float) -> None:
@@ -86,6 +86,10 @@ class GangRank:
             took=self.checkpoint_took,
             max_silent_seconds=self.layout.max_silent_seconds,
         )
+
+    @property
+    def fork(self) -> Fork | None:
+        return self.writer.fork
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers), at_step=at_step))

@@ -42,6 +42,8 @@ class CommandContext:
     """The warnings about records that were left out."""
     retries: int = 0
     """How often `neo submit` starts a lost driver again."""
+    froms: tuple[str, ...] = ()
+    """The checkpoints that `neo submit` lets trainings begin from, as they were typed."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

@@ -42,6 +42,15 @@ UseOption: TypeAlias = Annotated[
         "--use", metavar="STEP=FINGERPRINT", help="Use a committed artifact as a step's output; may be repeated."
     ),
 ]
+FromOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="STEP[=REF]@N",
+        help="Begin the training of a step from the checkpoint after N optimizer steps of what that step trained "
+        "before, or of what REF names: with other fields or rows from there on. May be repeated.",
+    ),
+]
 KeepCodeOption: TypeAlias = Annotated[
     bool,
     typer.Option("--keep-code", help="Continue a run with the code that it was frozen with, not with the newest."),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
+from pipelines.commands.options import FromOption, OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
 from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
 from pipelines.exits import RefusedError
 from pipelines.planning.plan import Decision, Plan
@@ -31,6 +31,7 @@ def plan(
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
+    froms: FromOption = None,
     graph: Annotated[bool, typer.Option("--graph", help="Draw which step reads which.")] = False,
 ) -> None:
     """Show what a run would make, reuse or continue.
@@ -38,7 +39,7 @@ def plan(
     A row for each step, with the reason. Changes nothing.
     """
     command: CommandContext = ctx.obj
-    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, froms or ())
     store = command.possible_store()
     request, definitions = requested_with_sources(asked, store)
     command.say(*check_site_names(command.site, request))

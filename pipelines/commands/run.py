@@ -7,7 +7,15 @@ from typing import NoReturn
 import typer
 
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import OnlyOption, PipelineArgument, RollbackOption, SetOption, UntilOption, UseOption
+from pipelines.commands.options import (
+    FromOption,
+    OnlyOption,
+    PipelineArgument,
+    RollbackOption,
+    SetOption,
+    UntilOption,
+    UseOption,
+)
 from pipelines.commands.pin import planned_to_run
 from pipelines.commands.plan import confirm_unused, in_words, plan_document, plan_table
 from pipelines.commands.selection import TypedSelection
@@ -28,6 +36,7 @@ def run(
     until: UntilOption = None,
     only: OnlyOption = None,
     uses: UseOption = None,
+    froms: FromOption = None,
     allow_rollback: RollbackOption = False,
 ) -> None:
     """Run every step that is not committed yet.
@@ -36,7 +45,7 @@ def run(
     commit; a second one within 3 s stops it at once. Run it again to continue.
     """
     command: CommandContext = ctx.obj
-    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, froms or ())
     store = command.store_to_write()
     plan = planned_to_run(asked, store, command)
     if not plan.to_make:

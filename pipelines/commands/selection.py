@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import find_pipeline
-from pipelines.planning.overrides import apply_settings, known_step, read_uses
+from pipelines.planning.overrides import apply_settings, known_step, read_uses, with_forks
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request, Selection, freeze
 from pipelines.planning.source_checks import check_unchanged
 from pipelines.planning.sources import Definitions, load_definitions, with_pins
+from pipelines.runs.forks import read_forks
 from pipelines.runs.own_code import explained
 from pipelines.runs.refs import find_head
 from stages.store.store import Store
@@ -28,6 +29,8 @@ class TypedSelection:
     uses: Sequence[str] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     """Source name to the place where the site says that its files lie."""
+    froms: Sequence[str] = ()
+    """The checkpoints that trainings begin from, each as `STEP@N` or `STEP=REF@N`."""
 
     @classmethod
     def as_before(cls, request: Request, places: Mapping[str, str]) -> TypedSelection:
@@ -40,6 +43,7 @@ class TypedSelection:
             only=request.only,
             uses=[f"{step.name}={step.fingerprint}" for step in request.steps if step.used],
             places=places,
+            froms=[step.typed_fork for step in request.steps if step.fork],
         )
 
 
@@ -67,12 +71,18 @@ def requested_with_sources(asked: TypedSelection, store: Store) -> tuple[Request
     if asked.until and asked.only:
         raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.pipeline}")
     pipeline = apply_settings(find_pipeline(asked.pipeline), asked.settings)
+    pipeline = with_forks(pipeline, read_forks(pipeline, asked.froms, store))
     definitions = load_definitions(pipeline, asked.places)
     pipeline, sources = with_pins(pipeline, definitions)
     for option, step in (("--until", asked.until), ("--only", asked.only)):
         if step is not None:
             known_step(pipeline, step, f"{option} {step}")
     uses: Mapping[str, str] = read_uses(pipeline, asked.uses)
+    if used := [name for name in uses if pipeline.steps[name].fork is not None]:
+        raise BadCommandError(
+            f"--use and --from both name {', '.join(used)}: a step whose artifact is given trains nothing",
+            then=f"neo plan {asked.pipeline}",
+        )
     manifests = {step: find_head(store, fingerprint) for step, fingerprint in uses.items()}
     selection = Selection(until=asked.until, only=asked.only, uses=manifests)
     return freeze(pipeline, store, selection, tuple(asked.settings), sources), definitions

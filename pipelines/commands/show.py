@@ -15,7 +15,7 @@ from pipelines.lineage.contents import counts_of_sources
 from pipelines.lineage.graph import best_examined, describe_counts, skipped_row_records, skipped_step_records, step_name
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
-from pipelines.planning.recipe_diff import flat_fields
+from pipelines.planning.recipe_diff import field_changes, flat_fields
 from pipelines.running.summary import accuracy_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
@@ -24,6 +24,7 @@ from pipelines.tracking.page_contents import evaluation_metrics, funnel, picture
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.commit.heartbeat import Life
+from stages.training.forks import fork_of
 
 LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}
 STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}
@@ -104,7 +105,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(f"{head.kind} {head.stage}/{artifact.short}, {describe_counts(head)}, {made_by}")
     command.say(f"  fingerprint {head.fingerprint}", f"  content     {head.content}")
     command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
-    command.say(*_code_lines(artifact))
+    command.say(*_fork_lines(artifact), *_code_lines(artifact))
     command.say(_fields_table(artifact))
     command.say(*_best_lines(artifact))
     command.say(*_funnel(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
@@ -135,6 +136,15 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(head)],
     }
     command.end(document, then=f"neo trace {artifact.short}")
+
+
+def _fork_lines(artifact: Artifact) -> list[str]:
+    """The checkpoint of another training that this one began from, and what was changed from there on."""
+    fork = fork_of(artifact.head)
+    if fork is None:
+        return []
+    changes = field_changes(fork.recipe, artifact.head.recipe)
+    return [f"  {fork}", *(f"    from there on {change}" for change in changes), ""]
 
 
 def _code_lines(artifact: Artifact) -> list[str]:

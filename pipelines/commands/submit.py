@@ -15,6 +15,7 @@ from cluster.site import Site
 from cluster.versions import Versions
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import (
+    FromOption,
     KeepCodeOption,
     OnlyOption,
     RollbackOption,
@@ -72,24 +73,29 @@ RetriesOption = Annotated[
 ]
 
 
-def with_retries(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the option `--retries`, which it finds in its context: it takes as many others as it may."""
+def with_more_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options `--from` and `--retries`, which it finds in its context: it has as many as it may."""
 
     @functools.wraps(command)
-    def wrapped(*words: Any, retries: int = 0, **options: Any) -> None:
+    def wrapped(*words: Any, froms: list[str] | None = None, retries: int = 0, **options: Any) -> None:
         if CommandContext.typed is not None:
             CommandContext.typed.retries = retries
+            CommandContext.typed.froms = tuple(froms or ())
         command(*words, **options)
 
     signature = inspect.signature(command, eval_str=True)
-    option = inspect.Parameter("retries", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=RetriesOption)
-    parameters = [*signature.parameters.values(), option]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    more = (
+        inspect.Parameter("froms", keyword, default=None, annotation=FromOption),
+        inspect.Parameter("retries", keyword, default=0, annotation=RetriesOption),
+    )
+    parameters = [*signature.parameters.values(), *more]
     wrapped.__dict__["__signature__"] = signature.replace(parameters=parameters)
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
 
 
-@with_retries
+@with_more_options
 def submit(
     pipeline: SubmittedArgument,
     *,
@@ -111,7 +117,7 @@ def submit(
     _check_submittable(command.site)
     store = command.store_to_write()
     command.deliver_pending(store)
-    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources)
+    asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, command.froms)
     plan = _planned(asked, store, command, keeps_code=keep_code)
     if not plan.to_make:
         nothing_to_make(plan, command)

@@ -21,6 +21,7 @@ from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean, open_console
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.training.forks import fork_of
 
 MAX_NAMED = 3
 """Artifacts that a line about damaged heads names, at most."""
@@ -88,6 +89,8 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
     command.say(lineage_table(lineage), "")
     command.say(f"{target.step} depends on {len(lineage.nodes) - 1} artifacts. External inputs:")
     command.say(*(f"  {_source(node)}" for node in lineage.sources))
+    forks = ((node, fork_of(node.head)) for node in lineage.nodes if node.head is not None)
+    command.say(*(f"{node.step} ({node.short}) {fork}" for node, fork in forks if fork is not None))
     command.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
     command.say(*without_heads(lineage))
     if picture is not None:
@@ -148,6 +151,7 @@ def _node_document(node: Node) -> dict[str, object]:
         "fingerprint": node.fingerprint,
         "kind": node.kind,
         "inputs": node.inputs,
+        "begins_from": fork.identity if head and (fork := fork_of(head)) else None,
         "sources": node.outside,
         "items": head.items.model_dump() if head else None,
         "num_entered": head.items.total if head else None,

@@ -38,8 +38,8 @@ from stages.artifacts.kinds import (
 )
 from stages.formats.packed_rows.rows import RowReader
 from stages.origins.json_values import json_values
-from stages.training.exposure import left_out_of, num_steps_taken
-from stages.training.loading.step_rows import RowOrder, spans
+from stages.training.exposure import left_out_of, name_of_rows, num_steps_taken, order_of
+from stages.training.forks import course_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -198,18 +198,19 @@ def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None)
 
 
 def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int]:
-    """The optimizer steps of a training, counted from 1, that read any of `rows` of its input `rows.<number>`."""
-    recipe = made.head.recipe
-    reader = RowReader(made.input(input_name, Rows))
-    order = RowOrder.of(reader, rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
-    number = int(input_name.rpartition(".")[2])
-    span = spans(recipe["num_steps"], recipe["until_steps"])[number]
-    num_steps, left_out = min(span.until_step, num_steps_taken(made)) - span.first_step, left_out_of(made)
-    for row in rows:
-        read_at = order.steps_of_row(row, num_steps)
-        # 12 steps with until_steps (5,): `rows.1` is read from index 5 on, so its index 0 is step 6, counted from 1.
-        numbered = (span.first_step + step + 1 for step in read_at)
-        yield from (step for step in numbered if not left_out.holds(step - 1, row))
+    """The optimizer steps of a training, counted from 1, that read any of `rows` of its input `rows.<number>`.
+
+    Those before a fork count too; `before.rows.<number>` is an input that only they read.
+    """
+    reader, left_out = RowReader(made.input(input_name, Rows)), left_out_of(made)
+    for stretch in course_of(made.head, num_steps_taken(made)):
+        if name_of_rows(made, stretch) != input_name:
+            continue
+        order, num_steps = order_of(reader, stretch), stretch.until_step - stretch.first_step
+        for row in rows:
+            # 12 steps with until_steps (5,): `rows.1` is read from index 5 on; its index 0 is step 6, counted from 1.
+            numbered = (stretch.first_step + step + 1 for step in order.steps_of_row(row, num_steps))
+            yield from (step for step in numbered if not left_out.holds(step - 1, row))
 
 
 def _rows_with(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from stages.artifacts.fingerprint import UnstableValueError
-from stages.contract import with_recipes
+from stages.contract import Fork, with_recipes
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -46,6 +46,19 @@ def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
     targets = with_recipes(pipeline.targets, lambda step: recipes[step.name])
     _check_stable(targets, then)
     return dataclasses.replace(pipeline, targets=targets)
+
+
+def with_forks(pipeline: Pipeline, forks: Mapping[str, Fork]) -> Pipeline:
+    """The pipeline with trainings that begin from checkpoints; `forks` has step name to checkpoint."""
+    done: dict[str, AnyStep] = {}
+
+    def rebuilt(step: AnyStep) -> AnyStep:
+        if step.name not in done:
+            edges = {name: rebuilt(dependency) for name, dependency in step.edges.items()}
+            done[step.name] = dataclasses.replace(step, fork=forks.get(step.name), edges=edges)
+        return done[step.name]
+
+    return dataclasses.replace(pipeline, targets=tuple(map(rebuilt, pipeline.targets))) if forks else pipeline
 
 
 def read_uses(pipeline: Pipeline, uses: Sequence[str]) -> dict[str, str]:

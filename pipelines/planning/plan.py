@@ -54,7 +54,8 @@ class Decision(_Frozen):
     num_recorded: int = 0
     """Parts that are recorded already, for `continue`."""
     at_step: int | None = None
-    """The optimizer step of the last committed checkpoint, for `continue`; None without one."""
+    """The optimizer step of the checkpoint that training begins from: its last committed one, or that of the training
+    which it forks; None without one."""
     unused: UnusedSteps | None = None
     """Committed steps of an earlier training that this one does not continue; None without any."""
 
@@ -168,6 +169,14 @@ def _decision(
         )
     if progress is not None and progress.started:
         return _continuation(step, progress)
+    return _beginning(step, request, store, remade)
+
+
+def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[str]) -> Decision:
+    """The decision for a step of which nothing is recorded: from the start, or from the checkpoint that it forks."""
+    if step.fork is not None:
+        changes, at_step = field_changes(step.fork.recipe, step.recipe, without=step.conduct), step.fork.at_step
+        return Decision(step=step.name, action="make", reason=str(step.fork), changes=changes, at_step=at_step)
     reason, changes = _why_made(step, request, store, remade)
     unused = unused_steps(step, request.pipeline, store)
     return Decision(step=step.name, action="make", reason=reason, changes=changes, unused=unused)
@@ -203,7 +212,7 @@ def _continuation(step: FrozenStep, progress: Progress) -> Decision:
     return Decision(
         step=step.name,
         action="continue",
-        reason=progress.describe(),
+        reason=progress.describe() + (f", {step.fork}" if step.fork else ""),
         num_parts=progress.num_parts,
         num_recorded=progress.num_recorded,
         at_step=progress.at_step,

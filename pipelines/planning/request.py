@@ -20,9 +20,10 @@ from pipelines.planning.sources import PlannedSource
 from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults, digest
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder
-from stages.contract import Recipe, Stage, StageCode, UserFile, load_stage, load_user_file, sources_in
+from stages.contract import Fork, Recipe, Stage, StageCode, UserFile, load_stage, load_user_file, sources_in
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
+from stages.training.forks import why_unfit
 
 NO_FINGERPRINT = "-"
 """Stands for the fingerprint of a step that reads a source which is not pinned, itself or through its inputs."""
@@ -67,6 +68,8 @@ class FrozenStep(_Frozen):
     """Names of the sources that the recipe names."""
     used: bool = False
     """Whether `--use` bound the step to a committed artifact."""
+    fork: Fork | None = None
+    """The checkpoint that a training begins from, as `--from` named it; None for step 0."""
     conduct: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe that take no part in identity, nested ones with dots, each with its default."""
 
@@ -85,6 +88,11 @@ class FrozenStep(_Frozen):
     def identity_inputs(self) -> dict[str, PlannedInput]:
         """The inputs that what the step makes is made of."""
         return {name: item for name, item in self.inputs.items() if name not in self.conduct_inputs}
+
+    @property
+    def typed_fork(self) -> str:
+        """The value of `--from` that names the checkpoint which a training begins from; '' for step 0."""
+        return f"{self.name}={self.fork.short}@{self.fork.at_step}" if self.fork else ""
 
     @property
     def num_steps(self) -> int | None:
@@ -140,6 +148,7 @@ class Request(_Frozen):
         words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--until", self.until] if self.until else []
         words += ["--only", self.only] if self.only else []
+        words += [word for step in self.steps if step.fork for word in ("--from", step.typed_fork)]
         uses = [f"{step.name}={step.fingerprint[:SHOWN_DIGITS]}" for step in self.steps if step.used]
         return shlex.join([*words, *(word for use in uses for word in ("--use", use))])
 
@@ -241,6 +250,7 @@ def _frozen_step(
     if is_named:
         inputs = {edge: source.fingerprint for edge, source in reads.items()}
         number, name, conduct_inputs = _name_in_store(step, inputs, store)
+        _check_fork(step, inputs)
     recipe = step.recipe.model_dump(mode="json")
     if type(step.recipe).model_validate(recipe) != step.recipe:
         raise BadCommandError(
@@ -262,9 +272,18 @@ def _frozen_step(
             for edge, source in reads.items()
         },
         conduct_inputs=conduct_inputs,
+        fork=step.fork,
         conduct=conduct_defaults(step.recipe),
         code=step.stage.code,
     )
+
+
+def _check_fork(step: AnyStep, inputs: Mapping[str, str]) -> None:
+    """Raises `BadCommandError` where a training cannot continue from the checkpoint that `--from` names."""
+    outside = step.stage.conduct_edges(inputs)
+    identity = {name: made for name, made in inputs.items() if name not in outside}
+    if step.fork is not None and (why := why_unfit(step.recipe, identity, step.fork)):
+        raise BadCommandError(f"--from {step.name}@{step.fork.at_step}: {why}", then=f"neo show {step.fork.short}")
 
 
 def _bound_by_use(step: AnyStep, manifest: ManifestHead) -> FrozenStep:
@@ -296,7 +315,7 @@ def _name_in_store(step: AnyStep, inputs: Mapping[str, str], store: Store) -> tu
     """
     stage, recipe, outside = step.stage, step.recipe, step.stage.conduct_edges(inputs)
     names = [
-        (number, stage.fingerprint(recipe, inputs, number, all_inputs=not kept_out), kept_out)
+        (number, stage.fingerprint(recipe, inputs, number, all_inputs=not kept_out, fork=step.fork), kept_out)
         for number in (stage.number, *stage.accepts)
         for kept_out in ((outside, ()) if outside else ((),))
     ]

@@ -149,7 +149,7 @@ def _renewed(step: FrozenStep, before: dict[str, FrozenStep], file: UserFile, ne
         "import_path": import_path,
         "number": number,
         "recipe": recipe.model_dump(mode="json"),
-        "fingerprint": stage.fingerprint(recipe, fingerprints, number),
+        "fingerprint": stage.fingerprint(recipe, fingerprints, number, fork=step.fork),
         "inputs": reads,
         "conduct_inputs": stage.conduct_edges(reads),
         "code": stage.code,

@@ -49,6 +49,16 @@ def _named(store: Store, ref: str) -> dict[str, Any] | None:
     return read_ref(store, ref, OF_ARTIFACT if "/" in ref else OF_RUN)
 
 
+def run_named(store: Store, ref: str) -> str | None:
+    """The name of the run that `ref` names, itself or by its pipeline; None where it names none."""
+    if not is_well_formed(ref) or "/" in ref:
+        return None
+    if store.read(f"runs/{ref}/plan.json") is not None:
+        return ref
+    named = read_ref(store, ref, OF_RUN)
+    return str(named["run"]) if named else None
+
+
 def find_run(store: Store, ref: str) -> Run:
     """The run that `ref` names. Raises `BadCommandError` if it names nothing, or an artifact."""
     run = resolve(store, ref).run

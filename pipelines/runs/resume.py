@@ -85,10 +85,11 @@ def _why_not_loadable(request: Request, step: FrozenStep) -> str:
         return f"stage {step.stage} number {step.number}, the code has number {stage.number}"
     inputs = {edge: source.fingerprint for edge, source in step.identity_inputs.items()}
     # A plan that was frozen before code took part in identity is continued under the names that it was frozen with.
+    fork = step.fork.identity if step.fork else None
     name = (
-        stage.fingerprint(recipe, inputs, all_inputs=True)
+        stage.fingerprint(recipe, inputs, all_inputs=True, fork=step.fork)
         if step.code
-        else fingerprint(stage.name, stage.number, recipe, inputs)
+        else fingerprint(stage.name, stage.number, recipe, inputs, fork=fork)
     )
     if name != step.fingerprint:
         return (

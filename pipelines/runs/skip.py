@@ -128,7 +128,8 @@ def _check(training: Training, step: int) -> None:
             then=f"neo show {training.short}",
         )
     latest = CheckpointRecords(training.run.store, training.folder).latest()
-    at_step = 0 if latest is None else latest.facts["step"]
+    begun_at = training.step.fork.at_step if training.step.fork else 0
+    at_step = begun_at if latest is None else latest.facts["step"]
     if step <= at_step:
         raise RefusedError(
             f"step {step} of {training.step.name} is committed: its checkpoint at step {at_step} was trained on it, "

@@ -222,7 +222,9 @@ def _origin(step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) ->
     yield "Made from:"
     for name, item in head.inputs.items():
         parent = f"`{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}`"
-        yield f"- `{name}`: {parent if step.used else link(step.inputs[name].step)}"
+        # Not inputs of this run: those of before a fork, and rows that it was examined on under another binding.
+        elsewhere = step.used or name not in step.inputs
+        yield f"- `{name}`: {parent if elsewhere else link(step.inputs[name].step)}"
 
 
 def _box_lines(node: Node) -> tuple[str, str, str]:

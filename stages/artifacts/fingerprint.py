@@ -76,16 +76,25 @@ def digest(value: object, where: str = "value") -> str:
 
 
 def fingerprint(
-    stage: str, number: int, recipe: BaseModel, inputs: Mapping[str, str], code: Mapping[str, str] | None = None
+    stage: str,
+    number: int,
+    recipe: BaseModel,
+    inputs: Mapping[str, str],
+    *,
+    code: Mapping[str, str] | None = None,
+    fork: Mapping[str, Any] | None = None,
 ) -> str:
     """The name of what `stage` makes from `recipe` and the fingerprints of its inputs, 64 hex digits.
 
     For a stage of a user's own, `code` identifies its code, and every field of the recipe takes part. For a shipped
-    one it is None, and fields at their default are left out.
+    one it is None, and fields at their default are left out. `fork` identifies the checkpoint that a training begins
+    from; None for step 0.
     """
     named: dict[str, Any] = {"stage": stage, "number": number, "recipe": recipe, "inputs": dict(inputs)}
     if code is not None:
         named |= {"recipe": canonical_form(recipe, stage, whole=True), "code": dict(code)}
+    if fork is not None:
+        named |= {"fork": dict(fork)}
     return digest(named, stage)
 
 

@@ -20,6 +20,8 @@ from stages.store.errors import StoreError
 from stages.store.record_kind import RecordKind, what_is_wrong
 from stages.store.store import Store
 
+FORK: Final = "fork"
+"""Field of the provenance of a training that began from a checkpoint of another: what it remembers of that."""
 CONDUCT_INPUTS: Final = "conduct_inputs"
 """Field of the provenance that names the inputs which take no part in identity."""
 

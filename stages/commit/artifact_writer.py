@@ -16,7 +16,7 @@ from stages.artifacts.records import PART_RECORD, FileEntry, PartRecord, sha256_
 from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claim
 from stages.commit.phase_records import record_key
-from stages.contract import UserFile
+from stages.contract import Fork, UserFile
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -40,6 +40,8 @@ class ArtifactWriter:
     """Whether training may continue from an earlier checkpoint if the newest is damaged."""
     user_file: UserFile | None = None
     """The user's file that the stage comes from; None for another stage."""
+    fork: Fork | None = None
+    """The checkpoint that a training begins from; None for step 0."""
 
     @property
     def made_by(self) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 Owns `records/steps/<number>.json` below an artifact's folder, one record for each committed checkpoint, and
 `<record>.deleted` beside the record of one whose files were deleted. Numbers have no gap, so the newest is found by
-asking for known keys and nothing depends on listing. What a checkpoint holds is decided in `stages/training`.
+asking for known keys and nothing depends on listing. `fork.json` holds the checkpoint of another training that one
+begins from, and `<record>.held` beside the record of that keeps its files. What a checkpoint holds is decided in
+`stages/training`.
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from stages.artifacts.fingerprint import digest
+from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import STEPS_PHASE, FileEntry, PartRecord, sha256_of
 from stages.commit.artifact_writer import ArtifactWriter, numbered_part, unique_upload_prefix
 from stages.commit.phase_records import record_key
 from stages.commit.repair import DAMAGED, record_repair
-from stages.contract import CheckpointCommitted, CheckpointDelayed, Post, SupersededError
+from stages.contract import CheckpointCommitted, CheckpointDelayed, Fork, Post, StageError, SupersededError
 from stages.store.errors import CutShortError, DamagedFileError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.local_files import copy_object
@@ -30,6 +36,22 @@ CHECKPOINT_RECORD = RecordKind[PartRecord](
     PartRecord,
     "the record of a checkpoint",
     "put it back from a copy; or `neo resume --allow-rollback` continues from the checkpoint before it",
+)
+
+
+class ForkRecord(BaseModel):
+    """The content of `fork.json`: what a training begins from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fork: Fork
+    """The training, its step and its recipe."""
+    checkpoint: PartRecord
+    """The record of the checkpoint, whose files lie in the folder of that training."""
+
+
+FORK_RECORD = RecordKind[ForkRecord](
+    ForkRecord, "the record of the checkpoint that a training begins from", "put it back from a copy"
 )
 
 
@@ -78,6 +100,10 @@ class CheckpointRecords:
         """Key of the mark that a checkpoint's files were deleted, or are being deleted."""
         return f"{self._key(int(record.part))}.deleted"
 
+    def held_key(self, record: PartRecord) -> str:
+        """Key of the mark that a fork begins from a checkpoint, whose files are never deleted then."""
+        return f"{self._key(int(record.part))}.held"
+
     def _key(self, number: int) -> str:
         return record_key(self.folder, STEPS_PHASE, numbered_part(number))
 
@@ -113,6 +139,12 @@ class CheckpointWriter:
         latest = self.records.latest()
         self.next_number = 0 if latest is None else int(latest.part) + 1
         return latest
+
+    def origin(self) -> PartRecord | None:
+        """The checkpoint of another training that this one begins from; None where it begins at step 0."""
+        if self.writer.fork is None:
+            return None
+        return FORK_RECORD.read_existing(self.writer.store, _fork_key(self.writer.folder)).checkpoint
 
     def kept(self) -> list[PartRecord]:
         """The committed checkpoints whose files were not deleted since, in order."""
@@ -180,11 +212,19 @@ class CheckpointWriter:
         self.post(CheckpointDelayed(step=self.writer.step, at_step=step, why=why, at_seconds=since_seconds))
 
     def delete(self, record: PartRecord) -> None:
-        """Delete the files of a checkpoint. Its record stays; a mark beside it, written first, says not to read it."""
+        """Delete the files of a checkpoint. Its record stays; a mark beside it, written first, says not to read it.
+
+        The files stay where a fork begins from the checkpoint. A fork that holds it just now finds the mark and is
+        refused, or is found here.
+        """
         self.writer.check_claim()
-        key = self.records.deleted_key(record)
+        key, held = self.records.deleted_key(record), self.records.held_key(record)
+        if self.writer.store.size_bytes(held) is not None:
+            return
         with fault_point("checkpoint.retired", key):
             self.writer.store.create_json(key, {"attempt": str(self.writer.attempt)})
+        if self.writer.store.size_bytes(held) is not None:
+            return
         for entry in record.files:
             with fault_point("checkpoint.deleted", entry.key):
                 self.writer.store.delete(entry.key)
@@ -199,6 +239,42 @@ class CheckpointWriter:
             if store.size_bytes(key) is not None:
                 with fault_point("record.quarantined", key):
                     store.quarantine(key, DAMAGED)
+
+
+def forkable(records: CheckpointRecords) -> list[PartRecord]:
+    """The checkpoints from which a fork can begin, in order: those kept that hold the state of the optimizer."""
+    return [record for record in records.kept() if record.facts.get("layout") is not None]
+
+
+def begin_fork(writer: ArtifactWriter) -> None:
+    """Record the checkpoint that a training begins from in `fork.json`, and hold its files; once, at its beginning.
+
+    From then on nothing depends on the records of the other training. Raises `StageError` where the checkpoint is not
+    kept any more, or was trained again since.
+    """
+    fork, key = writer.fork, _fork_key(writer.folder)
+    if fork is None or writer.store.size_bytes(key) is not None:
+        return
+    records = CheckpointRecords(writer.store, artifact_folder(fork.stage, fork.fingerprint))
+    kept = forkable(records)
+    found = [one for one in kept if one.facts["step"] == fork.at_step and digest(one.content) == fork.content]
+    if not found:
+        steps = ", ".join(f"{one.facts['step']:,}" for one in kept) or "none"
+        raise StageError(
+            f"step {writer.step!r} {fork}, and that checkpoint is not there any more: it was deleted, or trained again "
+            f"with other bits. Kept are those of steps {steps}; begin from one of them"
+        )
+    writer.check_claim()
+    with fault_point("fork.held", records.held_key(found[0])):
+        writer.store.create_json(records.held_key(found[0]), {"by": writer.folder})
+    if writer.store.size_bytes(records.deleted_key(found[0])) is not None:
+        raise StageError(f"step {writer.step!r} {fork}, and that checkpoint was deleted just now; plan it again")
+    with fault_point("fork.recorded", key):
+        writer.store.create_json(key, ForkRecord(fork=fork, checkpoint=found[0]).model_dump(mode="json"))
+
+
+def _fork_key(folder: str) -> str:
+    return f"{folder}/fork.json"
 
 
 def fetch_files(store: Store, record: PartRecord, folder: Path, prefix: str = "") -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 from stages.artifacts.artifact import describe_inputs
 from stages.artifacts.head import ManifestHead, check_head, head_bytes, head_key, head_of, read_head
 from stages.artifacts.manifest import (
+    FORK,
     Manifest,
     ManifestFields,
     content_digest,
@@ -26,7 +27,15 @@ from stages.artifacts.manifest import (
 from stages.artifacts.records import InputRecord, PartRecord, total
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
-from stages.commit.inputs import all_inputs, identity_inputs, open_inputs, record_conduct_inputs, record_inputs
+from stages.commit.checkpoints import begin_fork
+from stages.commit.inputs import (
+    all_inputs,
+    identity_inputs,
+    open_inputs,
+    record_conduct_inputs,
+    record_inputs,
+    with_inputs_before,
+)
 from stages.commit.phase_records import DIGESTS, recorded_digests
 from stages.commit.repair import check_same_again, is_repaired
 from stages.commit.step_spec import StepSpec
@@ -66,7 +75,7 @@ def execute_step(
     """
     with spec.claimant.claim(post, stop_asked, is_made=lambda: _is_made(spec)) as claim:
         artifacts = open_inputs(spec)
-        inputs = describe_inputs(artifacts)
+        inputs = with_inputs_before(spec, describe_inputs(artifacts))
         committed = _committed(spec, inputs)
         if committed is not None:
             post(StepEnded(step=spec.step, outcome="reused", items=committed.items))
@@ -78,6 +87,7 @@ def execute_step(
         writer = replace(spec.writer, claim=claim, is_repaired=is_repaired(spec.store, spec.folder))
         record_inputs(spec, identity_inputs(spec, inputs), writer)
         record_conduct_inputs(spec, inputs, writer)
+        begin_fork(writer)
         with open_context(writer, post) as context:
             context.places, context.phases = spec.places, spec.stage.phases
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
@@ -93,7 +103,9 @@ def _is_made(spec: StepSpec) -> bool:
         head = read_head(spec.store, spec.stage.name, spec.fingerprint)
     except TornRecordError:
         return False
-    return head is not None and _is_over(head, spec, describe_inputs(open_inputs(spec)))
+    if head is None:
+        return False
+    return _is_over(head, spec, with_inputs_before(spec, describe_inputs(open_inputs(spec))))
 
 
 def _committed(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> Manifest | None:
@@ -140,6 +152,7 @@ def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartR
             **_code(spec, records),
             **spec.provenance,
             **outside,
+            **({FORK: spec.fork.model_dump(mode="json")} if spec.fork else {}),
             DIGESTS: recorded_digests(spec.store, spec.folder, dict.fromkeys(record.phase for record in records)),
         },
     )

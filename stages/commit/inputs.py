@@ -64,7 +64,7 @@ def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: Art
     folders = ("records", "phases", CONDUCT_INPUTS)
     outdated = [key for folder in folders for key in spec.store.keys(f"{spec.folder}/{folder}/")]
     for outdated_key in [*outdated, head, manifest, quarantine_key(manifest), key]:
-        is_read_by_others = outdated_key.endswith((".json", quarantine_key("")))
+        is_read_by_others = outdated_key.endswith((".json", ".deleted", ".held", quarantine_key("")))
         if is_read_by_others and spec.store.size_bytes(outdated_key) is not None:
             writer.check_claim()
             with fault_point("record.quarantined", outdated_key):
@@ -73,6 +73,13 @@ def record_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord], writer: Art
         raise StageError(
             f"step {spec.step!r}: another attempt makes {spec.folder} from other inputs now; run it again later"
         )
+
+
+def with_inputs_before(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> dict[str, InputRecord]:
+    """The inputs of a step, and those that only the training which it continues from has read, as `before.<name>`."""
+    own = {item.fingerprint for item in inputs.values()}
+    before = spec.fork.inputs if spec.fork is not None else {}
+    return {**inputs, **{f"before.{name}": item for name, item in before.items() if item.fingerprint not in own}}
 
 
 def identity_inputs(spec: StepSpec, inputs: Mapping[str, InputRecord]) -> dict[str, InputRecord]:

@@ -13,6 +13,7 @@ from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claimant
 from stages.contract import (
     USER_FILE_PREFIX,
+    Fork,
     Recipe,
     SourcePlace,
     Stage,
@@ -38,6 +39,8 @@ class StepSpec:
     attempt: AttemptId
     conduct_inputs: tuple[str, ...] = ()
     """Names of the inputs that take no part in the fingerprint."""
+    fork: Fork | None = None
+    """The checkpoint that a training begins from; None for step 0."""
     places: Mapping[str, SourcePlace] = field(default_factory=dict)
     """Source name to where its files lie, for the sources of the recipe."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class StepSpec:
             fingerprint=step.fingerprint,
             inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
             conduct_inputs=step.stage.conduct_edges(step.edges),
+            fork=step.fork,
             store=store,
             attempt=attempt,
             places=places or {},
@@ -99,6 +103,7 @@ class StepSpec:
             attempt=self.attempt,
             allows_rollback=self.allows_rollback,
             user_file=self.user_file,
+            fork=self.fork,
         )
 
     @property

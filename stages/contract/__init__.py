@@ -24,6 +24,7 @@ from stages.contract.events import (
     WarningPosted,
 )
 from stages.contract.faults import LASTING_FAULTS, MachineFault, machine_fault
+from stages.contract.fork import Fork, ReadingSteps
 from stages.contract.parts import Part, PartDraft, PartFacts, PartTask, PartWork
 from stages.contract.ranks import GangLayout, Rank, RankCheckpoints
 from stages.contract.recipe import Recipe, conduct
@@ -41,6 +42,7 @@ __all__ = [
     "CheckpointDelayed",
     "Event",
     "FileEntry",
+    "Fork",
     "GangLayout",
     "InterruptedRunError",
     "ItemBalance",
@@ -63,6 +65,7 @@ __all__ = [
     "Post",
     "Rank",
     "RankCheckpoints",
+    "ReadingSteps",
     "Recipe",
     "Source",
     "SourcePlace",

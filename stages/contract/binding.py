@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import UnstableValueError, canonical_form, fingerprint
 from stages.contract.context import StageContext
+from stages.contract.fork import Fork
 from stages.contract.recipe import Recipe
 from stages.user_code.digest import StageCode, code_of
 from stages.user_code.files import USER_FILE_PREFIX
@@ -89,16 +90,29 @@ class Stage(Generic[MadeT_co]):
         return code_of(self.function)
 
     def fingerprint(
-        self, recipe: Recipe, inputs: Mapping[str, str], number: int | None = None, *, all_inputs: bool = False
+        self,
+        recipe: Recipe,
+        inputs: Mapping[str, str],
+        number: int | None = None,
+        *,
+        all_inputs: bool = False,
+        fork: Fork | None = None,
     ) -> str:
         """The name of what this stage makes from a recipe and the fingerprints of its inputs, 64 hex digits.
 
         `number` is an older number of the stage, to find what it was named then. With `all_inputs`, inputs that are
-        conduct take part, as they did before there were any.
+        conduct take part, as they did before there were any. `fork` is the checkpoint that a training begins from.
         """
         code, conduct = self.code, () if all_inputs else self.conduct_edges(inputs)
         identity = {name: made for name, made in inputs.items() if name not in conduct}
-        return fingerprint(self.name, number or self.number, recipe, identity, code.identity if code else None)
+        return fingerprint(
+            self.name,
+            number or self.number,
+            recipe,
+            identity,
+            code=code.identity if code else None,
+            fork=fork.identity if fork else None,
+        )
 
     def conduct_edges(self, edges: Iterable[str]) -> tuple[str, ...]:
         """Those of the input names that take no part in identity."""
@@ -154,6 +168,8 @@ class Step(Generic[MadeT_co]):
     recipe: Recipe
     edges: Mapping[str, Step[Any]] = field(default_factory=dict)
     """Input name (`raw`, `sources.pairs`, `rows.0`) to the step that makes it."""
+    fork: Fork | None = None
+    """The checkpoint that its training begins from; None for step 0."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -163,7 +179,7 @@ class Step(Generic[MadeT_co]):
     def fingerprint_under(self, number: int) -> str:
         """What the stage called the same output when its number was `number`."""
         inputs = {name: step.fingerprint for name, step in self.edges.items()}
-        return self.stage.fingerprint(self.recipe, inputs, number)
+        return self.stage.fingerprint(self.recipe, inputs, number, fork=self.fork)
 
     def walk(self) -> list[Step[Any]]:
         """This step and all it depends on, inputs before what reads them, each once."""

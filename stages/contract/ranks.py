@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.artifacts.records import FileEntry, PartRecord
+from stages.contract.fork import Fork
 
 WATCHDOG_LATENESS: Final = 1.05
 """After how many times the longest silence a hang is noticed at the latest."""
@@ -88,6 +89,9 @@ class RankCheckpoints(Protocol):
         Raises `TornRecordError` where its record does not parse.
         """
 
+    def origin(self) -> PartRecord | None:
+        """The checkpoint of another training that this one begins from; None where it begins at step 0."""
+
     def upload(self, folder: Path, step: int) -> tuple[FileEntry, ...]:
         """Upload this rank's files of a checkpoint, all under `folder`, to a private prefix. From any thread.
 
@@ -143,6 +147,10 @@ class Rank(Protocol):
     @property
     def scratch(self) -> Path:
         """A private local folder of this rank."""
+
+    @property
+    def fork(self) -> Fork | None:
+        """What training begins from, where that is a checkpoint of another one; None for step 0."""
 
     @property
     def checkpoints(self) -> RankCheckpoints:

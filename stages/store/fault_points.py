@@ -47,6 +47,8 @@ POINTS: Final = frozenset(
         "claim.taken",
         "claim.released",
         "inputs.recorded",
+        "fork.held",
+        "fork.recorded",
         "phase.listed",
         "phase.gathered",
         "part.files_written",

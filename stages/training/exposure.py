@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import STEPS_PHASE
-from stages.contract import StageError
+from stages.contract import ReadingSteps, StageError
 from stages.formats.external_sort import Buckets
 from stages.formats.packed_rows.row_index import RowFacts
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.packed_rows.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
-from stages.training.loading.step_rows import RowOrder, Span, spans
+from stages.training.forks import course_of, fork_of
+from stages.training.loading.step_rows import RowOrder
 from stages.training.skipped import LeftOutOfSteps
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class SeenRows:
     name: str
     """Name of the input, such as `rows.0`."""
     rows: Rows
-    span: Span
+    span: ReadingSteps
     """The steps that read it, counted from 0, as far as training has come."""
     times: Whole
     """[num_rows], how often each row was read."""
@@ -77,17 +78,16 @@ def num_steps_taken(trained: Artifact) -> int:
 
 
 def seen_rows(trained: Artifact, until_step: int | None = None) -> tuple[SeenRows, ...]:
-    """What the first `until_step` steps read of each Rows artifact; None is all steps. Raises `StageError`."""
-    recipe, num_taken = trained.head.recipe, num_steps_taken(trained)
+    """What the first `until_step` steps read of each Rows artifact, those before a fork included; None is all steps.
+
+    Raises `StageError` where there are fewer.
+    """
+    num_taken = num_steps_taken(trained)
     num_steps = num_taken if until_step is None else until_step
     if not 0 <= num_steps <= num_taken:
         raise StageError(f"{trained!r} was trained for {num_taken} steps; {num_steps} is not among them")
     left_out = left_out_of(trained)
-    return tuple(
-        _seen(trained, replace(span, until_step=min(span.until_step, num_steps)), left_out)
-        for span in spans(recipe["num_steps"], recipe["until_steps"])
-        if span.first_step < num_steps
-    )
+    return tuple(_seen(trained, stretch, left_out) for stretch in course_of(trained.head, num_steps))
 
 
 def seen_of_sources(seen: Sequence[SeenRows], scratch: Path) -> dict[str, SeenOfSource]:
@@ -119,10 +119,10 @@ def left_out_of(trained: Artifact) -> LeftOutOfSteps:
     return LeftOutOfSteps.of_checkpoint(checkpoints[-1]) if checkpoints else LeftOutOfSteps()
 
 
-def _seen(trained: Artifact, span: Span, left_out: LeftOutOfSteps) -> SeenRows:
-    recipe, name = trained.head.recipe, f"rows.{span.rows}"
+def _seen(trained: Artifact, span: ReadingSteps, left_out: LeftOutOfSteps) -> SeenRows:
+    name = name_of_rows(trained, span)
     rows = trained.input(name, Rows)
-    order = RowOrder.of(RowReader(rows), rows_per_step=recipe["rows_per_step"], seed=recipe["seed"])
+    order = order_of(RowReader(rows), span)
     times = order.times_taken(span.until_step - span.first_step)
     whole = sorted(step for step in left_out.steps if span.first_step <= step < span.until_step)
     for row in (row for step in whole for row in order.rows_of_step(step - span.first_step)):
@@ -131,6 +131,19 @@ def _seen(trained: Artifact, span: Span, left_out: LeftOutOfSteps) -> SeenRows:
         if span.first_step <= step < span.until_step and step not in left_out.steps:
             times[row] -= order.rows_of_step(step - span.first_step).count(row)
     return SeenRows(name, rows, span, times)
+
+
+def name_of_rows(trained: Artifact, stretch: ReadingSteps) -> str:
+    """The input name of the rows that a stretch of steps read, such as `rows.0`, or `before.rows.0` before a fork."""
+    fork = fork_of(trained.head)
+    if fork is None or stretch.until_step > fork.at_step:
+        return stretch.name
+    return next(name for name, item in trained.inputs() if item.fingerprint == stretch.rows.fingerprint)
+
+
+def order_of(reader: RowReader, stretch: ReadingSteps) -> RowOrder:
+    """The order in which a stretch of steps read its rows."""
+    return RowOrder.of(reader, rows_per_step=stretch.rows_per_step, seed=stretch.seed, first_row=stretch.first_row)
 
 
 def _documents(seen: SeenRows) -> Iterator[pa.Table]:

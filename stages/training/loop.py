@@ -20,6 +20,7 @@ from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.checkpoints.handing_out import check_averaged, hand_out
 from stages.training.checkpoints.in_flight import CheckpointInFlight
 from stages.training.checkpoints.probe import Probe
+from stages.training.checkpoints.restore import Restorer
 from stages.training.checkpoints.rollback import newest_checkpoint
 from stages.training.damaged_rows import DamagedRowPolicy
 from stages.training.engine.engine import Engine
@@ -58,15 +59,16 @@ def train(
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     left_out = damage.left_out()
-    loader = StepLoader.of(recipe, rows, rank, model.config, left_out)
+    loader = StepLoader.of(recipe, rows, rank, model.config, left_out, fork=rank.fork)
     _say_idle(rank, loader)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
-        checkpoints = Checkpoints(rank, recipe, engine, rows, before, Probe(engine, loader, damage), in_flight)
-        steps = range(checkpoints.restore(), recipe.last_step)
+        probe = Probe(engine, loader, damage)
+        checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
+        steps = range(Restorer(rank, recipe, engine, rows, before, probe).restore(), recipe.last_step)
         check_averaged(checkpoints, steps.start)
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from stages.contract import PartRecord
@@ -82,16 +83,26 @@ class LeftOutOfSteps:
         return step in self.steps or (step, row) in self.rows
 
 
-def skipped_fact(records: Iterable[PartRecord], until_step: int) -> dict[str, list[dict[str, Any]]]:
-    """The checkpoint fact `skipped`: rows that the first `until_step` steps skipped; {} where there are none."""
-    facts = map(SkippedRowFacts.of, records)
+def skipped_fact(
+    records: Iterable[PartRecord], until_step: int, before: Iterable[SkippedRowFacts] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """The checkpoint fact `skipped`: rows that the first `until_step` steps skipped; {} where there are none.
+
+    `before` are those that steps before a fork skipped.
+    """
+    facts = chain(before, map(SkippedRowFacts.of, records))
     # One record for each try: a rank that was killed after it had recorded a skip records it again.
     unique = {(one.step, one.row): one.dump() for one in facts if one.step <= until_step}
     return {"skipped": [unique[key] for key in sorted(unique)]} if unique else {}
 
 
-def skipped_steps_fact(records: Iterable[PartRecord], until_step: int) -> dict[str, list[dict[str, Any]]]:
-    """The checkpoint fact `skipped_steps`: those of the first `until_step` steps that were left out; {} for none."""
-    facts = map(SkippedStepFacts.of, records)
+def skipped_steps_fact(
+    records: Iterable[PartRecord], until_step: int, before: Iterable[SkippedStepFacts] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """The checkpoint fact `skipped_steps`: those of the first `until_step` steps that were left out; {} for none.
+
+    `before` are those before a fork.
+    """
+    facts = chain(before, map(SkippedStepFacts.of, records))
     unique = {one.step: one.dump() for one in facts if one.step <= until_step}
     return {"skipped_steps": [unique[step] for step in sorted(unique)]} if unique else {}

@@ -47,6 +47,8 @@ PLACES = {
         "stages/commit/inputs.py:_create_or_compare",
         "stages/commit/inputs.py:record_conduct_inputs",
     },
+    "fork.held": {"stages/commit/checkpoints.py:begin_fork"},
+    "fork.recorded": {"stages/commit/checkpoints.py:begin_fork"},
     "phase.listed": {"stages/commit/parts.py:open_phase"},
     "phase.gathered": {"stages/commit/phase_records.py:_write_bundle"},
     "part.files_written": {"stages/commit/parts.py:_make_part"},

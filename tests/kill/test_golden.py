@@ -11,6 +11,8 @@ PASSED_BY_OTHERS = {
     "submission.ended": "`neo submit` says how the job ended",
     "phase.gathered": "only records of 256 parts are copied together",
     "audit.noted": "only an audit of more than half a minute keeps notes",
+    "fork.held": "the demo forks no training; `tests/stages/commit/test_checkpoints.py` stops one there",
+    "fork.recorded": "as above",
     "repair.recorded": "`neo audit --repair` notes what it moves aside",
     "record.quarantined": "only what is torn or outdated is quarantined",
 }

@@ -1,5 +1,6 @@
 """Pipelines of toy stages: a user's own file, as the command line takes it."""
 
+from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from tests.worlds.pipeline_world import (
     DrawRecipe,
     FetchRecipe,
@@ -18,6 +19,8 @@ from tests.worlds.pipeline_world import (
     toy_llm,
     train_toy,
 )
+from tests.worlds.training_world import LlmRecipe as SmallLlmRecipe
+from tests.worlds.training_world import RowsRecipe, make_llm, make_rows
 
 
 def data():
@@ -33,6 +36,16 @@ def whole():
     llm = toy_llm.bind("llm", LlmRecipe())
     weights = train_toy.bind("weights", TrainRecipe(), [data()], llm)
     return score_toy.bind("evaluate", ScoreRecipe(), weights)
+
+
+def trained():
+    """A real training of 6 steps in the smallest world, of which every checkpoint is kept."""
+    recipe = TrainPrebufferRecipe(
+        num_steps=6, rows_per_step=4, num_prebuffer_layers=1, patch_hidden=16, num_warmup_steps=2, precision="fp32",
+        checkpoint_every_steps=1, keep_last_checkpoints=4,
+    )  # fmt: skip
+    llm = make_llm.bind("llm", SmallLlmRecipe())
+    return train_prebuffer.bind("weights", recipe, [make_rows.bind("rows", RowsRecipe(num_rows=8), llm)], llm)
 
 
 def scored():

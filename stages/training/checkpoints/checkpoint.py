@@ -1,9 +1,9 @@
-"""Checkpoints of a training stage: what is committed at a step, and resuming from it.
+"""Checkpoints of a training stage: what is committed at a step.
 
-Owns the facts that a checkpoint's record carries and the checks before one is loaded; `in_flight.py` brings it into the
-store. A checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each rank its
-share (`engine/files.py`), to resume under any layout. Rows, learning rate and random numbers are functions of the step,
-and frozen parameters are an input, so they are left out. The last checkpoint holds the finished model instead.
+Owns the facts that a checkpoint's record carries; `in_flight.py` brings it into the store, `restore.py` loads it. A
+checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each rank its share
+(`engine/files.py`), to resume under any layout. Rows, learning rate and random numbers are functions of the step, and
+frozen parameters are an input, so they are left out. The last checkpoint holds the finished model instead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -22,13 +23,13 @@ from torch import Tensor
 from neo_model.config import NeoConfig
 from stages.artifacts.kinds import MODEL_PREFIX, Rows
 from stages.artifacts.records import EXAMINED_FACT, PartRecord
-from stages.contract import Rank, StageError
+from stages.contract import Rank
 from stages.store.fault_points import fault_point
-from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE, CheckpointFacts, StateLayout
+from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE, CheckpointFacts, LeftOutFacts
 from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.reading import read_state
-from stages.training.checkpoints.rollback import newest_checkpoint, roll_back
+from stages.training.checkpoints.restore import contents_of, layout_of
 from stages.training.engine.engine import Engine
 from stages.training.engine.zero_slices import ParameterSlice
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
@@ -55,27 +56,10 @@ class Checkpoints:
     probe: Probe
     in_flight: CheckpointInFlight
 
-    def restore(self) -> int:
-        """Bring the engine to the last committed checkpoint; returns the number of steps done, 0 if there is none.
-
-        Raises `StageError` where the checkpoint was trained on other rows or from other weights, does not compute what
-        it did, or is damaged and no rollback was asked for.
-        """
-        record = newest_checkpoint(self.rank)
-        while record is not None:
-            self._check(record)
-            damage = self.read(record, self.engine.slices())
-            if not damage:
-                break
-            step = CheckpointFacts.of(record).step
-            roll_back(self.rank, f"the checkpoint at step {step}", damage, newest=record)
-            record = newest_checkpoint(self.rank)
-        if record is None:
-            return 0
-        facts = CheckpointFacts.of(record)
-        self.engine.resume(facts.num_applied)
-        self.probe.check(facts.probe_loss, facts.step, self.recipe.precision)
-        return facts.step
+    @cached_property
+    def _origin(self) -> PartRecord | None:
+        """The record of the checkpoint that a fork begins from."""
+        return self.rank.checkpoints.origin()
 
     def begin(self, step: int, examined: Mapping[str, Any]) -> None:
         """Begin to commit the state after `step` steps; training continues meanwhile. Collective.
@@ -87,7 +71,7 @@ class Checkpoints:
         state = self.engine.snapshot()
         facts = {
             "num_applied": self.engine.num_applied,
-            "layout": self._layout.model_dump(),
+            "layout": layout_of(self.rank).model_dump(),
             "frozen_digest": self.before.of_frozen,
             "probe_loss": self.probe.loss(),
             **examined,
@@ -146,7 +130,8 @@ class Checkpoints:
         return files
 
     def _record(self, files: Files, step: int, facts: Mapping[str, Any]) -> PartRecord:
-        return self.rank.checkpoints.commit(files, step, {**facts, "rows": self._rows_facts, **self._skipped(step)})
+        left_out = self._skipped(step)
+        return self.rank.checkpoints.commit(files, step, {**facts, "rows": contents_of(self.rows), **left_out})
 
     def _delete_old(self) -> None:
         kept = {CheckpointFacts.of(record).step: record for record in self.rank.checkpoints.kept()}
@@ -154,36 +139,26 @@ class Checkpoints:
         for step in retired_steps(kept, best, self.recipe):
             self.rank.checkpoints.delete(kept[step])
 
-    @property
-    def _layout(self) -> StateLayout:
-        return StateLayout(num_ranks=self.rank.world_size, zero_stage=self.rank.layout.zero_stage)
-
-    @property
-    def _rows_facts(self) -> list[str]:
-        """Content digests of the rows, in order: with the recipe they say what every step has seen."""
-        return [rows.head.content for rows in self.rows]
-
     def _skipped(self, step: int) -> dict[str, Any]:
-        """The damaged rows that the steps up to this one skipped, and the steps that were left out, as facts."""
+        """The damaged rows that the steps up to this one skipped, and the steps that were left out, as facts.
+
+        Those before a fork are among them.
+        """
         rows, steps = (self.rank.recorded_facts(phase) for phase in (SKIPPED_PHASE, SKIPPED_STEPS_PHASE))
-        return {**skipped_fact(rows, step), **skipped_steps_fact(steps, step)}
+        before = LeftOutFacts() if self._origin is None else LeftOutFacts.of(self._origin)
+        return {
+            **skipped_fact(rows, step, before.skipped),
+            **skipped_steps_fact(steps, step, before.skipped_steps),
+        }
 
     def _folder(self, step: int) -> Path:
         folder = self.rank.scratch / f"step-{step:08d}"
         folder.mkdir(parents=True, exist_ok=True)  # it is there where an upload is tried again
         return folder
 
-    def _check(self, record: PartRecord) -> None:
-        facts = CheckpointFacts.of(record)
-        where = f"checkpoint at step {facts.step}"
-        if list(facts.rows) != self._rows_facts:
-            raise StageError(f"{where} was trained on other rows ({list(facts.rows)}, now {self._rows_facts})")
-        if facts.frozen_digest != self.before.of_frozen:
-            raise StageError(f"{where} belongs to other frozen weights than those that were loaded now")
-
     def read(self, record: PartRecord, slices: Sequence[ParameterSlice]) -> str:
         """Fill slices of this rank from a checkpoint; returns what is damaged on any rank, or ''. Collective."""
-        return read_state(record, self.rank, slices, self._layout)
+        return read_state(record, self.rank, slices, layout_of(self.rank))
 
 
 @dataclass

@@ -36,7 +36,8 @@ def roll_back(rank: Rank, what: str, damage: str, newest: PartRecord | None = No
     if not before:
         raise StageError(
             f"{complaint}No earlier one is kept, and training never restarts at step 0 by itself: put the file back "
-            "from a copy, or quarantine the checkpoint by `neo audit --repair`, after which training starts at step 0"
+            "from a copy, or quarantine the checkpoint by `neo audit --repair`, after which training starts at step 0, "
+            "or where it was forked"
         )
     step = CheckpointFacts.of(before[-1]).step
     num_lost = "unknown" if newest is None else CheckpointFacts.of(newest).step - step

@@ -18,10 +18,11 @@ from neo_model.inputs.batch import Batch, Document, Weighting, ensure_image, pac
 from neo_model.inputs.pictures import PictureError, fit_size, open_pixels, patches_on_grid
 from neo_model.inputs.positions import ImageMismatchError, check_images, image_spans
 from stages.artifacts.kinds import Rows
-from stages.contract import Rank
+from stages.contract import Fork, Rank
 from stages.formats.packed_rows.rows import DamagedRowError, Row, RowReader
+from stages.training.forks import spans_of
 from stages.training.loading.split import RowSplit
-from stages.training.loading.step_rows import RowOrder, Span, span_of_step, spans
+from stages.training.loading.step_rows import RowOrder, Span, span_of_step
 from stages.training.recipe import TrainRecipe
 from stages.training.skipped import LeftOutOfSteps, Skipped
 
@@ -129,11 +130,13 @@ class StepLoader:
         rank: Rank,
         config: NeoConfig,
         left_out: LeftOutOfSteps | None = None,
+        *,
+        fork: Fork | None = None,
     ) -> StepLoader:
         """The loader of one rank."""
         return cls(
             packed=tuple(PackedRows.of(one) for one in rows),
-            spans=spans(recipe.num_steps, recipe.until_steps),
+            spans=spans_of(recipe, [one.fingerprint for one in rows], fork),
             split=RowSplit.of(recipe.rows_per_step, rank.layout, rank.rank, rank.world_size),
             rows_per_step=recipe.rows_per_step,
             seed=recipe.seed,
@@ -150,12 +153,16 @@ class StepLoader:
     def probe(self) -> Batch:
         """The first row of the first step that is not left out, on every rank: the probe row of checkpoints.
 
-        The same for all checkpoints: a step can be left out only as long as it is not committed.
+        The same for all checkpoints: a step can be left out only as long as it is not committed. A fork, whose steps
+        begin later, takes the first row of step 0 of the training that it begins from, where that reads the same rows.
         """
-        step = next(step for step in range(self.spans[-1].until_step) if step not in self.left_out.steps)
-        span = span_of_step(step, self.spans)
-        packed = self.packed[span.rows]
-        rows = self._order(packed).rows_of_step(step - span.first_step)
+        if self.spans[0].first_step > 0:
+            packed, first_row, step = self.packed[0], 0, 0
+        else:
+            step = next(step for step in range(self.spans[-1].until_step) if step not in self.left_out.steps)
+            span = span_of_step(step, self.spans)
+            packed, first_row, step = self.packed[span.rows], span.first_row, step - span.first_step
+        rows = self._order(packed, first_row).rows_of_step(step)
         return self.decode(FetchedRows(packed, (packed.reader.read(rows[0]),))).batch
 
     def load(self, step: int) -> list[MicroBatch]:
@@ -207,8 +214,8 @@ class StepLoader:
             imbalance=fetched.imbalance,
         )
 
-    def _order(self, packed: PackedRows) -> RowOrder:
-        return RowOrder.of(packed.reader, rows_per_step=self.rows_per_step, seed=self.seed)
+    def _order(self, packed: PackedRows, first_row: int) -> RowOrder:
+        return RowOrder.of(packed.reader, rows_per_step=self.rows_per_step, seed=self.seed, first_row=first_row)
 
     def _assigned(self, step: int) -> tuple[float, list[list[int]]]:
         """How unequal the ranks are at a step, and the rows of this one in each of its micro-batches."""
@@ -216,7 +223,7 @@ class StepLoader:
             return assigned
         span = span_of_step(step, self.spans)
         packed = self.packed[span.rows]
-        rows = self._order(packed).rows_of_step(step - span.first_step)
+        rows = self._order(packed, span.first_row).rows_of_step(step - span.first_step)
         costs = [forward_flops(self.config, work) for work in packed.reader.works(rows)]
         shares = [[rows[place] for place in mine] for mine in self.split.of_step(costs)]
         assigned = self._steps[step] = self.split.imbalance(costs), shares

@@ -29,6 +29,8 @@ class Span:
     first_step: int
     until_step: int
     """The first step that no longer reads it."""
+    first_row: int = 0
+    """Place of the first row that it reads, in the epochs laid end to end."""
 
 
 def spans(num_steps: int, until_steps: Sequence[int]) -> tuple[Span, ...]:
@@ -59,6 +61,8 @@ class RowOrder:
     """Rows that one optimizer step takes, on all ranks."""
     seed: int
     """Seed of the training."""
+    first_row: int = 0
+    """Place of the first row of step 0, in the epochs laid end to end: rows before it were read before a fork."""
     rows_together: int = 1
     """Consecutive rows that stay together: groups of so many are permuted. Rows that fill no group come last."""
 
@@ -70,14 +74,21 @@ class RowOrder:
             )
 
     @classmethod
-    def of(cls, reader: RowReader, *, rows_per_step: int, seed: int) -> RowOrder:
-        """The order in which a training of this seed reads these rows."""
-        return cls(num_rows=reader.num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=reader.rows_together)
+    def of(cls, reader: RowReader, *, rows_per_step: int, seed: int, first_row: int = 0) -> RowOrder:
+        """The order in which a training of this seed reads these rows, from place `first_row` on."""
+        return cls(
+            num_rows=reader.num_rows,
+            rows_per_step=rows_per_step,
+            seed=seed,
+            first_row=first_row,
+            rows_together=reader.rows_together,
+        )
 
     def rows_of_step(self, step: int) -> list[int]:
         """The rows of one optimizer step, in order."""
         found: list[int] = []
-        first, until = step * self.rows_per_step, (step + 1) * self.rows_per_step
+        first = self.first_row + step * self.rows_per_step
+        until = first + self.rows_per_step
         for epoch in range(first // self.num_rows, (until - 1) // self.num_rows + 1):
             begins = epoch * self.num_rows
             places = range(max(first - begins, 0), min(until - begins, self.num_rows))
@@ -85,18 +96,22 @@ class RowOrder:
         return found
 
     def steps_of_row(self, row: int, num_steps: int) -> Iterator[int]:
-        """The steps before `num_steps` that take `row`, in order: one in each epoch that was reached."""
-        num_taken = num_steps * self.rows_per_step
-        for epoch in range(-(-num_taken // self.num_rows)):
+        """The steps before `num_steps` that take `row`, in order: one at most in each epoch that was reached."""
+        until = self.first_row + num_steps * self.rows_per_step
+        for epoch in range(self.first_row // self.num_rows, -(-until // self.num_rows)):
             position = epoch * self.num_rows + self._place(epoch, row)
-            if position < num_taken:
-                yield position // self.rows_per_step
+            if self.first_row <= position < until:
+                yield (position - self.first_row) // self.rows_per_step
 
     def times_taken(self, num_steps: int) -> Whole:
         """How often each row is taken in the first `num_steps` steps that read these rows."""
+        return self._times(self.first_row + num_steps * self.rows_per_step) - self._times(self.first_row)
+
+    def _times(self, num_taken: int) -> Whole:
+        """How often each row is among the first `num_taken` of the epochs laid end to end."""
         import numpy as np
 
-        num_epochs, num_more = divmod(num_steps * self.rows_per_step, self.num_rows)
+        num_epochs, num_more = divmod(num_taken, self.num_rows)
         times = np.full(self.num_rows, num_epochs, np.int64)
         times[self._items(num_epochs, np.arange(num_more))] += 1
         return times

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from stages.artifacts.fingerprint import digest
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
-from stages.commit.checkpoints import CheckpointRecords, CheckpointWriter
-from stages.contract import PartRecord, SupersededError
+from stages.commit.checkpoints import CheckpointRecords, CheckpointWriter, begin_fork, forkable
+from stages.contract import Fork, PartRecord, StageError, SupersededError
 from stages.store.errors import DamagedFileError, TornRecordError
 from stages.store.store import Store
 
@@ -115,3 +116,83 @@ def test_files_are_fetched_by_prefix_and_checked(store: Store, tmp_path: Path) -
     store.delete(state.key)
     with pytest.raises(DamagedFileError, match="is missing"):
         rank.fetch(record, tmp_path / "again")
+
+
+def forking(store: Store, record: PartRecord) -> ArtifactWriter:
+    """What an attempt has whose training begins from this checkpoint."""
+    fork = Fork(
+        stage="train", fingerprint="0123456789ab", at_step=record.facts["step"], content=digest(record.content),
+        recipe={}, inputs={}, course=(),
+    )  # fmt: skip
+    return ArtifactWriter(store, "artifacts/train/ffff", step="fork", attempt=AttemptId("fork", 1), fork=fork)
+
+
+def commit_state(checkpoints: CheckpointWriter, folder: Path, step: int) -> PartRecord:
+    """A checkpoint with the state of the optimizer, of one file."""
+    path = folder / str(step) / "state"
+    path.parent.mkdir()
+    path.write_bytes(bytes([step]))
+    return checkpoints.commit(checkpoints.upload(path.parent, step), step, {"layout": {}})
+
+
+def test_a_checkpoint_that_a_fork_begins_from_keeps_its_files(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    old, new = (commit_state(rank, tmp_path, step) for step in (10, 20))
+    writer = forking(store, old)
+    begin_fork(writer)
+    rank.delete(old)
+    assert steps(rank.kept()) == [10, 20] and store.size_bytes(old.files[0].key) == 1
+    begun = CheckpointWriter(writer, post=lambda _: None, num_ranks=1)
+    assert begun.origin() == old and begun.latest() is None and rank.origin() is None
+    rank.roll_back(old, "a test")
+    begin_fork(writer)
+    assert begun.origin() == old
+    rank.delete(new)
+
+
+def test_a_fork_from_a_checkpoint_that_is_gone_names_those_that_are_kept(store: Store, tmp_path: Path) -> None:
+    rank = rank_of(store)
+    old, new = (commit_state(rank, tmp_path, step) for step in (10, 20))
+    model = commit(rank, tmp_path, 30)
+    assert forkable(rank.records) == [old, new], "the finished model has no state of the optimizer"
+    rank.delete(old)
+    for gone in (old, model, new.model_copy(update={"facts": {**new.facts, "loss": 1}})):
+        with pytest.raises(StageError, match=r"is not there any more.*Kept are those of steps 20; begin from one"):
+            begin_fork(forking(store, gone))
+    assert not list(store.keys("artifacts/train/ffff/"))
+
+
+@pytest.mark.parametrize("edge", ["fork.held:before", "fork.held:after", "fork.recorded:before", "fork.recorded:after"])
+def test_a_fork_that_dies_as_it_begins_is_begun_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edge: str
+) -> None:
+    from stages.store import fault_points
+
+    old = commit_state(rank_of(store), tmp_path, 10)
+    writer = forking(store, old)
+    monkeypatch.setattr(fault_points, "_passed", type(fault_points._passed)())
+    monkeypatch.setenv(fault_points.FAULT, f"{edge}=raise")
+    with pytest.raises(OSError, match="asked for by"):
+        begin_fork(writer)
+    monkeypatch.delenv(fault_points.FAULT)
+    begin_fork(writer)
+    assert CheckpointWriter(writer, post=lambda _: None, num_ranks=1).origin() == old
+
+
+def test_a_fork_and_the_deletion_of_its_checkpoint_never_both_happen(store: Store, tmp_path: Path) -> None:
+    """The mark of a deletion is there just before the checkpoint is held: the fork is refused."""
+    rank = rank_of(store)
+    old = commit_state(rank, tmp_path, 10)
+    commit_state(rank, tmp_path, 20)
+    writer = forking(store, old)
+    create, marked = store.create_json, []
+
+    def overtaken(key: str, content: object) -> bool:
+        if key.endswith(".held") and not marked:
+            marked.append(key)
+            rank.delete(old)
+        return create(key, content)
+
+    object.__setattr__(store, "create_json", overtaken)
+    with pytest.raises(StageError, match="that checkpoint was deleted just now; plan it again"):
+        begin_fork(writer)
