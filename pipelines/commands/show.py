@@ -164,7 +164,7 @@ def _best_lines(artifact: Artifact) -> list[str]:
     step = step_name(artifact.head)
     return [
         f"  best        step {best['step']:,}, with a held-out loss of {best['loss']:.4g}; "
-        f"--set {step}.hand_out={best['step']} makes it the model",
+        f"--from {step}@{best['step']} --set {step}.hand_out={best['step']} makes it the model, and trains nothing",
         "",
     ]
 

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.lineage.read_manifest import ReadManifest
-from stages.artifacts.manifest import artifact_folder
+from stages.artifacts.head import ManifestHead
+from stages.artifacts.manifest import FORK, artifact_folder
 from stages.artifacts.records import INPUT_RECORDS, PART_RECORD, STEPS_PHASE, PartRecord
 from stages.commit import phase_records
 from stages.commit.checkpoints import CHECKPOINT_RECORD
@@ -73,7 +74,7 @@ class ArtifactRecords:
         yield from self._digests(phases)
         if STEPS_PHASE in phases:
             yield from self._checkpoints()
-            yield from _left_out(self.store, self.folder, list(self._of_phase(STEPS_PHASE))[-1].facts)
+            yield from _left_out(self.store, self.manifest.head, list(self._of_phase(STEPS_PHASE))[-1].facts)
 
     def kept_checkpoints(self) -> list[PartRecord]:
         """Checkpoints that training went past and whose files are kept: the manifest does not list them."""
@@ -189,8 +190,12 @@ def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield some
 
 
-def _left_out(store: Store, folder: str, last: Mapping[str, Any]) -> Iterator[Damage]:
-    """Records of rows and steps that training left out, where they differ from the last checkpoint's facts."""
+def _left_out(store: Store, head: ManifestHead, last: Mapping[str, Any]) -> Iterator[Damage]:
+    """Records of rows and steps that training left out, where they differ from the last checkpoint's facts.
+
+    What was left out before a fork is on record where it was trained.
+    """
+    folder, before = artifact_folder(head.stage, head.fingerprint), (head.provenance.get(FORK) or {}).get("at_step", 0)
     for phase, fact in ((SKIPPED_PHASE, skipped_fact), (SKIPPED_STEPS_PHASE, skipped_steps_fact)):
         key = record_key(folder, phase, f"{0:06d}")
         try:
@@ -198,7 +203,7 @@ def _left_out(store: Store, folder: str, last: Mapping[str, Any]) -> Iterator[Da
         except (StoreError, ValidationError) as error:
             yield Damage(key, f"or one after it is torn: {error}")
             continue
-        if recorded.get(phase, []) != last.get(phase, []):
+        if recorded.get(phase, []) != [one for one in last.get(phase, []) if one["step"] > before]:
             yield Damage(key, "and those after it name other rows or steps as left out than the last checkpoint")
 
 

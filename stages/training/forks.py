@@ -88,8 +88,12 @@ def why_unfit(recipe: Recipe, inputs: Mapping[str, str], fork: Fork) -> str:
 
 
 def _why_steps_unfit(recipe: TrainRecipe, fork: Fork) -> str:
-    """Why the steps of a recipe, or what it averages over them, cannot begin at a fork; '' if they can."""
-    if recipe.last_step <= fork.at_step:
+    """Why the steps of a recipe, or what it averages over them, cannot begin at a fork; '' if they can.
+
+    A fork may take no step at all: with `hand_out` at its own step it hands out the weights that it begins from.
+    """
+    hands_out_here = recipe.hand_out == fork.at_step < recipe.num_steps
+    if recipe.last_step <= fork.at_step and not hands_out_here:
         ends = f"hand_out = {recipe.hand_out:,}" if recipe.hand_out else f"num_steps = {recipe.num_steps:,}"
         return f"{ends} leaves no step after {fork.at_step:,}; raise it"
     if recipe.averaged_steps and recipe.averaged_steps[0] <= fork.at_step:

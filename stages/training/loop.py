@@ -93,7 +93,7 @@ def train(
                     in_flight.finish()
                     raise InterruptedRunError(_stopped(step + 1, recipe.last_step))
         watchdog.alive()
-        if handed_out := hand_out(checkpoints):
+        if (handed_out := hand_out(checkpoints)) or not steps:  # weights that were not examined yet
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
         facts |= before.compare(weight_digests(engine.parameters(), trainable))
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)

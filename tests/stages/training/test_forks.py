@@ -111,6 +111,17 @@ def test_a_fork_of_a_fork_knows_what_all_three_have_read(forks: Forks) -> None:
     assert made.input("before.rows.0", Rows).fingerprint == ROWS.fingerprint
 
 
+def test_a_finished_training_is_handed_out_again_at_another_step_without_a_step(forks: Forks) -> None:
+    """What its checkpoint of that step holds, as a training has it that ends there."""
+    world, again = forks.world, forks.at(ORIGIN, 4, training(hand_out=4, **ALL_KEPT))
+    forks.make(again)
+    assert forks.rows[again.fingerprint] == [] and steps_of(world, again) == [4]
+    straight = training(hand_out=4, **ALL_KEPT)
+    world.make(straight, two_ranks())
+    assert weights(world, again) == weights(world, straight)
+    assert seen_rows(world.open(again))[0].times.tolist() == seen_rows(world.open(ORIGIN), 4)[0].times.tolist()
+
+
 def test_a_longer_training_ends_with_other_weights(forks: Forks) -> None:
     longer = forks.at(ORIGIN, 5, training(num_steps=7, **ALL_KEPT))
     forks.world.make(longer, two_ranks())
