@@ -45,6 +45,7 @@ class Fleet:
         from ray.cluster_utils import Cluster
 
         self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._environment = dict(environment or {})
         self._mounts = ExitStack()
         head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, "include_dashboard": False}
