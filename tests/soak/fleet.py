@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.session import SETTINGS
+from tests.cluster.slow_nodes import patiently
 from tests.small_disk import SmallDisk, small_disk
 
 NUM_NODES = 3
@@ -49,7 +50,8 @@ class Fleet:
         self._environment = dict(environment or {})
         self._mounts = ExitStack()
         head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head | self._settings(None))
+        settings = head | self._settings(None)
+        self._cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=settings))
         self._num_added = 0
         self.nodes: list[FleetNode] = []
         for _ in range(num_nodes):
@@ -64,7 +66,7 @@ class Fleet:
         self._num_added += 1
         name = f"node-{self._num_added}"
         disk = self._disk(name)
-        handle = self._cluster.add_node(num_cpus=num_cpus, **self._settings(disk))
+        handle = patiently(lambda: self._cluster.add_node(num_cpus=num_cpus, **self._settings(disk)))
         node = FleetNode(name, handle, disk)
         self.nodes.append(node)
         return node

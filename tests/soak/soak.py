@@ -103,7 +103,7 @@ class Soak:
                 assert num_typed <= MAX_TYPED, "the run does not come to its end"
                 home.address = fleet.address
                 code, fleet = self._typed(home, fleet)
-                self.story.tell(f"lap {number}: the command ended with {code}")
+                self.story.tell(f"lap {number}: the command ended with {code}{why_failed(home) * (code == 1)}")
                 if code == 0:
                     break
         finally:
@@ -149,6 +149,12 @@ class Soak:
         for at, act in list(scene.later):
             if at < time.monotonic() + 15:
                 act()
+
+
+def why_failed(home: SoakHome) -> str:
+    """The reason of each step that failed, as the last command told it."""
+    *_, told = sorted(home.folder.glob("said-*"), key=lambda path: path.stat().st_mtime)
+    return "".join(f"\n           {line[:400]}" for line in told.read_text().splitlines() if ": step " in line)
 
 
 def golden_run(folder: Path) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,7 @@ from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
 from stages.commit import phase_records
 from stages.commit.phase_records import parts_key, record_key
 from stages.store.store import Store
+from tests.cluster.slow_nodes import patiently
 from tests.pipelines.conftest import NOBODY
 from tests.worlds.cluster_world import write_down
 
@@ -68,14 +69,6 @@ def neo(*words: str) -> tuple[int, str]:
         except SystemExit as ended:
             code = int(ended.code or 0)
     return code, out.getvalue()
-
-
-def patiently(start: Callable[[], Any]) -> Any:
-    """Start a machine, again where it takes longer than the 30 s that Ray gives it, as on a busy computer."""
-    for _ in range(3):
-        with contextlib.suppress(Exception):
-            return start()
-    return start()
 
 
 class Fleet:
