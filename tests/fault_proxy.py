@@ -6,11 +6,13 @@ Faults are asked for by method and the end of the key, and happen a stated numbe
 import enum
 import http.client
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 ALWAYS = 1_000_000
@@ -114,6 +116,16 @@ def storm(proxy: FaultProxy, chance: random.Random) -> Callable[[str, str], None
     return break_some
 
 
+class Listener(ThreadingHTTPServer):
+    """A server whose clients may die in the middle of a request."""
+
+    daemon_threads = True
+
+    def handle_error(self, *words: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*words)
+
+
 @contextmanager
 def fault_proxy(server: str) -> Iterator[FaultProxy]:
     """A proxy in front of the S3 server at this address."""
@@ -190,8 +202,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
 
     for method in ("GET", "PUT", "HEAD", "POST", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.handle_any)
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
+    listener = Listener(("127.0.0.1", 0), Handler)
     proxy = FaultProxy(address=f"http://127.0.0.1:{listener.server_address[1]}")
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
