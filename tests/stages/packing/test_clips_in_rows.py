@@ -249,4 +249,4 @@ def test_a_clip_that_cannot_be_decoded_when_rows_are_written_is_named(films: Pat
     frames = replace(clips.frames, encodings={clip.part: tight})
     inputs = RowInputs(store=store, measured=(), pictures={}, frames={"mine": frames})
     with pytest.raises(StoreError, match=f"clip {clip.sample_id.hex()} of .*cut the clips with store='frames'"):
-        list(inputs._images("mine", clip.frames))
+        list(inputs.frames_of("mine", clip.frames))

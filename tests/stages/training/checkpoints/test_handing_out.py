@@ -26,7 +26,8 @@ def state(world: SmallWorld, step, at_step: int) -> dict:
     from safetensors.torch import load_file
 
     record = next(one for one in world.checkpoints(step).kept() if one.facts["step"] == at_step)
-    found = load_file(world.store.folder / record.files[0].key)
+    [shard] = [file for file in record.files if file.name.endswith(".safetensors")]
+    found = load_file(world.store.folder / shard.key)
     return {name.removeprefix("weight/"): value for name, value in found.items() if name.startswith("weight/")}
 
 
