@@ -37,7 +37,7 @@ test: $(VENV)/ready ## Install, then run the tests
 	@echo "All tests passed. Next: 'make demo' runs the whole tiny pipeline; '$(BIN)/neo --help' shows the commands."
 
 test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (a quarter of an hour)
-	$(BIN)/python -m pytest $(TOGETHER) tests/kill tests/end_to_end/test_small_ov_run.py -m ""
+	$(BIN)/python -m pytest $(TOGETHER) tests/kill $(addprefix tests/end_to_end/,test_small_run.py test_small_ov_run.py) -m ""
 
 $(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
 	$(BIN)/python -m venv --clear --without-pip $(OLD_VENV)

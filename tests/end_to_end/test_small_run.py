@@ -180,6 +180,7 @@ def test_the_chain_is_whole_until_a_bit_is_flipped(undisturbed: Home) -> None:
         victim.write_bytes(whole)
 
 
+@pytest.mark.kill
 def test_killed_in_download_packing_and_training_it_comes_to_the_same_end(undisturbed: Home, tmp_path: Path) -> None:
     home = Home(tmp_path)
     seen = home.kill_once(lambda: bool(home.records("download_pairs")))
