@@ -24,12 +24,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from benchmarks.model_step import work_of
 from benchmarks.plain_neo import plain_loss
 from neo_model.attention.interface import Backend
-from neo_model.attention.visibility import visible_intervals
 from neo_model.config import NEO_2B, NEO_9B, NeoConfig
 from neo_model.costs.activation_memory import TrainingSetup, activation_bytes
-from neo_model.costs.flops import Work
 from neo_model.inputs.batch import Batch, Document, pack
 from neo_model.layer import compiled_regions
 from neo_model.model import NeoModel
@@ -74,8 +73,7 @@ def counted_flops(config: NeoConfig, batch: Batch, stage: int) -> float:
         if name.startswith("vision_model."):
             meetings = num_patches if "patch_embedding" in name else num_patches // 4
         flops += meetings * float(np.prod(shape)) * (6 if name in trainable else 4)
-    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    pairs = float((stop - first).sum())
+    pairs = float(work_of(batch).num_pairs)
     flops += 6 * pairs * config.num_layers * config.num_heads * (config.query_key_dim + config.head_dim)
     return flops + len(batch.supervised_index) * config.hidden * config.vocab_size * (6.0 if stage == 2 else 4.0)
 
@@ -131,15 +129,8 @@ def estimated_bytes(model: NeoModel, layout: GangLayout, row: Batch) -> float:
     setup = TrainingSetup(
         prepare=freeze, dtype=torch.bfloat16, backend=model.backend or Backend.FLASH, activation_checkpointing=True
     )
-    first, stop = visible_intervals(row.documents.numpy(), row.image_spans.numpy())
-    work = Work(
-        num_tokens=row.num_tokens,
-        num_pairs=int((stop - first).sum()),
-        num_patches=row.patches.shape[0],
-        num_supervised=len(row.supervised_index),
-    )
     counts = ParameterCounts.of(model, layout.persistent_parameter_values)
-    activations = activation_bytes(model.config, work, setup)
+    activations = activation_bytes(model.config, work_of(row), setup)
     return rank_memory(counts, layout, activations, precision="bf16", on_gpu=True).peak
 
 

@@ -58,16 +58,20 @@ def make_row() -> Batch:
     return pack(documents, patches, image_context_id=CONFIG.image_context_id)
 
 
-def counted_flops(batch: Batch) -> float:
-    """FLOPs of one step, forward and backward, as the docstring of this file counts them."""
+def work_of(batch: Batch) -> Work:
+    """How much work a row is for the network."""
     first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
-    work = Work(
+    return Work(
         num_tokens=batch.num_tokens,
         num_pairs=int((stop - first).sum()),
         num_patches=batch.patches.shape[0],
         num_supervised=len(batch.supervised_index),
     )
-    return 3.0 * forward_flops(CONFIG, work)
+
+
+def counted_flops(batch: Batch) -> float:
+    """FLOPs of one step, forward and backward, as the docstring of this file counts them."""
+    return 3.0 * forward_flops(CONFIG, work_of(batch))
 
 
 def matmul_rate(num_tries: int = 5) -> float:

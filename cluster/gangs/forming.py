@@ -85,7 +85,7 @@ class GangDemand:
         return max(self.sizes[0], min(num_free, self.sizes[-1]))
 
     def placement(self) -> GangResources:
-        """Where its ranks may be placed now: the site's resources, away from machines whose GPU failed."""
+        """Where its ranks may be placed now: the site's resources, away from machines on which its ranks failed."""
         return self.suspects.around(self.resources, self.sizes[0])
 
     def ask_for(self, num_ranks: int, name: str, placement: Placement) -> PlacementGroup:
