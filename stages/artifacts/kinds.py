@@ -28,8 +28,9 @@ SAMPLES_FILE = "samples.parquet"
 (a URL there, a drawing here)."""
 
 
-class KeptPairs(Artifact):
-    """Verdicts over RawPairs: a row for each sample read. The image bytes stay in RawPairs."""
+class KeptPairs(TabledArtifact):
+    """Verdicts over RawPairs, or over what earlier verdicts kept of them: a row for each sample read. The image bytes
+    stay in RawPairs."""
 
 
 VERDICTS_FILE = "verdicts.parquet"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import CLIPS_FILE, Conversations, KeptClips, RawClips
 from stages.formats.clips import Clip, FrameFacts, clip_schema
-from stages.formats.kept_rows import KeptRows
+from stages.formats.kept_rows import JUDGED_INPUT, KeptRows
 from stages.formats.pairs import ImageReader, StoredImage
 from stages.formats.read_ahead import joined
 from stages.store.errors import StoreError
@@ -123,7 +123,7 @@ class ClipReader(KeptRows):
     @cached_property
     def raw(self) -> RawClips:
         """The artifact that holds the frames."""
-        return self.clips if isinstance(self.clips, RawClips) else self.clips.input("raw", RawClips)
+        return self.clips if isinstance(self.clips, RawClips) else self.judges[0].input(JUDGED_INPUT, RawClips)
 
 
 def _clip_rows(table: pa.Table) -> list[dict[str, Any]]:

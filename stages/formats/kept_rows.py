@@ -1,8 +1,8 @@
 """The kept rows of the sample tables of an artifact, in table order, found by sample id and by name.
 
-What readers of pairs and of clips share. Verdicts that a filter made lie in an artifact of their own, with the part
-names of the raw artifact that it judged: row i of a verdict table is about the i-th kept row of the sample table of the
-same part.
+What readers of pairs and of clips share. Verdicts lie in an artifact of their own, with the part names of the one
+that it judged, its input `raw`: row i of a verdict table is about the i-th kept row of the same part there. Verdicts
+may be about rows that earlier verdicts kept, as those of `dedup_pairs` are about rows that `filter_pairs` kept.
 
 The indexes hold 24 bytes a row for sample ids and 32 for names, and are made when they are first asked for, from those
 columns alone: 10M clips take 0.5 GiB, however many frames they have.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import SAMPLES_FILE, VERDICTS_FILE
+from stages.artifacts.kinds import SAMPLES_FILE, VERDICTS_FILE, KeptClips, KeptPairs
 from stages.artifacts.phase_files import read_stretch
 from stages.artifacts.records import FileEntry
 from stages.formats.sample_table import SAMPLE_ID_BYTES, Verdict, read_table
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+VERDICT_KINDS = (KeptPairs.kind, KeptClips.kind)
+"""Kinds that hold verdicts, and no rows of their own."""
+JUDGED_INPUT = "raw"
+"""The input of an artifact of verdicts whose kept rows they are about."""
 NAME_COLUMNS = ("url", "reference")
 """Columns by which pictures and videos are called; tables of downloads have the first alone."""
 NUM_CACHED_PARTS = 64
@@ -42,7 +46,7 @@ _READ_BYTES = 2**18
 
 
 class KeptRows(ABC):
-    """Reads the kept rows of `kept`, a raw artifact or the verdicts on one."""
+    """Reads the kept rows of `kept`, a raw artifact, or the verdicts on one or on what earlier verdicts kept of it."""
 
     def __init__(self, kept: Artifact) -> None:
         self.kept = kept
@@ -51,7 +55,12 @@ class KeptRows(ABC):
     @property
     @abstractmethod
     def raw(self) -> Artifact:
-        """The artifact that holds the sample tables: `kept` itself, or the one that it judges."""
+        """The artifact that holds the sample tables: `kept` itself, or the one whose rows it judges."""
+
+    @cached_property
+    def judges(self) -> tuple[Artifact, ...]:
+        """The artifacts of verdicts, each about the rows that the one before it kept; () where `kept` is raw."""
+        return judges_of(self.kept)
 
     @property
     def num_kept(self) -> int:
@@ -85,11 +94,11 @@ class KeptRows(ABC):
 
         wanted = None if columns is None else list(dict.fromkeys((*columns, "sample_id", "verdict")))
         samples = _read(self.raw, self._raw_tables[part], wanted)
-        if self.raw is not self.kept:
+        for judge, tables in self._verdict_tables:
             samples = samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
-            judged = _read(self.kept, self._kept_tables[part], ["sample_id", "verdict"])
+            judged = _read(judge, tables[part], ["sample_id", "verdict"])
             if judged["sample_id"] != samples["sample_id"]:
-                raise StoreError(f"{self.kept!r}: part {part} judges other samples than {self.raw!r} kept there")
+                raise StoreError(f"{judge!r}: part {part} judges other samples than were kept of {self.raw!r} there")
             samples = samples.set_column(samples.column_names.index("verdict"), "verdict", judged["verdict"])
         samples = samples.append_column("position", pa.array(range(samples.num_rows), pa.int32()))
         return samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
@@ -146,7 +155,12 @@ class KeptRows(ABC):
     @cached_property
     def _kept_tables(self) -> dict[str, FileEntry]:
         """Part to its table of verdicts."""
-        return self._raw_tables if self.raw is self.kept else _files(self.kept, VERDICTS_FILE)
+        return self._verdict_tables[-1][1] if self._verdict_tables else self._raw_tables
+
+    @cached_property
+    def _verdict_tables(self) -> list[tuple[Artifact, dict[str, FileEntry]]]:
+        """Each of `judges`, with part to its table of verdicts."""
+        return [(judge, _files(judge, VERDICTS_FILE)) for judge in self.judges]
 
     @cached_property
     def _ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,6 +192,15 @@ class KeptRows(ABC):
             num_rows.append(table.num_rows)
         together = np.concatenate(digests)
         return together, np.argsort(together, kind="stable"), np.cumsum([0, *num_rows[:-1]])
+
+
+def judges_of(kept: Artifact) -> tuple[Artifact, ...]:
+    """The artifacts of verdicts behind `kept`, the first judge of its raw rows first; () where it is raw itself."""
+    judges: list[Artifact] = []
+    while kept.head.kind in VERDICT_KINDS:
+        judges.insert(0, kept)
+        kept = kept.input(JUDGED_INPUT, Artifact)
+    return tuple(judges)
 
 
 def _files(artifact: Artifact, name: str) -> dict[str, FileEntry]:

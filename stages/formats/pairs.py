@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from stages.artifacts.artifact import Artifact, mended_by
 from stages.artifacts.kinds import PAIRS_FILE, Conversations, KeptPairs, RawPairs
-from stages.formats.kept_rows import KeptRows
+from stages.formats.kept_rows import JUDGED_INPUT, KeptRows
 from stages.formats.read_ahead import FileRange
 from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
@@ -166,7 +166,7 @@ class PairReader(KeptRows):
     @cached_property
     def raw(self) -> RawPairs:
         """The artifact that holds the image bytes."""
-        return self.pairs if isinstance(self.pairs, RawPairs) else self.pairs.input("raw", RawPairs)
+        return self.pairs if isinstance(self.pairs, RawPairs) else self.judges[0].input(JUDGED_INPUT, RawPairs)
 
 
 class NoPairs(PairReader):

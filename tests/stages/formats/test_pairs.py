@@ -2,14 +2,19 @@
 
 import io
 import pickle
+from functools import partial
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from stages.artifacts.artifact import open_artifact
-from stages.artifacts.kinds import PAIRS_FILE, RawPairs
+from stages.artifacts.kinds import PAIRS_FILE, VERDICTS_FILE, KeptPairs, RawPairs
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.filter_pairs import DropReason
 from stages.formats.pairs import PairReader
+from stages.formats.sample_table import balance_of, verdict_columns, write_table
 from stages.store.errors import StoreError
 from stages.store.store import Store
 
@@ -79,3 +84,37 @@ def test_a_flipped_bit_is_noticed_and_named(toy_pairs: Any, tmp_path: Any) -> No
         StoreError, match=f"pairs.tar of .* is damaged at byte {pair.image.offset}: .*{pair.sample_id.hex()}"
     ):
         PairReader(raw).image(pair.sample_id)
+
+
+class HalvingRecipe(Recipe):
+    """Every second pair of each part is dropped."""
+
+
+def halve_part(part: Part, draft: PartDraft, kept: KeptPairs) -> None:
+    table = PairReader(kept).table(part.name)
+    reasons = [DropReason.TOO_LARGE if number % 2 else None for number in range(table.num_rows)]
+    verdicts = pa.table({"sample_id": table["sample_id"], **verdict_columns(reasons)})
+    write_table(verdicts, draft.path(VERDICTS_FILE))
+    draft.count(balance_of(verdicts))
+
+
+@stage(number=1, recipe=HalvingRecipe, makes=KeptPairs)
+def halve_pairs(recipe: HalvingRecipe, raw: KeptPairs, *, ctx: StageContext) -> None:
+    over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
+    ctx.spread(partial(halve_part, kept=raw), over=over, phase="judge")
+
+
+def test_verdicts_may_be_about_pairs_that_earlier_verdicts_kept(toy_pairs: Any, carry: Any) -> None:
+    step = halve_pairs.bind("twice", HalvingRecipe(), halve_pairs.bind("once", HalvingRecipe(), toy_pairs.kept_step))
+    twice = carry(step, toy_pairs.store)
+    reader = PairReader(twice)
+    assert [judge.stage for judge in reader.judges] == ["filter_pairs", "halve_pairs", "halve_pairs"]
+    assert reader.raw.fingerprint == toy_pairs.raw.fingerprint
+    whole: dict[str, list[Any]] = {}
+    for pair in PairReader(toy_pairs.kept):
+        whole.setdefault(pair.part, []).append(pair)
+    wanted = [pair.sample_id for part in whole.values() for pair in part[::4]]
+    pairs = list(reader)
+    assert [pair.sample_id for pair in pairs] == wanted and len(wanted) == twice.head.items.kept
+    assert {pair.position % 2 for pair in pairs} == {0}
+    assert reader.image(wanted[-1]) == PairReader(toy_pairs.raw).image(wanted[-1])
