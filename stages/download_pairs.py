@@ -27,7 +27,7 @@ from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.files import hosts_of
 from stages.origins.row_files import WantedRows, first_rows
 from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
-from stages.origins.scores import SCORE_COLUMNS, not_a_score
+from stages.origins.scores import ScoreFields, not_a_score, score_columns
 from stages.origins.table_recipe import TableRecipe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DownloadPairsRecipe(TableRecipe, FetchRecipe):
 
 
 def check_scores(pinned: PinnedSource, recipe: DownloadPairsRecipe) -> None:
-    """Raise `StageError` where a column named like a score holds no number in the first rows, or columns do not match.
+    """Raise `StageError` where a column named like a score holds none in the first rows, or columns do not match.
 
     Pairs are filtered by these columns after the download, which would then be for nothing.
     """
@@ -68,13 +68,16 @@ def check_scores(pinned: PinnedSource, recipe: DownloadPairsRecipe) -> None:
     path, batch = first
     recipe.wanted.match(batch.schema.names[:-1], path)
     renamed = {theirs: ours for ours, theirs in recipe.columns.items()}
-    for theirs in batch.schema.names:
-        name = renamed.get(theirs, theirs)
-        said = not_a_score(pa.Table.from_batches([batch]), theirs) if name in SCORE_COLUMNS else None
+    table = pa.Table.from_batches([batch])
+    table = table.rename_columns([renamed.get(theirs, theirs) for theirs in table.column_names])
+    for name, column in score_columns(table.column_names, ScoreFields()).items():
+        said = not_a_score(table, column, name)
         if said is not None:
+            theirs = recipe.columns.get(column, column)
+            kind = "tags (UNLIKELY, UNSURE, NSFW)" if name == "nsfw_tag" else "numbers"
             raise StageError(
-                f"column {theirs!r} of {path} holds {said}, and pairs are filtered by numbers in a column {name!r}; "
-                f"carry it under another name: columns={{'their_{name}': {theirs!r}}}"
+                f"column {theirs!r} of {path} holds {said}, and pairs are filtered by {kind} in a column {column!r}; "
+                f"carry it under another name: columns={{'their_{column}': {theirs!r}}}"
             )
 
 

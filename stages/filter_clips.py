@@ -34,7 +34,7 @@ from stages.clip_filters.measured import (
     text_digest,
 )
 from stages.clip_filters.near_duplicates import MAX_BITS
-from stages.contract import Part, PartDraft, PartTask, Recipe, StageContext, conduct, stage
+from stages.contract import Part, PartDraft, PartTask, StageContext, conduct, stage
 from stages.formats.clip_reader import ClipReader, UndecodableClipError
 from stages.formats.clips import Clip
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
@@ -47,17 +47,30 @@ from stages.formats.sample_table import (
     verdict_columns,
     write_table,
 )
-from stages.origins.scores import SCORE_COLUMNS, ItemScores, Score, fault_of_scores, rows_of_scores, score_fields
+from stages.origins.scores import (
+    ItemScores,
+    RuleFacts,
+    Score,
+    ScoreFields,
+    ScoreName,
+    check_scores_applied,
+    check_scores_of,
+    count_scores,
+    fault_of_scores,
+    rows_of_scores,
+    score_columns,
+    score_fields,
+)
 from stages.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN = ("url", "start_seconds", "end_seconds", "caption", *SCORES, "duplicate_of", *SCORE_COLUMNS)
-"""Columns that an example of a dropped clip shows."""
+SHOWN = ("url", "start_seconds", "end_seconds", "caption", *SCORES, "duplicate_of")
+"""Columns that an example of a dropped clip shows, before those that hold its scores."""
 
 
-class FilterClipsRecipe(Recipe):
+class FilterClipsRecipe(ScoreFields):
     """Limits that a clip must meet to be kept. Levels of grey run from 0, black, to 255, white."""
 
     min_side_px: int = Field(default=64, ge=1)
@@ -90,12 +103,6 @@ class FilterClipsRecipe(Recipe):
     max_near_bits: int | None = Field(default=MAX_BITS, ge=0, le=MAX_BITS)
     """Largest distance at which a clip is nearly the same as an earlier one: differing bits of 192, of the hashes of
     three frames; None compares no clips."""
-    min_similarity: float = 0.2
-    """Smallest similarity of frames and caption; used where the table has the column `similarity`."""
-    max_punsafe: float = 0.5
-    """Largest probability that the clip is unsafe; used where the table has the column `punsafe`."""
-    max_pwatermark: float = 0.8
-    """Largest probability of a watermark; used where the table has the column `pwatermark`."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the clips that may be dropped for one reason before the step fails; 1 takes anything."""
 
@@ -124,11 +131,11 @@ class ClipDropReason(ItemReason):
     MISMATCHED = "mismatched"
     """The similarity of frames and caption is below `min_similarity`."""
     UNSAFE = "unsafe"
-    """The clip is unsafe with a probability above `max_punsafe`."""
+    """The clip is unsafe with a probability above `max_punsafe`, or its tag is worse than `worst_nsfw_tag`."""
     WATERMARKED = "watermarked"
     """The clip has a watermark with a probability above `max_pwatermark`."""
     SCORE_UNREADABLE = "score_unreadable", Verdict.FAILED
-    """A score is there and is no number."""
+    """A score is there and is no number: NaN, infinity, or text that spells none."""
     FRAMES_UNREADABLE = "frames_unreadable", Verdict.FAILED
     """A frame, or the packets of the clip, are as they were stored, and do not decode."""
     BLACK = "black"
@@ -192,7 +199,7 @@ def _of_caption(caption: str, recipe: FilterClipsRecipe) -> ClipDropReason | Non
 
 
 def _of_scores(clip: ClipFacts, recipe: FilterClipsRecipe) -> ClipDropReason | None:
-    fault = fault_of_scores(clip, recipe)
+    fault = fault_of_scores(clip, recipe.score_limits)
     return None if fault is None else ClipDropReason.spelled(fault)
 
 
@@ -210,7 +217,7 @@ def reason_of_frames(measures: FrameMeasures, recipe: FilterClipsRecipe) -> Clip
     return ClipDropReason.FLICKERING if is_flickering else None
 
 
-def clip_facts(clip: Clip, scores: Mapping[str, Score]) -> ClipFacts:
+def clip_facts(clip: Clip, scores: Mapping[ScoreName, Score]) -> ClipFacts:
     """The facts of a clip with its scores by column."""
     return ClipFacts(
         width_px=clip.width_px,
@@ -223,7 +230,7 @@ def clip_facts(clip: Clip, scores: Mapping[str, Score]) -> ClipFacts:
 
 
 def measured_clip(
-    clip: Clip, scores: Mapping[str, Score], reader: ClipReader, recipe: FilterClipsRecipe
+    clip: Clip, scores: Mapping[ScoreName, Score], reader: ClipReader, recipe: FilterClipsRecipe
 ) -> MeasuredClip:
     """Look at one clip by itself. Raises `StoreError` where a frame is not as it was committed."""
     reason, measures = reason_of_row(clip_facts(clip, scores), recipe), None
@@ -256,19 +263,23 @@ def measure_part(part: Part, draft: PartDraft, clips: RawClips, recipe: FilterCl
     """Look at the clips of one part by themselves, in `measured.parquet`."""
     task, reader = ClipPart.of(part), ClipReader(clips)
     table = reader.table(task.part)
+    columns = score_columns(table.column_names, recipe)
+    rows = rows_of_scores(table, columns)
     measured: list[MeasuredClip] = []
-    for clip, scores in zip(reader.clips_of(task.part), rows_of_scores(table), strict=True):
+    for clip, scores in zip(reader.clips_of(task.part), rows, strict=True):
         measured.append(measured_clip(clip, scores, reader, recipe))
         draft.progress(len(measured))
     write_table(measured_table(measured), draft.path(MEASURED_FILE))
     num_compared = sum(clip.own_reason is None for clip in measured)
     draft.fact(**MeasuredClipFacts(num_compared=num_compared).dump())
+    draft.fact(**RuleFacts(rule_counts=count_scores(rows, columns)).dump())
 
 
 def judge_part(
     part: Part,
     draft: PartDraft,
     *,
+    recipe: FilterClipsRecipe,
     clips: RawClips,
     store: Store,
     measured: Sequence[PartRecord],
@@ -289,7 +300,9 @@ def judge_part(
     verdicts = pa.table(columns | {name: table[name] for name in SCORES} | {"duplicate_of": earlier})
     write_table(verdicts, draft.path(VERDICTS_FILE))
     draft.count(balance_of(verdicts))
-    draft.fact(**examples_of(_shown(ClipReader(clips).table(task.part), verdicts), SHOWN, first_row=None))
+    samples = ClipReader(clips).table(task.part)
+    shown = [*SHOWN, *score_columns(samples.column_names, recipe).values()]
+    draft.fact(**examples_of(_shown(samples, verdicts), shown, first_row=None))
 
 
 def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
@@ -303,17 +316,19 @@ def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
     return samples
 
 
-@stage(number=1, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge"))
+@stage(number=2, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge"))
 def filter_clips(recipe: FilterClipsRecipe, raw: RawClips, *, ctx: StageContext) -> None:
     """Measure the clips of `raw`, compare them with each other, and judge them, a part for each of its parts."""
+    check_scores_of(raw, recipe)
     tasks = [ClipPart(part=record.part, number=number) for number, record in enumerate(raw.parts)]
     over = [Part(name=f"frames_{task.part}", task=task.dump()) for task in tasks]
     measured = ctx.spread(partial(measure_part, clips=raw, recipe=recipe), over=over, phase="measure")
+    check_scores_applied(measured, recipe, "clips")
     compared: tuple[PartRecord, ...] = ()
     if recipe.max_near_bits is not None:
         comparing = partial(compare_clips, store=ctx.store, measured=measured, max_bits=recipe.max_near_bits)
         compared = ctx.spread(comparing, over=key_ranges(raw.head.items.kept), phase="compare")
-    judging = partial(judge_part, clips=raw, store=ctx.store, measured=measured, compared=compared)
+    judging = partial(judge_part, recipe=recipe, clips=raw, store=ctx.store, measured=measured, compared=compared)
     over = [
         Part(name=task.part, task=task.dump(), num_items=record.items.kept)
         for task, record in zip(tasks, raw.parts, strict=True)

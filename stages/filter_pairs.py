@@ -9,6 +9,7 @@ Each pair is judged by itself: the same picture under two captions stays two pai
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,11 +17,24 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
-from stages.contract import Part, PartDraft, Recipe, StageContext, conduct, stage
+from stages.contract import Part, PartDraft, StageContext, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, write_table
-from stages.origins.scores import SCORE_COLUMNS, ItemScores, fault_of_scores, rows_of_scores, score_fields
+from stages.origins.scores import (
+    ItemScores,
+    RuleFacts,
+    Score,
+    ScoreFields,
+    ScoreName,
+    check_scores_applied,
+    check_scores_of,
+    count_scores,
+    fault_of_scores,
+    rows_of_scores,
+    score_columns,
+    score_fields,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,11 +42,11 @@ if TYPE_CHECKING:
 FILE_NAME = re.compile(r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?)", re.IGNORECASE)
 """A caption that is the name of a picture file, such as `IMG_0042.JPG`."""
 
-SHOWN = ("url", "caption", "width_px", "height_px", *SCORE_COLUMNS)
-"""Columns that an example of a dropped pair shows."""
+SHOWN = ("url", "caption", "width_px", "height_px")
+"""Columns that an example of a dropped pair shows, before those that hold its scores."""
 
 
-class FilterPairsRecipe(Recipe):
+class FilterPairsRecipe(ScoreFields):
     """Limits that a pair must meet to be kept."""
 
     min_side_px: int = Field(default=64, ge=1)
@@ -45,12 +59,6 @@ class FilterPairsRecipe(Recipe):
     """Shortest caption, in characters."""
     max_caption_chars: int = Field(default=4000, ge=1)
     """Longest caption, in characters."""
-    min_similarity: float = 0.2
-    """Smallest CLIP similarity of image and caption; used where the table has the column `similarity`."""
-    max_punsafe: float = 0.5
-    """Largest probability that the image is unsafe; used where the table has the column `punsafe`."""
-    max_pwatermark: float = 0.8
-    """Largest probability of a watermark; used where the table has the column `pwatermark`."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may be dropped for one reason before the step fails; 1 takes anything."""
 
@@ -73,11 +81,11 @@ class DropReason(ItemReason):
     MISMATCHED = "mismatched"
     """The CLIP similarity of image and caption is below `min_similarity`."""
     UNSAFE = "unsafe"
-    """The image is unsafe with a probability above `max_punsafe`."""
+    """The image is unsafe with a probability above `max_punsafe`, or its tag is worse than `worst_nsfw_tag`."""
     WATERMARKED = "watermarked"
     """The image has a watermark with a probability above `max_pwatermark`."""
     SCORE_UNREADABLE = "score_unreadable", Verdict.FAILED
-    """A score is there and is no number."""
+    """A score is there and is no number: NaN, infinity, or text that spells none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +127,14 @@ def _reason_of_caption(caption: str, recipe: FilterPairsRecipe) -> DropReason | 
 
 
 def _reason_of_scores(pair: PairFacts, recipe: FilterPairsRecipe) -> DropReason | None:
-    fault = fault_of_scores(pair, recipe)
+    fault = fault_of_scores(pair, recipe.score_limits)
     return None if fault is None else DropReason.spelled(fault)
 
 
-def pair_facts(samples: pa.Table) -> list[PairFacts]:
-    """The facts of each row of a sample table. Scores may be numbers, or text that spells numbers."""
+def pair_facts(samples: pa.Table, scores: Sequence[Mapping[ScoreName, Score]]) -> list[PairFacts]:
+    """The facts of each row of a sample table; `scores` are those of each row."""
     sizes = samples.select(["width_px", "height_px", "caption"]).to_pylist()
-    rows = zip(sizes, rows_of_scores(samples), strict=True)
-    return [PairFacts(**size, **score_fields(scores)) for size, scores in rows]
+    return [PairFacts(**size, **score_fields(ones)) for size, ones in zip(sizes, scores, strict=True)]
 
 
 def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairsRecipe) -> None:
@@ -135,17 +142,22 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairs
     import pyarrow as pa
 
     samples = PairReader(raw).table(part.name)
-    reasons = [drop_reason(pair, recipe) for pair in pair_facts(samples)]
+    columns = score_columns(samples.column_names, recipe)
+    scores = rows_of_scores(samples, columns)
+    reasons = [drop_reason(pair, recipe) for pair in pair_facts(samples, scores)]
     table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons)})
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
+    draft.fact(**RuleFacts(rule_counts=count_scores(scores, columns)).dump())
     judged = samples.set_column(samples.column_names.index("reason"), "reason", table["reason"])
-    draft.fact(**examples_of(judged, SHOWN, first_row=None))
+    draft.fact(**examples_of(judged, [*SHOWN, *columns.values()], first_row=None))
 
 
-@stage(number=2, recipe=FilterPairsRecipe, makes=KeptPairs, accepts=(1,), phases=("judge",))
+@stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge",))
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
     """Judge all pairs of `raw`, a part for each of its parts."""
+    check_scores_of(raw, recipe)
     over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
     records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")
+    check_scores_applied(records, recipe, "pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

@@ -108,7 +108,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(*_fork_lines(artifact), *_code_lines(artifact))
     command.say(_fields_table(artifact))
     command.say(*_best_lines(artifact))
-    command.say(*_funnel(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
+    command.say(*_funnel(artifact), *_rules_table(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
     counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
@@ -125,6 +125,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "inputs": {name: item.model_dump() for name, item in head.inputs.items()},
         "items": funnel(head),
         "sources": counts,
+        "rules": head.rules,
         "best": best_examined(artifact),
         "skipped": skipped_row_records(artifact),
         "skipped_steps": skipped_step_records(artifact),
@@ -188,6 +189,19 @@ def _funnel(artifact: Artifact) -> list[Table]:
         for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(f"{number:,}", verdict, clean(reason))
     return [table]
+
+
+def _rules_table(artifact: Artifact) -> list[Table | str]:
+    """To how many items each rule of a filter was applied, and to how many it was not."""
+    rules = artifact.head.rules
+    if not rules:
+        return []
+    table = Table("items", "rule", "", box=None, pad_edge=False)
+    for rule, counts in rules.items():
+        for how, number in sorted(counts.items(), key=lambda pair: -pair[1]):
+            is_off = how == "no column"
+            table.add_row(f"{number:,}", clean(rule), Text(clean(how), "yellow" if is_off else ""))
+    return ["", table]
 
 
 def _skipped_table(artifact: Artifact) -> list[Table]:

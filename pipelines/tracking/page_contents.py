@@ -184,6 +184,7 @@ def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Call
         f"Read by: {', '.join(link(name) for name in readers) or 'nothing in this run'}.",
         "",
         *_reasons(head),
+        *_rules(head),
         *_sources(head),
         f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{head.fingerprint}' `` "
         "or for `neo.input.<name>`.",
@@ -255,6 +256,17 @@ def _reasons(head: ManifestHead) -> Iterator[str]:
     for verdict, reasons in (("dropped", items.dropped), ("failed", items.failed)):
         for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
             yield f"| {number:,} | {verdict} | {reason} |"
+    yield ""
+
+
+def _rules(head: ManifestHead) -> Iterator[str]:
+    """A Markdown table of how the rules of a filter were applied; nothing for other stages."""
+    if not head.rules:
+        return
+    yield "| items | rule | |"
+    yield "| ---: | --- | --- |"
+    for rule, counts in head.rules.items():
+        yield from (f"| {number:,} | {rule} | {how} |" for how, number in sorted(counts.items()))
     yield ""
 
 

@@ -46,6 +46,8 @@ DRAWN: Final = ("Draw", "draw")
 """The kind of artifact, and its phase, whose parts record `source` and numbers `num_<name>` of it as facts."""
 PACKED: Final = "Rows"
 """The kind of artifact whose parts record `sources`: source to numbers of it."""
+RULE_COUNTS: Final = "rule_counts"
+"""The fact of a part that says of each rule of a filter to how many items it was applied, and how."""
 MODEL_PREFIX: Final = "model/"
 """The files of a model have names that begin so."""
 
@@ -81,6 +83,9 @@ class ManifestHead(ManifestFields):
     """The phases, in the order of the manifest."""
     sources: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Source to the numbers that the parts of a draw or of packed rows record of it, summed; empty for other kinds."""
+    rules: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Rule of a filter to the number of items by how it was applied to them, summed over parts: `applied to COLUMN`,
+    `null`, `no column`."""
     at_step: int | None = None
     """Optimizer step of the last checkpoint; None for what no training made."""
     num_skipped_rows: int = 0
@@ -273,6 +278,7 @@ class _Sums:
     kind: str
     phases: dict[str, _PhaseTally] = field(default_factory=dict)
     sources: dict[str, Counter[str]] = field(default_factory=dict)
+    rules: dict[str, Counter[str]] = field(default_factory=dict)
     files: dict[str, NamedFile] = field(default_factory=dict)
     has_more_files: bool = False
     last: dict[str, Any] = field(default_factory=dict)
@@ -281,6 +287,7 @@ class _Sums:
     def add(self, part: dict[str, Any]) -> None:
         self.phases.setdefault(part["phase"], _PhaseTally()).add(part)
         self._add_sources(part)
+        self._add_rules(part["facts"].get(RULE_COUNTS))
         for entry in part["files"]:
             self._add_file(part["phase"], entry)
         self.last = part
@@ -290,6 +297,7 @@ class _Sums:
         return {
             "phases": tuple(sums.counts(phase) for phase, sums in self.phases.items()),
             "sources": {source: dict(numbers) for source, numbers in sorted(self.sources.items())},
+            "rules": {rule: dict(sorted(counts.items())) for rule, counts in sorted(self.rules.items())},
             "at_step": facts.get("step"),
             "num_skipped_rows": len(facts.get("skipped", ())),
             "num_skipped_steps": len(facts.get("skipped_steps", ())),
@@ -306,6 +314,11 @@ class _Sums:
         elif (self.kind, part["phase"]) == DRAWN and "source" in facts:  # a stage of a user's own may record none
             numbers = {name.removeprefix("num_"): value for name, value in facts.items() if name.startswith("num_")}
             self.sources.setdefault(facts["source"], Counter()).update(numbers)
+
+    def _add_rules(self, rules: object) -> None:
+        for rule, counts in rules.items() if isinstance(rules, dict) else ():
+            if isinstance(counts, dict) and all(isinstance(number, int) for number in counts.values()):
+                self.rules.setdefault(rule, Counter()).update(counts)
 
     def _add_file(self, phase: str, entry: dict[str, Any]) -> None:
         name = entry["name"].rpartition("/")[2]

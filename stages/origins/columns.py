@@ -41,6 +41,18 @@ SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "messages": ("messages", "conversations", "conversation", "dialog", "dialogue", "turns", "chat", "qa"),
     "question": ("question", "query", "prompt"),
     "answer": ("answer", "answers", "label", "gtanswer", "groundtruth"),
+    "similarity": (
+        "similarity",
+        "clipsimilarity",
+        "clipscore",
+        "clipsimilarityvitb32",
+        "clipsimilarityvitl14",
+        "clipb32similarityscore",
+        "clipl14similarityscore",
+    ),
+    "punsafe": ("punsafe", "nsfwscoregantman", "nsfwscoreopennsfw2", "nsfwscore", "unsafescore"),
+    "pwatermark": ("pwatermark", "watermarkscore"),
+    "nsfw_tag": ("nsfwtag", "nsfw"),
 }
 """Wanted column to the spellings that are taken for it, without letter case, spaces, `_`, `-` and `.`."""
 
@@ -67,14 +79,14 @@ def match_columns(
             if theirs != NO_COLUMN and theirs not in found:
                 raise StageError(
                     f"{where} has no column {theirs!r}, which `columns` names for {name!r}; "
-                    f"its columns are {_listed(found)}"
+                    f"its columns are {listed_names(found)}"
                 )
             matched[name] = theirs
             continue
         candidates = _candidates(name, found, taken=[*mapping.values(), *matched.values()])
         if len(candidates) > 1:
             raise StageError(
-                f"{where} has several columns that may be {name!r}: {_listed(candidates)}; say which one in the "
+                f"{where} has several columns that may be {name!r}: {listed_names(candidates)}; say which one in the "
                 f"recipe: columns={{{name!r}: {candidates[0]!r}}}"
             )
         if candidates:
@@ -82,6 +94,14 @@ def match_columns(
         elif name not in optional:
             raise StageError(_missing(name, found, matched, where))
     return matched
+
+
+def spelled_column(name: str, found: Sequence[str]) -> str | None:
+    """The column of this very name, or else the one whose spelling stands first in `SPELLINGS`; None without any."""
+    if name in found:
+        return name
+    plain = {_plain(one): one for one in reversed(found)}
+    return next((plain[spelling] for spelling in SPELLINGS[name] if spelling in plain), None)
 
 
 def name_columns(
@@ -104,7 +124,9 @@ def name_columns(
             )
         named[ours] = theirs
     if unknown := sorted(set(mapping.values()) - set(found) - {NO_COLUMN}):
-        raise StageError(f"`columns` names {_listed(unknown)}, which {where} does not have; it has {_listed(found)}")
+        raise StageError(
+            f"`columns` names {listed_names(unknown)}, which {where} does not have; it has {listed_names(found)}"
+        )
     return named
 
 
@@ -120,7 +142,7 @@ def _missing(name: str, found: Sequence[str], matched: Mapping[str, str], where:
     """Words about a missing column: what is there, and what to write."""
     other = next((one for one in found if one not in matched.values()), "...")
     words = (
-        f"{where} has no column {name!r}; its columns are {_listed(found)}. Say in the recipe which one is meant: "
+        f"{where} has no column {name!r}; its columns are {listed_names(found)}. Say in the recipe which one is meant: "
         f"columns={{{name!r}: {other!r}}}"
     )
     if any("://" in one for one in found):
@@ -140,5 +162,6 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_.\-]+", "", name).lower()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed_names(names: Sequence[str]) -> str:
+    """Names as an error lists them."""
     return ", ".join(map(repr, names)) or "none"

@@ -239,7 +239,7 @@ def test_a_filter_that_keeps_nothing_fails_with_an_example(raw_step: Step[RawCli
 
 def test_facts_know_scores_that_are_no_numbers(raw_step: Step[RawClips], store: Store) -> None:
     clip = ClipReader(make(raw_step, store)).clip(clip_id("walk"))
-    ((unreadable,), (number,)) = (read_scores(pa.table({"punsafe": [one]}), "punsafe") for one in ("LIKELY", "0.5"))
+    ((unreadable,), (number,)) = (read_scores(pa.table({"x": [one]}), "x", "punsafe") for one in ("LIKELY", "0.5"))
     assert clip_facts(clip, {"punsafe": unreadable}).has_unreadable_score
     assert clip_facts(clip, {"punsafe": number, "similarity": None}).punsafe == 0.5
     assert clip_facts(clip, {}).num_frames == 4

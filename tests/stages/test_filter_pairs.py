@@ -1,14 +1,19 @@
 """Each pair is judged by the recipe alone, and every pair that was downloaded gets a verdict."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import skimage
 
-from stages.artifacts.kinds import VERDICTS_FILE
-from stages.contract import StageError
-from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs, pair_facts
+from cluster.local import make
+from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs
+from stages.contract import Source, StageError
+from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs
 from stages.formats.sample_table import read_table
+from stages.import_pairs import ImportPairsRecipe, import_pairs
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity
 
@@ -24,7 +29,7 @@ CASES: list[tuple[DropReason | None, dict[str, Any]]] = [
     (None, {"width_px": 64, "height_px": 64}),
     (None, {"width_px": 300, "height_px": 100}),
     (None, {"width_px": 1000, "height_px": 1000}),
-    (None, {"similarity": 0.2, "punsafe": 0.5, "pwatermark": 0.8}),
+    (None, {"similarity": 0.2, "punsafe": 0.5, "pwatermark": 0.8, "nsfw_tag": 1.0}),
     (DropReason.TOO_SMALL, {"width_px": 63}),
     (DropReason.TOO_SMALL, {"width_px": 1, "height_px": 1}),
     (DropReason.TOO_SMALL, {"width_px": 6000, "height_px": 20}),
@@ -40,6 +45,7 @@ CASES: list[tuple[DropReason | None, dict[str, Any]]] = [
     (None, {"caption": "赤い犬がいる"}),
     (DropReason.MISMATCHED, {"similarity": 0.19}),
     (DropReason.UNSAFE, {"punsafe": 0.51}),
+    (DropReason.UNSAFE, {"nsfw_tag": 2.0}),
     (DropReason.WATERMARKED, {"pwatermark": 0.81}),
     (DropReason.SCORE_UNREADABLE, {"has_unreadable_score": True}),
 ]
@@ -50,21 +56,6 @@ def test_a_pair_is_dropped_for_its_first_reason(reason: DropReason | None, chang
     assert drop_reason(facts(**changes), RECIPE) is reason
 
 
-@pytest.mark.parametrize(
-    ("scores", "reasons"),
-    [
-        (["0.31", "", None, " 0.1 "], [None, None, None, DropReason.MISMATCHED]),
-        ([0.31, float("nan"), None, 0.1], [None, None, None, DropReason.MISMATCHED]),
-        ([1, 0, None, 1], [None, DropReason.MISMATCHED, None, None]),
-        (["LIKELY", "0.3", None, "x"], [DropReason.SCORE_UNREADABLE, None, None, DropReason.SCORE_UNREADABLE]),
-        ([[0.1], None, [], [0.5]], [DropReason.SCORE_UNREADABLE, None, *[DropReason.SCORE_UNREADABLE] * 2]),
-    ],
-)
-def test_scores_may_be_text_that_spells_numbers(scores: list[Any], reasons: list[DropReason | None]) -> None:
-    columns = {"width_px": [100] * 4, "height_px": [100] * 4, "caption": ["a caption"] * 4, "similarity": scores}
-    assert [drop_reason(pair, RECIPE) for pair in pair_facts(pa.table(columns))] == reasons
-
-
 def test_every_reason_is_reached() -> None:
     assert {reason for reason, _ in CASES} - {None} == set(DropReason)
 
@@ -72,6 +63,7 @@ def test_every_reason_is_reached() -> None:
 def test_the_recipe_decides() -> None:
     assert drop_reason(facts(), RECIPE.model_copy(update={"min_side_px": 101})) is DropReason.TOO_SMALL
     assert drop_reason(facts(punsafe=0.9), RECIPE.model_copy(update={"max_punsafe": 1.0})) is None
+    assert drop_reason(facts(punsafe=0.4), RECIPE.model_copy(update={"max_punsafe": 0.3})) is DropReason.UNSAFE
 
 
 def test_each_downloaded_pair_gets_one_verdict(toy_pairs: Any) -> None:
@@ -108,3 +100,79 @@ def test_a_changed_field_makes_other_verdicts_of_the_same_download(toy_pairs: An
     assert made.manifest.items.kept == 0
     assert made.manifest.items.dropped == {"too_small": toy_pairs.raw.manifest.items.kept}
     assert strict.fingerprint != toy_pairs.kept_step.fingerprint
+
+
+def judged(folder: Path, columns: dict[str, list[Any]], **fields: Any) -> KeptPairs:
+    """The verdicts on photographs whose table has these columns, a row for each value, imported and filtered."""
+    data = (Path(skimage.__file__).parent / "data/rocket.jpg").read_bytes()
+    num_rows = len(next(iter(columns.values())))
+    table = pa.table(
+        {"image": [data] * num_rows, "text": [f"rocket {n} on its pad" for n in range(num_rows)], **columns}
+    )
+    (folder / "mine").mkdir(exist_ok=True)
+    pq.write_table(table, folder / "mine/0.parquet")
+    raw = import_pairs.bind("pairs", ImportPairsRecipe(source=Source("mine")))
+    kept = filter_pairs.bind("kept", FilterPairsRecipe(**{"max_share_lost": 1, **fields}), raw)
+    return make(kept, folder / "store", sources={"mine": str(folder / "mine")})
+
+
+def reasons_of(kept: KeptPairs) -> list[str | None]:
+    return [row for part in kept.parts for row in read_table(kept.read(part.file(VERDICTS_FILE)))["reason"].to_pylist()]
+
+
+def test_the_columns_of_coyo_are_filtered_by_and_what_cannot_be_read_fails(tmp_path: Path) -> None:
+    columns = {
+        "clip_similarity_vitb32": [0.3, 0.01, 0.3, 0.3, None, float("nan")],
+        "nsfw_score_opennsfw2": [0.0] * 6,
+        "nsfw_score_gantman": [0.1, 0.1, 0.999, 0.1, None, 0.1],
+        "watermark_score": [0.1, 0.1, 0.1, 0.999, None, 0.1],
+    }
+    kept = judged(tmp_path, columns)
+    assert reasons_of(kept) == [None, "mismatched", "unsafe", "watermarked", None, "score_unreadable"]
+    assert kept.manifest.items.failed == {"score_unreadable": 1}
+    assert kept.head.rules == {
+        "max_punsafe": {"applied to nsfw_score_gantman": 5, "null": 1},
+        "max_pwatermark": {"applied to watermark_score": 5, "null": 1},
+        "min_similarity": {"applied to clip_similarity_vitb32": 4, "null": 1, "unreadable": 1},
+        "worst_nsfw_tag": {"no column": 6},
+    }
+
+
+def test_the_tags_of_laion_are_filtered_by(tmp_path: Path) -> None:
+    columns = {"NSFW": ["UNLIKELY", "UNSURE", "NSFW", "", None, "maybe"]}
+    kept = judged(tmp_path, columns)
+    assert reasons_of(kept) == [None, None, "unsafe", None, None, "score_unreadable"]
+    assert kept.head.rules["worst_nsfw_tag"] == {"applied to NSFW": 3, "null": 2, "unreadable": 1}
+    strict = judged(tmp_path, columns, worst_nsfw_tag="UNLIKELY")
+    assert reasons_of(strict) == [None, "unsafe", "unsafe", None, None, "score_unreadable"]
+
+
+def test_a_limit_that_is_set_finds_its_column_or_nothing_is_judged(tmp_path: Path) -> None:
+    columns = {"aesthetic": [0.9, 0.1]}
+    with pytest.raises(StageError, match=r"max_punsafe=0.3 is set.*no column of 'punsafe'.*'aesthetic'.*score_columns"):
+        judged(tmp_path, columns, max_punsafe=0.3)
+    with pytest.raises(StageError, match=r"score_columns names 'pnsfw' for 'punsafe', a column that"):
+        judged(tmp_path, columns, score_columns={"punsafe": "pnsfw"})
+    assert not list((tmp_path / "store").glob("artifacts/filter_pairs/*/records/*"))
+    assert reasons_of(judged(tmp_path, columns, score_columns={"punsafe": "aesthetic"})) == ["unsafe", None]
+    assert judged(tmp_path, columns).head.rules["max_punsafe"] == {"no column": 2}
+
+
+def test_a_column_can_be_left_unread(tmp_path: Path) -> None:
+    kept = judged(tmp_path, {"punsafe": [0.9, float("nan")]}, score_columns={"punsafe": ""})
+    assert reasons_of(kept) == [None, None] and kept.head.rules["max_punsafe"] == {"no column": 2}
+
+
+def test_a_later_table_without_the_column_is_counted(tmp_path: Path) -> None:
+    columns = {"punsafe": [0.9, 0.1]}
+    (tmp_path / "mine").mkdir()
+    data = (Path(skimage.__file__).parent / "data/rocket.jpg").read_bytes()
+    pq.write_table(pa.table({"image": [data], "text": ["another rocket"]}), tmp_path / "mine/1.parquet")
+    kept = judged(tmp_path, columns, max_punsafe=0.5)
+    assert reasons_of(kept) == ["unsafe", None, None]
+    assert kept.head.rules["max_punsafe"] == {"applied to punsafe": 2, "no column": 1}
+
+
+def test_a_score_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no score 'aesthetic'; scores are 'similarity'"):
+        FilterPairsRecipe(score_columns={"aesthetic": "aesthetic_score"})

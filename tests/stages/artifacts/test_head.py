@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from stages.artifacts.head import (
     MAX_NAMED_FILES,
     MODEL_PREFIX,
     PACKED,
+    RULE_COUNTS,
     ManifestHead,
     check_head,
     head_bytes,
@@ -23,6 +25,7 @@ from stages.artifacts.head import (
 from stages.artifacts.manifest import Manifest, ManifestFields, manifest_bytes, manifest_key
 from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.formats.draws import drawn_by_source
+from stages.origins.scores import RuleFacts
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.store import Store
 from tests.stages.artifacts.test_manifest import FINGERPRINT, PARTS, STAGE, manifest, part, write
@@ -193,6 +196,19 @@ def test_numbers_of_sources_are_those_that_draws_and_rows_record() -> None:
 def test_a_draw_of_a_users_own_need_not_say_its_source() -> None:
     whole = manifest(PartRecord(phase="draw", part="0", facts={"num_samples": 3})).model_copy(update={"kind": "Draw"})
     assert head_of(manifest_bytes(whole)).sources == {}
+
+
+def test_rules_of_filters_are_summed_over_parts_and_other_facts_of_that_name_are_none() -> None:
+    facts: list[Any] = [
+        {"a": {"null": 1, "applied to x": 2}},
+        {"a": {"null": 4}, "b": {"no column": 5}},
+        "words",
+        {"c": 3},
+    ]
+    parts = [PartRecord(phase="judge", part=str(n), facts={RULE_COUNTS: one}) for n, one in enumerate(facts)]
+    head = head_of(manifest_bytes(manifest(*parts)))
+    assert head.rules == {"a": {"applied to x": 2, "null": 5}, "b": {"no column": 5}}
+    assert RuleFacts(rule_counts=head.rules).dump() == {RULE_COUNTS: head.rules}
 
 
 def test_the_names_that_a_head_knows_are_those_of_the_kinds() -> None:
