@@ -48,6 +48,7 @@ from stages.artifacts.kinds import RawPairs
 from stages.artifacts.manifest import Manifest, content_digest, manifest_bytes, manifest_key, read_manifest
 from stages.artifacts.records import InputRecord, total
 from stages.contract import Recipe, StageContext, stage
+from stages.contract.binding import Step
 from stages.store.reader import StoreReader
 from stages.store.store import Store
 
@@ -74,7 +75,7 @@ def extend_chain(recipe: LinkRecipe, before: RawPairs, *, ctx: StageContext) -> 
     raise AssertionError(f"link {recipe.number} is committed and is made again")
 
 
-def chain():
+def chain() -> Step[RawPairs]:
     """The pipeline: one link after the other."""
     link = begin_chain.bind("link_0", LinkRecipe(number=0))
     for number in range(1, int(os.environ[NUM_STEPS_VARIABLE])):

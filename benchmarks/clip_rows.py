@@ -30,7 +30,7 @@ from benchmarks.planning import in_a_fresh_process
 from cluster.local import make
 from neo_model.inputs.video_text import clip_lines
 from stages.artifacts.kinds import RawClips, Rows
-from stages.commit.parts import Draft
+from stages.commit.draft import Draft
 from stages.contract import Source, Step
 from stages.cut_clips import CutClipsRecipe, cut_clips
 from stages.formats.clip_reader import ClipReader

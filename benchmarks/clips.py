@@ -116,13 +116,24 @@ class Meter:
 
 def measure(sides: dict[str, Side], repeats: int) -> dict[str, tuple[float, int]]:
     """Median CPU seconds of a pass of each side, and what the pass gave. The sides alternate."""
-    meter, found = Meter(), {name: ([], 0) for name in sides}
+    meter = Meter()
+    found: dict[str, tuple[list[float], int]] = {name: ([], 0) for name in sides}
     for _ in range(repeats):
         for name, side in sides.items():
             before = meter.seconds()
             count = side()
             found[name] = ([*found[name][0], meter.seconds() - before], count)
     return {name: (statistics.median(times), count) for name, (times, count) in found.items()}
+
+
+def count_frames(reader: VideoReader, times: list[float]) -> int:
+    """How many frames of these times a reader gives."""
+    return len(reader.frames(times, MAX_PX, QUALITY))
+
+
+def count_packets(reader: VideoReader, at_seconds: float) -> int:
+    """How many packets of ten seconds a reader gives."""
+    return len(reader.packets(at_seconds, at_seconds + 10).times)
 
 
 def show(title: str, unit: str, found: dict[str, tuple[float, int]]) -> None:
@@ -247,9 +258,9 @@ def measure_long(folder: Path, repeats: int) -> None:
             reader.frames(times, MAX_PX, QUALITY)
             decoded = reader.num_decoded_frames - before
             sides: dict[str, Side] = {
-                "frames": lambda times=times: len(reader.frames(times, MAX_PX, QUALITY)),
-                "packets": lambda at=at: len(reader.packets(at, at + 10).times),
-                "ffmpeg, frames": lambda times=times: ffmpeg_frames(path, [times], (640, 272)),
+                "frames": partial(count_frames, reader, times),
+                "packets": partial(count_packets, reader, at),
+                "ffmpeg, frames": partial(ffmpeg_frames, path, [times], (640, 272)),
             }
             told = ", ".join(f"{name} {1000 * took:.0f} ms" for name, (took, _) in measure(sides, repeats).items())
             print(f"  clip at minute {at / 60:>2.0f}: {told} of CPU; {decoded} frames decoded")

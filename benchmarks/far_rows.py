@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.pair_world import LLM, draw_of
 from cluster.local import make
 from stages.artifacts.kinds import MEASURE_PHASE, PLAN_PART, PLAN_PHASE, Draw
-from stages.commit.parts import Draft
+from stages.commit.draft import Draft
 from stages.contract import Part
 from stages.formats import read_ahead
 from stages.formats.sample_sources import drawn_sources

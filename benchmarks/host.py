@@ -117,12 +117,13 @@ def measure_loaders(folder: Path, num_parts: int, num_ranks: int, num_workers: i
     after = [*together(num_ranks, _bring_up, pickle.dumps(light), num_workers)]
     num_loaders = num_ranks * num_workers
     all_bytes, start_cpu = sum(one["bytes"] for one in after), sum(one["cpu"] for one in after)
-    one = [before["bytes"] / 1e9, all_bytes / num_loaders / 1e9]
-    cpu = [before["cpu"], start_cpu / num_loaders]
+    gigabytes = [before["bytes"] / 1e9, all_bytes / num_loaders / 1e9]
+    cpu_each = [before["cpu"], start_cpu / num_loaders]
     print(f"{'':22}{'GB a loader':>13}{f'GB of {num_loaders}':>13}{'CPU s to its first step':>26}")
-    for name, gigabytes, seconds in zip(("manifest and indexes", "mapped"), one, cpu, strict=True):
-        print(f"{name:22}{gigabytes:>13.3f}{num_loaders * gigabytes:>13.2f}{seconds:>26.2f}")
-    print(f"{'ratio':22}{one[0] / one[1]:>13.1f}{one[0] / one[1]:>13.1f}{cpu[0] / cpu[1]:>26.1f}")
+    for name, held, taken in zip(("manifest and indexes", "mapped"), gigabytes, cpu_each, strict=True):
+        print(f"{name:22}{held:>13.3f}{num_loaders * held:>13.2f}{taken:>26.2f}")
+    smaller, faster = gigabytes[0] / gigabytes[1], cpu_each[0] / cpu_each[1]
+    print(f"{'ratio':22}{smaller:>13.1f}{smaller:>13.1f}{faster:>26.1f}")
 
 
 def write_rows(folder: Path, num_parts: int) -> None:

@@ -168,6 +168,7 @@ def bench_decoded(rows: Rows, repeats: int) -> None:
 
 def paths_of(rows: Rows) -> list[str]:
     """The tars of rows, as local paths."""
+    assert rows.store.folder is not None, "the store of a benchmark is a folder"
     return [str(rows.store.folder / part.file(ROWS_FILE).key) for part in rows.phase(ROWS_PHASE)]
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -38,7 +39,7 @@ from stages.formats.packed_rows.rows import RowReader
 from stages.formats.sample_table import sample_id_type, write_table
 from stages.formats.tar import TarWriter
 from stages.training.loading.micro_batches import PackedRows, StepLoader
-from stages.training.loading.prefetch import prefetch
+from stages.training.loading.prefetch import Prefetcher, prefetch
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import spans
 
@@ -64,7 +65,7 @@ def write_picture_rows(_part: Part, draft: PartDraft, num_rows: int) -> None:
     facts = DocumentFacts(
         sample_id=bytes(16), source="p", repetition=0, piece=0, num_tokens=len(tokens), num_pictures=NUM_PICTURES
     )
-    places = []
+    places: list[dict[str, Any]] = []
     with TarWriter(draft.path(ROWS_FILE)) as tar:
         for number in range(num_rows):
             offset = tar.size_bytes
@@ -138,16 +139,16 @@ def load_long(loader: StepLoader, num_rows: int, num_workers: int) -> Iterator[d
                 yield resources(loaded)
 
 
-def resources(loaded: object) -> dict[str, float]:
+def resources(loaded: Prefetcher) -> dict[str, float]:
     """Resident MiB and open descriptors, of this process and of its workers together."""
     workers = getattr(loaded._hands, "_workers", ())
     groups = {"this": [psutil.Process()], "workers": [psutil.Process(worker.process_id) for worker in workers]}
-    return {
-        f"{name} {what}": sum(of(process) for process in processes)
-        for name, processes in groups.items()
-        for what, of in (("MiB", lambda one: one.memory_info().rss / MIB), ("descriptors", lambda one: one.num_fds()))
-        if processes
-    }
+    found = {}
+    for name, processes in groups.items():
+        if processes:
+            found[f"{name} MiB"] = sum(process.memory_info().rss / MIB for process in processes)
+            found[f"{name} descriptors"] = sum(process.num_fds() for process in processes)
+    return found
 
 
 def bench_long(rows: Rows, num_rows: int, num_workers: int) -> None:

@@ -46,6 +46,7 @@ from stages.commit.execute_step import execute_step
 from stages.commit.parts import PartWriter
 from stages.commit.phase_records import record_key
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.contract.binding import Step
 from stages.store.store import Store
 
 NUM_PARTS_VARIABLE = "NEO_BENCHMARK_PARTS"
@@ -79,7 +80,7 @@ def make_many(recipe: ManyRecipe, *, ctx: StageContext) -> None:
     ctx.spread(make_nothing, over=parts_of(recipe.num_parts), phase=PHASE)
 
 
-def many():
+def many() -> Step[RawPairs]:
     """The pipeline: one step."""
     return make_many.bind("pairs", ManyRecipe(num_parts=int(os.environ[NUM_PARTS_VARIABLE])))
 

@@ -38,7 +38,8 @@ from benchmarks.planning import ROW_TOKENS, in_a_fresh_process, lognormal, plan_
 from cluster.local import make
 from neo_model.inputs.conversation import encode_caption
 from neo_model.inputs.pictures import open_pixels, to_uint8_patches
-from stages.commit.parts import Draft
+from stages.artifacts.records import PartRecord
+from stages.commit.draft import Draft
 from stages.contract import Part
 from stages.formats.pairs import PairReader
 from stages.formats.sample_sources import drawn_sources
@@ -288,12 +289,18 @@ def pack_in_small_parts(folder: Path, num_pairs: int) -> None:
     make(pack_rows.bind("rows", RECIPE.model_copy(update={"num_rows_per_part": 8}), draw_of(num_pairs), LLM), folder)
 
 
+def tar_path(pictures: PairReader, record: PartRecord) -> Path:
+    """The tar of a part, in the folder that the store is."""
+    assert pictures.raw.store.folder is not None, "the store of a benchmark is a folder"
+    return Path(pictures.raw.store.folder) / record.file("pairs.tar").key
+
+
 def plain_copy(scratch: Path, pictures: PairReader, checked: bool) -> None:
     """The pictures from their tars into one, in the order in which they lie; `checked` by both digests, if asked."""
     number = 0
     with TarWriter(scratch / "copy.tar") as tar:
         for record in pictures.raw.parts:
-            with (pictures.raw.store.folder / record.file("pairs.tar").key).open("rb") as file:
+            with tar_path(pictures, record).open("rb") as file:
                 for pair in pictures.pairs_of(record.part):
                     file.seek(pair.image.offset)
                     image = file.read(pair.image.size_bytes)
@@ -309,7 +316,7 @@ def tarfile_copy(scratch: Path, pictures: PairReader) -> None:
     """The pictures from their tars into one, unchecked, as a script would do it."""
     with tarfile.open(scratch / "copy.tar", "w") as target:
         for record in pictures.raw.parts:
-            with tarfile.open(pictures.raw.store.folder / record.file("pairs.tar").key) as tar:
+            with tarfile.open(tar_path(pictures, record)) as tar:
                 for member in tar:
                     if member.name.endswith(".jpg"):
                         target.addfile(member, tar.extractfile(member))

@@ -6,6 +6,8 @@ dense boolean mask over the whole row through SDPA, rotary tables in every layer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from neo_model.config import NeoConfig
 from neo_model.inputs.batch import Batch
 from neo_model.loss import LossSum
 
-Parameters = dict[str, Tensor]
+Parameters = Mapping[str, Tensor]
 
 
 def plain_loss(parameters: Parameters, config: NeoConfig, batch: Batch) -> LossSum:

@@ -21,7 +21,7 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import MEASURED_DOCUMENTS_FILE, SAMPLE_ROWS_FILE, SAMPLE_ROWS_OFFSETS_FILE
 from stages.artifacts.manifest import Manifest
 from stages.artifacts.records import FileEntry
-from stages.commit.parts import Draft
+from stages.commit.draft import Draft
 from stages.contract import ItemBalance, Part, PartRecord
 from stages.formats.external_sort import Buckets
 from stages.formats.packed_rows.sample_index import ENTRY_FIELDS, PREFIX_BITS, SampleIndex, halves, write_index

@@ -10,8 +10,9 @@ the same processes on the same engine, windows of 40 steps:
     memory    forward, backward and update on micro-batches made beforehand, and nothing else
 
 Printed: tokens/s of each side, median of five windows, their ratio by wall and by CPU time, how long steps wait for a
-checkpoint and how long they would wait for its commit, and bare torch in one process on the same
-rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a step.
+checkpoint, how long they would wait for its commit, what it costs the next three steps, and bare torch in one process
+on the same rows for comparison. The ranks are processes of this machine without Ray Train, which takes no part in a
+step.
 """
 
 from __future__ import annotations
@@ -26,17 +27,30 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from neo_model.inputs.batch import Weighting
 from stages.artifacts.kinds import BaseLlm, Rows
 from stages.contract import GangLayout, Rank
 from stages.train_prebuffer import TrainPrebufferRecipe, untrained_model
+from stages.training.checkpoints.checkpoint import Checkpoints
+from stages.training.checkpoints.in_flight import CheckpointInFlight
+from stages.training.checkpoints.probe import Probe
+from stages.training.damaged_rows import DamagedRowPolicy
+from stages.training.engine.engine import Engine
+from stages.training.load_together import JointLoader
+from stages.training.loading.micro_batches import PackedRows, StepLoader
+from stages.training.loading.prefetch import prefetch
+from stages.training.loading.split import RowSplit
+from stages.training.loading.step_rows import spans
+from stages.training.loop import REPORT_EVERY_STEPS
+from stages.training.metrics import Meter
+from stages.training.optimizer_step import optimizer_step
+from stages.training.skipped import LeftOutOfSteps
+from stages.training.weight_digests import WeightDigests
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
-
-if TYPE_CHECKING:
-    from stages.training.checkpoints.checkpoint import Checkpoints
 
 WINDOW_STEPS, NUM_WINDOWS = 40, 5
 SIDES = ("stage", "plain", "memory")
@@ -58,70 +72,78 @@ def measure_rank(rank: Rank, rows: Rows, llm: BaseLlm, result: Path) -> None:
     """Alternate the sides; rank 0 writes its figures to `result`, as JSON."""
     import torch.distributed as dist
 
-    from stages.training.checkpoints.checkpoint import Checkpoints
-    from stages.training.checkpoints.in_flight import CheckpointInFlight
-    from stages.training.checkpoints.probe import Probe
-    from stages.training.damaged_rows import DamagedRowPolicy
-    from stages.training.engine.engine import Engine
-    from stages.training.load_together import JointLoader
-    from stages.training.loading.micro_batches import StepLoader
-    from stages.training.loading.prefetch import prefetch
-    from stages.training.loop import REPORT_EVERY_STEPS
-    from stages.training.metrics import Meter
-    from stages.training.optimizer_step import optimizer_step
-    from stages.training.weight_digests import WeightDigests
-
     model = untrained_model(llm.copy_to(rank.scratch / "llm"), RECIPE).requires_grad_(True)
     loader = StepLoader.of(RECIPE, [rows], rank, model.config)
     engine = Engine(model, RECIPE, rank.layout, loader.split.num_micro_batches, rank.device)
-    in_memory = [loader.load(step) for step in range(WINDOW_STEPS)]
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
-    pauses: list[float] = []
     steps = range(2 * (NUM_WINDOWS + 1) * WINDOW_STEPS)
     reading = prefetch(loader, steps, loader.split.num_micro_batches, 0, rank.warn)
     with CheckpointInFlight(rank.rank) as in_flight, reading as loaded:
         damage, before = DamagedRowPolicy(rank, RECIPE.on_damaged_row, [rows]), WeightDigests({}, {})
         checkpoints = Checkpoints(rank, RECIPE, engine, [rows], before, Probe(engine, loader, damage), in_flight)
-        meter = Meter()
-        joint = JointLoader(rank, loaded, damage, in_flight, meter)
-        others = {"rank": rank, "recipe": RECIPE, "meter": meter}
-
-        def stage(first: int, *, commits: bool) -> None:
-            for step in range(first, first + WINDOW_STEPS):
-                micro_batches, totals = joint.load(step)
-                optimizer_step(step, engine, micro_batches, totals, **others)
-                capacity_tokens = totals.num_rows * loader.row_tokens(step)
-                meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
-                if (step + 1) % REPORT_EVERY_STEPS == 0:
-                    meter.read()
-                if commits and step == first + WINDOW_STEPS // 2:
-                    pauses.append(timed(partial(checkpoints.begin, step, {}), lambda: None)[0])
-
-        def memory(_first: int) -> None:
-            for micro_batches in in_memory:
-                for micro_batch in micro_batches:
-                    engine.accumulate(micro_batch.batch, 1e-2)
-                engine.apply(1e-5)
-
-        sides = (partial(stage, commits=True), partial(stage, commits=False), memory)
+        joint = JointLoader(rank, loaded, damage, in_flight, Meter(), LeftOutOfSteps())
+        sides = Sides(rank, engine, loader, joint, checkpoints)
+        takes: tuple[Callable[[int], None], ...] = (
+            partial(sides.stage, commits=True),
+            partial(sides.stage, commits=False),
+            sides.memory,
+        )
         for window in range(NUM_WINDOWS + 1):
-            for place, (name, side) in enumerate(zip(SIDES, sides, strict=True)):
-                first = (2 * window + place) * WINDOW_STEPS
-                figures[name].append(timed(partial(side, first), dist.barrier))
+            for place, (name, take) in enumerate(zip(SIDES, takes, strict=True)):
+                figures[name].append(timed(partial(take, (2 * window + place) * WINDOW_STEPS), dist.barrier))
         in_flight.finish()
         commits = [timed(partial(commit_at_once, checkpoints, steps[-1] + n), dist.barrier)[0] for n in range(5)]
-    num_tokens = sum(micro_batch.batch.num_tokens for taken in in_memory for micro_batch in taken)
     if rank.rank == 0:
-        result.write_text(
-            json.dumps(
-                {
-                    "figures": figures,
-                    "pauses": pauses,
-                    "commits": commits,
-                    "window_tokens": num_tokens * rank.world_size,
-                }
-            )
-        )
+        told = {"figures": figures, "pauses": sides.pauses, "commits": commits, "after": sides.after}
+        result.write_text(json.dumps({**told, "window_tokens": sides.num_tokens * rank.world_size}))
+
+
+class Sides:
+    """The ways in which one rank takes a window of steps, on one engine."""
+
+    def __init__(
+        self, rank: Rank, engine: Engine, loader: StepLoader, joint: JointLoader, checkpoints: Checkpoints
+    ) -> None:
+        self.rank, self.engine, self.loader, self.joint, self.checkpoints = rank, engine, loader, joint, checkpoints
+        self.in_memory = [loader.load(step) for step in range(WINDOW_STEPS)]
+        self.pauses: list[float] = []
+        """Seconds for which steps wait while a checkpoint is taken."""
+        self.after: list[float] = []
+        """How many times as long the three steps after a checkpoint take as those before it in their window."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of one window on this rank."""
+        return sum(micro_batch.batch.num_tokens for taken in self.in_memory for micro_batch in taken)
+
+    def stage(self, first: int, *, commits: bool) -> None:
+        """What the loop of a training does, with a checkpoint in the middle of the window where it `commits`."""
+        seconds: list[float] = []
+        for step in range(first, first + WINDOW_STEPS):
+            began = time.monotonic()
+            self._step(step)
+            seconds.append(time.monotonic() - began)
+            if commits and step == first + WINDOW_STEPS // 2:
+                self.pauses.append(timed(partial(self.checkpoints.begin, step, {}), lambda: None)[0])
+        if commits:
+            middle = WINDOW_STEPS // 2 + 1
+            self.after.append(statistics.mean(seconds[middle : middle + 3]) / statistics.mean(seconds[1:middle]))
+
+    def memory(self, _first: int) -> None:
+        """The same engine on micro-batches that lie in memory."""
+        for micro_batches in self.in_memory:
+            for micro_batch in micro_batches:
+                self.engine.accumulate(micro_batch.batch, 1e-2)
+            self.engine.apply(1e-5)
+
+    def _step(self, step: int) -> None:
+        meter = self.joint.meter
+        micro_batches, totals = self.joint.load(step)
+        optimizer_step(step, self.engine, micro_batches, totals, rank=self.rank, recipe=RECIPE, meter=meter)
+        capacity_tokens = totals.num_rows * self.loader.row_tokens(step)
+        meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
+        if (step + 1) % REPORT_EVERY_STEPS == 0:
+            meter.read()
 
 
 def commit_at_once(checkpoints: Checkpoints, step: int) -> None:
@@ -143,14 +165,10 @@ def bare_seconds(rows: Rows, llm: BaseLlm, scratch: Path) -> tuple[float, int]:
     """One window in one process by torch alone: seconds and tokens."""
     import torch
 
-    from stages.training.loading.micro_batches import PackedRows, StepLoader
-    from stages.training.loading.split import RowSplit
-    from stages.training.loading.step_rows import spans
-
     torch.set_num_threads(1)
     model = untrained_model(llm.copy_to(scratch / "llm"), RECIPE).requires_grad_(True)
     split = RowSplit.of(RECIPE.rows_per_step, GangLayout(micro_rows=2), 0, 1)
-    loader = StepLoader((PackedRows.of(rows),), spans(10_000, ()), split, 2, 0, "square", model.config)
+    loader = StepLoader((PackedRows.of(rows),), spans(10_000, ()), split, 2, 0, Weighting.SQUARE, model.config)
     batches = [loader.load(step)[0].batch for step in range(WINDOW_STEPS)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
@@ -200,6 +218,8 @@ def main() -> None:
         f"a checkpoint every {WINDOW_STEPS} steps makes them {wall:.3f} times as long, by CPU time {cpu:.3f}; "
         f"they wait {pause_ms:.0f} ms for it, {commit_ms:.0f} ms for one that is committed at once"
     )
+    after = statistics.median(measured["after"][1:])
+    print(f"the three steps after a checkpoint take {after:.3f} times as long as those before it")
     print(f"bare torch, one process: {bare_tokens / bare:8,.0f} tokens/s")
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from benchmarks.large_step import TINY
 from neo_model.inputs.batch import Batch, Document, pack
@@ -29,6 +30,7 @@ from neo_model.model import NeoModel
 from stages.contract import GangLayout
 from stages.training.engine.engine import Engine
 from stages.training.engine.execution import set_execution
+from stages.training.engine.files import read_shards
 from stages.training.recipe import TrainRecipe
 
 NUM_STEPS, STEPS_BEFORE, LEARNING_RATE = 8, 4, 1e-3
@@ -63,7 +65,8 @@ def train(rank: int, layout: GangLayout, folder: Path, what: str, port: int, kin
     set_execution(model, layout, RECIPE.precision, device, print)
     engine = Engine(model, RECIPE, layout, 1, device)
     if what == "resumed":
-        engine.load(folder, num_applied=STEPS_BEFORE)
+        read_shards(folder, engine.slices())
+        engine.resume(STEPS_BEFORE)
     losses = []
     for step in range(STEPS_BEFORE if what == "resumed" else 0, NUM_STEPS):
         row = make_row(step, rank)
@@ -85,10 +88,8 @@ def run(layout: GangLayout, folder: Path, what: str, kind: str) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     try:
-        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
-            train, (layout, folder, what, port, kind), nprocs=layout.num_ranks
-        )
-    except torch.multiprocessing.ProcessExitedException:
+        spawn(train, (layout, folder, what, port, kind), nprocs=layout.num_ranks)
+    except ProcessExitedException:
         if what != "killed":
             raise
 
@@ -115,7 +116,7 @@ def difference(layout: GangLayout, kind: str) -> float:
         for what in ("whole", "killed", "resumed"):
             run(layout, folder, what, kind)
         whole, resumed = (json.loads((folder / f"{what}.json").read_text()) for what in ("whole", "resumed"))
-    return max(abs(one - other) / one for one, other in zip(whole[STEPS_BEFORE:], resumed, strict=True))
+    return max(float(abs(one - other) / one) for one, other in zip(whole[STEPS_BEFORE:], resumed, strict=True))
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def peer(name: str, python: Path, folder: Path, tars: Sequence[str]) -> Iterator
     """Start the peer `name` on these tars, in the interpreter `python`; it may write under `folder`."""
     script = Path(__file__).parent / SCRIPTS[name]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [python, script, folder, *tars]
+    command = [str(word) for word in (python, script, folder, *tars)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
