@@ -6,22 +6,17 @@ All sums are of whole numbers, so that every machine measures the same.
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stages.clip_filters.frame_hashes import frame_hash
+from stages.duplicates.picture_hashes import UnreadablePictureError, grey_hash, jpeg_grey
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SIDE_PX: Final = 32
-"""Side of a frame as it is looked at."""
-MAX_DECODED_PX: Final = 2**26
-"""Largest frame that is decoded, in pixels."""
 HASHED_AT: Final = (0.25, 0.5, 0.75)
 """Where in a clip the frames stand that are hashed, as shares of its length."""
 
@@ -51,16 +46,9 @@ class FrameMeasures:
 
 def small_grey(jpeg: bytes) -> NDArray[np.uint8]:
     """A JPEG file as levels of grey [32, 32], each the mean of a cell of it. Raises `FrameError`."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
-            if image.width * image.height > MAX_DECODED_PX:
-                raise FrameError(f"a frame of {image.width} x {image.height} px is not decoded")
-            image.draft("L", (2 * SIDE_PX, 2 * SIDE_PX))
-            return np.asarray(image.convert("L").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        return jpeg_grey(jpeg)
+    except UnreadablePictureError as error:
         raise FrameError(str(error)) from error
 
 
@@ -72,7 +60,7 @@ def measure_frames(
 
     grey = np.stack(frames).astype(np.int64)
     flat = grey.reshape(len(frames), -1)
-    hashed = [frame_hash(frames[nearest(times, share * duration_seconds)]) for share in HASHED_AT]
+    hashed = [grey_hash(frames[nearest(times, share * duration_seconds)]) for share in HASHED_AT]
     return FrameMeasures(
         luma=int(grey.sum()) / grey.size,
         brightest=int(grey.max()),

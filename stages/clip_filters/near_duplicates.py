@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from stages.duplicates.hash_bits import mixed, num_bits
 from stages.formats.external_sort import order_of
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 
@@ -61,7 +62,7 @@ def keyed(clips: Records, number: int, num_ranges: int) -> Iterator[Records]:
         hashes = clips[f"hash_{which}"]
         first, second = (_band(hashes, band) for band in pairs[pair])
         plain = (np.uint64(combination) << np.uint64(2 * BAND_BITS)) | (first << np.uint64(BAND_BITS)) | second
-        keys = _mixed(plain)
+        keys = mixed(plain)
         own = keys % np.uint64(num_ranges) == np.uint64(number)
         records = np.empty(int(own.sum()), KEYED_FIELDS)
         records["key"] = keys[own]
@@ -142,7 +143,7 @@ def _are_near(
     bits = np.zeros(len(earlier), np.uint64)
     for number in range(NUM_HASHES):
         hashes = columns[f"hash_{number}"]
-        bits += _num_bits(hashes[earlier] ^ hashes[later])
+        bits += num_bits(hashes[earlier] ^ hashes[later])
     near = bits <= max_bits
     rows = np.flatnonzero(near)
     is_same = columns["stretch"][earlier[rows]] == columns["stretch"][later[rows]]
@@ -170,25 +171,3 @@ def _band(hashes: Uint64, band: int) -> Uint64:
 
     shifted: Uint64 = (hashes >> np.uint64(BAND_BITS * band)) & np.uint64(2**BAND_BITS - 1)
     return shifted
-
-
-def _mixed(keys: Uint64) -> Uint64:
-    """Keys spread evenly over 64 bits, different ones staying different (the last steps of splitmix64)."""
-    import numpy as np
-
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(factor)
-    mixed: Uint64 = keys ^ (keys >> np.uint64(31))
-    return mixed
-
-
-def _num_bits(values: Uint64) -> Uint64:
-    """How many bits of each value are set, added up in pairs, fours, eights and all."""
-    import numpy as np
-
-    one, two, four = map(np.uint64, (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
-    values = values - ((values >> np.uint64(1)) & one)
-    values = (values & two) + ((values >> np.uint64(2)) & two)
-    values = (values + (values >> np.uint64(4))) & four
-    counts: Uint64 = (values * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    return counts

@@ -26,6 +26,7 @@ from stages.artifacts.fingerprint import canonical_form
 from stages.collect_images import CollectImagesRecipe, collect_images
 from stages.contract import Source, Stage, Step
 from stages.cut_clips import CutClipsRecipe, cut_clips
+from stages.dedup_pairs import DedupPairsRecipe, dedup_pairs
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_clips import FilterClipsRecipe, filter_clips
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -60,6 +61,7 @@ def fixed_steps() -> list[Step[Any]]:
     """Every stage that handles data on a small fixed input, inputs before what reads them."""
     pairs = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("toy_urls"), num_urls_per_part=32))
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
+    unique = dedup_pairs.bind("unique", DedupPairsRecipe(), kept)
     text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents"), num_documents_per_part=16))
     chat = read_conversations.bind("chat", ReadConversationsRecipe(source=Source("toy_conversations")), kept)
     shares = {"pairs": 4.0, "text": 3.0, "chat": 3.0}
@@ -74,7 +76,7 @@ def fixed_steps() -> list[Step[Any]]:
     kept_clips = filter_clips.bind("kept_clips", FilterClipsRecipe(), clips)
     films = CutClipsRecipe(source=Source("golden_films"), store="packets", max_clip_seconds=1.5, max_share_lost=1)
     cut = cut_clips.bind("cut", films)
-    return [pairs, kept, text, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
+    return [pairs, kept, unique, text, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
 
 
 def fixed_sources(folder: Path) -> dict[str, str]:

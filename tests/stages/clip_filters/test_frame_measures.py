@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.clip_filters.frame_measures import SIDE_PX, FrameError, measure_frames, nearest, small_grey
+from stages.clip_filters.frame_measures import FrameError, measure_frames, nearest, small_grey
+from stages.duplicates.picture_hashes import SIDE_PX
 
 
 def plain(level: int) -> np.ndarray:
