@@ -1,34 +1,24 @@
 """Which URLs may be asked for and which IP addresses they may lead to: protection against server-side request forgery.
 
-A URL is checked as text. Its host is resolved once, all of its addresses must be on the public internet, and the
-connection goes to an address that was checked, so a name cannot resolve to another one in between (DNS rebinding).
-There are two exceptions: `routes`, hosts that a source maps to a server of its own on this machine, and `allow_hosts`,
-hosts that a recipe lists because they are meant to be on a private network.
+A URL is checked as text here; its host is resolved, and all of its addresses are checked, in `http/resolver.py`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import socket
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from stages.download.reasons import Reason, RowError
 from stages.origins.clean_text import trim
-from stages.origins.routes import Routes, SocketAddress, is_listed
 
 MAX_URL_CHARS: Final = 8192
 """Longest URL that is asked for, in characters."""
 MAX_LABEL_CHARS: Final = 63
 """Longest part of a host name between dots, in ASCII."""
 SCHEME_PORTS: Final = {"http": 80, "https": 443}
-NUM_RESOLVER_THREADS: Final = 8
-"""Names of one part that are resolved at once. `getaddrinfo` cannot be interrupted, so it runs in a thread that the
-deadline can stop waiting for."""
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 EMBEDDED_OR_RESERVED: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments
@@ -105,48 +95,6 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and ip not in GLOBAL_UNICAST:
         return False
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in EMBEDDED_OR_RESERVED)
-
-
-class Resolver:
-    """Resolves names to checked addresses. Shared by the threads of a part, each name resolved once."""
-
-    def __init__(self, routes: Routes, allow_hosts: Collection[str] = ()) -> None:
-        self._routes = routes
-        self._allow_hosts = allow_hosts
-        self._known: dict[tuple[str, int], tuple[SocketAddress, ...]] = {}
-        self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="resolve")
-
-    def close(self) -> None:
-        """Shut down without waiting for names that never resolve."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def resolve(self, address: WebAddress, timeout_seconds: float) -> tuple[SocketAddress, ...]:
-        """Checked (IP address, port) pairs to connect to, in order of preference. Raises `RowError`."""
-        if address.host in self._routes and address.scheme == "http":
-            return (self._routes[address.host],)
-        name = (address.host, address.port)
-        if name not in self._known:
-            try:
-                is_allowed = is_listed(address.host, self._allow_hosts)
-                resolving = self._threads.submit(_checked_addresses, *name, may_be_private=is_allowed)
-                self._known[name] = resolving.result(timeout_seconds)
-            except TimeoutError as error:
-                raise RowError(Reason.TIMEOUT) from error
-        return self._known[name]
-
-
-def _checked_addresses(host: str, port: int, *, may_be_private: bool) -> tuple[SocketAddress, ...]:
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        unknown = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-        raise RowError(Reason.HOST_UNKNOWN if unknown else Reason.DNS_ERROR) from error
-    except UnicodeError as error:  # labels that are too long
-        raise RowError(Reason.URL_MALFORMED) from error
-    targets = tuple((str(info[4][0]), port) for info in infos)
-    if not may_be_private and not all(is_public(ip) for ip, _ in targets):
-        raise RowError(Reason.URL_FORBIDDEN_ADDRESS)
-    return targets
 
 
 def _ascii_host(host: str) -> str:

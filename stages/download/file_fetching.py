@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, Final, cast
 from stages.contract import StageError
 from stages.download.engines.img2dataset import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN
 from stages.download.engines.interface import FetchFailure, FetchTask
-from stages.download.http_client import HttpClient
-from stages.download.http_message import tokens
+from stages.download.http.http_client import HttpClient
+from stages.download.http.http_message import tokens
 from stages.download.reasons import Reason, RowError
 
 NUM_AT_ONCE: Final = 6

@@ -18,8 +18,8 @@ from io import BytesIO
 from typing import Any, Final, Literal, TypeAlias
 
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
-from stages.download.http_client import HttpClient
-from stages.download.http_message import HttpResponse
+from stages.download.http.http_client import HttpClient
+from stages.download.http.http_message import HttpResponse
 from stages.download.reasons import Reason, RowError
 
 NUM_THREADS: Final = 16

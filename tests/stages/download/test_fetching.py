@@ -18,8 +18,8 @@ from neo_model.inputs.signatures import FORMATS
 from stages.download.address import parse_address
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
-from stages.download.http_exchange import get_once
-from stages.download.http_message import Deadline
+from stages.download.http.http_exchange import get_once
+from stages.download.http.http_message import Deadline
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool

@@ -12,7 +12,7 @@ from email.message import Message
 from typing import Final
 
 from neo_model.inputs.signatures import known_format
-from stages.download.http_message import tokens
+from stages.download.http.http_message import tokens
 from stages.download.reasons import Reason, RowError
 
 MAX_CODINGS: Final = 4

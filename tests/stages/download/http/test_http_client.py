@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.download.http_client import FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, HttpClient, _wait_seconds
+from stages.download.http.http_client import HttpClient
 from stages.download.reasons import Reason, RowError
 
 
@@ -50,19 +50,3 @@ def test_the_last_failure_is_the_one_that_is_raised(web: Any, http_answer: Calla
         get(web, web.does("/", busy_then_gone), num_tries=5)
     assert caught.value.reason is Reason.NOT_FOUND
     assert web.asked["/"] == 2
-
-
-@pytest.mark.parametrize(
-    ("retry_after_seconds", "number", "wait_seconds"),
-    [
-        (0.0, 1, FIRST_WAIT_SECONDS),
-        (0.0, 3, 1.0),
-        (0.0, 20, MAX_WAIT_SECONDS),
-        (2.0, 1, 2.0),
-        (3600.0, 1, MAX_WAIT_SECONDS),
-    ],
-)
-def test_waits_double_and_follow_retry_after_up_to_a_bound(
-    retry_after_seconds: float, number: int, wait_seconds: float
-) -> None:
-    assert _wait_seconds(RowError(Reason.SERVER_ERROR, retry_after_seconds), number) == wait_seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages.download.http_client import HttpClient
+from stages.download.http.http_client import HttpClient
 from stages.download.reasons import Reason, RowError
 from tests.stages.download.conftest import encoded
 
