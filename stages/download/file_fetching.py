@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from stages.contract import StageError
-from stages.download.engines.img2dataset import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN
-from stages.download.engines.interface import FetchFailure, FetchTask
+from stages.download.engines.interface import USER_AGENT, FetchFailure, FetchTask
 from stages.download.http.http_client import HttpClient
-from stages.download.http.http_message import tokens
 from stages.download.reasons import Reason, RowError
 
 NUM_AT_ONCE: Final = 6
 """Files that are fetched, or wait to be used, at once."""
-USER_AGENT: Final = f"Mozilla/5.0 (compatible; {USER_AGENT_TOKEN})"
-"""How the client names itself, in the form of browsers, which some servers want."""
 
 
 def fetch_files(task: FetchTask) -> Generator[Path | FetchFailure]:
@@ -87,9 +82,7 @@ def _fetch(client: HttpClient, task: FetchTask, url: str, path: Path, is_over: t
     """Fetch one URL into a file; None where it is there."""
     with _Sink(path, is_over) as sink:
         try:
-            response = client.get(
-                url, [("User-Agent", USER_AGENT)], task.limits.deadline_seconds, cast("BinaryIO", sink)
-            )
+            client.get(url, [("User-Agent", USER_AGENT)], task.limits.deadline_seconds, cast("BinaryIO", sink))
         except RowError as error:
             sink.truncate(0)
             return FetchFailure(error.reason)
@@ -98,20 +91,4 @@ def _fetch(client: HttpClient, task: FetchTask, url: str, path: Path, is_over: t
         except Exception as error:  # one server that breaks the client must not fail the part
             sink.truncate(0)
             return FetchFailure(Reason.UNEXPLAINED, f"{type(error).__name__}: {error}")
-    return FetchFailure(Reason.OPT_OUT) if is_opted_out(response.headers) else None
-
-
-def is_opted_out(headers: Message, agents: Sequence[str] = (USER_AGENT_TOKEN,)) -> bool:
-    """Whether X-Robots-Tag forbids this use to everyone, or to one of `agents`.
-
-    `noai` is for everyone, `otherbot: noai` for another, `neo-pipelines: noai` for us.
-    """
-    for value in headers.get_all("X-Robots-Tag", []):
-        agent, colon, directives = str(value).partition(":")
-        if colon and agent.strip().lower() not in agents:
-            continue
-        listed = Message()
-        listed["X-Robots-Tag"] = directives if colon else str(value)
-        if not set(OPT_OUT_DIRECTIVES).isdisjoint(tokens(listed, "X-Robots-Tag")):
-            return True
-    return False
+    return None

@@ -20,11 +20,10 @@ from typing import Any, Final, Literal, TypeAlias
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.http.http_client import HttpClient
 from stages.download.http.http_message import HttpResponse
+from stages.download.manners.usage_terms import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN
 from stages.download.reasons import Reason, RowError
 
 NUM_THREADS: Final = 16
-USER_AGENT_TOKEN: Final = "neo-pipelines"
-OPT_OUT_DIRECTIVES: Final = ("noai", "noimageai", "noindex", "noimageindex", "none")
 OPT_OUT_MESSAGE: Final = "Use of image disallowed by X-Robots-Tag directive"
 """The error message of img2dataset 1.47 for a picture that its X-Robots-Tag check refused."""
 

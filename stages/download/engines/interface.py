@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from stages.download.manners.usage_terms import USER_AGENT_TOKEN
 from stages.download.reasons import Reason
 from stages.origins.routes import Routes
+
+USER_AGENT: Final = f"Mozilla/5.0 (compatible; {USER_AGENT_TOKEN})"
+"""How a client of ours names itself, in the form of browsers, which some servers want."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class FetchLimits:
     """Tries for a URL whose failure is retriable, the first one included."""
     max_body_bytes: int
     """Largest response body in bytes, as sent and after decompression."""
+    max_requests_per_host: int = 8
+    """Requests that one part has open at a host at once; an engine of threads may have fewer, never more. It decides
+    how long a part takes, not what it makes."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts that may be on a private network, and suffixes of such hosts that begin with a dot."""
 

@@ -19,6 +19,7 @@ MAX_CODINGS: Final = 4
 """Most codings on top of each other that are undone."""
 CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 """Codings that change the bytes of a body."""
+_PLAIN: Final = frozenset({"identity", "chunked"})
 _GZIP_START: Final = b"\x1f\x8b"
 _GZIP: Final = zlib.MAX_WBITS | 16
 _RAW: Final = -zlib.MAX_WBITS
@@ -30,8 +31,8 @@ def undo_codings(body: bytes, headers: Message, max_bytes: int) -> bytes:
     Raises `RowError` (too_large, cut_short; bad_encoding where a body that is no picture has a coding that is not
     undone).
     """
-    codings = [*tokens(headers, "Content-Encoding"), *tokens(headers, "Transfer-Encoding")]
-    if not body or not set(codings) - {"identity", "chunked"}:
+    codings = _codings(headers)
+    if not body or not has_codings(headers):
         return body
     num_undone = 0
     for coding in reversed(codings):
@@ -50,9 +51,18 @@ def undo_codings(body: bytes, headers: Message, max_bytes: int) -> bytes:
     return body
 
 
+def has_codings(headers: Message) -> bool:
+    """Whether the headers announce any coding, also one without meaning."""
+    return not _PLAIN.issuperset(_codings(headers))
+
+
+def _codings(headers: Message) -> list[str]:
+    return [*tokens(headers, "Content-Encoding"), *tokens(headers, "Transfer-Encoding")]
+
+
 def is_coded(headers: Message) -> bool:
     """Whether the headers announce a coding that changes the bytes of the body."""
-    return not CODINGS.isdisjoint([*tokens(headers, "Content-Encoding"), *tokens(headers, "Transfer-Encoding")])
+    return not CODINGS.isdisjoint(_codings(headers))
 
 
 def _is_zlib(body: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from stages.download.address import WebAddress, parse_address
 from stages.download.http.http_message import Deadline, HttpResponse
+from stages.download.manners.usage_terms import is_opted_out
 from stages.download.reasons import Reason, RowError
 
 MAX_REDIRECTS: Final = 10
@@ -102,6 +103,8 @@ def _accepted(response: HttpResponse) -> HttpResponse:
     if 200 <= response.status < 300:
         if not response.num_body_bytes:
             raise RowError(Reason.EMPTY_BODY)
+        if is_opted_out(response.headers):
+            raise RowError(Reason.OPT_OUT)
         return response
     raise RowError(_reason_of_status(response.status), _retry_after_seconds(response))
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from neo_model.inputs.signatures import FORMATS
 from stages.download.address import parse_address
-from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
+from stages.download.engines import event_loop, img2dataset
+from stages.download.engines.interface import FetchEngine, FetchFailure, FetchLimits, FetchTask
 from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
 from stages.download.http.http_exchange import get_once
 from stages.download.http.http_message import Deadline
@@ -25,8 +26,15 @@ from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool
 
 MAX_IMAGE_BYTES = 200_000
+ENGINES = [event_loop.fetch, img2dataset.fetch]
 LIMITS = FetchLimits(deadline_seconds=30.0, num_tries=1, max_body_bytes=MAX_IMAGE_BYTES)
 RULE = PictureRule(max_pixels_px=1_000_000, animated="drop", resize_mode="no", resize_px=1024, jpeg_quality=95)
+
+
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.__module__.rpartition(".")[2])
+def engine(request: pytest.FixtureRequest) -> FetchEngine:
+    """Every engine: the same answers end alike."""
+    return request.param
 
 
 def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> FetchedPart:
@@ -36,12 +44,12 @@ def fetched(web: Any, urls: list[str], scratch: Path, **options: Any) -> Fetched
 
 
 @pytest.fixture
-def fetch_one(web: Any, tmp_path: Path) -> Callable[..., RowOutcome]:
+def fetch_one(web: Any, tmp_path: Path, engine: FetchEngine) -> Callable[..., RowOutcome]:
     def ask(url: str, **changes: Any) -> RowOutcome:
         scratch = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
         task = FetchTask(urls=[url], routes=web.routes, limits=replace(LIMITS, **changes), scratch=scratch)
-        (outcome,) = fetch_part(task, RULE, lambda _: None).outcomes
+        (outcome,) = fetch_part(task, RULE, lambda _: None, engine).outcomes
         return outcome
 
     return ask
@@ -285,7 +293,7 @@ def test_the_request_keeps_the_host_and_says_who_asks(web: Any, fetch_one: Any, 
     fetch_one(web.says("/photo", http_answer(photo)))
     lines = web.requests["/photo"].split(b"\r\n")
     assert lines[:2] == [b"GET /photo HTTP/1.1", b"Host: bad.invalid"]
-    assert any(line.startswith(b"User-agent:") and b"neo-pipelines" in line for line in lines)
+    assert any(line.lower().startswith(b"user-agent:") and b"neo-pipelines" in line for line in lines)
     assert b"Accept-Encoding: identity" in lines
     (accept,) = (line for line in lines if line.startswith(b"Accept: "))
     wanted = [part for part in accept.decode().removeprefix("Accept: ").split(",") if "q=" not in part]
@@ -293,11 +301,11 @@ def test_the_request_keeps_the_host_and_says_who_asks(web: Any, fetch_one: Any, 
     assert sorted(wanted) == sorted(f"image/{name.lower()}" for name in FORMATS)
 
 
-def test_a_closed_port_is_a_connect_error(tmp_path: Path) -> None:
+def test_a_closed_port_is_a_connect_error(tmp_path: Path, engine: FetchEngine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         routes = {"gone.invalid": closed.getsockname()}
     task = FetchTask(urls=["http://gone.invalid/"], routes=routes, limits=LIMITS, scratch=tmp_path)
-    assert fetch_part(task, RULE, lambda _: None).outcomes == [Reason.CONNECT_ERROR]
+    assert fetch_part(task, RULE, lambda _: None, engine).outcomes == [Reason.CONNECT_ERROR]
 
 
 def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:
@@ -310,14 +318,14 @@ def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:
 
 
 def test_an_error_of_our_own_costs_one_row_and_is_told(
-    web: Any, http_answer: Any, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    web: Any, http_answer: Any, photo: bytes, engine: FetchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(self: PictureJudge, data: bytes) -> None:
         raise RuntimeError("nobody foresaw this")
 
     monkeypatch.setattr(PictureJudge, "__call__", stumble)
     urls = [web.says("/photo", http_answer(photo)), web.says("/missing", http_answer(b"", status="404 Not Found"))]
-    done = fetched(web, urls, tmp_path)
+    done = fetched(web, urls, tmp_path, engine=engine)
     assert done.outcomes == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
     assert done.remarks == ["RuntimeError: nobody foresaw this"]
 
@@ -347,21 +355,23 @@ def test_an_engine_gives_bodies_and_failures_and_pictures_are_judged_here(
 
 
 def test_a_full_disk_fails_the_part_and_no_row(
-    web: Any, http_answer: Any, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    web: Any, http_answer: Any, photo: bytes, engine: FetchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Spool, "add", fill_disk)
     with pytest.raises(OSError, match="No space left"):
-        fetched(web, [web.says("/photo", http_answer(photo))], tmp_path)
+        fetched(web, [web.says("/photo", http_answer(photo))], tmp_path, engine=engine)
 
 
-def test_pictures_wait_on_scratch_in_any_order(web: Any, http_answer: Any, picture: Any, tmp_path: Path) -> None:
+def test_pictures_wait_on_scratch_in_any_order(
+    web: Any, http_answer: Any, picture: Any, tmp_path: Path, engine: FetchEngine
+) -> None:
     bodies = [picture(Image.effect_noise((40 + n, 40), 50).convert("RGB")) for n in range(60)]
     urls = [web.says(f"/{n}", http_answer(body)) for n, body in enumerate(bodies)]
     counted: list[int] = []
-    done = fetched(web, urls, tmp_path, report=counted.append)
+    done = fetched(web, urls, tmp_path, report=counted.append, engine=engine)
     spool = done.spool.read_bytes()
     assert [spool[item.offset : item.offset + item.size_bytes] for item in done.outcomes] == bodies
     assert counted == list(range(1, 61))

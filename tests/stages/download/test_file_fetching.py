@@ -4,7 +4,6 @@ import gzip
 import socket
 import time
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +11,7 @@ import pytest
 
 from stages.contract import StageError
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
-from stages.download.file_fetching import NUM_AT_ONCE, fetch_files, is_opted_out
+from stages.download.file_fetching import NUM_AT_ONCE, fetch_files
 from stages.download.http.http_message import Wire
 from stages.download.reasons import Reason
 
@@ -96,13 +95,3 @@ def test_a_full_disk_is_not_taken_for_a_broken_connection() -> None:
     next(copying)
     with pytest.raises(StageError, match="No space left"):
         copying.send(b"body")
-
-
-@pytest.mark.parametrize(
-    ("value", "is_refused"),
-    [("noai", True), ("index, NoAI", True), ("neo-pipelines: noai", True), ("otherbot: noai", False), ("all", False)],
-)
-def test_directives_for_everyone_and_for_us_count(value: str, is_refused: bool) -> None:
-    headers = Message()
-    headers["X-Robots-Tag"] = value
-    assert is_opted_out(headers) is is_refused

@@ -1,4 +1,4 @@
-"""What urllib and curl both get, we get: every odd answer here is given to all three."""
+"""What urllib and curl both get, we get, and all engines get the same: every odd answer here is given to all."""
 
 import shutil
 import socket
@@ -12,14 +12,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from stages.download.engines import event_loop
+from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.http.http_client import HttpClient
 from stages.download.reasons import Reason, RowError
+from stages.origins.routes import Routes
 from tests.stages.download.conftest import encoded
 
 PHOTO = encoded(Image.effect_noise((96, 64), 60).convert("RGB"), quality=90)
 LENGTH = f"Content-Length: {len(PHOTO)}"
 CHUNKED = "Transfer-Encoding: chunked"
 HOST = "img.test"
+LIMITS = FetchLimits(deadline_seconds=10.0, num_tries=1, max_body_bytes=1_000_000, max_requests_per_host=2)
 
 
 def said(*headers: str | bytes, status: str = "HTTP/1.1 200 OK", body: bytes = PHOTO, end: bytes = b"\r\n") -> bytes:
@@ -175,17 +179,36 @@ def got_by_curl(server: Server, folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_what_urllib_and_curl_get_we_get(server: Server, got_by_both: set[str], name: str) -> None:
-    client = HttpClient({HOST: server.place}, num_tries=1, max_body_bytes=1_000_000)
+def get_by_sockets(routes: Routes, url: str) -> bytes | Reason:
+    client = HttpClient(routes, num_tries=1, max_body_bytes=LIMITS.max_body_bytes)
     try:
-        ours = client.get(server.url(name, HOST), [], 10).body
+        return client.get(url, [], LIMITS.deadline_seconds).body
     except RowError as error:
-        assert name not in got_by_both, error.reason
-    else:
-        assert ours == PHOTO
+        return error.reason
     finally:
         client.close()
+
+
+def get_by_event_loop(routes: Routes, url: str) -> bytes | Reason:
+    """The same URL three times, so that a connection is kept where it may be."""
+    ends: list[bytes | FetchFailure] = []
+    task = FetchTask(urls=[url] * 3, routes=routes, limits=LIMITS, scratch=Path())
+    event_loop.fetch(task, lambda _, end: ends.append(end))
+    assert len(ends) == 3 and len(set(ends)) == 1
+    return ends[0].reason if isinstance(ends[0], FetchFailure) else ends[0]
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_urllib_and_curl_get_we_get(server: Server, got_by_both: set[str], name: str) -> None:
+    for get in (get_by_sockets, get_by_event_loop):
+        got = get({HOST: server.place}, server.url(name, HOST))
+        assert got == PHOTO or (name not in got_by_both and isinstance(got, Reason)), got
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_all_engines_get_the_same(server: Server, name: str) -> None:
+    asked = {HOST: server.place}, server.url(name, HOST)
+    assert get_by_sockets(*asked) == get_by_event_loop(*asked)
 
 
 def test_the_witnesses_get_most_of_them(got_by_both: set[str]) -> None:
@@ -211,8 +234,6 @@ def test_the_witnesses_get_most_of_them(got_by_both: set[str]) -> None:
     ],
 )  # fmt: skip
 def test_what_nobody_gets_has_its_reason(web: object, answer: bytes, reason: Reason) -> None:
-    client = HttpClient(web.routes, num_tries=1, max_body_bytes=1_000_000)
-    with pytest.raises(RowError) as caught:
-        client.get(web.says("/answer", answer), [], 10)
-    client.close()
-    assert caught.value.reason is reason
+    url = web.says("/answer", answer)
+    assert get_by_sockets(web.routes, url) is reason
+    assert get_by_event_loop(web.routes, url) is reason

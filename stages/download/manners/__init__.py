@@ -1,0 +1,1 @@
+"""What servers ask of a client, beyond the request: whether a picture may be used, and how it is asked for."""
