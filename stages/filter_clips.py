@@ -319,7 +319,7 @@ def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
 @stage(number=2, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge"))
 def filter_clips(recipe: FilterClipsRecipe, raw: RawClips, *, ctx: StageContext) -> None:
     """Measure the clips of `raw`, compare them with each other, and judge them, a part for each of its parts."""
-    check_scores_of(raw, recipe)
+    check_scores_of(ClipReader(raw), recipe)
     tasks = [ClipPart(part=record.part, number=number) for number, record in enumerate(raw.parts)]
     over = [Part(name=f"frames_{task.part}", task=task.dump()) for task in tasks]
     measured = ctx.spread(partial(measure_part, clips=raw, recipe=recipe), over=over, phase="measure")

@@ -1,6 +1,7 @@
 """Judges which image-text pairs are worth learning from.
 
 Reads  RawPairs    parts: pairs.tar and samples.parquet, of which the table alone is read
+       KeptPairs   in its place: what other stages kept of it, with the captions and scores that they gave it
 Makes  KeptPairs   parts: verdicts.parquet, a row for each pair that was downloaded; bytes stay in RawPairs
 
 Each pair is judged by itself: the same picture under two captions stays two pairs.
@@ -137,7 +138,7 @@ def pair_facts(samples: pa.Table, scores: Sequence[Mapping[ScoreName, Score]]) -
     return [PairFacts(**size, **score_fields(ones)) for size, ones in zip(sizes, scores, strict=True)]
 
 
-def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairsRecipe) -> None:
+def filter_part(part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe: FilterPairsRecipe) -> None:
     """Judge the downloaded pairs of one part of RawPairs, in `verdicts.parquet`."""
     import pyarrow as pa
 
@@ -154,10 +155,10 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: FilterPairs
 
 
 @stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge",))
-def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
-    """Judge all pairs of `raw`, a part for each of its parts."""
-    check_scores_of(raw, recipe)
-    over = [Part(name=record.part, num_items=record.items.kept) for record in raw.parts]
-    records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=over, phase="judge")
+def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
+    """Judge all kept pairs of `raw`, a part for each of its parts."""
+    reader = PairReader(raw)
+    check_scores_of(reader, recipe)
+    records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=reader.parts_to_judge, phase="judge")
     check_scores_applied(records, recipe, "pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

@@ -1,7 +1,7 @@
 """Draws the samples that a training stage is to see, from several sources by stated shares.
 
-Reads  KeptPairs, RawClips, KeptClips, TextDocuments, Conversations  `sources`, under names of the user's choice; of
-                                                                     these the sample tables alone
+Reads  KeptPairs, RawClips, KeptClips, TextDocuments, KeptTexts, Conversations  `sources`, under names of the user's
+                                                                                choice; of these the tables alone
        the same, or RawPairs   `heldout`, if any: no sample that is also in these is drawn
        BaseLlm, or a Checkpoint   `llm`, if any: its tokenizer counts the tokens of shares in tokens
 Makes  Draw   parts: draw.parquet, a row for each drawing of a sample of one part of a source, with its `place` in the
@@ -37,6 +37,7 @@ from stages.artifacts.kinds import (
     ExportedCheckpoint,
     KeptClips,
     KeptPairs,
+    KeptTexts,
     ModelFolder,
     RawClips,
     RawPairs,
@@ -152,8 +153,9 @@ def draw_part(
 )
 def mix_samples(
     recipe: MixRecipe,
-    sources: Mapping[str, KeptPairs | RawClips | KeptClips | TextDocuments | Conversations],
-    heldout: Mapping[str, RawPairs | KeptPairs | RawClips | KeptClips | TextDocuments | Conversations] | None,
+    sources: Mapping[str, KeptPairs | RawClips | KeptClips | TextDocuments | KeptTexts | Conversations],
+    heldout: Mapping[str, RawPairs | KeptPairs | RawClips | KeptClips | TextDocuments | KeptTexts | Conversations]
+    | None,
     llm: BaseLlm | Checkpoint | ExportedCheckpoint | None,
     *,
     ctx: StageContext,

@@ -168,6 +168,7 @@ def find_in_use_of_model(made: Artifact, inputs: Inputs) -> ModelSighting:
 FINDERS: Final[Mapping[str, Finder]] = {
     kinds.KeptPairs.kind: find_in_verdicts,
     kinds.KeptClips.kind: find_in_verdicts,
+    kinds.KeptTexts.kind: find_in_verdicts,
     kinds.Conversations.kind: find_in_conversations,
     kinds.Draw.kind: find_in_draw,
     kinds.Rows.kind: find_in_rows,

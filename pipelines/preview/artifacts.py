@@ -30,12 +30,14 @@ from stages.artifacts.kinds import (
     Conversations,
     KeptClips,
     KeptPairs,
+    KeptTexts,
     RawClips,
     RawPairs,
     Rows,
     TextDocuments,
 )
 from stages.formats.clip_reader import ClipReader, clips_of
+from stages.formats.judged.texts import TextReader
 from stages.formats.pairs import PairReader, StoredImage, pictures_of
 from stages.formats.sample_table import Verdict
 from stages.store.errors import StoreError
@@ -49,6 +51,7 @@ TABLES = {
     RawClips.kind: SAMPLES_FILE,
     KeptClips.kind: VERDICTS_FILE,
     TextDocuments.kind: DOCUMENTS_FILE,
+    KeptTexts.kind: VERDICTS_FILE,
     Conversations.kind: CONVERSATIONS_FILE,
 }
 """Kinds that are shown by the rows of a table, and the file that holds it."""
@@ -180,6 +183,20 @@ def _texts(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewIte
             )
 
 
+def _kept_texts(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
+    """The verdicts, each with its document as it was judged: with all of its lines."""
+    judged = TextReader(artifact.as_kind(KeptTexts)).judged
+    for part, first, table in _slices(artifact, VERDICTS_FILE, skip, num_items):
+        texts = judged.read_table(part, ["text"])["text"] if judged else [None] * (first + table.num_rows)
+        for number, row in enumerate(table.to_pylist(), first):
+            yield PreviewItem(
+                heading=f"part {part}, row {number}: sample {row['sample_id'].hex()}",
+                verdict=verdict_in_words(row["verdict"], row["reason"]),
+                fields=tuple(fields_of(row, {*NOT_SHOWN, "sample_id"})),
+                spans=(PreviewSpan(role=SpanRole.GIVEN, text=str(texts[number])),),
+            )
+
+
 def _conversations(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
     conversations = artifact.as_kind(Conversations)
     reader = pictures_of(conversations) if "pictures" in artifact.head.inputs else None
@@ -217,6 +234,7 @@ SHOWN: Final[Mapping[str, Callable[[Artifact, int, int], Iterator[PreviewItem]]]
     RawPairs.kind: _raw_pairs,
     KeptClips.kind: _kept_clips,
     RawClips.kind: _raw_clips,
+    KeptTexts.kind: _kept_texts,
     Conversations.kind: _conversations,
 }
 """Kind to how its items are shown; other kinds with a table are texts."""

@@ -34,7 +34,10 @@ class KeptPairs(TabledArtifact):
 
 
 VERDICTS_FILE = "verdicts.parquet"
-"""The verdict on each downloaded pair, in a part of KeptPairs."""
+"""The verdict on each row that is kept in the judged artifact, in a part of KeptPairs, KeptClips or KeptTexts."""
+COLUMNS_FILE = "columns.parquet"
+"""Columns beside the verdicts of a part, row by row: what stands in place of columns of the judged rows, or joins
+them, such as captions and scores."""
 
 
 class RawClips(TabledArtifact):
@@ -56,6 +59,12 @@ class TextDocuments(TabledArtifact):
 
 DOCUMENTS_FILE = "documents.parquet"
 """Cleaned texts with their verdicts, in a part of TextDocuments."""
+
+
+class KeptTexts(TabledArtifact):
+    """Verdicts over TextDocuments, or over what earlier verdicts kept of them: a row for each document read, in
+    `verdicts.parquet`. The texts stay in TextDocuments, but for those that lost lines, which are in
+    `columns.parquet`."""
 
 
 class Conversations(TabledArtifact):

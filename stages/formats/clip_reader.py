@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import CLIPS_FILE, Conversations, KeptClips, RawClips
 from stages.formats.clips import Clip, FrameFacts, clip_schema
-from stages.formats.kept_rows import JUDGED_INPUT, KeptRows
+from stages.formats.kept_rows import KeptRows
 from stages.formats.pairs import ImageReader, StoredImage
 from stages.formats.read_ahead import joined
 from stages.store.errors import StoreError
@@ -85,6 +85,8 @@ def _packets_of(image: StoredImage) -> StoredImage | None:
 class ClipReader(KeptRows):
     """The kept clips of an artifact, in table order. A pickled reader is small: cached tables are left out."""
 
+    raw_kind, kept_kind = RawClips, KeptClips
+
     def __init__(self, clips: KeptClips | RawClips) -> None:
         super().__init__(clips)
         self.clips = clips
@@ -123,7 +125,7 @@ class ClipReader(KeptRows):
     @cached_property
     def raw(self) -> RawClips:
         """The artifact that holds the frames."""
-        return self.clips if isinstance(self.clips, RawClips) else self.judges[0].input(JUDGED_INPUT, RawClips)
+        return self.clips.as_kind(RawClips) if self.judged is None else self.judged.raw
 
 
 def _clip_rows(table: pa.Table) -> list[dict[str, Any]]:

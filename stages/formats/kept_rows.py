@@ -1,8 +1,6 @@
 """The kept rows of the sample tables of an artifact, in table order, found by sample id and by name.
 
-What readers of pairs and of clips share. Verdicts lie in an artifact of their own, with the part names of the one
-that it judged, its input `raw`: row i of a verdict table is about the i-th kept row of the same part there. Verdicts
-may be about rows that earlier verdicts kept, as those of `dedup_pairs` are about rows that `filter_pairs` kept.
+What readers of pairs and of clips share; `judged/kept_tables.py` reads the tables.
 
 The indexes hold 24 bytes a row for sample ids and 32 for names, and are made when they are first asked for, from those
 columns alone: 10M clips take 0.5 GiB, however many frames they have.
@@ -10,98 +8,24 @@ columns alone: 10M clips take 0.5 GiB, however many frames they have.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import xxhash
 
-from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import SAMPLES_FILE, VERDICTS_FILE, KeptClips, KeptPairs
-from stages.artifacts.phase_files import read_stretch
-from stages.artifacts.records import FileEntry
-from stages.formats.sample_table import SAMPLE_ID_BYTES, Verdict, read_table
-from stages.store.errors import StoreError
-from stages.store.range_stream import buffered_ranges
+from stages.formats.judged.kept_tables import KeptTables
+from stages.formats.sample_table import SAMPLE_ID_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
-VERDICT_KINDS = (KeptPairs.kind, KeptClips.kind)
-"""Kinds that hold verdicts, and no rows of their own."""
-JUDGED_INPUT = "raw"
-"""The input of an artifact of verdicts whose kept rows they are about."""
 NAME_COLUMNS = ("url", "reference")
 """Columns by which pictures and videos are called; tables of downloads have the first alone."""
-NUM_CACHED_PARTS = 64
-"""Sample tables that a reader keeps in memory, at most: those that it read last."""
-CACHED_BYTES = 2**29
-"""Size of the sample tables that a reader keeps in memory, at most; the last one stays whatever its size."""
-READ_WHOLE_BYTES = 2**22
-"""Tables up to this size are read in one request, whatever columns of them are wanted."""
-_READ_BYTES = 2**18
-"""Least length of one read of a larger table of which some columns are wanted."""
 
 
-class KeptRows(ABC):
-    """Reads the kept rows of `kept`, a raw artifact, or the verdicts on one or on what earlier verdicts kept of it."""
-
-    def __init__(self, kept: Artifact) -> None:
-        self.kept = kept
-        self._tables: dict[str, pa.Table] = {}
-
-    @property
-    @abstractmethod
-    def raw(self) -> Artifact:
-        """The artifact that holds the sample tables: `kept` itself, or the one whose rows it judges."""
-
-    @cached_property
-    def judges(self) -> tuple[Artifact, ...]:
-        """The artifacts of verdicts, each about the rows that the one before it kept; () where `kept` is raw."""
-        return judges_of(self.kept)
-
-    @property
-    def num_kept(self) -> int:
-        """Kept rows in all parts."""
-        return self.kept.head.items.kept
-
-    @property
-    def parts(self) -> list[str]:
-        """Names of the parts that hold sample tables, in order."""
-        return list(self._kept_tables)
-
-    def table(self, part: str) -> pa.Table:
-        """`read_table`, cached: the tables that were read last stay in memory, `NUM_CACHED_PARTS` at most."""
-        if part not in self._tables:
-            table = self.read_table(part)
-            while self._tables and (
-                len(self._tables) >= NUM_CACHED_PARTS
-                or sum(one.nbytes for one in self._tables.values()) + table.nbytes > CACHED_BYTES
-            ):
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[part] = table
-        return self._tables[part]
-
-    def read_table(self, part: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The sample table of one part, kept rows only, with their `position` in the table of `kept`.
-
-        All columns, carried ones included; or those of `columns` that it has, read without the others.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        wanted = None if columns is None else list(dict.fromkeys((*columns, "sample_id", "verdict")))
-        samples = _read(self.raw, self._raw_tables[part], wanted)
-        for judge, tables in self._verdict_tables:
-            samples = samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
-            judged = _read(judge, tables[part], ["sample_id", "verdict"])
-            if judged["sample_id"] != samples["sample_id"]:
-                raise StoreError(f"{judge!r}: part {part} judges other samples than were kept of {self.raw!r} there")
-            samples = samples.set_column(samples.column_names.index("verdict"), "verdict", judged["verdict"])
-        samples = samples.append_column("position", pa.array(range(samples.num_rows), pa.int32()))
-        return samples.filter(pc.equal(samples["verdict"], Verdict.KEPT.value))
+class KeptRows(KeptTables):
+    """Finds kept rows of `kept`, a raw artifact or the verdicts on one."""
 
     def find(self, sample_id: bytes) -> tuple[str, int] | None:
         """Part and row of `table(part)` that hold a sample; None where there is none."""
@@ -148,21 +72,6 @@ class KeptRows(ABC):
         return self.parts[number], row - int(first_rows[number])
 
     @cached_property
-    def _raw_tables(self) -> dict[str, FileEntry]:
-        """Part to its sample table."""
-        return _files(self.raw, SAMPLES_FILE)
-
-    @cached_property
-    def _kept_tables(self) -> dict[str, FileEntry]:
-        """Part to its table of verdicts."""
-        return self._verdict_tables[-1][1] if self._verdict_tables else self._raw_tables
-
-    @cached_property
-    def _verdict_tables(self) -> list[tuple[Artifact, dict[str, FileEntry]]]:
-        """Each of `judges`, with part to its table of verdicts."""
-        return [(judge, _files(judge, VERDICTS_FILE)) for judge in self.judges]
-
-    @cached_property
     def _ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All sample ids in table order, their sorted order, and the first row of each part."""
         import numpy as np
@@ -192,38 +101,6 @@ class KeptRows(ABC):
             num_rows.append(table.num_rows)
         together = np.concatenate(digests)
         return together, np.argsort(together, kind="stable"), np.cumsum([0, *num_rows[:-1]])
-
-
-def judges_of(kept: Artifact) -> tuple[Artifact, ...]:
-    """The artifacts of verdicts behind `kept`, the first judge of its raw rows first; () where it is raw itself."""
-    judges: list[Artifact] = []
-    while kept.head.kind in VERDICT_KINDS:
-        judges.insert(0, kept)
-        kept = kept.input(JUDGED_INPUT, Artifact)
-    return tuple(judges)
-
-
-def _files(artifact: Artifact, name: str) -> dict[str, FileEntry]:
-    """Part to its file of this name, of the parts that have one: those of other phases have others."""
-    entries = ((record.part, entry) for record in artifact.parts for entry in record.files if entry.name == name)
-    return dict(entries)
-
-
-def _read(artifact: Artifact, entry: FileEntry, columns: Sequence[str] | None) -> pa.Table:
-    """A table of an artifact: all of it, or those of its columns that are named, by range reads where it is large."""
-    import pyarrow.parquet as pq
-
-    if columns is None:
-        return read_table(artifact.read(entry))
-    if entry.size_bytes <= READ_WHOLE_BYTES:
-        table = read_table(artifact.read(entry))
-        return table.select([name for name in columns if name in table.column_names])
-    stream = buffered_ranges(
-        entry.size_bytes, lambda start, length: read_stretch(artifact.store, entry.key, start, length), _READ_BYTES
-    )
-    with stream:
-        file = pq.ParquetFile(stream, pre_buffer=False)
-        return file.read(columns=[name for name in columns if name in file.schema_arrow.names], use_threads=False)
 
 
 def _name_digest(name: str | None) -> int:

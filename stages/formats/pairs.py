@@ -1,6 +1,6 @@
 """Reads image-text pairs: the sample table rows of kept pairs, and their image bytes by one range read each.
 
-KeptPairs holds verdicts only, so its reader also opens the RawPairs that were judged (`kept_rows.py`).
+KeptPairs holds verdicts, and new columns at most, so its reader also opens what was judged (`kept_rows.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from stages.artifacts.artifact import Artifact, mended_by
 from stages.artifacts.kinds import PAIRS_FILE, Conversations, KeptPairs, RawPairs
-from stages.formats.kept_rows import JUDGED_INPUT, KeptRows
+from stages.formats.kept_rows import KeptRows
 from stages.formats.read_ahead import FileRange
 from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
@@ -126,6 +126,8 @@ class ImageReader:
 class PairReader(KeptRows):
     """The kept pairs of an artifact, in table order. A pickled reader is small: cached tables are left out."""
 
+    raw_kind, kept_kind = RawPairs, KeptPairs
+
     def __init__(self, pairs: KeptPairs | RawPairs) -> None:
         super().__init__(pairs)
         self.pairs = pairs
@@ -166,7 +168,7 @@ class PairReader(KeptRows):
     @cached_property
     def raw(self) -> RawPairs:
         """The artifact that holds the image bytes."""
-        return self.pairs if isinstance(self.pairs, RawPairs) else self.judges[0].input(JUDGED_INPUT, RawPairs)
+        return self.pairs.as_kind(RawPairs) if self.judged is None else self.judged.raw
 
 
 class NoPairs(PairReader):

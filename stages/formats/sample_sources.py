@@ -21,6 +21,7 @@ from stages.artifacts.kinds import (
     Draw,
     KeptClips,
     KeptPairs,
+    KeptTexts,
     RawClips,
     RawPairs,
     TextDocuments,
@@ -28,6 +29,7 @@ from stages.artifacts.kinds import (
 from stages.contract import PartTask
 from stages.formats.clip_reader import ClipReader, clips_of
 from stages.formats.clips import Clip
+from stages.formats.judged.texts import TextReader
 from stages.formats.pairs import NoPairs, PairReader, pictures_of
 from stages.formats.sample_table import Verdict, read_table
 from stages.formats.samples import CaptionedClip, CaptionedPicture, Chat, PlainText, Sample
@@ -35,7 +37,7 @@ from stages.formats.samples import CaptionedClip, CaptionedPicture, Chat, PlainT
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SourceArtifact: TypeAlias = KeptPairs | RawClips | KeptClips | TextDocuments | Conversations
+SourceArtifact: TypeAlias = KeptPairs | RawClips | KeptClips | TextDocuments | KeptTexts | Conversations
 """Kinds that a mixture may be drawn from."""
 SampleArtifact: TypeAlias = SourceArtifact | RawPairs
 """Kinds that hold samples: the sources, and pairs that no filter judged, such as those that a model is examined on."""
@@ -123,8 +125,8 @@ class ClipSource:
 class TextSource:
     """Plain texts."""
 
-    artifact: TextDocuments
-    """Artifact that holds the texts."""
+    artifact: TextDocuments | KeptTexts
+    """Artifact that holds the texts, or the verdicts on them."""
     pictures: None = None
     """Texts have no pictures."""
     clips: None = None
@@ -133,16 +135,20 @@ class TextSource:
     @property
     def num_kept(self) -> dict[str, int]:
         """Kept documents of each part."""
-        return _num_kept(self.artifact, DOCUMENTS_FILE)
+        return _num_kept(self.artifact, VERDICTS_FILE if isinstance(self.artifact, KeptTexts) else DOCUMENTS_FILE)
+
+    @cached_property
+    def reader(self) -> TextReader:
+        """Reads the texts."""
+        return TextReader(self.artifact)
 
     def table(self, part: str) -> pa.Table:
         """The kept rows of a part's table."""
-        return _kept_rows(self.artifact, part, DOCUMENTS_FILE)
+        return self.reader.read_table(part)
 
     def samples(self, part: str) -> Iterator[Sample]:
         """A plain text for each kept row."""
-        rows = self.table(part).select(["sample_id", "text"]).to_pylist()
-        return (PlainText.of(row["sample_id"], row["text"]) for row in rows)
+        return (PlainText.of(sample_id, text) for sample_id, text in self.reader.texts_of(part))
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def open_source(artifact: SampleArtifact) -> SampleSource:
         return PairSource(artifact)
     if isinstance(artifact, KeptClips | RawClips):
         return ClipSource(artifact)
-    if isinstance(artifact, TextDocuments):
+    if isinstance(artifact, TextDocuments | KeptTexts):
         return TextSource(artifact)
     return ConversationSource(artifact)
 

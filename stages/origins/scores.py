@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field, field_validator
 
-from stages.artifacts.artifact import Artifact
-from stages.artifacts.kinds import SAMPLES_FILE
 from stages.artifacts.records import PartRecord
 from stages.contract import PartFacts, Recipe, StageError
+from stages.formats.judged.kept_tables import KeptTables
 from stages.origins.columns import NO_COLUMN, listed_names, spelled_column
 
 if TYPE_CHECKING:
@@ -175,14 +174,10 @@ def check_score_columns(found: Sequence[str], fields: ScoreFields, where: str) -
         raise StageError(f"{asked}; its columns are {listed_names(found)}: {remedy}")
 
 
-def check_scores_of(raw: Artifact, fields: ScoreFields) -> None:
-    """`check_score_columns` for the first sample table of an artifact, of which the footer alone is read."""
-    import pyarrow.parquet as pq
-
-    first = next(iter(raw.parts), None)
-    if first is not None:
-        with pq.ParquetFile(raw.open(first.file(SAMPLES_FILE)), pre_buffer=False) as file:
-            check_score_columns(file.schema_arrow.names, fields, f"the table of {raw!r}")
+def check_scores_of(reader: KeptTables, fields: ScoreFields) -> None:
+    """`check_score_columns` for the rows that a filter reads, of whose tables the footers of one part are read."""
+    if reader.parts:
+        check_score_columns(reader.column_names, fields, f"the table of {reader.kept!r}")
 
 
 def rows_of_scores(table: pa.Table, columns: Mapping[ScoreName, str]) -> list[dict[ScoreName, Score]]:

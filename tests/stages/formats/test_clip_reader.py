@@ -11,8 +11,9 @@ from PIL import Image
 from cluster.local import make
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import CLIPS_FILE, KeptClips, RawClips
-from stages.formats import kept_rows, read_ahead
+from stages.formats import read_ahead
 from stages.formats.clip_reader import ClipReader, FrameReader
+from stages.formats.judged import kept_tables
 from stages.formats.pairs import ImageReader
 from stages.store.errors import StoreError
 from stages.store.store import Store
@@ -101,7 +102,7 @@ def test_a_large_table_is_found_in_without_its_columns_of_frames(
 ) -> None:
     """Read by ranges, it says the same as read whole."""
     whole = [(clip.sample_id, clip.reference) for clip in ClipReader(raw)]
-    monkeypatch.setattr(kept_rows, "READ_WHOLE_BYTES", 0)
+    monkeypatch.setattr(kept_tables, "READ_WHOLE_BYTES", 0)
     reader = ClipReader(raw)
     assert [(clip.sample_id, clip.reference) for clip in reader] == whole
     names = set(reader.read_table(reader.parts[0], ["caption", "of_nobody"]).column_names)
