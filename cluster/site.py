@@ -133,6 +133,11 @@ class GangResources(GangLayout, Placed):
         return self
 
     @model_validator(mode="after")
+    def _check_sequence_ranks(self) -> GangResources:
+        """Not of a table alone: `num_ranks` may stand in another. A plan asks `why_not_grouped` of all together."""
+        return self
+
+    @model_validator(mode="after")
     def _check_silence(self) -> GangResources:
         if self.max_silent_seconds < LEAST_SILENT_SECONDS:
             raise ValueError(
@@ -140,6 +145,17 @@ class GangResources(GangLayout, Placed):
                 f"store's retries, which last up to three minutes, twice; write at least {LEAST_SILENT_SECONDS:g}"
             )
         return self
+
+    def why_not_grouped(self) -> str:
+        """Why ranks cannot share rows as stated, with the least and with the most ranks; '' if they can."""
+        most = self.max_ranks or self.num_ranks
+        if self.num_ranks % self.sequence_ranks == 0 == most % self.sequence_ranks:
+            return ""
+        stated = self.num_ranks if self.max_ranks is None else f"[{self.num_ranks}, {self.max_ranks}]"
+        return (
+            f"num_ranks = {stated} with sequence_ranks = {self.sequence_ranks}: ranks share rows in groups of "
+            f"{self.sequence_ranks}, so write multiples of {self.sequence_ranks}"
+        )
 
     def of_size(self, num_ranks: int) -> GangResources:
         """The same for exactly this number of ranks."""

@@ -86,6 +86,9 @@ class NeoModel(nn.Module):
         """`layer.compiled_regions()` runs the layers compiled while the model is in training mode. Answers and
         examinations are of any length, for which they would be compiled again and again. Not under ZeRO-3, whose
         hooks are Python."""
+        self.across_ranks: Callable[[Attend, Batch], Attend] | None = None
+        """Where ranks share a row (`inputs.shares`): makes attention of whole rows for some heads, as it is prepared,
+        attention of a share's tokens for all heads. An exchange between ranks, which this floor knows nothing of."""
         self.vision_model = VisionModel(config)
         self.language_model = LanguageModel(config)
         if not self._table.weight.is_meta:
@@ -143,9 +146,11 @@ class NeoModel(nn.Module):
         return logits
 
     def final_states(self, batch: Batch) -> Tensor:
-        """Final states [L, H]: layer outputs after the last norm."""
+        """Final states [L, H] of a row, or of the share of it that is here: layer outputs after the last norm."""
         hidden = self.embed(batch)
         attend = prepare(self.backend_for(hidden), batch)
+        if self.across_ranks is not None:
+            attend = self.across_ranks(attend, batch)
         tables = self.rotary_tables(batch.positions, hidden.dtype)
         return self.normed(self.run_layers(hidden, tables, [attend] * self.config.num_layers))
 

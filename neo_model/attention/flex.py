@@ -53,7 +53,7 @@ def block_mask(batch: Batch, device: torch.device) -> BlockMask:
         return (first_key[query] <= key) & (key < stop_key[query])
 
     partial, full = _block_lists(blocks.partial, device), _block_lists(blocks.full, device)
-    lengths = (batch.num_tokens, batch.num_tokens)
+    lengths = (batch.row_tokens, batch.row_tokens)
     return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=BLOCK_TOKENS, mask_mod=visible, seq_lengths=lengths)
 
 

@@ -25,7 +25,7 @@ from neo_model.inputs.positions import check_images, image_spans, merge_order, p
 IGNORED: Final = -100
 """Target of a position without supervision, as in torch's cross-entropy."""
 
-_HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids"})
+_HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids", "first_token"})
 """Fields that `Batch.to` leaves on the host, where masks and segments are built from them."""
 
 
@@ -54,7 +54,10 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One packed row. `to` moves all tensors but `documents`, `image_spans` and `grids`, which stay on the host."""
+    """One packed row, or a rank's share of one (`shares.py`), which has L of its tokens.
+
+    `to` moves all tensors but `documents`, `image_spans` and `grids`, which stay on the host and are the whole row's.
+    """
 
     input_ids: Tensor
     """[L] int64 token ids."""
@@ -67,7 +70,7 @@ class Batch:
     supervised_index: Tensor
     """[S] int64 positions that have a target."""
     documents: Tensor
-    """[D+1] int64 cumulative starts, from 0 to L, on the host."""
+    """[D+1] int64 cumulative starts, from 0 to the length of the row, on the host."""
     image_spans: Tensor
     """[M, 2] int64 start and end of each image's context tokens, on the host."""
     grids: Tensor
@@ -78,11 +81,18 @@ class Batch:
     """[N, 768] normalised floats, or raw uint8; the four patches of a token are neighbours."""
     patch_positions: Tensor
     """[N, 2] int64, (column, row) on the picture's grid."""
+    first_token: int = 0
+    """Place in the row of the first of these tokens: above 0 in a share that is not the first."""
 
     @property
     def num_tokens(self) -> int:
-        """Length L of the row."""
+        """Tokens L that are here: all of the row's, or those of a share."""
         return self.input_ids.shape[0]
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of the whole row."""
+        return int(self.documents[-1])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """Move to `device`; normalised patches become `dtype`."""

@@ -31,9 +31,12 @@ def check_ray_version() -> None:
 def check_site_names(site: Site, request: Request) -> list[str]:
     """Sentences about stages in the site that nobody here knows, to be said.
 
-    Raises `BadCommandError` where such a name is close to that of a stage, or a phase of a stage or step is none. A
+    Raises `BadCommandError` where such a name is close to that of a stage, or a phase of a stage or step is none, or
+    where a step's ranks cannot share rows. A
     stage of a user's own is known where the request has a step of it, and its phases where it declares them.
     """
+    for complaint in _ungrouped(site, request):
+        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}")
     if not site.stages and not any(resources.phases for resources in site.steps.values()):
         return []
     known = _known_stages(request)
@@ -45,6 +48,13 @@ def check_site_names(site: Site, request: Request) -> list[str]:
         for name in site.stages
         if name not in known and name not in COMMANDS_ON_MACHINES
     ]
+
+
+def _ungrouped(site: Site, request: Request) -> Iterator[str]:
+    """A sentence for each step whose ranks cannot share rows as the tables of the site say together."""
+    for step in request.steps:
+        if why := site.resources(stage=step.stage, step=step.name).gang.why_not_grouped():
+            yield f"step {step.name}: {why}"
 
 
 def _known_stages(request: Request) -> Mapping[str, Stage[Any]]:

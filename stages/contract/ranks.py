@@ -25,6 +25,10 @@ class GangLayout(BaseModel):
     """Number of processes, each with one device."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
+    sequence_ranks: int = Field(default=1, ge=1)
+    """Ranks that share each row: every one holds a part of its tokens, and in attention a part of the heads of all of
+    them. For rows that one device does not hold. Divides `num_ranks` and the attention heads; ranks of one machine
+    share a row, so at most as many as a machine has."""
     offload_optimizer: bool = False
     """Keep moments and fp32 weights in the host's memory and update there: slower steps, for models that fit a GPU
     in no other way. With ZeRO stage 1 or above."""
@@ -62,6 +66,26 @@ class GangLayout(BaseModel):
     def collective_timeout(self) -> timedelta:
         """The timeout of all collectives of the ranks."""
         return timedelta(seconds=self.collective_timeout_seconds or 1.1 * self.max_silent_seconds + 60)
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of ranks that share rows: as many rows as are computed side by side."""
+        return self.num_ranks // self.sequence_ranks
+
+    @model_validator(mode="after")
+    def _check_sequence_ranks(self) -> GangLayout:
+        if why := self.why_not_grouped():
+            raise ValueError(why)
+        return self
+
+    def why_not_grouped(self) -> str:
+        """Why ranks cannot share rows as stated; '' if they can."""
+        if self.num_ranks % self.sequence_ranks == 0:
+            return ""
+        return (
+            f"num_ranks = {self.num_ranks} with sequence_ranks = {self.sequence_ranks}: ranks share rows in groups of "
+            f"{self.sequence_ranks}, so write a multiple of {self.sequence_ranks}"
+        )
 
     @model_validator(mode="after")
     def _check_timeouts(self) -> GangLayout:

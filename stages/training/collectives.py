@@ -37,6 +37,8 @@ class StepTotals:
     """Ranks that were told to stop the run; only rank 0 is ever told."""
     num_ready: int
     """Ranks that have finished their part of the checkpoint in flight."""
+    difference: int = 0
+    """0 where the ranks that share rows have loaded the same (`SequencePlace.difference`)."""
 
     def summed(self, device: str) -> StepTotals:
         """The totals over all ranks: one all-reduce in float64, which is exact for counts below 2**53. Collective."""

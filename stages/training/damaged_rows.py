@@ -47,7 +47,9 @@ class DamagedRowPolicy:
         """Commit which rows these micro-batches lack, before they are computed: every later attempt skips the same."""
         for skipped in (one for micro_batch in micro_batches for one in micro_batch.skipped):
             self.rank.record_fact(SKIPPED_PHASE, skipped.facts)
-            self.rank.warn(skipped.sentence)
+            # Ranks that share a row all record it, for one of them may be alone in finding it damaged; one says so.
+            if self.rank.rank % self.rank.layout.sequence_ranks == 0:
+                self.rank.warn(skipped.sentence)
 
     def repair(self, what: str, error: Exception | None) -> None:
         """Rebuild the parts that ranks found damaged, so `what` failed can be retried. Collective.

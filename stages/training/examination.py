@@ -146,7 +146,8 @@ class RowLoss:
 
     @cached_property
     def _micro_batches(self) -> list[tuple[MicroBatch, bool]]:
-        """The held-out rows of this rank, one at a time, as many on every rank; and whether each counts.
+        """The held-out rows of this rank, or its shares of them, one at a time, as many on every rank; and whether each
+        counts.
 
         With 5 rows, rank 0 of 2 has rows 0, 2, 4 and rank 1 has rows 1, 3, 4: the last fills up and does not count.
         A damaged row does not count either, where the recipe has damaged rows skipped.
@@ -154,8 +155,9 @@ class RowLoss:
         packed = PackedRows.of(self.rows)
         num_rows = min(self.max_rows, packed.reader.num_rows)
         micro_batches = []
-        for first in range(0, num_rows, self.rank.world_size):
-            row = first + self.rank.rank
+        place = self.loader.place
+        for first in range(0, num_rows, place.num_groups):
+            row = first + place.group
             micro_batch = self._loaded(packed, min(row, num_rows - 1))
             micro_batches.append((micro_batch, row < num_rows and len(micro_batch.rows) > 0))
         return micro_batches

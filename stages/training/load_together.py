@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.contract import Rank
 from stages.training.checkpoints.in_flight import CheckpointInFlight
 from stages.training.collectives import SharedError, StepTotals
 from stages.training.damaged_rows import DamagedRowPolicy
 from stages.training.loading.micro_batches import MicroBatch
+from stages.training.loading.sequence_place import SequencePlace
 from stages.training.metrics import Meter
 from stages.training.skipped import LeftOutOfSteps
 
@@ -29,6 +30,7 @@ class JointLoader:
     in_flight: CheckpointInFlight
     meter: Meter
     left_out: LeftOutOfSteps
+    place: SequencePlace = field(default_factory=SequencePlace)
 
     def load(self, step: int) -> tuple[list[MicroBatch], StepTotals]:
         """This rank's micro-batches of a step, and the totals over all ranks. Collective.
@@ -51,6 +53,12 @@ class JointLoader:
             if not totals.num_failed:
                 break
             self.damage.repair(f"step {step + 1} could not be loaded", error)
+        if totals.difference:
+            raise SharedError(
+                f"step {step + 1}: ranks that share a row have loaded different rows, because one of them found a row "
+                "damaged that the others could read. What it left out is on record: run the same command again, and "
+                "all leave it out"
+            )
         if step in self.left_out.steps:
             if self.rank.rank == 0:
                 self.rank.warn(f"step {step + 1} is left out, as recorded: {self.left_out.steps[step]}")
@@ -60,13 +68,15 @@ class JointLoader:
 
     def _share(self, micro_batches: Sequence[MicroBatch], *, failed: bool) -> StepTotals:
         """What this rank brings into the sum over ranks."""
+        rows = [micro_batch.rows for micro_batch in micro_batches]
         return StepTotals(
             weight=sum(micro_batch.weight for micro_batch in micro_batches),
             num_tokens=sum(micro_batch.num_tokens for micro_batch in micro_batches),
-            num_rows=sum(len(micro_batch.rows) for micro_batch in micro_batches),
+            num_rows=sum(map(len, rows)) if self.place.is_first else 0,
             num_failed=int(failed),
             num_stopping=int(self.rank.should_stop()),
             num_ready=int(self.in_flight.is_ready),
+            difference=self.place.difference(rows),
         )
 
     def _next(self) -> list[MicroBatch]:

@@ -73,7 +73,7 @@ def train(
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
         with prefetching as prefetched, in_flight.finished_on_shared_error():
-            joint = JointLoader(rank, prefetched, damage, in_flight, meter, left_out)
+            joint = JointLoader(rank, prefetched, damage, in_flight, meter, left_out, loader.place)
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank

@@ -48,9 +48,10 @@ class PeakFlops:
     def flops(self, batch: Batch) -> float:
         """FLOPs of forward and backward, without what activation checkpointing recomputes."""
         images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
+        num_pairs = visible_pairs(batch.documents.diff().tolist(), images)
         work = Work(
             num_tokens=batch.num_tokens,
-            num_pairs=visible_pairs(batch.documents.diff().tolist(), images),
+            num_pairs=round(num_pairs * batch.num_tokens / batch.row_tokens),  # of a share: by its part of the heads
             num_patches=batch.patches.shape[0],
             num_supervised=batch.supervised_index.shape[0],
         )
@@ -159,7 +160,7 @@ def losses_by_source(micro_batch: MicroBatch, entropies: torch.Tensor) -> dict[s
     batch = micro_batch.batch
     names = sorted(set(micro_batch.sources))
     source_of_document = torch.tensor([names.index(source) for source in micro_batch.sources])
-    document = torch.searchsorted(batch.documents, batch.supervised_index, right=True) - 1
+    document = torch.searchsorted(batch.documents, batch.supervised_index + batch.first_token, right=True) - 1
     weights = batch.weights[batch.supervised_index].double()
     sums = torch.zeros(len(names), 2, dtype=torch.float64)
     values = torch.stack((entropies.cpu().double() * weights, weights), dim=1)

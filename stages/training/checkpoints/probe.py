@@ -35,15 +35,17 @@ class Probe:
         return self.damage.read("the probe row of checkpoints", self.loader.probe)
 
     def loss(self) -> float | None:
-        """Nats for each unit of loss weight, as rank 0 finds it; 0 where the row asks for nothing. Collective.
+        """Nats for each unit of loss weight, as rank 0 finds it, with those that share the row with it; 0 where the row
+        asks for nothing. Collective.
 
         None where the row is damaged and the recipe has such rows left out.
         """
         if self._batch is None:
             return None
         sums = self.engine.evaluate(self._batch)
-        loss: float = gather_values(float(sums.loss) / max(float(sums.weight), 1e-9))[0]
-        return loss
+        shares = gather_values((float(sums.loss), float(sums.weight)))[: self.loader.place.num_shares]
+        loss, weight = (sum(share[part] for share in shares) for part in (0, 1))
+        return float(loss / max(weight, 1e-9))
 
     def check(self, committed: float | None, step: int, precision: Precision) -> None:
         """Raise `StageError`, on every rank, if the loss is not what it was when the checkpoint was committed."""

@@ -33,7 +33,7 @@ class DeviceCopies:
         main = torch.cuda.current_stream(self._device)
         main.wait_stream(self._stream)
         for field in fields(placed):
-            tensor: Tensor = getattr(placed, field.name)
-            if tensor.is_cuda:
-                tensor.record_stream(main)  # its memory was given out on the other stream, which may not reuse it yet
+            value = getattr(placed, field.name)
+            if isinstance(value, Tensor) and value.is_cuda:
+                value.record_stream(main)  # its memory was given out on the other stream, which may not reuse it yet
         return placed

@@ -1,7 +1,8 @@
 """One rank's share of the network and its optimizer: DeepSpeed behind a few calls.
 
-Owns forward, backward and update under ZeRO 0 to 3, saving and loading of the rank's share, and the gathering of
-whole parameters. What is trained on, in which order and at which learning rate is the loop's.
+Owns forward, backward and update under ZeRO 0 to 3 over all ranks, whether they share rows or not, saving and loading
+of the rank's share, and the gathering of whole parameters. What is trained on, in which order and at which learning
+rate is the loop's.
 
 All calls are collective: every rank makes the same ones in the same order.
 """
@@ -29,6 +30,7 @@ from stages.training.engine.deepspeed_config import deepspeed_config, prepare_su
 from stages.training.engine.device_copies import DeviceCopies
 from stages.training.engine.execution import DTYPES
 from stages.training.engine.files import write_shard
+from stages.training.engine.sequence_group import SequenceGroup
 from stages.training.engine.snapshot import Snapshot
 from stages.training.engine.weight_average import Fill, MovingAverage, take_average, take_mean
 from stages.training.engine.zero_slices import ParameterSlice, parameter_slices, publish
@@ -73,6 +75,9 @@ class Engine:
         self._zero_stage = layout.zero_stage
         self._copies = DeviceCopies(device, DTYPES[recipe.precision])
         self._snapshot = Snapshot()
+        self._shares_rows = layout.sequence_ranks > 1
+        if self._shares_rows:
+            model.across_ranks = SequenceGroup.of_this_rank(layout.sequence_ranks).across_ranks
         model.to(device, DTYPES[recipe.precision])
         if layout.zero_stage == 3:
             set_z3_leaf_modules(model, [Layer])  # gather a layer at once: half the overhead of one gather a weight
@@ -85,7 +90,8 @@ class Engine:
     def accumulate(self, batch: Batch, scale: float) -> LossSum:
         """Forward and backward of one micro-batch: adds the gradient of `scale` x its loss sum, averaged over ranks.
 
-        Returns the unscaled sums, detached.
+        Returns the unscaled sums, detached. Where ranks share a row, each has its share of it as `batch`, and the sums
+        are those of the share: gradients of a row are summed over its ranks like those of rows over all.
         """
         sums = self._engine(self._placed(batch))
         self._engine.backward(sums.loss * scale, scale_wrt_gas=False)
@@ -166,8 +172,9 @@ class Engine:
         publish(self._engine, self._zero_stage, self.num_applied)
 
     def _placed(self, batch: Batch) -> Batch:
-        """The batch on the device; padded where code is compiled for its length."""
-        return self._copies.place(pad_to_grid(batch) if self._engine.module.is_compiled else batch)
+        """The batch on the device; padded where code is compiled for its length. Shares of rows come padded."""
+        pads = self._engine.module.is_compiled and not self._shares_rows
+        return self._copies.place(pad_to_grid(batch) if pads else batch)
 
     def _norm_without_zero(self) -> float:
         """Clip the gradient, which without ZeRO every rank holds whole; returns the norm before."""

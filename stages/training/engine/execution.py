@@ -14,9 +14,11 @@ import torch
 
 from neo_model.attention.backends import backend_named
 from neo_model.attention.interface import Backend
+from neo_model.config import NeoConfig
 from neo_model.layer import compiled_regions
 from neo_model.model import NeoModel
-from stages.contract import GangLayout
+from stages.contract import GangLayout, StageError
+from stages.training.engine.sequence_group import why_not_shared
 from stages.training.recipe import Precision
 
 DTYPES: Final[dict[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -30,11 +32,16 @@ PARTITIONS_PARAMETERS: Final = 3
 def set_execution(
     model: NeoModel, layout: GangLayout, precision: Precision, device: str, warn: Callable[[str], None]
 ) -> None:
-    """Set what the layout asks for. `warn` is called for what runs, but not as it should on `device`."""
-    config, dtype = model.config, DTYPES[precision]
-    model.backend = backend_named(layout.attention, torch.device(device), dtype, config.query_key_dim)
+    """Set what the layout asks for. `warn` is called for what runs, but not as it should on `device`.
+
+    Raises `StageError` where the heads of the network cannot be dealt to the ranks that are to share a row.
+    """
+    config = model.config
+    if why := why_not_shared(config, layout.sequence_ranks):
+        raise StageError(f"{why}. Set it in the site's [gang]")
+    model.backend = _backend(config, layout, precision, device)
     model.activation_checkpointing = layout.activation_checkpointing
-    model.regions = compiled_regions() if layout.compile_layers and layout.zero_stage < PARTITIONS_PARAMETERS else None
+    model.regions = compiled_regions() if _compiles_layers(layout) else None
     if layout.deterministic:
         make_deterministic()
     if layout.compile_layers and model.regions is None:
@@ -44,6 +51,19 @@ def set_execution(
             f'attention = "sdpa" holds {config.num_heads} dense scores for each pair of tokens of a document on a GPU; '
             'set attention = "auto" in the site\'s [gang]'
         )
+
+
+def is_compiled(config: NeoConfig, layout: GangLayout, precision: Precision, device: str) -> bool:
+    """`NeoModel.is_compiled` of a network that `set_execution` has set."""
+    return _compiles_layers(layout) or _backend(config, layout, precision, device) is Backend.FLEX
+
+
+def _compiles_layers(layout: GangLayout) -> bool:
+    return layout.compile_layers and layout.zero_stage < PARTITIONS_PARAMETERS
+
+
+def _backend(config: NeoConfig, layout: GangLayout, precision: Precision, device: str) -> Backend:
+    return backend_named(layout.attention, torch.device(device), DTYPES[precision], config.query_key_dim)
 
 
 def make_deterministic() -> None:

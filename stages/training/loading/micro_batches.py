@@ -21,6 +21,7 @@ from stages.artifacts.kinds import Rows
 from stages.contract import Fork, Rank
 from stages.formats.packed_rows.rows import DamagedRowError, Row, RowReader
 from stages.training.forks import spans_of
+from stages.training.loading.sequence_place import SequencePlace
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import RowOrder, Span, span_of_step
 from stages.training.recipe import TrainRecipe
@@ -76,11 +77,13 @@ class MicroBatch:
     """How much longer its step takes than it would if the rows of all ranks cost alike, as a fraction."""
     skipped: tuple[Skipped, ...] = ()
     """Rows that belong here, are damaged, and were left out."""
+    num_padding: int = 0
+    """Tokens of a share that only fill it up."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of its rows."""
-        return self.batch.num_tokens if self.rows else 0
+        """Tokens of its rows, or of this rank's share of them."""
+        return self.batch.num_tokens - self.num_padding if self.rows else 0
 
     @property
     def weight(self) -> float:
@@ -116,6 +119,8 @@ class StepLoader:
     seed: int
     weighting: Weighting
     config: NeoConfig
+    place: SequencePlace = field(default_factory=SequencePlace)
+    """Which share of its rows this rank has."""
     skips_damage: bool = False
     """Whether damaged rows are left out, instead of raised."""
     left_out: LeftOutOfSteps = field(default_factory=LeftOutOfSteps)
@@ -142,6 +147,7 @@ class StepLoader:
             seed=recipe.seed,
             weighting=Weighting(recipe.loss_weighting),
             config=config,
+            place=SequencePlace.of_rank(rank, config, recipe.precision),
             skips_damage=recipe.on_damaged_row == "skip",
             left_out=left_out or LeftOutOfSteps(),
         )
@@ -205,8 +211,10 @@ class StepLoader:
         batch = pack(
             documents or [NOTHING], patches, image_context_id=self.config.image_context_id, weighting=self.weighting
         )
+        share, num_padding = self.place.take(batch)
         return MicroBatch(
-            batch=ensure_image(batch),
+            batch=ensure_image(share),
+            num_padding=num_padding,
             rows=tuple(row.number for row in rows),
             sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
             sources=tuple(source for row in rows for source in row.sources),

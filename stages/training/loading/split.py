@@ -22,6 +22,7 @@ from itertools import product
 from typing import Final
 
 from stages.contract import GangLayout
+from stages.training.loading.sequence_place import SequencePlace
 
 PARTITIONS_GRADIENTS: Final = 2
 """First ZeRO stage in which ranks exchange gradients in each pass, and not once a step."""
@@ -47,12 +48,19 @@ class RowSplit:
     """Rows that all ranks have in one optimizer step."""
     waits_each_pass: bool = True
     """Whether ranks wait for one another in each pass, or once a step."""
+    sequence_ranks: int = 1
+    """Ranks that share each row. `rank` and `world_size` count groups of so many."""
 
     @classmethod
     def of(cls, rows_per_step: int, layout: GangLayout, rank: int, world_size: int) -> RowSplit:
-        """The split of `rows_per_step` rows."""
+        """The split of `rows_per_step` rows. Ranks that share rows count as one."""
+        place = SequencePlace.of(layout, rank, world_size)
         waits_each_pass = layout.zero_stage >= PARTITIONS_GRADIENTS
-        return cls(rank, world_size, layout.micro_rows, rows_per_step, waits_each_pass)
+        return cls(
+            *(place.group, place.num_groups, layout.micro_rows, rows_per_step),
+            waits_each_pass=waits_each_pass,
+            sequence_ranks=layout.sequence_ranks,
+        )
 
     @property
     def num_micro_batches(self) -> int:
@@ -71,7 +79,7 @@ class RowSplit:
             return ""
         return (
             f"the {self.rows_per_step} rows of a step leave {self.idle_share:.0%} of the places empty that "
-            f"{self.world_size} ranks x {self.micro_rows} rows x {self.num_micro_batches} passes have; {self._better()}"
+            f"{self._ranks()} x {self.micro_rows} rows x {self.num_micro_batches} passes have; {self._better()}"
         )
 
     def of_step(self, costs: Sequence[float]) -> list[list[int]]:
@@ -93,11 +101,15 @@ class RowSplit:
     def _num_places(self) -> int:
         return self.num_micro_batches * self.world_size * self.micro_rows
 
+    def _ranks(self) -> str:
+        groups = f"groups of {self.sequence_ranks} " if self.sequence_ranks > 1 else ""
+        return f"{self.world_size} {groups}ranks"
+
     def _better(self) -> str:
         """What layout would leave fewer places empty."""
         fewest = -(-self.rows_per_step // (self.num_micro_batches * self.micro_rows))
         if fewest < self.world_size:
-            return f"{fewest} ranks would take as many passes"
+            return f"{fewest * self.sequence_ranks} ranks would take as many passes"
         return f"set {'fewer micro_rows' if self.micro_rows > 1 else 'a num_ranks that divides the rows'} in the site"
 
     def _exchanges(self, costs: Sequence[float]) -> list[list[list[int]]]:

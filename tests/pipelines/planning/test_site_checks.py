@@ -58,6 +58,13 @@ def test_a_stage_that_there_is_not_is_refused_and_one_that_this_pipeline_does_no
     assert not refused(site, "[stages.cut_clips.parts]\ncpus = 2")
 
 
+def test_ranks_that_cannot_share_rows_are_refused_by_the_step_whose_tables_say_so_together(site: NeoSite) -> None:
+    tables = "[stages.tune_end_to_end.gang]\nsequence_ranks = 4\n[steps.{}.gang]\nnum_ranks = {}"
+    said = refused(site, tables.format("mid", 6))
+    assert "step mid: num_ranks = 6 with sequence_ranks = 4: ranks share rows in groups of 4" in said
+    assert not refused(site, "[stages.tune_end_to_end.gang]\nsequence_ranks = 2\nnum_ranks = 4")
+
+
 def test_a_stage_of_another_pipeline_is_said_to_change_nothing_here(site: NeoSite) -> None:
     site.file.write_text(f"{site.file.read_text()}\n[stages.own.parts]\ncpus = 2\n[stages.audit.parts]\ncpus = 2\n")
     for command in ("plan", "run"):
