@@ -85,8 +85,8 @@ def _first_kept(named: Sequence[ForkOrigin], step: AnyStep, at_step: int, store:
     raise RefusedError(
         f"{option}: no checkpoint of step {at_step:,} is kept. "
         + " ".join(_which(_at_its_time(training, at_step), store) for training in named)
-        + " Older ones are deleted as `keep_last_checkpoints` and `keep_every_steps` say; the last of a finished "
-        "training holds the model, without the state of the optimizer",
+        + " Older ones are deleted as `keep_last_checkpoints` and `keep_every_steps` say; without `keep_last_state`, "
+        "what a training ends with is the model alone, and a step that reads it as `start` trains on with new moments",
         then=f"neo show {named[0].short}",
     )
 

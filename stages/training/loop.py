@@ -54,7 +54,7 @@ def train(
     finite, before that step is applied.
     """
     latest = newest_checkpoint(rank)
-    if latest is not None and CheckpointFacts.of(latest).step == recipe.last_step:
+    if latest is not None and CheckpointFacts.of(latest).is_model:
         return
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)

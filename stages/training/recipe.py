@@ -77,6 +77,9 @@ class TrainRecipe(Recipe):
     """How many of the newest checkpoints are kept; older ones are deleted once a newer one is committed."""
     keep_every_steps: int | None = conduct(None, ge=1)
     """Checkpoints at multiples of this many steps are kept for good."""
+    keep_last_state: bool = conduct(True)
+    """Whether the state after the last step is kept beside the model, with the moments of the optimizer, so that
+    `--from STEP@N` can train on from the end. It takes as much of the store as any checkpoint."""
 
     examine_every_steps: int | None = conduct(None, ge=1)
     """Steps between examinations on held-out rows and questions, where any are bound; a multiple of
@@ -134,8 +137,9 @@ class TrainRecipe(Recipe):
 
     def is_checkpointed(self, num_done: int) -> bool:
         """Whether a checkpoint is due after `num_done` steps. The finished model is committed apart from these."""
-        is_due = num_done % self.checkpoint_every_steps == 0 or num_done in self.averaged_steps
-        return is_due and num_done < self.last_step
+        if num_done == self.last_step:
+            return self.keep_last_state
+        return num_done % self.checkpoint_every_steps == 0 or num_done in self.averaged_steps
 
     def check_num_rows(self, num_rows: int) -> None:
         """Raise `StageError` unless so many Rows fit `until_steps`."""

@@ -3,7 +3,8 @@
 Owns the facts that a checkpoint's record carries; `in_flight.py` brings it into the store, `restore.py` loads it. A
 checkpoint holds what cannot be computed: the trained parameters and the optimizer's moments, each rank its share
 (`engine/files.py`), to resume under any layout. Rows, learning rate and random numbers are functions of the step, and
-frozen parameters are an input, so they are left out. The last checkpoint holds the finished model instead.
+frozen parameters are an input, so they are left out. The last checkpoint holds the finished model instead; where the
+recipe keeps the last state, it is a checkpoint of the same step before that.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Checkpoints:
 
     def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
         """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
-        self.in_flight.finish()
+        self._finish()
         folder = self._folder(step)
         parameters = self.engine.parameters()
         with fault_point("checkpoint.files_written"):
@@ -96,7 +97,13 @@ class Checkpoints:
             deque(parameters, maxlen=0)
         with_best = {**facts, **self._best(step, facts)}
         self._in_flight(step, lambda: self._upload(folder, step), with_best, deletes_old=False)
-        # No later checkpoint will come, so it is worth more patience, well within what the watchdog has.
+        self._finish()
+
+    def _finish(self) -> None:
+        """Wait for what is in flight after the last step. Collective.
+
+        No later checkpoint will come, so it is worth more patience, well within what the watchdog has.
+        """
         self.in_flight.finish(patience_seconds=self.rank.layout.max_silent_seconds / 4)
 
     def _in_flight(

@@ -103,6 +103,11 @@ class CheckpointFacts(LeftOutFacts):
     """Loss on held-out rows in checkpoints of older versions, which do not say on which rows."""
 
     @property
+    def is_model(self) -> bool:
+        """Whether it holds the finished model, and no state from which training continues."""
+        return self.layout is None
+
+    @property
     def examination(self) -> Examined | None:
         """How it did on held-out rows; None where it was examined on none."""
         old = None if self.heldout_loss is None else Examined(loss=self.heldout_loss)

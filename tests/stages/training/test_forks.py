@@ -21,7 +21,7 @@ from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, traini
 from tests.worlds.training_world import RowsRecipe, SmallWorld, make_rows
 
 OTHER_ROWS = make_rows.bind("other_rows", RowsRecipe(num_rows=10, seed=5), LLM)
-ALL_KEPT = {"checkpoint_every_steps": 1, "keep_last_checkpoints": 6}
+ALL_KEPT = {"checkpoint_every_steps": 1, "keep_last_checkpoints": 7, "keep_last_state": True}
 ORIGIN = training(**ALL_KEPT)
 
 
@@ -73,7 +73,7 @@ def test_a_fork_with_nothing_changed_ends_with_the_same_bits(forks: Forks) -> No
         world.make(fork, two_ranks(), trouble=partial(die_after, step=4))
     assert steps_of(world, fork) == [4]
     made = world.make(fork, two_ranks())
-    assert steps_of(world, fork) == [4, 5, 6]
+    assert steps_of(world, fork) == [4, 5, 6, 6], "the last state, then the model"
     assert weights(world, fork) == weights(world, ORIGIN)
     assert made.inputs == world.open(ORIGIN).manifest.inputs
     assert str(fork_of(world.open(fork).head)) == f"begins at step 3 of train_prebuffer/{ORIGIN.fingerprint[:12]}"
@@ -122,11 +122,28 @@ def test_a_finished_training_is_handed_out_again_at_another_step_without_a_step(
     assert seen_rows(world.open(again))[0].times.tolist() == seen_rows(world.open(ORIGIN), 4)[0].times.tolist()
 
 
-def test_a_longer_training_ends_with_other_weights(forks: Forks) -> None:
-    longer = forks.at(ORIGIN, 5, training(num_steps=7, **ALL_KEPT))
-    forks.world.make(longer, two_ranks())
-    assert steps_of(forks.world, longer) == [6, 7]
-    assert weights(forks.world, longer) != weights(forks.world, ORIGIN)
+def test_a_finished_training_continues_from_its_end(forks: Forks) -> None:
+    """With the same bits as a training that was longer from the beginning, at a rate that is the same in both."""
+    level = {"floor_ratio": 1.0, "keep_last_checkpoints": 1, "keep_last_state": True}
+    short, whole = training(**level), training(num_steps=8, **level)
+    longer = forks.at(ORIGIN, 6, training(num_steps=7, **ALL_KEPT))
+    forks.make(short)
+    forks.make(whole)
+    end = forks.at(short, 6, whole)
+    forks.make(end)
+    assert steps_of(forks.world, end) == [8, 8], "the last state, then the model"
+    assert forks.rows[end.fingerprint] == forks.rows[whole.fingerprint][6:]
+    assert weights(forks.world, end) == weights(forks.world, whole) != weights(forks.world, short)
+    assert longer.fingerprint != forks.at(ORIGIN, 5, training(num_steps=7, **ALL_KEPT)).fingerprint
+
+
+def test_an_end_without_its_state_is_not_forked(forks: Forks) -> None:
+    alone = training(seed=3, **{**ALL_KEPT, "keep_last_state": False})
+    forks.world.make(alone, two_ranks())
+    assert steps_of(forks.world, alone) == [1, 2, 3, 4, 5, 6]
+    training_of = ForkOrigin(alone.stage.name, alone.fingerprint, alone.recipe.model_dump(mode="json"), None)
+    assert fork_at(forks.world.store, training_of, 6, alone) is None
+    assert fork_at(forks.world.store, training_of, 5, alone) is not None
 
 
 def fork() -> Fork:

@@ -73,11 +73,12 @@ def test_examinations_fall_on_checkpoints() -> None:
 def test_states_that_are_averaged_are_committed_and_kept_until_the_model_is_made() -> None:
     asked = recipe(average_last=3, average_every_steps=15, checkpoint_every_steps=50, keep_last_checkpoints=1)
     assert (asked.last_step, asked.averaged_steps) == (100, (70, 85))
-    assert [step for step in range(1, 101) if asked.is_checkpointed(step)] == [50, 70, 85]
+    assert [step for step in range(1, 101) if asked.is_checkpointed(step)] == [50, 70, 85, 100]
     assert retired_steps([50, 70, 85], (), asked) == [50]
     handed = recipe(hand_out=60, average_last=2, average_every_steps=20)
     assert (handed.last_step, handed.averaged_steps) == (60, (40,))
-    assert handed.is_examined(60) and not handed.is_checkpointed(60)
+    assert handed.is_examined(60) and handed.is_checkpointed(60), "the last state is kept, for forks"
+    assert not recipe(hand_out=60, keep_last_state=False).is_checkpointed(60)
     assert learning_rate(59, handed) == learning_rate(59, recipe())
 
 
