@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import PipelineArgument, SetOption, UntilOption
+from pipelines.commands.options import FromOption, PipelineArgument, SetOption, UntilOption
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.exits import BadCommandError
 from pipelines.planning.estimates.assumptions import Assumptions
@@ -26,11 +26,11 @@ GIB = 2**30
 
 
 def estimate(
-    ctx: typer.Context,
     pipeline: PipelineArgument,
     *,
     settings: SetOption = None,
     until: UntilOption = None,
+    froms: FromOption = None,
     llm: Annotated[
         Path | None,
         typer.Option("--llm", metavar="FOLDER", help="A folder with a Qwen3's config.json, for the language model."),
@@ -49,11 +49,11 @@ def estimate(
 ) -> None:
     """Estimate memory, FLOPs, days and price of training.
 
-    For each training step of a pipeline, before anything runs. Changes nothing.
+    For each training step of a pipeline, before anything runs. With --from, of the steps that remain. Changes nothing.
     """
     assumed = Assumptions.read(assume or ())
-    command: CommandContext = ctx.obj
-    asked = TypedSelection(pipeline, settings or (), until, places=command.site.sources)
+    command = CommandContext.typed or CommandContext()
+    asked = TypedSelection(pipeline, settings or (), until, places=command.site.sources, froms=froms or ())
     where, store = command.site, command.possible_store()
     plan = planned(asked, store)
     estimated = list(Estimator(ExpectedSizes(plan, store, llm), where, assumed, gpu, price).steps())
@@ -100,10 +100,8 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     yield (f"  parameters  {_big(one.num_parameters)}: {_big(one.num_trainable)} trained, {_big(frozen)} frozen")
     lengths = ", then ".join(f"{rows.row_tokens:,}" for rows in one.rows)
     known = "as measured in the rows" if one.rows_are_measured else f"filled to {assumed.fill:g} (assumed)"
-    yield (
-        f"  data        {one.num_steps:,} steps, {one.num_rows:,} rows of {lengths} tokens {known}: "
-        f"{_big(one.num_tokens)} tokens"
-    )
+    steps = f"{one.num_steps:,} steps" + (f" after step {one.first_step:,}" if one.first_step else "")
+    yield (f"  data        {steps}, {one.num_rows:,} rows of {lengths} tokens {known}: {_big(one.num_tokens)} tokens")
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
     for size in one.sizes:
         yield f"  time        {_time(size, assumed)}"
@@ -148,7 +146,7 @@ def _time(one: Estimate, assumed: Assumptions) -> str:
         return f"not known for {ranks} ranks on CPUs, or GPUs of no named type; name one with --gpu"
     hours = one.days * 24
     took = f"{one.days:,.1f} days" if one.days >= 2 else f"{hours:,.1f} hours"
-    again = one.recomputed_flops / one.flops
+    again = one.recomputed_flops / one.flops if one.flops else 0.0
     recomputed = f", {again:.0%} of the operations recomputed" if again else ""
     return (
         f"{took} on {ranks} {one.gpu.name} at MFU {assumed.mfu:g} (assumed); {hours * ranks:,.0f} GPU hours{recomputed}"

@@ -60,6 +60,8 @@ class Estimate:
     """Parameters of the whole model."""
     num_trainable: int
     """Parameters that the step trains."""
+    first_step: int
+    """Optimizer steps that were taken before it begins: those before a fork, else 0. They count in nothing below."""
     num_steps: int
     """Optimizer steps."""
     num_tokens: float
@@ -132,6 +134,7 @@ class Estimate:
             "num_parameters": self.num_parameters,
             "num_trainable": self.num_trainable,
             "num_frozen": self.num_parameters - self.num_trainable,
+            "first_step": self.first_step,
             "num_steps": self.num_steps,
             "num_rows": self.num_rows,
             "num_tokens": round(self.num_tokens),
@@ -198,13 +201,14 @@ class Estimator:
         """The estimate of one training step with exactly the ranks of `gang`."""
         recipe = self._recipe(name)
         assert isinstance(recipe, TrainRecipe), f"{name} is no training step"
-        config, rows, gpu = self.sizes.config(name), self.sizes.rows(name), _gpu(gang, self.gpu_name)
+        step = self.sizes.plan.request.step(name)
+        begins = step.fork.at_step if step.fork else 0
+        config, gpu = self.sizes.config(name), _gpu(gang, self.gpu_name)
+        num_rows, rows = _left_to_read(recipe, begins, self.sizes.rows(name))
         works = [rows_work(one, self.assumptions) for one in rows]
         fullest = fullest_micro_batch(rows, works, gang.micro_rows)
         memory = StepMemory.of(config, recipe, gang, fullest)
         layouts = tuple(_layouts(memory, recipe, gang))
-        edges = [0, *(min(step, recipe.last_step) for step in (*recipe.until_steps, recipe.num_steps))]
-        num_rows = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
         pairs = list(zip(num_rows, works, strict=True))
         flops = sum(number * training_flops(config, work, memory.trained) for number, work in pairs)
         again = sum(number * recomputed_flops(config, work, memory.trained) for number, work in pairs)
@@ -212,10 +216,11 @@ class Estimator:
         split = RowSplit.of(recipe.rows_per_step, gang.layout, 0, gang.num_ranks)
         estimate = Estimate(
             step=name,
-            stage=self.sizes.plan.request.step(name).stage,
+            stage=step.stage,
             num_parameters=memory.counts.num_values,
             num_trainable=memory.counts.num_trainable,
-            num_steps=recipe.last_step,
+            first_step=begins,
+            num_steps=recipe.last_step - begins,
             num_tokens=sum(number * work.num_tokens for number, work in pairs),
             num_rows=sum(num_rows),
             rows=tuple(rows),
@@ -251,6 +256,17 @@ class Estimator:
 
     def _gang(self, name: str) -> GangResources:
         return self.site.resources(stage=self.sizes.plan.request.step(name).stage, step=name).gang
+
+
+def _left_to_read(recipe: TrainRecipe, begins: int, rows: list[ExpectedRows]) -> tuple[list[int], list[ExpectedRows]]:
+    """How many rows the steps after `begins` read in each span, and of which sizes; spans that are over are left out.
+
+    Where no step is left, as in a fork that hands out the state that it begins from, the last span stays, with no rows.
+    """
+    edges = [min(max(begins, step), recipe.last_step) for step in (0, *recipe.until_steps, recipe.num_steps)]
+    numbers = [recipe.rows_per_step * (until - first) for first, until in pairwise(edges)]
+    left = [(number, one) for number, one in zip(numbers, rows, strict=True) if number] or [(0, rows[-1])]
+    return [number for number, _ in left], [one for _, one in left]
 
 
 def _layouts(memory: StepMemory, recipe: TrainRecipe, gang: GangResources) -> Iterator[ZeroLayout]:

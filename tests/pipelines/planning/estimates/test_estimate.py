@@ -209,3 +209,30 @@ def test_a_moving_average_and_an_early_step_are_counted(site: NeoSite) -> None:
         assert before["memory_bytes"]["ema"] == 0 < after["memory_bytes"]["ema"] == after["memory_bytes"]["moments"] / 2
         assert after["memory_bytes"]["peak"] == before["memory_bytes"]["peak"] + after["memory_bytes"]["ema"]
     assert "for the average of its weights" in site.neo(*kept).out
+
+
+def test_a_fork_counts_the_steps_that_remain(site: NeoSite) -> None:
+    """Of a training of 6 steps: 4 after its step 4, of the rows that these read; none where a state is handed out."""
+    pipeline = f"{TOYS}:trained"
+    longer = ("--set", "weights.num_steps=8", "--price", "2")
+    assert site.neo("estimate", pipeline, "--from", "weights@4", *longer).code == 3, "nothing was trained yet"
+    assert site.neo("run", pipeline).code == 0
+    with site.file.open("a") as file:
+        file.write('[steps.weights.gang]\nnum_ranks = 1\nzero_stage = 1\ngpus = 1\ngpu = "H200"\n')
+
+    def asked(*words: str) -> dict:
+        (step,) = site.neo("estimate", pipeline, *words, "--json").json["steps"]
+        return step
+
+    whole, left = asked(*longer), asked("--from", "weights@4", *longer)
+    assert [(one["first_step"], one["num_steps"], one["num_rows"]) for one in (whole, left)] == [(0, 8, 32), (4, 4, 16)]
+    for field in ("num_tokens", "flops", "days", "price"):
+        assert left[field] == pytest.approx(whole[field] / 2), field
+    assert left["peak_bytes"] == whole["peak_bytes"]
+    said = site.neo("estimate", pipeline, "--from", "weights@4", *longer)
+    assert "4 steps after step 4, 16 rows" in said.out
+    assert "--from weights=train_prebuffer/" in said.last_line and said.last_line.startswith("Next: neo run")
+    end = asked("--from", "weights@6", *longer)
+    assert (end["num_steps"], end["num_rows"]) == (2, 8), "also from the end"
+    none = asked("--from", "weights@4", "--set", "weights.hand_out=4", *longer)
+    assert (none["num_steps"], none["days"], none["recomputed_flops"]) == (0, 0, 0) and none["peak_bytes"] > 0
