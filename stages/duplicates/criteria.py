@@ -13,6 +13,8 @@ class DuplicateReason(ItemReason):
 
     PICTURE_UNREADABLE = "picture_unreadable", Verdict.FAILED
     """The picture is as it was stored, and does not decode."""
+    IN_BENCHMARK = "in_benchmark"
+    """A benchmark has the picture, by its bytes, its URL or its looks, or a run of `min_shared_words` of the words."""
     DUPLICATE_URL = "duplicate_url"
     """A better pair has the same URL; scheme, fragment and letter case of the host do not count."""
     DUPLICATE_PICTURE = "duplicate_picture"
@@ -21,6 +23,8 @@ class DuplicateReason(ItemReason):
     """The picture of a better pair differs in at most `max_near_bits` of the 64 bits of its perceptual hash."""
     DUPLICATE_CAPTION = "duplicate_caption"
     """`max_pairs_per_caption` better pairs have the same caption; letter case and white space do not count."""
+    NEAR_DUPLICATE_CAPTION = "near_duplicate_caption"
+    """The caption is as like that of a better pair as `min_caption_likeness` says, or more."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Criterion:
 
     name: str
     """Name of the criterion, by which files and parts are called."""
-    columns: tuple[str, ...]
-    """Columns of the sketch whose values are keys; a null is no key."""
+    column: str
+    """Column of the sketch whose values are keys; a null is no key."""
     reason: DuplicateReason
     """Reason of the pairs that are dropped by it."""
     num_kept: int = 1
@@ -42,6 +46,7 @@ REASONS: Final = (
     DuplicateReason.DUPLICATE_PICTURE,
     DuplicateReason.NEAR_DUPLICATE_PICTURE,
     DuplicateReason.DUPLICATE_CAPTION,
+    DuplicateReason.NEAR_DUPLICATE_CAPTION,
 )
 """Reasons of duplicates, surest first: of several that a pair has, the first is recorded."""
 NEAR_PICTURE: Final = "near_picture"

@@ -20,7 +20,7 @@ from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartFacts, PartTask
 from stages.duplicates.criteria import FOUND_FIELDS, KEY_FIELDS, NEAR_PICTURE, REASONS, Criterion
 from stages.duplicates.hash_bits import mixed
-from stages.duplicates.listing import keys_file, slices_of
+from stages.duplicates.listing import keys_file
 from stages.duplicates.near_hashes import band_masks
 from stages.duplicates.ranks import are_judged, rows_of
 from stages.duplicates.slices import num_slices, read_slices, slice_of, write_slices
@@ -60,7 +60,7 @@ def join_parts(criteria: Sequence[Criterion], num_rows: int) -> list[Part]:
     tasks = [
         JoinTask(criterion=criterion.name, number=number)
         for criterion in criteria
-        for number in range(slices_of(criterion, num_rows))
+        for number in range(num_slices(num_rows))
     ]
     return [Part(name=f"{task.criterion}_{task.number:05d}", task=task.dump()) for task in tasks]
 
@@ -80,7 +80,7 @@ def join_keys(
     task = JoinTask.of(part)
     criterion = next(one for one in criteria if one.name == task.criterion)
     entries = [record.file(keys_file(criterion)) for record in listed]
-    records = read_slices(store, entries, task.number, of=slices_of(criterion, num_rows), fields=KEY_FIELDS)
+    records = read_slices(store, entries, task.number, of=num_slices(num_rows), fields=KEY_FIELDS)
     records = records[order_of(records["key"], records["rank"])]
     found, is_best = duplicates_of_keys(records, criterion)
     write_found(draft.path(FOUND_FILE), found, first_rows)
@@ -116,14 +116,9 @@ def slices_by_bands(
     """Each band but the last, the slice [N] of each hash by the bits of that band, and the number of slices."""
     import numpy as np
 
-    number_of_slices = num_band_slices(num_rows)
+    number_of_slices = num_slices(num_rows)
     for band, mask in enumerate(band_masks(max_bits)[:-1]):
         yield band, slice_of(mixed(hashes & np.uint64(mask)), number_of_slices), number_of_slices
-
-
-def num_band_slices(num_rows: int) -> int:
-    """Into how many slices the hashes under one band are parted, for so many pairs of all sources."""
-    return num_slices(num_rows)
 
 
 def band_file(band: int) -> str:

@@ -7,7 +7,8 @@ Memory: the sketches of a million rows, and the records of one criterion: some 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stages.artifacts.phase_files import read_file
@@ -23,7 +24,9 @@ from stages.formats.sample_table import read_table
 from stages.store.store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from stages.formats.external_sort import Records
 
@@ -40,11 +43,6 @@ def keys_file(criterion: Criterion) -> str:
     return f"{criterion.name}.keys"
 
 
-def slices_of(criterion: Criterion, num_rows: int) -> int:
-    """Into how many slices the keys of a criterion are parted, for so many pairs of all sources."""
-    return num_slices(num_rows * len(criterion.columns))
-
-
 def list_keys(
     part: Part,
     draft: PartDraft,
@@ -58,36 +56,38 @@ def list_keys(
     import numpy as np
 
     group = GroupTask.of(part)
-    columns = [column for criterion in criteria for column in criterion.columns]
-    tables = [
-        read_table(read_file(store, record, SKETCH_FILE), ["sample_id", "own_reason", "num_pixels", *columns])
-        for record in sketched[group.first : group.until]
+    columns = ["sample_id", "own_reason", "num_pixels", *(criterion.column for criterion in criteria)]
+    tasks = rows.tasks[group.first : group.until]
+    of_group = sketched[group.first : group.until]
+    tables = [read_table(read_file(store, record, SKETCH_FILE), columns) for record in of_group]
+    ranks = [
+        ranks_of(table["num_pixels"].to_numpy(), task.first_row, is_earlier=task.source != JUDGED)
+        for task, table in zip(tasks, tables, strict=True)
     ]
+    ids = [_ids(table) for table in tables]
     num_keys: dict[str, int] = {}
     for criterion in criteria:
-        found = [np.empty(0, KEY_FIELDS)]
-        for task, table in zip(rows.tasks[group.first : group.until], tables, strict=True):
-            found += _under_keys(table, criterion, task.first_row, is_earlier=task.source != JUDGED)
+        found = [np.empty(0, KEY_FIELDS), *map(partial(_under_keys, criterion.column), tables, ranks, ids)]
         records = np.concatenate(found)
-        number_of_slices = slices_of(criterion, rows.num_rows)
-        numbers = slice_of(mixed(records["key"]), number_of_slices)
-        write_slices(draft.path(keys_file(criterion)), records, numbers, number_of_slices)
+        numbers = slice_of(mixed(records["key"]), num_slices(rows.num_rows))
+        write_slices(draft.path(keys_file(criterion)), records, numbers, num_slices(rows.num_rows))
         num_keys[criterion.name] = len(records)
     draft.fact(**ListedKeysFacts(num_keys=num_keys).dump())
 
 
-def _under_keys(table: pa.Table, criterion: Criterion, first_row: int, *, is_earlier: bool) -> Iterator[Records]:
-    """The pairs of a sketch that nothing is against, under each of their keys."""
+def _ids(table: pa.Table) -> NDArray[np.void]:
+    import numpy as np
+
+    return np.frombuffer(b"".join(table["sample_id"].to_pylist()), dict(KEY_FIELDS)["sample_id"])
+
+
+def _under_keys(column: str, table: pa.Table, ranks: NDArray[np.uint64], ids: NDArray[np.void]) -> Records:
+    """The pairs of a sketch that nothing is against, under their keys in a column."""
     import numpy as np
     import pyarrow.compute as pc
 
-    ranks = ranks_of(table["num_pixels"].to_numpy(), first_row, is_earlier=is_earlier)
-    ids = np.frombuffer(table["sample_id"].combine_chunks().buffers()[1], dict(KEY_FIELDS)["sample_id"])
-    is_open = pc.is_null(table["own_reason"])
-    for column in criterion.columns:
-        keyed = pc.and_(is_open, pc.is_valid(table[column])).to_numpy()
-        records = np.empty(int(keyed.sum()), KEY_FIELDS)
-        records["key"] = table[column].fill_null(0).to_numpy()[keyed]
-        records["rank"] = ranks[keyed]
-        records["sample_id"] = ids[: table.num_rows][keyed]
-        yield records
+    keyed = pc.and_(pc.is_null(table["own_reason"]), pc.is_valid(table[column])).to_numpy()
+    records = np.empty(int(keyed.sum()), KEY_FIELDS)
+    records["key"] = table[column].fill_null(0).to_numpy()[keyed]
+    records["rank"], records["sample_id"] = ranks[keyed], ids[keyed]
+    return records

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartFacts, PartTask
 from stages.duplicates.criteria import FOUND_FIELDS, KEY_FIELDS, REASONS, DuplicateReason
-from stages.duplicates.joining import FOUND_FILE, band_file, num_band_slices, write_found
+from stages.duplicates.joining import FOUND_FILE, band_file, write_found
 from stages.duplicates.near_hashes import NearestBetter
 from stages.duplicates.ranks import are_judged, rows_of
-from stages.duplicates.slices import read_slices
+from stages.duplicates.slices import num_slices, read_slices
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class NearFacts(PartFacts):
 
 def near_parts(max_bits: int, num_rows: int) -> list[Part]:
     """The parts of phase `near`, for so many pairs of all sources."""
-    numbers = range(num_band_slices(num_rows))
+    numbers = range(num_slices(num_rows))
     tasks = [NearTask(band=band, number=number) for band in range(max_bits + 1) for number in numbers]
     return [Part(name=f"bits_{task.band}_{task.number:05d}", task=task.dump()) for task in tasks]
 
@@ -65,7 +65,7 @@ def find_near(
     """Find the near duplicates under one slice of a band. `joined` are the records of phase `join` with hashes."""
     task = NearTask.of(part)
     entries = [record.file(band_file(task.band)) for record in joined]
-    hashes = read_slices(store, entries, task.number, of=num_band_slices(num_rows), fields=KEY_FIELDS)
+    hashes = read_slices(store, entries, task.number, of=num_slices(num_rows), fields=KEY_FIELDS)
     search = near_duplicates_of(hashes, task.band, max_bits)
     found = found_by(search, hashes)
     write_found(draft.path(FOUND_FILE), found, first_rows)

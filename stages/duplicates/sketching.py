@@ -1,13 +1,12 @@
 """Phase `sketch`: what pairs are compared by, and what is against each by itself.
 
     sketch.parquet   a row for each pair that the source kept: `sample_id`, `own_reason`, `num_pixels`, and digests of
-                     64 bits: `url`, `picture`, `caption`, `hash`; null where it is not compared by that
+                     64 bits, null where it is not compared by that: `url`, `picture`, `caption`, `hash`; `caption_00`
+                     to `caption_15` where captions are compared by likeness; with benchmarks, `benchmark` and
+                     `benchmark_by`
 
 Pairs of an earlier source that `dedup_pairs` made were sketched then: the rows of its kept pairs are copied, and no
 picture is decoded twice.
-
-Two different URLs or captions have one digest with a chance of 1 to 18 quintillion: among 390 million, one wrong
-duplicate is to be expected in 240 runs.
 """
 
 from __future__ import annotations
@@ -16,29 +15,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import xxhash
-
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
+from stages.artifacts.records import FileEntry
 from stages.contract import Part, PartDraft, PartFacts
+from stages.duplicates.benchmark_marks import BenchmarkMarks, MarkKind, load_benchmark_marks
 from stages.duplicates.criteria import DuplicateReason
+from stages.duplicates.digests import bytes_digest, text_digest, url_digest
+from stages.duplicates.minhash import NUM_BANDS, band_keys
 from stages.duplicates.parts_of_rows import JUDGED, SketchTask
 from stages.duplicates.picture_hashes import UnhashedPictureError, UnreadablePictureError, picture_hash, tells_apart
+from stages.duplicates.words import run_digests, words_of
 from stages.formats.pairs import PairReader, StoredImage
 from stages.formats.read_ahead import FileRange, joined, read_ahead
 from stages.formats.sample_table import Verdict, read_table, sample_id_type, write_table
-from stages.mixing.held_out import plain_text, plain_url
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 SKETCH_PHASE: Final = "sketch"
 SKETCH_FILE: Final = "sketch.parquet"
 STAGE_NAME: Final = "dedup_pairs"
 """The stage whose artifacts hold sketches."""
-DIGEST_BYTES: Final = 8
-DIGESTS: Final = ("url", "picture", "caption", "hash")
-"""Columns of digests."""
+CAPTION_BANDS: Final = tuple(f"caption_{band:02d}" for band in range(NUM_BANDS))
+"""Columns of the keys by which captions are compared by likeness."""
+_READ: Final = ("sample_id", "url", "caption", "sha256", "image_offset", "image_size_bytes", "width_px", "height_px")
 
 
 class SketchFacts(PartFacts):
@@ -53,7 +56,27 @@ class SketchFacts(PartFacts):
     """Rows that were copied from an earlier sketch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class MarkFiles:
+    """Where the marks of benchmarks are, and how pairs are searched for them."""
+
+    store_url: str
+    entries: tuple[FileEntry, ...]
+    names: tuple[str, ...]
+    """Names of the benchmarks."""
+    kinds: tuple[MarkKind, ...]
+    """Kinds of marks that are searched for."""
+    max_bits: int
+    """Largest distance of hashes that are near."""
+    num_words: int
+    """Words of a run that is a mark."""
+
+    def load(self) -> BenchmarkMarks:
+        """The marks; a process loads them once."""
+        return load_benchmark_marks(self.store_url, self.entries, self.names, self.max_bits)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sketcher:
     """Sketches the parts of all sources. Pickles."""
 
@@ -61,17 +84,24 @@ class Sketcher:
     """The earlier sources by name, and under `JUDGED` the one that is judged."""
     hashes_pictures: bool
     """Whether pictures are decoded, and compared by their perceptual hashes."""
+    caption_likeness: float | None
+    """Likeness by which captions are compared; None compares none by it."""
+    marks: MarkFiles | None
+    """Marks of benchmarks that no pair that is judged may have; None without benchmarks."""
 
     def sketch_part(self, part: Part, draft: PartDraft) -> None:
         """Sketch one part of a source."""
         task = SketchTask.of(part)
-        table = None if task.source == JUDGED else self._sketched_before(self.sources[task.source], task.part)
+        source = self.sources[task.source]
+        table = None if task.source == JUDGED else self._sketched_before(source, task.part)
         num_copied = 0 if table is None else table.num_rows
         if table is None:
-            table = self._sketched(self.sources[task.source], task.part, draft)
+            table = self._sketched(source, task, draft)
         write_table(table, draft.path(SKETCH_FILE))
-        num_readable = table["own_reason"].null_count if self.hashes_pictures else 0
-        num_hashed = table.num_rows - table["hash"].null_count
+        num_readable = num_hashed = 0
+        if self.hashes_pictures:
+            num_unreadable = table["own_reason"].to_pylist().count(DuplicateReason.PICTURE_UNREADABLE.value)
+            num_readable, num_hashed = table.num_rows - num_unreadable, table.num_rows - table["hash"].null_count
         facts = SketchFacts(num_hashed=num_hashed, num_unhashed=num_readable - num_hashed, num_copied=num_copied)
         draft.fact(**facts.dump())
 
@@ -79,47 +109,90 @@ class Sketcher:
         """The sketch of the pairs that an artifact of `dedup_pairs` kept in a part; None if it lacks what is needed."""
         import pyarrow.compute as pc
 
-        if source.stage != STAGE_NAME:
+        recipe = source.head.recipe
+        if source.stage != STAGE_NAME or (self.hashes_pictures and recipe.get("max_near_bits") is None):
             return None
-        if self.hashes_pictures and source.head.recipe.get("max_near_bits") is None:
+        if self.caption_likeness is not None and recipe.get("min_caption_likeness") != self.caption_likeness:
             return None
         sketched = source.part(f"sketch_{part}", SKETCH_PHASE)
         table = read_table(source.read(sketched.file(SKETCH_FILE)))
         verdicts = read_table(source.read(source.part(part, "judge").file(VERDICTS_FILE)), ["verdict"])
         return table.filter(pc.equal(verdicts["verdict"], Verdict.KEPT.value))
 
-    def _sketched(self, source: KeptPairs | RawPairs, part: str, draft: PartDraft) -> pa.Table:
+    def _sketched(self, source: KeptPairs | RawPairs, task: SketchTask, draft: PartDraft) -> pa.Table:
         import pyarrow as pa
 
         reader = PairReader(source)
-        table = reader.read_table(part, [*_READ, "width_px", "height_px"])
-        values: list[int | None] = [None] * table.num_rows
+        table = reader.read_table(task.part, _READ)
+        captions = table["caption"].to_pylist()
+        hashes: list[int | None] = [None] * table.num_rows
         reasons: list[DuplicateReason | None] = [None] * table.num_rows
         if self.hashes_pictures:
-            values, reasons = _hashes(reader, _images(table, part), draft)
-        digests = {
-            "url": [_digest(plain_url(url)) for url in table["url"].to_pylist()],
-            "picture": [int.from_bytes(sha256[:DIGEST_BYTES], "little") for sha256 in table["sha256"].to_pylist()],
-            "caption": [_digest(plain_text(caption)) for caption in table["caption"].to_pylist()],
-            "hash": values,
-        }
+            hashes, reasons = _hashes(reader, _images(table, task.part), draft)
         sides = [table[name].cast(pa.int64()).to_numpy() for name in ("width_px", "height_px")]
+        digests = {
+            "url": pa.array([url_digest(url) for url in table["url"].to_pylist()], pa.uint64()),
+            "picture": pa.array([bytes_digest(sha256) for sha256 in table["sha256"].to_pylist()], pa.uint64()),
+            "caption": pa.array([text_digest(caption) for caption in captions], pa.uint64()),
+            "hash": pa.array(hashes, pa.uint64()),
+        }
+        known: dict[str, pa.Array] = {}
+        if self.marks is not None and task.source == JUDGED:
+            benchmarks, kinds = _in_benchmarks(self.marks, digests, captions)
+            reasons = [
+                reason or (None if name is None else DuplicateReason.IN_BENCHMARK)
+                for reason, name in zip(reasons, benchmarks, strict=True)
+            ]
+            known = {"benchmark": pa.array(benchmarks, pa.string()), "benchmark_by": pa.array(kinds, pa.string())}
+        if self.caption_likeness is not None:
+            keys = band_keys(captions, self.caption_likeness)
+            digests |= {
+                name: pa.array(keys[:, band], pa.uint64(), mask=keys[:, band] == 0)
+                for band, name in enumerate(CAPTION_BANDS)
+            }
         return pa.table(
             {
                 "sample_id": table["sample_id"].cast(sample_id_type()),
                 "own_reason": pa.array([reason and reason.value for reason in reasons], pa.string()),
                 "num_pixels": pa.array(sides[0] * sides[1], pa.int64()),
-                **{name: pa.array(digests[name], pa.uint64()) for name in DIGESTS},
+                **digests,
+                **known,
             }
         )
 
 
-_READ: Final = ["sample_id", "url", "caption", "sha256", "image_offset", "image_size_bytes"]
+def _in_benchmarks(
+    files: MarkFiles, digests: Mapping[str, pa.Array], captions: Sequence[str]
+) -> tuple[list[str | None], list[str | None]]:
+    """The name of the benchmark that each pair is in, and by which kind of mark, surest first; None where in none."""
+    marks = files.load()
+    names: list[str | None] = [None] * len(captions)
+    kinds: list[str | None] = [None] * len(captions)
+    for kind in files.kinds:
+        for row, number in _marked(kind, marks, digests, captions, files.num_words):
+            if names[row] is None:
+                names[row], kinds[row] = marks.names[number], kind
+    return names, kinds
 
 
-def _digest(text: str) -> int | None:
-    """A digest of a text; None for an empty one, which pairs have in common without being alike."""
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) if text else None
+def _marked(
+    kind: MarkKind, marks: BenchmarkMarks, digests: Mapping[str, pa.Array], captions: Sequence[str], num_words: int
+) -> list[tuple[int, int]]:
+    """Rows that have a mark of a kind, each with the number of the benchmark."""
+    import numpy as np
+
+    rows: NDArray[np.intp]
+    if kind == "words":
+        runs = [(row, run) for row, text in enumerate(captions) for run in run_digests(words_of(text), num_words)]
+        rows = np.array([row for row, _ in runs], np.intp)
+        found = marks.find(kind, np.array([run for _, run in runs], np.uint64))
+    else:
+        column = digests["hash" if kind == "looks" else kind]
+        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        values = column.drop_null().to_numpy()
+        found = marks.find_near(values) if kind == "looks" else marks.find(kind, values)
+    is_found = found >= 0
+    return list(zip(rows[is_found].tolist(), found[is_found].tolist(), strict=True))
 
 
 def _images(table: pa.Table, part: str) -> list[StoredImage]:

@@ -1,5 +1,6 @@
 """Of pairs that repeat each other the best one stays, and every other says which one is better and by what."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from pydantic import ValidationError
 
 from cluster.local import make
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs
-from stages.contract import StageError, Step
+from stages.collect_images import CollectImagesRecipe, collect_images
+from stages.contract import Source, StageError, Step
 from stages.dedup_pairs import DedupPairsRecipe, dedup_pairs
 from stages.duplicates import parts_of_rows, slices
 from stages.duplicates.criteria import DuplicateReason
@@ -17,6 +19,7 @@ from stages.duplicates.sketching import SketchFacts
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
+from stages.read_questions import ReadQuestionsRecipe, read_questions
 from stages.store.store import Store
 from tests.worlds.copied_pairs import CopiesRecipe, make_copies, picture
 
@@ -157,6 +160,61 @@ def test_pairs_that_a_filter_dropped_are_not_compared(store: Store) -> None:
     (pair,) = PairReader(unique)
     assert (pair.caption, pair.position) == ("a coffee", 0)
     assert PairReader(unique).image(pair.sample_id) == picture(LARGE)
+
+
+def test_captions_that_are_alike_repeat_each_other(store: Store) -> None:
+    long = "a small red cat sits on the old wooden table in front of the window and looks at the birds outside"
+    parts = [[("http://a/1", long, OTHER), ("http://a/2", f"{long}!!", LARGE), ("http://a/3", f"{long} today", SMALL)]]
+    parts += [[("http://a/4", "a blue dog", "rocket 90 JPEG 90"), ("http://a/5", "", "moon 90 JPEG 90")]]
+    recipe = DedupPairsRecipe(max_near_bits=None, min_caption_likeness=0.7, max_share_lost=1)
+    assert judged(store, recipe, copies(parts)) == [
+        Verdict(None),
+        Verdict("near_duplicate_caption", 0),
+        Verdict("near_duplicate_caption", 0),
+        Verdict(None),
+        Verdict(None),
+    ]
+
+
+QUESTION = "How many of the red cats that sit on the wooden table look at the birds outside?"
+
+
+def test_pairs_of_a_benchmark_are_dropped_and_said_by_what(store: Store, tmp_path: Path) -> None:
+    encoded = base64.b64encode(picture(LARGE)).decode()
+    lines = ["index\tquestion\tanswer\timage", f"1\t{QUESTION}\tthree\t{encoded}"]
+    (tmp_path / "bench.tsv").write_text("\n".join(lines) + "\n")
+    sources = {"bench": str(tmp_path / "bench.tsv")}
+    pictures = collect_images.bind("pictures", CollectImagesRecipe(source=Source("bench")))
+    questions = read_questions.bind("questions", ReadQuestionsRecipe(source=Source("bench")), pictures)
+    heldout = copies([[("http://h/1", "x", "chelsea 300 JPEG 90")]], "heldout")
+    parts = [
+        [("http://a/1", "a", LARGE), ("http://a/2", "b", SMALL), ("http://a/3", f"so: {QUESTION.upper()}", OTHER)],
+        [("https://H/1#x", "d", "rocket 200 JPEG 90"), ("http://a/5", "red cats that sit on it", "moon 99 JPEG 90")],
+        [("http://a/6", "f", "chelsea 300 JPEG 90"), ("http://a/7", "g", "chelsea 280 JPEG 70")],
+    ]
+    step = dedup_pairs.bind("unique", ANYTHING, copies(parts), None, {"mmb": questions, "own": heldout})
+    made = make(step, store, sources=sources)
+    rows = [row for part in made.parts for row in read_table(made.read(part.file(VERDICTS_FILE))).to_pylist()]
+    assert {row["reason"] for row in rows if row["benchmark"]} == {"in_benchmark"}
+    assert [(row["benchmark"], row["benchmark_by"]) for row in rows] == [
+        *(("mmb", "picture"), ("mmb", "looks"), ("mmb", "words")),
+        *(("own", "url"), (None, None)),
+        *(("own", "picture"), ("own", "looks")),
+    ]
+    assert (made.head.items.kept, made.head.items.dropped) == (1, {"in_benchmark": 6})
+    assert made.head.rules == {
+        "benchmark mmb": {"dropped by looks": 1, "dropped by picture": 1, "dropped by words": 1},
+        "benchmark own": {"dropped by looks": 1, "dropped by picture": 1, "dropped by url": 1},
+    }
+    by_content = DedupPairsRecipe(max_near_bits=None, min_shared_words=None, same_url=False, max_share_lost=1)
+    step = dedup_pairs.bind("unique", by_content, copies(parts), None, {"mmb": questions, "own": heldout})
+    assert make(step, store, sources=sources).head.items.dropped == {"in_benchmark": 2}
+
+
+def test_a_benchmark_that_holds_nothing_is_refused(store: Store) -> None:
+    raw = copies([[("http://a/1", "a", LARGE)]])
+    with pytest.raises(StageError, match="the benchmark 'empty' .* holds nothing; see why: neo show"):
+        make(dedup_pairs.bind("unique", ANYTHING, raw, None, {"empty": copies([[]], "empty")}), store)
 
 
 def many(num_pairs: int, num_parts: int) -> list[list[Listed]]:

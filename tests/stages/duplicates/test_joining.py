@@ -8,7 +8,7 @@ from stages.duplicates.joining import duplicates_of_keys, join_parts
 from stages.duplicates.nearby import found_by, near_duplicates_of, near_parts
 from stages.duplicates.ranks import ranks_of
 
-URL = Criterion("url", ("url",), DuplicateReason.DUPLICATE_URL)
+URL = Criterion("url", "url", DuplicateReason.DUPLICATE_URL)
 
 
 def under_keys(keys: list[int], num_pixels: list[int], num_earlier: int = 0) -> np.ndarray:
@@ -33,7 +33,7 @@ def found_in(records: np.ndarray, criterion: Criterion) -> dict[int, int]:
 def test_the_best_stay() -> None:
     records = under_keys([9, 7, 9, 9, 7], [10, 20, 30, 30, 5])
     assert found_in(records, URL) == {0: 2, 3: 2, 4: 1}
-    two = Criterion("caption", ("caption",), DuplicateReason.DUPLICATE_CAPTION, 2)
+    two = Criterion("caption", "caption", DuplicateReason.DUPLICATE_CAPTION, 2)
     assert found_in(records, two) == {0: 2}
     assert found_in(records[:0], URL) == {}
 
