@@ -34,7 +34,8 @@ from stages.collecting.listing import ListedFacts, TablePieces, TableReader, lis
 from stages.collecting.slots import slot_ranges
 from stages.contract import Part, PartDraft, Source, StageContext, StageError, conduct, stage
 from stages.download.engines.interface import FetchTask
-from stages.download.fetching import fetch_part
+from stages.download.fetching import ENGINES, fetch_part
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.part_health import check_downloader, check_network
 from stages.download.picture_recipe import FetchRecipe
 from stages.download.spool import Spool
@@ -89,7 +90,7 @@ def collect_part(
             limits=recipe.limits,
             scratch=draft.scratch,
         )
-        fetched = fetch_part(asking, recipe.picture_rule, draft.progress)
+        fetched = fetch_part(asking, recipe.picture_rule, draft.progress, ENGINES[recipe.engine])
     check_network([address.host for _, address in web.addresses], fetched.outcomes)
     check_downloader(fetched.outcomes, fetched.remarks)
     outcomes |= {number: fetched.outcomes[place] for place, (number, _) in enumerate(web.addresses)}
@@ -99,8 +100,11 @@ def collect_part(
         outcomes |= take_held(rows, reader, task.pieces, intake)
     images = recipe.source if recipe.images is None else recipe.images
     pairs = collected_pairs(rows, outcomes, recipe.source.name, images.name)
-    write_pairs(pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number)
-    draft.annotate(num_asked=len(web.addresses), unexplained=[*fetched.remarks, *intake.remarks])
+    said = {number: fetched.terms[place] for place, (number, _) in enumerate(web.addresses)}
+    terms = [said.get(number, UsageTerms()) for number in range(len(rows))]
+    write_pairs(pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number, terms=terms)
+    remarks = [*fetched.remarks, *intake.remarks]
+    draft.annotate(num_asked=len(web.addresses), unexplained=remarks, asked_on=fetched.asked_on)
 
 
 def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num_images_per_part: int) -> list[Part]:
@@ -122,7 +126,13 @@ def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num
     return parts
 
 
-@stage(number=1, recipe=CollectImagesRecipe, makes=RawPairs, phases=("references", "images", "distinct", "collect"))
+@stage(
+    number=2,
+    recipe=CollectImagesRecipe,
+    makes=RawPairs,
+    accepts=(1,),
+    phases=("references", "images", "distinct", "collect"),
+)
 def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:
     """List references and pictures, bring equal names together, then get each picture once."""
     table = ctx.pinned(recipe.source)

@@ -18,7 +18,8 @@ from pydantic import Field
 from stages.artifacts.kinds import RawPairs
 from stages.contract import Part, PartDraft, PinnedSource, StageContext, StageError, conduct, stage
 from stages.download.engines.interface import FetchTask
-from stages.download.fetching import fetch_part
+from stages.download.fetching import ENGINES, fetch_part
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.part_health import check_downloader, check_network
 from stages.download.picture_recipe import FetchRecipe
 from stages.download.raw_pairs import RESERVED_COLUMNS, write_raw_pairs
@@ -89,13 +90,20 @@ def download_rows(rows: PartRows, routes: Routes, source: str, recipe: DownloadP
     task = FetchTask(
         urls=[address.url for address in asked], routes=routes, limits=recipe.limits, scratch=draft.scratch
     )
-    fetched = fetch_part(task, recipe.picture_rule, lambda num_ended: draft.progress(num_refused + num_ended))
+    fetched = fetch_part(
+        task,
+        recipe.picture_rule,
+        lambda num_ended: draft.progress(num_refused + num_ended),
+        ENGINES[recipe.engine],
+    )
     check_network([address.host for address in asked], fetched.outcomes)
     check_downloader(fetched.outcomes, fetched.remarks)
     of_asked = iter(fetched.outcomes)
     outcomes = [next(of_asked) if row.refusal is None else row.refusal for row in read]
-    write_raw_pairs(read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row)
-    draft.annotate(num_asked=len(asked), unexplained=fetched.remarks)
+    terms_of_asked = iter(fetched.terms)
+    terms = [next(terms_of_asked) if row.refusal is None else UsageTerms() for row in read]
+    write_raw_pairs(read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row, terms=terms)
+    draft.annotate(num_asked=len(asked), unexplained=fetched.remarks, asked_on=fetched.asked_on)
 
 
 def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: str, recipe: DownloadPairsRecipe) -> None:
@@ -104,7 +112,7 @@ def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: st
         download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
 
 
-@stage(number=2, recipe=DownloadPairsRecipe, makes=RawPairs, phases=(*ROW_PHASES, "download"))
+@stage(number=3, recipe=DownloadPairsRecipe, makes=RawPairs, accepts=(2,), phases=(*ROW_PHASES, "download"))
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows."""
     pinned = ctx.pinned(recipe.source)

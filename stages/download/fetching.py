@@ -5,20 +5,26 @@ Every URL ends with exactly one outcome, also where the engine fails to deliver 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from stages.download.engines import img2dataset
-from stages.download.engines.interface import FetchEngine, FetchFailure, FetchTask
+from stages.download.engines import event_loop, img2dataset
+from stages.download.engines.interface import EngineName, FetchEngine, FetchFailure, FetchTask
 from stages.download.judge_picture import JudgedPicture, PictureJudge, PictureRule
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool, SpooledPicture
 
 MAX_REMARKS: Final = 5
 """Remarks about unexplained failures that are kept of one part."""
 
+ENGINES: Final[Mapping[EngineName, FetchEngine]] = {
+    "event_loop": event_loop.fetch,
+    "img2dataset": img2dataset.fetch,
+}
 RowOutcome: TypeAlias = SpooledPicture | Reason
 """How a row ended: with a picture, or with the reason why there is none."""
 
@@ -29,25 +35,31 @@ class FetchedPart:
 
     outcomes: list[RowOutcome]
     """One outcome for each URL, in the order of the URLs."""
+    terms: list[UsageTerms]
+    """What was said about the use of each picture, in the order of the URLs."""
     spool: Path
+    asked_on: str
+    """The day (UTC) on which the first URL was asked for, such as 2026-01-31; for the record, never for a table."""
     remarks: list[str]
     """Words about the first few unexplained failures."""
 
 
 def fetch_part(
-    task: FetchTask, picture_rule: PictureRule, report: Callable[[int], None], engine: FetchEngine = img2dataset.fetch
+    task: FetchTask, picture_rule: PictureRule, report: Callable[[int], None], engine: FetchEngine = event_loop.fetch
 ) -> FetchedPart:
     """Fetch the URLs of a task; `report` is called with the number that have ended, after each.
 
     A URL that the engine did not deliver is `unexplained`. Raises `OSError` where scratch cannot hold the pictures.
     """
     path = task.scratch / "spool"
+    asked_on = datetime.now(UTC).date().isoformat()
     with Spool(path) as spool:
         collector = _Collector(PictureJudge(picture_rule), spool, report)
         if task.urls:
             engine(task, collector.take)
     outcomes = [collector.outcomes.get(number, Reason.UNEXPLAINED) for number in range(len(task.urls))]
-    return FetchedPart(outcomes=outcomes, spool=path, remarks=collector.remarks)
+    terms = [collector.terms.get(number, UsageTerms()) for number in range(len(task.urls))]
+    return FetchedPart(outcomes=outcomes, terms=terms, spool=path, asked_on=asked_on, remarks=collector.remarks)
 
 
 @dataclass
@@ -58,10 +70,12 @@ class _Collector:
     spool: Spool
     report: Callable[[int], None]
     outcomes: dict[int, RowOutcome] = field(default_factory=dict)
+    terms: dict[int, UsageTerms] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def take(self, number: int, body: bytes | FetchFailure) -> None:
+    def take(self, number: int, body: bytes | FetchFailure, terms: UsageTerms) -> None:
         """Record the outcome of URL `number`; a `Deliver`."""
+        self.terms[number] = terms
         judged = body if isinstance(body, FetchFailure) else self._judged(body)
         if isinstance(judged, FetchFailure):
             self.outcomes[number] = judged.reason

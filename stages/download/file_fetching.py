@@ -30,7 +30,11 @@ def fetch_files(task: FetchTask) -> Generator[Path | FetchFailure]:
     """
     limits = task.limits
     client = HttpClient(
-        task.routes, num_tries=limits.num_tries, max_body_bytes=limits.max_body_bytes, allow_hosts=limits.allow_hosts
+        task.routes,
+        num_tries=limits.num_tries,
+        max_body_bytes=limits.max_body_bytes,
+        allow_hosts=limits.allow_hosts,
+        manners=limits.manners,
     )
     with closing(client), ThreadPoolExecutor(NUM_AT_ONCE, thread_name_prefix="fetch") as threads:
         yield from _in_order(task, client, threads)

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from neo_model.inputs.colours import Colour
-from stages.contract import Recipe
+from stages.contract import Recipe, conduct
 from stages.download.engines.img2dataset import ResizeMode
-from stages.download.engines.interface import FetchLimits
+from stages.download.engines.interface import EngineName, FetchLimits
 from stages.download.judge_picture import PictureRule
+from stages.download.manners.usage_terms import ALL_OPT_OUTS, Manners, OptOut
 
 
 class PictureRecipe(Recipe):
@@ -61,6 +62,20 @@ class FetchRecipe(PictureRecipe):
     num_tries: int = Field(default=2, ge=1)
     """Tries for a URL whose failure another try may mend, the first one included."""
 
+    opt_outs: tuple[OptOut, ...] = ALL_OPT_OUTS
+    """Ways in which servers may forbid the use of a picture that are respected: `x_robots_tag` (noai, noimageai,
+    noindex), `tdm_reservation` (tdm-reservation: 1) and `content_usage` (train-ai=n)."""
+    robots: Literal["ignore", "respect"] = "ignore"
+    """Whether the robots.txt of each host is asked for, once for a part, and obeyed as RFC 9309 has it; also
+    Content-Usage in it."""
+    max_requests_per_host: int = conduct(8, ge=1)
+    """Requests that one part has open at a host at once; parts on other workers have as many."""
+    seconds_between_requests: float = conduct(0.0, ge=0, le=3600)
+    """Least time between the beginnings of two requests of one part at a host."""
+    engine: EngineName = conduct("event_loop")
+    """Who makes the requests: `event_loop`, many in one thread, or `img2dataset`, its threads. What is made is the
+    same; the limits of a host hold for the event loop alone."""
+
     @property
     def limits(self) -> FetchLimits:
         """The fields that a fetching engine is given."""
@@ -68,5 +83,8 @@ class FetchRecipe(PictureRecipe):
             deadline_seconds=self.deadline_seconds,
             num_tries=self.num_tries,
             max_body_bytes=self.max_image_bytes,
+            max_requests_per_host=self.max_requests_per_host,
+            seconds_between_requests=self.seconds_between_requests,
+            manners=Manners(opt_outs=self.opt_outs, robots=self.robots),
             allow_hosts=self.allow_hosts,
         )

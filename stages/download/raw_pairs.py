@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.spool import SpooledPicture
 from stages.download.url_rows import NAMING_COLUMNS, UrlRow
 from stages.formats.losses import examples_of
@@ -24,8 +25,9 @@ PAIR_KEY_DIGITS = 10
 """Digits of a key, which is the row's number in the whole URL table: 10 billion rows."""
 SHA256_BYTES = 32
 _JUDGED_COLUMNS = ("verdict", "reason", "retriable", "sha256", "width_px", "height_px", "sent_as")
+_TERMS_COLUMNS = ("robots_txt", "usage_headers")
 _STORED_COLUMNS = ("key", "image_offset", "image_size_bytes", "position", "reference")
-RESERVED_COLUMNS = frozenset(("sample_id", *NAMING_COLUMNS, *_JUDGED_COLUMNS, *_STORED_COLUMNS))
+RESERVED_COLUMNS = frozenset(("sample_id", *NAMING_COLUMNS, *_JUDGED_COLUMNS, *_TERMS_COLUMNS, *_STORED_COLUMNS))
 """Names that a column of the user's own may not have: sample tables of pairs use them, or their readers do."""
 
 
@@ -38,12 +40,14 @@ def write_raw_pairs(
     spool: Path,
     first_row: int,
     shown_row: int | None = None,
+    terms: Sequence[UsageTerms] | None = None,
 ) -> None:
     """Write and count one part.
 
     `rows`, `outcomes` and `url_table` are parallel, a row each; `spool` holds the pictures. `first_row` is the number
     of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`.
     `shown_row` is how examples of lost rows call it, where keys are not counted by rows.
+    `terms`, parallel too where web servers were asked, is what they said about the use of each picture.
     Columns of `url_table` but URL and caption are carried along as they are, so none may be in `RESERVED_COLUMNS`.
     Records as facts an example of each reason, and how many carried values the json members cannot spell.
     """
@@ -53,6 +57,7 @@ def write_raw_pairs(
     further, unspelled = _further(carried, outcomes)
     offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), further, outcomes, spool)
     samples = _with_offsets(samples, offsets)
+    samples = samples if terms is None else _with_terms(samples, terms)
     for field in carried.schema:
         samples = samples.append_column(field, carried[field.name])
     write_table(samples, draft.path(SAMPLES_FILE))
@@ -89,6 +94,14 @@ def _with_offsets(samples: pa.Table, offsets: Sequence[int | None]) -> pa.Table:
 
     position = samples.column_names.index("image_size_bytes")
     return samples.add_column(position, "image_offset", pa.array(offsets, pa.int64()))
+
+
+def _with_terms(samples: pa.Table, terms: Sequence[UsageTerms]) -> pa.Table:
+    """The samples with the evidence of what servers said; null in rows of which nobody was asked."""
+    import pyarrow as pa
+
+    samples = samples.append_column("robots_txt", pa.array([one.robots for one in terms], pa.string()))
+    return samples.append_column("usage_headers", pa.array([one.headers for one in terms], pa.string()))
 
 
 def _further(

@@ -20,6 +20,12 @@ class Reason(ItemReason):
     """The caption is not valid UTF-8."""
     OPT_OUT = "opt_out"
     """The server forbids this use of the picture (X-Robots-Tag)."""
+    TDM_RESERVED = "tdm_reserved"
+    """The server reserves text and data mining (`tdm-reservation: 1`)."""
+    TRAINING_REFUSED = "training_refused"
+    """The server, or its robots.txt, forbids the use for training (`Content-Usage: train-ai=n`)."""
+    ROBOTS_DISALLOWED = "robots_disallowed"
+    """The robots.txt of the host forbids this address to us, and the recipe respects it."""
     UNSUPPORTED_FORMAT = "unsupported_format"
     """A format that is never handed to a decoder, such as SVG, PDF or HEIC."""
     ANIMATED = "animated"
@@ -61,6 +67,8 @@ class Reason(ItemReason):
     """The status is 429."""
     SERVER_ERROR = "server_error", Verdict.FAILED, True
     """The status is 500 or above, 408 or 425."""
+    ROBOTS_UNREACHABLE = "robots_unreachable", Verdict.FAILED, True
+    """The robots.txt of the host could not be read at the moment, and the recipe respects it."""
     HTTP_STATUS = "http_status", Verdict.FAILED
     """The status is none of success (2xx) and none that has a reason of its own."""
     EMPTY_BODY = "empty_body", Verdict.FAILED

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stages.contract import PartDraft
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.raw_pairs import RESERVED_COLUMNS, write_raw_pairs
 from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
@@ -55,9 +56,19 @@ def carried_name(name: str) -> str:
 
 
 def write_pairs(
-    pairs: Sequence[ImportedPair], carried: pa.Table | None, draft: PartDraft, *, source: str, spool: Path, number: int
+    pairs: Sequence[ImportedPair],
+    carried: pa.Table | None,
+    draft: PartDraft,
+    *,
+    source: str,
+    spool: Path,
+    number: int,
+    terms: Sequence[UsageTerms] | None = None,
 ) -> None:
-    """Write and count part `number` of the source named `source`; `carried` is a table parallel to `pairs`, if any."""
+    """Write and count part `number` of the source named `source`.
+
+    `carried` is a table parallel to `pairs`, if any, and `terms` what web servers said, where they were asked.
+    """
     import pyarrow as pa
 
     rows, outcomes = _named(pairs, source)
@@ -67,7 +78,7 @@ def write_pairs(
         for name in carried.column_names:
             table = table.append_column(carried_name(name), carried[name])
     first_row = number * ROWS_OF_A_PART
-    write_raw_pairs(rows, outcomes, table, draft, spool=spool, first_row=first_row, shown_row=0)
+    write_raw_pairs(rows, outcomes, table, draft, spool=spool, first_row=first_row, shown_row=0, terms=terms)
 
 
 def _named(pairs: Sequence[ImportedPair], source: str) -> tuple[list[UrlRow], list[Outcome]]:

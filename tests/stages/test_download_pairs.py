@@ -26,7 +26,7 @@ from cluster.local import make
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.commit.draft import Draft
 from stages.contract import Source, StageError
-from stages.download.engines import img2dataset
+from stages.download.engines import img2dataset, requests
 from stages.download.part_health import check_downloader, check_network
 from stages.download.reasons import Reason
 from stages.download_pairs import (
@@ -152,12 +152,16 @@ def test_webdataset_reads_the_tars(toy_pairs: Any) -> None:
             Image.open(io.BytesIO(sample["jpg"])).load()
 
 
-def test_another_machine_with_other_threads_makes_the_same_bytes(
-    toy_pairs: Any, carry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("engine", ["img2dataset", "event_loop"])
+def test_the_other_engine_and_another_machine_make_the_same_bytes(
+    toy_pairs: Any, carry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr(img2dataset, "NUM_THREADS", 5)
-    again = carry(toy_pairs.raw_step, Store(tmp_path))
+    monkeypatch.setattr(requests, "NUM_AT_ONCE", 5)
+    recipe = toy_pairs.raw_step.recipe.model_copy(update={"engine": engine})
+    again = carry(download_pairs.bind("pairs", recipe), Store(tmp_path))
     assert again.manifest.content == toy_pairs.raw.manifest.content
+    assert again.fingerprint == toy_pairs.raw.fingerprint
 
 
 def test_a_download_killed_in_the_middle_is_resumed(toy_pairs: Any, carry: Any, tmp_path: Path) -> None:

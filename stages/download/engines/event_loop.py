@@ -20,11 +20,12 @@ from typing import Final, TypeAlias
 from stages.download.engines.exchanges import Exchanges
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.engines.requests import OpenRequests
+from stages.download.manners.usage_terms import UsageTerms
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Bytes of bodies that wait to be judged before no further request is begun."""
 
-_Item: TypeAlias = tuple[int, bytes | FetchFailure] | BaseException | None
+_Item: TypeAlias = tuple[int, bytes | FetchFailure, UsageTerms] | BaseException | None
 """A URL that has ended, an error of the engine itself, or None behind the last one."""
 
 
@@ -62,12 +63,12 @@ class _Handover:
             if self._is_stopped:
                 stop()
 
-    def put(self, number: int, body: bytes | FetchFailure) -> None:
+    def put(self, number: int, body: bytes | FetchFailure, terms: UsageTerms) -> None:
         """Called by the loop for each URL that has ended."""
         if isinstance(body, bytes):
             with self._lock:
                 self._num_bytes += len(body)
-        self._items.put((number, body))
+        self._items.put((number, body, terms))
 
     def has_room(self) -> bool:
         """Called by the loop before a request. If there is none, `resume` is called once there is."""

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeAlias
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.http.http_client import HttpClient
 from stages.download.http.http_message import HttpResponse
-from stages.download.manners.usage_terms import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN
+from stages.download.manners.usage_terms import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN, UsageTerms
 from stages.download.reasons import Reason, RowError
 
 NUM_THREADS: Final = 16
@@ -44,9 +44,11 @@ def fetch(task: FetchTask, deliver: Deliver) -> None:
         num_tries=limits.num_tries,
         max_body_bytes=limits.max_body_bytes,
         allow_hosts=limits.allow_hosts,
+        manners=limits.manners,
     )
-    with closing(client), _installed(_Opener(client)):
-        _download(task, _Writer(deliver))
+    opener = _Opener(client)
+    with closing(client), _installed(opener):
+        _download(task, _Writer(deliver, lambda number: opener.terms.get(task.urls[number], UsageTerms())))
 
 
 def resizer(*, resize_px: int, mode: ResizeMode, jpeg_quality: int) -> Resize:
@@ -107,6 +109,8 @@ class _Opener(urllib.request.OpenerDirector):
     def __init__(self, client: HttpClient) -> None:
         super().__init__()
         self._client = client
+        self.terms: dict[str, UsageTerms] = {}
+        """What was said about the use of each URL that has ended."""
 
     def open(
         self, fullurl: str | urllib.request.Request, data: object = None, timeout: float | None = None
@@ -114,8 +118,10 @@ class _Opener(urllib.request.OpenerDirector):
         """Fetch a request's URL, each try within `timeout` seconds."""
         if data is not None or timeout is None or isinstance(fullurl, str):
             raise TypeError("only GET requests with a timeout are opened here")
+        terms = UsageTerms()
+        self.terms[fullurl.full_url] = terms
         try:
-            return _OpenedResponse(self._client.get(fullurl.full_url, fullurl.header_items(), timeout))
+            return _OpenedResponse(self._client.get(fullurl.full_url, fullurl.header_items(), timeout, terms=terms))
         except RowError as error:
             raise _ReasonError(error.reason) from error
 
@@ -123,8 +129,9 @@ class _Opener(urllib.request.OpenerDirector):
 class _Writer:
     """Stands where img2dataset expects its sample writer."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, terms_of: Callable[[int], UsageTerms]) -> None:
         self._deliver = deliver
+        self._terms_of = terms_of
         self._error: Exception | None = None
 
     def write(self, body: bytes | None, key: str, _caption: str | None, meta: dict[str, Any]) -> None:
@@ -132,7 +139,8 @@ class _Writer:
         if self._error is not None:
             return
         try:
-            self._deliver(int(key), _failure(meta["error_message"]) if body is None else body)
+            number = int(key)
+            self._deliver(number, _failure(meta["error_message"]) if body is None else body, self._terms_of(number))
         except Exception as error:  # img2dataset would print it and continue
             self._error = error
 
@@ -194,6 +202,6 @@ def _download(task: FetchTask, writer: _Writer) -> None:
         encode_format="jpg",
         retries=0,  # the client retries: img2dataset would not wait, nor tell which failures another try may mend
         user_agent_token=USER_AGENT_TOKEN,
-        disallowed_header_directives=OPT_OUT_DIRECTIVES,
+        disallowed_header_directives=OPT_OUT_DIRECTIVES if "x_robots_tag" in task.limits.manners.opt_outs else (),
     )
     downloader.download_shard((0, str(shard)))

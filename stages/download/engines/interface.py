@@ -7,14 +7,16 @@ how long a try may take and what becomes of the bytes is decided elsewhere, alik
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
-from stages.download.manners.usage_terms import USER_AGENT_TOKEN
+from stages.download.manners.usage_terms import USER_AGENT_TOKEN, Manners, UsageTerms
 from stages.download.reasons import Reason
 from stages.origins.routes import Routes
 
+EngineName: TypeAlias = Literal["event_loop", "img2dataset"]
+"""The engines there are."""
 USER_AGENT: Final = f"Mozilla/5.0 (compatible; {USER_AGENT_TOKEN})"
 """How a client of ours names itself, in the form of browsers, which some servers want."""
 
@@ -30,8 +32,11 @@ class FetchLimits:
     max_body_bytes: int
     """Largest response body in bytes, as sent and after decompression."""
     max_requests_per_host: int = 8
-    """Requests that one part has open at a host at once; an engine of threads may have fewer, never more. It decides
-    how long a part takes, not what it makes."""
+    """Requests that one part has open at a host at once. The engine of img2dataset knows no such limit."""
+    seconds_between_requests: float = 0.0
+    """Least time between the beginnings of two requests of one part at a host."""
+    manners: Manners = field(default_factory=Manners)
+    """Which wishes of servers are respected."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts that may be on a private network, and suffixes of such hosts that begin with a dot."""
 
@@ -58,8 +63,8 @@ class FetchFailure:
     """What happened, in words, where the reason is `unexplained`."""
 
 
-Deliver: TypeAlias = Callable[[int, bytes | FetchFailure], None]
-"""Takes the index of a URL in the task, and its response body or its failure.
+Deliver: TypeAlias = Callable[[int, bytes | FetchFailure, UsageTerms], None]
+"""Takes the index of a URL in the task, its response body or its failure, and what was said about its use.
 
 An engine calls it once for each URL, in any order, and never from two threads at once: it judges and writes the
 picture, so a slow disk slows the engine down and memory does not grow with the part.

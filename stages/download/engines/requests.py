@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, cast
 
+from stages.download.address import WebAddress
 from stages.download.engines.exchanges import Exchanges
-from stages.download.engines.interface import FetchFailure, FetchTask
+from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.engines.schedule import Schedule
-from stages.download.http.fetch_steps import Ask, FetchSteps, Pause, fetch_steps
+from stages.download.http.fetch_steps import (
+    Ask,
+    AskRobots,
+    Pause,
+    Step,
+    StepAnswer,
+    TryLimits,
+    fetch_steps,
+    robots_steps,
+)
 from stages.download.http.http_message import HttpResponse
+from stages.download.manners.robots import Robots
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
 
 NUM_AT_ONCE: Final = 64
@@ -26,11 +38,15 @@ MAX_OPEN: Final = 256
 class _Fetch:
     """One URL on its way."""
 
-    number: int
-    steps: FetchSteps
+    number: int | None
+    """Index of the URL in the task; None where it is a robots.txt."""
+    steps: Generator[Step, StepAnswer, HttpResponse | Robots]
+    terms: UsageTerms
     queued_at: float = 0.0
     is_slow: bool = False
     """Whether its open request takes long."""
+    origin: WebAddress | None = None
+    """Where it lies, if it is a robots.txt."""
 
 
 class OpenRequests:
@@ -40,7 +56,7 @@ class OpenRequests:
         self,
         task: FetchTask,
         exchanges: Exchanges,
-        ended: Callable[[int, bytes | FetchFailure], None],
+        ended: Deliver,
         has_room: Callable[[], bool],
     ) -> None:
         limits = task.limits
@@ -48,15 +64,20 @@ class OpenRequests:
         self._exchanges = exchanges
         self._ended = ended
         self._has_room = has_room
-        self._schedule: Schedule[tuple[_Fetch, Ask]] = Schedule(max_per_host=limits.max_requests_per_host)
+        self._schedule: Schedule[tuple[_Fetch, Ask]] = Schedule(
+            max_per_host=limits.max_requests_per_host, seconds_between=limits.seconds_between_requests
+        )
+        self._robots: dict[WebAddress, Robots | list[_Fetch]] = {}
+        """The robots.txt of each origin, or who waits for it."""
+        self._try_limits = TryLimits(limits.num_tries, limits.deadline_seconds)
         self._open: set[asyncio.Task[None]] = set()
         self._num_slow = 0
         self._num_left = len(task.urls)
         self._all_ended = self._loop.create_future()
         self._wake: asyncio.TimerHandle | None = None
         for number, url in enumerate(task.urls):
-            steps = fetch_steps(url, num_tries=limits.num_tries, deadline_seconds=limits.deadline_seconds)
-            self._advance(_Fetch(number, steps))
+            terms = UsageTerms()
+            self._advance(_Fetch(number, fetch_steps(url, self._try_limits, limits.manners, terms), terms))
 
     async def all_ended(self) -> None:
         """Wait until every URL has ended."""
@@ -108,34 +129,57 @@ class OpenRequests:
         self._num_slow += 1
         self.begin()
 
-    def _advance(self, fetch: _Fetch, result: HttpResponse | Exception | None = None) -> None:
+    def _advance(self, fetch: _Fetch, answer: StepAnswer | Exception = None) -> None:
         """Go to the next step of a URL, which may be its end."""
         try:
-            step = fetch.steps.throw(result) if isinstance(result, Exception) else fetch.steps.send(result)
+            step = fetch.steps.throw(answer) if isinstance(answer, Exception) else fetch.steps.send(answer)
         except StopIteration as end:
-            self._end(fetch, end.value.body)
+            self._end(fetch, end.value)
         except RowError as error:
             self._end(fetch, FetchFailure(error.reason))
         except Exception as error:  # one server that breaks the client must not fail the part
             self._end(fetch, FetchFailure(Reason.UNEXPLAINED, f"{type(error).__name__}: {error}"))
         else:
-            if isinstance(step, Pause):
-                self._pause(fetch, step)
-            else:
+            self._carry_on(fetch, step)
+
+    def _carry_on(self, fetch: _Fetch, step: Step) -> None:
+        match step:
+            case Ask():
                 fetch.queued_at = self._loop.time()
                 self._schedule.add(step.address.host, (fetch, step))
+            case AskRobots():
+                self._await_robots(fetch, step.address)
+            case Pause():
+                if step.is_asked_for:
+                    self._schedule.hold(step.host, self._loop.time() + step.seconds)
+                self._loop.call_later(step.seconds, self._resume, fetch)
 
-    def _pause(self, fetch: _Fetch, pause: Pause) -> None:
-        if pause.is_asked_for:
-            self._schedule.hold(pause.host, self._loop.time() + pause.seconds)
-        self._loop.call_later(pause.seconds, self._resume, fetch)
+    def _await_robots(self, fetch: _Fetch, address: WebAddress) -> None:
+        known = self._robots.get(address)
+        if isinstance(known, Robots):
+            self._loop.call_soon(self._resume, fetch, known)
+        elif known is not None:
+            known.append(fetch)
+        else:
+            self._robots[address] = [fetch]
+            asking = _Fetch(None, robots_steps(address, self._try_limits), UsageTerms())
+            asking.origin = address
+            self._advance(asking)
 
-    def _resume(self, fetch: _Fetch) -> None:
-        self._advance(fetch)
+    def _resume(self, fetch: _Fetch, answer: StepAnswer = None) -> None:
+        self._advance(fetch, answer)
         self.begin()
 
-    def _end(self, fetch: _Fetch, end: bytes | FetchFailure) -> None:
-        self._ended(fetch.number, end)
+    def _end(self, fetch: _Fetch, end: HttpResponse | Robots | FetchFailure) -> None:
+        if fetch.origin is not None:
+            robots = end if isinstance(end, Robots) else Robots(failure=Reason.UNEXPLAINED)
+            waiting, self._robots[fetch.origin] = self._robots[fetch.origin], robots
+            for one in waiting if isinstance(waiting, list) else ():
+                self._loop.call_soon(self._resume, one, robots)
+            return
+        if fetch.number is None or isinstance(end, Robots):
+            raise TypeError("a URL ended as a robots.txt does")
+        self._ended(fetch.number, end.body if isinstance(end, HttpResponse) else end, fetch.terms)
         self._num_left -= 1
         if not self._num_left and not self._all_ended.done():
             self._all_ended.set_result(None)

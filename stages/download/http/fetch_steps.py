@@ -7,13 +7,15 @@ steps does it, with threads or in an event loop. So all engines follow the same 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from stages.download.address import WebAddress, parse_address
 from stages.download.http.http_message import Deadline, HttpResponse
-from stages.download.manners.usage_terms import is_opted_out
+from stages.download.manners.robots import Robots, robots_address, robots_of
+from stages.download.manners.usage_terms import Manners, UsageTerms, evidence, refusal
 from stages.download.reasons import Reason, RowError
 
 MAX_REDIRECTS: Final = 10
@@ -27,6 +29,19 @@ MAX_WAIT_SECONDS: Final = 10.0
 JITTER: Final = 0.25
 """Share by which a wait is lengthened at random, so that those who failed together do not come back together."""
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class RobotsError(RowError):
+    """Ends a row by its robots.txt, which is asked for once for a part: another try would read the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryLimits:
+    """How often and for how long a URL is asked for."""
+
+    num_tries: int
+    deadline_seconds: float
+    """Time for one try, redirects included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +64,44 @@ class Pause:
     """Whether the server itself asked for the wait (`Retry-After`), so that its other URLs had better wait, too."""
 
 
-FetchSteps: TypeAlias = Generator[Ask | Pause, HttpResponse | None, HttpResponse]
+@dataclass(frozen=True, slots=True)
+class AskRobots:
+    """Answer with the robots.txt of an origin, asked for once for a part by way of `robots_steps`."""
+
+    address: WebAddress
+    """Where it lies."""
+
+
+Step: TypeAlias = Ask | AskRobots | Pause
+StepAnswer: TypeAlias = HttpResponse | Robots | None
+FetchSteps: TypeAlias = Generator[Step, StepAnswer, HttpResponse]
 """Steps in progress; a successful response (2xx) is their return value, and they raise `RowError`."""
 
 
-def fetch_steps(url: str, *, num_tries: int, deadline_seconds: float) -> FetchSteps:
-    """The steps to the response behind the redirects. A try, with its redirects, may take `deadline_seconds`."""
+def fetch_steps(url: str, limits: TryLimits, manners: Manners, terms: UsageTerms) -> FetchSteps:
+    """The steps to the response behind the redirects. What is said about its use meanwhile goes into `terms`."""
     number = 1
     while True:
         address = parse_address(url)
         try:
-            return (yield from _follow(address, Deadline.after(deadline_seconds)))
+            return (yield from _follow(address, Deadline.after(limits.deadline_seconds), manners, terms))
+        except RobotsError:
+            raise
         except RowError as error:
-            if not error.reason.retriable or number >= num_tries:
+            if not error.reason.retriable or number >= limits.num_tries:
                 raise
             pause = Pause(wait_seconds(error, number), address.host, error.retry_after_seconds > 0)
         yield pause
         number += 1
+
+
+def robots_steps(address: WebAddress, limits: TryLimits) -> Generator[Step, StepAnswer, Robots]:
+    """The steps to the robots.txt at `address`. Raises nothing: why there is none is part of the answer."""
+    try:
+        response = yield from fetch_steps(address.url, limits, Manners(opt_outs=()), UsageTerms())
+    except RowError as error:
+        return Robots(failure=error.reason)
+    return robots_of(response.body)
 
 
 def wait_seconds(error: RowError, number: int) -> float:
@@ -74,17 +110,32 @@ def wait_seconds(error: RowError, number: int) -> float:
     return min(MAX_WAIT_SECONDS, backoff) * (1 + JITTER * random.random())
 
 
-def _follow(address: WebAddress, deadline: Deadline) -> FetchSteps:
+def _follow(address: WebAddress, deadline: Deadline, manners: Manners, terms: UsageTerms) -> FetchSteps:
     visited = [address.url]
     while True:
+        if manners.robots == "respect":
+            yield from _obey_robots(address, deadline, terms)
         response = yield from _ask(address, deadline, is_first=len(visited) == 1)
         if response.status not in REDIRECTS:
-            return _accepted(response)
+            terms.headers = evidence(response.headers)
+            return _accepted(response, manners)
         location = response.headers.get("Location", "")
         address = address.follow(location)
         if not location or visited.count(address.url) >= MAX_VISITS or len(visited) > MAX_REDIRECTS:
             raise RowError(Reason.REDIRECT_LOOP)
         visited.append(address.url)
+
+
+def _obey_robots(address: WebAddress, deadline: Deadline, terms: UsageTerms) -> Generator[Step, StepAnswer, None]:
+    """Ask what robots.txt says; the time that it takes is not the row's. Raises `RobotsError`."""
+    asked_at = time.monotonic()
+    robots = yield AskRobots(robots_address(address))
+    deadline.extend(time.monotonic() - asked_at)
+    if not isinstance(robots, Robots):
+        raise TypeError("a question for robots.txt was answered without one")
+    terms.robots, reason = robots.verdict(address)
+    if reason is not None:
+        raise RobotsError(reason)
 
 
 def _ask(address: WebAddress, deadline: Deadline, *, is_first: bool) -> FetchSteps:
@@ -94,17 +145,18 @@ def _ask(address: WebAddress, deadline: Deadline, *, is_first: bool) -> FetchSte
         if error.reason is Reason.URL_FORBIDDEN_ADDRESS and not is_first:
             raise RowError(Reason.REDIRECT_FORBIDDEN) from error
         raise
-    if response is None:
+    if not isinstance(response, HttpResponse):
         raise TypeError("a request was answered without a response")
     return response
 
 
-def _accepted(response: HttpResponse) -> HttpResponse:
+def _accepted(response: HttpResponse, manners: Manners) -> HttpResponse:
     if 200 <= response.status < 300:
         if not response.num_body_bytes:
             raise RowError(Reason.EMPTY_BODY)
-        if is_opted_out(response.headers):
-            raise RowError(Reason.OPT_OUT)
+        reason = refusal(response.headers, manners.opt_outs)
+        if reason is not None:
+            raise RowError(reason)
         return response
     raise RowError(_reason_of_status(response.status), _retry_after_seconds(response))
 

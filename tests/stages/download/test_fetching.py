@@ -22,6 +22,7 @@ from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
 from stages.download.http.http_exchange import get_once
 from stages.download.http.http_message import Deadline
 from stages.download.judge_picture import PictureJudge, PictureRule
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool
 
@@ -143,6 +144,9 @@ ANSWERS: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: noai")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: otherbot: all", "x-robots-tag: none")),
     (Reason.OPT_OUT, lambda answer, photo: answer(photo, "X-Robots-Tag: neo-pipelines: noimageai, nofollow")),
+    (Reason.TDM_RESERVED, lambda answer, photo: answer(photo, "tdm-reservation: 1", "tdm-policy: https://a.example/p")),
+    (Reason.TRAINING_REFUSED, lambda answer, photo: answer(photo, "Content-Usage: search=y, train-ai=n")),
+    (Reason.OPT_OUT, lambda answer, photo: answer(photo, "Content-Usage: train-ai=n", "X-Robots-Tag: noai")),
     (Reason.NOT_IMAGE, lambda answer, photo: answer(b"<!doctype html><p>Sign in", "Content-Type: image/jpeg")),
     (Reason.NOT_IMAGE, lambda answer, photo: answer(b"\x00")),
     (Reason.UNDECODABLE, lambda answer, photo: answer(with_broken_tables(photo))),
@@ -198,6 +202,7 @@ GOOD: list[Callable[[bytes], bytes]] = [
     lambda photo: b"HTTP/1.0 200 OK\r\n\r\n" + photo,
     lambda photo: b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + photo,
     lambda photo: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(photo),
+    lambda photo: b"HTTP/1.1 200 OK\r\ntdm-reservation: 0\r\nContent-Usage: train-ai=y\r\n\r\n" + photo,
     lambda photo: (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX-Robots-Tag: otherbot: noai\r\n\r\n" + gzip.compress(photo)
     ),
@@ -331,8 +336,8 @@ def test_an_error_of_our_own_costs_one_row_and_is_told(
 
 
 def test_a_url_that_the_engine_does_not_deliver_is_unexplained(web: Any, tmp_path: Path) -> None:
-    def deliver_last_only(task: FetchTask, deliver: Callable[[int, Any], None]) -> None:
-        deliver(len(task.urls) - 1, FetchFailure(Reason.NOT_FOUND))
+    def deliver_last_only(task: FetchTask, deliver: Callable[..., None]) -> None:
+        deliver(len(task.urls) - 1, FetchFailure(Reason.NOT_FOUND), UsageTerms())
 
     done = fetched(web, ["http://bad.invalid/a", "http://bad.invalid/b"], tmp_path, engine=deliver_last_only)
     assert done.outcomes == [Reason.UNEXPLAINED, Reason.NOT_FOUND]
@@ -344,9 +349,9 @@ def test_an_engine_gives_bodies_and_failures_and_pictures_are_judged_here(
     """All that a second engine has to do."""
     responses = [photo, b"<!doctype html>", FetchFailure(Reason.TIMEOUT), FetchFailure(Reason.UNEXPLAINED, "broke")]
 
-    def backwards(task: FetchTask, deliver: Callable[[int, Any], None]) -> None:
+    def backwards(task: FetchTask, deliver: Callable[..., None]) -> None:
         for number in reversed(range(len(task.urls))):
-            deliver(number, responses[number])
+            deliver(number, responses[number], UsageTerms())
 
     done = fetched(web, ["http://bad.invalid/"] * 4, tmp_path, engine=backwards)
     assert done.outcomes[0].size_bytes == len(photo)
@@ -378,10 +383,11 @@ def test_pictures_wait_on_scratch_in_any_order(
 
 
 def test_every_reason_is_reached_by_a_test() -> None:
-    """The lists above, and those that have tests of their own here, in test_address.py and in test_url_rows.py."""
+    """The lists above, and those that have tests of their own here, in test_address.py, test_url_rows.py and
+    manners/test_robots.py."""
     reached = {reason for reason, _ in [*ANSWERS, *PICTURES]} | set(SCRIPTS)
     reached |= {Reason.CONNECT_ERROR, Reason.TLS_ERROR, Reason.UNEXPLAINED}
     reached |= {Reason.URL_FORBIDDEN_ADDRESS, Reason.HOST_UNKNOWN, Reason.DNS_ERROR}
     reached |= {Reason.SCHEMA, Reason.CAPTION_ENCODING, Reason.URL_MALFORMED, Reason.URL_SCHEME, Reason.REPEATED_ROW}
-    reached |= {Reason.MALFORMED_ROW}
+    reached |= {Reason.MALFORMED_ROW, Reason.ROBOTS_DISALLOWED, Reason.ROBOTS_UNREACHABLE}
     assert reached == set(Reason)

@@ -14,6 +14,7 @@ import pytest
 
 from stages.download.engines import connection, event_loop
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
+from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason
 
 LIMITS = FetchLimits(deadline_seconds=10.0, num_tries=1, max_body_bytes=4_000_000)
@@ -23,7 +24,7 @@ Ends = dict[int, bytes | FetchFailure]
 def delivered(urls: list[str], routes: dict[str, tuple[str, int]], **changes: Any) -> Ends:
     found: Ends = {}
     task = FetchTask(urls=urls, routes=routes, limits=replace(LIMITS, **changes), scratch=Path())
-    event_loop.fetch(task, found.__setitem__)
+    event_loop.fetch(task, lambda number, end, _: found.__setitem__(number, end))
     return found
 
 
@@ -190,7 +191,7 @@ def test_drips_leave_room_for_others_and_end_at_their_deadline(start: Start, mon
     )  # fmt: skip
     ends: Ends = {}
 
-    def deliver(number: int, end: bytes | FetchFailure) -> None:
+    def deliver(number: int, end: bytes | FetchFailure, _: UsageTerms) -> None:
         ends[number], ended_at[number] = end, time.monotonic() - started
 
     event_loop.fetch(task, deliver)
@@ -226,7 +227,7 @@ def test_a_slow_receiver_slows_the_requests_down(start: Start, monkeypatch: pyte
     server, routes = start(lambda path, _: said(bytes(50_000)))
     ahead: list[int] = []
 
-    def slowly(number: int, _: bytes | FetchFailure) -> None:
+    def slowly(number: int, _: bytes | FetchFailure, __: UsageTerms) -> None:
         time.sleep(0.01)
         ahead.append(sum(server.asked.values()) - len(ahead))
 

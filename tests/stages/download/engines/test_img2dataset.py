@@ -20,7 +20,8 @@ LIMITS = FetchLimits(deadline_seconds=10.0, num_tries=1, max_body_bytes=100_000)
 def delivered(web: Any, urls: list[str], scratch: Path) -> dict[int, bytes | FetchFailure]:
     scratch.mkdir(exist_ok=True)
     found: dict[int, bytes | FetchFailure] = {}
-    img2dataset.fetch(FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=scratch), found.__setitem__)
+    task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=scratch)
+    img2dataset.fetch(task, lambda number, end, _: found.__setitem__(number, end))
     return found
 
 
@@ -56,7 +57,7 @@ def test_a_reason_passes_through_the_text_of_an_error_as_the_value_that_it_is(re
 def test_an_error_that_is_no_reason_is_unexplained_and_keeps_its_words(
     web: Any, urls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("not_found")  # words that spell a reason are words all the same
 
     monkeypatch.setattr(img2dataset.HttpClient, "get", broken)
@@ -65,7 +66,7 @@ def test_an_error_that_is_no_reason_is_unexplained_and_keeps_its_words(
 
 
 def test_an_error_of_the_caller_is_raised_after_the_part(web: Any, urls: list[str], tmp_path: Path) -> None:
-    def full(_: int, __: bytes | FetchFailure) -> None:
+    def full(*_: object) -> None:
         raise OSError("No space left on device")
 
     task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=tmp_path)
@@ -80,7 +81,7 @@ def test_the_opener_of_the_process_is_the_one_from_before(
     before = urllib.request._opener
     during: list[object] = []
 
-    def look(_: int, __: bytes | FetchFailure) -> None:
+    def look(*_: object) -> None:
         during.append(urllib.request._opener)
         if raises:
             raise OSError
@@ -101,7 +102,7 @@ def test_a_second_part_in_the_process_waits_until_the_first_has_ended(
     openers: list[object] = []
     second = Thread(target=lambda: openers.append(delivered(web, urls[:1], tmp_path / "second")))
 
-    def start_second(_: int, __: bytes | FetchFailure) -> None:
+    def start_second(*_: object) -> None:
         openers.append(urllib.request._opener)
         if not second.ident:
             second.start()

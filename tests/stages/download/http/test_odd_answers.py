@@ -193,7 +193,7 @@ def get_by_event_loop(routes: Routes, url: str) -> bytes | Reason:
     """The same URL three times, so that a connection is kept where it may be."""
     ends: list[bytes | FetchFailure] = []
     task = FetchTask(urls=[url] * 3, routes=routes, limits=LIMITS, scratch=Path())
-    event_loop.fetch(task, lambda _, end: ends.append(end))
+    event_loop.fetch(task, lambda _, end, __: ends.append(end))
     assert len(ends) == 3 and len(set(ends)) == 1
     return ends[0].reason if isinstance(ends[0], FetchFailure) else ends[0]
 

@@ -4,7 +4,7 @@ from email.message import Message
 
 import pytest
 
-from stages.download.manners.usage_terms import is_opted_out
+from stages.download.manners.usage_terms import MAX_EVIDENCE_CHARS, evidence, is_opted_out, training_use
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,29 @@ def test_directives_for_everyone_and_for_us_count(value: str, is_refused: bool) 
     headers = Message()
     headers["X-Robots-Tag"] = value
     assert is_opted_out(headers) is is_refused
+
+
+@pytest.mark.parametrize(
+    ("usage", "preference"),
+    [
+        ("train-ai=n", "n"),
+        ("search=y,train-ai=n;x=1", "n"),
+        ("train-ai=n, train-ai=y", "y"),
+        ("train-ai", None),
+        ("train-ai=?0", None),
+        ("search=n", None),
+        ("", None),
+    ],
+)
+def test_a_preference_for_training_is_read_from_a_dictionary(usage: str, preference: str | None) -> None:
+    assert training_use(usage) == preference
+
+
+def test_evidence_is_in_a_fixed_order_and_bounded() -> None:
+    headers = Message()
+    for name in ("content-usage", "x-ROBOTS-tag", "Server"):
+        headers[name] = "a"
+    assert evidence(headers) == "X-Robots-Tag: a\nContent-Usage: a"
+    assert evidence(Message()) is None
+    headers["tdm-policy"] = "x" * 5000
+    assert len(evidence(headers) or "") == MAX_EVIDENCE_CHARS
