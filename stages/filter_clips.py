@@ -22,7 +22,6 @@ from pydantic import Field
 from stages.artifacts.kinds import VERDICTS_FILE, KeptClips, RawClips
 from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
-from stages.clip_filters.captions import repeated_share, says_nothing
 from stages.clip_filters.comparing import MeasuredClipFacts, compare_clips, duplicates_of_part, key_ranges
 from stages.clip_filters.frame_measures import FrameError, FrameMeasures, measure_frames, small_grey
 from stages.clip_filters.measured import (
@@ -61,6 +60,7 @@ from stages.origins.scores import (
     score_columns,
     score_fields,
 )
+from stages.pair_filters.captions import repeated_share, says_nothing
 from stages.store.store import Store
 
 if TYPE_CHECKING:

@@ -1,10 +1,13 @@
 """Judges which image-text pairs are worth learning from.
 
-Reads  RawPairs    parts: pairs.tar and samples.parquet, of which the table alone is read
+Reads  RawPairs    parts: samples.parquet, and pairs.tar where pictures are to be measured
        KeptPairs   in its place: what other stages kept of it, with the captions and scores that they gave it
-Makes  KeptPairs   parts: verdicts.parquet, a row for each pair that was downloaded; bytes stay in RawPairs
+Makes  KeptPairs   parts: verdicts.parquet, a row for each pair that was downloaded, with its measures; bytes stay in
+                   RawPairs
 
-Each pair is judged by itself: the same picture under two captions stays two pairs.
+Each pair is judged by itself: the same picture under two captions stays two pairs. It is dropped for the first reason
+that is found: by its size, its caption, its scores, what it measures (`pair_filters/measures.py`), then by rules of the
+user's own (`pair_filters/rules.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, StageContext, conduct, stage
@@ -36,6 +39,16 @@ from stages.origins.scores import (
     score_columns,
     score_fields,
 )
+from stages.pair_filters.measures import (
+    MeasureFields,
+    PairMeasures,
+    check_free,
+    fault_of_measures,
+    measure_columns,
+    measure_pairs,
+    measures_asked,
+)
+from stages.pair_filters.rules import apply_rules, check_against, reasons_of_rules, rule_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +60,7 @@ SHOWN = ("url", "caption", "width_px", "height_px")
 """Columns that an example of a dropped pair shows, before those that hold its scores."""
 
 
-class FilterPairsRecipe(ScoreFields):
+class FilterPairsRecipe(ScoreFields, MeasureFields):
     """Limits that a pair must meet to be kept."""
 
     min_side_px: int = Field(default=64, ge=1)
@@ -62,6 +75,14 @@ class FilterPairsRecipe(ScoreFields):
     """Longest caption, in characters."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may be dropped for one reason before the step fails; 1 takes anything."""
+
+    @field_validator("rules")
+    @classmethod
+    def _check_names(cls, rules: dict[str, str]) -> dict[str, str]:
+        failed = {reason.value for reason in DropReason if reason.verdict is Verdict.FAILED}
+        if taken := sorted(rules.keys() & failed):
+            raise ValueError(f"rule {taken[0]!r} has the name of a failure; pairs that meet a rule are dropped")
+        return rules
 
 
 class DropReason(ItemReason):
@@ -85,8 +106,20 @@ class DropReason(ItemReason):
     """The image is unsafe with a probability above `max_punsafe`, or its tag is worse than `worst_nsfw_tag`."""
     WATERMARKED = "watermarked"
     """The image has a watermark with a probability above `max_pwatermark`."""
+    PLACEHOLDER = "placeholder"
+    """The image is one of `placeholders`."""
+    CAPTION_REPETITIVE = "caption_repetitive"
+    """More than `max_caption_repetition` of the caption repeats what it says before."""
+    ONE_COLOUR = "one_colour"
+    """The image has a contrast below `min_contrast`."""
+    LOW_ENTROPY = "low_entropy"
+    """The image has an entropy below `min_entropy_bits`."""
+    BLURRED = "blurred"
+    """The image has a sharpness below `min_sharpness`."""
     SCORE_UNREADABLE = "score_unreadable", Verdict.FAILED
-    """A score is there and is no number: NaN, infinity, or text that spells none."""
+    """A score, or a number that a rule names, is there and is none: NaN, infinity, or text that spells no number."""
+    PICTURE_UNREADABLE = "picture_unreadable", Verdict.FAILED
+    """The image was to be measured and does not decode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,27 +171,75 @@ def pair_facts(samples: pa.Table, scores: Sequence[Mapping[ScoreName, Score]]) -
     return [PairFacts(**size, **score_fields(ones)) for size, ones in zip(sizes, scores, strict=True)]
 
 
+def add_measures(
+    reasons: list[ItemReason | None], part: Part, recipe: FilterPairsRecipe, reader: PairReader, draft: PartDraft
+) -> dict[str, pa.Array]:
+    """Measure the pairs of a part without a reason, and add what is found; returns the columns of the measures."""
+    asked = measures_asked(recipe)
+    if not asked and not recipe.placeholders:
+        return {}
+    pairs = list(reader.pairs_of(part.name))
+    rows = [row for row, reason in enumerate(reasons) if reason is None]
+    measured = measure_pairs([pairs[row] for row in rows], asked, recipe, reader, draft.progress)
+    by_row: list[PairMeasures | None] = [None] * len(pairs)
+    for row, measures in zip(rows, measured, strict=True):
+        fault = fault_of_measures(measures, recipe)
+        by_row[row], reasons[row] = measures, fault and DropReason.spelled(fault)
+    return measure_columns(by_row, asked)
+
+
+def add_rules(
+    reasons: list[ItemReason | None], table: pa.Table, recipe: FilterPairsRecipe, where: str
+) -> dict[str, dict[str, int]]:
+    """Add the reasons of the user's rules for the rows of `table`; returns how each rule was applied."""
+    applied = apply_rules(recipe.rules, table, where)
+    own_reasons = reasons_of_rules(recipe.rules)
+    for row, (rule, is_unreadable) in enumerate(zip(applied.reasons, applied.is_unreadable, strict=True)):
+        if reasons[row] is None and is_unreadable:
+            reasons[row] = DropReason.SCORE_UNREADABLE
+        elif reasons[row] is None and rule is not None:
+            reasons[row] = own_reasons[rule]
+    return applied.counts
+
+
 def filter_part(part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe: FilterPairsRecipe) -> None:
     """Judge the downloaded pairs of one part of RawPairs, in `verdicts.parquet`."""
     import pyarrow as pa
 
-    samples = PairReader(raw).table(part.name)
+    reader = PairReader(raw)
+    samples = reader.table(part.name)
     columns = score_columns(samples.column_names, recipe)
     scores = rows_of_scores(samples, columns)
-    reasons = [drop_reason(pair, recipe) for pair in pair_facts(samples, scores)]
-    table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons)})
+    reasons: list[ItemReason | None] = [drop_reason(pair, recipe) for pair in pair_facts(samples, scores)]
+    measures = add_measures(reasons, part, recipe, reader, draft)
+    ruled = rule_table(samples, columns, scores, measures)
+    counts = add_rules(reasons, ruled, recipe, f"part {part.name} of {raw!r}")
+    table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons), **measures})
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
-    draft.fact(**RuleFacts(rule_counts=count_scores(scores, columns)).dump())
-    judged = samples.set_column(samples.column_names.index("reason"), "reason", table["reason"])
-    draft.fact(**examples_of(judged, [*SHOWN, *columns.values()], first_row=None))
+    draft.fact(**RuleFacts(rule_counts={**count_scores(scores, columns), **counts}).dump())
+    judged = ruled.set_column(ruled.column_names.index("reason"), "reason", table["reason"])
+    draft.fact(**examples_of(judged, [*SHOWN, *columns.values(), *measures], first_row=None))
+
+
+def check_before(reader: PairReader, recipe: FilterPairsRecipe) -> None:
+    """Raise `StageError` where a limit or a rule does not fit the first table, before any part is judged."""
+    if not reader.parts:
+        return
+    where, asked = f"the table of {reader.pairs!r}", measures_asked(recipe)
+    check_scores_of(reader, recipe)
+    check_free(reader.column_names, asked, where)
+    if recipe.rules:
+        table = reader.table(reader.parts[0]).slice(0, 0)
+        columns = score_columns(table.column_names, recipe)
+        check_against(recipe.rules, rule_table(table, columns, [], measure_columns([], asked)), where)
 
 
 @stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge",))
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Judge all kept pairs of `raw`, a part for each of its parts."""
     reader = PairReader(raw)
-    check_scores_of(reader, recipe)
+    check_before(reader, recipe)
     records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=reader.parts_to_judge, phase="judge")
     check_scores_applied(records, recipe, "pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

@@ -1,5 +1,7 @@
 """Each pair is judged by the recipe alone, and every pair that was downloaded gets a verdict."""
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import skimage
+from PIL import Image, ImageFilter
 
 from cluster.local import make
-from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs
+from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import Source, StageError
 from stages.filter_pairs import DropReason, FilterPairsRecipe, PairFacts, drop_reason, filter_pairs
 from stages.formats.sample_table import read_table
 from stages.import_pairs import ImportPairsRecipe, import_pairs
+from stages.pair_filters.measures import PairMeasures, fault_of_measures
+from stages.store.errors import StoreError
 from stages.toy_world.oddities import Oddity, oddity
 from stages.toy_world.records import RowOddity, row_oddity
+from tests.worlds.mixture_world import PairsRecipe, make_pairs
 
 RECIPE = FilterPairsRecipe(max_pixels_px=1_000_000)
 
@@ -56,8 +62,30 @@ def test_a_pair_is_dropped_for_its_first_reason(reason: DropReason | None, chang
     assert drop_reason(facts(**changes), RECIPE) is reason
 
 
+OF_MEASURES = {"placeholder", "caption_repetitive", "one_colour", "low_entropy", "blurred", "picture_unreadable"}
+"""Reasons that pictures and captions give where they are measured."""
+
+
 def test_every_reason_is_reached() -> None:
-    assert {reason for reason, _ in CASES} - {None} == set(DropReason)
+    assert {reason for reason, _ in CASES} - {None} == {one for one in DropReason if one.value not in OF_MEASURES}
+
+
+@pytest.mark.parametrize(
+    ("reason", "fields", "measures"),
+    [
+        ("placeholder", {}, {"is_placeholder": True, "picture_contrast": 0}),
+        ("caption_repetitive", {"max_caption_repetition": 0.5}, {"caption_repetition": 0.51}),
+        ("picture_unreadable", {"min_contrast": 8}, {"is_unreadable": True}),
+        ("one_colour", {"min_contrast": 8}, {"picture_contrast": 7}),
+        ("low_entropy", {"min_entropy_bits": 2.0}, {"picture_contrast": 7, "picture_entropy_bits": 1.9}),
+        ("blurred", {"min_sharpness": 10.0}, {"picture_sharpness": 9.9}),
+        (None, {"min_sharpness": 10.0, "min_contrast": 8}, {"picture_sharpness": 10.0, "picture_contrast": 8}),
+        (None, {}, {"picture_sharpness": 0.0, "caption_repetition": 1.0}),
+    ],
+)
+def test_measures_have_reasons(reason: str | None, fields: dict[str, Any], measures: dict[str, Any]) -> None:
+    assert fault_of_measures(PairMeasures(**measures), FilterPairsRecipe(**fields)) == reason
+    assert reason is None or (DropReason.spelled(reason) and reason in OF_MEASURES)
 
 
 def test_the_recipe_decides() -> None:
@@ -176,3 +204,92 @@ def test_a_later_table_without_the_column_is_counted(tmp_path: Path) -> None:
 def test_a_score_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no score 'aesthetic'; scores are 'similarity'"):
         FilterPairsRecipe(score_columns={"aesthetic": "aesthetic_score"})
+
+
+def painted(folder: Path, columns: dict[str, list[Any]], pictures: list[bytes], **fields: Any) -> KeptPairs:
+    """The verdicts on these pictures, whose captions are those of `columns`."""
+    (folder / "mine").mkdir(exist_ok=True)
+    pq.write_table(pa.table({"image": pictures, **columns}), folder / "mine/0.parquet")
+    raw = import_pairs.bind("pairs", ImportPairsRecipe(source=Source("mine")))
+    kept = filter_pairs.bind("kept", FilterPairsRecipe(**{"max_share_lost": 1, **fields}), raw)
+    return make(kept, folder / "store", sources={"mine": str(folder / "mine")})
+
+
+def encoded(image: Image.Image) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "JPEG")
+    return written.getvalue()
+
+
+PHOTO = Image.open(Path(skimage.__file__).parent / "data/rocket.jpg").convert("RGB")
+PICTURES = [
+    encoded(PHOTO),
+    encoded(Image.new("RGB", (200, 200), (9, 9, 9))),
+    encoded(PHOTO.filter(ImageFilter.GaussianBlur(20))),
+    encoded(PHOTO.resize((320, 200))),
+    encoded(PHOTO.resize((40, 40))),
+    encoded(PHOTO.resize((300, 200))),
+]
+CAPTIONS = {"text": ["a rocket at night", "nothing at all", "a blur", "removed by its owner", "small", "buy " * 20]}
+
+
+def test_pictures_and_captions_are_measured_where_it_is_asked_for(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"min_contrast": 8, "min_sharpness": 10, "max_caption_repetition": 0.5}
+    fields["placeholders"] = (hashlib.sha256(PICTURES[3]).hexdigest(),)
+    kept = painted(tmp_path, CAPTIONS, PICTURES, **fields)
+    assert reasons_of(kept) == [None, "one_colour", "blurred", "placeholder", "too_small", "caption_repetitive"]
+    (part,) = kept.parts
+    table = read_table(kept.read(part.file(VERDICTS_FILE)))
+    assert table.column_names[3:] == ["caption_repetition", "picture_contrast", "picture_sharpness"]
+    assert [value is None for value in table["picture_contrast"].to_pylist()] == [False] * 3 + [True, True, False]
+    assert table["picture_contrast"][1].as_py() == 0 and table["picture_sharpness"][0].as_py() > 100
+    examples = part.facts["examples"]
+    assert examples["blurred"]["picture_sharpness"] == str(table["picture_sharpness"][2].as_py())
+    unasked = painted(tmp_path, CAPTIONS, PICTURES)
+    assert reasons_of(unasked) == [None, None, None, None, "too_small", None]
+
+
+def test_rules_of_the_users_own_have_reasons_of_their_own(tmp_path: Path) -> None:
+    columns = {**CAPTIONS, "aesthetic": [5.5, None, 3.0, float("nan"), 9.0, 6.0], "punsafe": ["0.1"] * 6}
+    rules = {
+        "ugly": "aesthetic < 4",
+        "plain": "picture_entropy_bits < 2 OR picture_contrast < 5",
+        "advert": "caption LIKE 'buy %' AND punsafe < 0.2",
+    }
+    kept = painted(tmp_path, columns, PICTURES, rules=rules)
+    assert reasons_of(kept) == [None, "plain", "ugly", "score_unreadable", "too_small", "advert"]
+    assert kept.manifest.items.dropped == {"advert": 1, "plain": 1, "too_small": 1, "ugly": 1}
+    assert kept.head.rules["rules.ugly"] == {"met": 1, "not met": 3, "null": 1, "unreadable": 1}
+    assert kept.head.rules["rules.plain"] == {"met": 1, "not met": 4, "null": 1}, "what is dropped is not measured"
+
+
+def test_rules_that_do_not_fit_are_refused_before_a_part_is_judged(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"rule 'ugly' \(beauty < 4\) names the column 'beauty', which the table of"):
+        painted(tmp_path, CAPTIONS, PICTURES, rules={"ugly": "beauty < 4"})
+    with pytest.raises(StageError, match=r"has a column 'picture_contrast' of its own"):
+        painted(tmp_path, {**CAPTIONS, "picture_contrast": [1] * 6}, PICTURES, min_contrast=4)
+    assert not list((tmp_path / "store").glob("artifacts/filter_pairs/*/records/*"))
+    with pytest.raises(ValueError, match="rule 'score_unreadable' has the name of a failure"):
+        FilterPairsRecipe(rules={"score_unreadable": "true"})
+    with pytest.raises(ValueError, match=r"rule 'ugly' calls random\(\)"):
+        FilterPairsRecipe(rules={"ugly": "random() < 0.5"})
+    with pytest.raises(ValueError, match="'abc' is no sha256"):
+        FilterPairsRecipe(placeholders=("abc",))
+
+
+def test_a_picture_that_does_not_decode_fails(tmp_path: Path) -> None:
+    pairs = make_pairs.bind("pairs", PairsRecipe(decodable=False))
+    recipe = FilterPairsRecipe(min_side_px=1, min_caption_chars=1, max_aspect=100, min_contrast=4, max_share_lost=1)
+    kept = make(filter_pairs.bind("kept", recipe, pairs), tmp_path / "store")
+    assert set(reasons_of(kept)) == {"picture_unreadable"} and set(kept.manifest.items.failed) == {"picture_unreadable"}
+
+
+def test_a_damaged_picture_stops_the_part(tmp_path: Path) -> None:
+    raw = painted(tmp_path, CAPTIONS, PICTURES).input("raw", RawPairs)
+    path = tmp_path / "store" / next(iter(raw.parts)).file("pairs.tar").key
+    path.chmod(0o644)
+    stored = bytearray(path.read_bytes())
+    stored[1500] ^= 255
+    path.write_bytes(stored)
+    with pytest.raises(StoreError, match="damaged"):
+        painted(tmp_path, CAPTIONS, PICTURES, min_contrast=5)

@@ -1,4 +1,4 @@
-"""What is wrong with the caption of a clip, and whether its text repeats itself."""
+"""What is wrong with the caption of a clip or a picture: it says nothing, or the same again and again."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.clip_filters.captions import repeated_share, says_nothing
+from stages.pair_filters.captions import repeated_share, says_nothing
 
 
 @pytest.mark.parametrize("caption", ["", " ... ", "---", "VID_0042.MP4", "clips/a.webm"])

@@ -1,0 +1,188 @@
+"""Measures of pairs that are taken only where they are asked for: of captions, and of the pictures themselves.
+
+Owns the recipe fields that ask for them, the columns in which they are stored beside verdicts, and what they have
+against a pair. A pair that is dropped for its row is not measured. A rule that names a column of `MEASURES` has it
+measured, with or without a limit.
+
+Captions cost some milliseconds where their language is asked for. Pictures are read from the store, each once, and
+decoded at a reduced size, some 2 ms each beside the time of reading: a part of 10,000 pairs reads all of its tar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from neo_model.inputs.pictures import PictureError
+from stages.contract import Recipe, StageError
+from stages.formats.pairs import Pair, PairReader
+from stages.pair_filters.captions import repeated_share
+from stages.pair_filters.pictures import measure_picture, pictures_in_order
+from stages.pair_filters.rule_engine import RuleEngine
+from stages.pair_filters.rules import check_syntax
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEASURES: Final[Mapping[str, str]] = {
+    "caption_repetition": "double",
+    "picture_contrast": "int16",
+    "picture_entropy_bits": "double",
+    "picture_sharpness": "double",
+}
+"""Measure to the type of its column in the table of verdicts."""
+PICTURE_MEASURES: Final = frozenset(name for name in MEASURES if name.startswith("picture_"))
+REPETITION_DIGITS: Final = 3
+"""Decimal places of the repetition of a caption."""
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+MeasureFault: TypeAlias = Literal[
+    "placeholder", "caption_repetitive", "picture_unreadable", "one_colour", "low_entropy", "blurred"
+]
+"""What the measures of a pair may have against it; the reasons of the filter are spelled so."""
+
+
+class MeasureFields(Recipe):
+    """Limits on what captions and pictures measure, and rules of the user's own."""
+
+    max_caption_repetition: float | None = Field(default=None, ge=0, le=1)
+    """Largest share of a caption's runs of three words that stand in it before, judged from ten words on; left out, it
+    is not measured. 0.5 drops `thank you. thank you. ...` alone."""
+    min_contrast: int | None = Field(default=None, ge=0, le=255)
+    """Smallest difference in levels of grey, of 255, between the darkest and the brightest pixels of the picture, a
+    hundredth of them at each end left out; left out, it is not measured. 8 drops pictures of one colour."""
+    min_entropy_bits: float | None = Field(default=None, ge=0, le=8)
+    """Smallest entropy of the picture's levels of grey, in bits, of 8; left out, it is not measured. 1.5 drops signs
+    and lines on plain ground; photographs have 5 to 8."""
+    min_sharpness: float | None = Field(default=None, ge=0)
+    """Smallest variance of the picture's Laplacian at a reduced size, in squared levels of grey; left out, it is not
+    measured. 10 drops what is blurred as a whole; sharp photographs have some hundred to thousand."""
+    placeholders: tuple[str, ...] = ()
+    """sha256 of pictures that stand for others, such as "image removed", 64 hex digits each, as the column `sha256` of
+    the sample table has them."""
+    rules: dict[str, str] = Field(default_factory=dict)
+    """Name of a reason to an expression of SQL over the columns of the sample table: a pair that meets it is dropped
+    for that reason, such as {"stock_photo": "caption ILIKE '%stock photo%'"}. Where it is null it does not apply, which
+    is counted."""
+
+    @field_validator("rules")
+    @classmethod
+    def _check_rules(cls, rules: dict[str, str]) -> dict[str, str]:
+        check_syntax(rules)
+        return rules
+
+    @field_validator("placeholders")
+    @classmethod
+    def _check_placeholders(cls, digests: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [one for one in digests if not SHA256.fullmatch(one)]:
+            raise ValueError(f"{bad[0]!r} is no sha256: 64 digits of 0 to 9 and a to f")
+        return digests
+
+
+@dataclass(slots=True)
+class PairMeasures:
+    """What one pair measures. A measure that was not asked for is None."""
+
+    caption_repetition: float | None = None
+    """Share of the caption's runs of three words that stand in it before."""
+    picture_contrast: int | None = None
+    """Levels of grey between the darkest and the brightest pixels."""
+    picture_entropy_bits: float | None = None
+    """Entropy of the levels of grey, in bits."""
+    picture_sharpness: float | None = None
+    """Variance of the Laplacian, in squared levels of grey."""
+    is_placeholder: bool = False
+    """Whether its picture is one of the recipe's `placeholders`."""
+    is_unreadable: bool = False
+    """Whether its picture was to be measured and does not decode."""
+
+
+def measures_asked(fields: MeasureFields) -> frozenset[str]:
+    """The measures that limits or rules ask for, as `MEASURES` calls them."""
+    limits = {
+        "caption_repetition": fields.max_caption_repetition,
+        "picture_contrast": fields.min_contrast,
+        "picture_entropy_bits": fields.min_entropy_bits,
+        "picture_sharpness": fields.min_sharpness,
+    }
+    asked = {name for name, limit in limits.items() if limit is not None}
+    if fields.rules:
+        with RuleEngine() as engine:
+            for name, expression in fields.rules.items():
+                asked |= {column.lower() for column in engine.columns_named(name, expression)} & MEASURES.keys()
+    return frozenset(asked)
+
+
+def fault_of_measures(pair: PairMeasures, fields: MeasureFields) -> MeasureFault | None:
+    """The first thing that the measures of a pair have against it; None finds nothing."""
+    if pair.is_placeholder:
+        return "placeholder"
+    if _is_over(pair.caption_repetition, fields.max_caption_repetition):
+        return "caption_repetitive"
+    if pair.is_unreadable:
+        return "picture_unreadable"
+    if _is_over(fields.min_contrast, pair.picture_contrast):
+        return "one_colour"
+    if _is_over(fields.min_entropy_bits, pair.picture_entropy_bits):
+        return "low_entropy"
+    return "blurred" if _is_over(fields.min_sharpness, pair.picture_sharpness) else None
+
+
+def measure_pairs(
+    pairs: Sequence[Pair],
+    asked: Collection[str],
+    fields: MeasureFields,
+    reader: PairReader,
+    report: Callable[[int], None],
+) -> list[PairMeasures]:
+    """Measure pairs of one part; `report` is called with how many pictures are through.
+
+    Raises `StoreError` where a picture is not as it was committed: a verdict would be committed for good.
+    """
+    measured = [PairMeasures() for _ in pairs]
+    placeholders = {bytes.fromhex(digest) for digest in fields.placeholders}
+    for pair, measures in zip(pairs, measured, strict=True):
+        measures.is_placeholder = pair.image.sha256 in placeholders
+        if "caption_repetition" in asked:
+            measures.caption_repetition = round(repeated_share(pair.caption), REPETITION_DIGITS)
+    if PICTURE_MEASURES.isdisjoint(asked):
+        return measured
+    of_pictures = [(pair, one) for pair, one in zip(pairs, measured, strict=True) if not one.is_placeholder]
+    pictures = pictures_in_order(reader, [pair.image for pair, _ in of_pictures])
+    for number, ((_, measures), data) in enumerate(zip(of_pictures, pictures, strict=True)):
+        try:
+            found = measure_picture(data)
+        except PictureError:
+            measures.is_unreadable = True
+        else:
+            measures.picture_contrast, measures.picture_entropy_bits, measures.picture_sharpness = found
+        report(number + 1)
+    return measured
+
+
+def measure_columns(measured: Sequence[PairMeasures | None], asked: Collection[str]) -> dict[str, pa.Array]:
+    """The columns of the measures that were asked for, a row for each pair; None is one that was not measured."""
+    import pyarrow as pa
+
+    return {
+        name: pa.array([None if one is None else getattr(one, name) for one in measured], pa.type_for_alias(kind))
+        for name, kind in MEASURES.items()
+        if name in asked
+    }
+
+
+def check_free(found: Sequence[str], asked: Collection[str], where: str) -> None:
+    """Raise `StageError` where a table has a column of its own that is called as a measure that is asked for."""
+    if taken := sorted(set(asked) & set(found)):
+        raise StageError(
+            f"{where} has a column {taken[0]!r} of its own, the name of a measure that the recipe asks for: carry it "
+            "under another name where the table is read (columns), or leave the measure out"
+        )
+
+
+def _is_over(value: float | None, limit: float | None) -> bool:
+    return value is not None and limit is not None and value > limit
