@@ -41,15 +41,16 @@ from stages.commit.make_steps import make_steps
 from stages.commit.parts import PartWriter
 from stages.commit.scratch import scratch_folder
 from stages.contract import GangLayout, ItemBalance, Part, PartDraft, PartRecord, PartWork, Recipe, StageContext, stage
-from stages.dedup_pairs import DedupPairsRecipe, find_duplicates
+from stages.dedup_pairs import DedupPairsRecipe
 from stages.duplicates.criteria import FOUND_FIELDS, KEY_FIELDS, REASONS, Criterion, DuplicateReason
 from stages.duplicates.gathering import DUPLICATES_FILE, gather_found
-from stages.duplicates.hash_bits import mixed, num_bits
 from stages.duplicates.joining import duplicates_of_keys
-from stages.duplicates.near_hashes import NearestBetter, band_masks
+from stages.duplicates.judging import Comparison, find_duplicates
+from stages.duplicates.measures.hash_bits import mixed, num_bits
+from stages.duplicates.measures.near_hashes import NearestBetter, band_masks
+from stages.duplicates.measures.picture_hashes import picture_hash
 from stages.duplicates.nearby import near_duplicates_of
 from stages.duplicates.parts_of_rows import JUDGED, RowParts, SketchTask, group_parts
-from stages.duplicates.picture_hashes import picture_hash
 from stages.duplicates.ranks import ranks_of
 from stages.duplicates.sketching import SKETCH_FILE
 from stages.duplicates.slices import RECORDS_PER_SLICE
@@ -134,7 +135,8 @@ def dedup_digests(recipe: DigestsRecipe, *, ctx: StageContext) -> None:
     ])  # fmt: skip
     over = [Part(name=task.name, task=task.dump()) for task in rows.tasks]
     sketched = ctx.spread(partial(write_digests, num_rows=recipe.num_rows), over=over, phase="sketch")
-    found = find_duplicates(RECIPE, rows, sketched, ctx)
+    comparison = Comparison(rows=rows, criteria=RECIPE.criteria, size="num_pixels", max_near_bits=BITS)
+    found = find_duplicates(ctx, comparison, sketched)
     groups = rows.groups()
     gathering = partial(gather_found, store=ctx.store, rows=rows, groups=groups, found=found)
     ctx.spread(gathering, over=group_parts(groups), phase="gather")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stages.duplicates.picture_hashes import UnreadablePictureError, grey_hash, jpeg_grey
+from stages.duplicates.measures.picture_hashes import UnreadablePictureError, grey_hash, jpeg_grey
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from stages.duplicates.hash_bits import mixed, num_bits
+from stages.duplicates.measures.hash_bits import mixed, num_bits
 from stages.formats.external_sort import order_of
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 

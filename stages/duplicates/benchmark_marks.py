@@ -22,11 +22,11 @@ from stages.artifacts.kinds import MARKS_FILE
 from stages.artifacts.phase_files import read_entry
 from stages.artifacts.records import FileEntry
 from stages.contract import Part, PartDraft
-from stages.duplicates.digests import bytes_digest, url_digest
-from stages.duplicates.hash_bits import num_bits
-from stages.duplicates.near_hashes import band_masks
-from stages.duplicates.picture_hashes import UnreadablePictureError, picture_hash, tells_apart
-from stages.duplicates.words import run_digests, words_of
+from stages.duplicates.measures.digests import bytes_digest, url_digest
+from stages.duplicates.measures.hash_bits import num_bits
+from stages.duplicates.measures.near_hashes import band_masks
+from stages.duplicates.measures.picture_hashes import UnreadablePictureError, picture_hash, tells_apart
+from stages.duplicates.measures.words import run_digests, words_of
 from stages.formats.sample_sources import SampleArtifact, SampleSource, SourcePart, open_source
 from stages.formats.sample_table import read_table, write_table
 from stages.formats.samples import Sample
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.duplicates.hash_bits import Uint64
+    from stages.duplicates.measures.hash_bits import Uint64
 
 MarkKind: TypeAlias = Literal["picture", "url", "looks", "words"]
 """What a pair and a benchmark have in common, surest first."""

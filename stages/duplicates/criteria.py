@@ -9,7 +9,7 @@ from stages.formats.sample_table import SAMPLE_ID_BYTES, ItemReason, Verdict
 
 
 class DuplicateReason(ItemReason):
-    """Why a pair was not kept: a closed list."""
+    """Why a pair or a document was not kept: a closed list."""
 
     PICTURE_UNREADABLE = "picture_unreadable", Verdict.FAILED
     """The picture is as it was stored, and does not decode."""
@@ -25,6 +25,10 @@ class DuplicateReason(ItemReason):
     """`max_pairs_per_caption` better pairs have the same caption; letter case and white space do not count."""
     NEAR_DUPLICATE_CAPTION = "near_duplicate_caption"
     """The caption is as like that of a better pair as `min_caption_likeness` says, or more."""
+    DUPLICATE_TEXT = "duplicate_text"
+    """A longer or earlier document has the same text; letter case and white space do not count."""
+    NEAR_DUPLICATE_TEXT = "near_duplicate_text"
+    """The text is as like that of a longer or earlier document as `min_likeness` says, or more."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ REASONS: Final = (
     DuplicateReason.NEAR_DUPLICATE_PICTURE,
     DuplicateReason.DUPLICATE_CAPTION,
     DuplicateReason.NEAR_DUPLICATE_CAPTION,
+    DuplicateReason.DUPLICATE_TEXT,
+    DuplicateReason.NEAR_DUPLICATE_TEXT,
 )
 """Reasons of duplicates, surest first: of several that a pair has, the first is recorded."""
 NEAR_PICTURE: Final = "near_picture"

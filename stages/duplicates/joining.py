@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartFacts, PartTask
 from stages.duplicates.criteria import FOUND_FIELDS, KEY_FIELDS, NEAR_PICTURE, REASONS, Criterion
-from stages.duplicates.hash_bits import mixed
 from stages.duplicates.listing import keys_file
-from stages.duplicates.near_hashes import band_masks
+from stages.duplicates.measures.hash_bits import mixed
+from stages.duplicates.measures.near_hashes import band_masks
 from stages.duplicates.ranks import are_judged, rows_of
 from stages.duplicates.slices import num_slices, read_slices, slice_of, write_slices
 from stages.formats.external_sort import order_of

@@ -15,7 +15,7 @@ from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartFacts
 from stages.duplicates.criteria import KEY_FIELDS, Criterion
-from stages.duplicates.hash_bits import mixed
+from stages.duplicates.measures.hash_bits import mixed
 from stages.duplicates.parts_of_rows import JUDGED, GroupTask, RowParts
 from stages.duplicates.ranks import ranks_of
 from stages.duplicates.sketching import SKETCH_FILE
@@ -51,17 +51,21 @@ def list_keys(
     rows: RowParts,
     sketched: Sequence[PartRecord],
     criteria: Sequence[Criterion],
+    size: str,
 ) -> None:
-    """List the pairs of one group of parts under their keys. `sketched` are all records of phase `sketch`."""
+    """List the rows of one group of parts under their keys.
+
+    `sketched` are all records of phase `sketch`; `size` is the column by which the larger one wins.
+    """
     import numpy as np
 
     group = GroupTask.of(part)
-    columns = ["sample_id", "own_reason", "num_pixels", *(criterion.column for criterion in criteria)]
+    columns = ["sample_id", "own_reason", size, *(criterion.column for criterion in criteria)]
     tasks = rows.tasks[group.first : group.until]
     of_group = sketched[group.first : group.until]
     tables = [read_table(read_file(store, record, SKETCH_FILE), columns) for record in of_group]
     ranks = [
-        ranks_of(table["num_pixels"].to_numpy(), task.first_row, is_earlier=task.source != JUDGED)
+        ranks_of(table[size].to_numpy(), task.first_row, is_earlier=task.source != JUDGED)
         for task, table in zip(tasks, tables, strict=True)
     ]
     ids = [_ids(table) for table in tables]

@@ -14,7 +14,7 @@ from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartFacts, PartTask
 from stages.duplicates.criteria import FOUND_FIELDS, KEY_FIELDS, REASONS, DuplicateReason
 from stages.duplicates.joining import FOUND_FILE, band_file, write_found
-from stages.duplicates.near_hashes import NearestBetter
+from stages.duplicates.measures.near_hashes import NearestBetter
 from stages.duplicates.ranks import are_judged, rows_of
 from stages.duplicates.slices import num_slices, read_slices
 from stages.store.store import Store

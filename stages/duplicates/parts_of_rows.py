@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.contract import Part, PartTask, StageError
 from stages.duplicates.ranks import MAX_ROWS
-from stages.formats.sample_sources import open_source
+from stages.formats.sample_sources import SampleArtifact, open_source
 
 JUDGED: Final = ""
 """Name of the source that is judged, among those of the earlier ones, which users name."""
@@ -92,7 +91,7 @@ class RowParts:
         return [(first, name) for name, first in begun.items()]
 
 
-def row_parts(judged: KeptPairs | RawPairs, earlier: Mapping[str, KeptPairs | RawPairs]) -> RowParts:
+def row_parts(judged: SampleArtifact, earlier: Mapping[str, SampleArtifact]) -> RowParts:
     """The parts of all sources. Raises `StageError` where they hold more rows than can be numbered."""
     tasks: list[SketchTask] = []
     first_row = 0

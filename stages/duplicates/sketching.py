@@ -17,28 +17,32 @@ from typing import TYPE_CHECKING, Final
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
-from stages.artifacts.records import FileEntry
 from stages.contract import Part, PartDraft, PartFacts
-from stages.duplicates.benchmark_marks import BenchmarkMarks, MarkKind, load_benchmark_marks
+from stages.duplicates.benchmark_search import MarkFiles, in_benchmarks
 from stages.duplicates.criteria import DuplicateReason
-from stages.duplicates.digests import bytes_digest, text_digest, url_digest
-from stages.duplicates.minhash import NUM_BANDS, band_keys
+from stages.duplicates.measures.digests import bytes_digest, text_digest, url_digest
+from stages.duplicates.measures.minhash import NUM_BANDS, band_keys
+from stages.duplicates.measures.picture_hashes import (
+    UnhashedPictureError,
+    UnreadablePictureError,
+    picture_hash,
+    tells_apart,
+)
 from stages.duplicates.parts_of_rows import JUDGED, SketchTask
-from stages.duplicates.picture_hashes import UnhashedPictureError, UnreadablePictureError, picture_hash, tells_apart
-from stages.duplicates.words import run_digests, words_of
 from stages.formats.pairs import PairReader, StoredImage
 from stages.formats.read_ahead import FileRange, joined, read_ahead
 from stages.formats.sample_table import Verdict, read_table, sample_id_type, write_table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
 SKETCH_PHASE: Final = "sketch"
 SKETCH_FILE: Final = "sketch.parquet"
+JUDGE_PHASE: Final = "judge"
 STAGE_NAME: Final = "dedup_pairs"
-"""The stage whose artifacts hold sketches."""
+"""The stage whose artifacts hold sketches of pairs."""
+CAPTION_RUN_WORDS: Final = 3
+"""Words of the runs by which captions are alike."""
 CAPTION_BANDS: Final = tuple(f"caption_{band:02d}" for band in range(NUM_BANDS))
 """Columns of the keys by which captions are compared by likeness."""
 _READ: Final = ("sample_id", "url", "caption", "sha256", "image_offset", "image_size_bytes", "width_px", "height_px")
@@ -54,26 +58,6 @@ class SketchFacts(PartFacts):
     are too large to be decoded for it."""
     num_copied: int
     """Rows that were copied from an earlier sketch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MarkFiles:
-    """Where the marks of benchmarks are, and how pairs are searched for them."""
-
-    store_url: str
-    entries: tuple[FileEntry, ...]
-    names: tuple[str, ...]
-    """Names of the benchmarks."""
-    kinds: tuple[MarkKind, ...]
-    """Kinds of marks that are searched for."""
-    max_bits: int
-    """Largest distance of hashes that are near."""
-    num_words: int
-    """Words of a run that is a mark."""
-
-    def load(self) -> BenchmarkMarks:
-        """The marks; a process loads them once."""
-        return load_benchmark_marks(self.store_url, self.entries, self.names, self.max_bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +77,10 @@ class Sketcher:
         """Sketch one part of a source."""
         task = SketchTask.of(part)
         source = self.sources[task.source]
-        table = None if task.source == JUDGED else self._sketched_before(source, task.part)
+        needed = {"min_caption_likeness": self.caption_likeness}
+        table = None if task.source == JUDGED else sketched_before(source, task.part, STAGE_NAME, needed)
+        if table is not None and self.hashes_pictures and source.head.recipe.get("max_near_bits") is None:
+            table = None
         num_copied = 0 if table is None else table.num_rows
         if table is None:
             table = self._sketched(source, task, draft)
@@ -104,20 +91,6 @@ class Sketcher:
             num_readable, num_hashed = table.num_rows - num_unreadable, table.num_rows - table["hash"].null_count
         facts = SketchFacts(num_hashed=num_hashed, num_unhashed=num_readable - num_hashed, num_copied=num_copied)
         draft.fact(**facts.dump())
-
-    def _sketched_before(self, source: Artifact, part: str) -> pa.Table | None:
-        """The sketch of the pairs that an artifact of `dedup_pairs` kept in a part; None if it lacks what is needed."""
-        import pyarrow.compute as pc
-
-        recipe = source.head.recipe
-        if source.stage != STAGE_NAME or (self.hashes_pictures and recipe.get("max_near_bits") is None):
-            return None
-        if self.caption_likeness is not None and recipe.get("min_caption_likeness") != self.caption_likeness:
-            return None
-        sketched = source.part(f"sketch_{part}", SKETCH_PHASE)
-        table = read_table(source.read(sketched.file(SKETCH_FILE)))
-        verdicts = read_table(source.read(source.part(part, "judge").file(VERDICTS_FILE)), ["verdict"])
-        return table.filter(pc.equal(verdicts["verdict"], Verdict.KEPT.value))
 
     def _sketched(self, source: KeptPairs | RawPairs, task: SketchTask, draft: PartDraft) -> pa.Table:
         import pyarrow as pa
@@ -138,14 +111,14 @@ class Sketcher:
         }
         known: dict[str, pa.Array] = {}
         if self.marks is not None and task.source == JUDGED:
-            benchmarks, kinds = _in_benchmarks(self.marks, digests, captions)
+            benchmarks, kinds = in_benchmarks(self.marks, digests, captions)
             reasons = [
                 reason or (None if name is None else DuplicateReason.IN_BENCHMARK)
                 for reason, name in zip(reasons, benchmarks, strict=True)
             ]
             known = {"benchmark": pa.array(benchmarks, pa.string()), "benchmark_by": pa.array(kinds, pa.string())}
         if self.caption_likeness is not None:
-            keys = band_keys(captions, self.caption_likeness)
+            keys = band_keys(captions, self.caption_likeness, run_words=CAPTION_RUN_WORDS)
             digests |= {
                 name: pa.array(keys[:, band], pa.uint64(), mask=keys[:, band] == 0)
                 for band, name in enumerate(CAPTION_BANDS)
@@ -161,38 +134,19 @@ class Sketcher:
         )
 
 
-def _in_benchmarks(
-    files: MarkFiles, digests: Mapping[str, pa.Array], captions: Sequence[str]
-) -> tuple[list[str | None], list[str | None]]:
-    """The name of the benchmark that each pair is in, and by which kind of mark, surest first; None where in none."""
-    marks = files.load()
-    names: list[str | None] = [None] * len(captions)
-    kinds: list[str | None] = [None] * len(captions)
-    for kind in files.kinds:
-        for row, number in _marked(kind, marks, digests, captions, files.num_words):
-            if names[row] is None:
-                names[row], kinds[row] = marks.names[number], kind
-    return names, kinds
+def sketched_before(source: Artifact, part: str, stage_name: str, needed: Mapping[str, object]) -> pa.Table | None:
+    """The sketch of the rows that an artifact of this stage kept in a part; None where another stage made it.
 
+    None as well where its recipe had other values of the fields of `needed`, but for those that are not needed, None.
+    """
+    import pyarrow.compute as pc
 
-def _marked(
-    kind: MarkKind, marks: BenchmarkMarks, digests: Mapping[str, pa.Array], captions: Sequence[str], num_words: int
-) -> list[tuple[int, int]]:
-    """Rows that have a mark of a kind, each with the number of the benchmark."""
-    import numpy as np
-
-    rows: NDArray[np.intp]
-    if kind == "words":
-        runs = [(row, run) for row, text in enumerate(captions) for run in run_digests(words_of(text), num_words)]
-        rows = np.array([row for row, _ in runs], np.intp)
-        found = marks.find(kind, np.array([run for _, run in runs], np.uint64))
-    else:
-        column = digests["hash" if kind == "looks" else kind]
-        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        values = column.drop_null().to_numpy()
-        found = marks.find_near(values) if kind == "looks" else marks.find(kind, values)
-    is_found = found >= 0
-    return list(zip(rows[is_found].tolist(), found[is_found].tolist(), strict=True))
+    asked = {name: value for name, value in needed.items() if value is not None}
+    if source.stage != stage_name or any(source.head.recipe.get(name) != value for name, value in asked.items()):
+        return None
+    table = read_table(source.read(source.part(f"sketch_{part}", SKETCH_PHASE).file(SKETCH_FILE)))
+    verdicts = read_table(source.read(source.part(part, JUDGE_PHASE).file(VERDICTS_FILE)), ["verdict"])
+    return table.filter(pc.equal(verdicts["verdict"], Verdict.KEPT.value))
 
 
 def _images(table: pa.Table, part: str) -> list[StoredImage]:

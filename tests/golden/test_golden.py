@@ -27,6 +27,7 @@ from stages.collect_images import CollectImagesRecipe, collect_images
 from stages.contract import Source, Stage, Step
 from stages.cut_clips import CutClipsRecipe, cut_clips
 from stages.dedup_pairs import DedupPairsRecipe, dedup_pairs
+from stages.dedup_texts import DedupTextsRecipe, dedup_texts
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_clips import FilterClipsRecipe, filter_clips
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
@@ -63,6 +64,7 @@ def fixed_steps() -> list[Step[Any]]:
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     unique = dedup_pairs.bind("unique", DedupPairsRecipe(), kept)
     text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents"), num_documents_per_part=16))
+    texts = dedup_texts.bind("texts", DedupTextsRecipe(), text)
     chat = read_conversations.bind("chat", ReadConversationsRecipe(source=Source("toy_conversations")), kept)
     shares = {"pairs": 4.0, "text": 3.0, "chat": 3.0}
     mixed = mix_samples.bind("mix", MixRecipe(shares=shares), {"pairs": kept, "text": text, "chat": chat})
@@ -76,7 +78,7 @@ def fixed_steps() -> list[Step[Any]]:
     kept_clips = filter_clips.bind("kept_clips", FilterClipsRecipe(), clips)
     films = CutClipsRecipe(source=Source("golden_films"), store="packets", max_clip_seconds=1.5, max_share_lost=1)
     cut = cut_clips.bind("cut", films)
-    return [pairs, kept, unique, text, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
+    return [pairs, kept, unique, text, texts, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
 
 
 def fixed_sources(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stages.clip_filters.frame_measures import FrameError, measure_frames, nearest, small_grey
-from stages.duplicates.picture_hashes import SIDE_PX
+from stages.duplicates.measures.picture_hashes import SIDE_PX
 
 
 def plain(level: int) -> np.ndarray:

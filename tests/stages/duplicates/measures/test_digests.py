@@ -1,6 +1,6 @@
 """Digests leave out what does not make a difference, and nothing else."""
 
-from stages.duplicates.digests import bytes_digest, text_digest, url_digest
+from stages.duplicates.measures.digests import bytes_digest, text_digest, url_digest
 
 
 def test_spellings_of_one_url_have_one_digest() -> None:

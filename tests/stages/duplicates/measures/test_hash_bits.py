@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.duplicates.hash_bits import mixed, num_bits
+from stages.duplicates.measures.hash_bits import mixed, num_bits
 
 EDGES = np.array([0, 2**64 - 1, 1], np.uint64)
 VALUES = np.append(np.random.default_rng(0).integers(0, 2**64, 1000, np.uint64, endpoint=False), EDGES)

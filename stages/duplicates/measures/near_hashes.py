@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from stages.duplicates.hash_bits import mixed, num_bits
+from stages.duplicates.measures.hash_bits import mixed, num_bits
 from stages.formats.external_sort import order_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.duplicates.hash_bits import Uint64
+    from stages.duplicates.measures.hash_bits import Uint64
 
     Indexes = NDArray[np.intp]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.duplicates.picture_hashes import (
+from stages.duplicates.measures.picture_hashes import (
     NUM_FREQUENCIES,
     SCALE,
     SIDE_PX,

@@ -1,9 +1,9 @@
 """Keys under which texts with many words in common stand (MinHash with bands).
 
-A text is the set of its runs of `RUN_WORDS` words; a shorter one is one run. How alike two texts are is the share of
-their runs that both have (Jaccard). Each of `NUM_BANDS` x r hash functions takes the smallest value over the runs of a
-text: two texts have it in common with a probability of just their likeness s. A key is made of the r values of a band,
-so that two texts have one key in common with the probability 1 - (1 - s^r)^16:
+A text is the set of its runs of some words (`run_words`); a shorter one is one run. How alike two texts are is the
+share of their runs that both have (Jaccard). Each of `NUM_BANDS` x r hash functions takes the smallest value over the
+runs of a text: two texts have it in common with a probability of just their likeness s. A key is made of the r values
+of a band, so that two texts have one key in common with the probability 1 - (1 - s^r)^16:
 
     r     s =  0.5    0.6    0.7    0.8    0.9    1.0
     14       0.001   0.01   0.10   0.51   0.98      1
@@ -20,16 +20,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from stages.duplicates.hash_bits import mixed
-from stages.duplicates.words import run_digests, words_of
+from stages.duplicates.measures.hash_bits import mixed
+from stages.duplicates.measures.words import run_digests, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.duplicates.hash_bits import Uint64
+    from stages.duplicates.measures.hash_bits import Uint64
 
-RUN_WORDS: Final = 3
-"""Words of the runs by which texts are compared."""
 NUM_BANDS: Final = 16
 """Keys of a text."""
 MAX_VALUES: Final = 64
@@ -50,20 +48,20 @@ def values_per_band(likeness: float) -> int:
     return max(1, min(MAX_VALUES, round(math.log(share) / math.log(likeness))))
 
 
-def runs_of(text: str) -> list[int]:
+def runs_of(text: str, run_words: int) -> list[int]:
     """The different runs of words of a text, as digests; none of a text without words."""
     words = words_of(text)
-    return list(dict.fromkeys(run_digests(words, min(RUN_WORDS, len(words))))) if words else []
+    return list(dict.fromkeys(run_digests(words, min(run_words, len(words))))) if words else []
 
 
-def band_keys(texts: Sequence[str], likeness: float) -> Uint64:
+def band_keys(texts: Sequence[str], likeness: float, *, run_words: int) -> Uint64:
     """The keys [N, 16] of N texts; 0 for all of a text without words. A band's keys are none of another band."""
     import numpy as np
 
     num_values = values_per_band(likeness)
     keys = np.zeros((len(texts), NUM_BANDS), np.uint64)
     for first in range(0, len(texts), TEXTS_AT_ONCE):
-        runs = [runs_of(text) for text in texts[first : first + TEXTS_AT_ONCE]]
+        runs = [runs_of(text, run_words) for text in texts[first : first + TEXTS_AT_ONCE]]
         rows = np.array([number for number, ones in enumerate(runs) if ones], np.intp)
         if not len(rows):
             continue

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.duplicates.words import run_digests, words_of
+from stages.duplicates.measures.words import run_digests, words_of
 
 
 @pytest.mark.parametrize(

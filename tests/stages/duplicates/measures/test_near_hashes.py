@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.duplicates import near_hashes
-from stages.duplicates.near_hashes import MAX_BITS, NUM_HASH_BITS, NearestBetter, band_masks, bits_of
+from stages.duplicates.measures import near_hashes
+from stages.duplicates.measures.near_hashes import MAX_BITS, NUM_HASH_BITS, NearestBetter, band_masks, bits_of
 
 
 def with_copies(num_hashes: int, seed: int = 0, most: int = MAX_BITS + 3) -> np.ndarray:

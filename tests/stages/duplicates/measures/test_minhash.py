@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.duplicates.minhash import NUM_BANDS, TEXTS_AT_ONCE, band_keys, runs_of, values_per_band
+from stages.duplicates.measures.minhash import NUM_BANDS, TEXTS_AT_ONCE, band_keys, runs_of, values_per_band
 
 
 def pairs_of_texts(likeness: float, num_pairs: int) -> list[str]:
@@ -18,12 +18,12 @@ def pairs_of_texts(likeness: float, num_pairs: int) -> list[str]:
 
 
 def likeness_of(one: str, other: str) -> float:
-    first, second = set(runs_of(one)), set(runs_of(other))
+    first, second = set(runs_of(one, 3)), set(runs_of(other, 3))
     return len(first & second) / len(first | second)
 
 
 def share_found(texts: list[str], likeness: float) -> float:
-    keys = band_keys(texts, likeness)
+    keys = band_keys(texts, likeness, run_words=3)
     return float((keys[::2] == keys[1::2]).any(axis=1).mean())
 
 
@@ -41,7 +41,7 @@ def test_more_alike_ones_are_found_and_less_alike_ones_are_not(asked: float) -> 
 
 def test_equal_texts_have_all_keys_in_common_and_bands_none() -> None:
     texts = ["A red cat sits here", "a RED cat  sits, here!", "short", "Short.", "", "..."]
-    keys = band_keys(texts, 1.0)
+    keys = band_keys(texts, 1.0, run_words=3)
     assert (keys[0] == keys[1]).all() and (keys[2] == keys[3]).all()
     assert not keys[4:].any()
     assert len(np.unique(keys[:4])) == 2 * NUM_BANDS
@@ -49,13 +49,13 @@ def test_equal_texts_have_all_keys_in_common_and_bands_none() -> None:
 
 def test_a_text_has_its_keys_in_any_company() -> None:
     texts = [f"text number {number} of many, {number * 7} more words" for number in range(TEXTS_AT_ONCE + 5)]
-    together = band_keys(texts, 0.8)
-    assert (together[[3, TEXTS_AT_ONCE + 2]] == band_keys([texts[3], texts[TEXTS_AT_ONCE + 2]], 0.8)).all()
+    together = band_keys(texts, 0.8, run_words=3)
+    assert (together[[3, TEXTS_AT_ONCE + 2]] == band_keys([texts[3], texts[TEXTS_AT_ONCE + 2]], 0.8, run_words=3)).all()
 
 
 def test_keys_are_known() -> None:
     """Another machine, or another version of a library, must find the same: artifacts are named by it."""
-    assert band_keys(["a red cat sits on the mat"], 0.8)[0, :2].tolist() == KNOWN
+    assert band_keys(["a red cat sits on the mat"], 0.8, run_words=3)[0, :2].tolist() == KNOWN
 
 
 KNOWN = [10826363839515259549, 756881131298980693]

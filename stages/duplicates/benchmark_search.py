@@ -1,0 +1,103 @@
+"""Searches pairs and documents for marks of benchmarks, and says of each which benchmark it is in, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stages.artifacts.kinds import MARK_PHASE, MARKS_FILE
+from stages.artifacts.records import FileEntry
+from stages.contract import StageContext
+from stages.duplicates.benchmark_marks import (
+    BenchmarkMarker,
+    BenchmarkMarks,
+    MarkKind,
+    load_benchmark_marks,
+    mark_parts,
+)
+from stages.duplicates.measures.words import run_digests, words_of
+from stages.formats.sample_sources import SampleArtifact
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkFiles:
+    """Where the marks of benchmarks are, and how pairs are searched for them."""
+
+    store_url: str
+    entries: tuple[FileEntry, ...]
+    names: tuple[str, ...]
+    """Names of the benchmarks."""
+    kinds: tuple[MarkKind, ...]
+    """Kinds of marks that are searched for."""
+    max_bits: int
+    """Largest distance of hashes that are near."""
+    num_words: int
+    """Words of a run that is a mark."""
+
+    def load(self) -> BenchmarkMarks:
+        """The marks; a process loads them once."""
+        return load_benchmark_marks(self.store_url, self.entries, self.names, self.max_bits)
+
+
+def list_marks(
+    ctx: StageContext,
+    benchmarks: Mapping[str, SampleArtifact],
+    kinds: tuple[MarkKind, ...],
+    *,
+    num_words: int | None,
+    max_bits: int | None,
+) -> MarkFiles:
+    """List what the benchmarks are recognised by, in phase `mark`."""
+    marker = BenchmarkMarker(benchmarks, kinds, num_words or 0)
+    records = ctx.spread(marker.mark_part, over=mark_parts(benchmarks), phase=MARK_PHASE)
+    return MarkFiles(
+        store_url=ctx.store.url,
+        entries=tuple(record.file(MARKS_FILE) for record in records),
+        names=tuple(sorted(benchmarks)),
+        kinds=kinds,
+        max_bits=max_bits or 0,
+        num_words=num_words or 0,
+    )
+
+
+def in_benchmarks(
+    files: MarkFiles, digests: Mapping[str, pa.Array], texts: Sequence[str]
+) -> tuple[list[str | None], list[str | None]]:
+    """The name of the benchmark that each row is in, and by which kind of mark, surest first; None where in none.
+
+    `digests` are the columns of a sketch, `texts` the captions or documents.
+    """
+    marks = files.load()
+    names: list[str | None] = [None] * len(texts)
+    kinds: list[str | None] = [None] * len(texts)
+    for kind in files.kinds:
+        for row, number in _marked(kind, marks, digests, texts, files.num_words):
+            if names[row] is None:
+                names[row], kinds[row] = marks.names[number], kind
+    return names, kinds
+
+
+def _marked(
+    kind: MarkKind, marks: BenchmarkMarks, digests: Mapping[str, pa.Array], texts: Sequence[str], num_words: int
+) -> list[tuple[int, int]]:
+    """Rows that have a mark of a kind, each with the number of the benchmark."""
+    import numpy as np
+
+    rows: NDArray[np.intp]
+    if kind == "words":
+        runs = [(row, run) for row, text in enumerate(texts) for run in run_digests(words_of(text), num_words)]
+        rows = np.array([row for row, _ in runs], np.intp)
+        found = marks.find(kind, np.array([run for _, run in runs], np.uint64))
+    else:
+        column = digests["hash" if kind == "looks" else kind]
+        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        values = column.drop_null().to_numpy()
+        found = marks.find_near(values) if kind == "looks" else marks.find(kind, values)
+    is_found = found >= 0
+    return list(zip(rows[is_found].tolist(), found[is_found].tolist(), strict=True))
