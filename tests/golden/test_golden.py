@@ -31,6 +31,7 @@ from stages.dedup_texts import DedupTextsRecipe, dedup_texts
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_clips import FilterClipsRecipe, filter_clips
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.filter_text import FilterTextRecipe, filter_text
 from stages.formats.tar import TarWriter
 from stages.import_pairs import ImportPairsRecipe, import_pairs
 from stages.mix_samples import MixRecipe, mix_samples
@@ -46,7 +47,7 @@ FOLDER = Path(__file__).parent
 REQUIRED = "(required)"
 PACKAGES = ("pillow", "pyarrow", "tokenizers")
 """Packages whose version alone may change the bytes of these outputs."""
-PACKAGES_OF = {"cut_clips": ("av",)}
+PACKAGES_OF = {"cut_clips": ("av",), "filter_text": ("py3langid",)}
 """Further ones, by stage."""
 
 WORLD = ToyWorld(seed=7, num_train_images=60, num_heldout_images=4, num_documents=20, num_text_conversations=10)
@@ -65,6 +66,7 @@ def fixed_steps() -> list[Step[Any]]:
     unique = dedup_pairs.bind("unique", DedupPairsRecipe(), kept)
     text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents"), num_documents_per_part=16))
     texts = dedup_texts.bind("texts", DedupTextsRecipe(), text)
+    kept_text = filter_text.bind("kept_text", FilterTextRecipe(quality=None, max_share_lost=1), text)
     chat = read_conversations.bind("chat", ReadConversationsRecipe(source=Source("toy_conversations")), kept)
     shares = {"pairs": 4.0, "text": 3.0, "chat": 3.0}
     mixed = mix_samples.bind("mix", MixRecipe(shares=shares), {"pairs": kept, "text": text, "chat": chat})
@@ -78,7 +80,7 @@ def fixed_steps() -> list[Step[Any]]:
     kept_clips = filter_clips.bind("kept_clips", FilterClipsRecipe(), clips)
     films = CutClipsRecipe(source=Source("golden_films"), store="packets", max_clip_seconds=1.5, max_share_lost=1)
     cut = cut_clips.bind("cut", films)
-    return [pairs, kept, unique, text, texts, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
+    return [pairs, kept, unique, text, kept_text, texts, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
 
 
 def fixed_sources(folder: Path) -> dict[str, str]:
