@@ -23,6 +23,7 @@ from pipelines.preview.items import (
 from pipelines.preview.thumbnails import thumbnail
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import (
+    COLUMNS_FILE,
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
     SAMPLES_FILE,
@@ -121,15 +122,22 @@ def _raw_pairs(artifact: Artifact, skip: int, num_items: int) -> Iterator[Previe
 
 
 def _kept_pairs(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
-    """The verdicts, each with its pair, which lies in the artifact that was judged."""
+    """The verdicts, each with its pair as it was judged, and with the caption and scores that it was given."""
     reader = PairReader(artifact.as_kind(KeptPairs))
     for part, first, table in _slices(artifact, VERDICTS_FILE, skip, num_items):
-        judged = {row["sample_id"]: verdict_in_words(row["verdict"], row["reason"]) for row in table.to_pylist()}
-        entry = reader.raw.part(part).file(SAMPLES_FILE)
-        samples = first_rows(reader.raw, entry, 0, reader.raw.part(part).items.total).to_pylist()
-        kept = {row["sample_id"]: row for row in samples if row["verdict"] == Verdict.KEPT}
-        for number, (sample_id, verdict) in enumerate(judged.items(), first):
-            yield _pair_item(part, number, kept[sample_id], verdict, reader)
+        judged = reader.judged.read_table(part) if reader.judged else table
+        rows = judged.slice(first, table.num_rows).to_pylist()
+        given = _given_rows(artifact, part, first, table.num_rows)
+        for number, (row, verdict) in enumerate(zip(rows, table.to_pylist(), strict=True)):
+            shown = row | {name: value for name, value in given[number].items() if value is not None}
+            in_words = verdict_in_words(verdict["verdict"], verdict["reason"])
+            yield _pair_item(part, first + number, shown, in_words, reader)
+
+
+def _given_rows(artifact: Artifact, part: str, first: int, num_rows: int) -> list[dict[str, Any]]:
+    """What rows of verdicts were given beside them: captions and scores; nothing where the part gives none."""
+    entry = next((one for one in artifact.part(part).files if one.name == COLUMNS_FILE), None)
+    return [{} for _ in range(num_rows)] if entry is None else first_rows(artifact, entry, first, num_rows).to_pylist()
 
 
 def _raw_clips(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:

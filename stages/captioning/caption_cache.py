@@ -1,0 +1,77 @@
+"""Answers that this machine got already, so that a resumed part asks nothing twice.
+
+An SQLite file that all processes of the machine share, below its folder for temporary files or where
+`NEO_CAPTION_CACHE` says. It saves money and decides nothing: without it the same is asked again. Another machine has a
+cache of its own, so of a part that moves on the answers are asked again; parts that are recorded never are. A caption
+of 200 characters takes some 300 bytes: a million are 300 MB. Remove the file when a run is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from stages.contract import StageError
+
+CACHE_VARIABLE: Final = "NEO_CAPTION_CACHE"
+"""Environment variable with the path of the cache's file."""
+BUSY_SECONDS: Final = 60.0
+"""How long a process waits for another that writes."""
+
+
+class CaptionCache:
+    """Answers by their keys, open within a context."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or cache_path()
+        self._database: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._run("PRAGMA journal_mode = WAL")
+            self._run("PRAGMA synchronous = NORMAL")
+            self._run("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB) WITHOUT ROWID")
+        except OSError as error:
+            raise self._unusable(error) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """The answer under a key, or None."""
+        row = self._run("SELECT answer FROM answers WHERE key = ?", key)
+        return None if row is None else bytes(row[0])
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        """Keep an answer; the first one under a key stays."""
+        self._run("INSERT OR IGNORE INTO answers VALUES (?, ?)", key, answer)
+
+    def _run(self, statement: str, *values: bytes) -> tuple[bytes, ...] | None:
+        assert self._database is not None, "open the cache as a context first"
+        try:
+            with closing(self._database.execute(statement, values)) as cursor:
+                row: tuple[bytes, ...] | None = cursor.fetchone()
+            return row
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StageError:
+        return StageError(
+            f"the cache of captions {self.path} cannot be used ({error}); remove the file, or name another in "
+            f"{CACHE_VARIABLE}"
+        )
+
+
+def cache_path() -> Path:
+    """The file of this machine's cache."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(tempfile.gettempdir()) / f"neo-captions-{os.geteuid()}.sqlite"
