@@ -69,20 +69,22 @@ class GangDemand:
 
     @cached_property
     def sizes(self) -> range:
-        """The numbers of ranks that the gang may have, the least first: never more than have rows in a step."""
-        least, most = self.resources.num_ranks, self.resources.max_ranks
+        """The numbers of ranks that the gang may have, the least first: never more than have rows in a step, and whole
+        groups of those that share a row."""
+        least, most, together = self.resources.num_ranks, self.resources.max_ranks, self.resources.sequence_ranks
         if most is None:
             return range(least, least + 1)
-        num_useful = most if self.rows_per_step is None else self.num_passes_of(1)
-        return range(least, max(least, min(most, num_useful)) + 1)
+        num_useful = most if self.rows_per_step is None else together * self.num_passes_of(together)
+        return range(least, max(least, min(most, num_useful)) + 1, together)
 
     def num_passes_of(self, num_ranks: int) -> int:
         """Forward passes of each of so many ranks in a step; 0 where it has no number of rows."""
-        return -(-(self.rows_per_step or 0) // (num_ranks * self.resources.micro_rows))
+        return -(-(self.rows_per_step or 0) // (num_ranks // self.resources.sequence_ranks * self.resources.micro_rows))
 
     def size_for(self, num_free: int) -> int:
         """How many of `num_free` ranks the gang takes; the least of its sizes where they are too few."""
-        return max(self.sizes[0], min(num_free, self.sizes[-1]))
+        in_groups = num_free - num_free % self.resources.sequence_ranks
+        return max(self.sizes[0], min(in_groups, self.sizes[-1]))
 
     def placement(self) -> GangResources:
         """Where its ranks may be placed now: the site's resources, away from machines on which its ranks failed."""

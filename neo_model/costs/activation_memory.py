@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -39,10 +39,12 @@ class TrainingSetup:
     dtype: torch.dtype
     backend: Backend
     activation_checkpointing: bool
+    sequence_ranks: int = 1
+    """Ranks that share the row: this one holds a share of its tokens, and in attention of its heads."""
 
 
 def activation_bytes(config: NeoConfig, work: Work, how: TrainingSetup) -> int:
-    """Peak bytes of one micro-batch of `work`, beside parameters and their finished gradients.
+    """Peak bytes of one micro-batch of `work`, or of a rank's share of it, beside parameters and finished gradients.
 
     All layers of a part are alike, so a deep stack is extrapolated from three shallow ones: the peak in the post-LLM
     is linear in the depths of both parts, and so is the peak after the backward pass has reached the pre-Buffer.
@@ -75,12 +77,12 @@ def _most_bytes(like: NeoConfig, depths: tuple[int, int], work: Work, how: Train
     for parameter in model.to(how.dtype).parameters():
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(_free_gradient)
-    batch = _shapes_of(work)
+    batch = _shapes_of(_share_of(work, how.sequence_ranks))
     with _LiveBytes() as live:
         hidden = model.embed(batch)
         _call_when_backward_reaches(model.layers[: depths[0] + 1][-1], live.start_second_peak)
         tables = model.rotary_tables(batch.positions, how.dtype)
-        states = model.normed(model.run_layers(hidden, tables, [_attends(how.backend, work)] * config.num_layers))
+        states = model.normed(model.run_layers(hidden, tables, [_attends(how, work)] * config.num_layers))
         del hidden
         index = batch.supervised_index
         states = states.index_select(0, index)
@@ -164,8 +166,24 @@ def _masked(q: Tensor, k: Tensor, v: Tensor, num_pairs: int) -> Tensor:
     return _fused(q[rows], k[rows], v[rows], q.new_empty(2 * num_pairs))[rows][rows]
 
 
-def _attends(backend: Backend, work: Work) -> Attend:
-    return partial(_masked, num_pairs=work.num_pairs) if backend is Backend.SDPA else _fused
+def _shared(q: Tensor, k: Tensor, v: Tensor, attend: Attend, num_shares: int) -> Tensor:
+    """As ranks that share a row compute it: what is sent and what comes have one size, and attention keeps what came.
+    There are as many queries in all tokens with some heads as in some tokens with all heads."""
+    num_each = max(1, num_shares // k.shape[1])
+    whole = q, k.repeat_interleave(num_each, dim=1), v.repeat_interleave(num_each, dim=1)
+    came = [x.clone().clone() for x in whole]
+    return attend(*came).clone()
+
+
+def _attends(how: TrainingSetup, work: Work) -> Attend:
+    """Masks are of whole documents, however many ranks share them."""
+    attend = partial(_masked, num_pairs=work.num_pairs) if how.backend is Backend.SDPA else _fused
+    return attend if how.sequence_ranks == 1 else partial(_shared, attend=attend, num_shares=how.sequence_ranks)
+
+
+def _share_of(work: Work, num_shares: int) -> Work:
+    """The largest share, rounded up. A picture may lie in one of them, so patches are shared like all tokens."""
+    return Work(**{name: -(-number // num_shares) for name, number in asdict(work).items()})
 
 
 def _free_gradient(parameter: nn.Parameter) -> None:

@@ -105,6 +105,8 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
     for size in one.sizes:
         yield f"  time        {_time(size, assumed)}"
+        if size.gang.sequence_ranks > 1:
+            yield f"  sharing     {_sharing(size)}"
         if size.price is not None:
             yield f"  price       {size.price:,.0f}, at {size.price_per_hour:g} for an hour of a GPU"
         yield f"  host        {_host(size)}"
@@ -116,6 +118,15 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
         for layout in size.layouts:
             if layout.zero_stage == size.gang.zero_stage and layout.refused:
                 yield Text(f"  refused     {layout.refused}", style="red")
+
+
+def _sharing(one: Estimate) -> str:
+    """What ranks do that share rows."""
+    shared = one.gang.sequence_ranks
+    return (
+        f"{shared} ranks hold a row together, {one.gang.layout.num_groups} rows side by side; each sends "
+        f"{one.exchanged_bytes / GIB:.1f} GiB for a row to the others, which are best on its machine"
+    )
 
 
 def _host(one: Estimate) -> str:
@@ -195,6 +206,8 @@ def _assumptions(estimated: list[Estimate], assumed: Assumptions) -> Iterator[st
     shown = [f"supervised_share={assumed.supervised_share:g}"]
     if any(one.gang.offload_optimizer for one in estimated):
         shown.append(f"host_gb_per_second={assumed.host_gb_per_second:g}")
+    if any(one.gang.sequence_ranks > 1 for one in estimated):
+        shown.append(f"link_gb_per_second={assumed.link_gb_per_second:g}")
     if any(one.gpu for one in estimated):
         shown.insert(0, f"mfu={assumed.mfu:g}")
     if not all(one.rows_are_measured for one in estimated):

@@ -228,6 +228,17 @@ def test_a_pair_that_cannot_be_is_refused(tmp_path: Path, stated: str, message: 
         load_site(path)
 
 
+def test_ranks_share_rows_in_groups_as_all_tables_say_together(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text('store = "s"\n[gang]\nnum_ranks = [8, 16]\n[steps.long.gang]\nsequence_ranks = 4\n')
+    gang = load_site(path).resources(stage="train", step="long").gang
+    assert (gang.sequence_ranks, gang.layout.num_groups, gang.of_size(16).layout.num_groups) == (4, 2, 4)
+    assert gang.why_not_grouped() == ""
+    for stated, words in (([8, 14], r"[8, 14]"), ([6, 16], "[6, 16]"), (6, "6")):
+        why = GangResources(num_ranks=stated, sequence_ranks=4).why_not_grouped()
+        assert why.startswith(f"num_ranks = {words} with sequence_ranks = 4: ") and "multiples of 4" in why
+
+
 def test_timeouts_of_a_gang_are_set_against_each_other(tmp_path: Path) -> None:
     assert GangResources().layout.collective_timeout.total_seconds() == 4020, "after the watchdog's 3600"
     assert GangResources(max_silent_seconds=7200).layout.collective_timeout.total_seconds() > 7200 * 1.05

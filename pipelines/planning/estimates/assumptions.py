@@ -8,7 +8,7 @@ from typing import Final
 
 from pipelines.exits import BadCommandError
 
-UNBOUNDED: Final = ("document_tokens", "host_gb_per_second")
+UNBOUNDED: Final = ("document_tokens", "host_gb_per_second", "link_gb_per_second")
 """Assumptions that are no shares, and may be above 1."""
 
 
@@ -29,6 +29,8 @@ class Assumptions:
     """Share of the tokens that the loss is computed on."""
     host_gb_per_second: float = 20.0
     """GB of host memory that one rank's CPUs read and write in a second, where its optimizer lies there."""
+    link_gb_per_second: float = 200.0
+    """GB that one rank sends in a second to those that share its rows, where ranks do; while it sends, it waits."""
 
     @classmethod
     def read(cls, settings: Collection[str]) -> Assumptions:

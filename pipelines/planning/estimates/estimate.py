@@ -8,14 +8,15 @@ are computed, not assumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, get_args
 
 from cluster.site import GangResources, Site
-from neo_model.costs.flops import recomputed_flops, training_flops
+from neo_model.costs.exchange import exchanged_bytes
+from neo_model.costs.flops import Work, recomputed_flops, training_flops
 from neo_model.costs.gpus import GPUS, Gpu
 from pipelines.exits import BadCommandError
 from pipelines.planning.estimates.assumptions import Assumptions
@@ -27,6 +28,7 @@ from stages.training.loading.split import RowSplit
 from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
+    from neo_model.config import NeoConfig
     from stages.training.engine.memory import RankMemory
 
 SECONDS_PER_DAY: Final = 86_400
@@ -79,10 +81,12 @@ class Estimate:
     gpu: Gpu | None
     """The type of GPU; None on CPUs, or if the site names no type."""
     days: float | None
-    """Days of training, in which count the places that the rows of a step leave empty, what is recomputed, and updates
-    in host memory; None if the peak rate of the devices is not known."""
+    """Days of training, in which count the places that the rows of a step leave empty, what is recomputed, updates in
+    host memory, and what ranks that share rows exchange; None if the peak rate of the devices is not known."""
     price_per_hour: float | None
     """Price of a GPU for an hour; None if it was not told."""
+    exchanged_bytes: float
+    """Bytes that a rank sends for a mean row to those that share it; 0 where none do."""
     remedy: str
     """What to change in the site's layout where this one does not fit the GPU: `zero_stage = 3`; '' if it fits, if that
     is not known, or if no layout fits."""
@@ -152,6 +156,8 @@ class Estimate:
         """What depends on the number of ranks."""
         return {
             "num_ranks": self.gang.num_ranks,
+            "sequence_ranks": self.gang.sequence_ranks,
+            "exchanged_bytes": round(self.exchanged_bytes),
             "days": self.days,
             "idle_share": self.split.idle_share,
             "price": self.price,
@@ -192,6 +198,8 @@ class Estimator:
     def step(self, name: str) -> Estimate:
         """The estimate of one training step. Raises `CommandError` if its sizes or the GPU are not known."""
         gang = self._gang(name)
+        if why := gang.why_not_grouped():
+            raise BadCommandError(f"site {self.site.name!r}: step {name}: {why}", then="neo estimate --help")
         least = self._with(name, gang.of_size(gang.num_ranks))
         if gang.max_ranks is None or gang.max_ranks == gang.num_ranks:
             return least
@@ -208,7 +216,8 @@ class Estimator:
         works = [rows_work(one, self.assumptions) for one in rows]
         fullest = fullest_micro_batch(rows, works, gang.micro_rows)
         memory = StepMemory.of(config, recipe, gang, fullest)
-        layouts = tuple(_layouts(memory, recipe, gang))
+        refused = partial(_why_refused, recipe, gang, config)
+        layouts = tuple(_layouts(memory, gang, refused))
         pairs = list(zip(num_rows, works, strict=True))
         flops = sum(number * training_flops(config, work, memory.trained) for number, work in pairs)
         again = sum(number * recomputed_flops(config, work, memory.trained) for number, work in pairs)
@@ -230,6 +239,7 @@ class Estimator:
             gpu=gpu,
             days=None,
             price_per_hour=self.price_per_hour,
+            exchanged_bytes=_exchanged_bytes(config, pairs, memory, gang),
             remedy="",
             split=split,
             layouts=layouts,
@@ -237,7 +247,7 @@ class Estimator:
         if gpu is None:
             return estimate
         estimate = replace(estimate, days=self._days(estimate, gpu))
-        found = None if estimate.fits else nearest_fit(memory, gang, gpu, partial(_why_refused, recipe, gang))
+        found = None if estimate.fits else nearest_fit(memory, gang, gpu, refused)
         return estimate if found is None else replace(estimate, remedy=changes(found, gang))
 
     def _days(self, estimate: Estimate, gpu: Gpu) -> float:
@@ -249,6 +259,8 @@ class Estimator:
             num_updated = estimate.num_trainable / gang.num_ranks
             update = num_updated * UPDATE_BYTES_PER_VALUE / (assumed.host_gb_per_second * 1e9)
             seconds += estimate.num_steps * update
+        num_rows_each = estimate.num_rows / gang.layout.num_groups
+        seconds += num_rows_each * estimate.exchanged_bytes / (assumed.link_gb_per_second * 1e9)
         return seconds / SECONDS_PER_DAY
 
     def _recipe(self, name: str) -> Recipe:
@@ -269,7 +281,22 @@ def _left_to_read(recipe: TrainRecipe, begins: int, rows: list[ExpectedRows]) ->
     return [number for number, _ in left], [one for _, one in left]
 
 
-def _layouts(memory: StepMemory, recipe: TrainRecipe, gang: GangResources) -> Iterator[ZeroLayout]:
+def _exchanged_bytes(
+    config: NeoConfig, rows: Sequence[tuple[int, Work]], memory: StepMemory, gang: GangResources
+) -> float:
+    """Bytes that a rank sends for the mean of `rows`, numbers of rows with the work of each."""
+    num_tokens = sum(number * work.num_tokens for number, work in rows) / max(1, sum(number for number, _ in rows))
+    return exchanged_bytes(
+        config,
+        round(num_tokens),
+        gang.sequence_ranks,
+        memory.trained,
+        value_bytes=memory.value_bytes,
+        recomputes=gang.activation_checkpointing,
+    )
+
+
+def _layouts(memory: StepMemory, gang: GangResources, refused: Callable[[GangLayout], str]) -> Iterator[ZeroLayout]:
     """Memory of a rank under each ZeRO stage."""
     from stages.training.engine.memory import ZeroStage
 
@@ -279,14 +306,16 @@ def _layouts(memory: StepMemory, recipe: TrainRecipe, gang: GangResources) -> It
             memory.with_layout(layout.model_copy(update={"activation_checkpointing": checkpointing}))
             for checkpointing in (False, True)
         )
-        refused = _why_refused(recipe, gang, layout)
-        yield ZeroLayout(zero_stage=zero_stage, refused=refused, memory=plain, frugal=frugal)
+        yield ZeroLayout(zero_stage=zero_stage, refused=refused(layout), memory=plain, frugal=frugal)
 
 
-def _why_refused(recipe: TrainRecipe, gang: GangResources, layout: GangLayout) -> str:
+def _why_refused(recipe: TrainRecipe, gang: GangResources, config: NeoConfig, layout: GangLayout) -> str:
     """The error with which the training stage would refuse `layout` on the devices of `gang`; '' if it would not."""
     from stages.training.engine.deepspeed_config import deepspeed_config
+    from stages.training.engine.sequence_group import why_not_shared
 
+    if why := layout.why_not_grouped() or why_not_shared(config, layout.sequence_ranks):
+        return why
     try:
         deepspeed_config(recipe, layout, 1, "cuda:0" if gang.gpus else "cpu")
     except StageError as error:

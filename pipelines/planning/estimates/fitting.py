@@ -18,6 +18,8 @@ from stages.contract import GangLayout
 FILLED_SHARE: Final = 0.9
 """Largest share of a GPU's memory that is planned for; gaps of the allocator take the rest."""
 MOST_RANKS_TRIED: Final = 1024
+MOST_SHARING_TRIED: Final = 8
+"""Most ranks that are tried to share a row: the GPUs of a machine, as they exchange tokens in every layer."""
 
 
 def fits(peak_bytes: float, gpu: Gpu) -> bool:
@@ -52,17 +54,24 @@ def changes(layout: GangLayout, gang: GangResources) -> str:
 
 def _others(gang: GangResources) -> Iterator[GangLayout]:
     """Other layouts, from the least change to the most: further ZeRO stages (communication), activation checkpointing
-    (a third more operations), an optimizer on the host (slow updates), and more ranks (more GPUs)."""
+    (a third more operations), ranks that share rows (an exchange in every layer), an optimizer on the host (slow
+    updates), and more ranks (more GPUs)."""
     num_ranks = [gang.num_ranks]
     while num_ranks[-1] * 2 <= MOST_RANKS_TRIED:
         num_ranks.append(num_ranks[-1] * 2)
     stages = range(max(1, gang.zero_stage), 4)
-    choices = product(num_ranks, _from(gang.offload_optimizer), _from(gang.activation_checkpointing), stages)
-    for ranks, offload, checkpointing, zero_stage in choices:
+    shared = [gang.sequence_ranks]
+    while shared[-1] * 2 <= MOST_SHARING_TRIED:
+        shared.append(shared[-1] * 2)
+    choices = product(num_ranks, _from(gang.offload_optimizer), shared, _from(gang.activation_checkpointing), stages)
+    for ranks, offload, sequence_ranks, checkpointing, zero_stage in choices:
+        if ranks % sequence_ranks:
+            continue
         yield gang.layout.model_copy(
             update={
                 "num_ranks": ranks,
                 "zero_stage": zero_stage,
+                "sequence_ranks": sequence_ranks,
                 "offload_optimizer": offload,
                 "activation_checkpointing": checkpointing,
             }

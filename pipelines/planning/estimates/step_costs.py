@@ -6,9 +6,9 @@ Owns what of a model a recipe trains, seen on the meta device, the work of a row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from cluster.site import GangResources
@@ -35,8 +35,8 @@ class StepMemory:
     """Parameters: all, those that train, and those that ZeRO does not partition."""
     trained: Trained
     """How much of the model trains."""
-    activation_bytes: Mapping[bool, int]
-    """Peak of the activations of a micro-batch, without and with activation checkpointing."""
+    activation_bytes: Callable[[bool, int], int]
+    """Peak of the activations of a micro-batch, with activation checkpointing or without, on so many ranks."""
     precision: Precision
     on_gpu: bool
     keeps_ema: bool = False
@@ -60,17 +60,26 @@ class StepMemory:
             dtype=dtype,
             backend=backend_named(gang.attention, device, dtype, config.query_key_dim),
         )
-        saved_bytes = {
-            frugal: activation_bytes(_above_frozen(config, trained), work, setup(activation_checkpointing=frugal))
-            for frugal in (False, True)
-        }
+
+        @cache  # rehearsed once for each, and for what is asked for alone
+        def saved_bytes(frugal: bool, sequence_ranks: int) -> int:
+            how = setup(activation_checkpointing=frugal, sequence_ranks=sequence_ranks)
+            return activation_bytes(_above_frozen(config, trained), work, how)
+
         return cls(counts, trained, saved_bytes, recipe.precision, gang.gpus > 0, recipe.ema_decay is not None)
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a value in forward and backward."""
+        from stages.training.engine.memory import BYTES_PER_VALUE
+
+        return BYTES_PER_VALUE[self.precision]
 
     def with_layout(self, layout: GangLayout) -> RankMemory:
         """Memory of a rank under `layout`."""
         from stages.training.engine.memory import rank_memory
 
-        saved_bytes = self.activation_bytes[layout.activation_checkpointing]
+        saved_bytes = self.activation_bytes(layout.activation_checkpointing, layout.sequence_ranks)
         return rank_memory(
             self.counts,
             layout,

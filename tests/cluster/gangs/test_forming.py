@@ -103,6 +103,15 @@ def test_a_choice_of_ranks_is_any_number_that_has_rows() -> None:
     assert [elastic.num_passes_of(size) for size in (8, 11, 12, 15, 16)] == [6, 5, 4, 4, 3]
 
 
+def test_ranks_that_share_rows_come_in_whole_groups() -> None:
+    """48 rows: eight groups of four take six passes, and 48 groups have one row each."""
+    elastic = demand(rows_per_step=48, num_ranks=[8, 32], sequence_ranks=4)
+    assert [*elastic.sizes] == [8, 12, 16, 20, 24, 28, 32]
+    assert [elastic.size_for(free) for free in (0, 9, 11, 12, 31, 99)] == [8, 8, 8, 12, 28, 32]
+    assert [elastic.num_passes_of(size) for size in (8, 12, 32)] == [24, 16, 6]
+    assert demand(rows_per_step=3, num_ranks=[8, 32], sequence_ranks=4).sizes[-1] == 12, "more have nothing to do"
+
+
 def test_with_a_choice_it_forms_with_what_there_is(ray_site: Site) -> None:
     has = int(ray.cluster_resources()["CPU"])
     wanted = demand(num_ranks=[1, 4 * has])

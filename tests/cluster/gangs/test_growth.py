@@ -82,6 +82,19 @@ def test_it_neither_asks_nor_forms_again_for_ranks_that_save_no_pass(monkeypatch
     assert sizes(useful) == [12, 16]
 
 
+def test_it_grows_by_whole_groups_of_ranks_that_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, free = Clock(), [{"CPU": 3.0}]
+    monkeypatch.setattr(growing, "free_machines", lambda _: free)
+    monkeypatch.setattr(growing, "is_placed", lambda _: False)
+    monkeypatch.setattr(GangDemand, "ask_for", lambda *_: "a group")
+    monkeypatch.setattr(growing, "remove_placement_group", lambda _: None)
+    growth = growth_of(GangResources(num_ranks=[4, 16], sequence_ranks=4, grow_after_seconds=0), 4, clock, 48)
+    for room, expected in ((3.0, 4), (3.0, 4), (7.0, 4), (7.0, 8)):
+        free[0] = {"CPU": room}
+        clock.now_seconds += LOOK_SECONDS
+        assert growth.possible_size() == expected
+
+
 def test_a_gang_of_one_size_never_asks(ray_site: Site) -> None:
     clock = Clock()
     growth = growth_of(GangResources(num_ranks=4, grow_after_seconds=0), 4, clock)

@@ -49,6 +49,23 @@ def test_twice_the_row_holds_nearly_twice() -> None:
     assert activation_bytes(DEEP, twice, asked) == pytest.approx(2 * activation_bytes(DEEP, WORK, asked), rel=0.05)
 
 
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_ranks_that_share_a_row_hold_a_share_of_it(checkpointing: bool) -> None:
+    """Nearly: what is exchanged lies beside what it was made from, for a while; and masks are of whole documents."""
+    alone = how(train_all, checkpointing, Backend.FLASH)
+    whole = activation_bytes(DEEP, WORK, alone)
+    for num_shares in (2, 4):
+        share = activation_bytes(DEEP, WORK, replace(alone, sequence_ranks=num_shares))
+        assert 1 / num_shares <= share / whole < 1.3 / num_shares
+    dense = [
+        activation_bytes(
+            DEEP, replace(WORK, num_pairs=2_000_000), replace(alone, backend=Backend.SDPA, sequence_ranks=n)
+        )
+        for n in (1, 2)
+    ]
+    assert dense[1] > 0.7 * dense[0]
+
+
 def test_a_mean_row_has_the_patches_of_whole_tokens() -> None:
     asked = how(train_all, False, Backend.FLASH)
     mean = replace(WORK, num_patches=WORK.num_patches + 3)

@@ -158,6 +158,32 @@ def test_a_gang_of_eight_to_sixteen_ranks_is_estimated_with_both(site: NeoSite) 
     assert only == {**least, "with_max_ranks": None}
 
 
+def test_ranks_that_share_rows_are_estimated_with_what_they_hold_and_send(site: NeoSite, llm: str) -> None:
+    """Rows of 36,864 tokens and a 9B: a quarter of the activations, for a few percent of the time."""
+    rows = ("--set", "mid_rows.max_row_tokens=36864", "--set", "mid.rows_per_step=8")
+    asked = ("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, *rows)
+
+    def mid(table: str) -> tuple[dict, str]:
+        plain = site.file.read_text()
+        site.file.write_text(f'{plain}\n[gang]\nnum_ranks = 8\nzero_stage = 3\ngpus = 1\ngpu = "A100"\n{table}\n')
+        try:
+            return site.neo(*asked, "--json").json["steps"][1], site.neo(*asked).out
+        finally:
+            site.file.write_text(plain)
+
+    alone, said_alone = mid("activation_checkpointing = true")
+    shared, said = mid("activation_checkpointing = true\nsequence_ranks = 4")
+    memory = [one["layouts"][3]["with_checkpointing_bytes"] for one in (alone, shared)]
+    assert 0.25 < memory[1]["activations"] / memory[0]["activations"] < 0.33
+    assert all(memory[0][name] == memory[1][name] for name in ("weights", "masters", "moments", "gradients"))
+    assert alone["exchanged_bytes"] == 0 and shared["exchanged_bytes"] > 10e9
+    assert alone["days"] < shared["days"] < 1.1 * alone["days"] and shared["flops"] == alone["flops"]
+    assert "4 ranks hold a row together, 2 rows side by side; each sends" in " ".join(said.split())
+    assert "link_gb_per_second=200" in said and "sharing " not in said_alone
+    refused, _ = mid("sequence_ranks = 2\n[steps.mid.gang]\nnum_ranks = 48\nsequence_ranks = 24")
+    assert "cannot be dealt to 24 ranks alike; it can to 1, 2, 4, 8, 16, 32" in refused["layouts"][3]["refused"]
+
+
 def test_places_that_stay_empty_count_as_days_and_are_said(site: NeoSite) -> None:
     """16 rows take two passes on 8 ranks as on 12, which halve nothing and cost half as much again."""
     with site.file.open("a") as file:

@@ -18,7 +18,7 @@ PLAIN, FRUGAL = 20 * GIB, 2 * GIB
 MEMORY = StepMemory(
     counts=ParameterCounts(num_values=NUM_VALUES, num_trainable=NUM_VALUES, num_persistent=0),
     trained=everything(NEO_2B),
-    activation_bytes={False: PLAIN, True: FRUGAL},
+    activation_bytes=lambda frugal, sequence_ranks: (FRUGAL if frugal else PLAIN) // sequence_ranks,
     precision="bf16",
     on_gpu=True,
 )
@@ -45,6 +45,17 @@ def test_the_nearest_layout_that_fits_is_told_as_the_site_writes_it() -> None:
     found = nearest_fit(MEMORY, gang(), tight, never)
     assert found is not None and fits(MEMORY.with_layout(found).peak, tight)
     assert changes(found, gang()) == "offload_optimizer = true, activation_checkpointing = true"
+
+
+def test_ranks_share_rows_where_recomputation_alone_does_not_do() -> None:
+    shared = gang(activation_checkpointing=True).layout.model_copy(update={"zero_stage": 3, "sequence_ranks": 2})
+    found = nearest_fit(MEMORY, gang(zero_stage=3, activation_checkpointing=True), gpu_for(shared), never)
+    assert found is not None and found.sequence_ranks == 2 and not found.offload_optimizer
+    assert changes(found, gang(zero_stage=3, activation_checkpointing=True)) == "sequence_ranks = 2"
+    tried: list[GangLayout] = []
+    nearest_fit(MEMORY, gang().of_size(6), GPUS["L40S"], lambda layout: tried.append(layout) or "never")
+    assert {layout.sequence_ranks for layout in tried if layout.num_ranks == 6} == {1, 2}, "what divides the ranks"
+    assert {layout.sequence_ranks for layout in tried} == {1, 2, 4, 8}, "as many as a machine has"
 
 
 def test_more_ranks_are_asked_for_last() -> None:
