@@ -130,9 +130,10 @@ def _sharing(one: Estimate) -> str:
 
 
 def _host(one: Estimate) -> str:
-    """Host memory of a rank."""
+    """Host memory of a rank: while it trains, and of rank 0 at the end."""
     memory = one.chosen
-    parts = [f"{memory.building / GIB:.1f} at the start", f"{(memory.on_host + memory.snapshot) / GIB:.1f} in training"]
+    training = memory.on_host + memory.snapshot
+    parts = [f"{training / GIB:.1f} in training", f"{memory.handing_out / GIB:.1f} more on rank 0 at the end"]
     reserved = one.gang.memory_bytes
     less = reserved is not None and reserved < memory.host_peak
     said = f"; more than the {(reserved or 0) / GIB:.1f} that the site reserves (memory_bytes)" if less else ""

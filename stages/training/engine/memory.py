@@ -5,7 +5,8 @@ moments and gradients a rank keeps, and the communication buffers, of which a CP
 writes. Activations are measured on the meta device (`neo_model/costs/activation_memory.py`). Allocator fragmentation is
 not counted.
 
-Tests measure ZeRO 0, 2 and 3 in fp32. ZeRO 1 and an optimizer in host memory follow DeepSpeed's source.
+Tests measure ZeRO 0, 2 and 3 in fp32, and what an optimizer in host memory adds to ZeRO 2 and 3 on a CPU, where host
+and device are one. ZeRO 1, and which of the two holds what, follow DeepSpeed's source.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from torch import nn
 
+from neo_model.lora import LORA_A, LORA_B, AdaptedLinear
 from stages.contract import GangLayout
 from stages.training.engine.deepspeed_config import LIVE_PARAMETER_VALUES, reduction_precision
 from stages.training.recipe import Precision
@@ -36,15 +38,27 @@ class ParameterCounts:
     """Values in parameters that are trained."""
     num_persistent: int
     """Values in parameters that ZeRO-3 keeps whole on every rank."""
+    num_largest: int
+    """Values in the largest parameter."""
+    num_largest_trained: int
+    """Values in the largest parameter that is trained."""
+    num_changed: int
+    """Values in weights that the finished model has otherwise than what it began with: those that train, and those that
+    adapters are merged into."""
 
     @classmethod
     def of(cls, model: nn.Module, persistent_below: int) -> ParameterCounts:
         """Count the parameters of a model, of which those with fewer values than `persistent_below` are persistent."""
         parameters = list(model.parameters())
+        adapted = [module.weight for module in model.modules() if isinstance(module, AdaptedLinear)]
+        plain = [one for name, one in model.named_parameters() if not name.endswith((LORA_A, LORA_B))]
         return cls(
             num_values=sum(one.numel() for one in parameters),
             num_trainable=sum(one.numel() for one in parameters if one.requires_grad),
             num_persistent=sum(one.numel() for one in parameters if one.numel() < persistent_below),
+            num_largest=max(one.numel() for one in parameters),
+            num_largest_trained=max((one.numel() for one in parameters if one.requires_grad), default=0),
+            num_changed=sum(one.numel() for one in (*adapted, *(one for one in plain if one.requires_grad))),
         )
 
     @property
@@ -79,8 +93,11 @@ class RankMemory:
     """Kept in host memory instead, and counted in none of the above."""
     snapshot: int = 0
     """Host memory: the copy of trained weights and moments that is written while training continues."""
-    building: int = 0
-    """Host memory at the start: the whole network, before it is on the device."""
+    starting: int = 0
+    """Host memory at the start: one parameter at a time, on its way to the device and to its digest. The files
+    that weights are mapped from lie in memory once for all ranks of a host, and the kernel drops them to make room."""
+    handing_out: int = 0
+    """Host memory of rank 0 at the end: the weights that changed, before they are written as the finished model."""
 
     @property
     def state(self) -> int:
@@ -89,8 +106,8 @@ class RankMemory:
 
     @property
     def host_peak(self) -> int:
-        """Host memory of a rank, beside its process: the larger of the start and of training."""
-        return max(self.building, self.on_host + self.snapshot)
+        """Host memory of a rank, beside its process: of rank 0, at the start or at the end, which has most."""
+        return max(self.starting, self.on_host + self.snapshot + self.handing_out)
 
     @property
     def peak(self) -> int:
@@ -114,16 +131,37 @@ def rank_memory(
         memory = replace(memory, ema=memory.moments // 2)
     held = counts.num_trainable if layout.zero_stage == 0 else -(-counts.num_trainable // layout.num_ranks)
     num_kinds = 4 if keeps_ema else 3  # the weight, two moments, and the average
-    memory = replace(memory, snapshot=num_kinds * FP32_BYTES * held, building=FP32_BYTES * counts.num_values)
+    memory = replace(
+        memory,
+        snapshot=num_kinds * FP32_BYTES * held,
+        starting=FP32_BYTES * counts.num_largest,
+        handing_out=BYTES_PER_VALUE[precision] * counts.num_changed,
+    )
     if layout.zero_stage > 1 and reduction_precision(precision, layout) != precision:
-        # The buffer of bf16 gradients is copied to fp32 before it is summed over ranks.
-        memory = replace(memory, buckets=memory.buckets + FP32_BYTES * layout.reduction_buffer_values)
+        # Under ZeRO-2 the buffer of bf16 gradients is copied to fp32 before it is summed; under ZeRO-3 it is fp32.
+        in_bf16 = memory.buckets if layout.zero_stage == 2 else 0
+        memory = replace(memory, buckets=in_bf16 + FP32_BYTES * layout.reduction_buffer_values)
     if not layout.offload_optimizer or layout.zero_stage == 0:
         return memory
-    moved = dict.fromkeys(
-        ("masters", "moments", "ema", "update", *(("gradients",) if layout.zero_stage > 1 else ())), 0
-    )
-    return replace(memory, **moved, on_host=sum(getattr(memory, name) for name in moved))
+    return _offloaded(memory, counts, layout, precision)
+
+
+def _offloaded(memory: RankMemory, counts: ParameterCounts, layout: GangLayout, precision: Precision) -> RankMemory:
+    """The same with the optimizer in host memory. `update` is its gradient there.
+
+    Gradients accumulate on the host under ZeRO-3. Under ZeRO-2 they do so only in an fp32 network: DeepSpeed sums those
+    of a bf16 network in fp32 on the device, in its partition, and copies it once a step. Under ZeRO-1 and 2 updated
+    weights come back through a copy in the precision of the network; gradients pass a buffer on either side.
+    """
+    width = BYTES_PER_VALUE[precision]
+    accumulates = layout.zero_stage == 3 or (layout.zero_stage == 2 and precision == "fp32")
+    moved = dict.fromkeys(("masters", "moments", "ema", "update", *(("gradients",) if accumulates else ())), 0)
+    on_host = sum(getattr(memory, name) for name in moved)
+    if layout.zero_stage == 3:
+        return replace(memory, **moved, on_host=on_host)
+    buffer = width * counts.num_largest_trained
+    share = -(-counts.num_trainable // layout.num_ranks)
+    return replace(memory, **moved, buckets=memory.buckets + buffer, on_host=on_host + width * share + buffer)
 
 
 def _on_device(

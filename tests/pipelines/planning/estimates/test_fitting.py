@@ -16,7 +16,14 @@ NUM_VALUES = 3_000_000_000
 PLAIN, FRUGAL = 20 * GIB, 2 * GIB
 """Activations without and with activation checkpointing."""
 MEMORY = StepMemory(
-    counts=ParameterCounts(num_values=NUM_VALUES, num_trainable=NUM_VALUES, num_persistent=0),
+    counts=ParameterCounts(
+        num_values=NUM_VALUES,
+        num_trainable=NUM_VALUES,
+        num_persistent=0,
+        num_largest=0,
+        num_largest_trained=0,
+        num_changed=0,
+    ),
     trained=everything(NEO_2B),
     activation_bytes=lambda frugal, sequence_ranks: (FRUGAL if frugal else PLAIN) // sequence_ranks,
     precision="bf16",
