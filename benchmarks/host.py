@@ -291,9 +291,8 @@ def _drawn_whole(folder: Path, config: NeoConfig) -> Callable[[], dict[str, floa
     import torch
 
     from neo_model.model import NeoModel
-    from neo_model.weights.hw_init import init_hw_with_zero_gain
-    from neo_model.weights.qwen3 import load_language_model
     from neo_model.weights.released import read_tensors
+    from tests.neo_model.weights.drawn_whole import init_hw_with_zero_gain, load_language_model
 
     torch.manual_seed(0)
     model = NeoModel(config)

@@ -1,7 +1,8 @@
 """The weights that a language model gains before the first step, one tensor at a time: drawn, or copied from its own.
 
-Owns their values: those of `NeoModel(config)` after `torch.manual_seed(seed)`, then `load_language_model` and
-`init_hw_with_zero_gain`, bit for bit. Nothing else is held: of a 9B model drawn as a whole, 57 GB would be.
+Owns their values: those that `NeoModel(config)` draws after `torch.manual_seed(seed)`, bit for bit, and those of the
+height and width maps, one deviation from the released conversion among them (`hw_weights`). Nothing else is held: of a
+9B model drawn as a whole, 57 GB would be.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ def drawn_weights(config: NeoConfig, seed: int) -> Iterator[tuple[str, Tensor]]:
 def hw_weights(config: NeoConfig, language_model: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Name and value of the height and width weights of the post-LLM, in the precision of its T weights.
 
-    `language_model` has NEO's names. See `hw_init` for the values.
+    `language_model` has NEO's names. Queries and keys are copies of T queries and T keys; the norms of the keys have a
+    gain of zero, so the language model computes what it did, the gradients of the keys stay bounded, and height and
+    width grow with the gains, at the pace of the learning rate.
+
+    The released conversion sets these keys to zero in front of their RMSNorm, whose slope there is 1 / sqrt(eps) =
+    1,000: their first gradients dominate the clip by global norm, and since a norm ignores scale, one optimizer step
+    brings the keys to full size and disturbs the language model. Names, shapes and the function computed are the same.
     """
     for number in range(config.num_prebuffer_layers, config.num_layers):
         attention = f"{LAYERS}{number}.self_attn."

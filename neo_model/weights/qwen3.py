@@ -5,7 +5,7 @@ gains are one; the new keys are zero, which leaves the output of the language mo
 a head gets a copy of its embedding.
 
 Trap: the slope of an RMSNorm at zero is 1 / sqrt(eps) = 1,000, so the first gradients of zero keys are hundreds of
-times larger than all others and dominate a clip by global norm. `hw_init` avoids this.
+times larger than all others and dominate a clip by global norm. `new_weights.hw_weights` avoids this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from neo_model.config import NeoConfig
-from neo_model.model import NeoModel
 from neo_model.rotary import hw_rows_from_t
 from neo_model.weights.tensor_report import check_tensors
 
@@ -82,11 +81,6 @@ def neo_name(name: str, config: NeoConfig) -> str:
         return PREFIX + name
     layer, rest = name.removeprefix("model.layers.").split(".", 1)
     return f"{PREFIX}model.layers.{int(layer) + config.num_prebuffer_layers}.{rest}"
-
-
-def load_language_model(model: NeoModel, tensors: Mapping[str, Tensor]) -> None:
-    """Copy a plain Qwen3's tensors into the post-LLM of `model`; pre-Buffer and patch embedding do not change."""
-    model.load_state_dict(from_qwen3(tensors, model.config), strict=False)
 
 
 def language_model_differences(config: NeoConfig, qwen3: Mapping[str, Any]) -> list[str]:

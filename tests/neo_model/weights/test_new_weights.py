@@ -7,9 +7,9 @@ import torch
 
 from neo_model.model import NeoModel
 from neo_model.weights import new_weights
-from neo_model.weights.hw_init import init_hw_with_zero_gain
 from neo_model.weights.new_weights import drawn_weights, hw_dtypes, hw_weights, new_shapes
 from tests.neo_model.tiny import tiny_config
+from tests.neo_model.weights.drawn_whole import init_hw_with_zero_gain
 
 
 @pytest.mark.parametrize("changes", [{}, {"tied": False}, {"vocab_size": 333, "num_prebuffer_layers": 1}])

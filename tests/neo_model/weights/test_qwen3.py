@@ -14,12 +14,12 @@ from neo_model.model import NeoModel
 from neo_model.weights.qwen3 import (
     from_qwen3,
     language_model_differences,
-    load_language_model,
     qwen3_shapes,
 )
 from neo_model.weights.released import read_config_json, read_tensors
 from neo_model.weights.tensor_report import TensorMismatchError
 from tests.neo_model.tiny import tiny_config
+from tests.neo_model.weights.drawn_whole import load_language_model
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])

@@ -10,10 +10,9 @@ import torch
 
 from neo_model.config import NeoConfig
 from neo_model.model import NeoModel
-from neo_model.weights.hw_init import init_hw_with_zero_gain
-from neo_model.weights.qwen3 import load_language_model
 from neo_model.weights.released import read_tensors
 from stages.training.first_weights import first_weights
+from tests.neo_model.weights.drawn_whole import init_hw_with_zero_gain, load_language_model
 from tests.neo_model.weights.test_qwen3 import neo_config, qwen3_folder
 
 __all__ = ["qwen3_folder"]

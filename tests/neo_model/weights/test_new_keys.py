@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from neo_model.model import NeoModel
-from neo_model.weights.hw_init import init_hw_with_zero_gain
 from neo_model.weights.partition import freeze_for_stage1
 from tests.neo_model.tiny import row, tiny_config
+from tests.neo_model.weights.drawn_whole import init_hw_with_zero_gain
 
 TEXT = row([24], [30], seed=5)
 CONFIG = tiny_config(hidden=64, head_dim=32, num_prebuffer_layers=1, num_layers=5)
