@@ -63,7 +63,7 @@ def train(
     _say_idle(rank, loader)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
-    before = weight_digests(engine.parameters(), trainable)
+    before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         probe = Probe(engine, loader, damage)
@@ -95,7 +95,7 @@ def train(
         watchdog.alive()
         if (handed_out := hand_out(checkpoints)) or not steps:  # weights that were not examined yet
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
-        facts |= before.compare(weight_digests(engine.parameters(), trainable))
+        facts |= before.compare(weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size))
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
         checkpoints.commit_model(recipe.last_step, write_model, config, facts)
 

@@ -1,6 +1,8 @@
 """Digests of weights before and after training: which parameters moved, and that no frozen one did.
 
-Owns the digests of whole parameters, taken before the first step and after the last.
+Owns the digests of whole parameters, taken before the first step and after the last. Ranks hold the same weights, so
+each digests a share of them: of 10 billion parameters on 128 ranks 160 MB of bf16, where each rank alone would copy
+20 GB from its GPU and digest them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.contract import StageError
+from stages.training.collectives import gather_values
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,23 @@ def trainable_names(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
-def weight_digests(parameters: Iterable[tuple[str, Tensor]], trainable: frozenset[str]) -> WeightDigests:
-    """The digests of whole parameters, given one at a time."""
-    digests = {name: sha256_of_tensor(value) for name, value in parameters}
+def weight_digests(
+    parameters: Iterable[tuple[str, Tensor]], trainable: frozenset[str], rank: int, num_ranks: int
+) -> WeightDigests:
+    """The digests of whole parameters, given one at a time. Collective.
+
+    Each goes to the rank that has digested the fewest values so far, the first of equals: on every rank the same.
+    """
+    num_digested = [0] * num_ranks
+    mine: dict[str, str] = {}
+    for name, value in parameters:
+        digester = num_digested.index(min(num_digested))
+        num_digested[digester] += value.numel()
+        if digester == rank:
+            mine[name] = sha256_of_tensor(value)
+    digests: dict[str, str] = {}
+    for of_rank in gather_values(mine) if num_ranks > 1 else [mine]:
+        digests |= of_rank
     return WeightDigests(
         trained={name: value for name, value in digests.items() if name in trainable},
         frozen={name: value for name, value in digests.items() if name not in trainable},

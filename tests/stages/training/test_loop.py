@@ -72,7 +72,7 @@ def test_exactly_the_new_parameters_move(world: SmallWorld) -> None:
     facts = world.make(step, two_ranks()).parts[-1].facts
     model = untrained_model(world.open(LLM).copy_to(world.scratch / "llm"), RECIPE)
     trainable = frozenset(name for name, one in model.named_parameters() if one.requires_grad)
-    before = weight_digests(model.named_parameters(), trainable)
+    before = weight_digests(model.named_parameters(), trainable, 0, 1)
     assert trainable == prebuffer_keys(model.config)
     assert facts["frozen_digest"] == before.of_frozen
     assert facts["num_trained_tensors"] == len(trainable)

@@ -217,7 +217,7 @@ def start(folder: Path, hidden: int) -> tuple[int, int, int]:
     with torch.device("meta"):
         model = NeoModel(config)
     model.load_state_dict(first_weights(folder / "llm", config, 0), assign=True)
-    weight_digests(model.named_parameters(), frozenset())
+    weight_digests(model.named_parameters(), frozenset(), 0, 1)
     held = anonymous_bytes() - before
     counts = ParameterCounts.of(model, 0)
     memory = rank_memory(counts, GangLayout(), 0, precision="bf16", on_gpu=True)
