@@ -108,7 +108,7 @@ def test_logits_in_fp32_out_of_the_product_are_not_rounded(monkeypatch: pytest.M
     slope = torch.autograd.grad(exact, hidden)[0].double()
     product = torch.mm
 
-    def mm(left: Tensor, right: Tensor, *, out: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+    def mm(left: Tensor, right: Tensor, *, out: Tensor | None = None, out_dtype: torch.dtype | None = None) -> Tensor:
         return product(*((left, right) if out_dtype is None else (left.to(out_dtype), right.to(out_dtype))), out=out)
 
     def errors() -> tuple[float, float]:
@@ -122,3 +122,20 @@ def test_logits_in_fp32_out_of_the_product_are_not_rounded(monkeypatch: pytest.M
     loss_error, slope_error = errors()
     assert loss_error < 1e-5 * float(exact) < rounded[0]
     assert slope_error < 0.01 and slope_error < 0.7 * rounded[1]
+
+
+def test_the_gradient_of_the_head_is_summed_in_fp32_also_where_chunks_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against float64, in bf16 and in blocks of three rows: parts that cancel to a hundredth keep their digits."""
+    monkeypatch.setattr(loss_module, "BLOCK_VALUES", 3 * 8)
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(20, 64, generator=generator).bfloat16()
+    right = torch.randn(64, 8, generator=generator)
+    nearly = right * (1 + torch.randn(64, 8, generator=generator) / 100)
+    chunks = [(left, right.bfloat16()), (-left, nearly.bfloat16())]
+    total, rounded = torch.zeros(20, 8), torch.zeros(20, 8)
+    for one, other in chunks:
+        loss_module._add_product(total, one, other)
+        rounded += one @ other
+    exact = sum((one.double() @ other.double() for one, other in chunks), torch.zeros(20, 8, dtype=torch.float64))
+    error, error_of_rounded = ((each.double() - exact).norm() / exact.norm() for each in (total, rounded))
+    assert error < 1e-4 and error_of_rounded > 0.05, (error, error_of_rounded)
