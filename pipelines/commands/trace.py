@@ -108,16 +108,23 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
 
 def lineage_table(lineage: Lineage) -> Table:
     """A row for each artifact, inputs before what reads them, with the edges drawn."""
-    drawn = lanes({node.fingerprint: list(dict.fromkeys(node.inputs.values())) for node in lineage.nodes})
+    drawn = lanes(lineage.reads)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "step", "artifact", "kind"):  # never cut: an artifact is named again in the next command
         table.add_column(heading, no_wrap=True)
     table.add_column("holds")
-    for node in lineage.nodes:
-        holds = describe_counts(node.head) if node.head else node.problem
-        fingerprint = node.fingerprint[:SHOWN_DIGITS]
-        table.add_row(drawn[node.fingerprint], node.step, fingerprint, node.kind, clean(holds))
+    for fingerprint, edges in drawn.items():
+        table.add_row(edges, *_cells(lineage, fingerprint))
     return table
+
+
+def _cells(lineage: Lineage, fingerprint: str) -> tuple[str, str, str, str]:
+    """Step, shown fingerprint, kind and contents of an artifact, or of the checkpoint that a fork began from."""
+    shown = fingerprint[:SHOWN_DIGITS]
+    if (fork := lineage.begun_from.get(fingerprint)) is not None:
+        return fork.stage, shown, "checkpoint", f"step {fork.at_step}, which a fork began from"
+    node = lineage.by_fingerprint[fingerprint]
+    return node.step, shown, node.kind, clean(describe_counts(node.head) if node.head else node.problem)
 
 
 def without_heads(lineage: Lineage) -> Iterator[str]:

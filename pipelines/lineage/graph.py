@@ -15,8 +15,10 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import Manifest, ManifestFields, artifact_folder, read_manifest
 from stages.artifacts.records import EXAMINED_FACT
+from stages.contract import Fork
 from stages.store.errors import StoreError
 from stages.store.store import Store
+from stages.training.forks import fork_of
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,42 @@ class Lineage:
     def missing(self) -> tuple[Node, ...]:
         """The nodes whose manifest cannot be read."""
         return tuple(node for node in self.nodes if node.head is None)
+
+    @cached_property
+    def origins(self) -> dict[str, Fork]:
+        """Fingerprint of each fork to the checkpoint that it began from, and of that training to its own, and so on."""
+        found = {node.fingerprint: fork_of(node.head) for node in self.nodes if node.head is not None}
+        origins = {fingerprint: fork for fingerprint, fork in found.items() if fork is not None}
+        waiting = list(origins.values())
+        while waiting:
+            fork = waiting.pop()
+            if fork.begun_from is not None and fork.fingerprint not in origins:
+                origins[fork.fingerprint] = fork.begun_from
+                waiting.append(fork.begun_from)
+        return origins
+
+    @property
+    def begun_from(self) -> dict[str, Fork]:
+        """The trainings that others began from and that are no nodes: fingerprint to its newest checkpoint in use.
+
+        They need not be finished.
+        """
+        forks = sorted(self.origins.values(), key=lambda fork: fork.at_step)
+        return {fork.fingerprint: fork for fork in forks if fork.fingerprint not in self.by_fingerprint}
+
+    @cached_property
+    def reads(self) -> dict[str, list[str]]:
+        """What is drawn: each node, and each training that one began from, with what it was made of, inputs first."""
+        reads = {node.fingerprint: [*node.inputs.values()] for node in self.nodes}
+        for fingerprint, fork in self.begun_from.items():
+            made_of = (item.fingerprint for item in fork.inputs.values())
+            reads[fingerprint] = [one for one in made_of if one in self.by_fingerprint]
+        for fingerprint, fork in self.origins.items():
+            reads[fingerprint].append(fork.fingerprint)
+        ordered: dict[str, list[str]] = {}
+        for fingerprint in reads:
+            _order(reads, fingerprint, ordered)
+        return ordered
 
     @property
     def without_head(self) -> tuple[Node, ...]:
@@ -183,6 +221,15 @@ def skipped_step_records(artifact: Artifact) -> list[dict[str, Any]]:
         return []
     skipped: list[dict[str, Any]] = artifact.manifest.parts[-1].facts["skipped_steps"]
     return skipped
+
+
+def _order(reads: Mapping[str, list[str]], fingerprint: str, ordered: dict[str, list[str]]) -> None:
+    """Add what is drawn for an artifact to `ordered`, after what it reads."""
+    if fingerprint not in ordered:
+        inputs = list(dict.fromkeys(reads[fingerprint]))
+        for one in inputs:
+            _order(reads, one, ordered)
+        ordered[fingerprint] = inputs
 
 
 def _visit(read: Mapping[str, Node], fingerprint: str, ordered: dict[str, Node]) -> None:

@@ -166,11 +166,16 @@ def _is_last(one: NamedFile, artifact: Artifact) -> bool:
 
 
 def lineage_picture(lineage: Lineage, path: Path) -> Path:
-    """Draw a lineage as a PNG at `path`, which is returned: a box for each artifact with step, kind and counts."""
-    reads = {node.fingerprint: list(dict.fromkeys(node.inputs.values())) for node in lineage.nodes}
+    """Draw a lineage as a PNG at `path`, which is returned: a box for each artifact with step, kind and counts.
+
+    A training that a fork began from has a box too, with the step of the checkpoint.
+    """
     texts = {node.fingerprint: _box_lines(node) for node in lineage.nodes}
     roles = {node.fingerprint: _role(node, lineage) for node in lineage.nodes}
-    return draw_graph(reads, texts, roles, path)
+    for fingerprint, fork in lineage.begun_from.items():
+        texts[fingerprint] = (fork.stage, f"checkpoint {fingerprint[:SHOWN_DIGITS]}", f"step {fork.at_step}")
+        roles[fingerprint] = "model"
+    return draw_graph(lineage.reads, texts, roles, path)
 
 
 def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) -> str:

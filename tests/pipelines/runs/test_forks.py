@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.lineage.graph import lineage_of
 from tests.pipelines.conftest import TOYS, NeoSite
 
 TRAINED = f"{TOYS}:trained"
@@ -38,7 +39,15 @@ def test_a_finished_training_is_forked_and_forked_again(site: NeoSite) -> None:
     assert "from there on num_steps: 6 -> 8" in shown.out
     traced = site.neo("trace", planned["fingerprint"][:12], "--json").json
     assert traced["nodes"][-1]["begins_from"] == {"fingerprint": whole, "step": 4}
-    assert "begins at step 4" in site.neo("trace", planned["fingerprint"][:12]).out
+    told = site.neo("trace", planned["fingerprint"][:12], "--picture", str(site.folder / "lineage.png")).out
+    assert "begins at step 4" in told and f"{whole[:12]} checkpoint step 4, which a fork began" in " ".join(
+        told.split()
+    )
+    assert (site.folder / "lineage.png").stat().st_size > 0
+    lineage = lineage_of(site.store, "train_prebuffer", planned["fingerprint"])
+    rows, llm = (traced["nodes"][-1]["inputs"][name] for name in ("rows.0", "llm"))
+    assert set(lineage.reads[planned["fingerprint"]]) == {rows, llm, whole}
+    assert set(lineage.reads[whole]) == {rows, llm} and not lineage.missing
     seen = site.neo("seen", planned["fingerprint"][:12], "--json").json["seen"]
     assert [(rows["first_step"], rows["until_step"], rows["num_read"]) for rows in seen[0]["rows"]] == [(1, 8, 32)]
     for audited in (whole, planned["fingerprint"]):
