@@ -12,17 +12,22 @@ Gamma and chromaticities of PNG, and the colour space that EXIF names, are not r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageCms import ImageCmsProfile, ImageCmsTransform
 
 Colour: TypeAlias = Literal["srgb", "as_is"]
 """`srgb` converts by the embedded profile; `as_is` takes the stored numbers for sRGB, as the released code does."""
 
+BAND_PX: Final = 2**20
+"""Pixels that are floating point numbers at one time."""
 UNNOTICEABLE: Final = 3
 """Largest difference of a channel, of 255, by which a profile's colours may differ from sRGB and count as sRGB; to
 encode a picture anew as JPEG changes more."""
@@ -53,7 +58,7 @@ def _converted(image: Image, profile: bytes | None) -> Image:
     if image.mode == "LAB":
         image = ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), _srgb(), outputMode="RGB") or image
     if profile is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     if image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
     transform = _transform(profile, image.mode)
@@ -107,18 +112,50 @@ def _to_grey(image: Image) -> Image:
     import numpy as np
     from PIL import Image as Pillow
 
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=65_535.0, neginf=0.0)
-    largest = 65_535.0 if image.mode != "F" else 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-    return Pillow.fromarray(np.clip(np.rint(values * (255.0 / largest)), 0, 255).astype(np.uint8))
+    largest = 65_535.0
+    if image.mode == "F":
+        brightest = max((_finite(band).max(initial=0.0) for _, band in _bands(image)), default=0.0)
+        largest = 1.0 if brightest <= 1.0 else 255.0
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top, band in _bands(image):
+        levels = np.rint(_finite(band) * (255.0 / largest))
+        grey[top : top + len(band)] = np.clip(levels, 0, 255)
+    return Pillow.fromarray(grey)
+
+
+def _finite(band: NDArray[Any]) -> NDArray[np.float64]:
+    """Levels as numbers: 0 for NaN, white for infinity."""
+    import numpy as np
+
+    levels: NDArray[np.float64] = np.nan_to_num(band.astype(np.float64), nan=0.0, posinf=65_535.0, neginf=0.0)
+    return levels
+
+
+def _bands(image: Image) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The rows of a picture in bands of a million pixels, each with the number of its first row.
+
+    A picture of 64 megapixels as floating point would take 0.5 GB, and several times that in between.
+    """
+    import numpy as np
+
+    rows = max(1, BAND_PX // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
 
 
 def _over_contrast(colours: Image, alpha: Image) -> Image:
     """Lay RGB over black if its visible pixels are light on average, else over white."""
-    import numpy as np
     from PIL import Image as Pillow
 
-    visible = np.asarray(colours)[np.asarray(alpha) > 0]
-    light = visible.size > 0 and float(visible.mean()) > 127.5
-    background = Pillow.new("RGB", colours.size, (0, 0, 0) if light else (255, 255, 255))
+    background = Pillow.new("RGB", colours.size, (0, 0, 0) if _is_light(colours, alpha) else (255, 255, 255))
     background.paste(colours, mask=alpha)
     return background
+
+
+def _is_light(colours: Image, alpha: Image) -> bool:
+    """Whether the channels of the visible pixels have a mean above 127.5; false where none is visible."""
+    total, number = 0, 0
+    for (_, band), (_, visible) in zip(_bands(colours), _bands(alpha), strict=True):
+        seen = band[visible > 0]
+        total, number = total + int(seen.sum(dtype="int64")), number + seen.size
+    return 2 * total > 255 * number

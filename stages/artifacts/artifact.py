@@ -71,9 +71,8 @@ class CommittedArtifact:
         return manifest
 
     def __getstate__(self) -> dict[str, object]:
-        if self._has_parts:
-            return {"manifest": self.manifest, **self.__dict__}
-        return {name: value for name, value in self.__dict__.items() if name != "manifest"}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("manifest", "_parts_by_name")}
+        return {"manifest": self.manifest, **state} if self._has_parts else state
 
     def without_parts(self) -> Self:
         """The same by its head: each process that it travels to reads the manifest itself if it asks for parts."""
@@ -121,10 +120,18 @@ class CommittedArtifact:
 
     def part(self, name: str, phase: str | None = None) -> PartRecord:
         """The record of the part `name` of one phase, or of the first phase that has it. Raises `KeyError`."""
-        for record in self.manifest.parts:
-            if record.part == name and phase in (None, record.phase):
-                return record
-        raise KeyError(f"{self!r} has no part {name!r} in phase {phase or 'any'!r}")
+        record = self._parts_by_name.get((phase, name))
+        if record is None:
+            raise KeyError(f"{self!r} has no part {name!r} in phase {phase or 'any'!r}")
+        return record
+
+    @cached_property
+    def _parts_by_name(self) -> dict[tuple[str | None, str], PartRecord]:
+        """Phase and name of each part to its record; without a phase (None), the first of its name."""
+        found: dict[tuple[str | None, str], PartRecord] = {}
+        for record in reversed(self.manifest.parts):
+            found[record.phase, record.part] = found[None, record.part] = record
+        return found
 
     def damaged(self, key: str, damage: str) -> StoreError:
         """The error for a file that is not as it was committed; `damage` follows the name of the artifact."""

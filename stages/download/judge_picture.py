@@ -17,7 +17,7 @@ from neo_model.inputs.containers.jpeg import num_scans, read_jpeg
 from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, oriented, picture_facts
 from neo_model.inputs.signatures import known_format
 from stages.download.engines.img2dataset import Resize, ResizeMode, resizer
-from stages.download.jpeg import MAX_SCANS, plain_jpeg
+from stages.download.jpeg import MAX_SCANS, MAX_SIDE_PX, plain_jpeg
 from stages.download.reasons import Reason, RowError
 
 JPEG_START: Final = b"\xff\xd8\xff"
@@ -89,6 +89,7 @@ class PictureJudge:
         if data.startswith(JPEG_START) and num_scans(data) > MAX_SCANS:
             raise PictureError(PictureTrouble.UNDECODABLE, f"more than {MAX_SCANS} scans")
         facts = picture_facts(data)
+        self._check_size(facts.width_px, facts.height_px)
         if facts.num_frames > 1 and self._rule.animated == "drop":
             raise RowError(Reason.ANIMATED)
         rule = self._rule
@@ -117,6 +118,8 @@ class PictureJudge:
     def _check_size(self, width_px: int, height_px: int) -> None:
         if width_px * height_px > self._rule.max_pixels_px:
             raise RowError(Reason.TOO_MANY_PIXELS)
+        if max(width_px, height_px) > MAX_SIDE_PX:
+            raise RowError(Reason.SIDE_TOO_LONG)
 
 
 def _resize_by(rule: PictureRule) -> Resize | None:

@@ -31,7 +31,9 @@ class Reason(ItemReason):
     ANIMATED = "animated"
     """The picture has several frames, and the recipe drops animations."""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """The picture's header announces more pixels than the recipe allows."""
+    """The picture's header announces more pixels than the recipe allows, of the picture or of a tile in it."""
+    SIDE_TOO_LONG = "side_too_long"
+    """A side of the picture is longer than 65,500 px, the most that a JPEG may have."""
 
     MALFORMED_ROW = "malformed_row", Verdict.FAILED
     """The row cannot be read from its file; the column `malformed_row` says why, and how it begins."""

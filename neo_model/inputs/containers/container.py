@@ -25,6 +25,9 @@ class Container:
     one."""
     profile: bytes | None = None
     """Embedded ICC profile as it is, broken or not."""
+    block_px: int = 0
+    """Pixels of the largest block that the decoder takes into memory at once, as its header states it: a tile of a TIFF
+    may be larger than the picture. 0 where no block exceeds the picture."""
     is_cut: bool = False
     """Whether the data ends before the first frame does."""
 

@@ -6,6 +6,7 @@ by us alone, and EXIF, XMP, private tags and later pages cost nothing.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from neo_model.inputs.containers.exif import ORIENTATION
 _PROFILE: Final = 34675
 _STRIPS: Final = ((273, 279), (324, 325))
 """Tags of the offsets and of the sizes of strips, and of tiles."""
+_TILE_SIDES: Final = (322, 323)
+"""Tags of the width and the height of tiles."""
 _NEEDED: Final = frozenset({
     254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 334, 338,
     339, 347, *range(512, 522), 529, 530, 531, 532, 50674,
@@ -133,6 +136,7 @@ def read_tiff(data: Data) -> Container:
         format="TIFF",
         pixels=_cut_down(layout, start, first, tags),
         orientation=orientation[0] if len(orientation) == 1 and orientation[0] in range(1, 9) else 1,
+        block_px=_tile_px(layout, entries),
         profile=profile if 0 < len(profile) <= MAX_PROFILE_BYTES else None,
         is_cut=is_cut,
     )
@@ -156,6 +160,12 @@ def _pages(layout: _Layout) -> Iterator[int]:
             position = layout.next_directory(first, len(tags))
     except (EndsEarlyError, MalformedError):
         return
+
+
+def _tile_px(layout: _Layout, entries: dict[int, int]) -> int:
+    """Pixels of a tile; 0 where there are none. A tile is decoded whole, however little of it the picture shows."""
+    sides = [layout.numbers(entries[tag]) if tag in entries else () for tag in _TILE_SIDES]
+    return math.prod(side[0] for side in sides) if all(sides) else 0
 
 
 def _lacks_strips(layout: _Layout, entries: dict[int, int]) -> bool:
