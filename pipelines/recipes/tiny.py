@@ -52,7 +52,8 @@ def tiny() -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
 def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     """The graph of `tiny` over any toy world, with any effort."""
     llm = train_toy_llm.bind("base_llm", ToyLlmRecipe(world=world, num_steps=effort.base_llm))
-    pairs = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("toy_urls"), deadline_seconds=6))
+    small = DownloadPairsRecipe(source=Source("toy_urls"), deadline_seconds=6, num_urls_per_part=1000)
+    pairs = download_pairs.bind("pairs", small)
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents")))
     talks = read_conversations.bind("talks", ReadConversationsRecipe(source=Source("toy_conversations")), kept)

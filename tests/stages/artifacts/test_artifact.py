@@ -1,5 +1,6 @@
 """An artifact reads its own files alone, and says which is damaged."""
 
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import Checkpoint
-from stages.artifacts.records import FileEntry
+from stages.artifacts.records import FileEntry, PartRecord
 from stages.store.errors import StoreError
+from stages.store.store import Store
+from tests.stages.artifacts.test_manifest import manifest
 from tests.worlds.colour_world import ColourWorld
 
 
@@ -66,3 +69,20 @@ def test_an_artifact_of_another_kind_is_refused(checkpoint: Checkpoint, tmp_path
         open_artifact(store, stage, checkpoint.fingerprint, type("Words", (Artifact,), {}))
     with pytest.raises(StoreError, match="is not committed"):
         open_artifact(store, stage, "0" * 64, Artifact)
+
+
+@pytest.mark.parametrize("num_parts", [10, 20_000])
+def test_a_part_is_found_by_its_name_and_phase_among_any_number(tmp_path: Path, num_parts: int) -> None:
+    parts = [
+        PartRecord(phase=phase, part=str(n), facts={"n": n}) for phase in ("read", "write") for n in range(num_parts)
+    ]
+    artifact = Artifact(Store(tmp_path), manifest(*parts))
+    last = str(num_parts - 1)
+    assert all(artifact.part(str(n), "write") is parts[num_parts + n] for n in range(num_parts))
+    assert artifact.part(last).phase == "read", "the first phase that has it"
+    with pytest.raises(KeyError, match=r"no part 'x' in phase 'any'"):
+        artifact.part("x")
+    with pytest.raises(KeyError, match=r"no part '0' in phase 'judge'"):
+        artifact.part("0", "judge")
+    assert "_parts_by_name" not in artifact.__getstate__()
+    assert pickle.loads(pickle.dumps(artifact)).part(last, "write").facts == {"n": num_parts - 1}  # noqa: S301
