@@ -43,6 +43,8 @@ from stages.pair_filters.measures import (
     MeasureFields,
     PairMeasures,
     check_free,
+    check_languages,
+    count_measures,
     fault_of_measures,
     measure_columns,
     measure_pairs,
@@ -108,6 +110,8 @@ class DropReason(ItemReason):
     """The image has a watermark with a probability above `max_pwatermark`."""
     PLACEHOLDER = "placeholder"
     """The image is one of `placeholders`."""
+    LANGUAGE_UNWANTED = "language_unwanted"
+    """The caption is in none of `languages`, with a probability of `min_language_score`."""
     CAPTION_REPETITIVE = "caption_repetitive"
     """More than `max_caption_repetition` of the caption repeats what it says before."""
     ONE_COLOUR = "one_colour"
@@ -173,11 +177,14 @@ def pair_facts(samples: pa.Table, scores: Sequence[Mapping[ScoreName, Score]]) -
 
 def add_measures(
     reasons: list[ItemReason | None], part: Part, recipe: FilterPairsRecipe, reader: PairReader, draft: PartDraft
-) -> dict[str, pa.Array]:
-    """Measure the pairs of a part without a reason, and add what is found; returns the columns of the measures."""
+) -> tuple[dict[str, pa.Array], dict[str, dict[str, int]]]:
+    """Measure the pairs of a part that have no reason yet, and add those that are found.
+
+    Returns the columns of the measures, and how each limit on them was applied.
+    """
     asked = measures_asked(recipe)
     if not asked and not recipe.placeholders:
-        return {}
+        return {}, {}
     pairs = list(reader.pairs_of(part.name))
     rows = [row for row, reason in enumerate(reasons) if reason is None]
     measured = measure_pairs([pairs[row] for row in rows], asked, recipe, reader, draft.progress)
@@ -185,7 +192,7 @@ def add_measures(
     for row, measures in zip(rows, measured, strict=True):
         fault = fault_of_measures(measures, recipe)
         by_row[row], reasons[row] = measures, fault and DropReason.spelled(fault)
-    return measure_columns(by_row, asked)
+    return measure_columns(by_row, asked), count_measures(by_row, recipe)
 
 
 def add_rules(
@@ -211,9 +218,9 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe:
     columns = score_columns(samples.column_names, recipe)
     scores = rows_of_scores(samples, columns)
     reasons: list[ItemReason | None] = [drop_reason(pair, recipe) for pair in pair_facts(samples, scores)]
-    measures = add_measures(reasons, part, recipe, reader, draft)
+    measures, counts = add_measures(reasons, part, recipe, reader, draft)
     ruled = rule_table(samples, columns, scores, measures)
-    counts = add_rules(reasons, ruled, recipe, f"part {part.name} of {raw!r}")
+    counts |= add_rules(reasons, ruled, recipe, f"part {part.name} of {raw!r}")
     table = pa.table({"sample_id": samples["sample_id"], **verdict_columns(reasons), **measures})
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
@@ -229,6 +236,7 @@ def check_before(reader: PairReader, recipe: FilterPairsRecipe) -> None:
     where, asked = f"the table of {reader.pairs!r}", measures_asked(recipe)
     check_scores_of(reader, recipe)
     check_free(reader.column_names, asked, where)
+    check_languages(recipe)
     if recipe.rules:
         table = reader.table(reader.parts[0]).slice(0, 0)
         columns = score_columns(table.column_names, recipe)

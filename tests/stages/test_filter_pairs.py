@@ -62,7 +62,15 @@ def test_a_pair_is_dropped_for_its_first_reason(reason: DropReason | None, chang
     assert drop_reason(facts(**changes), RECIPE) is reason
 
 
-OF_MEASURES = {"placeholder", "caption_repetitive", "one_colour", "low_entropy", "blurred", "picture_unreadable"}
+OF_MEASURES = {
+    "placeholder",
+    "language_unwanted",
+    "caption_repetitive",
+    "one_colour",
+    "low_entropy",
+    "blurred",
+    "picture_unreadable",
+}
 """Reasons that pictures and captions give where they are measured."""
 
 
@@ -74,6 +82,11 @@ def test_every_reason_is_reached() -> None:
     ("reason", "fields", "measures"),
     [
         ("placeholder", {}, {"is_placeholder": True, "picture_contrast": 0}),
+        ("language_unwanted", {"languages": ("en",)}, {"caption_language": "de", "caption_language_score": 0.8}),
+        (None, {"languages": ("en",)}, {"caption_language": "de", "caption_language_score": 0.79}),
+        (None, {"languages": ("en", "de")}, {"caption_language": "de", "caption_language_score": 1.0}),
+        (None, {"languages": ("en",)}, {}),
+        (None, {}, {"caption_language": "de", "caption_language_score": 1.0}),
         ("caption_repetitive", {"max_caption_repetition": 0.5}, {"caption_repetition": 0.51}),
         ("picture_unreadable", {"min_contrast": 8}, {"is_unreadable": True}),
         ("one_colour", {"min_contrast": 8}, {"picture_contrast": 7}),
@@ -245,8 +258,32 @@ def test_pictures_and_captions_are_measured_where_it_is_asked_for(tmp_path: Path
     assert table["picture_contrast"][1].as_py() == 0 and table["picture_sharpness"][0].as_py() > 100
     examples = part.facts["examples"]
     assert examples["blurred"]["picture_sharpness"] == str(table["picture_sharpness"][2].as_py())
+    assert kept.head.rules["min_contrast"] == {"applied": 4, "null": 1, "dropped before": 1}
+    assert kept.head.rules["max_caption_repetition"] == {"applied": 5, "dropped before": 1}
     unasked = painted(tmp_path, CAPTIONS, PICTURES)
     assert reasons_of(unasked) == [None, None, None, None, "too_small", None]
+
+
+def test_captions_in_other_languages_are_dropped_where_they_are_long_enough_to_tell(tmp_path: Path) -> None:
+    captions = [
+        "a rocket stands on its launch pad in the night before it is started",
+        "eine Rakete steht nachts auf ihrer Startrampe und wird bald gestartet",
+        "夜の発射台に立っているロケットの写真です",
+        "Rakete",
+    ]
+    kept = painted(tmp_path, {"text": captions}, PICTURES[:1] * 4, languages=("en", "ja"))
+    assert reasons_of(kept) == [None, "language_unwanted", None, None]
+    (part,) = kept.parts
+    table = read_table(kept.read(part.file(VERDICTS_FILE)))
+    assert table["caption_language"].to_pylist() == ["en", "de", "ja", None]
+    assert table["caption_language_score"][1].as_py() > 0.8 and table["caption_language_score"][3].as_py() is None
+    assert kept.head.rules["languages"] == {"applied": 3, "null": 1}
+    ruled = painted(tmp_path, {"text": captions}, PICTURES[:1] * 4, rules={"german": "caption_language = 'de'"})
+    assert reasons_of(ruled) == [None, "german", None, None]
+    with pytest.raises(StageError, match=r"languages: 'xx' is no language that is told; known are .*, en,"):
+        painted(tmp_path, {"text": captions}, PICTURES[:1] * 4, languages=("en", "xx"))
+    with pytest.raises(ValueError, match="'English' is no code of a language"):
+        FilterPairsRecipe(languages=("English",))
 
 
 def test_rules_of_the_users_own_have_reasons_of_their_own(tmp_path: Path) -> None:
