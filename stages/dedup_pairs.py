@@ -3,15 +3,11 @@
 Reads  RawPairs or KeptPairs   `raw`, the pairs that are judged: tables, and the pictures if their looks are compared
        the same                `earlier`, if any: sources whose pairs always win, under names of the user's choice
        the same, or Conversations   `benchmarks`, if any: what a model will be examined on, and no pair may be in
-Makes  KeptPairs   phase mark:   what the benchmarks are recognised by
-                   phase sketch: `sketch.parquet`, the digests of each pair
-                   phase list:   pairs under their keys, some million a part
-                   phase join:   duplicates among the pairs that have a key in common
-                   phase near:   duplicates among the pairs whose pictures look alike
-                   phase gather: what was found, by the parts that are judged
-                   phase judge:  verdicts.parquet, a row for each pair of `raw`; `duplicate_of` is the sample id of a
-                                 better pair, `duplicate_in` the earlier source that has it, `benchmark` the one
-                                 that a pair is in, and `benchmark_by` by what
+Makes  KeptPairs   parts: verdicts.parquet, a row for each pair of `raw`, of phase `judge`; those of the phases before
+                   it are described in stages/duplicates/README.md
+
+In the verdicts, `duplicate_of` is the sample id of a better pair and `duplicate_in` the earlier source that has it;
+`benchmark` is the benchmark that a pair is in, and `benchmark_by` says by what: picture, url, looks or words.
 
 Of two duplicates the one in an earlier source wins, then the larger picture, then the one that comes first in the
 tables. A pair gives way to a better one whether or not that one stays: the chain of `duplicate_of` from pair to pair

@@ -3,9 +3,11 @@
 Reads  TextDocuments or KeptTexts   `raw`, the documents that are judged
        the same                     `earlier`, if any: sources whose documents always win, under names of one's choice
        questions, pairs or texts    `benchmarks`, if any: what a model will be examined on
-Makes  KeptTexts   the phases of `dedup_pairs`, and of those `near` never; phase judge: verdicts.parquet, a row for each
-                   document of `raw`; `duplicate_of` is the sample id of a better one, `duplicate_in` the earlier source
-                   that has it, `benchmark` the one that a document is in, and `benchmark_by` by what
+Makes  KeptTexts   parts: verdicts.parquet, a row for each document of `raw`, of phase `judge`; those of the phases
+                   before it are described in stages/duplicates/README.md
+
+In the verdicts, `duplicate_of` is the sample id of a better document and `duplicate_in` the earlier source that has it;
+`benchmark` is the benchmark that a document is in, by a run of words.
 
 Of two documents the one in an earlier source wins, then the longer one, then the one that comes first in the tables.
 What `dedup_pairs` says of chains of pairs holds for documents, and memory grows as there.

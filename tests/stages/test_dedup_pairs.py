@@ -162,6 +162,13 @@ def test_pairs_that_a_filter_dropped_are_not_compared(store: Store) -> None:
     assert PairReader(unique).image(pair.sample_id) == picture(LARGE)
 
 
+def test_parts_and_sources_without_pairs_are_no_trouble(store: Store) -> None:
+    nothing = copies([[]], "nothing")
+    assert judged(store, ANYTHING, nothing) == []
+    some = copies([[], [("http://a/1", "a", LARGE)], []])
+    assert judged(store, ANYTHING, some, {"nothing": nothing}) == [Verdict(None)]
+
+
 def test_captions_that_are_alike_repeat_each_other(store: Store) -> None:
     long = "a small red cat sits on the old wooden table in front of the window and looks at the birds outside"
     parts = [[("http://a/1", long, OTHER), ("http://a/2", f"{long}!!", LARGE), ("http://a/3", f"{long} today", SMALL)]]
