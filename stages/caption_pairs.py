@@ -15,29 +15,22 @@ memory holds one part's table and the pictures in flight.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from stages.artifacts.kinds import COLUMNS_FILE, VERDICTS_FILE, KeptPairs, RawPairs
+from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.endpoint import CaptionQuestion, Endpoint, ask_all
-from stages.captioning.questions import Asking, PictureError, read_answer
+from stages.captioning.part_answers import PartAnswers, write_captions
+from stages.captioning.questions import Asking, PictureError
 from stages.captioning.reasons import CaptionReason
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
-from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
+from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.formats.pairs import Pair, PairReader
-from stages.formats.sample_table import balance_of, verdict_columns, write_table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PROMPT = "Describe this picture in one to three plain sentences. Say what can be seen, and nothing else."
-SHOWN = ("url", "original_caption", "caption")
-"""Columns that an example of a pair without a new caption shows."""
 
 
 class CaptionPairsRecipe(Recipe):
@@ -105,42 +98,6 @@ class CaptionPairsRecipe(Recipe):
         )
 
 
-@dataclass
-class PartAnswers:
-    """The answers to the questions of one part, as they come."""
-
-    recipe: CaptionPairsRecipe
-    cache: CaptionCache
-    draft: PartDraft
-    num_asked: int = 0
-    """Questions that were put to the endpoint, those of the cache left out."""
-
-    def __post_init__(self) -> None:
-        self.by_key: dict[bytes, str | CaptionReason] = {}
-
-    def questions(self, pairs: Mapping[bytes, Pair], reader: PairReader) -> Iterator[CaptionQuestion]:
-        """The questions to which no answer is known yet; the known ones are taken over."""
-        for key, pair in pairs.items():
-            known = self.cache.get(key)
-            if known is not None:
-                self._take(key, known)
-            else:
-                self.num_asked += 1
-                yield CaptionQuestion(key, partial(_body, pair, reader, self.recipe.asking))
-
-    def take(self, key: bytes, answer: bytes | CaptionReason) -> None:
-        """Read an answer, and keep it for the next attempt unless it was a failure."""
-        self._take(key, answer)
-        caption = self.by_key[key]
-        if isinstance(answer, bytes) and not (isinstance(caption, CaptionReason) and caption.retriable):
-            self.cache.put(key, answer)
-
-    def _take(self, key: bytes, answer: bytes | CaptionReason) -> None:
-        keep_cut = self.recipe.keep_cut
-        self.by_key[key] = read_answer(answer, keep_cut=keep_cut) if isinstance(answer, bytes) else answer
-        self.draft.progress(len(self.by_key))
-
-
 def _body(pair: Pair, reader: PairReader, asking: Asking) -> dict[str, Any] | CaptionReason:
     try:
         return asking.body(reader.image_of(pair.image), asking.words(pair.caption))
@@ -150,43 +107,15 @@ def _body(pair: Pair, reader: PairReader, asking: Asking) -> dict[str, Any] | Ca
 
 def caption_part(part: Part, draft: PartDraft, reader: PairReader, recipe: CaptionPairsRecipe) -> None:
     """Write captions for the pairs of one part, in `columns.parquet`."""
-    import pyarrow as pa
-
     asking, endpoint = recipe.asking, recipe.reach()
-    pairs = list(reader.pairs_of(part.name))
-    keys = [asking.key(pair.image.sha256, asking.words(pair.caption)) for pair in pairs]
     with CaptionCache() as cache:
-        captions = PartAnswers(recipe, cache, draft)
-        ask_all(endpoint, captions.questions(dict(zip(keys, pairs, strict=True)), reader), captions.take)
-    table = reader.read_table(part.name, ["sample_id", "caption", "original_caption", "url"])
-    answers = [captions.by_key[key] for key in keys]
-    given = given_columns(table, answers, recipe.model)
-    is_kept_anyway = recipe.without_caption == "keep_original"
-    reasons = [one if isinstance(one, CaptionReason) and not is_kept_anyway else None for one in answers]
-    verdicts = pa.table(
-        {"sample_id": table["sample_id"], **verdict_columns(reasons), "caption_by": given["caption_by"]}
-    )
-    write_table(verdicts, draft.path(VERDICTS_FILE))
-    write_table(given, draft.path(COLUMNS_FILE))
-    draft.count(balance_of(verdicts))
-    shown = given.append_column("url", table["url"]).append_column("reason", verdicts["reason"])
-    draft.fact(num_questions=len(set(keys)), **examples_of(shown, SHOWN, first_row=None))
-    draft.annotate(endpoint=recipe.endpoint, num_asked=captions.num_asked)
-
-
-def given_columns(table: pa.Table, answers: list[str | CaptionReason], model: str) -> pa.Table:
-    """The table `columns.parquet`: the new captions, the first ones, and who wrote the new ones."""
-    import pyarrow as pa
-
-    captions = [None if isinstance(one, CaptionReason) else one for one in answers]
-    original = table["original_caption"] if "original_caption" in table.column_names else table["caption"]
-    return pa.table(
-        {
-            "caption": pa.array(captions, pa.string()),
-            "original_caption": original,
-            "caption_by": pa.array([None if one is None else model for one in captions], pa.string()),
-        }
-    )
+        pairs = list(reader.pairs_of(part.name))
+        answers = PartAnswers(pairs, asking, cache, draft, keep_cut=recipe.keep_cut)
+        questions = (CaptionQuestion(key, partial(_body, pair, reader, asking)) for key, pair in answers.unanswered())
+        ask_all(endpoint, questions, answers.take)
+    keeps_original = recipe.without_caption == "keep_original"
+    write_captions(draft, reader, part.name, answers, model=recipe.model, keeps_original=keeps_original)
+    draft.annotate(endpoint=recipe.endpoint)
 
 
 @stage(number=1, recipe=CaptionPairsRecipe, makes=KeptPairs, phases=("caption",))

@@ -156,7 +156,7 @@ def test_a_resume_asks_nothing_twice(store: Store, monkeypatch: pytest.MonkeyPat
     """The first attempt dies when a part has all its answers, before it is recorded."""
     with caption_server(good) as server:
         with monkeypatch.context() as broken:
-            broken.setattr(stage_file, "given_columns", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+            broken.setattr(stage_file, "write_captions", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("killed")))
             with pytest.raises(RuntimeError, match="killed"):
                 make(step(server), store)
         half = sum(server.asked.values())
