@@ -235,7 +235,10 @@ class DocumentWriter:
         self._extend([token_id], supervised=supervised)
 
     def text(self, text: str, *, supervised: bool = False) -> None:
-        """Append text. Special tokens that it spells out become ordinary pieces of text."""
+        """Append text. Special tokens that it spells out become ordinary pieces of text.
+
+        Added tokens that a tokenizer does not call special, such as `<think>` of a Qwen3, are what it makes of them.
+        """
         self._tokenizer.encode_special_tokens = True
         self._extend(self._tokenizer.encode(text, add_special_tokens=False).ids, supervised=supervised)
 

@@ -16,8 +16,7 @@ def step_specs(plan: Plan, run: Run, attempt: int, places: Mapping[str, str] | N
     """Step name to its spec, for the steps that attempt number `attempt` must make or continue; inputs first."""
     request, specs = plan.request, {}
     frozen_sha256 = run.plan_sha256
-    earlier = (number for number in range(1, attempt) if run.end(number) is not None)
-    ended = frozenset(str(AttemptId(run.name, number)) for number in earlier)
+    ended = run.ended_attempts(attempt - 1)
     for name in plan.to_make:
         step = request.step(name)
         stage, recipe = request.load_step(name)

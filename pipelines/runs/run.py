@@ -20,6 +20,7 @@ from pipelines.planning.code_diff import code_texts
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.settled import forget_settled
+from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
 from stages.commit.inputs import keep_pin
 from stages.store.fault_points import fault_point
@@ -166,6 +167,11 @@ class Run:
         """The ends of the first `num_attempts` attempts; None for one that is open, or cannot be read."""
         keys = [self.end_key(index + 1) for index in range(num_attempts)]
         return [ATTEMPT_END.readable(one) for one in ATTEMPT_END.read_many(self.store, keys)]
+
+    def ended_attempts(self, num_attempts: int) -> frozenset[str]:
+        """Names of those of the first `num_attempts` attempts that have ended, whose claims have lapsed."""
+        ends = enumerate(self.ends(num_attempts), start=1)
+        return frozenset(str(AttemptId(self.name, number)) for number, end in ends if end is not None)
 
     @property
     def num_attempts(self) -> int:

@@ -95,7 +95,9 @@ def skip_step(training: Training, step: int, reason: str) -> tuple[SkippedStepFa
     if not reason.strip():
         raise BadCommandError("--reason must say why, for those who ask later", then="neo skip --help")
     attempt = AttemptId(COMMAND, os.getpid())
-    claimant = Claimant(store, training.folder, training.step.name, attempt, _ended_attempts(training.run))
+    claimant = Claimant(
+        store, training.folder, training.step.name, attempt, training.run.ended_attempts(training.run.num_attempts)
+    )
     try:
         with claimant.claim_of_ended() as claim:
             _check(training, step)
@@ -112,12 +114,6 @@ def skip_step(training: Training, step: int, reason: str) -> tuple[SkippedStepFa
             f"{training.step.name} is being trained: {error}. A step is left out between two attempts",
             then=f"neo cancel {error.holder.run}",
         ) from error
-
-
-def _ended_attempts(run: Run) -> frozenset[str]:
-    """Names of the run's attempts that have ended, whose claims have lapsed."""
-    ends = run.ends(run.num_attempts)
-    return frozenset(str(AttemptId(run.name, number)) for number, end in enumerate(ends, start=1) if end is not None)
 
 
 def _check(training: Training, step: int) -> None:
