@@ -13,6 +13,7 @@ from pipelines.runs.forks import fork_at
 from stages.artifacts.kinds import Rows
 from stages.artifacts.records import InputRecord
 from stages.contract import Fork, ReadingSteps
+from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.exposure import seen_rows
 from stages.training.forks import ForkOrigin, fork_of, spans_of, why_unfit
 from stages.training.loading.step_rows import Span
@@ -135,6 +136,19 @@ def test_a_finished_training_continues_from_its_end(forks: Forks) -> None:
     assert forks.rows[end.fingerprint] == forks.rows[whole.fingerprint][6:]
     assert weights(forks.world, end) == weights(forks.world, whole) != weights(forks.world, short)
     assert longer.fingerprint != forks.at(ORIGIN, 5, training(num_steps=7, **ALL_KEPT)).fingerprint
+
+
+def test_killed_between_its_last_state_and_the_model_a_training_ends_the_same(forks: Forks) -> None:
+    """No step is taken again: the model is made of the state."""
+    world, again = forks.world, ORIGIN
+    elsewhere = SmallWorld.at(forks.folder / "elsewhere")
+    with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
+        elsewhere.make(again, two_ranks(), trouble=partial(die_after, step=6))
+    assert steps_of(elsewhere, again) == [1, 2, 3, 4, 5, 6]
+    assert CheckpointFacts.of(elsewhere.checkpoints(again).committed()[-1]).is_model is False
+    elsewhere.make(again, two_ranks())
+    assert steps_of(elsewhere, again) == [1, 2, 3, 4, 5, 6, 6]
+    assert weights(elsewhere, again) == weights(world, ORIGIN)
 
 
 def test_an_end_without_its_state_is_not_forked(forks: Forks) -> None:
