@@ -1,7 +1,8 @@
 """Export a checkpoint: a folder in the released layout, with a model card and its lineage.
 
 Reads  Checkpoint
-Makes  ExportedCheckpoint   one part: `model/` in the released layout, with `README.md` and `lineage.json`
+Makes  ExportedCheckpoint   one part: `model/` in the released layout, with `README.md`, `lineage.json`, and the code
+                            by which transformers loads it without this package
 
 Nothing is converted: the weights are read, written and read back, and must be bit-identical.
 """
@@ -21,6 +22,7 @@ from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, MODEL_PREFIX, Checkpoint, ExportedCheckpoint
 from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
+from stages.exporting.loadable import make_loadable
 from stages.exporting.model_card import lineage_document, model_card
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     tensors = unified(tensors)  # merges of number 2 and before may hold two precisions
     folder = draft.path(MODEL_PREFIX + CARD_FILE).parent
     write_released(folder, config, tensors, read_sidecars(source))
+    make_loadable(folder, config)
     different = differences(tensors, load_model(folder).state_dict())
     if different:
         raise StageError(f"{checkpoint!r}: {len(different)} tensors are not read back as written: {different[:4]}")
@@ -81,7 +84,7 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(chain))
 
 
-@stage(number=2, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
+@stage(number=3, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
 def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
     """Write the checkpoint with its card and lineage, in one part."""
     work = partial(export_part, recipe=recipe, checkpoint=checkpoint)

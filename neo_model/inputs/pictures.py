@@ -268,9 +268,12 @@ def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | N
 
     The same decoder with the same settings, so the same pixels, without copies into Pillow's layout and out of it.
     Data that it warns about (an early end, broken codes) is left to Pillow, and so is a header that the two read
-    differently.
+    differently. Beside exported weights simplejpeg may be missing.
     """
-    import simplejpeg
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
 
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None

@@ -19,24 +19,20 @@ if TYPE_CHECKING:
 
 HOW_TO_LOAD = """\
 ```python
-from pathlib import Path
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from neo_model.inputs.conversation import encode_prompt, load_tokenizer, special_ids
-from neo_model.generate import Prompt, generate
-from neo_model.inputs.pictures import open_pixels, to_patches
-from neo_model.weights.released import load_model
-
-folder = Path(".")
-model, tokenizer = load_model(folder), load_tokenizer(folder)
-pixels = open_pixels(Path("picture.jpg").read_bytes(), max_pixels_px=100_000_000)
-patches, grid = to_patches(pixels, model.config.min_pixels_px, model.config.max_pixels_px)
-messages = [{"role": "user", "content": "<image>\\nWhat do you see?"}]
-token_ids = encode_prompt(tokenizer, messages, [grid[0] * grid[1] // 4]).token_ids
-prompt = Prompt(token_ids=token_ids, patches=[patches], grids=[grid])
-stop_ids = [special_ids(tokenizer).turn_end]
-answer, = generate(model, [prompt], max_new_tokens=64, stop_ids=stop_ids)
-print(tokenizer.decode(answer))
+folder = "."
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+model = AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True).eval()
+content = [{"type": "image", "path": "picture.jpg"}, {"type": "text", "text": "\\nWhat do you see?"}]
+messages = [{"role": "user", "content": content}]
+inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+made = model.generate(**inputs, max_new_tokens=64, do_sample=False)
+print(processor.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
+
+Text that spells a special token, such as `<|im_end|>`, is text here, as it was in training; a prompt that is written as
+text and tokenised by other means makes it special.
 """
 
 
@@ -80,7 +76,7 @@ def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequen
         f"# {title}\n",
         _introduction(config, num_parameters),
         "## How to load it\n",
-        "With this folder as the working directory and `neo-pipelines` installed:\n",
+        "With this folder as the working directory, and `transformers` (4.57 or 5), `torch` and `pillow` installed:\n",
         HOW_TO_LOAD,
         "## What it learned from\n",
         "Every item that entered a step ended as kept, dropped or failed, with a reason:\n",
@@ -97,7 +93,7 @@ def model_card(title: str, config: NeoConfig, num_parameters: int, chain: Sequen
 
 
 def _front_matter() -> str:
-    return "---\nlibrary_name: neo-pipelines\npipeline_tag: image-text-to-text\ntags:\n- neo\n- vision-language\n---\n"
+    return "---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\ntags:\n- neo\n- custom_code\n---\n"
 
 
 def _introduction(config: NeoConfig, num_parameters: int) -> str:

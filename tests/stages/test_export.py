@@ -16,6 +16,7 @@ from stages.artifacts.manifest import manifest_bytes
 from stages.contract import StageError
 from stages.export import ExportRecipe, differences, export
 from stages.exporting.model_card import num_drawn_by_source
+from stages.exporting.remote_code import remote_code
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
 from tests.worlds.colour_world import ColourWorld
@@ -34,9 +35,14 @@ def folder(exported: ExportedCheckpoint, tmp_path: Path) -> Path:
 
 
 def test_the_folder_holds_the_released_layout_and_its_papers(folder: Path) -> None:
-    assert {path.name for path in folder.iterdir()} == {
+    papers = {path.name for path in folder.iterdir()} - remote_code().keys()
+    assert papers == {
+        "chat_template.jinja",
         "config.json",
+        "generation_config.json",
         "model.safetensors",
+        "preprocessor_config.json",
+        "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
         CARD_FILE,
@@ -65,7 +71,7 @@ def test_the_card_says_truly_how_to_load_it(folder: Path, colour_world: ColourWo
 def test_card_and_lineage_name_every_artifact_behind_it(folder: Path, exported: ExportedCheckpoint) -> None:
     card, lineage = (folder / CARD_FILE).read_text(), json.loads((folder / LINEAGE_FILE).read_text())
     (read,) = exported.manifest.inputs.values()
-    assert card.startswith("---\nlibrary_name: neo-pipelines\n")
+    assert card.startswith("---\nlibrary_name: transformers\n")
     assert "# NEO of three colours" in card
     assert lineage["checkpoint"] == read.fingerprint
     assert [(each["stage"], each["content"]) for each in lineage["artifacts"]] == [("learn", read.content)]
