@@ -5,7 +5,7 @@ against a pair. A pair that is dropped for its row is not measured. A rule that 
 measured, with or without a limit.
 
 Captions cost some milliseconds where their language is asked for. Pictures are read from the store, each once, and
-decoded at a reduced size, some 2 ms each beside the time of reading: a part of 10,000 pairs reads all of its tar.
+decoded at a reduced size, 1 to 5 ms each beside the time of reading: a part of 10,000 pairs reads all of its tar.
 """
 
 from __future__ import annotations
