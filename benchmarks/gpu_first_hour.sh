@@ -50,6 +50,10 @@ step 3b_resumes_to_the_bit "six lines, losses differ by 0" \
     python -m benchmarks.two_ranks --ranks "$ranks" --deterministic
 step 3c_resumes_compiled "six lines, less than 1e-2; ZeRO 3 says that compile_layers is off" \
     python -m benchmarks.two_ranks --ranks "$ranks" --compile
+if [ "$num_gpus" -ge 2 ]; then
+    step 3d_shared_rows "six lines: two ranks share each row, losses differ by 0, and by less than 2e-2 from unshared" \
+        python -m benchmarks.two_ranks --sequence-ranks 2 --deterministic
+fi
 
 step 4_recompiles "20 lengths of rows, no more compilations than lengths on the grid (twice, for layers)" \
     python -m pytest -p no:cacheprovider -q -m gpu tests/neo_model/test_cuda.py -k twenty_lengths

@@ -57,6 +57,9 @@ class LocalContext(GatheringContext):
         for part in parts:
             keep(PartWriter(self.writer, self.post).make_part(work, phase, part))
 
+    def gang_layout(self) -> GangLayout:
+        return self.layout
+
     def run_ranks(self, rank_main: Callable[[Rank], None], _: int | None = None, /) -> None:
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
         from torch.multiprocessing.spawn import start_processes

@@ -16,6 +16,7 @@ from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.inputs import read_pinned
 from stages.commit.parts import PartWriter
 from stages.contract import (
+    GangLayout,
     NumbersReported,
     Part,
     PartRecord,
@@ -51,6 +52,10 @@ class GatheringContext(ABC):
     def run_ranks(self, rank_main: Callable[[Rank], None], rows_per_step: int | None, /) -> None:
         """Run `rank_main` in each rank of a new group, or raise once none is running."""
 
+    @abstractmethod
+    def gang_layout(self) -> GangLayout:
+        """The layout of a group of ranks, with the least number of them."""
+
     @property
     def store(self) -> Store:
         return self.writer.store
@@ -69,7 +74,15 @@ class GatheringContext(ABC):
         self.records.extend(records)
         return records
 
-    def gang(self, rank_main: Callable[[Rank], None], *, rows_per_step: int | None = None) -> None:
+    def gang(
+        self,
+        rank_main: Callable[[Rank], None],
+        *,
+        rows_per_step: int | None = None,
+        check: Callable[[GangLayout], None] | None = None,
+    ) -> None:
+        if check is not None:
+            check(self.gang_layout())
         self.run_ranks(rank_main, rows_per_step)
         latest = CheckpointRecords(self.writer.store, self.writer.folder).latest()
         self.records.extend([] if latest is None else [latest])

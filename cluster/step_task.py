@@ -26,6 +26,7 @@ from stages.commit.run_files import RunFiles, output_kept
 from stages.commit.scratch import scratch_folder
 from stages.commit.step_spec import StepSpec
 from stages.contract import (
+    GangLayout,
     InterruptedRunError,
     Part,
     PartRecord,
@@ -90,6 +91,9 @@ class RayContext(GatheringContext):
             post=self.post,
             stop_asked=StopPoll(self.board),
         ).make(lambda _, record: keep(record))
+
+    def gang_layout(self) -> GangLayout:
+        return self.resources.gang.layout
 
     def run_ranks(self, rank_main: Callable[[Rank], None], rows_per_step: int | None, /) -> None:
         run_gang(self.writer, rank_main, self.resources.gang, self.board, rows_per_step)

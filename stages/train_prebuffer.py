@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, field_validator
 
 from neo_model.parts import PREBUFFER_PARTS, ModelPart
 from stages.artifacts.kinds import PREBUFFER_WEIGHTS_FILE, BaseLlm, Conversations, PreBuffer, Rows
-from stages.contract import Rank, StageContext, stage
+from stages.contract import GangLayout, Rank, StageContext, StageError, stage
 from stages.formats.packed_rows.row_map import mapped_rows
 from stages.formats.prebuffer import check_fit, write_prebuffer
 from stages.formats.tokenizer import check_same_tokenizer
@@ -30,6 +30,9 @@ from stages.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from neo_model.model import NeoModel
+
+
+CONFIG_FILE: Final = "config.json"
 
 
 class TrainPrebufferRecipe(TrainRecipe):
@@ -127,6 +130,19 @@ def train_rank(
         train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
 
 
+def check_ranks(layout: GangLayout, recipe: TrainPrebufferRecipe, llm: BaseLlm) -> None:
+    """Raise `StageError` for a layout in which the ranks would refuse to train, before machines are asked for."""
+    from neo_model.config import NeoConfig
+    from stages.training.engine.execution import check_layout
+
+    entry = llm.find_file(CONFIG_FILE)
+    if entry is None:
+        raise StageError(f"{llm!r} has no {CONFIG_FILE}, so how its heads are shared cannot be checked")
+    ids = {"image_start_id": 0, "image_context_id": 1, "image_end_id": 2}  # any will do where heads are counted
+    config = NeoConfig.from_qwen3(llm.read_json(entry), num_prebuffer_layers=recipe.num_prebuffer_layers, **ids)
+    check_layout(layout, config, recipe)
+
+
 @stage(number=1, recipe=TrainPrebufferRecipe, makes=PreBuffer, phases=(), conduct_inputs=("heldout_rows", "questions"))
 def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
     recipe: TrainPrebufferRecipe,
@@ -152,4 +168,4 @@ def train_prebuffer(  # noqa: PLR0917 - a stage names what it reads
         held_out=held_out.for_ranks(),
         start=start,
     )
-    ctx.gang(work, rows_per_step=recipe.rows_per_step)
+    ctx.gang(work, rows_per_step=recipe.rows_per_step, check=partial(check_ranks, recipe=recipe, llm=llm))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
-from stages.contract import Rank, StageContext, StageError, stage
+from stages.contract import GangLayout, Rank, StageContext, StageError, stage
 from stages.formats.packed_rows.row_map import mapped_rows
 from stages.formats.tokenizer import check_same_tokenizer
 from stages.training.held_out import HeldOut
@@ -109,6 +109,17 @@ def check_trained(recipe: TuneRecipe, start: Checkpoint) -> None:
     factors_of_parameters(model, recipe.learning_rate_factors)
 
 
+def check_ranks(layout: GangLayout, recipe: TuneRecipe, start: Checkpoint) -> None:
+    """Raise `StageError` for a layout in which the ranks would refuse to train, before machines are asked for."""
+    from neo_model.config import NeoConfig
+    from stages.training.engine.execution import check_layout
+
+    entry = start.find_file(CONFIG_FILE)
+    if entry is None:
+        raise StageError(f"{start!r} has no {CONFIG_FILE}, so how its heads are shared cannot be checked")
+    check_layout(layout, NeoConfig.from_released(start.read_json(entry)), recipe)
+
+
 @stage(number=1, recipe=TuneRecipe, makes=Checkpoint, phases=(), conduct_inputs=("heldout_rows", "questions"))
 def tune_end_to_end(
     recipe: TuneRecipe,
@@ -127,4 +138,4 @@ def tune_end_to_end(
     work = partial(
         tune_rank, recipe=recipe, start=start, rows=tuple(map(mapped_rows, rows)), held_out=held_out.for_ranks()
     )
-    ctx.gang(work, rows_per_step=recipe.rows_per_step)
+    ctx.gang(work, rows_per_step=recipe.rows_per_step, check=partial(check_ranks, recipe=recipe, start=start))

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from stages.artifacts.records import PartRecord
 from stages.contract.parts import Part, PartWork
-from stages.contract.ranks import Rank
+from stages.contract.ranks import GangLayout, Rank
 from stages.contract.source import PinnedSource, Source
 from stages.store.store import Store
 
@@ -36,11 +36,18 @@ class StageContext(Protocol):
         already are not done again.
         """
 
-    def gang(self, rank_main: Callable[[Rank], None], *, rows_per_step: int | None = None) -> None:
+    def gang(
+        self,
+        rank_main: Callable[[Rank], None],
+        *,
+        rows_per_step: int | None = None,
+        check: Callable[[GangLayout], None] | None = None,
+    ) -> None:
         """Run `rank_main` in every rank of a new process group; returns when all have. It must pickle.
 
         It is run again, in groups of other sizes, after machines were lost or came. `rows_per_step` is what ranks
-        share: no more of them are taken than have rows; None where any number is of use.
+        share: no more of them are taken than have rows; None where any number is of use. `check` raises `StageError`
+        for a layout that the ranks would refuse, before machines are asked for.
         """
 
     def pinned(self, source: Source) -> PinnedSource:

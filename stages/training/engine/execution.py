@@ -18,8 +18,9 @@ from neo_model.config import NeoConfig
 from neo_model.layer import compiled_regions
 from neo_model.model import NeoModel
 from stages.contract import GangLayout, StageError
+from stages.training.engine.deepspeed_config import deepspeed_config
 from stages.training.engine.sequence_group import why_not_shared
-from stages.training.recipe import Precision
+from stages.training.recipe import Precision, TrainRecipe
 
 DTYPES: Final[dict[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Precision of forward and backward, from the word of a recipe to the type of torch."""
@@ -32,13 +33,8 @@ PARTITIONS_PARAMETERS: Final = 3
 def set_execution(
     model: NeoModel, layout: GangLayout, precision: Precision, device: str, warn: Callable[[str], None]
 ) -> None:
-    """Set what the layout asks for. `warn` is called for what runs, but not as it should on `device`.
-
-    Raises `StageError` where the heads of the network cannot be dealt to the ranks that are to share a row.
-    """
+    """Set what the layout asks for. `warn` is called for what runs, but not as it should on `device`."""
     config = model.config
-    if why := why_not_shared(config, layout.sequence_ranks):
-        raise StageError(f"{why}. Set it in the site's [gang]")
     model.backend = _backend(config, layout, precision, device)
     model.activation_checkpointing = layout.activation_checkpointing
     model.regions = compiled_regions() if _compiles_layers(layout) else None
@@ -51,6 +47,13 @@ def set_execution(
             f'attention = "sdpa" holds {config.num_heads} dense scores for each pair of tokens of a document on a GPU; '
             'set attention = "auto" in the site\'s [gang]'
         )
+
+
+def check_layout(layout: GangLayout, config: NeoConfig, recipe: TrainRecipe) -> None:
+    """Raise `StageError` for a layout in which no rank would train, before there are ranks."""
+    if why := why_not_shared(config, layout.sequence_ranks):
+        raise StageError(f"{why}. Set it in the site's [gang]")
+    deepspeed_config(recipe, layout, num_micro_batches=1, device="cpu")
 
 
 def is_compiled(config: NeoConfig, layout: GangLayout, precision: Precision, device: str) -> bool:

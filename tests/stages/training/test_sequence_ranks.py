@@ -187,11 +187,24 @@ def test_ranks_that_do_not_load_the_same_rows_stop_in_words_and_agree_the_next_t
     assert [one["row"] for one in made.parts[-1].facts["skipped"]] == [7]
 
 
-def test_heads_that_ranks_cannot_share_are_refused_in_words(world: SmallWorld) -> None:
-    layout = GangLayout(num_ranks=3, sequence_ranks=3)
-    with pytest.raises(
-        StageError, match=r"sequence_ranks = 3: attention of 4 query heads and 2 key-value heads.*1, 2, 4"
+def no_rank(_rank) -> None:
+    raise AssertionError("a rank began")
+
+
+def test_what_ranks_would_refuse_is_refused_before_there_is_one(world: SmallWorld) -> None:
+    """Heads that cannot be dealt alike; what DeepSpeed does not have; from a language model and from a checkpoint."""
+    for layout, words in (
+        (
+            GangLayout(num_ranks=3, sequence_ranks=3),
+            r"sequence_ranks = 3: attention of 4 query heads and 2 key-value heads cannot be .* it can to 1, 2, 4\.",
+        ),
+        (GangLayout(zero_stage=0, offload_optimizer=True), "offload_optimizer needs ZeRO"),
     ):
-        world.make(BUFFER, layout)
-    with pytest.raises(ValueError, match="num_ranks = 3 with sequence_ranks = 2: .* write a multiple of 2"):
+        with pytest.raises(StageError, match=words):
+            world.make(BUFFER, layout, trouble=no_rank)
+    for step in (BUFFER, MERGED):
+        world.make(step, ALONE)
+    with pytest.raises(StageError, match="sequence_ranks = 3"):
+        world.make(TUNED, GangLayout(num_ranks=3, sequence_ranks=3), trouble=no_rank)
+    with pytest.raises(ValueError, match=r"num_ranks = 3 with sequence_ranks = 2: .* write a multiple of 2"):
         GangLayout(num_ranks=3, sequence_ranks=2)
