@@ -91,7 +91,9 @@ def collect_part(
             scratch=draft.scratch,
         )
         fetched = fetch_part(asking, recipe.picture_rule, draft.progress, ENGINES[recipe.engine])
-    check_network([address.host for _, address in web.addresses], fetched.outcomes)
+    check_network(
+        [address.host for _, address in web.addresses], fetched.outcomes, accept_unreachable=recipe.accept_unreachable
+    )
     check_downloader(fetched.outcomes, fetched.remarks)
     outcomes |= {number: fetched.outcomes[place] for place, (number, _) in enumerate(web.addresses)}
     with Spool(fetched.spool, is_continued=True) as spool:

@@ -97,7 +97,7 @@ def download_rows(rows: PartRows, routes: Routes, source: str, recipe: DownloadP
         lambda num_ended: draft.progress(num_refused + num_ended),
         ENGINES[recipe.engine],
     )
-    check_network([address.host for address in asked], fetched.outcomes)
+    check_network([address.host for address in asked], fetched.outcomes, accept_unreachable=recipe.accept_unreachable)
     check_downloader(fetched.outcomes, fetched.remarks)
     of_asked = iter(fetched.outcomes)
     outcomes = [next(of_asked) if row.refusal is None else row.refusal for row in read]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -66,10 +67,12 @@ class WebAddress:
         return hop
 
 
+@lru_cache(maxsize=16_384)
 def parse_address(url: str) -> WebAddress:
     """Check a URL as text. Raises `RowError` (url_scheme, url_malformed).
 
-    White space, line ends and invisible characters around it are no part of it: lists are full of them.
+    White space, line ends and invisible characters around it are no part of it: lists are full of them. Results are
+    kept, some 10 MB, because a URL of a part is read with its row and again when it is asked for.
     """
     url = trim(url)
     if len(url) > MAX_URL_CHARS or _CONTROL.search(url):

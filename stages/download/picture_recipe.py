@@ -72,6 +72,11 @@ class FetchRecipe(PictureRecipe):
     """Requests that one part has open at a host at once; parts on other workers have as many."""
     seconds_between_requests: float = conduct(0.0, ge=0, le=3600)
     """Least time between the beginnings of two requests of one part at a host."""
+    max_outage_seconds: float = conduct(600.0, ge=0, le=86_400)
+    """Seconds for which a part waits where half of the hosts that it asks cannot be reached, because its network or
+    resolver is down; it continues by itself once one of them answers, and fails after this time."""
+    accept_unreachable: bool = conduct(False)
+    """Whether parts are recorded of which most hosts cannot be reached: for old lists of which most hosts are gone."""
     engine: EngineName = conduct("event_loop")
     """Who makes the requests: `event_loop`, many in one thread, or `img2dataset`, its threads. What is made is the
     same; the limits of a host hold for the event loop alone."""
@@ -85,6 +90,7 @@ class FetchRecipe(PictureRecipe):
             max_body_bytes=self.max_image_bytes,
             max_requests_per_host=self.max_requests_per_host,
             seconds_between_requests=self.seconds_between_requests,
+            max_outage_seconds=None if self.accept_unreachable else self.max_outage_seconds,
             manners=Manners(opt_outs=self.opt_outs, robots=self.robots),
             allow_hosts=self.allow_hosts,
         )

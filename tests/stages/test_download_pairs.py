@@ -196,7 +196,16 @@ def test_a_network_that_is_down_loses_no_url() -> None:
     down = [Reason.DNS_ERROR] * 15 + [Reason.CONNECT_ERROR] * 10 + [Reason.NOT_FOUND] * 5
     with pytest.raises(StageError, match="25 of 30 hosts could not be reached at all"):
         check_network(hosts, down)
-    check_network(hosts, [*down[1:], Reason.NOT_FOUND])
+    check_network(hosts, [*[Reason.CONNECT_ERROR] * 24, *[Reason.NOT_FOUND] * 6])
+    check_network(hosts, down, accept_unreachable=True)
+
+
+def test_a_resolver_that_fails_for_many_names_records_nothing() -> None:
+    hosts = [f"host{number}" for number in range(40)]
+    with pytest.raises(StageError, match="20 of 40 hosts got no answer from the resolver.*accept_unreachable=True"):
+        check_network(hosts, [Reason.DNS_ERROR] * 20 + [Reason.NOT_FOUND] * 20, accept_unreachable=False)
+    check_network(hosts, [Reason.DNS_ERROR] * 10 + [Reason.NOT_FOUND] * 30)
+    check_network(hosts, [Reason.HOST_UNKNOWN] * 30 + [Reason.NOT_FOUND] * 10)
 
 
 def test_one_dead_host_is_no_dead_network() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from contextlib import closing
+from functools import partial
 from typing import Final, TypeAlias
 
 from stages.download.address import WebAddress
@@ -23,12 +26,17 @@ _Place: TypeAlias = tuple[str, str, int]
 """Scheme, host and port: a connection serves the host alone for which it was made and its certificate checked."""
 
 
+class UnreachableError(RowError):
+    """The name of a host was not answered, or its address took no connection: the fault may be the network's."""
+
+
 class Exchanges:
     """Makes the requests of a part."""
 
     def __init__(self, task: FetchTask) -> None:
         limits = task.limits
-        self._resolver = Resolver(task.routes, limits.allow_hosts)
+        self._new_resolver = partial(Resolver, task.routes, limits.allow_hosts)
+        self._resolver = self._new_resolver()
         self._max_body_bytes = limits.max_body_bytes
         self._headers = [("User-Agent", USER_AGENT)]
         self._places = LargePlaces()
@@ -44,14 +52,17 @@ class Exchanges:
         self._idle.clear()
 
     async def send(self, ask: Ask, *, is_kept: bool) -> HttpResponse:
-        """The response to a request; `is_kept` keeps the connection for another one. Raises `RowError`."""
+        """The response to a request; `is_kept` keeps the connection for another one.
+
+        Raises `RowError`, and of these `UnreachableError` where the host was not reached at all.
+        """
         address, deadline = ask.address, ask.deadline
         place = (address.scheme, address.host, address.port)
         request = request_bytes(address, self._headers, is_kept=is_kept)
         while True:
             connection, is_new = self._take_idle(place), False
             if connection is None:
-                connection, is_new = await self._connect(address, deadline), True
+                connection, is_new = await self._connect(address, deadline, self._resolver), True
             try:
                 response = await connection.ask(request, deadline, self._max_body_bytes)
                 break
@@ -70,6 +81,16 @@ class Exchanges:
             return await asyncio.to_thread(uncoded, response, self._max_body_bytes)
         return response
 
+    async def reaches(self, address: WebAddress, timeout_seconds: float) -> bool:
+        """Whether the name of a host is answered at this moment, whatever is known of it, and takes a connection."""
+        deadline = Deadline.after(timeout_seconds)
+        with closing(self._new_resolver()) as resolver:
+            try:
+                (await self._connect(address, deadline, resolver)).close()
+            except RowError as error:
+                return not isinstance(error, UnreachableError)
+        return True
+
     def _take_idle(self, place: _Place) -> Connection | None:
         connections = self._idle.get(place, [])
         while connections:
@@ -79,8 +100,16 @@ class Exchanges:
                 return connection
         return None
 
-    async def _targets(self, address: WebAddress, deadline: Deadline) -> Targets:
-        found = self._resolver.lookup(address)
+    async def _targets(self, address: WebAddress, deadline: Deadline, resolver: Resolver) -> Targets:
+        try:
+            return await self._looked_up(address, deadline, resolver)
+        except RowError as error:
+            if error.reason in (Reason.DNS_ERROR, Reason.TIMEOUT):
+                raise UnreachableError(error.reason) from error
+            raise
+
+    async def _looked_up(self, address: WebAddress, deadline: Deadline, resolver: Resolver) -> Targets:
+        found = resolver.lookup(address)
         if not isinstance(found, Lookup):
             return found
         loop = asyncio.get_running_loop()
@@ -95,9 +124,9 @@ class Exchanges:
                 continue
         return found.answer()
 
-    async def _connect(self, address: WebAddress, deadline: Deadline) -> Connection:
+    async def _connect(self, address: WebAddress, deadline: Deadline, resolver: Resolver) -> Connection:
         """A connection to the first address of the host that takes one; each gets its share of the time."""
-        targets = await self._targets(address, deadline)
+        targets = await self._targets(address, deadline, resolver)
         failure: OSError = ConnectionError(f"no address for {address.host}")
         for number, target in enumerate(targets):
             share = deadline.remaining_seconds() / (len(targets) - number)
@@ -108,7 +137,8 @@ class Exchanges:
                 failure = error
                 if reason_of_socket_error(error) is Reason.TLS_ERROR:
                     break
-        raise RowError(reason_of_socket_error(failure)) from failure
+        is_answer = isinstance(failure, ConnectionRefusedError | ConnectionResetError | ssl.SSLError)
+        raise (RowError if is_answer else UnreachableError)(reason_of_socket_error(failure)) from failure
 
     async def _open(self, address: WebAddress, target: SocketAddress) -> Connection:
         loop = asyncio.get_running_loop()

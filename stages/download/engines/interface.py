@@ -35,6 +35,9 @@ class FetchLimits:
     """Requests that one part has open at a host at once. The engine of img2dataset knows no such limit."""
     seconds_between_requests: float = 0.0
     """Least time between the beginnings of two requests of one part at a host."""
+    max_outage_seconds: float | None = 600.0
+    """How long the engine waits for a network that is down before the part fails; None does not tell such a network
+    from hosts that are gone. The engine of img2dataset does not wait."""
     manners: Manners = field(default_factory=Manners)
     """Which wishes of servers are respected."""
     allow_hosts: tuple[str, ...] = ()

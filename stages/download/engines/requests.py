@@ -1,30 +1,20 @@
-"""The URLs of a part on their way: which request begins, what follows its response, and how each URL ends."""
+"""The open requests of a part: which one begins, how many at once, and what an outage of the network does to them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final, cast
 
+from stages.contract import NetworkDownError
 from stages.download.address import WebAddress
-from stages.download.engines.exchanges import Exchanges
-from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
+from stages.download.engines.exchanges import Exchanges, UnreachableError
+from stages.download.engines.interface import Deliver, FetchTask
 from stages.download.engines.schedule import Schedule
-from stages.download.http.fetch_steps import (
-    Ask,
-    AskRobots,
-    Pause,
-    Step,
-    StepAnswer,
-    TryLimits,
-    fetch_steps,
-    robots_steps,
-)
+from stages.download.engines.url_steps import Fetch, StepActions, UrlSteps
+from stages.download.http.fetch_steps import Ask
 from stages.download.http.http_message import HttpResponse
-from stages.download.manners.robots import Robots
-from stages.download.manners.usage_terms import UsageTerms
-from stages.download.reasons import Reason, RowError
+from stages.download.manners.network_watch import MAX_PROBE_SECONDS, NetworkWatch
 
 NUM_AT_ONCE: Final = 64
 """Requests that are open at once, those that take long not counted."""
@@ -34,56 +24,32 @@ MAX_OPEN: Final = 256
 """Requests that are open at once, of all kinds."""
 
 
-@dataclass(slots=True, eq=False)
-class _Fetch:
-    """One URL on its way."""
-
-    number: int | None
-    """Index of the URL in the task; None where it is a robots.txt."""
-    steps: Generator[Step, StepAnswer, HttpResponse | Robots]
-    terms: UsageTerms
-    queued_at: float = 0.0
-    is_slow: bool = False
-    """Whether its open request takes long."""
-    origin: WebAddress | None = None
-    """Where it lies, if it is a robots.txt."""
-
-
 class OpenRequests:
-    """Carries the steps of all URLs out. Lives in the thread of the loop."""
+    """Makes the requests that the URLs of a part need. Lives in the thread of the loop."""
 
-    def __init__(
-        self,
-        task: FetchTask,
-        exchanges: Exchanges,
-        ended: Deliver,
-        has_room: Callable[[], bool],
-    ) -> None:
+    def __init__(self, task: FetchTask, exchanges: Exchanges, deliver: Deliver, has_room: Callable[[], bool]) -> None:
         limits = task.limits
         self._loop = asyncio.get_running_loop()
         self._exchanges = exchanges
-        self._ended = ended
         self._has_room = has_room
-        self._schedule: Schedule[tuple[_Fetch, Ask]] = Schedule(
+        self._deadline_seconds = limits.deadline_seconds
+        self._schedule: Schedule[tuple[Fetch, Ask]] = Schedule(
             max_per_host=limits.max_requests_per_host, seconds_between=limits.seconds_between_requests
         )
-        self._robots: dict[WebAddress, Robots | list[_Fetch]] = {}
-        """The robots.txt of each origin, or who waits for it."""
-        self._try_limits = TryLimits(limits.num_tries, limits.deadline_seconds)
+        self._watch = NetworkWatch(limits.max_outage_seconds)
+        self._good: WebAddress | None = None
+        """An address whose host answered."""
         self._open: set[asyncio.Task[None]] = set()
         self._num_slow = 0
-        self._num_left = len(task.urls)
-        self._all_ended = self._loop.create_future()
-        self._wake: asyncio.TimerHandle | None = None
-        for number, url in enumerate(task.urls):
-            terms = UsageTerms()
-            self._advance(_Fetch(number, fetch_steps(url, self._try_limits, limits.manners, terms), terms))
+        self._beginning: asyncio.Handle | None = None
+        self._waking: asyncio.TimerHandle | None = None
+        actions = StepActions(queue=self._queue, hold=self._hold, deliver=deliver, num_outages=self._num_outages)
+        self._urls = UrlSteps(task, actions)
 
     async def all_ended(self) -> None:
-        """Wait until every URL has ended."""
-        self.begin()
-        if self._num_left:
-            await self._all_ended
+        """Begin, and wait until every URL has ended. Raises `NetworkDownError`."""
+        self._urls.start()
+        await self._urls.all_ended
 
     def cancel(self) -> None:
         """End all requests."""
@@ -92,21 +58,45 @@ class OpenRequests:
 
     def begin(self) -> None:
         """Begin every request that may begin now."""
+        self._beginning = None
         now = self._loop.time()
         while len(self._open) < MAX_OPEN and len(self._open) - self._num_slow < NUM_AT_ONCE and self._has_room():
+            if self._watch.is_down and (wait_seconds := self._until_probe(now)):
+                self._wake_in(wait_seconds)
+                return
+            if self._watch.is_down and self._good is not None:
+                self._open.add(self._loop.create_task(self._try_again(self._good)))
+                self._wake_in(self._until_probe(now))
+                return
             taken = self._schedule.take(now)
             if taken is None:
-                self._begin_later(now)
+                moment = self._schedule.next_moment()
+                if moment is not None:
+                    self._wake_in(moment - now)
                 return
             self._open.add(self._loop.create_task(self._carry_out(*taken)))
 
-    def _begin_later(self, now: float) -> None:
-        if self._wake is not None:
-            self._wake.cancel()
-        moment = self._schedule.next_moment()
-        self._wake = None if moment is None else self._loop.call_later(max(moment - now, 0.001), self.begin)
+    async def _try_again(self, good: WebAddress) -> None:
+        """Reach for a host that answered before: where it still does, the network works."""
+        if await self._exchanges.reaches(good, self._deadline_seconds):
+            self._watch.refute(good.host)
+        self._open.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._begin_soon()
 
-    async def _carry_out(self, fetch: _Fetch, ask: Ask) -> None:
+    def _until_probe(self, now: float) -> float:
+        """How long an outage keeps everything waiting; one that is too long ends the part."""
+        try:
+            return self._watch.probe_in_seconds(now)
+        except NetworkDownError as error:
+            self._urls.fail(error)
+            return MAX_PROBE_SECONDS
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
+        self._waking = self._loop.call_later(max(seconds, 0.001), self.begin)
+
+    async def _carry_out(self, fetch: Fetch, ask: Ask) -> None:
         """One request, from its turn to its response."""
         host = ask.address.host
         ask.deadline.extend(self._loop.time() - fetch.queued_at)
@@ -121,65 +111,37 @@ class OpenRequests:
         fetch.is_slow = False
         self._open.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._schedule.close(host)
-        self._advance(fetch, result)
-        self.begin()
+        fetch.is_doubtful = isinstance(result, UnreachableError)
+        if fetch.is_doubtful:
+            self._watch.silent(host, self._loop.time())
+        else:
+            self._watch.answered(host)
+            if isinstance(result, HttpResponse):
+                self._good = ask.address
+        if fetch.is_doubtful and self._watch.is_down:
+            ask.deadline.restart(self._deadline_seconds)
+            self._queue(fetch, ask)  # it was the network: the same request again, and no try is counted
+        else:
+            self._urls.answer(fetch, result)
+        self._begin_soon()
 
-    def _becomes_slow(self, fetch: _Fetch) -> None:
+    def _becomes_slow(self, fetch: Fetch) -> None:
         fetch.is_slow = True
         self._num_slow += 1
-        self.begin()
+        self._begin_soon()
 
-    def _advance(self, fetch: _Fetch, answer: StepAnswer | Exception = None) -> None:
-        """Go to the next step of a URL, which may be its end."""
-        try:
-            step = fetch.steps.throw(answer) if isinstance(answer, Exception) else fetch.steps.send(answer)
-        except StopIteration as end:
-            self._end(fetch, end.value)
-        except RowError as error:
-            self._end(fetch, FetchFailure(error.reason))
-        except Exception as error:  # one server that breaks the client must not fail the part
-            self._end(fetch, FetchFailure(Reason.UNEXPLAINED, f"{type(error).__name__}: {error}"))
-        else:
-            self._carry_on(fetch, step)
+    def _queue(self, fetch: Fetch, ask: Ask) -> None:
+        fetch.queued_at = self._loop.time()
+        self._schedule.add(ask.address.host, (fetch, ask))
+        self._begin_soon()
 
-    def _carry_on(self, fetch: _Fetch, step: Step) -> None:
-        match step:
-            case Ask():
-                fetch.queued_at = self._loop.time()
-                self._schedule.add(step.address.host, (fetch, step))
-            case AskRobots():
-                self._await_robots(fetch, step.address)
-            case Pause():
-                if step.is_asked_for:
-                    self._schedule.hold(step.host, self._loop.time() + step.seconds)
-                self._loop.call_later(step.seconds, self._resume, fetch)
+    def _hold(self, host: str, seconds: float) -> None:
+        self._schedule.hold(host, self._loop.time() + seconds)
 
-    def _await_robots(self, fetch: _Fetch, address: WebAddress) -> None:
-        known = self._robots.get(address)
-        if isinstance(known, Robots):
-            self._loop.call_soon(self._resume, fetch, known)
-        elif known is not None:
-            known.append(fetch)
-        else:
-            self._robots[address] = [fetch]
-            asking = _Fetch(None, robots_steps(address, self._try_limits), UsageTerms())
-            asking.origin = address
-            self._advance(asking)
+    def _num_outages(self) -> int | None:
+        return self._watch.num_outages if self._watch.is_on else None
 
-    def _resume(self, fetch: _Fetch, answer: StepAnswer = None) -> None:
-        self._advance(fetch, answer)
-        self.begin()
-
-    def _end(self, fetch: _Fetch, end: HttpResponse | Robots | FetchFailure) -> None:
-        if fetch.origin is not None:
-            robots = end if isinstance(end, Robots) else Robots(failure=Reason.UNEXPLAINED)
-            waiting, self._robots[fetch.origin] = self._robots[fetch.origin], robots
-            for one in waiting if isinstance(waiting, list) else ():
-                self._loop.call_soon(self._resume, one, robots)
-            return
-        if fetch.number is None or isinstance(end, Robots):
-            raise TypeError("a URL ended as a robots.txt does")
-        self._ended(fetch.number, end.body if isinstance(end, HttpResponse) else end, fetch.terms)
-        self._num_left -= 1
-        if not self._num_left and not self._all_ended.done():
-            self._all_ended.set_result(None)
+    def _begin_soon(self) -> None:
+        """Begin what may begin, once for all that happens in one turn of the loop."""
+        if self._beginning is None:
+            self._beginning = self._loop.call_soon(self.begin)

@@ -63,6 +63,10 @@ class Deadline:
             raise RowError(Reason.TIMEOUT)
         return left
 
+    def restart(self, seconds: float) -> None:
+        """Let it pass `seconds` from now: what was tried before does not count."""
+        self.at_seconds = time.monotonic() + seconds
+
     def extend(self, seconds: float) -> None:
         """Give back time in which the try stood in a queue of ours."""
         self.at_seconds += seconds

@@ -30,8 +30,9 @@ MAX_THREADS: Final = 256
 """Names of one part that are resolved at once. A thread that waits for an answer costs some 30 kB."""
 MAX_QUEUED_SECONDS: Final = 60.0
 """Longest wait for a thread; only a resolver that answers nothing at all lets anyone wait so long."""
-FORGET_SECONDS: Final = 5.0
-"""Time for which a failure of the resolver is believed. That a name does not exist is believed for the whole part."""
+FORGET_SECONDS: Final = 0.2
+"""Time for which a failure of the resolver is believed, less than the wait before a retry. That a name does not exist
+is believed for the whole part."""
 LOOK_SECONDS: Final = 0.25
 """Time between two looks at whether a lookup has begun."""
 
