@@ -126,7 +126,7 @@ def test_a_whole_model_is_tuned_over_shared_rows(world: SmallWorld, alone: Small
     with pytest.raises(Exception, match="SIGKILL|onnection|peer"):
         world.make(TUNED, layout, trouble=partial(die_after, step=1))
     world.make(TUNED, layout)
-    assert committed_steps(world, TUNED) == [1, 2, 3]
+    assert set(committed_steps(world, TUNED)) == {1, 2, 3}
     assert_same(world, alone, TUNED, OF_THE_LAST_STEP)
 
 
