@@ -16,6 +16,7 @@ from pipelines.preview.packed_rows import preview_of_rows
 from pipelines.preview.thumbnails import _joined, as_the_model_gets_it, thumbnail
 from stages.artifacts.kinds import Rows
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.filter_text import FilterTextRecipe, filter_text
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.tokenizer import tokenizer_of
 from stages.mix_samples import MixRecipe, mix_samples
@@ -28,6 +29,8 @@ from tests.worlds.mixture_world import LLM, TEXTS, ChatsRecipe, PairsRecipe, mak
 PAIRS = make_pairs.bind("pairs", PairsRecipe(decodable=True))
 KEPT = filter_pairs.bind("kept", FilterPairsRecipe(max_aspect=4.0), PAIRS)
 CHATS = make_chats.bind("chats", ChatsRecipe(), KEPT)
+ANY_LANGUAGE = FilterTextRecipe(languages=(), quality=None, c4=None, fineweb=None, max_share_lost=1)
+KEPT_TEXTS = filter_text.bind("kept_texts", ANY_LANGUAGE, TEXTS)
 SOURCES = {"pairs": KEPT, "text": TEXTS, "chat": CHATS}
 DRAW = mix_samples.bind("mix", MixRecipe(shares=dict.fromkeys(SOURCES, 1)), SOURCES)
 ROWS = pack_rows.bind("rows", PackRowsRecipe(max_row_tokens=256, min_pixels_px=1024, max_pixels_px=9216), DRAW, LLM)
@@ -38,7 +41,7 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with all of these, made once: looking changes nothing."""
     folder = tmp_path_factory.mktemp("looked") / "store"
     open_store(Store(folder))
-    for step in (PAIRS, KEPT, TEXTS, CHATS, ROWS):
+    for step in (PAIRS, KEPT, TEXTS, KEPT_TEXTS, CHATS, ROWS):
         make(step, Store(folder))
     return folder
 
@@ -47,7 +50,7 @@ def short(step) -> str:
     return f"{step.stage.name}/{step.fingerprint[:12]}"
 
 
-@pytest.mark.parametrize("step", [PAIRS, KEPT, TEXTS, CHATS, ROWS], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [PAIRS, KEPT, TEXTS, KEPT_TEXTS, CHATS, ROWS], ids=lambda step: step.name)
 def test_every_kind_with_samples_is_shown_in_80_columns_and_as_one_page(looked: NeoSite, tmp_path: Path, step) -> None:
     told = looked.neo("look", short(step), "--num", "3")
     assert told.code == 0, told
