@@ -37,7 +37,10 @@ class NEOChatModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     _no_split_modules = ["Layer", "VisionModel"]  # noqa: RUF012 # transformers' own form
     _supports_sdpa = True
 
-    def __init__(self, config: NEOChatConfig) -> None:
+    def __init__(self, config: NEOChatConfig, *, load_in_8bit: bool = False) -> None:
+        """`load_in_8bit` is what lmms-eval passes, and False; weights are quantised by `quantization_config`."""
+        if load_in_8bit:
+            raise ValueError("load_in_8bit: pass quantization_config=BitsAndBytesConfig(load_in_8bit=True) instead")
         super().__init__(config)
         network = NeoModel(config.neo)
         self.vision_model = network.vision_model
@@ -128,17 +131,13 @@ class NEOChatModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         return {**inputs, "input_ids": input_ids[:, num_past:], "position_ids": times[:, num_past:]}
 
     def _expand_inputs_for_generation(
-        self,
-        expand_size: int = 1,
-        is_encoder_decoder: bool = False,
-        input_ids: Tensor | None = None,
-        **others: Any,
+        self, expand_size: int = 1, input_ids: Tensor | None = None, **others: Any
     ) -> tuple[Tensor | None, dict[str, Any]]:
         """Beams and several answers: each sequence is repeated with its own pictures."""
         patches, grids = others.pop("pixel_values", None), others.pop("grid_hw", None)
         images = [] if input_ids is None else images_of(input_ids, self.network.config.image_context_id)
         input_ids, others = super()._expand_inputs_for_generation(
-            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **others
+            expand_size=expand_size, input_ids=input_ids, **others
         )
         if patches is not None and grids is not None and expand_size > 1:
             patches, grids = repeated_images(patches, grids, images, expand_size)

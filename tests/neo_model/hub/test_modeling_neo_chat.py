@@ -106,3 +106,10 @@ def test_its_configuration_keeps_fields_that_it_does_not_know() -> None:
     assert config.neo == tiny_config()
     assert config.to_dict()["force_image_size"] == 448
     assert (config.num_hidden_layers, config.vocab_size, config.hidden_size) == (3, 96, 32)
+
+
+def test_eight_bits_come_by_a_quantization_config() -> None:
+    config = NEOChatConfig(**tiny_config().to_released())
+    NEOChatModel(config, load_in_8bit=False)  # as lmms-eval asks
+    with pytest.raises(ValueError, match="pass quantization_config"):
+        NEOChatModel(config, load_in_8bit=True)
