@@ -17,6 +17,7 @@ from pipelines.planning.catalog import suggestion
 from pipelines.planning.request import Request
 from pipelines.planning.stage_catalog import shipped_stages
 from stages.contract import Stage, load_stage, load_user_file
+from stages.training.recipe import TrainRecipe
 
 COMMANDS_ON_MACHINES = ("audit",)
 """Commands whose work on machines has resources in a site as a stage has: `[stages.audit.parts]`."""
@@ -51,8 +52,10 @@ def check_site_names(site: Site, request: Request) -> list[str]:
 
 
 def _ungrouped(site: Site, request: Request) -> Iterator[str]:
-    """A sentence for each step whose ranks cannot share rows as the tables of the site say together."""
+    """A sentence for each training step whose ranks cannot share rows as the tables of the site say together."""
     for step in request.steps:
+        if step.used or not isinstance(request.load_step(step.name)[1], TrainRecipe):
+            continue
         if why := site.resources(stage=step.stage, step=step.name).gang.why_not_grouped():
             yield f"step {step.name}: {why}"
 

@@ -63,6 +63,8 @@ def test_ranks_that_cannot_share_rows_are_refused_by_the_step_whose_tables_say_s
     said = refused(site, tables.format("mid", 6))
     assert "step mid: num_ranks = 6 with sequence_ranks = 4: ranks share rows in groups of 4" in said
     assert not refused(site, "[stages.tune_end_to_end.gang]\nsequence_ranks = 2\nnum_ranks = 4")
+    trained = "[stages.train_prebuffer.gang]\nnum_ranks = 4\n[stages.tune_end_to_end.gang]\nnum_ranks = 8"
+    assert not refused(site, f"[gang]\nsequence_ranks = 4\n{trained}"), "steps without ranks are not asked"
 
 
 def test_a_stage_of_another_pipeline_is_said_to_change_nothing_here(site: NeoSite) -> None:
