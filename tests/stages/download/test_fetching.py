@@ -183,6 +183,7 @@ PICTURES: list[tuple[Reason, Callable[..., bytes]]] = [
     (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (1001, 1000)), "PNG")),
     (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("1", (14_000, 14_000)), "PNG")),
     (Reason.TOO_MANY_PIXELS, lambda encode: encode(Image.new("L", (1001, 1000)), "JPEG")),
+    (Reason.SIDE_TOO_LONG, lambda encode: encode(Image.new("1", (65_501, 1)), "PNG")),
     (Reason.TRUNCATED, lambda encode: encode(frame(), "PNG")[:-40]),
 ]
 
