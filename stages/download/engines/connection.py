@@ -117,9 +117,9 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._num_bytes += len(data)
-        if self._num_bytes > LARGE_BYTES and not self._has_place and self._stopped_at is None:
-            self._places.ask(self)
         self._feed(data)
+        if self.is_reading and self._num_bytes > LARGE_BYTES and not self._has_place and self._stopped_at is None:
+            self._places.ask(self)
 
     def eof_received(self) -> bool:
         """Called by the loop where the server sends no more."""
@@ -162,7 +162,9 @@ class Connection(asyncio.Protocol):
     def _ended(self) -> asyncio.Future[HttpResponse]:
         self._reading = None
         self._is_used = True
-        self._stopped_at = None
+        if self._stopped_at is not None:  # TLS gives bytes that it holds after a stop; still in line for a place
+            self._stopped_at = None
+            self.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._has_place:

@@ -17,6 +17,8 @@ from stages.download.reasons import Reason
 
 MAX_ROBOTS_BYTES: Final = 512 * 1024
 """Beginning of a robots.txt that is read; RFC 9309 asks for 500 KiB at least."""
+NO_RULE: Final = "Crawl-delay: 0"
+"""A line of robots.txt that says nothing of any address."""
 SAME_AS_PICTURE: Final = frozenset(
     {
         Reason.HOST_UNKNOWN,
@@ -88,13 +90,18 @@ def _parsed(text: str) -> Any:
 
 
 def _as_training_rule(line: str) -> str:
-    """A line of robots.txt as it reads where only the use for training is asked about."""
+    """A line of robots.txt as it reads where only the use for training is asked about.
+
+    A rule about anything else decides nothing, but it still ends the names of the group that it stands in.
+    """
     name, colon, value = line.partition("#")[0].partition(":")
     match name.strip().lower():
-        case "allow" | "disallow" | "sitemap" | "crawl-delay":
+        case "allow" | "disallow" | "crawl-delay":
+            return NO_RULE
+        case "sitemap":
             return ""
         case "content-usage" if colon:
             path, _, usage = value.strip().partition(" ") if value.strip().startswith("/") else ("/", "", value)
             rule = {"n": "Disallow", "y": "Allow"}.get(training_use(usage) or "")
-            return f"{rule}: {path}" if rule else ""
+            return f"{rule}: {path}" if rule else NO_RULE
     return line

@@ -6,6 +6,7 @@ reserves text and data mining (W3C's TDMRep); and `train-ai=n` in Content-Usage 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import Message
@@ -18,6 +19,9 @@ OptOut: TypeAlias = Literal["x_robots_tag", "tdm_reservation", "content_usage"]
 ALL_OPT_OUTS: Final[tuple[OptOut, ...]] = ("x_robots_tag", "tdm_reservation", "content_usage")
 OPT_OUT_DIRECTIVES: Final = ("noai", "noimageai", "noindex", "noimageindex", "none")
 """Directives of X-Robots-Tag that forbid the use of a picture, as img2dataset reads them."""
+VALUED_DIRECTIVES: Final = ("max-snippet", "max-image-preview", "max-video-preview", "unavailable_after")
+"""Directives of X-Robots-Tag that have a value behind a colon, as names of clients have directives."""
+_AGENT: Final = re.compile(r"\S*[a-z]\S*")
 USER_AGENT_TOKEN: Final = "neo-pipelines"
 """The name by which servers may allow or forbid things to us."""
 EVIDENCE_HEADERS: Final = ("X-Robots-Tag", "TDM-Reservation", "TDM-Policy", "Content-Usage")
@@ -59,16 +63,23 @@ def refusal(headers: Message, opt_outs: Sequence[OptOut]) -> Reason | None:
 def is_opted_out(headers: Message, agents: Sequence[str] = (USER_AGENT_TOKEN,)) -> bool:
     """Whether X-Robots-Tag forbids this use to everyone, or to one of `agents`.
 
-    `noai` is for everyone, `otherbot: noai` for another, `neo-pipelines: noai` for us.
+    `noai` is for everyone, `otherbot: noai` for another, `neo-pipelines: noai` for us; a name holds up to the next one.
+    In `max-snippet:-1, noai` no one is named: a colon stands behind directives with a value, and in times, too.
     """
     for value in headers.get_all("X-Robots-Tag", []):
-        agent, colon, directives = str(value).partition(":")
-        if colon and agent.strip().lower() not in agents:
-            continue
-        listed = (directives if colon else str(value)).lower().split(",")
-        if not set(OPT_OUT_DIRECTIVES).isdisjoint(map(str.strip, listed)):
-            return True
+        is_for_us = True
+        for part in str(value).lower().split(","):
+            name, colon, rest = map(str.strip, part.partition(":"))
+            is_named = bool(colon) and _is_agent(name)
+            is_for_us = name in agents if is_named else is_for_us
+            if is_for_us and (rest if is_named else part.strip()) in OPT_OUT_DIRECTIVES:
+                return True
     return False
+
+
+def _is_agent(name: str) -> bool:
+    """Whether what stands before a colon, in lower case, names a client."""
+    return name not in VALUED_DIRECTIVES and _AGENT.fullmatch(name) is not None
 
 
 def training_use(usage: str) -> str | None:

@@ -1,5 +1,6 @@
 """The engine of an event loop: what it delivers, how it treats hosts, and that slow servers cost others nothing."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from stages.download.engines import connection, event_loop
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
+from stages.download.http.http_message import Deadline
 from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason
 
@@ -34,6 +36,8 @@ class KeepingServer:
 
     answer: Callable[[str, int], bytes]
     """From path and number of the request on its connection to the bytes that are sent; b"" closes without a word."""
+    num_later: int = 0
+    """Last bytes of each answer that are sent a moment after the others."""
     num_connections: int = 0
     num_open: int = 0
     most_open: int = 0
@@ -64,7 +68,10 @@ class KeepingServer:
                     self.num_open -= 1
                 if not said:
                     return
-                connection.sendall(said)
+                if self.num_later:
+                    connection.sendall(said[: -self.num_later])
+                    time.sleep(0.2)
+                connection.sendall(said[-self.num_later :])
                 number += 1
 
 
@@ -220,6 +227,38 @@ def test_large_bodies_take_turns_and_wait_without_harm(start: Start, monkeypatch
     ends = delivered(urls_of(12), routes, max_requests_per_host=12)
     assert all(ends[number] == f"/{number}".encode() * 1_500_000 for number in range(10))
     assert 1 <= max(held) <= 3 and held[-1] == 0
+
+
+def test_a_body_that_is_large_by_its_last_bytes_needs_no_place(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is kept, and must not be stopped for good."""
+    monkeypatch.setattr(connection.LargePlaces.__init__, "__defaults__", (0,))
+    server, routes = start(lambda _, __: said(bytes(connection.LARGE_BYTES)))
+    server.num_later = 1000
+    ends = delivered(urls_of(3), routes, max_requests_per_host=1, deadline_seconds=3.0)
+    assert ends == dict.fromkeys(range(3), bytes(connection.LARGE_BYTES))
+    assert server.num_connections == 1
+
+
+def test_a_response_that_ends_while_it_waits_for_a_place_takes_none_and_ends_its_connection() -> None:
+    """TLS gives bytes that it has unpacked already after the stop."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * connection.LARGE_BYTES)
+
+    async def talk() -> None:
+        places = connection.LargePlaces(0)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            make = asyncio.get_running_loop().create_connection
+            _, stopped = await make(lambda: connection.Connection(places), sock=ours)
+            answer = stopped.ask(b"GET", Deadline.after(5.0), 4_000_000)
+            stopped.data_received(head + bytes(connection.LARGE_BYTES))
+            assert not answer.done()
+            stopped.data_received(bytes(connection.LARGE_BYTES))
+            assert (await answer).num_body_bytes == 2 * connection.LARGE_BYTES
+            assert not stopped.is_open
+            places.give_back()
+            assert places._num_free == 1
+
+    asyncio.run(talk())
 
 
 def test_a_slow_receiver_slows_the_requests_down(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,19 @@ def test_usage_without_a_path_is_for_the_whole_origin() -> None:
     assert robots.verdict(parse_address("http://a.example/b")) == ("training disallowed", Reason.TRAINING_REFUSED)
 
 
+@pytest.mark.parametrize("rule", ["Disallow: /x", "Allow: /", "Crawl-delay: 9", "Disallow:", "Content-Usage: search=n"])
+@pytest.mark.parametrize("others_usage", ["train-ai=n", "/ train-ai=n"])
+def test_usage_of_another_clients_group_is_not_ours(rule: str, others_usage: str) -> None:
+    text = f"User-agent: *\n{rule}\n\nUser-agent: otherbot\nContent-Usage: {others_usage}\n"
+    assert robots_of(text.encode()).verdict(parse_address("http://a.example/b")) == ("allowed", None)
+
+
+def test_names_that_stand_together_share_their_usage() -> None:
+    text = b"User-agent: *\nSitemap: http://a.example/s\nUser-agent: otherbot\nContent-Usage: train-ai=n\nAllow: /\n"
+    verdict = robots_of(text).verdict(parse_address("http://a.example/b"))
+    assert verdict == ("training disallowed", Reason.TRAINING_REFUSED)
+
+
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe\0", b"<!doctype html>", b"User-agent *\nDisallow", b"*" * 600_000])
 def test_what_is_no_robots_txt_forbids_nothing(text: bytes) -> None:
     assert robots_of(text).verdict(parse_address("http://a.example/b")) == ("allowed", None)

@@ -9,7 +9,28 @@ from stages.download.manners.usage_terms import MAX_EVIDENCE_CHARS, evidence, is
 
 @pytest.mark.parametrize(
     ("value", "is_refused"),
-    [("noai", True), ("index, NoAI", True), ("neo-pipelines: noai", True), ("otherbot: noai", False), ("all", False)],
+    [
+        ("noai", True),
+        ("index, NoAI", True),
+        ("neo-pipelines: noai", True),
+        ("Neo-Pipelines : index, noai", True),
+        ("otherbot: noai", False),
+        ("otherbot: index, noai", False),  # a name holds for what follows
+        ("otherbot: noai, neo-pipelines: noindex", True),
+        ("neo-pipelines: all, otherbot: noai", False),
+        ("otherbot: max-snippet:-1, noai", False),
+        ("neo-pipelines: max-snippet:-1, noai", True),
+        ("max-image-preview:large, noai", True),
+        ("noai, max-snippet:-1", True),
+        ("Max-Video-Preview: 0, noai", True),
+        ("unavailable_after: 25 Jun 2027 15:00:00 PST, noai", True),
+        ("unavailable_after: Fri, 25 Jun 2027 15:00:00 GMT, noai", True),
+        ("unavailable_after: 25-Jun-27, 15:00:00, noai", True),
+        ("unavailable_after: 2027-06-25T15:00:00Z, noai", True),
+        ("max-image-preview:none", False),
+        ("all", False),
+        ("", False),
+    ],
 )
 def test_directives_for_everyone_and_for_us_count(value: str, is_refused: bool) -> None:
     headers = Message()
