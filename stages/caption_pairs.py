@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.captioning.caption_cache import CaptionCache
@@ -59,7 +60,8 @@ class CaptionPairsRecipe(Recipe):
     timeout_seconds: float = Field(default=120.0, gt=0)
     """Longest time of one try."""
     endpoint: str = conduct("http://127.0.0.1:8000/v1", pattern=r"^https?://")
-    """Address of the endpoint, which `/chat/completions` follows. It may be a private one."""
+    """Address of the endpoint, which `/chat/completions` follows. It may be a private one, and holds no secret: it is
+    recorded."""
     key_variable: str = conduct("")
     """Name of the environment variable that holds the endpoint's key, on the machines that ask; "" sends no key. Name
     it in the site's `secrets` too."""
@@ -67,6 +69,16 @@ class CaptionPairsRecipe(Recipe):
     """Requests in flight of one part; the site decides how many parts are worked on at once."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may get no caption for one reason before the step fails; 1 takes anything."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _holds_no_secret(cls, endpoint: str) -> str:
+        if "@" in urlsplit(endpoint).netloc or "?" in endpoint or "#" in endpoint:
+            raise ValueError(
+                "`endpoint` is recorded, so it takes no user, password, query or fragment; give the address alone, "
+                "and name the environment variable that holds the key in `key_variable`"
+            )
+        return endpoint
 
     @property
     def asking(self) -> Asking:

@@ -1,22 +1,22 @@
 """Answers that this machine got already, so that a resumed part asks nothing twice.
 
-An SQLite file that all processes of the machine share, below its folder for temporary files or where
-`NEO_CAPTION_CACHE` says. It saves money and decides nothing: without it the same is asked again. Another machine has a
-cache of its own, so of a part that moves on the answers are asked again; parts that are recorded never are. A caption
-of 200 characters takes some 300 bytes: a million are 300 MB. Remove the file when a run is done.
+An SQLite file that all processes of a user share on the machine, in a folder of the user's own below that for temporary
+files, or where `NEO_CAPTION_CACHE` says. It saves money and decides nothing: without it the same is asked again.
+Another machine has a cache of its own, so of a part that moves on the answers are asked again; parts that are recorded
+never are. A caption of 200 characters takes some 300 bytes: a million are 300 MB. Remove the file when a run is done.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from stages.contract import StageError
+from stages.store.private_folder import temporary_folder
 
 CACHE_VARIABLE: Final = "NEO_CAPTION_CACHE"
 """Environment variable with the path of the cache's file."""
@@ -74,4 +74,4 @@ class CaptionCache:
 def cache_path() -> Path:
     """The file of this machine's cache."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(tempfile.gettempdir()) / f"neo-captions-{os.geteuid()}.sqlite"
+    return Path(named) if named else temporary_folder("neo-captions") / "answers.sqlite"

@@ -29,6 +29,8 @@ MAX_WAIT_SECONDS: Final = 120.0
 """Longest time to wait before a retry, whatever the endpoint asks for."""
 FAILED_IN_A_ROW: Final = 32
 """Requests that may fail at all their tries one after the other, before the endpoint is taken to be down."""
+MAX_SAID_CHARS: Final = 500
+"""Characters of what an endpoint says that are shown in an error."""
 _REFUSING_ALL: Final = {401: "the key is missing or wrong", 403: "access is denied", 404: "no such address or model"}
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
@@ -73,12 +75,39 @@ class _Line:
         self.client = client
         self.paused_until = 0.0
         self.num_failed_in_a_row = 0
+        self.model_failed = ""
+        """The model that was last asked for in vain."""
 
     async def ask(self, question: CaptionQuestion) -> bytes | CaptionReason:
         """The answer to one question, after as many tries as it takes and may take. Raises `StageError`."""
         body = await asyncio.to_thread(question.body)
         if isinstance(body, CaptionReason):
             return body
+        answer = await self._answer(body)
+        if isinstance(answer, bytes) or not answer.retriable:
+            self.num_failed_in_a_row = 0
+            return answer
+        self.model_failed = str(body.get("model", ""))
+        self.num_failed_in_a_row += 1
+        if self.num_failed_in_a_row >= FAILED_IN_A_ROW:
+            raise self._down(answer)
+        return answer
+
+    async def check_up(self) -> None:
+        """Raise `StageError` where the last pictures failed, and words without a picture fail too.
+
+        For an endpoint that dies with too few pictures left for their number to say so. A picture at which a sound
+        endpoint fails stops nothing: it is greeted then, and answers.
+        """
+        if not self.num_failed_in_a_row:
+            return
+        greeting = {"model": self.model_failed, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        answer = await self._answer(greeting)
+        if answer in (CaptionReason.UNREACHABLE, CaptionReason.SERVER_ERROR):
+            raise self._down(answer)
+
+    async def _answer(self, body: dict[str, Any]) -> bytes | CaptionReason:
+        """The answer to one request, or why its last try got none."""
         reason = CaptionReason.UNREACHABLE
         for number in range(self.endpoint.num_tries):
             if number:
@@ -87,10 +116,8 @@ class _Line:
                 await asyncio.sleep(wait)
             answer = await self._try(body)
             if isinstance(answer, bytes) or not answer.retriable:
-                self.num_failed_in_a_row = 0
                 return answer
             reason = answer
-        self._count_failure(reason)
         return reason
 
     async def _try(self, body: dict[str, Any]) -> bytes | CaptionReason:
@@ -100,8 +127,8 @@ class _Line:
         try:
             async with self.client.post(address, json=body, allow_redirects=False) as response:
                 if response.status in _REFUSING_ALL:
-                    said = (await response.content.read(500)).decode(errors="replace")
-                    raise StageError(f"{address} refuses all: {_REFUSING_ALL[response.status]} ({said.strip()})")
+                    said = self._without_key(await _bounded(response.content) or b"")
+                    raise StageError(f"{address} refuses all: {_REFUSING_ALL[response.status]} ({said})")
                 if response.status == _TOO_MANY:
                     self._pause(response.headers.get("Retry-After", ""))
                     return CaptionReason.RATE_LIMITED
@@ -122,14 +149,21 @@ class _Line:
             return
         self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + seconds)
 
-    def _count_failure(self, reason: CaptionReason) -> None:
-        self.num_failed_in_a_row += 1
-        if self.num_failed_in_a_row >= FAILED_IN_A_ROW:
-            raise StageError(
-                f"{self.endpoint.address} failed {FAILED_IN_A_ROW} pictures in a row, {self.endpoint.num_tries} tries "
-                f"each, the last one as {reason.value}: it is taken to be down. Run again when it is up: recorded "
-                "parts stay, and answers of this one are in this machine's cache"
-            )
+    def _without_key(self, said: bytes) -> str:
+        """The beginning of what the endpoint said; its key, which some repeat, is taken out of the whole first."""
+        text = said.decode(errors="replace")
+        if self.endpoint.key:
+            text = text.replace(self.endpoint.key, "<key>")
+        return text[:MAX_SAID_CHARS].strip()
+
+    def _down(self, reason: CaptionReason) -> StageError:
+        number = self.num_failed_in_a_row
+        failed = f"{number} pictures in a row" if number > 1 else "the last picture"
+        return StageError(
+            f"{self.endpoint.address} failed {failed}, {self.endpoint.num_tries} tries each, the last one as "
+            f"{reason.value}: it is taken to be down. Run again when it is up: recorded parts stay, and answers of "
+            "this one are in this machine's cache"
+        )
 
 
 async def _bounded(stream: aiohttp.StreamReader) -> bytes | None:
@@ -185,6 +219,7 @@ async def _ask_all(
         workers = [asyncio.create_task(work()) for _ in range(endpoint.num_at_once)]
         try:
             await asyncio.gather(*workers)
+            await line.check_up()
         finally:
             for worker in workers:
                 worker.cancel()

@@ -16,7 +16,7 @@ from stages.duplicates.benchmark_marks import (
     load_benchmark_marks,
     mark_parts,
 )
-from stages.duplicates.measures.words import run_digests, words_of
+from stages.duplicates.measures.words import run_batches, run_digests, words_of
 from stages.formats.sample_sources import SampleArtifact
 
 if TYPE_CHECKING:
@@ -89,15 +89,27 @@ def _marked(
     """Rows that have a mark of a kind, each with the number of the benchmark."""
     import numpy as np
 
-    rows: NDArray[np.intp]
     if kind == "words":
-        runs = [(row, run) for row, text in enumerate(texts) for run in run_digests(words_of(text), num_words)]
-        rows = np.array([row for row, _ in runs], np.intp)
-        found = marks.find(kind, np.array([run for _, run in runs], np.uint64))
-    else:
-        column = digests["hash" if kind == "looks" else kind]
-        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        values = column.drop_null().to_numpy()
-        found = marks.find_near(values) if kind == "looks" else marks.find(kind, values)
+        return _marked_by_words(marks, texts, num_words)
+    column = digests["hash" if kind == "looks" else kind]
+    rows: NDArray[np.intp] = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    values = column.drop_null().to_numpy()
+    found = marks.find_near(values) if kind == "looks" else marks.find(kind, values)
     is_found = found >= 0
     return list(zip(rows[is_found].tolist(), found[is_found].tolist(), strict=True))
+
+
+def _marked_by_words(marks: BenchmarkMarks, texts: Sequence[str], num_words: int) -> list[tuple[int, int]]:
+    """Rows whose texts have a run of words that is a mark, each with the number of the first one's benchmark.
+
+    Only the runs of one batch are in memory at a time, however many texts there are.
+    """
+    import numpy as np
+
+    marked: list[tuple[int, int]] = []
+    for rows, runs in run_batches(texts, lambda text: run_digests(words_of(text), num_words)):
+        found = marks.find("words", np.concatenate(runs))
+        (at,) = np.nonzero(found >= 0)
+        firsts, places = np.unique(np.repeat(rows, [len(ones) for ones in runs])[at], return_index=True)
+        marked += zip(firsts.tolist(), found[at[places]].tolist(), strict=True)
+    return marked

@@ -75,7 +75,10 @@ class RuleEngine:
                 f"rule {rule!r} ({expression}) holds {listed_names(sorted(kinds))}: a rule is about the columns of its "
                 "own row, without queries, windows, stars, lambdas and parameters"
             )
-        self._check_functions(rule, sorted({node["function_name"] for node in nodes if node["class"] == "FUNCTION"}))
+        calls = [node for node in nodes if node["class"] == "FUNCTION"]
+        self._check_functions(rule, sorted({node["function_name"] for node in calls}))
+        if any(node["function_name"] == "age" and len(node["arguments"]) != 2 for node in calls):
+            raise ValueError(f"rule {rule!r} ({expression}) calls age() of one time, which is from today on: give two")
         names = (node["column_names"] for node in nodes if node["class"] == "COLUMN_REF")
         return list(dict.fromkeys(name[1] if len(name) > 1 and name[0] == TABLE else name[0] for name in names))
 

@@ -1,14 +1,14 @@
 """The files of a model that scores, on this machine: where they lie, or copied once for all its processes.
 
-A folder that this machine sees is used where it is. Files of an object store or a hub are copied below the folder for
-temporary files, under the digest of their source, and compared with their pinned digests; they stay there until
-somebody removes them. Only settings, a tokenizer and safetensors are taken: no pickle and no code is opened.
+A folder that this machine sees is used where it is. Files of an object store or a hub are copied into a folder of this
+user below that for temporary files, under the digest of their source, and compared with their pinned digests; they stay
+there until somebody removes them. Only settings, a tokenizer and safetensors are taken: no pickle and no code is
+opened.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from stages.contract import PinnedFile, PinnedSource, StageError
 from stages.origins.files import open_file, open_place
+from stages.store.private_folder import temporary_folder
 
 TAKEN_ENDINGS: Final = (".json", ".txt", ".safetensors")
 """Endings of the files that are taken of a source."""
@@ -40,8 +41,7 @@ def local_model(source: PinnedSource) -> Path:
     if len(paths) == len(files) and len(folders) == 1:
         return folders.pop()
     named = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in files).encode()).hexdigest()
-    root = Path(tempfile.gettempdir()) / f"neo-models-{os.geteuid()}"
-    root.mkdir(mode=0o700, exist_ok=True)
+    root = temporary_folder("neo-models")
     folder = root / named[:32]
     with FileLock(root / f"{named[:32]}.lock"):
         if not folder.is_dir():

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from stages.store.errors import StoreError, local_disk_errors
+from stages.store.private_folder import private_folder
 
 LIMIT_VARIABLE: Final = "NEO_CACHE_BYTES"
 """Environment variable with the most bytes that the copies on a machine may have together."""
@@ -216,9 +217,7 @@ class FileCache:
 
     def _has_locks(self) -> bool:
         """Make the folder; whether its file system knows locks."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.folder.stat().st_uid != os.geteuid():
-            raise StoreError(f"{self.folder} belongs to another user: remove it, or let TMPDIR name another folder")
+        private_folder(self.folder)
         handle = os.open(self.folder / INDEX, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             with suppress(OSError):

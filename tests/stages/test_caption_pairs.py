@@ -1,6 +1,7 @@
 """Pairs get new captions from a served endpoint; each way in which one can fail ends in its reason."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,15 @@ from stages import caption_pairs as stage_file
 from stages.artifacts.kinds import KeptPairs
 from stages.caption_pairs import CaptionPairsRecipe, caption_pairs
 from stages.captioning import endpoint as endpoint_file
+from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.endpoint import Endpoint
 from stages.captioning.reasons import CaptionReason
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
+from stages.store import private_folder as private_folder_file
+from stages.store.errors import StoreError
 from stages.store.store import Store
 from tests.worlds.caption_server import Answer, CaptionServer, answered, caption_server, failed
 from tests.worlds.mixture_world import PairsRecipe, make_pairs
@@ -204,6 +208,36 @@ def test_an_endpoint_that_refuses_all_stops_the_step(status: int, why: str, stor
     assert sum(server.asked.values()) <= 8
 
 
+def test_an_error_holds_no_key_even_where_it_is_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_KEY", "sk-very-secret")
+    said = b"your key sk-very-secret is unknown " + b"x" * 454 + b" sk-very-secret is what you sent"
+    with caption_server(lambda words, before: (401, {}, said)) as server:
+        with pytest.raises(StageError, match=r"\(your key <key> is unknown x+") as raised:
+            make(step(server, key_variable="TOY_KEY"), store)
+    assert "sk-v" not in str(raised.value) and len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:word@host/v1", "https://me@host", "http://host/v1?key=word", "http://host/v1#word"]
+)
+def test_an_address_with_a_secret_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="takes no user, password, query or fragment; give the address alone"):
+        CaptionPairsRecipe(model="m", endpoint=address)
+    CaptionPairsRecipe(model="m", endpoint="https://host/accounts/@me/v1")
+
+
+def test_the_cache_is_in_a_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEO_CAPTION_CACHE")
+    monkeypatch.setattr(private_folder_file.tempfile, "gettempdir", lambda: str(tmp_path))
+    with CaptionCache() as cache:
+        cache.put(b"a", b"b")
+    folder = tmp_path / f"neo-captions-{os.geteuid()}"
+    assert cache.path.parent == folder and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(StoreError, match="others may write into"):
+        CaptionCache()
+
+
 def test_an_endpoint_that_is_down_stops_the_step_and_loses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +249,33 @@ def test_an_endpoint_that_is_down_stops_the_step_and_loses_nothing(
     with caption_server(good) as again:
         made = make(step(again), store)
     assert made.manifest.items.kept == sum(again.asked.values())
+
+
+def dies(words: str, before: int) -> Answer:
+    """Of an endpoint that answers to ten pairs, and to no other."""
+    return good(words, before) if number_of(words) < 10 else failed(502)
+
+
+def test_an_endpoint_that_dies_with_few_pictures_left_loses_nothing(store: Store) -> None:
+    with caption_server(dies) as server:
+        server.hello = failed(502)
+        with pytest.raises(StageError, match=r"in a row, 3 tries each, the last one as server_error: it is taken to"):
+            make(step(server, num_at_once=1, max_share_lost=1.0), store)
+        assert server.num_greetings >= 3
+    with caption_server(good) as again:
+        made = make(step(again), store)
+    num_pairs = len(list(PairReader(make(RAW, store))))
+    assert made.manifest.items.failed == {} and made.manifest.items.kept == num_pairs
+    had_answers = {words for words in server.asked if number_of(words) < 10}
+    assert had_answers and not had_answers & again.asked.keys() and again.num_greetings == 0
+
+
+def test_pictures_at_which_a_sound_endpoint_fails_are_recorded(store: Store) -> None:
+    with caption_server(dies) as server:
+        made = make(step(server, num_at_once=1, max_share_lost=1.0), store)
+    num_pairs = len(list(PairReader(make(RAW, store))))
+    assert made.manifest.items.failed == {"server_error": num_pairs - 9} and made.manifest.items.kept == 9
+    assert 0 < server.num_greetings <= 2
 
 
 def test_a_slow_endpoint_runs_out_of_time(store: Store) -> None:

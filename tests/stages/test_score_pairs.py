@@ -14,6 +14,7 @@ from stages.contract import Source, StageError, Step
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
+from stages.pair_scores.clip_input import ClipInput
 from stages.pair_scores.clip_scorer import load_clip
 from stages.score_pairs import ScorePairsRecipe, ScoreReason, _scorer, score_batch, score_pairs
 from stages.store.store import Store
@@ -179,3 +180,31 @@ def test_pictures_are_prepared_as_transformers_does(tmp_path: Path) -> None:
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         theirs = processor(images=Image.fromarray(pixels), return_tensors="np")["pixel_values"][0]
         np.testing.assert_allclose(scorer.input.prepare(pixels), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 40), (3, 700), (700, 3), (1, 1000), (1201, 1), (20, 333)])
+def test_thin_pictures_are_prepared_as_transformers_does_but_for_rounding(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    from transformers.models.clip import CLIPImageProcessorPil
+
+    folder = write_clip(tmp_path / "clip")
+    scorer, processor = load_clip(folder, None), CLIPImageProcessorPil.from_pretrained(folder)
+    pixels = np.random.default_rng(0).integers(64, 192, (*size, 3), np.uint8)
+    theirs = processor(images=Image.fromarray(pixels), return_tensors="np")["pixel_values"][0]
+    two_levels = 2 / 255 / min(scorer.input.std)
+    np.testing.assert_allclose(scorer.input.prepare(pixels), theirs, atol=1.01 * two_levels)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_what_is_made_of_a_thin_picture_is_bounded(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    plain = Image.Image.resize
+
+    def resize(image: Image.Image, size: tuple[int, int], *args: Any, **named: Any) -> Image.Image:
+        made.append(size)
+        return plain(image, size, *args, **named)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    assert ClipInput(224, (224, 224)).prepare(np.zeros((*size, 3), np.uint8)).shape == (3, 224, 224)
+    assert made == [(224, 224)]

@@ -37,6 +37,9 @@ class CaptionServer:
     """Requests by the words beside their picture."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
+    hello: Answer = field(default_factory=lambda: answered("Hello!"))
+    """What is answered to words without a picture."""
+    num_greetings: int = 0
     sizes: set[tuple[int, int]] = field(default_factory=set)
     """Sizes of the pictures that came."""
     num_in_flight: int = 0
@@ -44,7 +47,11 @@ class CaptionServer:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, key: str | None, body: dict[str, Any]) -> Answer:
-        picture, text = body["messages"][0]["content"]
+        content = body["messages"][0]["content"]
+        if isinstance(content, str):
+            self.num_greetings += 1
+            return self.hello
+        picture, text = content
         data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
         with self.lock:
             before = self.asked[text["text"]]

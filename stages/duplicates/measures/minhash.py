@@ -21,7 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from stages.duplicates.measures.hash_bits import mixed
-from stages.duplicates.measures.words import run_digests, words_of
+from stages.duplicates.measures.words import run_batches, run_digests, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,6 @@ NUM_BANDS: Final = 16
 """Keys of a text."""
 MAX_VALUES: Final = 64
 """Values in a key, at most: for texts that are as good as the same."""
-TEXTS_AT_ONCE: Final = 256
-"""Texts whose values are computed together: their runs times the hash functions are held in memory."""
 
 
 def values_per_band(likeness: float) -> int:
@@ -60,16 +58,11 @@ def band_keys(texts: Sequence[str], likeness: float, *, run_words: int) -> Uint6
 
     num_values = values_per_band(likeness)
     keys = np.zeros((len(texts), NUM_BANDS), np.uint64)
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        runs = [runs_of(text, run_words) for text in texts[first : first + TEXTS_AT_ONCE]]
-        rows = np.array([number for number, ones in enumerate(runs) if ones], np.intp)
-        if not len(rows):
-            continue
-        sizes = [len(runs[row]) for row in rows]
-        starts = np.cumsum([0, *sizes[:-1]])
-        together = np.array([run for row in rows for run in runs[row]], np.uint64)
+    for rows, runs in run_batches(texts, lambda text: runs_of(text, run_words)):
+        starts = np.cumsum([0, *(len(ones) for ones in runs[:-1])])
+        together = np.concatenate(runs)
         for band in range(NUM_BANDS):
-            keys[first + rows, band] = _band_keys(together, starts, band, num_values)
+            keys[rows, band] = _band_keys(together, starts, band, num_values)
     return keys
 
 

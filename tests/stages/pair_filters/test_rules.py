@@ -45,6 +45,7 @@ def states(expression: str, table: pa.Table = TABLE) -> dict[str, int]:
         ("regexp_matches(lower(caption), 'stock|dog')", {"met": 2, "not met": 1, "null": 1}),
         ("split_part(caption, ' ', 1) = 'A'", {"met": 1, "not met": 2, "null": 1}),
         ("bytes = '\\xFF'::BLOB", {"met": 1, "not met": 2, "null": 1}),
+        ("age(taken, TIMESTAMP '1969-12-31') >= INTERVAL 1 DAY", {"met": 3, "null": 1}),
         ("half >= 0.5", {"met": 2, "null": 1, "unreadable": 1}),
         ("true", {"met": 4}),
     ],
@@ -58,6 +59,8 @@ def test_an_expression_is_met_not_met_null_or_unreadable_row_by_row(expression: 
     [
         ("random() < 0.5", r"rule 'mine' calls random\(\), whose result does not follow"),
         ("now() > taken", r"calls now\(\)"),
+        ("age(taken) > INTERVAL 1 DAY", r"rule 'mine' .* calls age\(\) of one time, which is from today on: give two"),
+        ("NOT coalesce(taken.AGE() > INTERVAL 1 DAY, true)", r"calls age\(\) of one time"),
         ("current_setting('threads') = '1'", r"calls current_setting\(\)"),
         ("getvariable('x') = 1", r"calls getvariable\(\)"),
         ("sum(width_px) > 1", r"calls sum\(\)"),

@@ -1,14 +1,16 @@
 """A model's files are used where they lie, or copied once and compared with what was pinned."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from stages.contract import PinnedFile, PinnedSource, StageError
 from stages.origins.places.folder import FolderPlace
-from stages.pair_scores import local_model as local_model_file
 from stages.pair_scores.local_model import local_model
+from stages.store import private_folder as private_folder_file
+from stages.store.errors import StoreError
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 1000, "evil.bin": b"pickle", "code.py": b"import os"}
 
@@ -28,7 +30,7 @@ def source(tmp_path: Path) -> PinnedSource:
 def far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files that can be read, and lie nowhere on this machine; returns the folder for temporary files."""
     monkeypatch.setattr(FolderPlace, "local_path", lambda self, path: None)
-    monkeypatch.setattr(local_model_file.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(private_folder_file.tempfile, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
@@ -43,6 +45,18 @@ def test_files_from_elsewhere_are_copied_once_without_code_and_pickles(source: P
     }
     before = (folder / "config.json").stat().st_mtime_ns
     assert local_model(source) == folder and (folder / "config.json").stat().st_mtime_ns == before
+
+
+def test_files_are_not_taken_from_a_folder_of_another(
+    source: PinnedSource, far_away: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = local_model(source).parent
+    assert root.stat().st_mode & 0o777 == 0o700
+    other = os.geteuid() + 1
+    root.rename(far_away / f"neo-models-{other}")
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(StoreError, match=rf"neo-models-{other} belongs to another user"):
+        local_model(source)
 
 
 def test_files_that_changed_since_they_were_pinned_are_refused(source: PinnedSource, far_away: Path) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.duplicates.measures.minhash import NUM_BANDS, TEXTS_AT_ONCE, band_keys, runs_of, values_per_band
+from stages.duplicates.measures import words as words_file
+from stages.duplicates.measures.minhash import NUM_BANDS, band_keys, runs_of, values_per_band
+from stages.duplicates.measures.words import TEXTS_AT_ONCE, run_batches
 
 
 def pairs_of_texts(likeness: float, num_pairs: int) -> list[str]:
@@ -51,6 +53,15 @@ def test_a_text_has_its_keys_in_any_company() -> None:
     texts = [f"text number {number} of many, {number * 7} more words" for number in range(TEXTS_AT_ONCE + 5)]
     together = band_keys(texts, 0.8, run_words=3)
     assert (together[[3, TEXTS_AT_ONCE + 2]] == band_keys([texts[3], texts[TEXTS_AT_ONCE + 2]], 0.8, run_words=3)).all()
+
+
+def test_batches_are_bounded_by_their_words_and_change_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["", *(" ".join(f"w{number * 100 + word}" for word in range(number % 50)) for number in range(300))]
+    whole = band_keys(texts, 0.8, run_words=3)
+    monkeypatch.setattr(words_file, "RUNS_AT_ONCE", 100)
+    sizes = [sum(map(len, runs)) for _, runs in run_batches(texts, lambda text: runs_of(text, 3))]
+    assert len(sizes) > 50 and max(sizes) < 100 + 50
+    assert (band_keys(texts, 0.8, run_words=3) == whole).all()
 
 
 def test_keys_are_known() -> None:
