@@ -72,6 +72,11 @@ class Connection(asyncio.Protocol):
         return self._reading is not None
 
     @property
+    def was_heard(self) -> bool:
+        """Whether a byte of the last response arrived."""
+        return self._num_bytes > 0
+
+    @property
     def is_open(self) -> bool:
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()

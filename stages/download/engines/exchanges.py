@@ -30,6 +30,15 @@ class UnreachableError(RowError):
     """The name of a host was not answered, or its address took no connection: the fault may be the network's."""
 
 
+class BrokenOffError(RowError):
+    """An open connection broke, or brought no whole response in time: the fault may be the network's as well."""
+
+    def __init__(self, reason: Reason, *, was_heard: bool) -> None:
+        super().__init__(reason)
+        self.was_heard = was_heard
+        """Whether a byte of the response arrived."""
+
+
 class Exchanges:
     """Makes the requests of a part."""
 
@@ -54,7 +63,8 @@ class Exchanges:
     async def send(self, ask: Ask, *, is_kept: bool) -> HttpResponse:
         """The response to a request; `is_kept` keeps the connection for another one.
 
-        Raises `RowError`, and of these `UnreachableError` where the host was not reached at all.
+        Raises `RowError`, and of these `UnreachableError` where the host was not reached at all, and `BrokenOffError`
+        where it was, but that does not say that it still is.
         """
         address, deadline = ask.address, ask.deadline
         place = (address.scheme, address.host, address.port)
@@ -69,6 +79,11 @@ class Exchanges:
             except StaleConnectionError:
                 if is_new:
                     raise RowError(Reason.CUT_SHORT) from None
+            except RowError as error:
+                connection.close()
+                if error.reason in (Reason.TIMEOUT, Reason.CONNECT_ERROR):
+                    raise BrokenOffError(error.reason, was_heard=connection.was_heard) from error
+                raise
             except BaseException:
                 connection.close()
                 raise

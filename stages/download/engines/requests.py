@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from stages.contract import NetworkDownError
 from stages.download.address import WebAddress
-from stages.download.engines.exchanges import Exchanges, UnreachableError
+from stages.download.engines.exchanges import BrokenOffError, Exchanges, UnreachableError
 from stages.download.engines.interface import Deliver, FetchTask
 from stages.download.engines.schedule import Schedule
 from stages.download.engines.url_steps import Fetch, StepActions, UrlSteps
@@ -99,6 +99,7 @@ class OpenRequests:
     async def _carry_out(self, fetch: Fetch, ask: Ask) -> None:
         """One request, from its turn to its response."""
         host = ask.address.host
+        began_down = self._watch.is_down
         ask.deadline.extend(self._loop.time() - fetch.queued_at)
         slow = self._loop.call_later(SLOW_SECONDS, self._becomes_slow, fetch)
         result: HttpResponse | Exception
@@ -111,19 +112,28 @@ class OpenRequests:
         fetch.is_slow = False
         self._open.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._schedule.close(host)
-        fetch.is_doubtful = isinstance(result, UnreachableError)
-        if fetch.is_doubtful:
-            self._watch.silent(host, self._loop.time())
-        else:
-            self._watch.answered(host)
-            if isinstance(result, HttpResponse):
-                self._good = ask.address
+        fetch.is_doubtful = not self._is_answer(ask.address, result, began_down=began_down)
         if fetch.is_doubtful and self._watch.is_down:
             ask.deadline.restart(self._deadline_seconds)
             self._queue(fetch, ask)  # it was the network: the same request again, and no try is counted
         else:
             self._urls.answer(fetch, result)
         self._begin_soon()
+
+    def _is_answer(self, address: WebAddress, result: HttpResponse | Exception, *, began_down: bool) -> bool:
+        """Tell the watch how a request ended, and whether its host answered.
+
+        What broke off without a byte says nothing of the network; nor does what had begun to arrive before an outage.
+        """
+        if isinstance(result, UnreachableError):
+            self._watch.silent(address.host, self._loop.time())
+            return False
+        if isinstance(result, BrokenOffError) and (not result.was_heard or (self._watch.is_down and not began_down)):
+            return False
+        self._watch.answered(address.host)
+        if isinstance(result, HttpResponse):
+            self._good = address
+        return True
 
     def _becomes_slow(self, fetch: Fetch) -> None:
         fetch.is_slow = True

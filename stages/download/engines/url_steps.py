@@ -44,7 +44,7 @@ class Fetch:
     is_slow: bool = False
     """Whether its open request takes long."""
     is_doubtful: bool = False
-    """Whether the last host that it needed could not be reached."""
+    """Whether the last host that it needed could not be reached, or was not heard of any more."""
     origin: WebAddress | None = None
     """Where it lies, if it is a robots.txt."""
 

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from stages.download.reasons import Reason
 LIMITS = FetchLimits(deadline_seconds=5.0, num_tries=1, max_body_bytes=1000, allow_hosts=(".test",))
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"
 NUM_HOSTS = 200
+NUM_CONNECTED = 10
+"""Hosts that were connected when an outage begins."""
 
 
 class Names:
@@ -28,11 +31,12 @@ class Names:
     def __init__(self) -> None:
         self.asked = 0
         self.share_failing = 0.0
+        self.is_dead_gone = True
         self.random = random.Random(4)
 
     def getaddrinfo(self, host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
         self.asked += 1
-        if host.startswith("dead") or self.random.random() < self.share_failing:
+        if (self.is_dead_gone and host.startswith("dead")) or self.random.random() < self.share_failing:
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
@@ -66,7 +70,10 @@ def port() -> Iterator[int]:
 
 
 def ends_of(port: int, kind: str = "host", num_hosts: int = NUM_HOSTS, **changes: Any) -> list[bytes | Reason]:
-    urls = [f"http://{kind}{number}.test:{port}/" for number in range(num_hosts)]
+    return ends_of_urls([f"http://{kind}{number}.test:{port}/" for number in range(num_hosts)], **changes)
+
+
+def ends_of_urls(urls: list[str], **changes: Any) -> list[bytes | Reason]:
     found: dict[int, bytes | Reason] = {}
     task = FetchTask(urls=urls, routes={}, limits=replace(LIMITS, **changes), scratch=Path())
     event_loop.fetch(
@@ -86,6 +93,60 @@ def test_a_resolver_that_is_gone_for_a_while_loses_none_and_costs_no_try(names: 
     back = threading.Timer(1.0, setattr, (names, "share_failing", 0.0))
     back.start()
     assert ends_of(port) == [b"body"] * NUM_HOSTS
+
+
+class MutedServer:
+    """Takes connections and answers only while a test lets it; of what was asked before it sends nothing any more."""
+
+    def __init__(self, listener: socket.socket, first_words: bytes) -> None:
+        self.port = listener.getsockname()[1]
+        self.is_muted = True
+        self._listener = listener
+        self._first_words = first_words
+        self._held: list[socket.socket] = []
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                connection.recv(4096)
+                if self.is_muted:
+                    connection.sendall(self._first_words if len(self._held) < NUM_CONNECTED else b"")
+                    self._held.append(connection)
+                else:
+                    connection.sendall(ANSWER)
+                    connection.close()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for connection in self._held:
+            connection.close()
+
+
+@pytest.mark.parametrize("first_words", [b"", ANSWER[:20]])
+def test_connections_that_an_outage_left_open_neither_end_it_nor_lose_their_urls(
+    names: Names, first_words: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They time out long after the network was found to be down; before its return nobody answers."""
+    answered: list[tuple[str, bool]] = []
+    note = network_watch.NetworkWatch.answered
+
+    def noted(self: network_watch.NetworkWatch, host: str) -> None:
+        answered.append((host, server.is_muted))
+        note(self, host)
+
+    def come_back() -> None:
+        names.is_dead_gone, server.is_muted = False, False
+
+    monkeypatch.setattr(network_watch.NetworkWatch, "answered", noted)
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        server = MutedServer(listener, first_words)
+        threading.Thread(target=server.serve, daemon=True).start()
+        threading.Timer(2.0, come_back).start()
+        urls = [f"http://{'host' if n < NUM_CONNECTED else 'dead'}{n}.test:{server.port}/" for n in range(60)]
+        assert ends_of_urls(urls, deadline_seconds=1.0) == [b"body"] * 60
+        server.close()
+    assert answered and not any(is_muted for _, is_muted in answered)
 
 
 def test_an_outage_without_end_ends_in_bounded_time_and_records_nothing(names: Names, port: int) -> None:
