@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final, cast
 
 from stages.download.http.http_exchange import reason_of_socket_error
-from stages.download.http.http_message import Deadline, HttpResponse, Reading, Wire, read_response
+from stages.download.http.http_message import BodyCap, Deadline, HttpResponse, Reading, Wire, read_response
 from stages.download.reasons import Reason, RowError
 
 LARGE_BYTES: Final = 512 * 1024
@@ -81,12 +81,12 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, request: bytes, deadline: Deadline, max_body_bytes: int) -> asyncio.Future[HttpResponse]:
+    def ask(self, request: bytes, deadline: Deadline, cap: BodyCap) -> asyncio.Future[HttpResponse]:
         """Send a request; its response, or `RowError` or `StaleConnectionError`, by the deadline."""
         if self._transport is None:
             raise RowError(Reason.CONNECT_ERROR)
         self._answer = self._loop.create_future()
-        self._reading = read_response(Wire(max_body_bytes))
+        self._reading = read_response(Wire(cap))
         self._num_bytes = 0
         next(self._reading)
         self._deadline = deadline

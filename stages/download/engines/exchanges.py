@@ -14,7 +14,7 @@ from stages.download.engines.interface import USER_AGENT, FetchTask
 from stages.download.http.content_codings import has_codings
 from stages.download.http.fetch_steps import Ask
 from stages.download.http.http_exchange import reason_of_socket_error, request_bytes, tls_context, uncoded
-from stages.download.http.http_message import Deadline, HttpResponse
+from stages.download.http.http_message import BodyCap, Deadline, HttpResponse
 from stages.download.http.resolver import Lookup, LookupWait, Resolver, Targets
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import SocketAddress
@@ -46,7 +46,7 @@ class Exchanges:
         limits = task.limits
         self._new_resolver = partial(Resolver, task.routes, limits.allow_hosts)
         self._resolver = self._new_resolver()
-        self._max_body_bytes = limits.max_body_bytes
+        self._cap = BodyCap(limits.max_body_bytes)
         self._headers = [("User-Agent", USER_AGENT)]
         self._places = LargePlaces()
         self._idle: dict[_Place, list[Connection]] = {}
@@ -66,7 +66,7 @@ class Exchanges:
         Raises `RowError`, and of these `UnreachableError` where the host was not reached at all, and `BrokenOffError`
         where it was, but that does not say that it still is.
         """
-        address, deadline = ask.address, ask.deadline
+        address, deadline, cap = ask.address, ask.deadline, ask.cap or self._cap
         place = (address.scheme, address.host, address.port)
         request = request_bytes(address, self._headers, is_kept=is_kept)
         while True:
@@ -74,7 +74,7 @@ class Exchanges:
             if connection is None:
                 connection, is_new = await self._connect(address, deadline, self._resolver), True
             try:
-                response = await connection.ask(request, deadline, self._max_body_bytes)
+                response = await connection.ask(request, deadline, cap)
                 break
             except StaleConnectionError:
                 if is_new:
@@ -93,7 +93,7 @@ class Exchanges:
         else:
             connection.close()
         if response.body and has_codings(response.headers):
-            return await asyncio.to_thread(uncoded, response, self._max_body_bytes)
+            return await asyncio.to_thread(uncoded, response, cap)
         return response
 
     async def reaches(self, address: WebAddress, timeout_seconds: float) -> bool:

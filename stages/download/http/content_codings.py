@@ -12,7 +12,7 @@ from email.message import Message
 from typing import Final
 
 from neo_model.inputs.signatures import known_format
-from stages.download.http.http_message import tokens
+from stages.download.http.http_message import BodyCap, tokens
 from stages.download.reasons import Reason, RowError
 
 MAX_CODINGS: Final = 4
@@ -25,8 +25,8 @@ _GZIP: Final = zlib.MAX_WBITS | 16
 _RAW: Final = -zlib.MAX_WBITS
 
 
-def undo_codings(body: bytes, headers: Message, max_bytes: int) -> bytes:
-    """The body as it was before it was coded; never more than one byte beyond `max_bytes` is unpacked.
+def undo_codings(body: bytes, headers: Message, cap: BodyCap) -> bytes:
+    """The body as it was before it was coded; never more than one byte beyond the cap is unpacked.
 
     Raises `RowError` (too_large, cut_short; bad_encoding where a body that is no picture has a coding that is not
     undone).
@@ -37,9 +37,9 @@ def undo_codings(body: bytes, headers: Message, max_bytes: int) -> bytes:
     num_undone = 0
     for coding in reversed(codings):
         if coding in ("gzip", "x-gzip") and body.startswith(_GZIP_START):
-            body = _unpacked(body, _GZIP, max_bytes)
+            body = _unpacked(body, _GZIP, cap)
         elif coding == "deflate" and known_format(body) is None:
-            body = _unpacked(body, zlib.MAX_WBITS if _is_zlib(body) else _RAW, max_bytes)
+            body = _unpacked(body, zlib.MAX_WBITS if _is_zlib(body) else _RAW, cap)
         else:
             continue
         num_undone += 1
@@ -70,20 +70,20 @@ def _is_zlib(body: bytes) -> bool:
     return body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0
 
 
-def _unpacked(body: bytes, window_bits: int, max_bytes: int) -> bytes:
+def _unpacked(body: bytes, window_bits: int, cap: BodyCap) -> bytes:
     """One or several members of gzip, or one deflate stream. Bytes behind the last one are ignored."""
     plain = b""
     while True:
         unpacker = zlib.decompressobj(window_bits)
         try:
-            plain += unpacker.decompress(body, max_bytes + 1 - len(plain))
+            plain += unpacker.decompress(body, cap.num_bytes + 1 - len(plain))
         except zlib.error as error:
             if plain:  # bytes behind the last member only look like another
                 return plain
             raise RowError(Reason.BAD_ENCODING) from error
-        if len(plain) > max_bytes:
-            raise RowError(Reason.TOO_LARGE)
-        if not unpacker.eof:
+        if len(plain) > cap.num_bytes:
+            return plain[: cap.allowed(len(plain))]
+        if not unpacker.eof and not cap.takes_beginning:
             raise RowError(Reason.CUT_SHORT)
         body = unpacker.unused_data
         if window_bits != _GZIP or not body.startswith(_GZIP_START):

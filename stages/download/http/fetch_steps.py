@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from stages.download.address import WebAddress, parse_address
-from stages.download.http.http_message import Deadline, HttpResponse
-from stages.download.manners.robots import Robots, robots_address, robots_of
+from stages.download.http.http_message import BodyCap, Deadline, HttpResponse
+from stages.download.manners.robots import MAX_ROBOTS_BYTES, Robots, robots_address, robots_of
 from stages.download.manners.usage_terms import Manners, UsageTerms, evidence, refusal
 from stages.download.reasons import Reason, RowError
 
@@ -28,6 +28,8 @@ MAX_WAIT_SECONDS: Final = 10.0
 """Longest wait before a retry, even where `Retry-After` asks for more."""
 JITTER: Final = 0.25
 """Share by which a wait is lengthened at random, so that those who failed together do not come back together."""
+ROBOTS_CAP: Final = BodyCap(MAX_ROBOTS_BYTES + 1, takes_beginning=True)
+"""Cap of a robots.txt, whatever that of pictures is. One byte more than is read says that there are more."""
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -42,6 +44,8 @@ class TryLimits:
     num_tries: int
     deadline_seconds: float
     """Time for one try, redirects included."""
+    cap: BodyCap | None = None
+    """How much of a body may come; None leaves it to those who send the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Ask:
     address: WebAddress
     deadline: Deadline
     """Shared by all requests of one try; a queue in which the request stands extends it."""
+    cap: BodyCap | None = None
+    """How much of the body may come, where it is not what holds for pictures and files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def fetch_steps(url: str, limits: TryLimits, manners: Manners, terms: UsageTerms
     while True:
         address = parse_address(url)
         try:
-            return (yield from _follow(address, Deadline.after(limits.deadline_seconds), manners, terms))
+            return (yield from _follow(address, limits, manners, terms))
         except RobotsError:
             raise
         except RowError as error:
@@ -98,7 +104,9 @@ def fetch_steps(url: str, limits: TryLimits, manners: Manners, terms: UsageTerms
 def robots_steps(address: WebAddress, limits: TryLimits) -> Generator[Step, StepAnswer, Robots]:
     """The steps to the robots.txt at `address`. Raises nothing: why there is none is part of the answer."""
     try:
-        response = yield from fetch_steps(address.url, limits, Manners(opt_outs=()), UsageTerms())
+        response = yield from fetch_steps(
+            address.url, replace(limits, cap=ROBOTS_CAP), Manners(opt_outs=()), UsageTerms()
+        )
     except RowError as error:
         return Robots(failure=error.reason)
     return robots_of(response.body)
@@ -110,12 +118,13 @@ def wait_seconds(error: RowError, number: int) -> float:
     return min(MAX_WAIT_SECONDS, backoff) * (1 + JITTER * random.random())
 
 
-def _follow(address: WebAddress, deadline: Deadline, manners: Manners, terms: UsageTerms) -> FetchSteps:
+def _follow(address: WebAddress, limits: TryLimits, manners: Manners, terms: UsageTerms) -> FetchSteps:
+    deadline = Deadline.after(limits.deadline_seconds)
     visited = [address.url]
     while True:
         if manners.robots == "respect":
             yield from _obey_robots(address, deadline, terms)
-        response = yield from _ask(address, deadline, is_first=len(visited) == 1)
+        response = yield from _ask(Ask(address, deadline, limits.cap), is_first=len(visited) == 1)
         if response.status not in REDIRECTS:
             terms.headers = evidence(response.headers)
             return _accepted(response, manners)
@@ -138,9 +147,9 @@ def _obey_robots(address: WebAddress, deadline: Deadline, terms: UsageTerms) -> 
         raise RobotsError(reason)
 
 
-def _ask(address: WebAddress, deadline: Deadline, *, is_first: bool) -> FetchSteps:
+def _ask(ask: Ask, *, is_first: bool) -> FetchSteps:
     try:
-        response = yield Ask(address, deadline)
+        response = yield ask
     except RowError as error:
         if error.reason is Reason.URL_FORBIDDEN_ADDRESS and not is_first:
             raise RowError(Reason.REDIRECT_FORBIDDEN) from error

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 from stages.download.address import WebAddress
 from stages.download.http.fetch_steps import AskRobots, Pause, Step, StepAnswer, TryLimits, fetch_steps, robots_steps
 from stages.download.http.http_exchange import get_once
-from stages.download.http.http_message import HttpResponse
+from stages.download.http.http_message import BodyCap, HttpResponse
 from stages.download.http.resolver import Resolver
 from stages.download.manners.robots import Robots
 from stages.download.manners.usage_terms import Manners, UsageTerms
@@ -37,7 +37,7 @@ class HttpClient:
     ) -> None:
         self._resolver = Resolver(routes, allow_hosts)
         self._num_tries = num_tries
-        self._max_body_bytes = max_body_bytes
+        self._cap = BodyCap(max_body_bytes)
         self._manners = manners or Manners()
         self._robots: dict[WebAddress, Future[Robots]] = {}
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class HttpClient:
         if isinstance(step, AskRobots):
             return self._robots_at(step.address, headers, limits)
         targets = self._resolver.resolve(step.address, step.deadline)
-        return get_once(step.address, targets, headers, step.deadline, self._max_body_bytes, sink=sink)
+        return get_once(step.address, targets, headers, step.deadline, step.cap or self._cap, sink=sink)
 
     def _robots_at(self, address: WebAddress, headers: list[tuple[str, str]], limits: TryLimits) -> Robots:
         """The robots.txt of an origin, which the first thread asks for while the others wait."""

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from stages.download.address import WebAddress
 from stages.download.http.content_codings import is_coded, undo_codings
-from stages.download.http.http_message import RECEIVE_BYTES, Deadline, HttpResponse, Wire, read_response
+from stages.download.http.http_message import RECEIVE_BYTES, BodyCap, Deadline, HttpResponse, Wire, read_response
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import SocketAddress
 
@@ -28,7 +28,7 @@ def get_once(
     targets: Iterable[SocketAddress],
     headers: Iterable[tuple[str, str]],
     deadline: Deadline,
-    max_body_bytes: int,
+    cap: BodyCap,
     *,
     sink: BinaryIO | None = None,
 ) -> HttpResponse:
@@ -41,11 +41,11 @@ def get_once(
         connection = _connect(address, targets, deadline)
         with connection:
             connection.sendall(request_bytes(address, headers, ACCEPT if sink is None else "*/*"))
-            response = _received(connection, deadline, max_body_bytes, sink)
+            response = _received(connection, deadline, cap, sink)
     except OSError as error:
         raise RowError(reason_of_socket_error(error)) from error
     if sink is None:
-        return uncoded(response, max_body_bytes)
+        return uncoded(response, cap)
     if response.num_body_bytes and is_coded(response.headers):
         raise RowError(Reason.BAD_ENCODING)
     return response
@@ -61,9 +61,9 @@ def request_bytes(
     return "\r\n".join(lines).encode("ascii")
 
 
-def uncoded(response: HttpResponse, max_body_bytes: int) -> HttpResponse:
+def uncoded(response: HttpResponse, cap: BodyCap) -> HttpResponse:
     """The response with its body as it was before it was coded. Raises `RowError`."""
-    response.body = undo_codings(response.body, response.headers, max_body_bytes)
+    response.body = undo_codings(response.body, response.headers, cap)
     response.num_body_bytes = len(response.body)
     return response
 
@@ -96,10 +96,8 @@ def _connect(address: WebAddress, targets: Iterable[SocketAddress], deadline: De
     raise failure
 
 
-def _received(
-    connection: socket.socket, deadline: Deadline, max_body_bytes: int, sink: BinaryIO | None
-) -> HttpResponse:
-    reading = read_response(Wire(max_body_bytes), sink)
+def _received(connection: socket.socket, deadline: Deadline, cap: BodyCap, sink: BinaryIO | None) -> HttpResponse:
+    reading = read_response(Wire(cap), sink)
     next(reading)
     while True:
         connection.settimeout(deadline.remaining_seconds())

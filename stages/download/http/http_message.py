@@ -34,7 +34,7 @@ Reading: TypeAlias = Generator[None, bytes, _T]
 """A reader in progress. It yields where it needs more bytes, and is sent what arrived: b"" at the end of the
 connection. Its return value is what was read:
 
-    reading = read_response(Wire(max_body_bytes))
+    reading = read_response(Wire(BodyCap(20_000_000)))
     next(reading)
     try:
         while True:
@@ -72,6 +72,21 @@ class Deadline:
         self.at_seconds += seconds
 
 
+@dataclass(frozen=True, slots=True)
+class BodyCap:
+    """How much of a body may come, as sent and after decompression."""
+
+    num_bytes: int
+    takes_beginning: bool = False
+    """Whether of a longer body the beginning is taken; else it is refused."""
+
+    def allowed(self, num_bytes: int) -> int:
+        """`num_bytes`, or as many of them as are taken. Raises `RowError` (too_large)."""
+        if num_bytes > self.num_bytes and not self.takes_beginning:
+            raise RowError(Reason.TOO_LARGE)
+        return min(num_bytes, self.num_bytes)
+
+
 @dataclass(slots=True)
 class HttpResponse:
     """A complete response."""
@@ -89,9 +104,11 @@ class HttpResponse:
 class Wire:
     """The bytes of a connection, in order, under caps on each kind of them."""
 
-    def __init__(self, max_body_bytes: int) -> None:
-        self.max_body_bytes = max_body_bytes
+    def __init__(self, cap: BodyCap) -> None:
+        self.cap = cap
         self.is_in_head = True
+        self.is_cut = False
+        """Whether the beginning of a longer body was taken, so that its end is still to come."""
         self._buffer = bytearray()
         self._num_line_bytes = 0
 
@@ -134,11 +151,16 @@ class Wire:
 
     def rest(self) -> Reading[bytes]:
         """Everything up to the end of the connection. Raises `RowError` (too_large)."""
-        while True:
-            if len(self._buffer) > self.max_body_bytes:
-                raise RowError(Reason.TOO_LARGE)
+        while self.allowed(len(self._buffer)) == len(self._buffer):
             if not (yield from self._fill()):
                 return self._take(len(self._buffer))
+        return self._take(self.cap.num_bytes)
+
+    def allowed(self, num_bytes: int) -> int:
+        """How many of the `num_bytes` of a body are read. Raises `RowError` (too_large)."""
+        allowed = self.cap.allowed(num_bytes)
+        self.is_cut = allowed < num_bytes
+        return allowed
 
     def copy(self, num_bytes: int | None, sink: BinaryIO) -> Reading[int]:
         """Write the next `num_bytes` bytes, or all that come, into `sink` as they arrive; returns how many.
@@ -156,7 +178,7 @@ class Wire:
                 num_copied += sink.write(self._take(wanted))
             except OSError as error:  # of the disk: it must not be taken for one of the connection
                 raise StageError(f"scratch cannot hold a response body: {error}") from error
-            if num_copied > self.max_body_bytes:
+            if num_copied > self.cap.num_bytes:
                 raise RowError(Reason.TOO_LARGE)
         return num_copied
 
@@ -248,15 +270,13 @@ def _read_body(wire: Wire, headers: Message) -> Reading[bytes]:
     length = _announced_bytes(headers)
     if length is None:
         return (yield from wire.rest())
-    if length > wire.max_body_bytes:
-        raise RowError(Reason.TOO_LARGE)
-    return (yield from wire.exactly(length))
+    return (yield from wire.exactly(wire.allowed(length)))
 
 
 def _copy_body(wire: Wire, headers: Message, sink: BinaryIO) -> Reading[int]:
     if "chunked" not in tokens(headers, "Transfer-Encoding"):
         length = _announced_bytes(headers)
-        if length is not None and length > wire.max_body_bytes:
+        if length is not None and length > wire.cap.num_bytes:
             raise RowError(Reason.TOO_LARGE)
         return (yield from wire.copy(length, sink))
     num_bytes = 0
@@ -273,6 +293,8 @@ def _read_chunks(wire: Wire) -> Reading[bytes]:
     while chunk_bytes := (yield from _chunk_size(wire, num_bytes)):
         pieces.append((yield from wire.exactly(chunk_bytes)))
         num_bytes += chunk_bytes
+        if wire.is_cut:
+            break
         yield from _end_of_chunk(wire)
     return b"".join(pieces)
 
@@ -283,9 +305,7 @@ def _chunk_size(wire: Wire, num_before: int) -> Reading[int]:
     size = line.partition(b";")[0].strip()
     if not _CHUNK_SIZE.fullmatch(size) or len(size.lstrip(b"0")) > MAX_NUMBER_DIGITS:
         raise RowError(Reason.BAD_RESPONSE)
-    if num_before + int(size, 16) > wire.max_body_bytes:
-        raise RowError(Reason.TOO_LARGE)
-    return int(size, 16)
+    return wire.allowed(num_before + int(size, 16)) - num_before
 
 
 def _end_of_chunk(wire: Wire) -> Reading[None]:
@@ -322,6 +342,8 @@ def _has_plain_end(headers: Message, wire: Wire) -> bool:
     A server or proxy that reads a doubtful message otherwise would put the answers of others in the place of ours.
     """
     codings, lengths = headers.get_all("Transfer-Encoding", []), headers.get_all("Content-Length", [])
+    if wire.is_cut:
+        return False
     if codings:
         return codings == ["chunked"] and not lengths and wire.waiting == b"\r\n"
     return len(lengths) == 1 and _LENGTH.fullmatch(lengths[0]) is not None and not wire.waiting

@@ -74,8 +74,10 @@ class Robots:
 
 
 def robots_of(body: bytes) -> Robots:
-    """The rules in a robots.txt."""
-    return Robots(body[:MAX_ROBOTS_BYTES].decode("utf-8-sig", "replace"))
+    """The rules in a robots.txt; of a long one those in the beginning, without the line that its end cuts through."""
+    if len(body) > MAX_ROBOTS_BYTES:
+        body = body[: max(body.rfind(end, 0, MAX_ROBOTS_BYTES) for end in (b"\n", b"\r")) + 1]
+    return Robots(body.decode("utf-8-sig", "replace"))
 
 
 def robots_address(address: WebAddress) -> WebAddress:

@@ -20,7 +20,7 @@ from stages.download.engines import event_loop, img2dataset
 from stages.download.engines.interface import FetchEngine, FetchFailure, FetchLimits, FetchTask
 from stages.download.fetching import FetchedPart, RowOutcome, fetch_part
 from stages.download.http.http_exchange import get_once
-from stages.download.http.http_message import Deadline
+from stages.download.http.http_message import BodyCap, Deadline
 from stages.download.judge_picture import PictureJudge, PictureRule
 from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
@@ -318,7 +318,7 @@ def test_a_bad_handshake_is_a_tls_error(web: Any) -> None:
     web.does("/", lambda connection, _: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     with pytest.raises(RowError) as caught:
         targets = [("127.0.0.1", web.port)]
-        get_once(parse_address("https://bad.invalid/"), targets, [], Deadline.after(5), MAX_IMAGE_BYTES)
+        get_once(parse_address("https://bad.invalid/"), targets, [], Deadline.after(5), BodyCap(MAX_IMAGE_BYTES))
     assert caught.value.reason is Reason.TLS_ERROR
     assert isinstance(caught.value.__cause__, ssl.SSLError)
 

@@ -12,7 +12,7 @@ import pytest
 from stages.contract import StageError
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.file_fetching import NUM_AT_ONCE, fetch_files
-from stages.download.http.http_message import Wire
+from stages.download.http.http_message import BodyCap, Wire
 from stages.download.reasons import Reason
 
 MAX_BYTES = 300_000
@@ -91,7 +91,7 @@ def test_a_full_disk_is_not_taken_for_a_broken_connection() -> None:
             raise OSError(28, "No space left on device")
 
     full: BinaryIO = Full()  # type: ignore[assignment]
-    copying = Wire(MAX_BYTES).copy(4, full)
+    copying = Wire(BodyCap(MAX_BYTES)).copy(4, full)
     next(copying)
     with pytest.raises(StageError, match="No space left"):
         copying.send(b"body")

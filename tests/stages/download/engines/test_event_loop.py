@@ -15,7 +15,7 @@ import pytest
 
 from stages.download.engines import connection, event_loop
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
-from stages.download.http.http_message import Deadline
+from stages.download.http.http_message import BodyCap, Deadline, Wire, read_response
 from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason
 
@@ -156,6 +156,20 @@ def test_a_connection_whose_end_of_body_is_open_to_doubt_is_not_kept(start: Star
     assert server.num_connections == 5
 
 
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 8\r\n\r\nbodybody", b"Transfer-Encoding: chunked\r\n\r\n8\r\nbodybody\r\n0\r\n\r\n"]
+)
+def test_a_connection_of_whose_body_the_beginning_was_taken_is_not_kept(body: bytes) -> None:
+    """However it arrives: the end of the body must not be taken for the next answer."""
+    for num_first in range(1, len(body)):
+        reading = read_response(Wire(BodyCap(4, takes_beginning=True)))
+        next(reading)
+        with pytest.raises(StopIteration) as end:
+            for data in (b"HTTP/1.1 200 OK\r\n" + body[:num_first], body[num_first:]):
+                reading.send(data)
+        assert (end.value.value.body, end.value.value.is_reusable) == (b"body", False)
+
+
 def test_a_host_gets_so_many_requests_at_once(start: Start) -> None:
     def slowly(path: str, _: int) -> bytes:
         time.sleep(0.02)
@@ -249,7 +263,7 @@ def test_a_response_that_ends_while_it_waits_for_a_place_takes_none_and_ends_its
         with theirs:
             make = asyncio.get_running_loop().create_connection
             _, stopped = await make(lambda: connection.Connection(places), sock=ours)
-            answer = stopped.ask(b"GET", Deadline.after(5.0), 4_000_000)
+            answer = stopped.ask(b"GET", Deadline.after(5.0), BodyCap(4_000_000))
             stopped.data_received(head + bytes(connection.LARGE_BYTES))
             assert not answer.done()
             stopped.data_received(bytes(connection.LARGE_BYTES))

@@ -1,5 +1,6 @@
 """robots.txt is asked for once for an origin and obeyed, by every engine, and what it said is kept as evidence."""
 
+import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from stages.download.address import parse_address
 from stages.download.engines import event_loop, img2dataset
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
-from stages.download.manners.robots import Robots, robots_of
+from stages.download.manners.robots import MAX_ROBOTS_BYTES, Robots, robots_of
 from stages.download.manners.usage_terms import Manners, UsageTerms
 from stages.download.reasons import Reason
 
@@ -134,6 +135,49 @@ def test_a_robots_txt_that_is_not_there_and_one_that_cannot_be_got(
     task = FetchTask(urls=[url], routes=web.routes, limits=LIMITS, scratch=tmp_path)
     engine.fetch(task, lambda _, *end: found.append(end))
     assert found == [end]
+
+
+LONG = b"User-agent: *\n" + b"".join(b"Disallow: /no/%06d\n" % number for number in range(40_000))
+"""760 KB of rules; line 30,000 lies beyond what is read."""
+
+
+def chunked(body: bytes) -> bytes:
+    pieces = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("engine", [event_loop, img2dataset])
+@pytest.mark.parametrize(
+    ("headers", "coded"),
+    [
+        ([f"Content-Length: {len(LONG)}"], LONG),
+        (["Content-Length: none"], LONG),
+        (["Transfer-Encoding: chunked"], chunked(LONG)),
+        (["Content-Encoding: gzip"], gzip.compress(LONG, mtime=0)),
+    ],
+)
+def test_of_a_long_robots_txt_the_beginning_counts_however_large_pictures_may_be(
+    engine: Any, headers: list[str], coded: bytes, web: Any, http_answer: Callable[..., bytes], tmp_path: Path
+) -> None:
+    web.says("/robots.txt", "\r\n".join(["HTTP/1.1 200 OK", *headers, "", ""]).encode() + coded)
+    paths = ("/no/000000.jpg", "/no/020000.jpg", "/no/039999.jpg", "/yes.jpg", "/large.jpg")
+    urls = [web.says(path, http_answer(bytes(200_000) if "large" in path else b"body")) for path in paths]
+    found: dict[int, bytes | FetchFailure] = {}
+    task = FetchTask(urls=urls, routes=web.routes, limits=LIMITS, scratch=tmp_path)
+    engine.fetch(task, lambda number, end, _: found.__setitem__(number, end))
+    no, large = FetchFailure(Reason.ROBOTS_DISALLOWED), FetchFailure(Reason.TOO_LARGE)
+    assert found == {0: no, 1: no, 2: b"body", 3: b"body", 4: large}
+
+
+@pytest.mark.parametrize("num_before", [MAX_ROBOTS_BYTES - 30, MAX_ROBOTS_BYTES])
+def test_a_rule_that_is_cut_through_is_none(num_before: int) -> None:
+    """`Disallow: /` is what may be left of `Disallow: /private`."""
+    start = b"User-agent: *\nDisallow: /no\n#"
+    for end in (b"\n", b"\r"):
+        text = start + b"x" * (num_before - len(start) - 12) + end + b"Disallow: /private/of/somebody/else\n"
+        robots = robots_of(text)
+        assert robots.verdict(parse_address("http://a.example/b")) == ("allowed", None)
+        assert robots.verdict(parse_address("http://a.example/no"))[1] is Reason.ROBOTS_DISALLOWED
 
 
 @pytest.mark.parametrize("engine", [event_loop, img2dataset])
