@@ -81,8 +81,12 @@ class GatheringContext(ABC):
         rows_per_step: int | None = None,
         check: Callable[[GangLayout], None] | None = None,
     ) -> None:
+        try:
+            layout = self.gang_layout()
+        except ValueError as error:  # of a table of the site, which names ranks that another table groups
+            raise StageError(f"step {self.writer.step!r}: its ranks cannot be laid out so: {error}") from error
         if check is not None:
-            check(self.gang_layout())
+            check(layout)
         self.run_ranks(rank_main, rows_per_step)
         latest = CheckpointRecords(self.writer.store, self.writer.folder).latest()
         self.records.extend([] if latest is None else [latest])

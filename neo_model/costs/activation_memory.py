@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -182,8 +182,14 @@ def _attends(how: TrainingSetup, work: Work) -> Attend:
 
 
 def _share_of(work: Work, num_shares: int) -> Work:
-    """The largest share, rounded up. A picture may lie in one of them, so patches are shared like all tokens."""
-    return Work(**{name: -(-number // num_shares) for name, number in asdict(work).items()})
+    """The largest share, rounded up: all of its tokens may be of pictures, four patches each, or supervised."""
+    num_tokens = -(-work.num_tokens // num_shares)
+    return Work(
+        num_tokens=num_tokens,
+        num_pairs=-(-work.num_pairs // num_shares),
+        num_patches=min(work.num_patches, 4 * num_tokens),
+        num_supervised=min(work.num_supervised, num_tokens),
+    )
 
 
 def _free_gradient(parameter: nn.Parameter) -> None:

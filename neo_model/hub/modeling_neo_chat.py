@@ -169,9 +169,9 @@ class NEOChatModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         messages = _messages(self.system_message, told, question)
         backend = tokenizer.backend_tokenizer
         ids = torch.tensor([encode_prompt(backend, messages, counts).token_ids], device=self.device)
-        settings = {"max_new_tokens": 512, **(generation_config or {}), "eos_token_id": special_ids(backend).turn_end}
-        if settings.get("pad_token_id") is None:
-            settings["pad_token_id"] = special_ids(backend).end_of_text
+        special = special_ids(backend)
+        greedy = {"max_new_tokens": 512, "do_sample": False, "pad_token_id": special.end_of_text}
+        settings = {**greedy, **(generation_config or {}), "eos_token_id": [special.turn_end, special.end_of_text]}
         made = self.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixel_values, grid_hw=grid_hw, **settings
         )

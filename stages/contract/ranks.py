@@ -27,8 +27,8 @@ class GangLayout(BaseModel):
     """DeepSpeed ZeRO stage: what is partitioned over ranks (1 optimizer, 2 and gradients, 3 and parameters)."""
     sequence_ranks: int = Field(default=1, ge=1)
     """Ranks that share each row: every one holds a part of its tokens, and in attention a part of the heads of all of
-    them. For rows that one device does not hold. Divides `num_ranks` and the attention heads; ranks of one machine
-    share a row, so at most as many as a machine has."""
+    them. For rows that one device does not hold. Divides `num_ranks` and the attention heads. Best at most
+    as many as a machine has GPUs: neighbours share a row, and each layer sends all of it between them."""
     offload_optimizer: bool = False
     """Keep moments and fp32 weights in the host's memory and update there: slower steps, for models that fit a GPU
     in no other way. With ZeRO stage 1 or above."""

@@ -50,20 +50,26 @@ def make_loadable(folder: Path, config: NeoConfig) -> None:
         "max_pixels": config.max_pixels_px,
     }
     for name in PROCESSOR_FILES:
-        given = json.loads((folder / name).read_bytes()) if (folder / name).is_file() else {}
-        _write(folder / name, {**given, **processor})
-    if not (folder / GENERATION_FILE).is_file():
-        _write(folder / GENERATION_FILE, _generation(folder))
-    if not (folder / CHAT_TEMPLATE_FILE).is_file():
+        _write(folder / name, {**_stated(folder / name), **processor})
+    _write(folder / GENERATION_FILE, _generation(folder))
+    if not (folder / CHAT_TEMPLATE_FILE).is_file() and "chat_template" not in _stated(folder / "tokenizer_config.json"):
         (folder / CHAT_TEMPLATE_FILE).write_text(CHAT_TEMPLATE, encoding="utf-8")
 
 
 def _generation(folder: Path) -> dict[str, Any]:
-    """Greedy answers that end with their turn."""
+    """Settings of the base model, or greedy ones; answers end with their turn, where a base model knows none."""
     from neo_model.inputs.conversation import load_tokenizer, special_ids
 
-    ids = special_ids(load_tokenizer(folder))
-    return {"do_sample": False, "eos_token_id": [ids.turn_end, ids.end_of_text], "pad_token_id": ids.end_of_text}
+    ids, given = special_ids(load_tokenizer(folder)), _stated(folder / GENERATION_FILE)
+    stated = given.get("eos_token_id") or []
+    ends = dict.fromkeys([ids.turn_end, ids.end_of_text, *(stated if isinstance(stated, list) else [stated])])
+    return {"do_sample": False, "pad_token_id": ids.end_of_text, **given, "eos_token_id": [*ends]}
+
+
+def _stated(file: Path) -> dict[str, Any]:
+    """The settings that a file of the folder states; {} where there is none."""
+    stated: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    return stated
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ rows, and each answers all of the few questions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME
 from stages.formats.packed_rows.rows import DamagedRowError
 from stages.formats.pairs import pictures_of
 from stages.training.checkpoints.facts import Examined
-from stages.training.collectives import gather_values, taken_by_rank_0
+from stages.training.collectives import gather_values, run_on_all, taken_by_rank_0
 from stages.training.engine.engine import Engine
 from stages.training.held_out import HeldOut
 from stages.training.loading.micro_batches import FetchedRows, MicroBatch, PackedRows, StepLoader
@@ -150,27 +150,37 @@ class RowLoss:
         counts.
 
         With 5 rows, rank 0 of 2 has rows 0, 2, 4 and rank 1 has rows 1, 3, 4: the last fills up and does not count.
-        A damaged row does not count either, where the recipe has damaged rows skipped.
+        A damaged row does not count either, where the recipe has damaged rows skipped: on any rank, because ranks
+        that share a row must all have it or none. Collective.
         """
-        packed = PackedRows.of(self.rows)
+        packed, place = PackedRows.of(self.rows), self.loader.place
         num_rows = min(self.max_rows, packed.reader.num_rows)
+        rows = range(place.group, -(-num_rows // place.num_groups) * place.num_groups, place.num_groups)
+        loaded: dict[int, MicroBatch] = {}
+        unread = run_on_all(
+            lambda: self._load(packed, [min(row, num_rows - 1) for row in rows], loaded), "held-out rows"
+        )
+        left_out = set[int]().union(*unread)
         micro_batches = []
-        place = self.loader.place
-        for first in range(0, num_rows, place.num_groups):
-            row = first + place.group
-            micro_batch = self._loaded(packed, min(row, num_rows - 1))
-            micro_batches.append((micro_batch, row < num_rows and len(micro_batch.rows) > 0))
+        for row in rows:
+            place_of_row = min(row, num_rows - 1)
+            is_left_out = place_of_row in left_out
+            micro_batch = self.loader.decode(FetchedRows(packed, ())) if is_left_out else loaded[place_of_row]
+            micro_batches.append((micro_batch, row < num_rows and not is_left_out))
         return micro_batches
 
-    def _loaded(self, packed: PackedRows, row: int) -> MicroBatch:
-        """One row; none in its place where it is damaged and skipped."""
-        try:
-            return self.loader.decode(FetchedRows(packed, (packed.reader.read(row),)))
-        except DamagedRowError as error:
-            if not self.loader.skips_damage:
-                raise
-            self.rank.warn(f"a held-out row is left out: {error}")
-            return self.loader.decode(FetchedRows(packed, ()))
+    def _load(self, packed: PackedRows, rows: Iterable[int], loaded: dict[int, MicroBatch]) -> set[int]:
+        """Load rows into `loaded`; returns those that are damaged and skipped."""
+        damaged = set()
+        for row in rows:
+            try:
+                loaded[row] = self.loader.decode(FetchedRows(packed, (packed.reader.read(row),)))
+            except DamagedRowError as error:
+                if not self.loader.skips_damage:
+                    raise
+                self.rank.warn(f"a held-out row is left out: {error}")
+                damaged.add(row)
+        return damaged
 
 
 class ShownFrames(NamedTuple):

@@ -97,7 +97,7 @@ def train(
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
         facts |= before.compare(weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size))
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
-        checkpoints.commit_model(recipe.last_step, write_model, config, facts)
+        checkpoints.commit_model(recipe.last_step, write_model, config, facts, alive=watchdog.alive)
 
 
 def _warn_of(rank: Rank) -> Callable[[str], None]:

@@ -86,20 +86,34 @@ class Checkpoints:
 
         self._in_flight(step, upload, facts, deletes_old=True)
 
-    def commit_model(self, step: int, write_model: WriteModel, config: NeoConfig, facts: Mapping[str, Any]) -> None:
-        """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective."""
-        self._finish()
+    def commit_model(
+        self,
+        step: int,
+        write_model: WriteModel,
+        config: NeoConfig,
+        facts: Mapping[str, Any],
+        *,
+        alive: Callable[[], None],
+    ) -> None:
+        """Commit the finished model after the last step. Rank 0 writes; the others help to gather. Collective.
+
+        `alive` is called before the state is waited for, the model written and uploaded, each of which may take long.
+        """
+        alive()
+        self.finish()
+        alive()
         folder = self._folder(step)
         parameters = self.engine.parameters()
         with fault_point("checkpoint.files_written"):
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
+        alive()
         with_best = {**facts, **self._best(step, facts)}
         self._in_flight(step, lambda: self._upload(folder, step), with_best, deletes_old=False)
-        self._finish()
+        self.finish()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Wait for what is in flight after the last step. Collective.
 
         No later checkpoint will come, so it is worth more patience, well within what the watchdog has.

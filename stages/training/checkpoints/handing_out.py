@@ -38,7 +38,7 @@ def hand_out(checkpoints: Checkpoints) -> dict[str, Any]:
         engine.take_average()
         return {"handed_out": {"ema_decay": recipe.ema_decay}}
     if recipe.averaged_steps:
-        checkpoints.in_flight.finish()
+        checkpoints.finish()
         engine.take_mean(_states(checkpoints))
         return {"handed_out": {"mean_of_steps": [*recipe.averaged_steps, recipe.last_step]}}
     return {}

@@ -53,9 +53,10 @@ def test_twice_the_row_holds_nearly_twice() -> None:
 def test_ranks_that_share_a_row_hold_a_share_of_it(checkpointing: bool) -> None:
     """Nearly: what is exchanged lies beside what it was made from, for a while; and masks are of whole documents."""
     alone = how(train_all, checkpointing, Backend.FLASH)
-    whole = activation_bytes(DEEP, WORK, alone)
+    words = replace(WORK, num_patches=0, num_supervised=0)
+    whole = activation_bytes(DEEP, words, alone)
     for num_shares in (2, 4):
-        share = activation_bytes(DEEP, WORK, replace(alone, sequence_ranks=num_shares))
+        share = activation_bytes(DEEP, words, replace(alone, sequence_ranks=num_shares))
         assert 1 / num_shares <= share / whole < 1.3 / num_shares
     dense = [
         activation_bytes(
@@ -77,3 +78,13 @@ def test_checkpointing_keeps_a_layer_and_the_input_of_each() -> None:
     deeper = replace(DEEP, num_layers=12)
     more = activation_bytes(deeper, WORK, how(train_all, True, Backend.FLASH))
     assert more - kept == WORK.num_tokens * DEEP.hidden * 4
+
+
+def test_a_share_may_hold_all_pictures_of_its_row() -> None:
+    """Of 64 tokens with 64 patches, 16 are of pictures, which may all lie in one of two shares."""
+    row = Work(num_tokens=64, num_pairs=64 * 65 // 2, num_patches=64)
+    shared = replace(how(train_all, False, Backend.FLASH), sequence_ranks=2)
+    fewer = activation_bytes(DEEP, replace(row, num_patches=32), shared)
+    assert activation_bytes(DEEP, row, shared) > fewer
+    most = activation_bytes(DEEP, replace(row, num_patches=128), shared)
+    assert activation_bytes(DEEP, replace(row, num_patches=256), shared) == most, "four patches for each token at most"

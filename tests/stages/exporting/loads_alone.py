@@ -61,11 +61,10 @@ def main(folder: str, asked: str) -> None:
         conversations.append([{"role": "user", "content": content}])
     inputs = processor.apply_chat_template(conversations, add_generation_prompt=True, tokenize=True, return_dict=True)
     length = inputs["input_ids"].shape[1]
-    eos = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    generated = model.generate(**inputs, max_new_tokens=12, do_sample=False, eos_token_id=eos)
+    generated = model.generate(**inputs, max_new_tokens=12, do_sample=False)
     texts = processor.batch_decode(generated[:, length:], skip_special_tokens=True)
     told["generate"] = [text.strip() for text in texts]
-    recomputed = model.generate(**inputs, max_new_tokens=12, do_sample=False, eos_token_id=eos, use_cache=False)
+    recomputed = model.generate(**inputs, max_new_tokens=12, do_sample=False, use_cache=False)
     texts = processor.batch_decode(recomputed[:, length:], skip_special_tokens=True)
     told["without cache"] = [text.strip() for text in texts]
     beams = model.generate(**inputs, max_new_tokens=4, num_beams=3, num_return_sequences=2, do_sample=False)

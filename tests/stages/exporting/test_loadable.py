@@ -101,13 +101,27 @@ def test_what_the_base_model_brought_is_kept(exported, tmp_path) -> None:
     own = {"AutoConfig": "configuration_gone.Gone"}
     (other / "config.json").write_text(json.dumps({**stated, "template": "own", "auto_map": own, "force": 1}))
     (other / "chat_template.jinja").write_text("own template")
-    (other / "generation_config.json").write_text('{"temperature": 0.6}')
+    (other / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "eos_token_id": 7}')
     (other / "preprocessor_config.json").write_text('{"own": 1}')
     make_loadable(other, config)
     made = json.loads((other / "config.json").read_text())
     assert (made["template"], made["force"]) == ("own", 1)
     assert made["auto_map"] == stated["auto_map"] != own
     assert (other / "chat_template.jinja").read_text() == "own template"
-    assert json.loads((other / "generation_config.json").read_text()) == {"temperature": 0.6}
+    generation = json.loads((other / "generation_config.json").read_text())
+    ends = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    assert (generation["do_sample"], generation["temperature"]) == (True, 0.6)
+    assert generation["eos_token_id"] == [*ends, 7], "a base model knows no end of a turn"
     assert json.loads((other / "preprocessor_config.json").read_text())["own"] == 1
     assert read_config(other) == config
+
+
+def test_a_template_inside_the_settings_of_the_tokenizer_is_not_overridden(exported, tmp_path) -> None:
+    folder, _ = exported
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (other / name).write_bytes((folder / name).read_bytes())
+    (other / "tokenizer_config.json").write_text('{"chat_template": "own"}')
+    make_loadable(other, read_config(folder))
+    assert not (other / "chat_template.jinja").exists()

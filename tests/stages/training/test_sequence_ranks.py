@@ -10,6 +10,7 @@ from stages.contract import GangLayout, InterruptedRunError, StageError
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end
+from tests.stages.training import test_held_out
 from tests.stages.training.test_held_out import HELD_OUT, QUESTIONS, training
 from tests.stages.training.test_loop import RECIPE, ask_to_stop, committed_steps, die_after
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
@@ -185,6 +186,33 @@ def test_ranks_that_do_not_load_the_same_rows_stop_in_words_and_agree_the_next_t
         world.make(step, shared(1), trouble=partial(cannot_read, number=7))
     made = world.make(step, shared(1))
     assert [one["row"] for one in made.parts[-1].facts["skipped"]] == [7]
+
+
+def cannot_read_held_out(rank, number: int, of_rank: int, fingerprint: str) -> None:
+    """One rank finds a held-out row damaged, and is asked to stop after a step."""
+    from stages.formats.packed_rows.rows import DamagedRowError, RowReader
+
+    read = RowReader.read
+
+    def failing(reader, row):
+        if row == number and rank.rank == of_rank and reader.rows.fingerprint == fingerprint:
+            raise DamagedRowError("the disk of a rank", fingerprint, "00000", row)
+        return read(reader, row)
+
+    RowReader.read = failing
+    ask_to_stop(rank)
+
+
+def test_a_held_out_row_that_one_rank_cannot_read_counts_on_none(world: SmallWorld, tmp_path: Path) -> None:
+    recipe = SHORT.model_copy(update={"on_damaged_row": "skip", "checkpoint_every_steps": 1})
+    step = train_prebuffer.bind("prebuffer", recipe, [test_held_out.ROWS], test_held_out.LLM, HELD_OUT)
+    other = SmallWorld.at(tmp_path / "other")
+    for one, layout, of_rank in ((world, shared(2), 1), (other, ALONE, 0)):
+        damage = partial(cannot_read_held_out, number=3, of_rank=of_rank, fingerprint=HELD_OUT.fingerprint)
+        with pytest.raises(InterruptedRunError):
+            one.make(step, layout, trouble=damage)
+        assert any("a held-out row is left out" in event.message for event in one.events if event.event == "noticed")
+    assert examined(world)[1] == pytest.approx(examined(other)[1], rel=1e-6)
 
 
 def no_rank(_rank) -> None:
