@@ -297,12 +297,13 @@ def fail_to_upload(rank, error: Exception, at_step: int) -> None:
 
 
 def test_a_store_that_fails_until_the_next_checkpoint_is_due_stops_the_run_in_words(world: SmallWorld) -> None:
+    step = training(keep_last_state=True)  # due after the last step
     error = StoreUnavailableError("the store is away")
     with pytest.raises(
         StageError, match=r"checkpoint at step 4 could .* in [23] tries \(rank 1: .* is away\).*run the"
     ):
-        world.make(training(), two_ranks(), trouble=partial(fail_to_upload, error=error, at_step=4))
-    assert committed_steps(world, training()) == [2], "and what was committed is kept"
+        world.make(step, two_ranks(), trouble=partial(fail_to_upload, error=error, at_step=4))
+    assert committed_steps(world, step) == [2], "and what was committed is kept"
     assert [event.at_step for event in unsaved(world)] == [4]
 
 
