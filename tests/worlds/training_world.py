@@ -119,7 +119,8 @@ def write_rows(part: Part, draft: PartDraft, recipe: RowsRecipe, llm: BaseLlm) -
     from stages.formats.tar import TarWriter
 
     tokenizer = Tokenizer.from_file(str(llm.copy_to(draft.scratch / "llm") / "tokenizer.json"))
-    ids = [tokenizer.token_to_id(token) for token in ("<img>", "<IMG_CONTEXT>", "</img>")]
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    ids = [vocabulary[token] for token in ("<img>", "<IMG_CONTEXT>", "</img>")]
     index = []
     tar_path = draft.path("rows.tar")
     with TarWriter(tar_path) as tar:
@@ -162,11 +163,16 @@ def pairs_of(documents: Sequence[Any], grids: Sequence[tuple[int, int]]) -> int:
     return visible_pairs([one.num_tokens for one in documents], [h * w // 4 for h, w in grids])
 
 
-def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]):
+def row_content(number: int, recipe: RowsRecipe, tokenizer: Any, ids: Sequence[int]) -> tuple[Any, ...]:
+    """Documents, tokens, supervision, grids and pictures of one row."""
     from stages.formats.packed_rows.row_format import DocumentFacts
 
     rng = np.random.default_rng((recipe.seed, number))
-    documents, tokens, supervised, grids, images = [], [], [], [], []
+    documents: list[DocumentFacts] = []
+    tokens: list[int] = []
+    supervised: list[bool] = []
+    grids: list[tuple[int, ...]] = []
+    images: list[bytes] = []
     num_documents = int(rng.integers(recipe.num_documents[0], recipe.num_documents[1] + 1))
     grid = recipe.picture_px[1] // 16, recipe.picture_px[0] // 16
     for place in range(num_documents):
