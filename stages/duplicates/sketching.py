@@ -30,7 +30,7 @@ from stages.duplicates.measures.picture_hashes import (
 )
 from stages.duplicates.parts_of_rows import JUDGED, SketchTask
 from stages.formats.pairs import PairReader, StoredImage
-from stages.formats.read_ahead import FileRange, joined, read_ahead
+from stages.formats.read_ahead import FileRange
 from stages.formats.sample_table import Verdict, read_table, sample_id_type, write_table
 
 if TYPE_CHECKING:
@@ -161,25 +161,19 @@ def _hashes(
 ) -> tuple[list[int | None], list[DuplicateReason | None]]:
     """The perceptual hash of each picture, and what is against it. Pictures are read some 16 MiB at a time."""
     by_range: dict[FileRange, StoredImage] = {image.range: image for image in images}
+    different = [by_range[one] for one in sorted(by_range)]
     hashes: dict[FileRange, int | None] = {}
     unreadable: set[FileRange] = set()
-
-    def read(together: Sequence[FileRange]) -> tuple[Sequence[FileRange], bytes]:
-        length = together[-1].offset + together[-1].size_bytes - together[0].offset
-        return together, reader.images.read(together[0].file, together[0].offset, length)
-
-    for together, data in read_ahead(reader.raw.store, read, joined(sorted(by_range))):
-        for one in together:
-            start = one.offset - together[0].offset
-            picture = reader.images.checked(by_range[one], data[start : start + one.size_bytes])
-            try:
-                value = picture_hash(picture)
-                hashes[one] = value if tells_apart(value) else None
-            except UnhashedPictureError:
-                hashes[one] = None
-            except UnreadablePictureError:
-                hashes[one] = None
-                unreadable.add(one)
+    for image, picture in zip(different, reader.images.together(different, ahead=True), strict=True):
+        one = image.range
+        try:
+            value = picture_hash(picture)
+            hashes[one] = value if tells_apart(value) else None
+        except UnhashedPictureError:
+            hashes[one] = None
+        except UnreadablePictureError:
+            hashes[one] = None
+            unreadable.add(one)
         draft.progress(len(hashes))
     ranges = [image.range for image in images]
     reasons = [DuplicateReason.PICTURE_UNREADABLE if one in unreadable else None for one in ranges]

@@ -18,7 +18,6 @@ from stages.artifacts.kinds import CLIPS_FILE, Conversations, KeptClips, RawClip
 from stages.formats.clips import Clip, FrameFacts, clip_schema
 from stages.formats.kept_rows import KeptRows
 from stages.formats.pairs import ImageReader, StoredImage
-from stages.formats.read_ahead import joined
 from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -48,18 +47,8 @@ class FrameReader(ImageReader):
         frames: list[bytes] = []
         for packets, ones in groupby(images, key=_packets_of):
             stored = list(ones)
-            frames += self._read(stored) if packets is None else self._decoded(packets, stored)
+            frames += self.together(stored, ahead=False) if packets is None else self._decoded(packets, stored)
         return frames
-
-    def _read(self, frames: Sequence[StoredImage]) -> Iterator[bytes]:
-        """Frames that are files of their own: neighbours in a tar are one range read, checked one by one."""
-        waiting = iter(frames)
-        for together in joined([frame.range for frame in frames]):
-            first, last = together[0], together[-1]
-            data = self.read(first.file, first.offset, last.offset + last.size_bytes - first.offset)
-            for one in together:
-                start = one.offset - first.offset
-                yield self.checked(next(waiting), data[start : start + one.size_bytes])
 
     def _decoded(self, packets: StoredImage, frames: Sequence[StoredImage]) -> list[bytes]:
         from stages.video.faults import VideoError

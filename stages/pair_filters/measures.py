@@ -22,7 +22,7 @@ from neo_model.inputs.pictures import PictureError
 from stages.contract import Recipe, StageError
 from stages.formats.pairs import Pair, PairReader
 from stages.pair_filters.captions import repeated_share
-from stages.pair_filters.pictures import measure_picture, pictures_in_order
+from stages.pair_filters.pictures import measure_picture
 from stages.pair_filters.rule_engine import RuleEngine
 from stages.pair_filters.rules import check_syntax
 from stages.text_quality.language import known_languages, language_of
@@ -187,7 +187,7 @@ def measure_pairs(
     if PICTURE_MEASURES.isdisjoint(asked):
         return measured
     of_pictures = [(pair, one) for pair, one in zip(pairs, measured, strict=True) if not one.is_placeholder]
-    pictures = pictures_in_order(reader, [pair.image for pair, _ in of_pictures])
+    pictures = reader.images.together([pair.image for pair, _ in of_pictures], ahead=True)
     for number, ((_, measures), data) in enumerate(zip(of_pictures, pictures, strict=True)):
         try:
             found = measure_picture(data)

@@ -7,13 +7,9 @@ are rounded, so that every machine measures the same. Orientation does not matte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from neo_model.inputs.pictures import open_pixels
-from stages.formats.pairs import PairReader, StoredImage
-from stages.formats.read_ahead import FileRange, joined, read_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,24 +64,6 @@ def reduced_grey(jpeg: bytes) -> NDArray[np.uint8]:
     except ValueError:  # what this decoder warns about; the one that training uses says whether it is a picture
         pixels = open_pixels(jpeg, max_pixels_px=MAX_PIXELS_PX).astype(np.uint32)
         return np.asarray((pixels * np.array([299, 587, 114], np.uint32)).sum(axis=2) // 1000, np.uint8)
-
-
-def pictures_in_order(reader: PairReader, images: Sequence[StoredImage]) -> Iterator[bytes]:
-    """The encoded pictures, in order, of which neighbours in a tar are one read. Raises `StoreError` for damaged ones.
-
-    In memory are the pictures of a few reads of at most 16 MiB.
-    """
-    groups = joined([image.range for image in images])
-    waiting = iter(images)
-    for data, together in zip(read_ahead(reader.raw.store, partial(_read, reader), groups), groups, strict=True):
-        for one in together:
-            start = one.offset - together[0].offset
-            yield reader.images.checked(next(waiting), data[start : start + one.size_bytes])
-
-
-def _read(reader: PairReader, together: Sequence[FileRange]) -> bytes:
-    first, last = together[0], together[-1]
-    return reader.images.read(first.file, first.offset, last.offset + last.size_bytes - first.offset)
 
 
 def _sharpness(grey: NDArray[np.uint8]) -> float:
