@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from stages.duplicates.measures.hash_bits import mixed, num_bits
 from stages.formats.external_sort import order_of
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from stages.duplicates.measures.hash_bits import Uint64
     from stages.formats.external_sort import Records
-
-    Uint64: TypeAlias = NDArray[np.uint64]
 
 NUM_HASHES: Final = 3
 BAND_BITS: Final = 16

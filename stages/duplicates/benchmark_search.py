@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stages.artifacts.kinds import MARK_PHASE, MARKS_FILE
 from stages.artifacts.records import FileEntry
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+
+MARKED: Final = ("benchmark", "benchmark_by")
+"""Columns of sketches and verdicts where benchmarks are bound: the benchmark that a row is in, and by what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,13 @@ def in_benchmarks(
             if names[row] is None:
                 names[row], kinds[row] = marks.names[number], kind
     return names, kinds
+
+
+def marked_columns(names: Sequence[str | None], kinds: Sequence[str | None]) -> dict[str, pa.Array]:
+    """What `in_benchmarks` found, as columns of a sketch."""
+    import pyarrow as pa
+
+    return {name: pa.array(values, pa.string()) for name, values in zip(MARKED, (names, kinds), strict=True)}
 
 
 def _marked(

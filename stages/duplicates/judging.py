@@ -18,6 +18,7 @@ from stages.artifacts.kinds import VERDICTS_FILE
 from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
 from stages.contract import Part, PartDraft, PartWork, StageContext, StageError
+from stages.duplicates.benchmark_search import MARKED
 from stages.duplicates.criteria import NEAR_PICTURE, REASONS, Criterion, DuplicateReason
 from stages.duplicates.gathering import duplicates_of_part, gather_found
 from stages.duplicates.joining import join_keys, join_parts
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names of earlier sources and of benchmarks, as of sources of a mixture."""
-MARKED: Final = ("benchmark", "benchmark_by")
-"""Columns of verdicts where benchmarks are bound."""
 FOUND_COLUMNS: Final = ("duplicate_of", "duplicate_in", *MARKED)
 """Columns of verdicts that say why."""
 PHASES: Final = (SKETCH_PHASE, "list", "join", "near", "gather", JUDGE_PHASE)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, PartFacts
-from stages.duplicates.benchmark_search import MarkFiles, in_benchmarks
+from stages.duplicates.benchmark_search import MarkFiles, in_benchmarks, marked_columns
 from stages.duplicates.criteria import DuplicateReason
 from stages.duplicates.measures.digests import bytes_digest, text_digest, url_digest
-from stages.duplicates.measures.minhash import NUM_BANDS, band_keys
+from stages.duplicates.measures.minhash import NUM_BANDS, band_columns
 from stages.duplicates.measures.picture_hashes import (
     UnhashedPictureError,
     UnreadablePictureError,
@@ -116,13 +116,9 @@ class Sketcher:
                 reason or (None if name is None else DuplicateReason.IN_BENCHMARK)
                 for reason, name in zip(reasons, benchmarks, strict=True)
             ]
-            known = {"benchmark": pa.array(benchmarks, pa.string()), "benchmark_by": pa.array(kinds, pa.string())}
+            known = marked_columns(benchmarks, kinds)
         if self.caption_likeness is not None:
-            keys = band_keys(captions, self.caption_likeness, run_words=CAPTION_RUN_WORDS)
-            digests |= {
-                name: pa.array(keys[:, band], pa.uint64(), mask=keys[:, band] == 0)
-                for band, name in enumerate(CAPTION_BANDS)
-            }
+            digests |= band_columns(captions, self.caption_likeness, CAPTION_BANDS, run_words=CAPTION_RUN_WORDS)
         return pa.table(
             {
                 "sample_id": table["sample_id"].cast(sample_id_type()),

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from stages.artifacts.kinds import KeptTexts, TextDocuments
 from stages.contract import Part, PartDraft, PartFacts
-from stages.duplicates.benchmark_search import MarkFiles, in_benchmarks
+from stages.duplicates.benchmark_search import MarkFiles, in_benchmarks, marked_columns
 from stages.duplicates.criteria import DuplicateReason
 from stages.duplicates.measures.digests import text_digest
-from stages.duplicates.measures.minhash import NUM_BANDS, band_keys
+from stages.duplicates.measures.minhash import NUM_BANDS, band_columns
 from stages.duplicates.parts_of_rows import JUDGED, SketchTask
 from stages.duplicates.sketching import SKETCH_FILE, sketched_before
 from stages.formats.judged.texts import TextReader
@@ -72,17 +72,13 @@ class TextSketcher:
         texts = rows["text"].to_pylist()
         digests = {"text": pa.array(map(text_digest, texts), pa.uint64())}
         if self.likeness is not None:
-            keys = band_keys(texts, self.likeness, run_words=TEXT_RUN_WORDS)
-            digests |= {
-                name: pa.array(keys[:, band], pa.uint64(), mask=keys[:, band] == 0)
-                for band, name in enumerate(TEXT_BANDS)
-            }
+            digests |= band_columns(texts, self.likeness, TEXT_BANDS, run_words=TEXT_RUN_WORDS)
         reasons: list[str | None] = [None] * len(texts)
         known: dict[str, pa.Array] = {}
         if self.marks is not None and task.source == JUDGED:
             names, kinds = in_benchmarks(self.marks, digests, texts)
             reasons = [None if name is None else DuplicateReason.IN_BENCHMARK.value for name in names]
-            known = {"benchmark": pa.array(names, pa.string()), "benchmark_by": pa.array(kinds, pa.string())}
+            known = marked_columns(names, kinds)
         return pa.table(
             {
                 "sample_id": rows["sample_id"].cast(sample_id_type()),

@@ -25,6 +25,7 @@ from stages.duplicates.measures.words import run_batches, run_digests, words_of
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from stages.duplicates.measures.hash_bits import Uint64
 
@@ -64,6 +65,14 @@ def band_keys(texts: Sequence[str], likeness: float, *, run_words: int) -> Uint6
         for band in range(NUM_BANDS):
             keys[rows, band] = _band_keys(together, starts, band, num_values)
     return keys
+
+
+def band_columns(texts: Sequence[str], likeness: float, names: Sequence[str], *, run_words: int) -> dict[str, pa.Array]:
+    """`band_keys` as columns of these names, one for each band; null for a text without words."""
+    import pyarrow as pa
+
+    keys = band_keys(texts, likeness, run_words=run_words)
+    return {name: pa.array(keys[:, band], pa.uint64(), mask=keys[:, band] == 0) for band, name in enumerate(names)}
 
 
 def _band_keys(runs: Uint64, starts: np.ndarray[tuple[int], np.dtype[np.intp]], band: int, num_values: int) -> Uint64:
