@@ -6,18 +6,15 @@ resumes with the files that are not recorded yet.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
 from stages.artifacts.kinds import MODEL_PREFIX
 from stages.artifacts.records import ItemBalance
-from stages.contract import Part, PartDraft, PartTask, PinnedFile, StageError
+from stages.contract import Part, PartDraft, PartTask, PinnedFile
 from stages.model_folders.folder import ForeignFolder
-from stages.origins.files import open_file
+from stages.origins.files import copy_file
 
-CHUNK_BYTES: Final = 16 * 2**20
-"""Bytes of a weight file that are held at a time."""
 WEIGHTS_PHASE: Final = "weights"
 """The phase that copies the weight files of a model folder, one part for each."""
 
@@ -38,14 +35,5 @@ def weight_parts(folder: ForeignFolder, names: Sequence[str]) -> list[Part]:
 def copy_weights(part: Part, draft: PartDraft, *, source: str, place: str) -> None:
     """Copy one weight file. Raises `StageError` where its bytes are not those that were pinned."""
     file = WeightTask.of(part).file
-    digest = hashlib.sha256()
-    with open_file(place, file) as opened, draft.path(MODEL_PREFIX + file.path).open("wb") as target:
-        while chunk := opened.read(CHUNK_BYTES):
-            digest.update(chunk)
-            target.write(chunk)
-    if file.sha256 not in ("", digest.hexdigest()):
-        raise StageError(
-            f"source {source!r}: {file.path} has other bytes than were pinned (sha256 {digest.hexdigest()[:12]}, "
-            f"{file.sha256[:12]} was pinned); put the file back, or run `neo pin` to take it as it is now"
-        )
+    copy_file(source, place, file, draft.path(MODEL_PREFIX + file.path))
     draft.count(ItemBalance(kept=1))

@@ -7,6 +7,7 @@ may also be an `https://` URL.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 4 * 2**20
 """Bytes that one request for a remote file asks for at least: a row group's footer, or some thousand lines."""
+CHUNK_BYTES = 16 * 2**20
+"""Bytes of a file that are held at a time while it is copied."""
 _PATTERN_SIGNS = re.compile(r"[*?]")
 
 
@@ -93,6 +96,23 @@ def open_file(place: str, file: PinnedFile) -> BinaryIO:
         return opened.read_range(file.path, start, length, file.etag)
 
     return buffered_ranges(file.size_bytes, read_range, BUFFER_BYTES)
+
+
+def copy_file(source: str, place: str, file: PinnedFile, target: Path) -> None:
+    """Copy a pinned file of a source, hashed on its way, so that memory does not grow with its size.
+
+    Raises `StageError` where its bytes are not those that were pinned, and as `open_file` does.
+    """
+    digest = hashlib.sha256()
+    with open_file(place, file) as opened, target.open("wb") as written:
+        while chunk := opened.read(CHUNK_BYTES):
+            digest.update(chunk)
+            written.write(chunk)
+    if file.sha256 not in ("", digest.hexdigest()):
+        raise StageError(
+            f"source {source!r}: {file.path} has other bytes than were pinned (sha256 {digest.hexdigest()[:12]}, "
+            f"{file.sha256[:12]} was pinned); put the file back, or run `neo pin` to take it as it is now"
+        )
 
 
 @contextmanager

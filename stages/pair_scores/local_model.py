@@ -17,13 +17,11 @@ from typing import Final
 from filelock import FileLock
 
 from stages.contract import PinnedFile, PinnedSource, StageError
-from stages.origins.files import open_file, open_place
+from stages.origins.files import copy_file, open_place
 from stages.store.private_folder import temporary_folder
 
 TAKEN_ENDINGS: Final = (".json", ".txt", ".safetensors")
 """Endings of the files that are taken of a source."""
-CHUNK_BYTES: Final = 16 * 2**20
-"""Bytes of a file that are held at a time."""
 
 
 def taken_files(source: PinnedSource) -> list[PinnedFile]:
@@ -47,19 +45,6 @@ def local_model(source: PinnedSource) -> Path:
         if not folder.is_dir():
             draft = Path(tempfile.mkdtemp(dir=root))
             for file in files:
-                _copy(source, file, draft / file.path)
+                copy_file(source.name, source.place, file, draft / file.path)
             shutil.move(draft, folder)
     return folder
-
-
-def _copy(source: PinnedSource, file: PinnedFile, target: Path) -> None:
-    digest = hashlib.sha256()
-    with open_file(source.place, file) as opened, target.open("wb") as written:
-        while chunk := opened.read(CHUNK_BYTES):
-            digest.update(chunk)
-            written.write(chunk)
-    if file.sha256 not in ("", digest.hexdigest()):
-        raise StageError(
-            f"source {source.name!r}: {file.path} has other bytes than were pinned; put the file back, or run "
-            "`neo pin` to take it as it is now"
-        )
