@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from neo_model.inputs.pictures import PictureError
 from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.endpoint import CaptionQuestion, Endpoint, ask_all
 from stages.captioning.part_answers import PartAnswers, write_captions
-from stages.captioning.questions import Asking, PictureError
+from stages.captioning.questions import Asking
 from stages.captioning.reasons import CaptionReason
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses

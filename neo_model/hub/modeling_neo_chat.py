@@ -20,12 +20,10 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from neo_model.hub.configuration_neo_chat import NEOChatConfig
 from neo_model.hub.reading import append, read
-from neo_model.hub.sequences import images_of, repeated_images, times_of
+from neo_model.hub.sequences import images_of, repeated_images, times_of, tokens_of
+from neo_model.inputs.batch import IGNORED
 from neo_model.inputs.conversation import IMAGE_PLACEHOLDER, encode_prompt, special_ids
 from neo_model.model import NeoModel
-
-IGNORED = -100
-"""Label of a position that is not learned from."""
 
 
 class NEOChatModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -163,7 +161,7 @@ class NEOChatModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         comes first where it is not empty. Returns the answer, and with `return_history` the history with it.
         """
         told = [*(history or [])]
-        counts = [] if grid_hw is None else [int(height) * int(width) // 4 for height, width in grid_hw.tolist()]
+        counts = tokens_of(grid_hw)
         if counts and not told and IMAGE_PLACEHOLDER not in question:
             question = f"{IMAGE_PLACEHOLDER}\n" * len(counts) + question
         messages = _messages(self.system_message, told, question)

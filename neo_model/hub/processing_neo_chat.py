@@ -18,12 +18,15 @@ import torch
 from PIL import Image, ImageOps
 from transformers import BatchFeature, ProcessorMixin
 
+from neo_model.hub.sequences import tokens_of
 from neo_model.inputs.colours import to_rgb
 from neo_model.inputs.conversation import (
     IMAGE_CONTEXT,
     IMAGE_END,
     IMAGE_PLACEHOLDER,
     IMAGE_START,
+    TURN_END,
+    TURN_START,
     encode_conversation,
     encode_prompt,
     special_ids,
@@ -84,7 +87,7 @@ class NEOChatProcessor(ProcessorMixin):  # type: ignore[misc]
         texts = [text] if isinstance(text, str) else [*(text or [])]
         flat = _flat(images)
         pixel_values, grids = self.patches(flat)
-        counts = iter([] if grids is None else [int(height) * int(width) // 4 for height, width in grids.tolist()])
+        counts = iter(tokens_of(grids))
         one = f"{IMAGE_START}{IMAGE_CONTEXT}{IMAGE_END}"
         pieces = [written.replace(IMAGE_PLACEHOLDER, one).split(one) for written in texts]
         num_places = sum(len(piece) - 1 for piece in pieces)
@@ -119,7 +122,7 @@ class NEOChatProcessor(ProcessorMixin):  # type: ignore[misc]
             texts = [_written(messages, add_generation_prompt) for messages, _ in read]
             return texts if several else texts[0]
         pixel_values, grids = self.patches([image for _, images in read for image in images])
-        counts = [] if grids is None else [int(height) * int(width) // 4 for height, width in grids.tolist()]
+        counts = tokens_of(grids)
         encode, first, ids = encode_prompt if add_generation_prompt else encode_conversation, 0, []
         for messages, images in read:
             taken = counts[first : first + len(images)]
@@ -127,16 +130,6 @@ class NEOChatProcessor(ProcessorMixin):  # type: ignore[misc]
             first += len(images)
         feature = self._feature(ids, pixel_values, grids, return_tensors)
         return feature if return_dict else feature["input_ids"]
-
-    def batch_decode(self, token_ids: Any, **settings: Any) -> list[str]:
-        """Texts of token ids."""
-        texts: list[str] = self.tokenizer.batch_decode(token_ids, **settings)
-        return texts
-
-    def decode(self, token_ids: Any, **settings: Any) -> str:
-        """Text of token ids."""
-        text: str = self.tokenizer.decode(token_ids, **settings)
-        return text
 
     def _feature(
         self,
@@ -218,5 +211,5 @@ def _written(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool)
             is_picture = number - 1 in message["image_tags"]
             between = f"{IMAGE_START}{IMAGE_CONTEXT}{IMAGE_END}" if is_picture else IMAGE_PLACEHOLDER
             content += piece if not number else between + piece
-        written += f"<|im_start|>{message['role']}\n{content}<|im_end|>\n"
-    return written + ("<|im_start|>assistant\n" if add_generation_prompt else "")
+        written += f"{TURN_START}{message['role']}\n{content}{TURN_END}\n"
+    return written + (f"{TURN_START}assistant\n" if add_generation_prompt else "")

@@ -22,6 +22,11 @@ def images_of(token_ids: Tensor, image_context_id: int) -> list[int]:
     return [len(image_spans(row, image_context_id)) for row in token_ids.cpu().numpy()]
 
 
+def tokens_of(grids: Tensor | None) -> list[int]:
+    """Number of tokens of each image of grids [M, 2] in patches, four of which make one; [] of None."""
+    return [] if grids is None else [int(height) * int(width) // 4 for height, width in grids.tolist()]
+
+
 def pack_sequences(
     token_ids: Tensor, attention_mask: Tensor, patches: Tensor | None, grids: Sequence[tuple[int, int]], context_id: int
 ) -> tuple[Batch, tuple[Tensor, Tensor]]:

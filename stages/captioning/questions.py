@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from neo_model.inputs.pictures import PictureError, open_picture
+from neo_model.inputs.pictures import open_picture
 from stages.captioning.reasons import CaptionReason
 from stages.origins.clean_text import TextEncodingError, clean_text
 
@@ -90,6 +90,3 @@ def read_answer(data: bytes, *, keep_cut: bool) -> str | CaptionReason:
     if not caption:
         return CaptionReason.CAPTION_EMPTY
     return CaptionReason.CAPTION_CUT if end == "length" and not keep_cut else caption
-
-
-__all__ = ["CAPTION_PLACE", "Asking", "PictureError", "read_answer"]
