@@ -155,18 +155,15 @@ class RowLoss:
         """
         packed, place = PackedRows.of(self.rows), self.loader.place
         num_rows = min(self.max_rows, packed.reader.num_rows)
-        rows = range(place.group, -(-num_rows // place.num_groups) * place.num_groups, place.num_groups)
+        numbers = range(place.group, -(-num_rows // place.num_groups) * place.num_groups, place.num_groups)
+        rows = [min(number, num_rows - 1) for number in numbers]
         loaded: dict[int, MicroBatch] = {}
-        unread = run_on_all(
-            lambda: self._load(packed, [min(row, num_rows - 1) for row in rows], loaded), "held-out rows"
-        )
+        unread = run_on_all(lambda: self._load(packed, rows, loaded), "held-out rows")
         left_out = set[int]().union(*unread)
         micro_batches = []
-        for row in rows:
-            place_of_row = min(row, num_rows - 1)
-            is_left_out = place_of_row in left_out
-            micro_batch = self.loader.decode(FetchedRows(packed, ())) if is_left_out else loaded[place_of_row]
-            micro_batches.append((micro_batch, row < num_rows and not is_left_out))
+        for number, row in zip(numbers, rows, strict=True):
+            micro_batch = self.loader.decode(FetchedRows(packed, ())) if row in left_out else loaded[row]
+            micro_batches.append((micro_batch, number < num_rows and row not in left_out))
         return micro_batches
 
     def _load(self, packed: PackedRows, rows: Iterable[int], loaded: dict[int, MicroBatch]) -> set[int]:
