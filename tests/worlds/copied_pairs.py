@@ -3,18 +3,15 @@
 import hashlib
 import io
 from functools import cache
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import skimage.data
 from PIL import Image
 
 from neo_model.inputs.pictures import picture_facts
-from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
+from stages.artifacts.kinds import RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.sample_table import balance_of, sample_id_type, verdict_columns, write_table
-from stages.formats.tar import TarWriter
+from tests.worlds.photo_world import write_pairs
 
 WHOLE = ("astronaut", "coffee", "chelsea", "rocket", "camera", "moon")
 """Photographs of `skimage.data` that look like no other."""
@@ -53,26 +50,14 @@ class CopiesRecipe(Recipe):
 
 
 def write_copies(part: Part, draft: PartDraft) -> None:
-    rows: list[dict[str, Any]] = []
-    with TarWriter(draft.path(PAIRS_FILE)) as tar:
-        for number, (url, caption, described) in enumerate(part.task["pairs"]):
-            image = picture(described)
-            key = f"{number:09d}"
-            offset = tar.add(key, {"jpg": image, "txt": caption.encode(), "json": b"{}"})["jpg"]
-            facts = picture_facts(image if not described.startswith("broken") else picture("red 40 JPEG 90"))
-            sample_id = hashlib.sha256(f"{part.task['name']} {part.name} {number}".encode()).digest()[:16]
-            row = {"sample_id": sample_id, "url": url, "caption": caption, "key": key, "image_offset": offset}
-            row |= {"sha256": hashlib.sha256(image).digest(), "width_px": facts.width_px}
-            row["height_px"] = facts.height_px
-            rows.append(row | {"image_size_bytes": len(image)})
-    kinds = {"sample_id": sample_id_type(), "url": pa.string(), "caption": pa.string(), "sha256": pa.binary(32)}
-    kinds |= {"width_px": pa.int32(), "height_px": pa.int32(), "key": pa.string()}
-    kinds |= {"image_offset": pa.int64(), "image_size_bytes": pa.int64()}
-    table = pa.Table.from_pylist(rows, schema=pa.schema(kinds))
-    for name, column in verdict_columns([None] * len(rows)).items():
-        table = table.append_column(name, column)
-    write_table(table, draft.path(SAMPLES_FILE))
-    draft.count(balance_of(table))
+    pairs = []
+    for number, (url, caption, described) in enumerate(part.task["pairs"]):
+        image = picture(described)
+        facts = picture_facts(image if not described.startswith("broken") else picture("red 40 JPEG 90"))
+        sample_id = hashlib.sha256(f"{part.task['name']} {part.name} {number}".encode()).digest()[:16]
+        row = {"sample_id": sample_id, "url": url, "caption": caption}
+        pairs.append((row | {"width_px": facts.width_px, "height_px": facts.height_px}, image))
+    write_pairs(pairs, draft)
 
 
 @stage(number=1, recipe=CopiesRecipe, makes=RawPairs)

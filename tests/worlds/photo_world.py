@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -40,17 +41,24 @@ class PhotosRecipe(Recipe):
 
 
 def write_photos(part: Part, draft: PartDraft) -> None:
+    pairs = []
+    for name, which in part.task["names"]:
+        image = photo(which)
+        width_px, height_px = Image.open(io.BytesIO(image)).size
+        row = {"sample_id": hashlib.sha256(name.encode()).digest()[:16], "url": name, "caption": ""}
+        pairs.append((row | {"width_px": width_px, "height_px": height_px}, image))
+    write_pairs(pairs, draft)
+
+
+def write_pairs(pairs: Sequence[tuple[dict[str, Any], bytes]], draft: PartDraft) -> None:
+    """Write the tar and the sample table of kept pairs: what a row says of a picture beyond its bytes, and those."""
     rows: list[dict[str, Any]] = []
     with TarWriter(draft.path(PAIRS_FILE)) as tar:
-        for number, (name, which) in enumerate(part.task["names"]):
-            image = photo(which)
-            width_px, height_px = Image.open(io.BytesIO(image)).size
+        for number, (row, image) in enumerate(pairs):
             key = f"{number:09d}"
-            offset = tar.add(key, {"jpg": image, "txt": b"", "json": b"{}"})["jpg"]
-            sample_id = hashlib.sha256(name.encode()).digest()[:16]
-            row = {"sample_id": sample_id, "url": name, "caption": "", "key": key, "image_offset": offset}
-            row |= {"sha256": hashlib.sha256(image).digest(), "width_px": width_px, "height_px": height_px}
-            rows.append(row | {"image_size_bytes": len(image)})
+            offset = tar.add(key, {"jpg": image, "txt": row["caption"].encode(), "json": b"{}"})["jpg"]
+            stored = {"key": key, "image_offset": offset, "image_size_bytes": len(image)}
+            rows.append({**row, **stored, "sha256": hashlib.sha256(image).digest()})
     kinds = {"sample_id": sample_id_type(), "url": pa.string(), "caption": pa.string(), "sha256": pa.binary(32)}
     kinds |= {"width_px": pa.int32(), "height_px": pa.int32(), "key": pa.string()}
     kinds |= {"image_offset": pa.int64(), "image_size_bytes": pa.int64()}
