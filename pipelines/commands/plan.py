@@ -13,6 +13,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import FromOption, OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
 from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
 from pipelines.exits import RefusedError
+from pipelines.planning.held_out_checks import holds_nothing_out
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.recipe_diff import paths_in
 from pipelines.planning.request import FrozenStep
@@ -66,6 +67,8 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
             why.append(f"\n{decision.unused}", style="yellow")
         for field in _uncompared(step):
             why.append(f"\n{field} is a path, and what lies there is not compared: take a Source", style="yellow")
+        if holds_nothing_out(step):
+            why.append("\nholds nothing out: bind what the model is examined on to `heldout`", style="yellow")
         table.add_row(
             *([drawn[step.name]] if graph else []),
             step.name,
@@ -116,6 +119,7 @@ def plan_document(plan: Plan) -> dict[str, object]:
                 "fingerprint": step.fingerprint,
                 "reads": {name: item.step for name, item in step.inputs.items()},
                 "uncompared_paths": _uncompared(step),
+                "holds_nothing_out": holds_nothing_out(step),
                 **_decided(decision),
             }
             for step, decision in zip(plan.request.steps, plan.decisions, strict=True)
