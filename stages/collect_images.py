@@ -106,7 +106,7 @@ def collect_part(
     terms = [said.get(number, UsageTerms()) for number in range(len(rows))]
     write_pairs(pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number, terms=terms)
     remarks = [*fetched.remarks, *intake.remarks]
-    draft.annotate(num_asked=len(web.addresses), unexplained=remarks, asked_on=fetched.asked_on)
+    draft.annotate(num_asked=fetched.num_asked, unexplained=remarks, asked_on=fetched.asked_on)
 
 
 def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num_images_per_part: int) -> list[Part]:
@@ -129,10 +129,10 @@ def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num
 
 
 @stage(
-    number=2,
+    number=3,
     recipe=CollectImagesRecipe,
     makes=RawPairs,
-    accepts=(1,),
+    accepts=(1, 2),
     phases=("references", "images", "distinct", "collect"),
 )
 def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:

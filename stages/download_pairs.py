@@ -3,7 +3,8 @@
 Reads  a source  a table of URLs and captions in any form (stages/origins/tables/), with any further columns
 Makes  RawPairs  parts: pairs.tar of {key}.jpg, {key}.json, {key}.txt in table order, and samples.parquet, a row for
                  each URL with its verdict, its picture's digest, size and offset in the tar, and the further columns;
-                 before them, the table as it was read (stages/origins/row_parts.py)
+                 rows of a part with one URL share its picture, which is asked for once and stored once; before the
+                 parts, the table as it was read (stages/origins/row_parts.py)
 
 Parts are fixed stretches of the table. The same responses give the same bytes, in whatever order they arrive.
 """
@@ -104,7 +105,7 @@ def download_rows(rows: PartRows, routes: Routes, source: str, recipe: DownloadP
     terms_of_asked = iter(fetched.terms)
     terms = [next(terms_of_asked) if row.refusal is None else UsageTerms() for row in read]
     write_raw_pairs(read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row, terms=terms)
-    draft.annotate(num_asked=len(asked), unexplained=fetched.remarks, asked_on=fetched.asked_on)
+    draft.annotate(num_asked=fetched.num_asked, unexplained=fetched.remarks, asked_on=fetched.asked_on)
 
 
 def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: str, recipe: DownloadPairsRecipe) -> None:
@@ -113,7 +114,7 @@ def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: st
         download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
 
 
-@stage(number=3, recipe=DownloadPairsRecipe, makes=RawPairs, accepts=(2,), phases=(*ROW_PHASES, "download"))
+@stage(number=4, recipe=DownloadPairsRecipe, makes=RawPairs, accepts=(2, 3), phases=(*ROW_PHASES, "download"))
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows."""
     pinned = ctx.pinned(recipe.source)

@@ -1,4 +1,8 @@
-"""Writes one part of RawPairs: the tar and the sample table, both in the order of the URL table."""
+"""Writes one part of RawPairs: the tar and the sample table, both in the order of the URL table.
+
+Rows with one picture, such as those of one URL under many captions, share its members in the tar, which lie there under
+the key, caption and facts of the first of them. The column `key` names those members.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +49,14 @@ def write_raw_pairs(
     """Write and count one part.
 
     `rows`, `outcomes` and `url_table` are parallel, a row each; `spool` holds the pictures. `first_row` is the number
-    of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`.
+    of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`, or
+    that of an earlier row of the part whose picture it shares.
     `shown_row` is how examples of lost rows call it, where keys are not counted by rows.
     `terms`, parallel too where web servers were asked, is what they said about the use of each picture.
     Columns of `url_table` but URL and caption are carried along as they are, so none may be in `RESERVED_COLUMNS`.
     Records as facts an example of each reason, and how many carried values the json members cannot spell.
     """
-    keys = [f"{first_row + number:0{PAIR_KEY_DIGITS}d}" for number in range(len(rows))]
-    samples = _samples(rows, outcomes, keys)
+    samples = _samples(rows, outcomes, _keys(outcomes, first_row))
     carried = url_table.select([name for name in url_table.column_names if name not in NAMING_COLUMNS])
     further, unspelled = _further(carried, outcomes)
     offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), further, outcomes, spool)
@@ -67,7 +71,19 @@ def write_raw_pairs(
         draft.fact(num_unspelled=unspelled)
 
 
-def _samples(rows: Sequence[UrlRow], outcomes: Sequence[SpooledPicture | ItemReason], keys: Sequence[str]) -> pa.Table:
+def _keys(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int) -> list[str | None]:
+    """The key of each row's members in the tar: that of the first row with the same picture in the spool."""
+    numbers: dict[int, int] = {}
+    keys: list[str | None] = [None] * len(outcomes)
+    for number, outcome in enumerate(outcomes):
+        if isinstance(outcome, SpooledPicture):
+            keys[number] = f"{first_row + numbers.setdefault(outcome.offset, number):0{PAIR_KEY_DIGITS}d}"
+    return keys
+
+
+def _samples(
+    rows: Sequence[UrlRow], outcomes: Sequence[SpooledPicture | ItemReason], keys: Sequence[str | None]
+) -> pa.Table:
     import pyarrow as pa
 
     kept = [outcome if isinstance(outcome, SpooledPicture) else None for outcome in outcomes]
@@ -83,7 +99,7 @@ def _samples(rows: Sequence[UrlRow], outcomes: Sequence[SpooledPicture | ItemRea
             "width_px": pa.array([item and item.width_px for item in kept], pa.int32()),
             "height_px": pa.array([item and item.height_px for item in kept], pa.int32()),
             "sent_as": pa.array([item and item.sent_as for item in kept], pa.string()),
-            "key": pa.array([item and key for item, key in zip(kept, keys, strict=True)], pa.string()),
+            "key": pa.array(keys, pa.string()),
             "image_size_bytes": pa.array([item and item.size_bytes for item in kept], pa.int64()),
         }
     )

@@ -59,8 +59,9 @@ class FileRange(NamedTuple):
 
 
 def joined(ranges: Sequence[FileRange]) -> list[list[FileRange]]:
-    """Ranges in their order, parted where one does not begin soon after the end of the one before it.
+    """Ranges in their order, parted where one does not begin soon after the end of the one before it, or is that one.
 
+    A picture under five captions in a row is read once, and those behind it with it.
     Every second frame of a clip of small frames is read at once; every tenth of large ones apart.
     """
     found: list[list[FileRange]] = []
@@ -71,7 +72,7 @@ def joined(ranges: Sequence[FileRange]) -> list[list[FileRange]]:
             continue
         gap_bytes = one.offset - last.offset - last.size_bytes
         length_bytes = one.offset + one.size_bytes - first.offset
-        if 0 <= gap_bytes <= MAX_GAP_BYTES and length_bytes <= MAX_JOINED_BYTES:
+        if one == last or (0 <= gap_bytes <= MAX_GAP_BYTES and length_bytes <= MAX_JOINED_BYTES):
             found[-1].append(one)
         else:
             found.append([one])

@@ -354,10 +354,26 @@ def test_an_engine_gives_bodies_and_failures_and_pictures_are_judged_here(
         for number in reversed(range(len(task.urls))):
             deliver(number, responses[number], UsageTerms())
 
-    done = fetched(web, ["http://bad.invalid/"] * 4, tmp_path, engine=backwards)
+    done = fetched(web, [f"http://bad.invalid/{number}" for number in range(4)], tmp_path, engine=backwards)
     assert done.outcomes[0].size_bytes == len(photo)
     assert done.outcomes[1:] == [Reason.NOT_IMAGE, Reason.TIMEOUT, Reason.UNEXPLAINED]
     assert done.remarks == ["broke"]
+
+
+def test_equal_urls_are_given_to_an_engine_once_and_share_their_outcome(web: Any, photo: bytes, tmp_path: Path) -> None:
+    given: list[str] = []
+
+    def engine(task: FetchTask, deliver: Callable[..., None]) -> None:
+        given.extend(task.urls)
+        for number in range(len(task.urls)):
+            deliver(number, photo, UsageTerms())
+
+    counted: list[int] = []
+    urls = ["http://bad.invalid/a", "http://bad.invalid/b", "http://bad.invalid/a", "http://bad.invalid/a"]
+    done = fetched(web, urls, tmp_path, engine=engine, report=counted.append)
+    assert given == urls[:2] and done.num_asked == 2 and counted == [3, 4]
+    assert done.outcomes[0] is done.outcomes[2] is done.outcomes[3] != done.outcomes[1]
+    assert done.spool.stat().st_size == 2 * len(photo)
 
 
 def test_a_full_disk_fails_the_part_and_no_row(

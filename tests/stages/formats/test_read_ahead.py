@@ -46,6 +46,7 @@ def test_neighbours_are_one_range_and_others_are_not() -> None:
     assert joined([a, FileRange("other", 12, 8)]) == [[a], [FileRange("other", 12, 8)]]
     assert joined([b, a]) == [[b], [a]], "in the order in which they come"
     assert joined([a, FileRange("tar", 10, MAX_JOINED_BYTES)]) == [[a], [FileRange("tar", 10, MAX_JOINED_BYTES)]]
+    assert joined([a, a, b, a]) == [[a, a, b], [a]], "one picture under several captions in a row is read once"
     assert joined([]) == []
 
 
