@@ -1,6 +1,7 @@
 """Export a checkpoint: a folder in the released layout, with a model card and its lineage.
 
 Reads  Checkpoint
+       Evaluations   `evaluations`, if any, under names of the user's choice: their scores stand on the card
 Makes  ExportedCheckpoint   one part: `model/` in the released layout, with `README.md`, `lineage.json`, and the code
                             by which transformers loads it without this package
 
@@ -13,27 +14,41 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from stages.artifacts.ancestry import ancestry
 from stages.artifacts.artifact import mended_by
-from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, MODEL_PREFIX, Checkpoint, ExportedCheckpoint
+from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, MODEL_PREFIX, Checkpoint, Evaluation, ExportedCheckpoint
 from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
+from stages.exporting.card_metadata import LANGUAGE_CODE
+from stages.exporting.lineage import ExportLineage, lineage_document
 from stages.exporting.loadable import make_loadable
-from stages.exporting.model_card import lineage_document, model_card
+from stages.exporting.model_card import model_card
+from stages.exporting.statements import HUB_NAME, read_lineage, statements
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class ExportRecipe(Recipe):
-    """The title of the exported checkpoint."""
+    """What the publisher of the exported checkpoint states of it."""
 
-    title: str = Field(default="NEO", min_length=1)
+    title: str = Field(default="NEO", min_length=1, max_length=200)
     """Headline of the model card."""
+    licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")
+    """Identifier of the licence, such as `apache-2.0`; None takes the one that all models it grew on state."""
+    licence_link: str | None = Field(default=None, pattern=r"^(https://[^\s<>\"]+|[A-Za-z0-9][A-Za-z0-9._-]*)$")
+    """Address of the licence, or the name of the file in the folder that holds it."""
+    base_models: tuple[Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")], ...] = ()
+    """Models that it grew on, as `OWNER/NAME` on a model hub."""
+    languages: tuple[Annotated[str, Field(pattern=f"^({LANGUAGE_CODE}|multilingual)$")], ...] = ()
+    """ISO 639 codes of its languages, such as `en`; none takes those that its samples carry, if they do."""
+    datasets: tuple[Annotated[str, Field(pattern=f"^({HUB_NAME}/)?{HUB_NAME}$")], ...] = ()
+    """Data sets on a hub that it learned from, as `OWNER/NAME`."""
+    limits: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Sentences about what it is not good for, which the model card lists."""
 
 
 def differences(written: Mapping[str, Tensor], read_back: Mapping[str, Tensor]) -> list[str]:
@@ -60,12 +75,30 @@ def check_folder(folder: Path, checkpoint: Checkpoint) -> None:
         raise StageError(f"{checkpoint!r} is damaged in {damaged}; {mended_by(checkpoint.short)}")
 
 
-def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint: Checkpoint) -> None:
+def check_evaluations(checkpoint: Checkpoint, evaluations: Mapping[str, Evaluation]) -> None:
+    """Raise `StageError` where an evaluation measured another checkpoint."""
+    for name, evaluation in evaluations.items():
+        asked = evaluation.head.inputs.get("checkpoint")
+        if asked is None or asked.content != checkpoint.head.content:
+            other = "no checkpoint" if asked is None else f"{asked.stage}/{asked.fingerprint[:12]}"
+            raise StageError(
+                f"evaluation {name!r} ({evaluation!r}) measured {other}, and {checkpoint!r} is exported: "
+                "bind the evaluation of the checkpoint that is exported"
+            )
+
+
+def export_part(
+    _part: Part,
+    draft: PartDraft,
+    recipe: ExportRecipe,
+    checkpoint: Checkpoint,
+    evaluations: Mapping[str, Evaluation],
+) -> None:
     """Write the folder, and compare the weights read back from it with those of the checkpoint."""
     from neo_model.weights.precision import unified
     from neo_model.weights.released import load_model, read_checkpoint, read_sidecars, write_released
 
-    chain = ancestry(checkpoint)
+    lineage = read_lineage(checkpoint, evaluations)
     source = checkpoint.copy_to(draft.scratch / "checkpoint")
     check_folder(source, checkpoint)
     config, tensors = read_checkpoint(source)
@@ -77,15 +110,26 @@ def export_part(_part: Part, draft: PartDraft, recipe: ExportRecipe, checkpoint:
     if different:
         raise StageError(f"{checkpoint!r}: {len(different)} tensors are not read back as written: {different[:4]}")
     num_parameters = sum(tensor.numel() for tensor in tensors.values())
-    card = model_card(recipe.title, config, num_parameters, chain)
-    (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    lineage = json.dumps(lineage_document(chain), indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / LINEAGE_FILE).write_text(lineage + "\n", encoding="utf-8")
-    draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(chain))
+    stated = statements(lineage, **recipe.model_dump())
+    (folder / CARD_FILE).write_text(model_card(stated, config, num_parameters, lineage), encoding="utf-8")
+    _write_lineage(folder, lineage)
+    draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(lineage.chain))
 
 
-@stage(number=3, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
-def export(recipe: ExportRecipe, checkpoint: Checkpoint, *, ctx: StageContext) -> None:
+def _write_lineage(folder: Path, lineage: ExportLineage) -> None:
+    written = json.dumps(lineage_document(lineage), indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / LINEAGE_FILE).write_text(written + "\n", encoding="utf-8")
+
+
+@stage(number=4, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
+def export(
+    recipe: ExportRecipe,
+    checkpoint: Checkpoint,
+    evaluations: Mapping[str, Evaluation] | None,
+    *,
+    ctx: StageContext,
+) -> None:
     """Write the checkpoint with its card and lineage, in one part."""
-    work = partial(export_part, recipe=recipe, checkpoint=checkpoint)
+    check_evaluations(checkpoint, evaluations or {})
+    work = partial(export_part, recipe=recipe, checkpoint=checkpoint, evaluations=evaluations or {})
     ctx.spread(work, over=[Part(name="00000")], phase="export")

@@ -23,6 +23,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.artifacts.ancestry import ancestry
+from stages.artifacts.carried import CARRIED_COUNTS, carried_counts
 from stages.artifacts.kinds import (
     DRAW_FILE,
     DRAW_PHASE,
@@ -144,12 +145,18 @@ def draw_part(
         num_drawn=len(samples),
     )
     draft.fact(**facts.dump())
+    if carried := carried_counts(table, samples):
+        draft.fact(**{CARRIED_COUNTS: carried})
     if weights is not None:
         draft.fact(num_tokens=float(weights.of_part(part.name)[samples].sum()))
 
 
 @stage(
-    number=2, recipe=MixRecipe, makes=Draw, accepts=(1,), phases=(MARK_PHASE, HOLD_OUT_PHASE, WEIGH_PHASE, DRAW_PHASE)
+    number=3,
+    recipe=MixRecipe,
+    makes=Draw,
+    accepts=(1, 2),
+    phases=(MARK_PHASE, HOLD_OUT_PHASE, WEIGH_PHASE, DRAW_PHASE),
 )
 def mix_samples(
     recipe: MixRecipe,

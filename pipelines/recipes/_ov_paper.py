@@ -125,7 +125,7 @@ def train_as_in_the_ov_paper(ov: OvSize, choices: Choices | None = None) -> Step
     chat_draw = mixed("chat", INSTRUCTIONS, NUM_INSTRUCTIONS, _instruction_sources(chosen))
     chat_rows = packed("chat", chat_draw, llm, LONG_ROW_TOKENS, MAX_PIXELS_PX)
     chat = tune_end_to_end.bind("chat", _instruction_tuning(chosen), mid, [chat_rows])
-    return export.bind("export", ExportRecipe(title=ov.size.title), chat)
+    return export.bind("export", ExportRecipe(title=ov.size.title, base_models=(f"Qwen/{ov.size.llm}-Base",)), chat)
 
 
 def _pretrain_draw() -> Step[Any]:

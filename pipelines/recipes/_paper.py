@@ -110,7 +110,7 @@ def train_as_in_the_paper(size: Size) -> Step[ExportedCheckpoint]:
     instructions = {"instructions": _talks("instructions", NUM_INSTRUCTIONS)}
     chat_rows = packed("chat", mixed("chat", {"instructions": 1.0}, instructions), llm, 2048)
     chat = tune_end_to_end.bind("chat", _instruction_tuning(), mid, [chat_rows])
-    return export.bind("export", ExportRecipe(title=size.title), chat)
+    return export.bind("export", ExportRecipe(title=size.title, base_models=(f"Qwen/{size.llm}-Base",)), chat)
 
 
 def _pretraining(size: Size) -> TrainPrebufferRecipe:

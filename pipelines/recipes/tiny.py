@@ -85,7 +85,8 @@ def learn(world: ToyWorld, effort: Effort) -> tuple[Step[Evaluation], Step[Expor
     chat = tune_end_to_end.bind("chat", _tuning(effort.chat, 8e-4, effort), mid, [chat_rows], heldout_rows, questions)
 
     evaluation = evaluate.bind("evaluate", EvaluateRecipe(max_new_tokens=8), chat, questions)
-    return evaluation, export.bind("export", ExportRecipe(title="NEO tiny"), chat)
+    publishing = ExportRecipe(title="NEO tiny", languages=("en",))
+    return evaluation, export.bind("export", publishing, chat, {"heldout": evaluation})
 
 
 def _tuning(num_steps: int, peak_learning_rate: float, effort: Effort) -> TuneRecipe:

@@ -114,11 +114,11 @@ def learn_ov(before: Tiny, effort: OvEffort) -> OvTargets:
     asking = EvaluateRecipe(
         max_new_tokens=8, min_frame_pixels_px=MIN_PIXELS_PX, max_frame_pixels_px=MAX_PIXELS_PX, shuffled_control=True
     )
-    return (
-        evaluate.bind("ov_evaluate", asking, chat, ov_questions),
-        evaluate.bind("ov_single", made["evaluate"].recipe, chat, questions),
-        export.bind("ov_export", ExportRecipe(title="NEO-ov tiny"), chat),
-    )
+    evaluation = evaluate.bind("ov_evaluate", asking, chat, ov_questions)
+    single = evaluate.bind("ov_single", made["evaluate"].recipe, chat, questions)
+    publishing = ExportRecipe(title="NEO-ov tiny", languages=("en",))
+    measured = {"films_and_rooms": evaluation, "single_pictures": single}
+    return evaluation, single, export.bind("ov_export", publishing, chat, measured)
 
 
 def _talks(name: str, source: str, pictures: Step[Any] | None, clips: Step[Any] | None) -> Step[Any]:

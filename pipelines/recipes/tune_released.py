@@ -46,4 +46,4 @@ def tune_released() -> tuple[Step[Evaluation], Step[ExportedCheckpoint]]:
     tuned = tune_end_to_end.bind("tuned", tuning, start, [rows])
 
     answers = evaluate.bind("evaluate", EvaluateRecipe(max_new_tokens=128), tuned, exam)
-    return answers, export.bind("export", ExportRecipe(title="Tuned NEO 2B"), tuned)
+    return answers, export.bind("export", ExportRecipe(title="Tuned NEO 2B"), tuned, {"exam": answers})

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from stages.artifacts.carried import CARRIED_COUNTS, MAX_CARRIED_VALUES, most_frequent
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.manifest import (
     MANIFEST,
@@ -86,6 +87,9 @@ class ManifestHead(ManifestFields):
     rules: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Rule of a filter to the number of items by how it was applied to them, summed over parts: `applied to COLUMN`,
     `null`, `no column`."""
+    carried: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
+    """Source of a draw to `licence` and `language` to the number of drawings of samples that carry each value, summed
+    over parts; '' for samples that carry none. Draws of before, and sources without such columns, have no entry."""
     at_step: int | None = None
     """Optimizer step of the last checkpoint; None for what no training made."""
     num_skipped_rows: int = 0
@@ -279,6 +283,7 @@ class _Sums:
     phases: dict[str, _PhaseTally] = field(default_factory=dict)
     sources: dict[str, Counter[str]] = field(default_factory=dict)
     rules: dict[str, Counter[str]] = field(default_factory=dict)
+    carried: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     files: dict[str, NamedFile] = field(default_factory=dict)
     has_more_files: bool = False
     last: dict[str, Any] = field(default_factory=dict)
@@ -298,6 +303,12 @@ class _Sums:
             "phases": tuple(sums.counts(phase) for phase, sums in self.phases.items()),
             "sources": {source: dict(numbers) for source, numbers in sorted(self.sources.items())},
             "rules": {rule: dict(sorted(counts.items())) for rule, counts in sorted(self.rules.items())},
+            "carried": {
+                source: {
+                    column: most_frequent(counts, MAX_CARRIED_VALUES) for column, counts in sorted(columns.items())
+                }
+                for source, columns in sorted(self.carried.items())
+            },
             "at_step": facts.get("step"),
             "num_skipped_rows": len(facts.get("skipped", ())),
             "num_skipped_steps": len(facts.get("skipped_steps", ())),
@@ -314,6 +325,15 @@ class _Sums:
         elif (self.kind, part["phase"]) == DRAWN and "source" in facts:  # a stage of a user's own may record none
             numbers = {name.removeprefix("num_"): value for name, value in facts.items() if name.startswith("num_")}
             self.sources.setdefault(facts["source"], Counter()).update(numbers)
+            self._add_carried(facts["source"], facts.get(CARRIED_COUNTS))
+
+    def _add_carried(self, source: str, columns: object) -> None:
+        for column, counts in columns.items() if isinstance(columns, dict) else ():
+            summed = self.carried.setdefault(source, {}).setdefault(column, Counter())
+            summed.update(counts)
+            # 39,000 parts of a column that never repeats a value would be a million values.
+            if len(summed) > 100 * MAX_CARRIED_VALUES:
+                self.carried[source][column] = Counter(most_frequent(summed, MAX_CARRIED_VALUES))
 
     def _add_rules(self, rules: object) -> None:
         for rule, counts in rules.items() if isinstance(rules, dict) else ():

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias, get_args
 
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.carried import CARRIED_SPELLINGS
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
@@ -114,7 +115,7 @@ class ClipSource:
 
     def table(self, part: str) -> pa.Table:
         """The kept rows of a part's table, without the columns of frames, which are long."""
-        return self.clips.read_table(part, ["sample_id", "url", "reference", "caption", "sha256"])
+        return self.clips.read_table(part, ["sample_id", "url", "reference", "caption", "sha256", *CARRIED_SPELLINGS])
 
     def samples(self, part: str) -> Iterator[Sample]:
         """A captioned clip for each kept row."""

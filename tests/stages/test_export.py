@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
+from pydantic import ValidationError
 
 from stages.artifacts.head import head_of
-from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, ExportedCheckpoint
+from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, Checkpoint, Conversations, ExportedCheckpoint
 from stages.artifacts.manifest import manifest_bytes
-from stages.contract import StageError
+from stages.contract import StageError, Step
+from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, differences, export
-from stages.exporting.model_card import num_drawn_by_source
+from stages.exporting.lineage import num_drawn_by_source
 from stages.exporting.remote_code import remote_code
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
-from tests.worlds.colour_world import ColourWorld
+from tests.worlds.colour_world import ColourWorld, LearnRecipe, learn
 
 RECIPE = ExportRecipe(title="NEO of three colours")
 
@@ -124,3 +127,43 @@ def test_a_draw_is_summed_by_source(exported: ExportedCheckpoint) -> None:
     draw = plain.model_copy(update={"kind": "Draw", "parts": parts})
     assert num_drawn_by_source(head_of(manifest_bytes(draw))) == {"pairs": 4, "text": 8}
     assert num_drawn_by_source(exported.head) == {}
+
+
+def test_scores_of_evaluations_stand_on_the_card(colour_world: ColourWorld, tmp_path: Path) -> None:
+    asked = evaluate.bind("asked", EvaluateRecipe(max_new_tokens=4, num_cards=1), *asked_of(colour_world))
+    recipe = ExportRecipe(title="scored", licence="mit", languages=("en",), base_models=("me/mine",))
+    exported = colour_world.open(export.bind("scored", recipe, colour_world.checkpoint, {"held_out": asked}))
+    folder = exported.copy_to(tmp_path / "exported")
+    card = ModelCard.load(folder / CARD_FILE)
+    (result,) = [one for one in card.data.eval_results if one.metric_type == "accuracy"]
+    assert (result.dataset_name, result.metric_args["num_questions"]) == ("held_out", 74)
+    assert result.metric_args["low_95"] <= result.metric_value <= result.metric_args["high_95"]
+    assert (card.data.license, card.data.language, card.data.base_model) == ("mit", ["en"], ["me/mine"])
+    examined = card.text.partition("## What it was only examined on")[2].partition("\n## ")[0]
+    assert "`make_questions" in examined and "`make_pictures" in examined and "learn " not in examined
+    lineage = json.loads((folder / LINEAGE_FILE).read_text())
+    assert [one["stage"] for one in lineage["evaluated"]] == ["make_pictures", "make_questions", "evaluate"]
+
+
+def test_an_evaluation_of_another_checkpoint_is_refused(colour_world: ColourWorld) -> None:
+    other = learn.bind("other", LearnRecipe(num_steps=1))
+    _, questions = asked_of(colour_world)
+    asked = evaluate.bind("asked", EvaluateRecipe(max_new_tokens=1, num_cards=1), other, questions)
+    with pytest.raises(StageError, match=r"evaluation 'held_out' \(.*\) measured learn/.*is exported: bind the"):
+        colour_world.make(export.bind("export", RECIPE, colour_world.checkpoint, {"held_out": asked}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"licence": "my licence"}, {"licence_link": "javascript:x"}, {"base_models": ("only-name",)},
+        {"languages": ("english",)}, {"datasets": ("a/b/c",)}, {"title": ""},
+    ],
+)  # fmt: skip
+def test_what_no_hub_would_take_is_refused_when_it_is_written(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        ExportRecipe(**wrong)
+
+
+def asked_of(world: ColourWorld) -> tuple[Step[Checkpoint], Step[Conversations]]:
+    return world.checkpoint, world.questions

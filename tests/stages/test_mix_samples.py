@@ -1,20 +1,23 @@
 """Draws: the stated shares, each sample as often as it should, in one shuffled order, computed part by part."""
 
+import random
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.local import LocalContext, local_context, make
 from stages.artifacts.kinds import DRAW_FILE, Draw
 from stages.commit.execute_step import execute_step
 from stages.commit.parts import scratch_folder
-from stages.contract import Event, GangLayout, StageError, Step
+from stages.contract import Event, GangLayout, Source, StageError, Step
 from stages.filter_pairs import FilterPairsRecipe
 from stages.formats.draws import drawn_by_source
 from stages.formats.sample_table import read_table
+from stages.import_pairs import ImportPairsRecipe, import_pairs
 from stages.mix_samples import MixRecipe, mix_samples
 from stages.store.store import Store
 from tests.worlds.mixture_world import (
@@ -25,6 +28,7 @@ from tests.worlds.mixture_world import (
     PairsRecipe,
     TextsRecipe,
     filter_pairs,
+    jpeg,
     make_pairs,
     make_texts,
     run,
@@ -124,6 +128,22 @@ def test_shares_of_tokens_weigh_pictures_and_text(store: Store) -> None:
     }
     assert tokens["pairs"] == pytest.approx(tokens["text"], rel=0.02)
     assert by_source["text"] > by_source["pairs"]
+
+
+def test_licences_and_languages_are_counted_as_they_were_drawn(tmp_path: Path) -> None:
+    """Twice, because the pairs are passed over twice; the filter's verdicts count."""
+    rows = [
+        {"image": jpeg(random.Random(number), (96, 64)), "text": f"picture {number}", "LICENSE": licence}
+        for number, licence in enumerate(["cc0-1.0", "cc0-1.0", "cc-by-4.0", None])
+    ]
+    rows.append({"image": jpeg(random.Random(9), (8, 8)), "text": "too small", "LICENSE": "cc0-1.0"})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+    pairs = import_pairs.bind("pairs", ImportPairsRecipe(source=Source("mine"), num_pairs_per_part=2))
+    kept = filter_pairs.bind("kept", FilterPairsRecipe(max_share_lost=1), pairs)
+    draw = bind(MixRecipe(shares={"pairs": 1}, max_epochs={"pairs": 2}), pairs=kept)
+    made = make(draw, tmp_path / "store", sources={"mine": str(tmp_path / "mine.parquet")})
+    assert made.head.carried == {"pairs": {"licence": {"cc0-1.0": 4, "": 2, "cc-by-4.0": 2}}}
+    assert sum(part.facts["num_drawn"] for part in made.phase("draw")) == 8
 
 
 def test_another_seed_draws_others_in_another_order(store: Store) -> None:

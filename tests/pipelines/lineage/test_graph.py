@@ -1,4 +1,4 @@
-"""Lineage both ways, and the audit that finds one flipped bit."""
+"""ExportLineage both ways, and the audit that finds one flipped bit."""
 
 import json
 import random

@@ -58,4 +58,5 @@ def full():
     tuned = tune_end_to_end.bind("chat", TUNING, mid, [rows("chat", {"talks": 1}, {"talks": talks})])
 
     answers = evaluate.bind("evaluate", EvaluateRecipe(max_new_tokens=8), tuned, exam)
-    return answers, export.bind("export", ExportRecipe(title="My NEO"), tuned)
+    # EDIT: before it is published, `neo describe export` shows what its card may state: licence, languages, limits.
+    return answers, export.bind("export", ExportRecipe(title="My NEO"), tuned, {"exam": answers})
