@@ -16,6 +16,7 @@ from stages.commit.checkpoints import CheckpointRecords
 from stages.commit.inputs import read_pinned
 from stages.commit.parts import PartWriter
 from stages.contract import (
+    PROFILE_PHASE,
     GangLayout,
     NumbersReported,
     Part,
@@ -71,7 +72,8 @@ class GatheringContext(ABC):
         if missing:
             self.make_parts(work, missing, phase, recorded.add)
         records = tuple(recorded.by_part[part.name] for part in over)
-        self.records.extend(records)
+        if phase != PROFILE_PHASE:
+            self.records.extend(records)
         return records
 
     def gang(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import RawPairs
-from stages.contract import Part, PartDraft, PinnedSource, StageContext, StageError, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, PinnedSource, StageContext, StageError, conduct, stage
 from stages.download.engines.interface import FetchTask
 from stages.download.fetching import ENGINES, fetch_part
 from stages.download.manners.usage_terms import UsageTerms
@@ -31,8 +31,11 @@ from stages.origins.row_files import WantedRows, first_rows
 from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
 from stages.origins.scores import ScoreFields, not_a_score, score_columns
 from stages.origins.table_recipe import TableRecipe
+from stages.profiles.pictures import ProfileSubject, draw_profile, images_of_parts, keep_profile
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from stages.origins.routes import Routes
 
 
@@ -84,8 +87,13 @@ def check_scores(pinned: PinnedSource, recipe: DownloadPairsRecipe) -> None:
             )
 
 
-def download_rows(rows: PartRows, routes: Routes, source: str, recipe: DownloadPairsRecipe, draft: PartDraft) -> None:
-    """Download the rows of one part and write it; sample ids are hashed with the name `source`."""
+def download_rows(
+    rows: PartRows, routes: Routes, source: str, recipe: DownloadPairsRecipe, draft: PartDraft
+) -> pa.Table:
+    """Download the rows of one part and write it; returns its sample table.
+
+    Sample ids are hashed with the name `source`.
+    """
     read = read_url_rows(rows, source)
     asked = [row.address for row in read if row.address is not None]
     num_refused = len(read) - len(asked)
@@ -104,21 +112,36 @@ def download_rows(rows: PartRows, routes: Routes, source: str, recipe: DownloadP
     outcomes = [next(of_asked) if row.refusal is None else row.refusal for row in read]
     terms_of_asked = iter(fetched.terms)
     terms = [next(terms_of_asked) if row.refusal is None else UsageTerms() for row in read]
-    write_raw_pairs(read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row, terms=terms)
+    samples = write_raw_pairs(
+        read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row, terms=terms
+    )
     draft.annotate(num_asked=fetched.num_asked, unexplained=fetched.remarks, asked_on=fetched.asked_on)
+    return samples
 
 
-def download_part(part: Part, draft: PartDraft, reader: PartRowReader, place: str, recipe: DownloadPairsRecipe) -> None:
-    """Download one stretch of the URL table, whose source lies at `place`."""
+def download_part(
+    part: Part, draft: PartDraft, *, reader: PartRowReader, place: str, recipe: DownloadPairsRecipe, num_parts: int
+) -> None:
+    """Download one of `num_parts` stretches of the URL table, whose source lies at `place`."""
     with hosts_of(place) as routes:
-        download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
+        samples = download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
+    keep_profile(draft, samples, part.name, num_parts)
 
 
-@stage(number=4, recipe=DownloadPairsRecipe, makes=RawPairs, accepts=(2, 3), phases=(*ROW_PHASES, "download"))
+@stage(
+    number=4,
+    recipe=DownloadPairsRecipe,
+    makes=RawPairs,
+    accepts=(2, 3),
+    phases=(*ROW_PHASES, "download", PROFILE_PHASE),
+)
 def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows."""
     pinned = ctx.pinned(recipe.source)
     check_scores(pinned, recipe)
     rows = tabulate(ctx, pinned, recipe.wanted)
-    work = partial(download_part, reader=rows.reader, place=pinned.place, recipe=recipe)
-    check_losses(ctx.spread(work, over=rows.parts, phase="download"), recipe.max_share_lost, items="URLs")
+    work = partial(download_part, reader=rows.reader, place=pinned.place, recipe=recipe, num_parts=len(rows.parts))
+    records = ctx.spread(work, over=rows.parts, phase="download")
+    subject = ProfileSubject(title=f"download_pairs of {recipe.source.name}", items="URLs")
+    draw_profile(ctx, records, subject, images_of_parts(ctx.store, records))
+    check_losses(records, recipe.max_share_lost, items="URLs")

@@ -16,16 +16,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, field_validator
 
 from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
-from stages.contract import Part, PartDraft, StageContext, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, StageContext, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.pairs import PairReader
-from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, write_table
+from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, with_verdicts, write_table
 from stages.origins.scores import (
+    RULES,
+    SCORE_NAMES,
     ItemScores,
     RuleFacts,
     Score,
@@ -51,6 +53,7 @@ from stages.pair_filters.measures import (
     measures_asked,
 )
 from stages.pair_filters.rules import apply_rules, check_against, reasons_of_rules, rule_table
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,7 +212,9 @@ def add_rules(
     return applied.counts
 
 
-def filter_part(part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe: FilterPairsRecipe) -> None:
+def filter_part(
+    part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe: FilterPairsRecipe, num_parts: int = 1
+) -> None:
     """Judge the downloaded pairs of one part of RawPairs, in `verdicts.parquet`."""
     import pyarrow as pa
 
@@ -225,8 +230,43 @@ def filter_part(part: Part, draft: PartDraft, raw: RawPairs | KeptPairs, recipe:
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
     draft.fact(**RuleFacts(rule_counts={**count_scores(scores, columns), **counts}).dump())
-    judged = ruled.set_column(ruled.column_names.index("reason"), "reason", table["reason"])
+    judged = with_verdicts(ruled, table)
     draft.fact(**examples_of(judged, [*SHOWN, *columns.values(), *measures], first_row=None))
+    keep_profile(draft, judged, part.name, num_parts)
+
+
+MEASURE_OF: Final = {
+    DropReason.MISMATCHED.value: "similarity",
+    DropReason.UNSAFE.value: "punsafe",
+    DropReason.WATERMARKED.value: "pwatermark",
+    DropReason.LANGUAGE_UNWANTED.value: "caption_language_score",
+    DropReason.CAPTION_REPETITIVE.value: "caption_repetition",
+    DropReason.ONE_COLOUR.value: "picture_contrast",
+    DropReason.LOW_ENTROPY.value: "picture_entropy_bits",
+    DropReason.BLURRED.value: "picture_sharpness",
+}
+"""Reason to the measure that it follows from."""
+
+
+def limits_of(recipe: FilterPairsRecipe) -> dict[str, list[tuple[str, float]]]:
+    """The recipe's limits by what they are about, as charts draw them."""
+    given: dict[str, tuple[str, ...]] = {
+        "short_side_px": ("min_side_px",),
+        "aspect": ("max_aspect",),
+        "caption_chars": ("min_caption_chars", "max_caption_chars"),
+        "caption_repetition": ("max_caption_repetition",),
+        "caption_language_score": ("min_language_score",) if recipe.languages else (),
+        "picture_contrast": ("min_contrast",),
+        "picture_entropy_bits": ("min_entropy_bits",),
+        "picture_sharpness": ("min_sharpness",),
+    }
+    limits = {measure: [(name, getattr(recipe, name)) for name in names] for measure, names in given.items()}
+    for score in SCORE_NAMES:
+        limits[score] = [(RULES[score], getattr(recipe.score_limits, score))]
+    return {
+        measure: [(name, float(limit)) for name, limit in named if limit is not None]
+        for measure, named in limits.items()
+    }
 
 
 def check_before(reader: PairReader, recipe: FilterPairsRecipe) -> None:
@@ -243,11 +283,20 @@ def check_before(reader: PairReader, recipe: FilterPairsRecipe) -> None:
         check_against(recipe.rules, rule_table(table, columns, [], measure_columns([], asked)), where)
 
 
-@stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge",))
+@stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge", PROFILE_PHASE))
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Judge all kept pairs of `raw`, a part for each of its parts."""
     reader = PairReader(raw)
     check_before(reader, recipe)
-    records = ctx.spread(partial(filter_part, raw=raw, recipe=recipe), over=reader.parts_to_judge, phase="judge")
+    over = reader.parts_to_judge
+    judging = partial(filter_part, raw=raw, recipe=recipe, num_parts=len(over))
+    records = ctx.spread(judging, over=over, phase="judge")
+    subject = ProfileSubject(
+        title=f"filter_pairs of {raw.stage}/{raw.short}",
+        items="pairs",
+        limits=limits_of(recipe),
+        measure_of=MEASURE_OF,
+    )
+    draw_profile(ctx, records, subject, reader.images)
     check_scores_applied(records, recipe, "pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

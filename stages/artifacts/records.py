@@ -16,6 +16,8 @@ EXAMINED_FACT = "examined"
 """The fact of a checkpoint that says how it did on held-out rows; no part of its content."""
 STEPS_PHASE = "steps"
 """The phase under which a training stage's committed checkpoints are recorded, one part for each."""
+PROFILE_PHASE = "profile"
+"""The phase that draws what a stage did. Its records are no part of the artifact: the manifest does not list them."""
 
 
 class _Record(BaseModel):

@@ -8,15 +8,18 @@ and in which order, is decided by `parts.py`, `checkpoints.py` and `recorded_fac
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.artifacts.profiles import profile_key
 from stages.artifacts.records import PART_RECORD, FileEntry, PartRecord, sha256_of
 from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claim
 from stages.commit.phase_records import record_key
 from stages.contract import Fork, UserFile
+from stages.store.errors import StoreError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -68,6 +71,12 @@ class ArtifactWriter:
         with fault_point(point, key):
             self.store.upload(path, key)
         return FileEntry(name=name, key=key, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+
+    def keep_profile(self, phase: str, part: str, profile: bytes) -> None:
+        """Keep the profile of a part, before its record. For people: a store that fails now costs them a picture."""
+        key = profile_key(self.folder, phase, part)
+        with suppress(StoreError), fault_point("profile.kept", key):
+            self.store.overwrite(key, profile)
 
     def create_record(self, record: PartRecord, point: str) -> PartRecord:
         """Commit a record by an exclusive create; returns the record that counts, ours or that of an earlier create."""

@@ -24,6 +24,8 @@ class Draft:
     items: ItemBalance = field(default_factory=ItemBalance)
     facts: dict[str, Any] = field(default_factory=dict)
     annotations: dict[str, Any] = field(default_factory=dict)
+    profile: bytes | None = None
+    """Counts and examples for people; None where the work gathers none."""
     _promised: set[str] = field(default_factory=set)
     """Names of files that the work has asked a path for."""
 
@@ -45,6 +47,10 @@ class Draft:
     def annotate(self, **annotations: Any) -> None:
         """Record what two runs need not agree on; not hashed."""
         self.annotations |= annotations
+
+    def keep_profile(self, profile: bytes) -> None:
+        """Keep counts and examples for people, beside the artifact's content."""
+        self.profile = profile
 
     def progress(self, num_done: int) -> None:
         """Report the number of items done so far."""

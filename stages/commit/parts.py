@@ -89,6 +89,8 @@ class PartWriter:
         writer.check_claim()
         if writer.is_repaired:
             check_same_again(writer.store, key, record)
+        if draft.profile is not None:
+            writer.keep_profile(phase, part.name, draft.profile)
         return writer.create_record(record, "part.recorded")
 
     def _reporter(self, phase: str, part: Part) -> Callable[[int], None]:

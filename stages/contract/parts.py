@@ -73,6 +73,9 @@ class PartDraft(Protocol):
     def annotate(self, **annotations: Any) -> None:
         """Record what they need not agree on: times, tries, addresses. Plain JSON."""
 
+    def keep_profile(self, profile: bytes) -> None:
+        """Keep counts and examples of this part for the pictures of phase `profile`, beside the artifact's content."""
+
     def progress(self, num_done: int) -> None:
         """Say how many items are through, for people to watch. Cheap; call it as often as you like."""
 

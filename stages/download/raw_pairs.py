@@ -45,8 +45,8 @@ def write_raw_pairs(
     first_row: int,
     shown_row: int | None = None,
     terms: Sequence[UsageTerms] | None = None,
-) -> None:
-    """Write and count one part.
+) -> pa.Table:
+    """Write and count one part; returns its sample table.
 
     `rows`, `outcomes` and `url_table` are parallel, a row each; `spool` holds the pictures. `first_row` is the number
     of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`, or
@@ -69,6 +69,7 @@ def write_raw_pairs(
     draft.fact(**examples_of(samples, ["url", "caption", MALFORMED], first_row if shown_row is None else shown_row))
     if unspelled:
         draft.fact(num_unspelled=unspelled)
+    return samples
 
 
 def _keys(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int) -> list[str | None]:

@@ -9,8 +9,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from stages.drawing.words import font, shortened, wrapped
 from stages.evaluation.cards import Card
-from stages.evaluation.drawn_text import font, shortened, wrapped
 from stages.evaluation.scoring import kinds_of
 from stages.evaluation.strips import draw_strip, paste_within, size_of_strip
 

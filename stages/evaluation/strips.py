@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from neo_model.inputs.frame_sampling import spaced_points
 from neo_model.inputs.video_text import frame_time
-from stages.evaluation.drawn_text import font, shortened
+from stages.drawing.words import font, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -85,6 +85,16 @@ def balance_of(table: pa.Table) -> ItemBalance:
     )
 
 
+def with_verdicts(rows: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """`rows` with the columns of `verdicts`, row by row, in the place of those of the same name."""
+    for name in verdicts.column_names:
+        if name in rows.column_names:
+            rows = rows.set_column(rows.column_names.index(name), name, verdicts[name])
+        else:
+            rows = rows.append_column(name, verdicts[name])
+    return rows
+
+
 def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:
     """A column of text as bytes, because text in Parquet need not be UTF-8. Raises `StageError` if it is no text."""
     import pyarrow as pa

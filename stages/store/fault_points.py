@@ -53,6 +53,7 @@ POINTS: Final = frozenset(
         "phase.gathered",
         "part.files_written",
         "part.uploaded",
+        "profile.kept",
         "part.recorded",
         "repair.recorded",
         "record.quarantined",

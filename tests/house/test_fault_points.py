@@ -58,6 +58,7 @@ PLACES = {
         "stages/commit/recorded_facts.py:record_fact",
         "pipelines/lineage/repair.py:_write_again",
     },
+    "profile.kept": {"stages/commit/artifact_writer.py:keep_profile"},
     "repair.recorded": {"stages/commit/repair.py:record_repair"},
     "record.quarantined": {
         "stages/commit/repair.py:put_back",
