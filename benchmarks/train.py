@@ -1,8 +1,8 @@
 """The overhead of the training stage: its whole loop beside the same engine on rows in memory.
 
-`python -m benchmarks.train [--zero-stage 2]`: two gloo ranks of one core each, DeepSpeed, a NEO of 1.5M parameters in
-fp32, two rows of 512 tokens in a step, pictures of 160 x 192 px decoded as they are read. The two sides alternate in
-the same processes on the same engine, windows of 40 steps:
+`python -m benchmarks.train [--zero-stage 2] [--num-ranks 2]`: gloo ranks of one core each, DeepSpeed, a NEO of 1.5M
+parameters in fp32, two rows of 512 tokens in a step, pictures of 160 x 192 px decoded as they are read. The sides
+alternate in the same processes on the same engine, windows of 40 steps:
 
     stage     rows read from the store, checked, decoded and packed ahead; agreement of the ranks; losses by source;
               one committed checkpoint in each window
@@ -195,14 +195,15 @@ def main() -> None:
     """Run the ranks and bare torch, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zero-stage", type=int, default=2, choices=(0, 1, 2, 3))
-    zero_stage = parser.parse_args().zero_stage
+    parser.add_argument("--num-ranks", type=int, default=2, choices=(1, 2))
+    asked = parser.parse_args()
     multiprocessing.set_forkserver_preload(["stages.training.loop"])
     with tempfile.TemporaryDirectory() as folder:
         world, result = SmallWorld.at(Path(folder)), Path(folder) / "result.json"
         world.make(ROWS)
         rows, llm = world.open(ROWS), world.open(LLM)
         work = partial(measure_rank, rows=rows, llm=llm, result=result)
-        world.run_gang(work, GangLayout(num_ranks=2, zero_stage=zero_stage))
+        world.run_gang(work, GangLayout(num_ranks=asked.num_ranks, zero_stage=asked.zero_stage))
         measured = json.loads(result.read_text())
         bare, bare_tokens = bare_seconds(rows, llm, Path(folder))
     rates = {}
@@ -210,8 +211,10 @@ def main() -> None:
         seconds, cpu = (statistics.median(one[place] for one in windows[1:]) for place in (0, 1))
         rates[name] = measured["window_tokens"] / seconds
         print(f"{name:7s} {rates[name]:8,.0f} tokens/s  {cpu / WINDOW_STEPS * 1000:7.1f} CPU-s for 1,000 steps")
-    wall, cpu = ratios(measured["figures"], "memory", "stage")
-    print(f"ZeRO-{zero_stage}: the stage runs at {wall:.3f} of the engine on rows in memory, by CPU time {cpu:.3f}")
+    print(f"ZeRO-{asked.zero_stage}, ranks: {asked.num_ranks}")
+    for name in ("plain", "stage"):
+        wall, cpu = ratios(measured["figures"], "memory", name)
+        print(f"{name} runs at {wall:.3f} of the engine on rows in memory, by CPU time {cpu:.3f}")
     wall, cpu = ratios(measured["figures"], "stage", "plain")
     pause_ms, commit_ms = (1000 * statistics.median(measured[name][1:]) for name in ("pauses", "commits"))
     print(

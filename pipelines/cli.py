@@ -22,6 +22,8 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.describe import describe
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
+from pipelines.commands.files import files
+from pipelines.commands.get import get
 from pipelines.commands.init import init
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
@@ -147,6 +149,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "logs": logs,
     "show": show,
     "look": look,
+    "files": files,
+    "get": get,
     "trace": trace,
     "where": where,
     "row": row,

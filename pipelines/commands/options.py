@@ -62,3 +62,12 @@ RollbackOption: TypeAlias = Annotated[
         help="If the newest checkpoint is damaged, quarantine it and continue training from the one before it.",
     ),
 ]
+OnlyFilesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Only files whose path matches, such as '*.parquet', or '*' for all that a model was trained with. May be "
+        "repeated.",
+    ),
+]

@@ -19,6 +19,7 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.planning.source_files import LOCK, keep_in_lock
 from pipelines.planning.sources import DefinedSource, Definitions, load_definitions, sources_of
+from pipelines.screen.byte_progress import size_in_words
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import StageError
 from stages.origins.changes import Thoroughness, differences
@@ -104,7 +105,7 @@ def _pin_small_sources(unpinned: Sequence[str], definitions: Definitions, comman
             _pinned(defined, command)
             is_any_pinned = True
             command.say(
-                f"Pinned source {name}: {_files(len(selected.files))}, {_size(selected.size_bytes)} -> "
+                f"Pinned source {name}: {_files(len(selected.files))}, {size_in_words(selected.size_bytes)} -> "
                 f"{defined.folder / LOCK}"
             )
     return is_any_pinned
@@ -177,7 +178,9 @@ def _table(rows: Sequence[tuple[str, Pin, Pin | None, int | None]]) -> Table:
         if said_rows is not None and now.num_rows is not None and said_rows != now.num_rows:
             rows_text += f" (the recipe says {said_rows:,})"
         news = "new" if before is None else "unchanged" if before.digest == now.digest else "changed"
-        table.add_row(name, f"{len(now.files):,}", _size(now.size_bytes), rows_text, now.digest[:SHOWN_DIGITS], news)
+        table.add_row(
+            name, f"{len(now.files):,}", size_in_words(now.size_bytes), rows_text, now.digest[:SHOWN_DIGITS], news
+        )
     return table
 
 
@@ -194,13 +197,3 @@ def _document(found: Pin) -> dict[str, object]:
 
 def _files(number: int) -> str:
     return f"{number:,} {'file' if number == 1 else 'files'}"
-
-
-def _size(num_bytes: int) -> str:
-    """Bytes for people: `12.3 MB`."""
-    size, unit = float(num_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{num_bytes:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

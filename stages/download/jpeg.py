@@ -8,9 +8,10 @@ as it is; any other one is decoded to learn more. Marker codes and tables: ITU-T
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 MAX_SCANS: Final = 32
@@ -22,6 +23,7 @@ MAX_SIDE_PX: Final = 65_500
 """Longest side that libjpeg accepts; the format allows 65,535."""
 # In entropy-coded data FF is stuffed as FF 00; FF D0 to FF D7 are restart markers. Any other FF ends the scan.
 _MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_END: Final = b"\xff\xd9"
 _IGNORED = frozenset({0xFE, *range(0xE0, 0xF0)})
 """Markers of comments and application segments, which are skipped."""
 
@@ -77,9 +79,9 @@ def plain_jpeg(data: bytes) -> PlainJpeg | None:
     jpeg = PlainJpeg()
     try:
         position = 2
-        while (marker := data[position + 1 : position + 2]) != bytes([Marker.EOI]):
-            _require(data[position : position + 1] == b"\xff" and bool(marker))
-            position = _read_segment(jpeg, marker[0], data, position + 2)
+        while (start := data[position : position + 2]) != _END:
+            _require(len(start) == 2 and start[0] == 0xFF)
+            position = _read_segment(jpeg, start[1], data, position + 2)
         _require(jpeg.num_scans > 0)
     except _UnusualError:
         return None
@@ -88,39 +90,25 @@ def plain_jpeg(data: bytes) -> PlainJpeg | None:
 
 def _read_segment(jpeg: PlainJpeg, marker: int, data: bytes, position: int) -> int:
     """Read one segment, and the scan behind it if it opens one; returns the position of the next marker."""
-    length = int.from_bytes(data[position : position + 2])
-    end = position + length
-    _require(length >= 2 and end <= len(data))
-    content = data[position + 2 : end]
-    match marker:
-        case Marker.BASELINE | Marker.EXTENDED | Marker.PROGRESSIVE:
-            _read_frame(jpeg, marker, content)
-        case Marker.DHT:
-            jpeg.huffman_tables |= _read_huffman_tables(content)
-        case Marker.DQT:
-            _read_quantisation_tables(jpeg, content)
-        case Marker.DRI:
-            _require(length == 4)
-        case Marker.SOS:
-            _read_scan(jpeg, content)
-            following = _MARKER_AFTER_SCAN.search(data, end)
-            if following is None:
-                raise _UnusualError
-            return following.start()
-        case _:
-            _require(marker in _IGNORED)
-            jpeg.has_exif |= marker == Marker.EXIF and content.startswith(b"Exif\0")
-            jpeg.has_profile |= marker == Marker.PROFILE and content.startswith(b"ICC_PROFILE\0")
-    return end
+    end = position + int.from_bytes(data[position : position + 2])
+    _require(position + 2 <= end <= len(data))
+    read = _READERS.get(marker, _ignore if marker in _IGNORED else _refuse)
+    read(jpeg, data[position + 2 : end])
+    if marker != Marker.SOS:
+        return end
+    following = _MARKER_AFTER_SCAN.search(data, end)
+    if following is None:
+        raise _UnusualError
+    return following.start()
 
 
-def _read_frame(jpeg: PlainJpeg, marker: int, content: bytes) -> None:
+def _read_frame(jpeg: PlainJpeg, content: bytes, *, is_progressive: bool = False) -> None:
     _require(len(content) >= 6 and not jpeg.sampling_of)
     precision_bits, num_components = content[0], content[5]
     _require(precision_bits == 8 and num_components in (1, 3) and len(content) == 6 + 3 * num_components)
     jpeg.height_px, jpeg.width_px = int.from_bytes(content[1:3]), int.from_bytes(content[3:5])
     _require(0 < jpeg.height_px <= MAX_SIDE_PX and 0 < jpeg.width_px <= MAX_SIDE_PX)
-    jpeg.is_progressive = marker == Marker.PROGRESSIVE
+    jpeg.is_progressive = is_progressive
     for start in range(6, len(content), 3):
         component, sampling, table = content[start : start + 3]
         horizontal, vertical = sampling >> 4, sampling & 15
@@ -138,8 +126,12 @@ def _read_quantisation_tables(jpeg: PlainJpeg, content: bytes) -> None:
         content = content[size_bytes:]
 
 
+def _read_huffman_tables(jpeg: PlainJpeg, content: bytes) -> None:
+    jpeg.huffman_tables |= _huffman_tables(content)
+
+
 @lru_cache(maxsize=64)
-def _read_huffman_tables(content: bytes) -> frozenset[tuple[int, int]]:
+def _huffman_tables(content: bytes) -> frozenset[tuple[int, int]]:
     """The tables that a segment defines, cached: most pictures have the ones that the standard proposes."""
     tables: set[tuple[int, int]] = set()
     while content:
@@ -168,6 +160,26 @@ def _codes_fit(counts: bytes) -> bool:
             return False
         code <<= 1
     return True
+
+
+def _read_interval(_: PlainJpeg, content: bytes) -> None:
+    _require(len(content) == 2)
+
+
+def _read_exif(jpeg: PlainJpeg, content: bytes) -> None:
+    jpeg.has_exif |= content.startswith(b"Exif\0")
+
+
+def _read_profile(jpeg: PlainJpeg, content: bytes) -> None:
+    jpeg.has_profile |= content.startswith(b"ICC_PROFILE\0")
+
+
+def _ignore(_: PlainJpeg, __: bytes) -> None:
+    """A comment, or a segment of an application."""
+
+
+def _refuse(_: PlainJpeg, __: bytes) -> None:
+    raise _UnusualError
 
 
 def _read_scan(jpeg: PlainJpeg, content: bytes) -> None:
@@ -201,3 +213,17 @@ def _check_progression(first: int, last: int, approximation: int, num_components
 def _require(holds: bool) -> None:
     if not holds:
         raise _UnusualError
+
+
+_READERS: Final[Mapping[int, Callable[[PlainJpeg, bytes], None]]] = {
+    Marker.BASELINE: _read_frame,
+    Marker.EXTENDED: _read_frame,
+    Marker.PROGRESSIVE: partial(_read_frame, is_progressive=True),
+    Marker.DHT: _read_huffman_tables,
+    Marker.DQT: _read_quantisation_tables,
+    Marker.DRI: _read_interval,
+    Marker.SOS: _read_scan,
+    Marker.EXIF: _read_exif,
+    Marker.PROFILE: _read_profile,
+}
+"""Marker to what reads the content of its segment; of the others, comments and application segments are skipped."""

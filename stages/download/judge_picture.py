@@ -63,10 +63,13 @@ class PictureJudge:
 
     def __call__(self, data: bytes) -> JudgedPicture:
         """The picture as it is kept. Raises `RowError` with the reason if it is not."""
+        plain = self._plain(data)
+        if plain is not None and not self._makes_smaller(plain):
+            return plain
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow only warns of what is refused here, and of oddities in EXIF
             try:
-                return self._resized(self._plain(data) or self._decoded(data))
+                return self._resized(plain or self._decoded(data))
             except PictureError as error:
                 raise RowError(_reason_of(error.reason, data)) from error
 
@@ -103,7 +106,7 @@ class PictureJudge:
 
     def _resized(self, picture: JudgedPicture) -> JudgedPicture:
         """The picture made smaller if the rule asks for it. img2dataset ignores EXIF, so it gets an upright PNG."""
-        if self._resize is None or max(picture.width_px, picture.height_px) <= self._rule.resize_px:
+        if self._resize is None or not self._makes_smaller(picture):
             return picture
         upright = BytesIO()
         open_picture(picture.data, max_pixels_px=self._rule.max_pixels_px).save(upright, "PNG", compress_level=0)
@@ -111,6 +114,9 @@ class PictureJudge:
         if smaller is None:
             raise RowError(Reason.UNDECODABLE)
         return JudgedPicture(*smaller, picture.sent_as)
+
+    def _makes_smaller(self, picture: JudgedPicture) -> bool:
+        return self._resize is not None and max(picture.width_px, picture.height_px) > self._rule.resize_px
 
     def _converts(self, profile: bytes | None, mode: str) -> bool:
         return self._rule.colour == "srgb" and changes_colours(profile, mode)

@@ -29,10 +29,13 @@ def read_ahead(store: Store, read: Callable[[Item], Done], items: Iterable[Item]
     return map(read, items) if store.folder else ahead(read, items, NUM_READ_AHEAD)
 
 
-def ahead(work: Callable[[Item], Done], items: Iterable[Item], num_workers: int) -> Iterator[Done]:
+def ahead(
+    work: Callable[[Item], Done], items: Iterable[Item], num_workers: int, *, at_end: Callable[[], object] = bool
+) -> Iterator[Done]:
     """`work` on each item, in threads, yielded in order of the items.
 
-    At most `2 * num_workers` results wait for the caller. An exception of `work` is raised at its item.
+    At most `2 * num_workers` results wait for the caller. An exception of `work` is raised at its item. `at_end` is
+    called before the threads that still work are waited for, so that it can stop them.
     """
     with ThreadPoolExecutor(num_workers) as pool:
         waiting: deque[Future[Done]] = deque()
@@ -44,6 +47,7 @@ def ahead(work: Callable[[Item], Done], items: Iterable[Item], num_workers: int)
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            at_end()
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -17,6 +17,8 @@ WRITE_BUFFER_BYTES = 1024 * 1024
 """Buffer of an open tar, in bytes."""
 MAX_MEMBER_BYTES = 8**11 - 1
 """Largest member, in bytes: eleven octal digits, which is all that a ustar header has."""
+MAX_JOINED_BYTES = 16 * 1024
+"""Members up to this size are written together with what stands around them, in one call instead of three."""
 KEY_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,80}")
 """Keys of samples, such as `000000007`."""
 ENDING_PATTERN = re.compile(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8})?")
@@ -68,24 +70,35 @@ class TarWriter:
         if not KEY_PATTERN.fullmatch(key) or key <= self._last_key:
             raise ValueError(f"tar key {key!r} must be letters, digits, _ or -, and come after {self._last_key!r}")
         self._last_key = key
-        return {ending: self._append(f"{key}.{ending}", members[ending]) for ending in sorted(members)}
+        offsets: dict[str, int] = {}
+        waiting: list[bytes] = []
+        for ending in sorted(members):
+            data = members[ending]
+            padding_bytes = -len(data) % BLOCK_BYTES
+            waiting.append(_header(f"{key}.{ending}", ending, len(data)))
+            if len(data) > MAX_JOINED_BYTES:
+                self._write(b"".join(waiting))
+                self._write(data)
+                waiting = []
+            else:
+                waiting.append(data)
+            waiting.append(bytes(padding_bytes))
+            offsets[ending] = self._offset_bytes + BLOCK_BYTES
+            self._offset_bytes += BLOCK_BYTES + len(data) + padding_bytes
+        self._write(b"".join(waiting))
+        return offsets
 
-    def _append(self, name: str, data: bytes) -> int:
-        if not ENDING_PATTERN.fullmatch(name.partition(".")[2]) or len(data) > MAX_MEMBER_BYTES:
-            raise ValueError(f"tar member {name!r} of {len(data)} bytes cannot be written; see stages/formats/tar.py")
-        padding_bytes = -len(data) % BLOCK_BYTES
-        for piece in (_header(name.encode(), len(data)), data, bytes(padding_bytes)):
-            self._file.write(piece)
-            self._watch(piece)
-        start = self._offset_bytes + BLOCK_BYTES
-        self._offset_bytes = start + len(data) + padding_bytes
-        return start
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._watch(data)
 
 
-def _header(name: bytes, size_bytes: int) -> bytes:
-    size = b"%011o" % size_bytes
+def _header(name: str, ending: str, size_bytes: int) -> bytes:
+    if not ENDING_PATTERN.fullmatch(ending) or size_bytes > MAX_MEMBER_BYTES:
+        raise ValueError(f"tar member {name!r} of {size_bytes} bytes cannot be written; see stages/formats/tar.py")
+    encoded, size = name.encode(), b"%011o" % size_bytes
     header = bytearray(_TEMPLATE)
-    header[: len(name)] = name
+    header[: len(encoded)] = encoded
     header[124:135] = size
-    header[148:155] = b"%06o\0" % (_TEMPLATE_SUM + sum(name) + sum(size))
+    header[148:155] = b"%06o\0" % (_TEMPLATE_SUM + sum(encoded) + sum(size))
     return bytes(header)

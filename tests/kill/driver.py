@@ -18,6 +18,8 @@ from stages.commit.scratch import scratch_folder
 from stages.contract import GangLayout, Post, Rank
 
 PRELOADED = ["tests.kill.driver", "pipelines.cli", "tests.pipelines.local_graph", "stages.training.loop", "mlflow"]
+PRELOADED += ["tests.kill.folder", "skimage.data", "duckdb", "simplejpeg", "uvloop", "PIL.JpegImagePlugin"]
+PRELOADED += ["transformers.models.clip.modeling_clip"]
 PRELOADED += ["deepspeed.runtime.zero.muon.muon_optimizer", "torch._dynamo", "transformers", "pyarrow.parquet"]
 """What takes seconds to import and starts no thread."""
 LAYOUT = GangLayout(num_ranks=1, zero_stage=2)

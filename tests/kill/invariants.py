@@ -21,6 +21,8 @@ DRAWING = ["source", "sample_id", "repetition"]
 IDENTITY = {
     ("download", "samples.parquet"): ["sample_id"],
     ("judge", "verdicts.parquet"): ["sample_id"],
+    ("caption", "verdicts.parquet"): ["sample_id"],
+    ("score", "verdicts.parquet"): ["sample_id"],
     ("read", "documents.parquet"): ["sample_id"],
     ("read", "conversations.parquet"): ["sample_id"],
     ("draw", "draw.parquet"): DRAWING,

@@ -1,0 +1,67 @@
+"""The files that an artifact holds, and the path of each in a copy of it.
+
+Owns these paths: files of a model have the names that they have in its folder (`config.json`), every other file is at
+`<phase>/<part>/<name>`. The parts are read one at a time, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import MODEL_PREFIX, ModelFolder
+from stages.artifacts.records import FileEntry
+from stages.store.errors import StoreError
+
+
+@dataclass(frozen=True)
+class HeldFile:
+    """One file of an artifact."""
+
+    path: str
+    """Path in a copy of the artifact, such as `config.json` or `write/00000/rows.tar`."""
+    phase: str
+    """Name of the phase that made it."""
+    part: str
+    """Name of the part that it is a file of."""
+    entry: FileEntry
+    """Size, digest, and where the bytes lie in the store."""
+
+
+def held_files(artifact: Artifact, patterns: Sequence[str] = ()) -> Iterator[HeldFile]:
+    """The files of an artifact whose path matches one of `patterns`, in the order of the manifest.
+
+    `*` in a pattern stands for any characters, `/` among them. Without patterns: the model of an artifact that holds
+    one, which leaves out the state of its training; else every file. Raises `StoreError` for a path that leads out of
+    the folder.
+    """
+    models = _model_files(artifact)
+    for record in artifact.each_part():
+        for entry in record.files:
+            is_model = entry.key in models
+            path = entry.name.removeprefix(MODEL_PREFIX) if is_model else f"{record.phase}/{record.part}/{entry.name}"
+            is_wanted = any(fnmatchcase(path, one) for one in patterns) if patterns else is_model or not models
+            if is_wanted:
+                yield HeldFile(_checked(artifact, path), record.phase, record.part, entry)
+
+
+def location(artifact: Artifact, entry: FileEntry) -> str:
+    """Where the bytes of a file lie: a path of this machine, or a URL."""
+    return f"{artifact.store.url}/{entry.key}"
+
+
+def _model_files(artifact: Artifact) -> set[str]:
+    """The keys of the files of the model that an artifact holds."""
+    if not artifact.head.holds_model:
+        return set()
+    return {entry.key for entry in artifact.as_kind(ModelFolder).model_files}
+
+
+def _checked(artifact: Artifact, path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise StoreError(f"{artifact!r} has a file at {path!r}, which leads out of any folder; it is not copied")
+    return path

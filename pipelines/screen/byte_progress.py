@@ -1,0 +1,34 @@
+"""Sizes for people, and a bar for work that is counted in bytes.
+
+A bar is drawn on a terminal alone: a pipe or a log gets the sentence at the end of a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+
+@contextmanager
+def bytes_bar(console: Console, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar for `total_bytes` within this context; call what it gives with each number of bytes, from any thread."""
+    bar = Progress(
+        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        work = bar.add_task("", total=total_bytes)
+        yield lambda num_bytes: bar.advance(work, num_bytes)
+
+
+def size_in_words(num_bytes: int) -> str:
+    """Bytes for people: `12.3 MB`."""
+    size, unit = float(num_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{num_bytes:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
