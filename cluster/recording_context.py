@@ -44,6 +44,8 @@ class GatheringContext(ABC):
     """Source name to where its files lie; the executed step sets it."""
     phases: tuple[str, ...] | None = field(default=None, kw_only=True)
     """Phases that the stage declares, None for any; the executed step sets it."""
+    unchanged: Mapping[str, Sequence[PartRecord]] = field(default_factory=dict, kw_only=True)
+    """Phase to the records of parts that an earlier make has of rows that did not change; the executed step sets it."""
 
     @abstractmethod
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:
@@ -61,13 +63,15 @@ class GatheringContext(ABC):
     def store(self) -> Store:
         return self.writer.store
 
-    def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
+    def spread(
+        self, work: PartWork, *, over: Sequence[Part], phase: str, taken: Sequence[PartRecord] = ()
+    ) -> tuple[PartRecord, ...]:
         if self.phases is not None and phase not in self.phases:
             raise StageError(
                 f"step {self.writer.step!r}: its stage works in phase {phase!r}, which it does not declare; "
                 f"add it to @stage(phases={self.phases!r})"
             )
-        recorded = PartWriter(self.writer, self.post).open_phase(phase, over)
+        recorded = PartWriter(self.writer, self.post).open_phase(phase, over, [*taken, *self.unchanged.get(phase, ())])
         missing = [part for part in over if part.name not in recorded.by_part]
         if missing:
             self.make_parts(work, missing, phase, recorded.add)

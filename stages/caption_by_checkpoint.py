@@ -151,7 +151,7 @@ def ask_together(answerer: Answerer, sample_ids: Sequence[bytes], words: Sequenc
     return replies
 
 
-@stage(number=1, recipe=CaptionByCheckpointRecipe, makes=KeptPairs, phases=("caption",))
+@stage(number=1, recipe=CaptionByCheckpointRecipe, makes=KeptPairs, phases=("caption",), part_by_part="raw")
 def caption_by_checkpoint(
     recipe: CaptionByCheckpointRecipe,
     raw: RawPairs | KeptPairs,

@@ -131,7 +131,7 @@ def caption_part(part: Part, draft: PartDraft, reader: PairReader, recipe: Capti
     draft.annotate(endpoint=recipe.endpoint)
 
 
-@stage(number=1, recipe=CaptionPairsRecipe, makes=KeptPairs, phases=("caption",))
+@stage(number=1, recipe=CaptionPairsRecipe, makes=KeptPairs, phases=("caption",), part_by_part="raw")
 def caption_pairs(recipe: CaptionPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Write captions for all kept pairs of `raw`, a part for each of its parts."""
     recipe.reach()

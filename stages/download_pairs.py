@@ -18,12 +18,9 @@ from pydantic import Field
 
 from stages.artifacts.kinds import RawPairs
 from stages.contract import PROFILE_PHASE, Part, PartDraft, PinnedSource, StageContext, StageError, conduct, stage
-from stages.download.engines.interface import FetchTask
-from stages.download.fetching import ENGINES, fetch_part
-from stages.download.manners.usage_terms import UsageTerms
-from stages.download.part_health import check_downloader, check_network
+from stages.download.fetch_rows import RowsToFetch, fetch_rows
 from stages.download.picture_recipe import FetchRecipe
-from stages.download.raw_pairs import RESERVED_COLUMNS, write_raw_pairs
+from stages.download.raw_pairs import RESERVED_COLUMNS
 from stages.download.url_rows import NAMING_COLUMNS, read_url_rows
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.files import hosts_of
@@ -94,29 +91,8 @@ def download_rows(
 
     Sample ids are hashed with the name `source`.
     """
-    read = read_url_rows(rows, source)
-    asked = [row.address for row in read if row.address is not None]
-    num_refused = len(read) - len(asked)
-    task = FetchTask(
-        urls=[address.url for address in asked], routes=routes, limits=recipe.limits, scratch=draft.scratch
-    )
-    fetched = fetch_part(
-        task,
-        recipe.picture_rule,
-        lambda num_ended: draft.progress(num_refused + num_ended),
-        ENGINES[recipe.engine],
-    )
-    check_network([address.host for address in asked], fetched.outcomes, accept_unreachable=recipe.accept_unreachable)
-    check_downloader(fetched.outcomes, fetched.remarks)
-    of_asked = iter(fetched.outcomes)
-    outcomes = [next(of_asked) if row.refusal is None else row.refusal for row in read]
-    terms_of_asked = iter(fetched.terms)
-    terms = [next(terms_of_asked) if row.refusal is None else UsageTerms() for row in read]
-    samples = write_raw_pairs(
-        read, outcomes, rows.table, draft, spool=fetched.spool, first_row=rows.first_row, terms=terms
-    )
-    draft.annotate(num_asked=fetched.num_asked, unexplained=fetched.remarks, asked_on=fetched.asked_on)
-    return samples
+    wanted = RowsToFetch(read_url_rows(rows, source), rows.table, rows.first_row)
+    return fetch_rows(wanted, routes, recipe, draft)
 
 
 def download_part(

@@ -283,7 +283,7 @@ def check_before(reader: PairReader, recipe: FilterPairsRecipe) -> None:
         check_against(recipe.rules, rule_table(table, columns, [], measure_columns([], asked)), where)
 
 
-@stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge", PROFILE_PHASE))
+@stage(number=3, recipe=FilterPairsRecipe, makes=KeptPairs, phases=("judge", PROFILE_PHASE), part_by_part="raw")
 def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Judge all kept pairs of `raw`, a part for each of its parts."""
     reader = PairReader(raw)

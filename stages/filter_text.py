@@ -161,7 +161,7 @@ def _language_columns(judged: Sequence[JudgedText]) -> dict[str, pa.Array]:
     }
 
 
-@stage(number=1, recipe=FilterTextRecipe, makes=KeptTexts, phases=("judge",))
+@stage(number=1, recipe=FilterTextRecipe, makes=KeptTexts, phases=("judge",), part_by_part="raw")
 def filter_text(recipe: FilterTextRecipe, raw: TextDocuments | KeptTexts, *, ctx: StageContext) -> None:
     """Judge all documents of `raw`, a part for each of its parts."""
     _check_languages(recipe.languages)

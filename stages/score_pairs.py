@@ -177,7 +177,7 @@ def score_part(
     draft.fact(**examples_of(shown, ("url", "caption"), first_row=None))
 
 
-@stage(number=1, recipe=ScorePairsRecipe, makes=KeptPairs, phases=("score",))
+@stage(number=1, recipe=ScorePairsRecipe, makes=KeptPairs, phases=("score",), part_by_part="raw")
 def score_pairs(recipe: ScorePairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Score all kept pairs of `raw`, a part for each of its parts."""
     clip = ctx.pinned(recipe.clip)

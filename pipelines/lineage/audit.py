@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +24,8 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import MISSING, ManifestHead, compare_head, head_key
 from stages.artifacts.manifest import MANIFEST, manifest_key
 from stages.artifacts.manifest import artifact_folder as folder_of
-from stages.artifacts.records import PART_RECORD, STEPS_PHASE, PartRecord
+from stages.artifacts.records import PART_RECORD, STEPS_PHASE, FileEntry, PartRecord
+from stages.artifacts.taken_over import EXTENDS_INPUT
 from stages.commit.repair import Damage, Remedy, damaged_files, quarantine_key
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.refs import OF_ARTIFACT, read_ref
@@ -85,6 +87,11 @@ class _Totals:
     findings: list[Finding] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     without_digests: list[str] = field(default_factory=list)
+    extended: set[str] = field(default_factory=set)
+    """Fingerprints of the artifacts of which others of the lineage take parts over by reference."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Key of each file of those that was read and is whole, to the version that was read: it is not read again where
+    another artifact has it too. Some 300 bytes a file."""
 
     def all_remarks(self) -> tuple[str, ...]:
         """The remarks, with one line about all artifacts whose records cannot be checked in whole."""
@@ -118,7 +125,7 @@ def audit(
 
     `read_files` decides which machines look at files; the findings do not depend on it.
     """
-    depth, totals, recorded = depth or Depth(), _Totals(), recorded_sha256s(store)
+    depth, totals, recorded = depth or Depth(), _Totals(extended=_extended(lineage)), recorded_sha256s(store)
     contents: dict[str, str] = {}
     try:
         for node in lineage.nodes:
@@ -148,6 +155,11 @@ def audit(
         findings=tuple(totals.findings),
         remarks=totals.all_remarks(),
     )
+
+
+def _extended(lineage: Lineage) -> set[str]:
+    heads = [node.head for node in lineage.nodes if node.head is not None]
+    return {head.inputs[EXTENDS_INPUT].fingerprint for head in heads if EXTENDS_INPUT in head.inputs}
 
 
 def recorded_sha256s(store: Store) -> dict[str, set[str]]:
@@ -246,19 +258,26 @@ def _check_records_and_files(
     damaged: list[FileCheck] = []
 
     def take(check: FileCheck) -> None:
-        if check.was_read:
+        key = check.file.entry.key
+        if check.was_read and key not in totals.versions:
             totals.num_files_read += 1
             totals.num_bytes += check.file.entry.size_bytes
+        if check.version and not check.problem and manifest.head.fingerprint in totals.extended:
+            totals.versions[key] = check.version
         damaged.extend([check] if check.problem else [])
         if notes is not None:
             notes.add(check)
 
     if depth.looks_at_files:
-        noted = notes.noted if notes is not None else lambda _: ""
-        read_files(ArtifactFiles(store, manifest, kept, depth, noted), take)
+        read_files(ArtifactFiles(store, manifest, kept, depth, partial(_version_read, totals, notes)), take)
     damaged.sort(key=lambda check: check.file.place)
     totals.add(owner, (_damage(check, is_kept=check.file.place >= manifest.num_files) for check in damaged))
     totals.num_files += manifest.num_files + sum(len(part.files) for part in kept)
+
+
+def _version_read(totals: _Totals, notes: AuditNotes | None, entry: FileEntry) -> str:
+    """The version of a file that was read already, by this audit or the unfinished one that it continues, or ''."""
+    return totals.versions.get(entry.key) or (notes.noted(entry) if notes is not None else "")
 
 
 def _damage(check: FileCheck, *, is_kept: bool) -> Damage:

@@ -7,13 +7,14 @@ has them read on many. `record_checks.py` compares the records with each other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias
 
 from pipelines.lineage.read_manifest import ReadManifest
 from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, PartRecord
+from stages.artifacts.taken_over import superseded_reasons
 from stages.commit.repair import file_problem
 from stages.formats.read_ahead import ahead
 from stages.formats.sample_table import balance_of
@@ -139,14 +140,17 @@ def _miscounted(store: Store, part: PartRecord, entry: FileEntry) -> str | None:
     """How the verdicts in a sample table differ from the item balance of its part; None if they do not."""
     if part.phase == STEPS_PHASE or not entry.name.endswith(".parquet"):
         return None
-    counted = _counted(store, entry)
+    counted = _counted(store, entry, superseded_reasons(part))
     if counted is None or counted == part.items:
         return None
     return f"its rows count {_balance(counted)}, its part states {_balance(part.items)}"
 
 
-def _counted(store: Store, entry: FileEntry) -> ItemBalance | None:
-    """The balance of a sample table, or None if the table has no verdicts. Reads the two columns, by ranges."""
+def _counted(store: Store, entry: FileEntry, superseded: Collection[str]) -> ItemBalance | None:
+    """The balance of a sample table, without its superseded rows, or None if the table has no verdicts.
+
+    Reads the two columns, by ranges.
+    """
     import pyarrow.parquet as pq
 
     def read_range(start: int, length: int) -> bytes:
@@ -156,7 +160,9 @@ def _counted(store: Store, entry: FileEntry) -> ItemBalance | None:
         file = pq.ParquetFile(stream, pre_buffer=False)
         if not set(VERDICT_COLUMNS) <= set(file.schema_arrow.names):
             return None
-        return balance_of(file.read(columns=list(VERDICT_COLUMNS), use_threads=False))
+        balance = balance_of(file.read(columns=list(VERDICT_COLUMNS), use_threads=False))
+    failed = {reason: number for reason, number in balance.failed.items() if reason not in superseded}
+    return balance.model_copy(update={"failed": failed})
 
 
 def _balance(items: ItemBalance) -> str:

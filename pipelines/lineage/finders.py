@@ -37,6 +37,7 @@ from stages.artifacts.kinds import (
     Rows,
 )
 from stages.formats.packed_rows.rows import RowReader
+from stages.formats.sample_table import without_superseded
 from stages.origins.json_values import json_values
 from stages.training.exposure import left_out_of, name_of_rows, num_steps_taken, order_of
 from stages.training.forks import course_of
@@ -239,7 +240,8 @@ def _each_row_with(
                     if not pc.any(wanted).as_py():
                         continue
                     table = pq.read_table(path, columns=[name for name in names if name not in NOT_READ])
-                yield from ({"part": part.part, **row} for row in _plain_rows(table.filter(wanted)))
+                found = without_superseded(table.filter(wanted), part)
+                yield from ({"part": part.part, **row} for row in _plain_rows(found))
 
 
 def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:

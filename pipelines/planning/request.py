@@ -70,6 +70,8 @@ class FrozenStep(_Frozen):
     """Whether `--use` bound the step to a committed artifact."""
     fork: Fork | None = None
     """The checkpoint that a training begins from, as `--from` named it; None for step 0."""
+    earlier: tuple[str, ...] = ()
+    """Fingerprints of what the step may have made before its inputs grew, the newest first: parts are taken over."""
     conduct: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe that take no part in identity, nested ones with dots, each with its default."""
 
@@ -247,8 +249,10 @@ def _frozen_step(
         made.fingerprint != NO_FINGERPRINT for made in reads.values()
     )
     number, name, conduct_inputs = step.stage.number, NO_FINGERPRINT, step.stage.conduct_edges(reads)
+    earlier: list[str] = []
     if is_named:
         inputs = {edge: source.fingerprint for edge, source in reads.items()}
+        earlier = step.stage.earlier(step.recipe, inputs, {edge: source.earlier for edge, source in reads.items()})
         number, name, conduct_inputs = _name_in_store(step, inputs, store)
         _check_fork(step, inputs)
     recipe = step.recipe.model_dump(mode="json")
@@ -273,6 +277,7 @@ def _frozen_step(
         },
         conduct_inputs=conduct_inputs,
         fork=step.fork,
+        earlier=tuple(earlier),
         conduct=conduct_defaults(step.recipe),
         code=step.stage.code,
     )

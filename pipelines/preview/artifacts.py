@@ -37,10 +37,11 @@ from stages.artifacts.kinds import (
     Rows,
     TextDocuments,
 )
+from stages.artifacts.taken_over import num_table_rows, superseded_reasons
 from stages.formats.clip_reader import ClipReader, clips_of
 from stages.formats.judged.texts import TextReader
 from stages.formats.pairs import PairReader, StoredImage, pictures_of
-from stages.formats.sample_table import Verdict
+from stages.formats.sample_table import Verdict, without_superseded
 from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ def _facts(artifact: Artifact) -> Iterator[tuple[str, str]]:
 
 
 def _slices(artifact: Artifact, file_name: str, skip: int, num_items: int) -> Iterator[tuple[str, int, pa.Table]]:
-    """Part, first row in the part and rows, until `num_items` rows are read. Earlier parts are only counted."""
+    """Part, first row in the part and rows, until `num_items` rows are read. Earlier parts are only counted.
+
+    Rows whose verdict stands in a later part are left out, and not counted.
+    """
     left = num_items
     for record in artifact.parts:
         entry = next((entry for entry in record.files if entry.name == file_name), None)
@@ -107,7 +111,11 @@ def _slices(artifact: Artifact, file_name: str, skip: int, num_items: int) -> It
         if skip >= record.items.total:
             skip -= record.items.total
             continue
-        table = first_rows(artifact, entry, skip, left)
+        if superseded_reasons(record):
+            whole = first_rows(artifact, entry, 0, num_table_rows(record))
+            table = without_superseded(whole, record).slice(skip, left)
+        else:
+            table = first_rows(artifact, entry, skip, left)
         yield record.part, skip, table
         skip, left = 0, left - table.num_rows
         if left <= 0:

@@ -28,6 +28,7 @@ def step_specs(plan: Plan, run: Run, attempt: int, places: Mapping[str, str] | N
             inputs={edge: (item.stage, item.fingerprint) for edge, item in step.inputs.items()},
             conduct_inputs=step.conduct_inputs,
             fork=step.fork,
+            earlier=step.earlier,
             store=run.store,
             attempt=AttemptId(run.name, attempt),
             places={

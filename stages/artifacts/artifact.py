@@ -14,7 +14,15 @@ from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import NAMED_SUFFIXES, ManifestHead, head_of, read_head
-from stages.artifacts.manifest import Manifest, artifact_folder, find_file, manifest_bytes, read_manifest, read_parts
+from stages.artifacts.manifest import (
+    Manifest,
+    artifact_folder,
+    find_file,
+    manifest_bytes,
+    owner_of,
+    read_manifest,
+    read_parts,
+)
 from stages.artifacts.records import FileEntry, InputRecord, PartRecord
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.local_files import local_file
@@ -29,6 +37,10 @@ RANGE_BYTES = 256 * 1024
 def mended_by(ref: str) -> str:
     """What to do about damage in the artifact `ref`: the end of every message about a damaged file."""
     return f"`neo audit {ref} --repair` names all that is damaged, and lets the next run make it again"
+
+
+_DERIVED = frozenset({"manifest", "_parts_by_name", "_keys_taken_over"})
+"""What an artifact keeps of its manifest, and does not pickle."""
 
 
 class CommittedArtifact:
@@ -71,7 +83,7 @@ class CommittedArtifact:
         return manifest
 
     def __getstate__(self) -> dict[str, object]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("manifest", "_parts_by_name")}
+        state = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
         return {"manifest": self.manifest, **state} if self._has_parts else state
 
     def without_parts(self) -> Self:
@@ -134,8 +146,19 @@ class CommittedArtifact:
         return found
 
     def damaged(self, key: str, damage: str) -> StoreError:
-        """The error for a file that is not as it was committed; `damage` follows the name of the artifact."""
-        return StoreError(f"{key} of {self!r} {damage}; {mended_by(self.short)}")
+        """The error for a file that is not as it was committed; `damage` follows the name of the artifact.
+
+        A file of a part that was taken over lies in the folder of the artifact that made it, which is then named too.
+        """
+        origin = "" if key.startswith(f"{self.folder}/") else f", which took it over from {owner_of(key)},"
+        return StoreError(f"{key} of {self!r}{origin} {damage}; {mended_by(self.short)}")
+
+    @cached_property
+    def _keys_taken_over(self) -> frozenset[str]:
+        """Keys of the files that lie in the folders of other artifacts, which made them."""
+        own = f"{self.folder}/"
+        keys = (entry.key for part in self.manifest.parts for entry in part.files)
+        return frozenset(key for key in keys if not key.startswith(own))
 
 
 class Artifact(CommittedArtifact):
@@ -192,8 +215,9 @@ class Artifact(CommittedArtifact):
         return buffered_ranges(entry.size_bytes, partial(self.store.read_range, entry.key), RANGE_BYTES)
 
     def _check_is_own(self, entry: FileEntry) -> None:
-        """Raise `StoreError` for a file of another artifact: the error would name the wrong one to repair."""
-        if not entry.key.startswith(f"{self.folder}/"):
+        """Raise `StoreError` for a file of another artifact that this one did not take over: the error would name the
+        wrong one to repair."""
+        if not entry.key.startswith(f"{self.folder}/") and entry.key not in self._keys_taken_over:
             raise StoreError(f"{entry.key} is not a file of {self!r}; its files are below {self.folder}")
 
     def as_kind(self, kind: type[AnyArtifact]) -> AnyArtifact:

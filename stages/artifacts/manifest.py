@@ -89,6 +89,12 @@ def artifact_folder(stage: str, fingerprint: str) -> str:
     return f"artifacts/{stage}/{fingerprint[:SHOWN_DIGITS]}"
 
 
+def owner_of(key: str) -> str:
+    """The artifact in whose folder a file lies, by its key: `download_pairs/3f2a9c01d4e5`."""
+    _, stage, fingerprint, *_ = key.split("/")
+    return f"{stage}/{fingerprint[:SHOWN_DIGITS]}"
+
+
 # What `manifest_bytes` writes, with the parts between PARTS_BEGIN and PARTS_END:
 #
 #       "number": 1,

@@ -6,6 +6,7 @@ The artifact has no manifest yet, so it cannot be opened as an `Artifact`; the c
 from __future__ import annotations
 
 from stages.artifacts.artifact import mended_by
+from stages.artifacts.manifest import owner_of
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.store.errors import CutShortError, StoreError
 from stages.store.store import Store
@@ -35,5 +36,4 @@ def read_stretch(store: Store, key: str, start: int, length: int) -> bytes:
 
 def damaged(key: str, damage: str) -> StoreError:
     """The error for a file of an earlier phase that is not as it was recorded; `damage` follows the key."""
-    _, stage, fingerprint, *_ = key.split("/")
-    return StoreError(f"{key} {damage}; {mended_by(f'{stage}/{fingerprint}')}")
+    return StoreError(f"{key} {damage}; {mended_by(owner_of(key))}")

@@ -8,12 +8,13 @@ reuses the artifact writes it (`complete_head`). The backend decides only how th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeAlias
 
-from stages.artifacts.artifact import describe_inputs
+from stages.artifacts.artifact import Artifact, describe_inputs
 from stages.artifacts.head import ManifestHead, check_head, head_bytes, head_key, head_of, read_head
 from stages.artifacts.manifest import (
     FORK,
@@ -25,6 +26,7 @@ from stages.artifacts.manifest import (
     read_manifest,
 )
 from stages.artifacts.records import InputRecord, PartRecord, total
+from stages.artifacts.taken_over import TAKEN_FROM, unchanged_parts
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import begin_fork
@@ -63,6 +65,8 @@ class RecordingContext(StageContext, Protocol):
     """Source name to where its files lie."""
     phases: tuple[str, ...] | None
     """Phases that the stage declares; None: it declares none, and may name any."""
+    unchanged: Mapping[str, Sequence[PartRecord]]
+    """Phase to the records of parts that an earlier make has of rows that did not change."""
 
 
 def execute_step(
@@ -90,11 +94,46 @@ def execute_step(
         begin_fork(writer)
         with open_context(writer, post) as context:
             context.places, context.phases = spec.places, spec.stage.phases
+            context.unchanged = _unchanged(spec, artifacts, writer)
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
         manifest = _commit(spec, fold(spec, inputs, records), writer)
         post(StepEnded(step=spec.step, outcome="committed", items=manifest.items, seconds=time.monotonic() - started))
         return manifest
+
+
+def _unchanged(
+    spec: StepSpec, artifacts: Mapping[str, Artifact], writer: ArtifactWriter
+) -> Mapping[str, Sequence[PartRecord]]:
+    """Phase to the parts that can be taken over from what the stage made before its input grew.
+
+    None while damage is repaired: the damaged file may be one that was taken over.
+    """
+    found = _earlier_parts(spec, artifacts) if spec.stage.part_by_part and not writer.is_repaired else []
+    return {phase: [record for record in found if record.phase == phase] for phase in {one.phase for one in found}}
+
+
+def _earlier_parts(spec: StepSpec, artifacts: Mapping[str, Artifact]) -> list[PartRecord]:
+    """Parts of the newest earlier make, made of the same rows with the same other inputs. Reads no file of a part."""
+    name = spec.stage.part_by_part
+    others = {key: item for key, item in describe_inputs(artifacts).items() if key != name}
+    for fingerprint in spec.earlier:
+        made = _readable(spec.store, spec.stage.name, fingerprint)
+        if made is None or {key: item for key, item in made.inputs.items() if key != name} != others:
+            continue
+        judged = _readable(spec.store, made.inputs[name].stage, made.inputs[name].fingerprint)
+        if judged is not None and judged.content == made.inputs[name].content:
+            same = unchanged_parts(artifacts[name], Artifact(spec.store, judged))
+            return [record for record in Artifact(spec.store, made).parts if record.part in same]
+    return []
+
+
+def _readable(store: Store, stage: str, fingerprint: str) -> ManifestHead | None:
+    """The head of a committed artifact; None where there is none, or it cannot be read."""
+    try:
+        return read_head(store, stage, fingerprint)
+    except TornRecordError:
+        return None
 
 
 def _is_made(spec: StepSpec) -> bool:
@@ -150,6 +189,7 @@ def fold(spec: StepSpec, inputs: Mapping[str, InputRecord], records: tuple[PartR
             "run": spec.attempt.run,
             "attempt": str(spec.attempt),
             **_code(spec, records),
+            **_taken_over(records),
             **spec.provenance,
             **outside,
             **({FORK: spec.fork.model_dump(mode="json")} if spec.fork else {}),
@@ -165,6 +205,12 @@ def _code(spec: StepSpec, records: tuple[PartRecord, ...]) -> dict[str, Any]:
         return {}
     texts = sorted({record.made_by["code"] for record in records if "code" in record.made_by})
     return {"code": asdict(code), "code_texts": texts}
+
+
+def _taken_over(records: tuple[PartRecord, ...]) -> dict[str, Any]:
+    """How many parts were taken over by reference from which artifact, as `taken_over`; nothing where none was."""
+    numbers = Counter(record.made_by[TAKEN_FROM] for record in records if TAKEN_FROM in record.made_by)
+    return {"taken_over": dict(sorted(numbers.items()))} if numbers else {}
 
 
 def _commit(spec: StepSpec, manifest: Manifest, writer: ArtifactWriter) -> Manifest:

@@ -1,8 +1,9 @@
 """Phases and parts: list the parts of a phase, make one, record it.
 
 Owns the order in which parts become true. A part is written to local scratch, hashed, uploaded to the attempt's private
-prefix, and then recorded by one exclusive create; the first record defines the part. A process may be killed at any
-instant of this and run it again.
+prefix, and then recorded by one exclusive create; the first record defines the part. A part that is taken over by
+reference (`stages/artifacts/taken_over.py`) is recorded alone. A process may be killed at any instant of this and run
+it again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from stages.artifacts.records import ItemBalance, PartRecord, total
+from stages.artifacts.taken_over import taken_over
 from stages.commit.artifact_writer import ArtifactWriter, unique_upload_prefix
 from stages.commit.draft import Draft
 from stages.commit.phase_records import PhaseRecords, parts_key, read_record
@@ -22,6 +25,8 @@ from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartProgress, PartRecorded, PartWork, PhaseOpened, Post, StageError
 from stages.store.fault_points import fault_point
 
+NUM_RECORDED_AT_ONCE = 16
+"""Parts taken over by reference that are recorded side by side."""
 SECONDS_BETWEEN_PROGRESS = 0.5
 """A part reports progress at most this often, however often its work does."""
 
@@ -33,9 +38,10 @@ class PartWriter:
     writer: ArtifactWriter
     post: Post
 
-    def open_phase(self, phase: str, parts: Sequence[Part]) -> PhaseRecords:
+    def open_phase(self, phase: str, parts: Sequence[Part], taken: Sequence[PartRecord] = ()) -> PhaseRecords:
         """List the parts of a phase, create-exclusively; returns what is recorded of them.
 
+        Those of which `taken` has the record, by the name of the part, are recorded now unless they are already.
         Raises `StageError` if the list differs from the one committed before: parts are a pure function of the
         recipe and the inputs, so a difference is a fault of the stage.
         """
@@ -51,10 +57,33 @@ class PartWriter:
         records = PhaseRecords(writer.store, writer.folder, phase, [part.name for part in parts], writer.holds_claim)
         if not is_new:
             records.read()
+        self._take_over(phase, parts, taken, records)
         done = records.by_part.values()
         items = total(record.items for record in done)
         self.post(PhaseOpened(step=writer.step, phase=phase, num_parts=len(parts), num_recorded=len(done), items=items))
         return records
+
+    def _take_over(self, phase: str, parts: Sequence[Part], taken: Sequence[PartRecord], records: PhaseRecords) -> None:
+        """Record the parts that are taken over by reference, `NUM_RECORDED_AT_ONCE` at a time.
+
+        One create for each, like any record; of 39,000 parts, those of a bundle share a read at the next resume.
+        """
+        by_name = {record.part: record for record in taken}
+        wanted = [part for part in parts if part.name in by_name and part.name not in records.by_part]
+        if not wanted:
+            return
+        self.writer.check_claim()
+
+        def take(part: Part) -> PartRecord:
+            record = taken_over(by_name[part.name], self.writer.made_by).model_copy(update={"phase": phase})
+            _check_balance(self.writer.step, phase, part, record.items)
+            if self.writer.is_repaired:
+                check_same_again(self.writer.store, self.writer.record_key(phase, part.name), record)
+            return self.writer.create_record(record, "part.taken_over")
+
+        with ThreadPoolExecutor(NUM_RECORDED_AT_ONCE) as pool:
+            for record in pool.map(take, wanted):
+                records.add(record)
 
     def record(self, phase: str, part: str) -> PartRecord | None:
         """The record of a part, or None. A record that does not parse is quarantined, and its part made again."""

@@ -41,6 +41,8 @@ class StepSpec:
     """Names of the inputs that take no part in the fingerprint."""
     fork: Fork | None = None
     """The checkpoint that a training begins from; None for step 0."""
+    earlier: tuple[str, ...] = ()
+    """Fingerprints of what the stage may have made before its inputs grew, the newest first."""
     places: Mapping[str, SourcePlace] = field(default_factory=dict)
     """Source name to where its files lie, for the sources of the recipe."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class StepSpec:
             inputs={name: (made.stage.name, made.fingerprint) for name, made in step.edges.items()},
             conduct_inputs=step.stage.conduct_edges(step.edges),
             fork=step.fork,
+            earlier=step.earlier,
             store=store,
             attempt=attempt,
             places=places or {},

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import UnstableValueError, canonical_form, fingerprint
+from stages.artifacts.taken_over import EXTENDS_INPUT
 from stages.contract.context import StageContext
 from stages.contract.fork import Fork
 from stages.contract.recipe import Recipe
@@ -63,6 +64,8 @@ class Stage(Generic[MadeT_co]):
     accepts: tuple[int, ...] = ()
     phases: tuple[str, ...] | None = None
     """Names of the phases that it may spread parts in, for which a site may give resources; None: not declared."""
+    part_by_part: str = ""
+    """Name of the input of which each part is worked on alone, into the part of the same name; "" for another stage."""
 
     @property
     def name(self) -> str:
@@ -77,8 +80,8 @@ class Stage(Generic[MadeT_co]):
         """Travel by name; whole, if it is of a user's file that other processes have no way to import."""
         module = self.function.__module__
         if module.startswith(USER_FILE_PREFIX) and installed(module) is None:
-            fields = (self.function, self.number, self.recipe_type, self.makes, self.slots, self.accepts, self.phases)
-            return Stage, fields
+            declared = (self.accepts, self.phases, self.part_by_part)
+            return Stage, (self.function, self.number, self.recipe_type, self.makes, self.slots, *declared)
         return load_stage, (self.import_path,)
 
     def __call__(self, recipe: Recipe, *artifacts: Any, ctx: StageContext) -> None:
@@ -113,6 +116,21 @@ class Stage(Generic[MadeT_co]):
             code=code.identity if code else None,
             fork=fork.identity if fork else None,
         )
+
+    def earlier(self, recipe: Recipe, inputs: Mapping[str, str], earlier: Mapping[str, Sequence[str]]) -> list[str]:
+        """Fingerprints of what this stage may have made of the same recipe before its inputs grew, the newest first.
+
+        `earlier` has for each input the fingerprints of what it extends, itself or through what it was made of. An
+        artifact that extends another has that one, and those behind it; what is made of it, what was made of those.
+        """
+        extended = inputs.get(EXTENDS_INPUT)
+        if extended is not None:
+            return [extended, *earlier[EXTENDS_INPUT]]
+        found = []
+        for number in range(max((len(names) for names in earlier.values()), default=0)):
+            before = {name: names[min(number, len(names) - 1)] for name, names in earlier.items() if names}
+            found += [self.fingerprint(recipe, {**inputs, **before}, one) for one in (self.number, *self.accepts)]
+        return found
 
     def conduct_edges(self, edges: Iterable[str]) -> tuple[str, ...]:
         """Those of the input names that take no part in identity."""
@@ -176,6 +194,13 @@ class Step(Generic[MadeT_co]):
         """The name of what this step makes, 64 hex digits."""
         return self.fingerprint_under(self.stage.number)
 
+    @cached_property
+    def earlier(self) -> tuple[str, ...]:
+        """Fingerprints of what its stage may have made before its inputs grew: parts of it may be taken over."""
+        inputs = {name: step.fingerprint for name, step in self.edges.items()}
+        before = {name: step.earlier for name, step in self.edges.items()}
+        return tuple(self.stage.earlier(self.recipe, inputs, before))
+
     def fingerprint_under(self, number: int) -> str:
         """What the stage called the same output when its number was `number`."""
         inputs = {name: step.fingerprint for name, step in self.edges.items()}
@@ -222,6 +247,7 @@ def stage(
     accepts: tuple[int, ...] = (),
     phases: tuple[str, ...] | None = None,
     conduct_inputs: tuple[str, ...] = (),
+    part_by_part: str = "",
 ) -> Callable[[Callable[..., None]], Stage[MadeT_co]]:
     """Declare a stage. Its function is `(recipe, *artifacts, *, ctx) -> None`, artifact kinds given by annotations.
 
@@ -229,17 +255,24 @@ def stage(
     `phases` names those of its `ctx.spread`, so that a site which misspells one is refused; another is then an error.
     `conduct_inputs` names inputs that may be left out and change nothing that is made, such as rows that a training is
     only examined on: they take no part in identity, and may be bound otherwise while the work goes on.
+    `part_by_part` names an input of which each part is worked on alone, into the part of the same name and nothing
+    else: once that input grows, parts of it that did not change are taken over by reference, not worked on again.
     """
 
     def declare(function: Callable[..., None]) -> Stage[MadeT_co]:
+        slots = _slots(function, conduct_inputs)
+        if part_by_part and part_by_part not in {slot.name for slot in slots if slot.shape == "one"}:
+            one = [slot.name for slot in slots if slot.shape == "one"]
+            raise BindError(f"{function.__name__}: part_by_part is {part_by_part!r}, and its single inputs are {one}")
         return Stage(
             function=function,
             number=number,
             recipe_type=recipe,
             makes=makes,
-            slots=_slots(function, conduct_inputs),
+            slots=slots,
             accepts=accepts,
             phases=phases,
+            part_by_part=part_by_part,
         )
 
     return declare

@@ -29,11 +29,14 @@ class StageContext(Protocol):
     def store(self) -> Store:
         """The store, to read what earlier phases of the same artifact wrote. A stage writes through parts alone."""
 
-    def spread(self, work: PartWork, *, over: Sequence[Part], phase: str) -> tuple[PartRecord, ...]:
+    def spread(
+        self, work: PartWork, *, over: Sequence[Part], phase: str, taken: Sequence[PartRecord] = ()
+    ) -> tuple[PartRecord, ...]:
         """Map `work` over parts, on as many workers as the site allows; returns the records in listed order.
 
         `work` must pickle: a function at module level, or `functools.partial` of one. Parts that are recorded
-        already are not done again.
+        already are not done again. `taken` are records of parts of an input that parts of `over` of the same names take
+        over by reference: nothing is done for them. They must follow from the recipe and the inputs alone.
         """
 
     def gang(

@@ -42,7 +42,7 @@ def write_raw_pairs(
     draft: PartDraft,
     *,
     spool: Path,
-    first_row: int,
+    first_row: int | Sequence[int],
     shown_row: int | None = None,
     terms: Sequence[UsageTerms] | None = None,
 ) -> pa.Table:
@@ -50,7 +50,8 @@ def write_raw_pairs(
 
     `rows`, `outcomes` and `url_table` are parallel, a row each; `spool` holds the pictures. `first_row` is the number
     of the part's first row in the whole URL table, from which keys are counted: row 1,234 has the key `0000001234`, or
-    that of an earlier row of the part whose picture it shares.
+    that of an earlier row of the part whose picture it shares. Rows that do not follow each other there have a number
+    each; those that were not kept then have their key in the table too.
     `shown_row` is how examples of lost rows call it, where keys are not counted by rows.
     `terms`, parallel too where web servers were asked, is what they said about the use of each picture.
     Columns of `url_table` but URL and caption are carried along as they are, so none may be in `RESERVED_COLUMNS`.
@@ -66,19 +67,26 @@ def write_raw_pairs(
         samples = samples.append_column(field, carried[field.name])
     write_table(samples, draft.path(SAMPLES_FILE))
     draft.count(balance_of(samples))
-    draft.fact(**examples_of(samples, ["url", "caption", MALFORMED], first_row if shown_row is None else shown_row))
+    counted_from = first_row if isinstance(first_row, int) else None
+    draft.fact(**examples_of(samples, ["url", "caption", MALFORMED], counted_from if shown_row is None else shown_row))
     if unspelled:
         draft.fact(num_unspelled=unspelled)
     return samples
 
 
-def _keys(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int) -> list[str | None]:
-    """The key of each row's members in the tar: that of the first row with the same picture in the spool."""
-    numbers: dict[int, int] = {}
-    keys: list[str | None] = [None] * len(outcomes)
-    for number, outcome in enumerate(outcomes):
+def _keys(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int | Sequence[int]) -> list[str | None]:
+    """The key of each row's members in the tar: that of the first row with the same picture in the spool.
+
+    A row that was not kept has one where rows do not follow each other, because its number is known by it alone.
+    """
+    rows = range(first_row, first_row + len(outcomes)) if isinstance(first_row, int) else first_row
+    of_picture: dict[int, int] = {}
+    keys: list[str | None] = []
+    for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, SpooledPicture):
-            keys[number] = f"{first_row + numbers.setdefault(outcome.offset, number):0{PAIR_KEY_DIGITS}d}"
+            keys.append(f"{of_picture.setdefault(outcome.offset, row):0{PAIR_KEY_DIGITS}d}")
+        else:
+            keys.append(None if isinstance(first_row, int) else f"{row:0{PAIR_KEY_DIGITS}d}")
     return keys
 
 

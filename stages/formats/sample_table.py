@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from stages.artifacts.records import ItemBalance
+from stages.artifacts.records import ItemBalance, PartRecord
+from stages.artifacts.taken_over import superseded_reasons
 from stages.contract import StageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,17 @@ def with_verdicts(rows: pa.Table, verdicts: pa.Table) -> pa.Table:
         else:
             rows = rows.append_column(name, verdicts[name])
     return rows
+
+
+def without_superseded(table: pa.Table, part: PartRecord) -> pa.Table:
+    """Rows of the sample table of a part, without those whose verdict stands in a later part."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    reasons = superseded_reasons(part)
+    if not reasons:
+        return table
+    return table.filter(pc.invert(pc.is_in(table["reason"], value_set=pa.array(sorted(reasons), pa.string()))))
 
 
 def text_column(table: pa.Table, name: str, whose: str) -> list[bytes | None]:

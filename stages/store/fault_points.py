@@ -50,6 +50,7 @@ POINTS: Final = frozenset(
         "fork.held",
         "fork.recorded",
         "phase.listed",
+        "part.taken_over",
         "phase.gathered",
         "part.files_written",
         "part.uploaded",

@@ -38,6 +38,7 @@ from stages.mix_samples import MixRecipe, mix_samples
 from stages.pack_rows import PackRowsRecipe, pack_rows
 from stages.read_conversations import ReadConversationsRecipe, read_conversations
 from stages.read_text import ReadTextRecipe, read_text
+from stages.retry_pairs import RetryPairsRecipe, retry_pairs
 from stages.store.store import Store
 from stages.toy_world.train_toy_llm import ToyLlmRecipe, train_toy_llm
 from stages.toy_world.world import ToyWorld
@@ -62,6 +63,8 @@ SOURCES = {
 def fixed_steps() -> list[Step[Any]]:
     """Every stage that handles data on a small fixed input, inputs before what reads them."""
     pairs = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("toy_urls"), num_urls_per_part=32))
+    again_recipe = RetryPairsRecipe(source=Source("toy_urls"), reasons=("server_error",))
+    again = retry_pairs.bind("again", again_recipe, pairs)
     kept = filter_pairs.bind("kept", FilterPairsRecipe(), pairs)
     unique = dedup_pairs.bind("unique", DedupPairsRecipe(), kept)
     text = read_text.bind("text", ReadTextRecipe(source=Source("toy_documents"), num_documents_per_part=16))
@@ -80,7 +83,7 @@ def fixed_steps() -> list[Step[Any]]:
     kept_clips = filter_clips.bind("kept_clips", FilterClipsRecipe(), clips)
     films = CutClipsRecipe(source=Source("golden_films"), store="packets", max_clip_seconds=1.5, max_share_lost=1)
     cut = cut_clips.bind("cut", films)
-    return [pairs, kept, unique, text, kept_text, texts, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
+    return [pairs, again, kept, unique, text, kept_text, texts, chat, mixed, llm, rows, own, pictures, kept_clips, cut]
 
 
 def fixed_sources(folder: Path) -> dict[str, str]:

@@ -50,6 +50,7 @@ PLACES = {
     "fork.held": {"stages/commit/checkpoints.py:begin_fork"},
     "fork.recorded": {"stages/commit/checkpoints.py:begin_fork"},
     "phase.listed": {"stages/commit/parts.py:open_phase"},
+    "part.taken_over": {"stages/commit/parts.py:_take_over", "stages/commit/parts.py:take"},
     "phase.gathered": {"stages/commit/phase_records.py:_write_bundle"},
     "part.files_written": {"stages/commit/parts.py:_make_part"},
     "part.uploaded": {"stages/commit/parts.py:_make_part", "stages/commit/repair.py:put_back"},

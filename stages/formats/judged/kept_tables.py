@@ -16,12 +16,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import COLUMNS_FILE, SAMPLES_FILE, VERDICTS_FILE
 from stages.artifacts.phase_files import read_stretch
 from stages.artifacts.records import FileEntry
+from stages.artifacts.taken_over import JUDGED_INPUT
 from stages.contract import Part
 from stages.formats.judged.given_columns import with_given
 from stages.formats.sample_table import Verdict, read_table
@@ -39,8 +40,6 @@ READ_WHOLE_BYTES = 2**22
 """Tables up to this size are read in one request, whatever columns of them are wanted."""
 _READ_BYTES = 2**18
 """Least length of one read of a larger table of which some columns are wanted."""
-JUDGED_INPUT: Final = "raw"
-"""Name of the input of verdicts that holds what they judge: a raw artifact, or verdicts again."""
 
 
 class KeptTables(ABC):

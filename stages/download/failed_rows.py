@@ -1,0 +1,135 @@
+"""Rows of a committed download that failed and are fetched again: which reasons, which rows, in which parts.
+
+Owns the reasons that may be named, the parts that failed rows are gathered into, and how such a part is read. The parts
+follow from the counts in the records of the download; no table is read before its rows are fetched. A failed row keeps
+its sample id, its number in the whole URL table and the columns that it carries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from stages.artifacts.phase_files import read_entry
+from stages.artifacts.records import FileEntry, PartRecord
+from stages.artifacts.taken_over import num_table_rows
+from stages.contract import Part, PartTask, Store
+from stages.download.address import parse_address
+from stages.download.fetch_rows import RowsToFetch
+from stages.download.raw_pairs import RESERVED_COLUMNS
+from stages.download.reasons import Reason, RowError
+from stages.download.url_rows import UrlRow
+from stages.formats.sample_table import Verdict, read_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRANSIENT: Final = "transient"
+"""Names all reasons that another try may mend."""
+_NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA)
+RETRIED_PART: Final = re.compile(r"retry(\d+)_\d+")
+"""Names of parts that hold rows fetched again: `retry2_00007` is one of the second time."""
+
+
+def reasons_to_retry() -> tuple[str, ...]:
+    """The reasons that may be named: of rows that were asked for and failed."""
+    return tuple(one.value for one in Reason if one.verdict is Verdict.FAILED and one not in _NEVER_ASKED)
+
+
+def spelled_reasons(texts: Iterable[str]) -> tuple[str, ...]:
+    """The reasons that people name, sorted; `transient` is all that another try may mend.
+
+    Raises `ValueError` that names a wrong one, the nearest right one, and all there are.
+    """
+    known, found = reasons_to_retry(), set[str]()
+    for text in texts:
+        name = text.strip()
+        if name != TRANSIENT and name not in known:
+            near = get_close_matches(name, (TRANSIENT, *known), n=1)
+            nearest = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"{name!r} is no reason that rows are fetched again for{nearest}; there are {TRANSIENT} "
+                f"({', '.join(one.value for one in Reason if one.retriable)}) and {', '.join(known)}"
+            )
+        found |= {one.value for one in Reason if one.retriable} if name == TRANSIENT else {name}
+    if not found:
+        raise ValueError(f"no reason was named; {TRANSIENT} is all that another try may mend")
+    return tuple(sorted(found))
+
+
+class FailedPiece(PartTask):
+    """Failed rows of one part of the download."""
+
+    part: str
+    """Name of the part."""
+    first_row: int
+    """Number of its first row in the whole URL table."""
+    reasons: list[str]
+    """The reasons of its rows that are fetched again."""
+
+
+class FailedRows(PartTask):
+    """The task of a part that fetches rows again: failed rows of parts that follow each other."""
+
+    pieces: list[FailedPiece]
+    """What it takes of each of them."""
+
+
+def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_rows_per_part: int) -> list[Part]:
+    """The parts in which the failed rows of a download are fetched again.
+
+    `records` are those of all parts of the download, in order. Rows of parts that follow each other are fetched in one
+    part, as far as it has no more than `num_rows_per_part`; those of one part are never divided.
+    """
+    number = 1 + max((int(found[1]) for one in records if (found := RETRIED_PART.fullmatch(one.part))), default=0)
+    groups: list[tuple[list[FailedPiece], int]] = []
+    first_row = 0
+    for record in records:
+        wanted = sorted(reason for reason in record.items.failed if reason in reasons)
+        num_rows = sum(record.items.failed[reason] for reason in wanted)
+        if num_rows:
+            piece = FailedPiece(part=record.part, first_row=first_row, reasons=wanted)
+            if not groups or groups[-1][1] + num_rows > num_rows_per_part:
+                groups.append(([], 0))
+            groups[-1] = ([*groups[-1][0], piece], groups[-1][1] + num_rows)
+        if not RETRIED_PART.fullmatch(record.part):
+            first_row += num_table_rows(record)
+    return [
+        Part(name=f"retry{number}_{place:05d}", task=FailedRows(pieces=pieces).dump(), num_items=num_rows)
+        for place, (pieces, num_rows) in enumerate(groups)
+    ]
+
+
+def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) -> RowsToFetch:
+    """The rows that a part fetches again, as they were asked for the first time, in the order of the whole URL table.
+
+    `tables` has the sample table of each part of the download that lost rows; those of this part are read whole.
+    """
+    import pyarrow as pa
+
+    read: list[pa.Table] = []
+    numbers: list[int] = []
+    for piece in FailedRows.of(part).pieces:
+        table = read_table(read_entry(store, tables[piece.part]))
+        places = [place for place, reason in enumerate(table["reason"].to_pylist()) if reason in piece.reasons]
+        rows = table.take(pa.array(places, pa.int64()))
+        # The rows of a part that was retried before do not follow each other; there every row has its number as key.
+        keys = rows["key"].to_pylist()
+        numbers += [
+            piece.first_row + place if key is None else int(key) for place, key in zip(places, keys, strict=True)
+        ]
+        read.append(rows)
+    in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    samples = pa.concat_tables(read).take(pa.array(in_order, pa.int64()))
+    rows = samples.select(["sample_id", "url", "caption"]).to_pylist()
+    carried = samples.select([name for name in samples.column_names if name not in RESERVED_COLUMNS])
+    return RowsToFetch([_asked_again(**row) for row in rows], carried, sorted(numbers))
+
+
+def _asked_again(sample_id: bytes, url: str, caption: str) -> UrlRow:
+    try:
+        return UrlRow(sample_id, url, caption, parse_address(url), None)
+    except RowError as error:
+        return UrlRow(sample_id, url, caption, None, error.reason)

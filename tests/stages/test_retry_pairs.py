@@ -1,0 +1,183 @@
+"""Failed rows fetched again: the pairs are those of an undisturbed download, and nothing else is made again."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.local import make
+from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
+from stages.contract import Event, PartRecorded, PhaseOpened, Source, StageError, Step
+from stages.download_pairs import DownloadPairsRecipe, download_pairs
+from stages.filter_pairs import FilterPairsRecipe, filter_pairs
+from stages.formats.pairs import PairReader
+from stages.formats.sample_table import read_table
+from stages.retry_pairs import RetryPairsRecipe, retry_pairs
+from stages.store.store import Store
+from tests.worlds.flaky_web import FAILS, FlakyWeb, flaky_web
+
+FETCH: dict[str, Any] = {
+    "source": Source("urls"),
+    "allow_hosts": ("127.0.0.1",),
+    "deadline_seconds": 4,
+    "num_tries": 1,
+    "max_requests_per_host": 32,
+}
+RULES = FilterPairsRecipe(min_side_px=70)
+
+
+@pytest.fixture
+def web() -> Iterator[FlakyWeb]:
+    with flaky_web() as served:
+        yield served
+
+
+def download(num_urls_per_part: int) -> Step[RawPairs]:
+    return download_pairs.bind("pairs", DownloadPairsRecipe(**FETCH, num_urls_per_part=num_urls_per_part))
+
+
+def retry(before: Step[RawPairs], **fields: Any) -> Step[RawPairs]:
+    return retry_pairs.bind("pairs_retry", RetryPairsRecipe(**(FETCH | fields)), before)
+
+
+def made(events: list[Event], phase: str) -> list[str]:
+    """Names of the parts of a phase that were worked on."""
+    return [event.part for event in events if isinstance(event, PartRecorded) and event.phase == phase]
+
+
+def rows_of(raw: RawPairs) -> dict[bytes, dict[str, Any]]:
+    """The kept rows with the bytes of their pictures and of the other members of the tar, by sample id."""
+    reader, rows = PairReader(raw), {}
+    for part in reader.parts:
+        members = {}
+        with tarfile.open(fileobj=io.BytesIO(raw.read(raw.part(part).file(PAIRS_FILE)))) as tar:
+            for member in tar:
+                members[member.name] = tar.extractfile(member).read()  # type: ignore[union-attr]
+        table = reader.read_table(part).to_pylist()
+        for row, pair in zip(table, reader.pairs_of(part), strict=True):
+            own = {name: value for name, value in row.items() if name not in ("position", "image_offset")}
+            texts = {end: members[f"{row['key']}.{end}"] for end in ("jpg", "txt", "json")}
+            rows[row["sample_id"]] = {**own, **texts, "picture": reader.image_of(pair.image)}
+            assert rows[row["sample_id"]]["picture"] == texts["jpg"]
+    return rows
+
+
+@pytest.mark.parametrize(("num_rows", "num_per_part"), [(60, 20), (160, 40)])
+def test_a_retry_ends_as_an_undisturbed_download(
+    web: FlakyWeb, tmp_path: Path, num_rows: int, num_per_part: int
+) -> None:
+    sources = {"urls": str(web.table(tmp_path / "urls.parquet", num_rows))}
+    store = Store(tmp_path / "store")
+    first = make(download(num_per_part), store, sources=sources)
+    judged = make(filter_pairs.bind("kept", RULES, download(num_per_part)), store, sources=sources)
+    assert first.head.items.failed == {"not_found": num_rows // 10} | dict.fromkeys(FAILS.values(), num_rows // 10)
+    asked = web.asked.copy()
+    web.mend()
+
+    events: list[Event] = []
+    again = make(retry(download(num_per_part)), store, sources=sources, post=events.append)
+    assert {number for number in web.asked if web.asked[number] > asked[number]} == {
+        number for number in range(num_rows) if number % 10 in FAILS
+    }
+    assert made(events, "download") == [part.part for part in again.parts if part.part.startswith("retry1_")]
+    assert again.head.items.failed == {"not_found": num_rows // 10}
+    assert again.head.items.total == num_rows
+    taken = [part for part in again.parts if not part.part.startswith("retry1_")]
+    assert [part.part for part in taken] == [part.part for part in first.parts]
+    assert [part.files for part in taken] == [part.files for part in first.parts]
+    assert all(part.facts["superseded"].keys() == set(FAILS.values()) for part in taken)
+
+    clean = make(download(num_per_part), Store(tmp_path / "clean"), sources=sources)
+    assert rows_of(again) == rows_of(clean)
+
+    events.clear()
+    kept = make(
+        filter_pairs.bind("kept", RULES, retry(download(num_per_part))), store, sources=sources, post=events.append
+    )
+    assert made(events, "judge") == [part.part for part in again.parts if part.part.startswith("retry1_")]
+    opened = [event for event in events if isinstance(event, PhaseOpened) and event.phase == "judge"]
+    assert [event.num_recorded for event in opened] == [len(taken)]
+    assert kept.head.provenance["taken_over"] == {f"filter_pairs/{judged.short}": len(taken)}
+    clean_kept = make(
+        filter_pairs.bind("kept", RULES, download(num_per_part)), Store(tmp_path / "clean"), sources=sources
+    )
+    assert kept.head.items == clean_kept.head.items
+    assert {pair.sample_id for pair in PairReader(kept)} == {pair.sample_id for pair in PairReader(clean_kept)}
+    alone = make(
+        filter_pairs.bind("kept", RULES, retry(download(num_per_part))),
+        unjudged(store, tmp_path / "copy"),
+        sources=sources,
+    )
+    assert alone.head.content == kept.head.content  # what was taken over is what would have been made
+
+
+def unjudged(store: Store, folder: Path) -> Store:
+    """A copy of a store without what was filtered."""
+    assert store.folder is not None
+    shutil.copytree(store.folder, folder)
+    shutil.rmtree(folder / "artifacts" / "filter_pairs")
+    return Store(folder)
+
+
+def test_what_fails_again_is_retried_once_more_under_its_own_number(web: FlakyWeb, tmp_path: Path) -> None:
+    sources = {"urls": str(web.table(tmp_path / "urls.parquet", 60))}
+    store, timeouts = Store(tmp_path / "store"), retry(download(20), reasons=("timeout",))
+    once = make(timeouts, store, sources=sources)
+    assert once.head.items.failed == {"cut_short": 6, "not_found": 6, "server_error": 6, "timeout": 6}
+    (part,) = [part for part in once.parts if part.part.startswith("retry")]
+    samples = read_table(once.read(part.file(SAMPLES_FILE)))
+    assert samples["key"].to_pylist() == [f"{number:010d}" for number in range(5, 60, 10)]
+
+    web.mend()
+    step = retry_pairs.bind("pairs_retry2", RetryPairsRecipe(**FETCH), timeouts)
+    twice = make(step, store, sources=sources)
+    assert twice.head.items.failed == {"not_found": 6} and twice.head.items.kept == 54
+    assert [part.part for part in twice.parts] == ["00000", "00001", "00002", "retry1_00000", "retry2_00000"]
+    clean = make(download(20), Store(tmp_path / "clean"), sources=sources)
+    assert rows_of(twice) == rows_of(clean)
+
+    events: list[Event] = []
+    make(filter_pairs.bind("kept", RULES, download(20)), store, sources=sources)
+    make(filter_pairs.bind("kept", RULES, step), store, sources=sources, post=events.append)
+    assert made(events, "judge") == ["retry1_00000", "retry2_00000"]  # the step between was never filtered
+
+
+def test_nothing_to_retry_takes_all_over(web: FlakyWeb, tmp_path: Path) -> None:
+    web.mend()
+    sources = {"urls": str(web.table(tmp_path / "urls.parquet", 40))}
+    events: list[Event] = []
+    again = make(retry(download(20)), tmp_path / "store", sources=sources, post=events.append)
+    assert again.head.items.kept == 36 and len(again.parts) == 2
+    assert sum(web.asked.values()) == 40
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resize_mode": "keep_ratio"}, "keeps pictures with resize_mode = 'no', and the retry has 'keep_ratio'"),
+        ({"source": Source("others")}, "was downloaded from source 'urls'"),
+    ],
+)
+def test_a_retry_of_another_kind_is_refused(
+    web: FlakyWeb, tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    web.mend()
+    table = str(web.table(tmp_path / "urls.parquet", 20))
+    with pytest.raises(StageError, match=message):
+        make(retry(download(20), **fields), tmp_path / "store", sources={"urls": table, "others": table})
+
+
+def test_a_wrong_reason_gets_the_nearest_and_the_list() -> None:
+    with pytest.raises(
+        ValueError, match=r"'time_out' is no reason .* \(did you mean 'timeout'\?\); there are transient"
+    ):
+        RetryPairsRecipe(**FETCH, reasons=("time_out",))
+    with pytest.raises(ValueError, match="'opt_out' is no reason"):
+        RetryPairsRecipe(**FETCH, reasons=("opt_out",))
+    assert RetryPairsRecipe(**FETCH, reasons=("transient",)) == RetryPairsRecipe(**FETCH)
