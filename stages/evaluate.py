@@ -5,9 +5,9 @@ Makes  Evaluation   phase answer: `answers.parquet`, a row for each question of 
                     phase evaluate: `metrics.json`, `answers.parquet` of all questions, `contact_sheet.png`
 
 Answers are generated greedily, and scored by the rule of their question: equality with the truth after normalisation,
-the option that is chosen, or mean relative accuracy (`evaluation/scoring.py`). A question that cannot be asked fails
-with a reason: it is counted as failed, and enters no accuracy. A clip with more frames than `max_frames`, or than its
-prompt has room for, shows fewer; the answer table has both numbers.
+the option that is chosen, mean relative accuracy, or a rule of a public evaluation kit (`evaluation/scoring.py`). A
+question that cannot be asked fails with a reason: it is counted as failed, and enters no accuracy. A clip with more
+frames than `max_frames`, or than its prompt has room for, shows fewer; the answer table has both numbers.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from stages.evaluation.answers import (
     read_answers,
     scored_answers,
 )
-from stages.evaluation.benchmark_scores import benchmark_scores
+from stages.evaluation.benchmark_scores import benchmark_scores, counted_answers
 from stages.evaluation.blind_control import Media, exchange_media
 from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
+from stages.evaluation.metrics import metrics
 from stages.evaluation.questions import Question, QuestionTrouble, image_urls, read_questions
-from stages.evaluation.scoring import metrics
 from stages.formats.clip_reader import clips_of
 from stages.formats.pairs import pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
@@ -70,6 +70,9 @@ class EvaluateRecipe(Recipe):
     """Most pixels of a frame of a clip after resizing."""
     max_frames: int = Field(default=256, ge=1)
     """Most frames of a clip that are shown; of a clip with more, those at interior points of equal distance."""
+    blind_control: bool = True
+    """Whether each question with pictures or clips is asked once more with those of another question of its kind, which
+    shows what the words alone give away; False halves the work."""
     shuffled_control: bool = False
     """Whether each question about a clip is asked once more with the frames in another order, their times in place."""
     numeric_kinds: tuple[str, ...] = ()
@@ -123,7 +126,8 @@ def answer_part(
     Every part reads all questions, because the blind control exchanges images between questions of different parts.
     """
     task, everything = AnswerTask.of(part), read_questions(questions, numeric_kinds=recipe.numeric_kinds)
-    asked = list(zip(everything, exchange_media(everything), strict=True))[task.start : task.stop]
+    others = exchange_media(everything) if recipe.blind_control else [None] * len(everything)
+    asked = list(zip(everything, others, strict=True))[task.start : task.stop]
     with checkpoint.linked_in(draft.scratch / "checkpoint") as folder:
         model, tokenizer = load_model_folder(folder)
     media = media_reader(
@@ -228,10 +232,12 @@ def score_part(
     answers = read_answers(table)
     balance = balance_of(table)
     scored = scored_answers(answers)
+    benchmark = next((one for one in BENCHMARKS.values() if one.name == questions.head.recipe.get("benchmark")), None)
+    if benchmark:
+        scored = counted_answers(scored, benchmark)
     numbers = metrics(scored, num_failed=balance.num_failed)
-    for benchmark in BENCHMARKS.values():
-        if benchmark.name == questions.head.recipe.get("benchmark"):
-            numbers |= benchmark_scores(scored, benchmark)
+    if benchmark:
+        numbers |= benchmark_scores(scored, benchmark)
     pictures, clips = pictures_of(questions), clips_of(questions)
     cards = [answer_card(answer, pictures, clips) for answer in answers_to_show(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, ScoreTask.of(part).title))
@@ -241,7 +247,7 @@ def score_part(
     draft.count(balance)
 
 
-@stage(number=2, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1,), phases=("answer", "evaluate"))
+@stage(number=3, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "evaluate"))
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
     """Answer the questions in slices, then score all answers in one part; reports the metrics."""
     num_questions, size = questions.head.items.kept, recipe.num_questions_per_part

@@ -12,7 +12,8 @@ Makes  Conversations          parts: conversations.parquet, a row for each quest
 A question becomes a conversation of one turn of the user and the right answer. Questions with options are asked in
 VLMEvalKit's words (`stages/conversations/multiple_choice.py`), and their right answer is a letter. A `benchmark` is
 asked in the words of NEO's authors (`stages/benchmarks/`). The column `scoring` says how answers are scored: choice,
-exact, final, numeric or moves.
+exact, final, numeric, moves, or a rule of a public evaluation kit; `truths` holds all right answers, and `sets` the
+sets of questions that a benchmark counts together.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pydantic import Field, model_validator
 
 from neo_model.inputs.video_text import VideoStyle
 from stages.artifacts.kinds import CONVERSATIONS_FILE, Conversations, KeptClips, KeptPairs, RawClips, RawPairs
-from stages.benchmarks.benchmark import BenchmarkName
+from stages.benchmarks.benchmark import CHOICE_RULES, RULES, BenchmarkName, ScoringRule
 from stages.benchmarks.catalog import BENCHMARKS
 from stages.benchmarks.questions import first_collected, parse_benchmark_question
 from stages.benchmarks.rows import missing_columns, question_table
@@ -66,7 +67,7 @@ from stages.conversations.questions import (
 )
 from stages.conversations.reading import ParsedRecord, ReadingLimits, parse_record
 from stages.conversations.reasons import ConversationReason
-from stages.conversations.records import RECORD, check_columns
+from stages.conversations.records import RECORD, SETS, check_columns
 from stages.conversations.source_rows import columns_of, look_at, wanted_rows
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.sample_table import balance_of, write_table
@@ -99,6 +100,9 @@ class ReadQuestionsRecipe(Recipe):
     """Line behind the options of a question, by default VLMEvalKit's. A benchmark has its own."""
     open_ending: str = ""
     """Line behind a question without options, such as "Answer in a single word."; empty for none."""
+    scoring: ScoringRule | None = None
+    """Rule by which answers are scored, such as `anls`; a rule of choices is for the questions with options,
+    another one for those without. None takes `choice` and `exact`. A benchmark has its own."""
     system_prompt: str | None = None
     """System message before each question; None takes that of the benchmark, or none."""
     video_style: VideoStyle = "timestamps"
@@ -116,7 +120,8 @@ class ReadQuestionsRecipe(Recipe):
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
         check_columns(self.columns)
-        own = {"columns": {}, "choice_ending": CHOICE_ENDING, "open_ending": "", "video_style": "timestamps"}
+        own: dict[str, object] = {"columns": {}, "choice_ending": CHOICE_ENDING, "open_ending": "", "scoring": None}
+        own["video_style"] = "timestamps"
         changed = [name for name, value in own.items() if getattr(self, name) != value]
         if self.benchmark and changed:
             raise ValueError(f"benchmark={self.benchmark!r} has its own {changed[0]}: leave {changed[0]} out")
@@ -175,30 +180,48 @@ def read_part(
     conversations = finish_all(entries, pictures.find, find_clips, is_trained_on=False)
     for number in rows.ordinals:
         conversations[number] = dropped_for(conversations[number], ConversationReason.REPEATED_ROW)
-    table = with_scoring(conversation_table(row_ids(rows, recipe.source.name), conversations), entries)
+    table = conversation_table(row_ids(rows, recipe.source.name), conversations)
+    table = with_scoring(table, entries, None if recipe.benchmark else recipe.scoring)
     write_table(table, draft.path(CONVERSATIONS_FILE))
     draft.fact(**examples_of(table, ["id", "missing_images", "missing_clips", "messages"], rows.first_row))
     draft.count(balance_of(table))
 
 
-def with_scoring(table: pa.Table, entries: Sequence[Entry]) -> pa.Table:
-    """The table with the column `scoring`: how answers to each question are scored; null for one that was not read."""
+def with_scoring(table: pa.Table, entries: Sequence[Entry], rule: ScoringRule | None) -> pa.Table:
+    """The table with how answers are scored, all right answers, and sets; null for a question that was not read.
+
+    `rule` is for questions that are not of a benchmark: one of choices for those with options, another for the others.
+    """
     import pyarrow as pa
 
-    rules = [
-        entry.record.get("scoring") or ("choice" if entry.options else "exact")
-        if isinstance(entry, ParsedRecord)
-        else None
-        for entry in entries
-    ]
-    return table.append_column("scoring", pa.array(rules, pa.string()))
+    def rule_of(entry: ParsedRecord) -> str:
+        own = rule if rule and (rule in CHOICE_RULES) == bool(entry.options) else None
+        plain = own or ("choice" if entry.options else "exact")
+        known: str | None = entry.record.get("scoring")
+        return known if known in RULES else plain
+
+    read = [entry if isinstance(entry, ParsedRecord) else None for entry in entries]
+    texts = pa.list_(pa.string())
+    columns = {
+        "scoring": pa.array([entry and rule_of(entry) for entry in read], pa.string()),
+        "truths": pa.array([entry and _texts(entry.record.get("truths")) for entry in read], texts),
+        "sets": pa.array([entry and _texts(entry.record.get(SETS)) for entry in read], texts),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _texts(value: object) -> list[str] | None:
+    """A list of texts, None where there is none: a table of conversations may have a column of the same name."""
+    return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else None
 
 
 @stage(
-    number=3,
+    number=4,
     recipe=ReadQuestionsRecipe,
     makes=Conversations,
-    accepts=(1, 2),
+    accepts=(1, 2, 3),
     phases=(*ROW_PHASES, SHARED_PHASE, *PICTURE_PHASES, *CLIP_PHASES, "read"),
 )
 def read_questions(

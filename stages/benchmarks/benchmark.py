@@ -9,26 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from neo_model.inputs.frame_sampling import FrameSampling
 from neo_model.inputs.video_text import VideoStyle
 
 BenchmarkName: TypeAlias = Literal[
     "muirbench", "mmmu", "blink",
+    "mmbench", "mmstar", "seed_image", "ai2d", "real_world_qa", "mmmu_direct", "mme", "pope", "hallusion_bench",
+    "textvqa", "docvqa", "infovqa", "chartqa", "ocrbench", "gqa",
     "video_mme", "mvbench", "lvbench", "mlvu", "long_video_bench", "video_mmmu",
     "vsi_bench", "site_image", "site_video", "mmsi", "mmsi_video", "mindcube", "view_spatial", "emb_spatial", "spar",
 ]  # fmt: skip
 """Names of the benchmarks whose own files are read."""
-ScoringRule: TypeAlias = Literal["choice", "exact", "final", "numeric", "moves"]
+ScoringRule: TypeAlias = Literal[
+    "choice", "exact", "final", "numeric", "moves",
+    "vlmevalkit_choice", "mmmu_choice", "mmmu_open", "yes_no", "vqa", "anls", "relaxed", "equal", "contains",
+    "contains_formula",
+]  # fmt: skip
 """How an answer is scored: by the option it chooses, by equality with the truth, by equality of its final answer, by
-mean relative accuracy of its number, or by that of the moves of a camera along five axes."""
+mean relative accuracy of its number, or by that of the moves of a camera along five axes; the others are rules of the
+public evaluation kits (`stages/evaluation/rules/`)."""
 PicturePlaces: TypeAlias = Literal["numbered", "muirbench", "in_text", "frames"]
 """Where the pictures of a question stand (`prompts.py`)."""
 AnswerForm: TypeAlias = Literal["letter", "text", "number"]
 """How a table gives the right option: as its letter, as its text, or as its number counted from 0."""
-Overall: TypeAlias = Literal["questions", "kinds", "groups"]
-"""What the overall score is the mean of: all questions, all kinds, or all groups and the kinds outside of them."""
+Overall: TypeAlias = Literal["questions", "kinds", "groups", "f1", "sets", "questions_and_sets", "points"]
+"""What the overall score is: the mean of all questions, of all kinds, or of all groups and the kinds outside of them;
+F1 of "yes"; the share of sets that are wholly right; the mean of the accuracy of questions and of those of sets; or
+MME's points, for each kind 100 for the accuracy and 100 for the share of wholly right sets."""
+
+RULES: Final[frozenset[str]] = frozenset(get_args(ScoringRule))
+"""All rules."""
+CHOICE_RULES: Final[frozenset[ScoringRule]] = frozenset(("choice", "vlmevalkit_choice", "mmmu_choice"))
+"""Rules whose truth is the letter of an option."""
 
 DIRECT: Final = "\nAnswer with the option's letter from the given choices directly."
 """What several benchmarks write behind the options."""
@@ -41,6 +55,15 @@ class PixelRange(NamedTuple):
     """Fewest pixels of a picture, height times width."""
     max_pixels_px: int
     """Most pixels of a picture, height times width."""
+
+
+class QuestionSet(NamedTuple):
+    """How the rows of a table are told that make up one set, which is right if all its questions are."""
+
+    texts: tuple[str, ...]
+    """Columns, or names filled from columns, in which the set is told; the first that a row can fill counts."""
+    pattern: str = r"(.*)"
+    """Regular expression, found at the beginning of that text, whose groups together are what the set is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +95,8 @@ class RowFields:
     """Columns with the first and last second of a video that a question is about; None where it is about all of it."""
     nested: str | None = None
     """Column that holds a list of questions, where a row is a video; None where a row is a question."""
+    sets: Mapping[str, QuestionSet] = field(default_factory=dict)
+    """Sets of questions that are right together, each under its name in metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +145,8 @@ class Benchmark:
     """How the frames of a clip are announced; None where it has no videos."""
     system_prompt: str = ""
     """System message of the authors' kit; "" is none."""
+    listed: ScoringRule = "choice"
+    """Scoring of a question whose options are listed in its row."""
     listless: ScoringRule = "choice"
     """Scoring of a question whose options are not listed in its row."""
     rules: Mapping[ScoringRule, frozenset[str]] = field(default_factory=dict)
@@ -134,8 +161,10 @@ class Benchmark:
     """Pixels of a picture in the authors' evaluation."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Groups of kinds that have a score of their own, the mean of their kinds' scores."""
+    joined_kinds: frozenset[str] = frozenset()
+    """Kinds of which one question may have several, such as `popular_random` of POPE: it counts once in each."""
     overall: Overall = "questions"
-    """What the overall score is the mean of."""
+    """What the overall score is."""
     is_chance_adjusted: bool = False
     """Whether the overall score is adjusted for guessing: (right - expected) / (asked - expected)."""
 
@@ -144,4 +173,4 @@ class Benchmark:
         for rule, kinds in self.rules.items():
             if kind in kinds:
                 return rule
-        return "choice" if has_options else self.listless
+        return self.listed if has_options else self.listless

@@ -1,4 +1,4 @@
-"""All benchmarks by name, and those about pictures that are neither spatial nor about videos."""
+"""All benchmarks by name, and those about several pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stages.benchmarks.benchmark import Benchmark, BenchmarkName, PixelRange, RowFields, Wording
+from stages.benchmarks.image_sets import IMAGE_SETS
 from stages.benchmarks.spatial_sets import SPATIAL_PIXELS, SPATIAL_SETS
 from stages.benchmarks.video_sets import STEP_BY_STEP, VIDEO_SETS
 
@@ -60,6 +61,6 @@ BLINK: Final = Benchmark(
 """BLINK's Parquet (`choices`, `image_1`, ...), or VLMEvalKit's TSV."""
 
 BENCHMARKS: Final[Mapping[BenchmarkName, Benchmark]] = {
-    one.name: one for one in (MUIRBENCH, MMMU, BLINK, *VIDEO_SETS, *SPATIAL_SETS)
+    one.name: one for one in (MUIRBENCH, MMMU, BLINK, *IMAGE_SETS, *VIDEO_SETS, *SPATIAL_SETS)
 }
 """Each benchmark by its name."""

@@ -18,16 +18,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
-from stages.benchmarks.benchmark import Benchmark, ScoringRule, Wording
+from stages.benchmarks.benchmark import CHOICE_RULES, Benchmark, ScoringRule, Wording
+from stages.benchmarks.right_answers import right_answers
 from stages.conversations.image_references import Record, listed
-from stages.conversations.multiple_choice import answer_of, kind_of, plain_text
+from stages.conversations.multiple_choice import kind_of, plain_text
 from stages.conversations.reasons import ConversationReason, UnreadableRecordError
 
 _NUMBERED_PICTURE: Final = re.compile(r"<image[ _](\d{1,2})>")
-_LEADING_LETTER: Final = re.compile(r"\A\(?([A-Z])(?:[.:)]|\s|\Z)")
 
 
 class Medium(NamedTuple):
@@ -51,12 +51,17 @@ class SpelledQuestion:
     """Text, pictures and clips in order."""
     options: tuple[str, ...] | None
     """Texts of the options A, B, ...; None where the row lists none."""
-    answer: str
-    """The right answer: the letter of an option, a number, or text."""
+    truths: tuple[str, ...]
+    """The right answers, the one that is shown first: the letter of an option, a number, or texts."""
     kind: str | None
     """Kind of question, as a part of a metric's name."""
     scoring: ScoringRule
     """How answers to it are scored."""
+
+    @property
+    def answer(self) -> str:
+        """The right answer that is shown."""
+        return self.truths[0]
 
 
 def spell_question(record: Record, benchmark: Benchmark, num_pictures: int) -> SpelledQuestion:
@@ -74,35 +79,8 @@ def spell_question(record: Record, benchmark: Benchmark, num_pictures: int) -> S
         before = benchmark.wording.before
         pieces = [*([before] if before else []), Medium("clip", 0), "\n", *pieces]
     return SpelledQuestion(
-        tuple(_joined(pieces)), options or None, right_answer(record, benchmark, options, rule), kind, rule
+        tuple(_joined(pieces)), options or None, right_answers(record, benchmark, options, rule), kind, rule
     )
-
-
-def right_answer(record: Record, benchmark: Benchmark, options: Sequence[str], rule: ScoringRule) -> str:
-    """The right answer, with options a letter. Raises `UnreadableRecordError`.
-
-    `C. front-left` and `(C)` are C; where a table gives the option's text, a text that reads like a letter is the text.
-    """
-    value: Any = record.get("answer")
-    text = plain_text(value)
-    if rule == "numeric" and text is not None and not _is_number(text):
-        raise UnreadableRecordError(ConversationReason.NO_ANSWER)
-    if rule == "final" and isinstance(value, list):
-        return str(value)  # several right answers, spelled as MMMU's own table spells them
-    if text is None or rule != "choice":
-        return answer_of(record, ())
-    form = benchmark.fields.answer_form
-    same = [number for number, option in enumerate(options) if option == text]
-    if form == "text" and same:
-        return ascii_uppercase[same[0]]
-    if form == "number" and text.isdecimal() and int(text) < len(options):
-        return ascii_uppercase[int(text)]
-    letter = _LEADING_LETTER.match(text)
-    if letter and (not options or letter[1] in ascii_uppercase[: len(options)]):
-        return letter[1]
-    if not options:
-        raise UnreadableRecordError(ConversationReason.OPTIONS)
-    return answer_of(record, options)
 
 
 def _text(
@@ -116,7 +94,7 @@ def _text(
     if benchmark.is_tag_removed:
         question = question.replace(IMAGE_PLACEHOLDER, "").strip()
     told = wording.hint.format(hint=hint) if hint and wording.hint else ""
-    if rule != "choice":
+    if rule not in CHOICE_RULES:
         return wording.open_lead + told + wording.plain_question.format(question=question) + wording.open_ending
     if not options:
         ending = wording.choice_ending.lstrip(" ,")
@@ -195,11 +173,3 @@ def _joined(pieces: Sequence[PromptPiece]) -> Iterator[PromptPiece]:
         text = ""
     if text:
         yield text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -38,6 +38,7 @@ def parse_benchmark_question(
     system = benchmark.system_prompt if form.system_prompt is None else form.system_prompt
     turns = [*([Turn("system", (system,))] if system else []), asked, Turn("assistant", (spelled.answer,))]
     known = {**record, "kind": spelled.kind or form.kind, "answer": spelled.answer, "scoring": spelled.scoring}
+    known["truths"] = list(spelled.truths)
     rule = PlacingRule(video_style=benchmark.video_style) if benchmark.video_style else PLAIN_RULE
     return parsed(known, turns, limits, options=spelled.options, rule=rule)
 

@@ -18,7 +18,7 @@ from neo_model.inputs.frame_sampling import spaced_points
 from stages.benchmarks.benchmark import Benchmark, BenchmarkName, RowFields
 from stages.benchmarks.catalog import BENCHMARKS
 from stages.conversations.image_references import IMAGE_FIELDS, Record, listed, literal_list
-from stages.conversations.records import records_of, spell_record
+from stages.conversations.records import SETS, records_of, spell_record
 from stages.origins.tables.row_batches import MALFORMED
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _plain(row: Record, benchmark: Benchmark) -> Record:
         "answer": _first(row, fields.answer),
         "kind": found[1] if found else kind,
         "split": row.get("split"),
+        SETS: sets_of(row, fields) or None,
         "videos": [{"path": name, **_times(row, fields)} for name in video_names(row, fields.videos)] or None,
     }
     if benchmark.places == "frames":
@@ -119,6 +120,20 @@ def video_names(row: Record, names: Sequence[str]) -> list[str]:
     """
     filled = (_filled(name, row) for name in names)
     return list(dict.fromkeys(name.removeprefix("./") for name in filled if name is not None))
+
+
+def sets_of(row: Record, fields: RowFields) -> list[str]:
+    """The sets of questions that a row belongs to, each as the name of what it is a set of and what it is called.
+
+    >>> sets_of({"index": 1000241}, BENCHMARKS["mmbench"].fields)
+    ['circle:241']
+    """
+    found: list[str] = []
+    for name, one in fields.sets.items():
+        text = _first(row, one.texts)
+        match = None if text is None else re.match(one.pattern, str(text))
+        found += [f"{name}:{'_'.join(match.groups())}"] if match else []
+    return found
 
 
 def _times(row: Record, fields: RowFields) -> dict[str, float]:

@@ -113,6 +113,21 @@ def answer_of(record: Record, options: Sequence[str]) -> str:
     raise UnreadableRecordError(ConversationReason.OPTIONS)
 
 
+def answers_of(record: Record) -> tuple[str, ...]:
+    """All right answers of a record without options, each as often as it was given, the most frequent one first.
+
+    They are in its `answer` or `answers`: a text, a list, or the text of a list. Raises `UnreadableRecordError`.
+    """
+    value = record.get("answer")
+    several = _list(record.get("answers") if value is None else value)
+    texts = [plain_text(_worded(one)) for one in several] if several else [plain_text(_worded(value))]
+    answers = [text for text in texts if text is not None]
+    if not answers:
+        raise UnreadableRecordError(ConversationReason.NO_ANSWER)
+    common = Counter(answers).most_common(1)[0][0]
+    return tuple(sorted(answers, key=lambda one: one != common))
+
+
 def split_at_pictures(prompt: str, num_images: int) -> list[str | int]:
     """The prompt cut at its `<image 2>`: texts, and numbers of pictures from 0. Pictures without a place come first.
 

@@ -23,7 +23,7 @@ from stages.conversations.image_references import (
     field_references,
     row_referred_to,
 )
-from stages.conversations.multiple_choice import ask, kind_of, split_at_pictures
+from stages.conversations.multiple_choice import answers_of, ask, kind_of, split_at_pictures
 from stages.conversations.placeholders import PlacingRule, place_media
 from stages.conversations.reading import ParsedRecord, ReadingLimits, parsed
 from stages.conversations.reasons import ConversationReason, UnreadableRecordError
@@ -77,7 +77,7 @@ def parse_question(record: Record, form: QuestionForm, limits: ReadingLimits, sh
         turns = [Turn("user", _pieces(asked.prompt, held)), Turn("assistant", (asked.answer,))]
     system = [Turn("system", (form.system_prompt,))] if form.system_prompt else []
     known = {**record, "id": record.get("id", record.get("index")), "kind": kind_of(record) or form.kind}
-    known["answer"] = asked.answer
+    known["answer"], known["truths"] = asked.answer, None if asked.options else list(answers_of(record))
     return parsed(known, [*system, *turns], limits, options=asked.options, rule=rule)
 
 

@@ -52,6 +52,9 @@ KNOWN_FIELDS: Final = frozenset({
 })  # fmt: skip
 """Fields of a record that are read, besides those with pictures and options `A`, `B`, ...; others are left out."""
 
+SETS: Final = "benchmark_sets"
+"""Field of a record with the sets of questions that it belongs to, which a benchmark's rows are given."""
+
 
 def check_columns(columns: Mapping[str, str]) -> None:
     """Raise `ValueError` where a recipe's `columns` gives a name here that nothing reads."""
@@ -95,7 +98,7 @@ def _spelled_record(record: Record) -> str:
     known = {
         name: value
         for name, value in record.items()
-        if value is not None and (name in KNOWN_FIELDS or _is_option(name))
+        if value is not None and (name in KNOWN_FIELDS or name == SETS or _is_option(name))
     }
     pictures = {name: value for name, value in record.items() if _is_image_field(name) and value is not None}
     if row_referred_to(record) is None:

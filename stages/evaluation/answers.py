@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from stages.benchmarks.benchmark import ScoringRule
 from stages.evaluation.blind_control import Media
+from stages.evaluation.intervals import clusters_of
+from stages.evaluation.metrics import ScoredAnswer
 from stages.evaluation.questions import Question, QuestionTrouble
-from stages.evaluation.scoring import ScoredAnswer, score
+from stages.evaluation.rules.yes_no import says_yes
+from stages.evaluation.scoring import score
 from stages.formats.sample_table import Verdict, sample_id_type
 
 if TYPE_CHECKING:
@@ -74,6 +77,10 @@ class Answer:
     """Score of the blind control."""
     num_options: int | None = None
     """Options of the question; None where they are not known."""
+    truths: list[str] | None = None
+    """All right answers, where a rule takes several; None where `truth` is the only one."""
+    sets: list[str] = field(default_factory=list)
+    """Sets of a benchmark that are right where all their questions are, as `figure:17`."""
     clip_ids: list[bytes] = field(default_factory=list)
     """Clips of the question, in order."""
     num_frames: list[int] = field(default_factory=list)
@@ -97,7 +104,7 @@ def answer_row(question: Question, image_urls: Sequence[str | None], replies: Re
         for reply in (replies.own, replies.blind, replies.shuffled)
     )
     scores = [
-        None if said is None else score(said, question.truth, question.options, question.scoring)
+        None if said is None else score(said, question.truth, question.options, question.scoring, question.truths)
         for said in (answer, blind, shuffled)
     ]
     correct = [None if one is None else one == 1.0 for one in scores]
@@ -120,6 +127,8 @@ def answer_row(question: Question, image_urls: Sequence[str | None], replies: Re
         score=scores[0],
         blind_score=scores[1],
         num_options=None if question.options is None else len(question.options),
+        truths=list(question.truths) or None,
+        sets=list(question.sets),
         clip_ids=list(question.clip_ids),
         num_frames=list(replies.num_frames),
         num_frames_kept=list(replies.num_frames_kept),
@@ -154,6 +163,8 @@ def answer_table(answers: Sequence[Answer]) -> pa.Table:
             ("score", pa.float64()),
             ("blind_score", pa.float64()),
             ("num_options", pa.int32()),
+            ("truths", pa.list_(pa.string())),
+            ("sets", pa.list_(pa.string())),
             ("clip_ids", ids),
             ("num_frames", counts),
             ("num_frames_kept", counts),
@@ -173,11 +184,13 @@ def read_answers(table: pa.Table) -> list[Answer]:
 
 def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
     """The answers that are scored: those to questions that could be asked."""
+    scored = [answer for answer in answers if answer.correct is not None]
+    clusters = clusters_of([[*answer.image_ids, *answer.clip_ids] for answer in scored])
     return [
         ScoredAnswer(
             kind=answer.kind,
             truth=answer.truth,
-            correct=answer.correct,
+            correct=bool(answer.correct),
             blind_correct=answer.blind_correct,
             shuffled_correct=answer.shuffled_correct,
             scoring=answer.scoring,
@@ -185,9 +198,11 @@ def scored_answers(answers: Sequence[Answer]) -> list[ScoredAnswer]:
             blind_score=answer.blind_score,
             shuffled_score=answer.shuffled_score,
             num_options=answer.num_options,
+            cluster=cluster,
+            sets=tuple(answer.sets),
+            says_yes=says_yes(answer.answer or "") if answer.scoring == "yes_no" else None,
         )
-        for answer in answers
-        if answer.correct is not None
+        for answer, cluster in zip(scored, clusters, strict=True)
     ]
 
 

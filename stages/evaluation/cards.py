@@ -8,7 +8,7 @@ from typing import Final
 
 from neo_model.inputs.frame_sampling import interior_points
 from stages.evaluation.answers import Answer
-from stages.evaluation.scoring import MEASURED
+from stages.evaluation.metrics import MEASURED
 from stages.evaluation.strips import DrawnFilm, Strip, StripCell, drawn_frames, film_strip
 from stages.formats.clip_reader import ClipReader
 from stages.formats.pairs import PairReader

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.drawing.words import font, shortened, wrapped
 from stages.evaluation.cards import Card
-from stages.evaluation.scoring import kinds_of
+from stages.evaluation.metrics import kinds_of
 from stages.evaluation.strips import draw_strip, paste_within, size_of_strip
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Text(NamedTuple):
 
 
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
-    """The sheet as PNG. `numbers` is the result of `stages.evaluation.scoring.metrics`."""
+    """The sheet as PNG. `numbers` is the result of `stages.evaluation.metrics.metrics`."""
     from PIL import Image, ImageDraw
 
     drawn = bars(numbers)

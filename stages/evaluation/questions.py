@@ -56,6 +56,10 @@ class Question(PosedQuestion):
     """Texts of the options A, B, ... of a multiple-choice question, whose truth is a letter; None for others."""
     scoring: ScoringRule = "exact"
     """How answers are scored."""
+    truths: tuple[str, ...] = ()
+    """All right answers, as often as they were given; () where `truth` is the only one."""
+    sets: tuple[str, ...] = ()
+    """Sets of questions that it belongs to, as `figure:17`."""
     video_style: VideoStyle = "timestamps"
     """How the frames of its clips are announced."""
 
@@ -109,6 +113,8 @@ def as_question(row: dict[str, Any]) -> Question:
         truth=last_reply if row["answer"] is None else row["answer"],
         options=options,
         scoring=row.get("scoring") or ("choice" if options else "exact"),
+        truths=tuple(row.get("truths") or ()),
+        sets=tuple(row.get("sets") or ()),
         video_style=row.get("video_style") or "timestamps",
     )
 

@@ -12,10 +12,17 @@ from typing import Any, Final
 OVERALL: Final[Mapping[str, str]] = {
     "accuracy": "accuracy",
     "mra": "mean relative accuracy",
+    "anls": "ANLS",
+    "vqa_accuracy": "VQA accuracy",
+    "f1": "F1 of the answer yes",
     "score": "score of the benchmark",
     "chance_adjusted": "accuracy adjusted for guessing",
 }
 """Metrics over all questions, in order: name in an evaluation to name on the card."""
+OF_KINDS: Final = ("accuracy", "mra", "anls", "vqa_accuracy", "f1")
+"""Metrics over the questions of one kind, in order."""
+INTERVALS: Final[Mapping[str, str]] = {"score": "score_95"}
+"""Metrics whose interval has another name than they have, because a benchmark may have a group called `low`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +50,9 @@ class Score:
     of: str
     """The kind of question, '' for all."""
     value: float
-    """The number itself, from 0 to 1."""
+    """The number itself, from 0 to 1; of MME points, of which there are up to 2800."""
     interval: tuple[float, float] | None
-    """Two-sided 95% interval (Wilson); None where it is not known."""
+    """Two-sided 95% interval; None where it is not known."""
     blind: float | None
     """The metric where each question is asked with the pictures of another; None where it was not."""
     chance: float | None
@@ -60,18 +67,14 @@ def scores_of(measured: Measured) -> list[Score]:
     asked = "num_questions_"
     kinds = [name.removeprefix(asked) for name in numbers if name.startswith(asked)]
     overall = [_score(numbers, metric, "") for metric in OVERALL if metric in numbers]
-    of_kinds = [
-        _score(numbers, metric, kind)
-        for kind in kinds
-        for metric in ("accuracy", "mra")
-        if f"{metric}_{kind}" in numbers
-    ]
+    of_kinds = [_score(numbers, metric, kind) for kind in kinds for metric in OF_KINDS if f"{metric}_{kind}" in numbers]
     return [*overall, *of_kinds]
 
 
 def _score(numbers: Mapping[str, Any], metric: str, kind: str) -> Score:
     suffix = f"_{kind}" if kind else ""
-    low, high = numbers.get(f"{metric}{suffix}_low"), numbers.get(f"{metric}{suffix}_high")
+    bound = f"{INTERVALS.get(metric, metric)}{suffix}"
+    low, high = numbers.get(f"{bound}_low"), numbers.get(f"{bound}_high")
     failed = 0 if kind else numbers.get("num_failed", 0)
     asked = numbers.get(f"num_questions{suffix}")
     return Score(

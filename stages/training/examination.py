@@ -25,8 +25,8 @@ from stages.evaluation.answering import Answerer, frames_shown, media_reader
 from stages.evaluation.answers import Answer, Replies, answer_row, round_robin_by_kind, scored_answers
 from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
+from stages.evaluation.metrics import metrics
 from stages.evaluation.questions import Question, image_urls, read_questions
-from stages.evaluation.scoring import metrics
 from stages.formats.clip_reader import clips_of
 from stages.formats.fit_sample import MAX_FRAME_PIXELS_PX, MAX_FRAMES, MIN_FRAME_PIXELS_PX
 from stages.formats.packed_rows.rows import DamagedRowError

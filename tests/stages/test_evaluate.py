@@ -15,7 +15,7 @@ from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FIL
 from stages.commit.draft import Draft
 from stages.contract import Part, Source, StageError
 from stages.evaluate import EvaluateRecipe, ScoreTask, evaluate, score_part
-from stages.evaluation.scoring import wilson_interval
+from stages.evaluation.intervals import wilson_interval
 from stages.formats.sample_table import read_table
 from stages.import_checkpoint import ImportCheckpointRecipe, import_checkpoint
 from stages.store.errors import StoreError
@@ -111,6 +111,34 @@ def test_the_size_of_parts_changes_no_answer(colour_world: ColourWorld, answers:
     assert len(whole.phase("answer")) == 1
     again = read_table(whole.read(whole.part("00000", "evaluate").file(ANSWERS_FILE))).to_pylist()
     assert again == answers
+
+
+@pytest.mark.parametrize(("num_together", "num_tokens"), [(1, 10**6), (7, 10**6), (128, 200)])
+def test_the_size_of_batches_changes_no_answer(
+    num_together: int,
+    num_tokens: int,
+    colour_world: ColourWorld,
+    answers: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stages.evaluate.NUM_ASKED_TOGETHER", num_together)
+    monkeypatch.setattr("stages.evaluate.TOKENS_ASKED_TOGETHER", num_tokens)
+    recipe = RECIPE.model_copy(update={"num_questions_per_part": 1001 + num_together})  # made anew, not found
+    again = colour_world.open(evaluate.bind("evaluate", recipe, colour_world.checkpoint, colour_world.questions))
+    table = read_table(again.read(again.part("00000", "evaluate").file(ANSWERS_FILE)))
+    assert table.to_pylist() == answers
+
+
+def test_without_the_blind_control_no_question_is_asked_twice(
+    colour_world: ColourWorld, answers: list[dict[str, Any]]
+) -> None:
+    recipe = RECIPE.model_copy(update={"blind_control": False})
+    alone = colour_world.open(evaluate.bind("evaluate", recipe, colour_world.checkpoint, colour_world.questions))
+    record = alone.part("00000", "evaluate")
+    rows = read_table(alone.read(record.file(ANSWERS_FILE))).to_pylist()
+    assert [row["answer"] for row in rows] == [row["answer"] for row in answers]
+    assert {row["blind_answer"] for row in rows} == {None}
+    assert not any("blind" in name for name in json.loads(alone.read(record.file(METRICS_FILE))))
 
 
 def test_the_contact_sheet_is_a_picture_and_the_metrics_are_facts(

@@ -80,3 +80,41 @@ def test_muirbench_from_its_parquet_to_its_score(colour_world: ColourWorld, tmp_
     assert len(set(answer["image_ids"])) == 3 and answer["question"].startswith("<Image-1>: <Image-2>: <Image-3>:")
     numbers = json.loads(made.read(made.part("00000", "evaluate").file(METRICS_FILE)))
     assert numbers["score"] == numbers["accuracy_counting"]
+
+
+def scores_of(name: str, rows: list[dict[str, object]], colour_world: ColourWorld, folder: Path) -> dict[str, float]:
+    """The metrics of a checkpoint that answers a benchmark's own Parquet, whose pictures lie in it."""
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    pictures = collect_images.bind("pictures", CollectImagesRecipe(source=Source("table")))
+    reading = ReadQuestionsRecipe(source=Source("table"), benchmark=name)  # type: ignore[arg-type]
+    questions = read_questions.bind("questions", reading, pictures)
+    asked = EvaluateRecipe(max_new_tokens=4, min_pixels_px=1024, max_pixels_px=4096, num_cards=1)
+    step = evaluate.bind("evaluate", asked, colour_world.checkpoint, questions)
+    made = make(step, colour_world.store, sources={"table": str(path)})
+    answers = read_table(made.read(made.part("00000", "evaluate").file(ANSWERS_FILE))).to_pylist()
+    assert [row["verdict"] for row in answers] == ["kept"] * len(rows)
+    assert all(row["truths"] for row in answers)
+    return json.loads(made.read(made.part("00000", "evaluate").file(METRICS_FILE)))
+
+
+def test_docvqa_from_its_parquet_to_anls(colour_world: ColourWorld, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"questionId": str(number), "question": "What?", "answers": ["x", "not this"], "image": {"bytes": photo(name)}}
+        for number, name in enumerate(("coffee", "coffee", "rocket"))
+    ]
+    numbers = scores_of("docvqa", rows, colour_world, tmp_path)
+    assert numbers["score"] == numbers["anls"] and numbers["num_questions"] == 3
+    assert numbers["anls_low"] <= numbers["anls"] <= numbers["anls_high"]
+
+
+def test_mme_from_its_parquet_to_points(colour_world: ColourWorld, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question_id": f"ocr/{name}.png", "question": "Is it?", "answer": answer, "category": "OCR", "image": held}
+        for name in ("coffee", "rocket")
+        for held in ({"bytes": photo(name)},)
+        for answer in ("Yes", "No")
+    ]
+    numbers = scores_of("mme", rows, colour_world, tmp_path)
+    assert numbers["score"] == numbers["score_perception"] == 100 * (numbers["accuracy"] + numbers["whole_picture"])
+    assert {"f1", "precision", "recall", "yes_share", "f1_ocr", "whole_picture_ocr"} <= numbers.keys()

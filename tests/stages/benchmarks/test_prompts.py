@@ -51,7 +51,12 @@ def test_a_prompt_is_the_one_of_the_kit(case: str) -> None:
 
 
 def test_every_benchmark_has_a_case() -> None:
-    untold = {"mmmu": "pictures stand elsewhere here", "blink": "as mindcube", "emb_spatial": "as mindcube"}
+    untold = {
+        "mmmu": "pictures stand elsewhere here",
+        "mmmu_direct": "as mmmu",
+        "blink": "as mindcube",
+        "emb_spatial": "as mindcube",
+    }
     assert {one["benchmark"] for one in CASES.values()} | untold.keys() == BENCHMARKS.keys()
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from stages.benchmarks.catalog import BENCHMARKS
-from stages.benchmarks.rows import options_in, plain_records, question_table, video_names
+from stages.benchmarks.rows import options_in, plain_records, question_table, sets_of, video_names
 from stages.conversations.records import read_record
 from stages.origins.tables.row_batches import MALFORMED
 
@@ -68,3 +68,25 @@ def test_frames_of_several_videos_are_thinned_together_and_named_in_the_text() -
     # The kit takes out names of eight frames in a row that begin at a multiple of eight.
     first = "".join(f"<Frame-{number}>" for number in range(num_first // 8 * 8 + 1, num_first + 1))
     assert str(record["question"]).startswith(f"S.\n1: {first} 2: ") and "See <Frame-51>. " in str(record["question"])
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "sets"),
+    [
+        ("mmbench", {"index": 241}, ["circle:241"]),
+        ("mmbench", {"index": 3000241}, ["circle:241"]),
+        ("mmbench", {"index": 1200241}, ["circle:200241"]),
+        ("mmbench", {"index": "1000000"}, ["circle:0"]),
+        ("mme", {"image_path": "ocr/1.png", "question_id": "x"}, ["picture:ocr/1.png"]),
+        ("mme", {"question_id": "ocr/1.png"}, ["picture:ocr/1.png"]),
+        ("mme", {"index": 4}, []),
+        ("hallusion_bench", {"index": "a_b_c_1_2_3", "l2-category": "map"}, ["figure:map_1_2", "question:map_1_3"]),
+        (
+            "hallusion_bench",
+            {"subcategory": "map", "set_id": "1", "figure_id": "2", "question_id": "3"},
+            ["figure:map_1_2", "question:map_1_3"],
+        ),
+    ],
+)
+def test_the_sets_of_a_row(name: str, row: dict[str, object], sets: list[str]) -> None:
+    assert sets_of(row, BENCHMARKS[name].fields) == sets  # type: ignore[index]

@@ -17,7 +17,7 @@ from stages.evaluation.contact_sheet import (
     card_boxes,
     contact_sheet,
 )
-from stages.evaluation.scoring import ScoredAnswer, metrics
+from stages.evaluation.metrics import ScoredAnswer, metrics
 from stages.evaluation.strips import DrawnFilm
 
 

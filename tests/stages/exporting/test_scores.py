@@ -1,6 +1,6 @@
 """The scores of an evaluation: all questions first, then each kind, with what is known beside them."""
 
-from stages.evaluation.scoring import ScoredAnswer, metrics
+from stages.evaluation.metrics import ScoredAnswer, metrics
 from stages.exporting.scores import Measured, Score, scores_of
 
 
@@ -21,12 +21,15 @@ def test_every_score_that_evaluate_computes_is_listed() -> None:
         ("accuracy", "count_of", 1.0, 1), ("mra", "length", 0.4, 1),
     ]  # fmt: skip
     assert scores[0].interval is not None and scores[0].interval[0] < 0.667 < scores[0].interval[1]
-    assert (scores[0].blind, scores[0].chance, scores[1].blind, scores[1].interval) == (0.0, 1.0, 0.1, None)
+    assert (scores[0].blind, scores[0].chance, scores[1].blind) == (0.0, 1.0, 0.1)
+    assert scores[1].interval is not None and scores[1].interval[0] < 0.4 < scores[1].interval[1]
 
 
 def test_a_benchmark_has_its_own_scores_first() -> None:
     numbers = {"num_questions": 8, "num_failed": 0, "score": 0.7, "score_far": 0.5, "chance_adjusted": 0.6}
-    assert [one.metric for one in scores_of(measured(numbers))] == ["score", "chance_adjusted"]
+    numbers |= {"score_low": 0.1, "score_95_low": 0.6, "score_95_high": 0.8}
+    score, adjusted = scores_of(measured(numbers))
+    assert (score.metric, score.interval, adjusted.metric) == ("score", (0.6, 0.8), "chance_adjusted")
 
 
 def test_nothing_is_made_up() -> None:
