@@ -21,7 +21,10 @@ MAX_LARGE: Final = 8
 
 
 class StaleConnectionError(Exception):
-    """A kept connection was closed by the server before a byte of the response: ask again on a new one."""
+    """A kept connection was closed by the server before a byte of the response, or brought bytes that begin none.
+
+    The latter are a late part of the answer before, which must not cost the next URL: ask again on a new connection.
+    """
 
 
 class LargePlaces:
@@ -85,12 +88,13 @@ class Connection(asyncio.Protocol):
         """Send a request; its response, or `RowError` or `StaleConnectionError`, by the deadline."""
         if self._transport is None:
             raise RowError(Reason.CONNECT_ERROR)
+        left = deadline.remaining_seconds()
         self._answer = self._loop.create_future()
         self._reading = read_response(Wire(cap))
         self._num_bytes = 0
         next(self._reading)
         self._deadline = deadline
-        self._timer = self._loop.call_later(deadline.remaining_seconds(), self._look_at_deadline)
+        self._timer = self._loop.call_later(left, self._look_at_deadline)
         self._transport.write(request)
         return self._answer
 
@@ -120,6 +124,9 @@ class Connection(asyncio.Protocol):
         """Called by the loop."""
         if self._reading is None:  # bytes that nobody asked for: the connection is good for nothing any more
             self.close()
+            return
+        if self._is_used and not self._num_bytes and not _begins_response(data):
+            self._fail(StaleConnectionError())
             return
         self._num_bytes += len(data)
         self._feed(data)
@@ -189,3 +196,8 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         else:
             self._timer = self._loop.call_later(left, self._look_at_deadline)
+
+
+def _begins_response(data: bytes) -> bool:
+    """Whether the first bytes that arrive may be those of a response; some servers send an empty line first."""
+    return b"HTTP/".startswith(data.lstrip(b"\r\n")[:5].upper())

@@ -70,7 +70,7 @@ class Exchanges:
         place = (address.scheme, address.host, address.port)
         request = request_bytes(address, self._headers, is_kept=is_kept)
         while True:
-            connection, is_new = self._take_idle(place), False
+            connection, is_new = None if ask.is_retry else self._take_idle(place), False
             if connection is None:
                 connection, is_new = await self._connect(address, deadline, self._resolver), True
             try:

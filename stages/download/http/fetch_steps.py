@@ -57,6 +57,8 @@ class Ask:
     """Shared by all requests of one try; a queue in which the request stands extends it."""
     cap: BodyCap | None = None
     """How much of the body may come, where it is not what holds for pictures and files."""
+    is_retry: bool = False
+    """Whether an earlier try failed: on a kept connection, it may have been the connection that was dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def fetch_steps(url: str, limits: TryLimits, manners: Manners, terms: UsageTerms
     while True:
         address = parse_address(url)
         try:
-            return (yield from _follow(address, limits, manners, terms))
+            return (yield from _follow(address, limits, manners, terms, is_retry=number > 1))
         except RobotsError:
             raise
         except RowError as error:
@@ -118,13 +120,15 @@ def wait_seconds(error: RowError, number: int) -> float:
     return min(MAX_WAIT_SECONDS, backoff) * (1 + JITTER * random.random())
 
 
-def _follow(address: WebAddress, limits: TryLimits, manners: Manners, terms: UsageTerms) -> FetchSteps:
+def _follow(
+    address: WebAddress, limits: TryLimits, manners: Manners, terms: UsageTerms, *, is_retry: bool
+) -> FetchSteps:
     deadline = Deadline.after(limits.deadline_seconds)
     visited = [address.url]
     while True:
         if manners.robots == "respect":
             yield from _obey_robots(address, deadline, terms)
-        response = yield from _ask(Ask(address, deadline, limits.cap), is_first=len(visited) == 1)
+        response = yield from _ask(Ask(address, deadline, limits.cap, is_retry), is_first=len(visited) == 1)
         if response.status not in REDIRECTS:
             terms.headers = evidence(response.headers)
             return _accepted(response, manners)

@@ -116,6 +116,14 @@ def test_connections_are_kept_where_more_urls_of_the_host_wait(start: Start) -> 
     assert b"Connection: close" in server.requests[-1] and b"Connection" not in server.requests[0]
 
 
+def test_bytes_that_come_late_behind_an_answer_cost_the_next_url_nothing(start: Start) -> None:
+    server, routes = start(lambda path, _: said(path.encode()) + (b"late" if path == "/0" else b""))
+    server.num_later = 4
+    ends = delivered(urls_of(12), routes, max_requests_per_host=1)
+    assert ends == {number: f"/{number}".encode() for number in range(12)}
+    assert server.num_connections >= 2
+
+
 def test_a_connection_is_not_shared_between_hosts(start: Start) -> None:
     server, routes = start(lambda path, _: said(path.encode()))
     delivered([*urls_of(6), *urls_of(6, "other.invalid")], routes, max_requests_per_host=1)
@@ -329,3 +337,17 @@ def test_a_port_of_which_nobody_listens_is_a_connect_error() -> None:
 
 def test_no_urls_are_no_work() -> None:
     assert delivered([], {}) == {}
+
+
+def test_another_try_takes_a_connection_of_its_own(start: Start) -> None:
+    """The server serves two requests of a connection, then holds it without a word."""
+
+    def two_each(path: str, number: int) -> bytes:
+        if number == 2:
+            time.sleep(3)
+            return b""
+        return said(path.encode())
+
+    _, routes = start(two_each)
+    ends = delivered(urls_of(6), routes, max_requests_per_host=1, deadline_seconds=1.5, num_tries=2)
+    assert ends == {number: f"/{number}".encode() for number in range(6)}
