@@ -42,6 +42,7 @@ from pipelines.commands.stages import stages_
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
+from pipelines.commands.view import view
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.screen.warnings import RecordWarnings
@@ -151,6 +152,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "look": look,
     "files": files,
     "get": get,
+    "view": view,
     "trace": trace,
     "where": where,
     "row": row,

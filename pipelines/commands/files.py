@@ -10,7 +10,7 @@ import typer
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OnlyFilesOption, RefArgument
 from pipelines.exits import BadCommandError
-from pipelines.outside.held_files import held_files, location
+from pipelines.outside.held_files import held_files, in_words, location
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.byte_progress import size_in_words
 from stages.artifacts.artifact import Artifact, open_artifact
@@ -37,15 +37,14 @@ def files(
     listed = list(held_files(artifact, only or EVERYTHING))
     if not listed:
         raise BadCommandError(
-            f"{artifact!r} has no file whose path matches {' or '.join(only or ())}", then=f"neo files {ref}"
+            f"{in_words(artifact)} has no file whose path matches {' or '.join(only or ())}", then=f"neo files {ref}"
         )
     if paths and not command.as_json:
         for file in listed:
             typer.echo(location(artifact, file.entry))
         return
     total_bytes = sum(file.entry.size_bytes for file in listed)
-    of_what = f"{artifact.head.kind} {artifact.stage}/{artifact.short}"
-    command.say(f"{of_what} holds {len(listed):,} files, {size_in_words(total_bytes)}:")
+    command.say(f"{in_words(artifact)} holds {len(listed):,} files, {size_in_words(total_bytes)}:")
     for file in listed:
         command.say(f"{file.path}  {file.entry.size_bytes:,} bytes", f"    {location(artifact, file.entry)}")
     document = {

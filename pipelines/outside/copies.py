@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pipelines.exits import BadCommandError, RefusedError
-from pipelines.outside.held_files import held_files
+from pipelines.outside.held_files import held_files, in_words
 from pipelines.outside.placing import Ended, How, PlacedPath, Placer
 from pipelines.outside.target_folder import open_target
 from pipelines.screen.byte_progress import size_in_words
@@ -51,7 +51,7 @@ def copy_artifact(
     sizes = [file.entry.size_bytes for file in held_files(artifact, patterns)]
     if not sizes:
         told = f" whose path matches {' or '.join(map(repr, patterns))}" if patterns else ""
-        raise BadCommandError(f"{artifact!r} has no file{told}", then=f"neo files {artifact.short}")
+        raise BadCommandError(f"{in_words(artifact)} has no file{told}", then=f"neo files {artifact.short}")
     about = {"artifact": f"{artifact.stage}/{artifact.short}", "content": artifact.head.content, "layout": "files"}
     with open_target(folder, about, artifact.store, HELP) as target:
         if how == "copy":

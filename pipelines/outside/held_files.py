@@ -48,6 +48,11 @@ def held_files(artifact: Artifact, patterns: Sequence[str] = ()) -> Iterator[Hel
                 yield HeldFile(_checked(artifact, path), record.phase, record.part, entry)
 
 
+def in_words(artifact: Artifact) -> str:
+    """An artifact in a sentence: `Rows pack_rows/0123456789ab`, whatever it was opened as."""
+    return f"{artifact.head.kind} {artifact.stage}/{artifact.short}"
+
+
 def location(artifact: Artifact, entry: FileEntry) -> str:
     """Where the bytes of a file lie: a path of this machine, or a URL."""
     return f"{artifact.store.url}/{entry.key}"
@@ -63,5 +68,7 @@ def _model_files(artifact: Artifact) -> set[str]:
 def _checked(artifact: Artifact, path: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
-        raise StoreError(f"{artifact!r} has a file at {path!r}, which leads out of any folder; it is not copied")
+        raise StoreError(
+            f"{in_words(artifact)} has a file at {path!r}, which leads out of any folder; it is not copied"
+        )
     return path

@@ -16,6 +16,7 @@ from threading import Event
 from typing import Final, Literal, NamedTuple
 
 from pipelines.exits import RefusedError
+from pipelines.outside.held_files import in_words
 from pipelines.outside.target_folder import TargetFolder
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.records import FileEntry, sha256_of
@@ -93,8 +94,8 @@ class Placer:
         if has_its_size and (not self.target.was_finished or sha256_of(path) == entry.sha256):
             return
         raise RefusedError(
-            f"{path} is there already, and is not the file that {self.artifact!r} holds; remove it, or name a new "
-            "folder",
+            f"{path} is there already, and is not the file that {in_words(self.artifact)} holds; remove it, or name "
+            "a new folder",
             then=self.target.then,
         )
 

@@ -1,4 +1,4 @@
-"""Sizes for people, and a bar for work that is counted in bytes.
+"""Sizes for people, and bars for work that is counted in bytes or files.
 
 A bar is drawn on a terminal alone: a pipe or a log gets the sentence at the end of a command.
 """
@@ -9,19 +9,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
 
 
 @contextmanager
 def bytes_bar(console: Console, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """A bar for `total_bytes` within this context; call what it gives with each number of bytes, from any thread."""
+    with _bar(console, total_bytes, DownloadColumn()) as told:
+        yield told
+
+
+@contextmanager
+def items_bar(console: Console, num_items: int) -> Iterator[Callable[[int], None]]:
+    """A bar for so many files or other items, like `bytes_bar`."""
+    with _bar(console, num_items, MofNCompleteColumn()) as told:
+        yield told
+
+
+@contextmanager
+def _bar(console: Console, total: int, column: ProgressColumn) -> Iterator[Callable[[int], None]]:
     bar = Progress(
-        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip
+        BarColumn(), column, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )
     with bar:
-        work = bar.add_task("", total=total_bytes)
-        yield lambda num_bytes: bar.advance(work, num_bytes)
+        work = bar.add_task("", total=total)
+        yield lambda advance: bar.advance(work, advance)
 
 
 def size_in_words(num_bytes: int) -> str:
