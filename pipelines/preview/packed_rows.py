@@ -45,7 +45,7 @@ def preview_of_rows(rows: Rows, *, skip: int, num_items: int) -> Preview:
     reader = RowReader(rows)
     if not 0 <= skip < reader.num_rows:
         raise BadCommandError(f"{rows!r} has the rows 0 to {reader.num_rows - 1}", then=f"neo show {rows.short}")
-    tokenizer = tokenizer_of(_model_of(rows))
+    tokenizer = tokenizer_of(model_of_rows(rows))
     items: list[PreviewItem] = []
     number = skip
     while number < reader.num_rows and len(items) < num_items:
@@ -61,7 +61,7 @@ def preview_of_rows(rows: Rows, *, skip: int, num_items: int) -> Preview:
     return Preview(title=f"{rows!r}: {len(items)} documents from row {skip} on", facts=facts, items=tuple(items))
 
 
-def _model_of(rows: Rows) -> Any:
+def model_of_rows(rows: Rows) -> Any:
     """The model whose tokenizer the rows were packed with: `llm`, a language model or a checkpoint."""
     record = rows.head.inputs["llm"]
     artifact = open_artifact(rows.store, record.stage, record.fingerprint, Artifact)

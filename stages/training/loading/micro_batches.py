@@ -199,7 +199,7 @@ class StepLoader:
         patches: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
         for row in fetched.rows:
             try:
-                of_row = list(self._documents(row, packed)), list(_patches(row, packed))
+                of_row = list(documents_of(row, packed, self.config.image_context_id)), list(patches_of(row, packed))
             except UnfitRowError as error:
                 if fetched.step is None or not self.skips_damage:
                     raise
@@ -239,25 +239,26 @@ class StepLoader:
             self._steps.pop(old, None)
         return assigned
 
-    def _documents(self, row: Row, packed: PackedRows) -> Iterator[Document]:
-        """The documents of a row, each with the grids of its own pictures."""
-        spans = image_spans(np.asarray(row.token_ids, np.int64), self.config.image_context_id)
-        try:
-            check_images(spans, row.image_grids.tolist())
-        except ImageMismatchError as error:
-            raise _unfit(row, packed, str(error)) from error
-        edges = np.searchsorted(spans[:, 0], row.document_offsets)
-        for number, (start, end) in enumerate(zip(row.document_offsets[:-1], row.document_offsets[1:], strict=True)):
-            grids = row.image_grids[edges[number] : edges[number + 1]]
-            yield Document(
-                token_ids=row.token_ids[start:end],
-                supervised=row.supervised[start:end],
-                grids=[(int(grid_h), int(grid_w)) for grid_h, grid_w in grids],
-            )
+
+def documents_of(row: Row, packed: PackedRows, image_context_id: int) -> Iterator[Document]:
+    """The documents of a row, each with the grids of its own pictures. Raises `UnfitRowError`."""
+    spans = image_spans(np.asarray(row.token_ids, np.int64), image_context_id)
+    try:
+        check_images(spans, row.image_grids.tolist())
+    except ImageMismatchError as error:
+        raise _unfit(row, packed, str(error)) from error
+    edges = np.searchsorted(spans[:, 0], row.document_offsets)
+    for number, (start, end) in enumerate(zip(row.document_offsets[:-1], row.document_offsets[1:], strict=True)):
+        grids = row.image_grids[edges[number] : edges[number + 1]]
+        yield Document(
+            token_ids=row.token_ids[start:end],
+            supervised=row.supervised[start:end],
+            grids=[(int(grid_h), int(grid_w)) for grid_h, grid_w in grids],
+        )
 
 
-def _patches(row: Row, packed: PackedRows) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """The patches of each picture of a row, on exactly the grid that its tokens were counted for."""
+def patches_of(row: Row, packed: PackedRows) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """The patches of each picture of a row, on the grid that its tokens were counted for. Raises `UnfitRowError`."""
     for number, (data, recorded) in enumerate(zip(row.images, row.image_grids.tolist(), strict=True)):
         grid_h, grid_w = recorded
         try:
