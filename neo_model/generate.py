@@ -7,7 +7,8 @@ those that a forward over the whole sequence would give.
     prompts a b c and d, two new tokens:   slots  a b c x y
                                                   . . d x y     `.` is not visible
 
-A conversation that grows (frames of a film, questions between them) is `cached_conversation.py`.
+A conversation that grows (frames of a film, questions between them) is `cached_conversation.py`; prompts that join and
+leave a batch while it runs are `decoding/continuous_batch.py`.
 
 B prompts of a batch, V vocabulary rows.
 """
@@ -16,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from neo_model.attention.backends import prepare
@@ -96,25 +98,7 @@ class _CachedBatch:
         num_slots = self._filled + max_new_tokens
         starts = torch.from_numpy(self._filled - lengths).to(self._device)
         self._visible = torch.arange(num_slots, device=self._device) >= starts[:, None]
-        self._prefill(prompts, lengths, num_slots)
-
-    def _prefill(self, prompts: Sequence[Prompt], lengths: NDArray[np.int64], num_slots: int) -> None:
-        """Run the packed prompts through the model once, and fill the cache."""
-        model, config = self._model, self._model.config
-        patches = [image for prompt in prompts for image in prompt.patches]
-        batch = pack([prompt.document() for prompt in prompts], patches, image_context_id=config.image_context_id)
-        batch = batch.to(self._device)
-        hidden = model.embed(batch)
-        attend = prepare(model.backend_for(hidden), batch)
-        slots = self._filled - lengths.repeat(lengths) + _offsets(lengths)
-        rows = np.repeat(np.arange(len(prompts)), lengths)
-        cells = tuple(torch.from_numpy(index).to(self._device) for index in (rows, slots))
-        self._cache = KeyValueCache(config, len(prompts), num_slots, like=hidden)
-        tables = model.rotary_tables(batch.positions, hidden.dtype)
-        hidden = model.run_layers(hidden, tables, self._cache.recording(attend, cells))
-        last = torch.from_numpy(np.cumsum(lengths) - 1).to(self._device)
-        self._next_t = batch.positions[last, 0] + 1
-        self.logits = model.head_logits(model.normed(hidden[last]))
+        self._cache, self._next_t, self.logits = prefill(model, prompts, num_slots)
 
     def advance(self, token_ids: Sequence[int]) -> None:
         """Append one token to each unfinished prompt, and compute the logits of the next."""
@@ -132,6 +116,40 @@ class _CachedBatch:
         kept = torch.tensor(rows, device=self._device)
         self._visible, self._next_t = self._visible[kept], self._next_t[kept]
         self._cache.keep_rows(kept)
+
+
+class Prefilled(NamedTuple):
+    """Prompts that went through the model: what continues from them."""
+
+    cache: KeyValueCache
+    """Keys and values of the prompts, right-aligned in as many slots as the longest has tokens."""
+    next_t: Tensor
+    """[B] T of the token after each prompt."""
+    logits: Tensor
+    """[B, V] logits of that token."""
+
+
+@torch.no_grad()
+def prefill(model: NeoModel, prompts: Sequence[Prompt], num_slots: int) -> Prefilled:
+    """Run packed prompts through the model once, and fill a cache of `num_slots` slots for each.
+
+    Raises ImageMismatchError if images and context tokens of a prompt disagree.
+    """
+    config, device = model.config, next(model.parameters()).device
+    lengths = np.array([len(prompt.token_ids) for prompt in prompts])
+    patches = [image for prompt in prompts for image in prompt.patches]
+    batch = pack([prompt.document() for prompt in prompts], patches, image_context_id=config.image_context_id)
+    batch = batch.to(device)
+    hidden = model.embed(batch)
+    attend = prepare(model.backend_for(hidden), batch)
+    slots = lengths.max() - lengths.repeat(lengths) + _offsets(lengths)
+    rows = np.repeat(np.arange(len(prompts)), lengths)
+    cells = tuple(torch.from_numpy(index).to(device) for index in (rows, slots))
+    cache = KeyValueCache(config, len(prompts), num_slots, like=hidden)
+    tables = model.rotary_tables(batch.positions, hidden.dtype)
+    hidden = model.run_layers(hidden, tables, cache.recording(attend, cells))
+    last = torch.from_numpy(np.cumsum(lengths) - 1).to(device)
+    return Prefilled(cache, batch.positions[last, 0] + 1, model.head_logits(model.normed(hidden[last])))
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -62,17 +62,34 @@ class KeyValueCache:
         """
         return [layer.appending(slot, visible) for layer in self._layers]
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep these sequences of the batch, and no other."""
+    def appending_each(self, slots: Tensor, visible: Tensor) -> list[Attend]:
+        """For each layer: attention of the next token of each sequence, [B], which takes a slot of its own.
+
+        `slots` int64, [B]; `visible` bool, [B, 1, n]: which of the first n slots each of them sees.
+        """
+        return [layer.appending_each(slots, visible) for layer in self._layers]
+
+    def keep_rows(self, rows: Tensor, num_slots: int | None = None) -> None:
+        """Keep these sequences of the batch, and no other; of their slots the first `num_slots`, or all."""
         for layer in self._layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            layer.keys, layer.values = layer.keys[rows, :num_slots], layer.values[rows, :num_slots]
+
+    def add_rows(self, other: KeyValueCache, num_copies: int = 1) -> None:
+        """Add the sequences of another cache, each so often, and empty slots to the cache that has fewer.
+
+        Layer by layer: only one layer exists twice at a time.
+        """
+        num_slots = max(self.num_slots, other.num_slots)
+        for mine, theirs in zip(self._layers, other._layers, strict=True):
+            mine.keys = torch.cat([_widened(mine.keys, num_slots), *[_widened(theirs.keys, num_slots)] * num_copies])
+            mine.values = torch.cat(
+                [_widened(mine.values, num_slots), *[_widened(theirs.values, num_slots)] * num_copies]
+            )
 
     def grow(self, num_slots: int) -> None:
         """Add empty slots until there are `num_slots`. Layer by layer: only one layer exists twice at a time."""
-        more = (0, 0, 0, 0, 0, num_slots - self.num_slots)
         for layer in self._layers:
-            layer.keys = F.pad(layer.keys, more)
-            layer.values = F.pad(layer.values, more)
+            layer.keys, layer.values = _widened(layer.keys, num_slots), _widened(layer.values, num_slots)
 
 
 @dataclass
@@ -101,6 +118,23 @@ class _LayerCache:
             return out.flatten(0, 1)
 
         return attend
+
+    def appending_each(self, slots: Tensor, visible: Tensor) -> Attend:
+        num_rows, _, num_visible = visible.shape
+        rows = torch.arange(num_rows, device=slots.device)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.keys[rows, slots], self.values[rows, slots] = k, v
+            seen = self.keys[:, :num_visible], self.values[:, :num_visible]
+            return attend_to_cache(q.unsqueeze(1), *seen, visible).squeeze(1)
+
+        return attend
+
+
+def _widened(stored: Tensor, num_slots: int) -> Tensor:
+    """Keys or values [B, S, ...] with empty slots after the last, until there are `num_slots`."""
+    missing = num_slots - stored.shape[1]
+    return F.pad(stored, (0, 0, 0, 0, 0, missing)) if missing else stored
 
 
 def cache_bytes_per_token(config: NeoConfig, dtype: torch.dtype) -> int:

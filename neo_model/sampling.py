@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class Sampler:
         self._sampling = sampling
         self._seen = [list(tokens) for tokens in seen]
         seed = sampling.seed if sampling else 0
-        self._generators = [torch.Generator().manual_seed((seed << 32) + number) for number in numbers]
+        self._generators = [torch.Generator().manual_seed(_mixed(seed, number)) for number in numbers]
 
     def choose(self, logits: Tensor) -> list[int]:
         """The next token of each prompt, from logits [B, V]."""
@@ -84,3 +85,8 @@ class Sampler:
         before = ranked.cumsum(dim=-1) - ranked
         ranked = ranked.masked_fill(before >= sampling.top_p * ranked.sum(dim=-1, keepdim=True), 0)
         return torch.zeros_like(ranked).scatter_(1, order, ranked)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """One seed of 32 bits from a seed and the number of a prompt: torch's CPU generator reads no more of one."""
+    return int.from_bytes(sha256(f"{seed}/{number}".encode()).digest()[:4])

@@ -36,6 +36,7 @@ from pipelines.commands.resume import resume
 from pipelines.commands.row import row
 from pipelines.commands.run import run
 from pipelines.commands.seen import seen
+from pipelines.commands.serve import serve
 from pipelines.commands.show import show
 from pipelines.commands.skip import skip
 from pipelines.commands.stages import stages_
@@ -158,6 +159,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "row": row,
     "seen": seen,
     "ask": ask,
+    "serve": serve,
     "audit": audit,
     "doctor": doctor,
     "list": list_,

@@ -21,7 +21,10 @@ from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, Evaluation, Exporte
 from stages.store.store import Store
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from neo_model.live_chat import LiveChat
+    from neo_model.model import NeoModel
 
 CHECKPOINT_INPUT = "checkpoint"
 """The name under which an Evaluation records the checkpoint that it asked."""
@@ -70,15 +73,19 @@ def _model(store: Store, ref: str) -> ModelFolder:
 
 def load_chat(folder: Path, name: str) -> LiveChat:
     """A chat with the model of a folder, on the GPU if there is one. Raises `BadCommandError` for another folder."""
-    import torch
-
-    from neo_model.inputs.conversation import load_tokenizer
     from neo_model.live_chat import LiveChat
-    from neo_model.weights.released import load_model
+
+    return LiveChat(*load_answering(folder, name))
+
+
+def load_answering(folder: Path, name: str) -> tuple[NeoModel, Tokenizer]:
+    """The model of a folder, on the GPU if there is one, and its tokenizer.
+
+    Raises `BadCommandError` for a folder that holds no NEO.
+    """
+    from stages.evaluation.answering import load_model_folder
 
     try:
-        model = load_model(folder).requires_grad_(False)
-        tokenizer = load_tokenizer(folder, vocab_size=model.config.vocab_size)
+        return load_model_folder(folder)
     except ValueError as error:
         raise BadCommandError(f"{name} holds no NEO that can be asked: {error}", then="neo ask --help") from error
-    return LiveChat(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)

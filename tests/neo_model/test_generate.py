@@ -89,6 +89,17 @@ def test_options_of_sampling_limit_what_is_drawn() -> None:
     assert drawn(Sampling(seed=0, top_k=3, repetition_penalty=9.0), [1.0, -0.1, 0.0, -0.2], [1, 1]) == {0, 2, 3}
 
 
+def test_seed_and_number_both_decide_what_is_drawn() -> None:
+    logits = torch.zeros(1, 1000)
+    drawn_by = {
+        (seed, number): Sampler(Sampling(seed=seed), [number], [[]]).choose(logits)[0]
+        for seed in (0, 1, 2**31 - 1)
+        for number in (0, 1, 2)
+    }
+    assert len(set(drawn_by.values())) > 7
+    assert drawn_by[1, 2] == Sampler(Sampling(seed=1), [2], [[]]).choose(logits)[0]
+
+
 def test_draws_follow_the_probabilities() -> None:
     sampler = Sampler(Sampling(seed=1), range(4000), [[]] * 4000)
     chosen = np.bincount(sampler.choose(torch.tensor([[0.6, 0.3, 0.1]]).log().expand(4000, 3)), minlength=3) / 4000
