@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neo_model.attention.cached import query_shares
 from neo_model.attention.visibility import visible_intervals
 from neo_model.generate import Prompt
 from neo_model.inputs.batch import pack
@@ -62,6 +63,7 @@ class CachedConversation:
         self._cache = KeyValueCache(model.config, 1, min(MIN_SLOTS, max_tokens), like=weight)
         self._token_ids: list[int] = []
         self._end = _Moment(0, 0, None)
+        self._recorded: dict[int, Tensor] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -151,6 +153,19 @@ class CachedConversation:
         finally:
             self._forget_after(before)
 
+    @contextmanager
+    def attention_recorded(self) -> Iterator[dict[int, Tensor]]:
+        """Inside, the attention of the last token of each forward is kept: its place in the conversation, and [S] the
+        shares that all tokens up to it have, the mean over the heads of all layers, in fp32 on the CPU.
+
+        The token at place p is chosen by the one at p - 1. Costs one query more in each layer of each forward.
+        """
+        self._recorded = {}
+        try:
+            yield self._recorded
+        finally:
+            self._recorded = None
+
     def _answer(self, max_new_tokens: int, stop_ids: Sequence[int], sampling: Sampling | None) -> list[int]:
         """Generate; all tokens of the answer but the last are then in the cache."""
         sampler = Sampler(sampling, [0], [self._token_ids])
@@ -187,7 +202,15 @@ class CachedConversation:
         positions = batch.positions + torch.tensor([self._end.next_t, 0, 0], device=self._device)
         hidden = model.embed(batch)
         tables = model.rotary_tables(positions, hidden.dtype)
-        hidden = model.run_layers(hidden, tables, self._cache.appending(filled, visible[None]))
+        shares: list[Tensor] = []
+
+        def look(query: Tensor, keys: Tensor) -> None:
+            shares.append(query_shares(query, keys, model.config.head_dim).mean(dim=0))
+
+        attends = self._cache.appending(filled, visible[None], None if self._recorded is None else look)
+        hidden = model.run_layers(hidden, tables, attends)
+        if self._recorded is not None:
+            self._recorded[filled + batch.num_tokens - 1] = torch.stack(shares).mean(dim=0).cpu()
         next_t = self._end.next_t + int(last_t) + 1
         self._end = _Moment(filled + batch.num_tokens, next_t, model.normed(hidden[-1:]))
 

@@ -9,8 +9,9 @@ widths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from neo_model.config import NeoConfig
 MAX_CACHE_TOKENS: Final = 65_536
 """Largest cache of a batch of prompts or of a conversation, in slots. At 2B in bfloat16 a slot takes 246 kB: 16 GB in
 all."""
+
+Look: TypeAlias = Callable[[Tensor, Tensor], None]
+"""Is shown a query [h, E] and the keys [S, g, E] of the slots that it sees."""
 
 
 class KeyValueCache:
@@ -55,12 +59,13 @@ class KeyValueCache:
         """
         return [layer.recording(attend, cells) for layer in self._layers]
 
-    def appending(self, slot: int, visible: Tensor) -> list[Attend]:
+    def appending(self, slot: int, visible: Tensor, look: Look | None = None) -> list[Attend]:
         """For each layer: attention of the next n tokens of each sequence, which take the slots from `slot` on.
 
-        Tokens come row by row, [B * n]; `visible` bool, [B, n, slot + n]: which slots each of them sees.
+        Tokens come row by row, [B * n]; `visible` bool, [B, n, slot + n]: which slots each of them sees. `look` is
+        shown the query of the last token of the first sequence, and the keys that it sees, in every layer.
         """
-        return [layer.appending(slot, visible) for layer in self._layers]
+        return [layer.appending(slot, visible, look) for layer in self._layers]
 
     def appending_each(self, slots: Tensor, visible: Tensor) -> list[Attend]:
         """For each layer: attention of the next token of each sequence, [B], which takes a slot of its own.
@@ -108,13 +113,15 @@ class _LayerCache:
 
         return attend_and_keep
 
-    def appending(self, slot: int, visible: Tensor) -> Attend:
+    def appending(self, slot: int, visible: Tensor, look: Look | None) -> Attend:
         num_rows, num_new, num_visible = visible.shape
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (x.unflatten(0, (num_rows, num_new)) for x in (q, k, v))
             self.keys[:, slot:num_visible], self.values[:, slot:num_visible] = k, v
             out = attend_to_cache(q, self.keys[:, :num_visible], self.values[:, :num_visible], visible)
+            if look is not None:
+                look(q[0, -1], self.keys[0, :num_visible])
             return out.flatten(0, 1)
 
         return attend

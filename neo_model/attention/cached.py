@@ -31,6 +31,17 @@ def attend_to_cache(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor) ->
     return attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
 
 
+def query_shares(q: Tensor, keys: Tensor, value_dim: int) -> Tensor:
+    """q [h, E], keys [S, g, E] -> [h, S]: how one query that sees all slots divides its attention among them, in fp32.
+
+    The kernels never make these shares; here they are for one query at a time. `value_dim` is D, of the scale.
+    """
+    queries = q.unflatten(0, (keys.shape[1], -1)).float()  # [g, h / g, E]
+    scores = torch.einsum("gie,sge->gis", queries, keys.float()) * value_dim**-0.5
+    shares: Tensor = scores.softmax(dim=-1).flatten(0, 1)
+    return shares
+
+
 def _attend_block(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
     num_queries, num_shared = q.shape[1], q.shape[2] // keys.shape[2]
     queries = q.unflatten(2, (-1, num_shared)).transpose(1, 2).flatten(2, 3)  # [B, g, n * h / g, E]

@@ -7,21 +7,24 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from neo_model.inputs.frame_sampling import FrameSampling
 from neo_model.inputs.video_text import frame_time
+from pipelines.asking.attention_picture import check_drawing, check_pictures, draw_attention
 from pipelines.asking.media import FilmFile, Medium, PictureFile, files_and_question, open_medium
 from pipelines.asking.models import load_chat, model_folder
 from pipelines.asking.viewer import Viewer
 from pipelines.commands.context import CommandContext
+from pipelines.commands.options import more_option, with_more_options
 from pipelines.exits import BadCommandError, RefusedError
 from stages.video.reader import VideoReader
 
 if TYPE_CHECKING:
-    from neo_model.live_chat import LiveChat
+    from neo_model.live_chat import LiveChat, WatchedAnswer
 
 ModelArgument: TypeAlias = Annotated[
     str,
@@ -58,7 +61,15 @@ RememberOption: TypeAlias = Annotated[
     bool, typer.Option("--remember", help="Later questions are asked after earlier ones and their answers.")
 ]
 
+AttentionOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--show-attention", metavar="PNG", help="Draw what of the pictures each word of the answer attended to."
+    ),
+]
 
+
+@with_more_options(more_option("show_attention", None, AttentionOption))
 def ask(
     ref: ModelArgument,
     words: WordsArgument = None,
@@ -77,6 +88,9 @@ def ask(
     command = CommandContext.typed
     assert command is not None
     files, question = files_and_question(words or ())
+    drawing = command.show_attention
+    if drawing is not None:
+        check_drawing(drawing, has_question=question is not None and every is None)
     if every is not None and (frames is not None or question is None):
         missing = "a question, in quotes" if question is None else "--fps, not --frames: its end is not known"
         raise BadCommandError(
@@ -86,9 +100,11 @@ def ask(
     sampling = FrameSampling(num_frames=frames, frames_per_second=rate, max_frames=max_frames)
     with closing(VideoReader()) as reader, model_folder(ref, command.store_to_read) as (folder, name):
         media = [open_medium(file, reader) for file in files]
+        if drawing is not None:
+            check_pictures(media)
         film = None if every is None else _last_film(media)
         chat = load_chat(folder, name)
-        viewer, talk = Viewer(chat, reader, sampling), _Talk(command, chat, max_new_tokens, remember)
+        viewer, talk = Viewer(chat, reader, sampling), _Talk(command, chat, max_new_tokens, remember, drawing)
         shown = _show_all(command, viewer, media[:-1] if film else media)
         if film is not None and every is not None and question is not None:
             talk.ask_at(viewer.watch(film, every), question)
@@ -97,6 +113,9 @@ def ask(
             shown.append(asdict(viewer.watched))
         else:
             talk.ask_all(_typed_questions(command) if question is None else [question])
+            if talk.watched is not None and drawing is not None and question is not None:
+                talk.answers[-1]["attention"] = draw_attention(drawing, question, talk.watched, media)
+                command.say(f"{drawing}: what each word of the answer attended to")
     again = shlex.join(["neo", "ask", ref, *map(str, files)])
     then = "neo ask --help" if question is None else f"{again}   (then type questions)"
     document = {"model": name, "shown": shown, "answers": talk.answers, "num_tokens": chat.conversation.num_tokens}
@@ -111,6 +130,10 @@ class _Talk:
     chat: LiveChat
     max_new_tokens: int
     remember: bool
+    drawing: Path | None = None
+    """Where the attention of the answer is to be drawn."""
+    watched: WatchedAnswer | None = None
+    """The last answer with its attention, if that is to be drawn."""
     answers: list[dict[str, Any]] = field(default_factory=list)
     """Questions and answers so far, as the document has them."""
 
@@ -128,7 +151,13 @@ class _Talk:
         from neo_model.cached_conversation import CacheFullError
 
         try:
-            answer = self.chat.ask(question, max_new_tokens=self.max_new_tokens, remember=self.remember)
+            if self.drawing is not None:
+                self.watched = self.chat.ask_watched(
+                    question, max_new_tokens=self.max_new_tokens, remember=self.remember
+                )
+                answer = self.watched.text
+            else:
+                answer = self.chat.ask(question, max_new_tokens=self.max_new_tokens, remember=self.remember)
         except CacheFullError as error:
             raise RefusedError(f"question and answer do not fit: {error}", then="neo ask --help") from error
         self.answers.append({"question": question, "answer": answer, "time_seconds": moment})

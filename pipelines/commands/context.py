@@ -10,6 +10,7 @@ import json
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import typer
@@ -44,6 +45,8 @@ class CommandContext:
     """How often `neo submit` starts a lost driver again."""
     froms: tuple[str, ...] = ()
     """The checkpoints that `neo submit` lets trainings begin from, as they were typed."""
+    show_attention: Path | None = None
+    """Where `neo ask` draws the attention of an answer."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 import typer
+
+from pipelines.commands.context import CommandContext
 
 PipelineArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="A shipped pipeline (see `neo list`), or path/to/file.py:function.")
@@ -71,3 +76,29 @@ OnlyFilesOption: TypeAlias = Annotated[
         "repeated.",
     ),
 ]
+
+
+def more_option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    """An option for `with_more_options`, by the name of its attribute of the context."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def with_more_options(*more: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with further options, which it finds in its context: itself, it has as many as it may."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(*words: Any, **options: Any) -> None:
+            for option in more:
+                value = options.pop(option.name, option.default)
+                if CommandContext.typed is not None and value is not None:
+                    setattr(CommandContext.typed, option.name, tuple(value) if isinstance(value, list) else value)
+            command(*words, **options)
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters = [*signature.parameters.values(), *more]
+        wrapped.__dict__["__signature__"] = signature.replace(parameters=parameters)
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapped
+
+    return decorated

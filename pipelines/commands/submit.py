@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +19,8 @@ from pipelines.commands.options import (
     SetOption,
     UntilOption,
     UseOption,
+    more_option,
+    with_more_options,
 )
 from pipelines.commands.pending_job import JobLostError, PendingJob
 from pipelines.commands.pin import planned_to_run
@@ -73,29 +72,7 @@ RetriesOption = Annotated[
 ]
 
 
-def with_more_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the options `--from` and `--retries`, which it finds in its context: it has as many as it may."""
-
-    @functools.wraps(command)
-    def wrapped(*words: Any, froms: list[str] | None = None, retries: int = 0, **options: Any) -> None:
-        if CommandContext.typed is not None:
-            CommandContext.typed.retries = retries
-            CommandContext.typed.froms = tuple(froms or ())
-        command(*words, **options)
-
-    signature = inspect.signature(command, eval_str=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    more = (
-        inspect.Parameter("froms", keyword, default=None, annotation=FromOption),
-        inspect.Parameter("retries", keyword, default=0, annotation=RetriesOption),
-    )
-    parameters = [*signature.parameters.values(), *more]
-    wrapped.__dict__["__signature__"] = signature.replace(parameters=parameters)
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapped
-
-
-@with_more_options
+@with_more_options(more_option("froms", None, FromOption), more_option("retries", 0, RetriesOption))
 def submit(
     pipeline: SubmittedArgument,
     *,

@@ -197,3 +197,34 @@ def test_a_model_that_is_not_made_yet_is_said(site: NeoSite) -> None:
     assert said.code == 2
     assert "is not committed: a model answers once the step that makes it has ended" in said.err
     assert said.last_line.startswith("Next: neo status")
+
+
+def test_attention_is_drawn(asked: NeoSite, ref: str, files: dict[str, Path], tmp_path: Path) -> None:
+    drawing = tmp_path / "out.png"
+    words = ["ask", ref, str(files["red"]), str(files["green"]), QUESTION, "--max-new-tokens", "4"]
+    document = asked.neo(*words, "--show-attention", str(drawing), "--json").json
+    (answer,) = document["answers"]
+    assert answer["answer"] == asked.neo(*words, "--json").json["answers"][0]["answer"]
+    assert answer["attention"]["file"] == str(drawing)
+    assert " ".join(one["word"] for one in answer["attention"]["words"]) == " ".join(answer["answer"].split())
+    assert all(len(one["shares"]) == 2 and 0 < sum(one["shares"]) < 1 for one in answer["attention"]["words"])
+    assert Image.open(drawing).size[0] == 1320
+    said = asked.neo(*words, "--show-attention", str(drawing))
+    assert f"{drawing}: what each word of the answer attended to" in said.out
+
+
+def test_a_drawing_that_cannot_be_made_is_refused_in_words(
+    asked: NeoSite, ref: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    drawing, red, film = str(tmp_path / "out.png"), str(files["red"]), str(files["film"])
+    wrong = {
+        (red, "--show-attention", drawing): "it needs one question",
+        (red, QUESTION, "--show-attention", str(tmp_path / "out.jpg")): "let the name end in .png",
+        (red, QUESTION, "--show-attention", str(tmp_path / "no" / "out.png")): "is no folder to write to",
+        (film, QUESTION, "--show-attention", drawing): "film.mp4 is a film",
+        (QUESTION, "--show-attention", drawing): "there is no picture",
+    }
+    for words, told in wrong.items():
+        said = asked.neo("ask", ref, *words)
+        assert said.code == 2 and told in said.err.replace("\n", " "), said
+    assert not Path(drawing).exists()
