@@ -23,6 +23,7 @@ from pipelines.screen.console import STYLES, clean
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.profiles import profile_pictures
 from stages.commit.heartbeat import Life
 from stages.training.forks import fork_of
 
@@ -113,7 +114,8 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
         command.say("", accuracy_table(metrics) if metrics.keys() & {"accuracy", "mra"} else _numbers_table(metrics))
-    command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in pictures(head)))
+    drawn = [*pictures(head), *profile_pictures(artifact)]
+    command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in drawn))
     document = {
         "ref": f"{head.stage}/{artifact.short}",
         "kind": head.kind,
@@ -134,7 +136,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "versions": head.versions,
         "provenance": head.provenance,
         "metrics": metrics,
-        "pictures": [f"{artifact.store.url}/{entry.key}" for entry in pictures(head)],
+        "pictures": [f"{artifact.store.url}/{entry.key}" for entry in drawn],
     }
     command.end(document, then=f"neo trace {artifact.short}")
 

@@ -5,7 +5,8 @@ Owns which kinds can be shown and what is shown of an item of each. Packed rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.exits import BadCommandError
@@ -13,6 +14,7 @@ from pipelines.preview.clips import clip_item, strip_by_id
 from pipelines.preview.first_rows import first_rows
 from pipelines.preview.items import (
     Preview,
+    PreviewDrawing,
     PreviewItem,
     PreviewPicture,
     PreviewSpan,
@@ -37,6 +39,7 @@ from stages.artifacts.kinds import (
     Rows,
     TextDocuments,
 )
+from stages.artifacts.profiles import profile_pictures
 from stages.artifacts.taken_over import num_table_rows, superseded_reasons
 from stages.formats.clip_reader import ClipReader, clips_of
 from stages.formats.judged.texts import TextReader
@@ -61,6 +64,8 @@ NOT_SHOWN = frozenset(
     {"sha256", "image_offset", "key", "position", "verdict", "reason", "messages", "image_ids", "clip_ids"}
 )
 """Columns that say nothing to people, or are shown in another way."""
+FIRST_DRAWN = ("funnel.png", "charts.png", "sheet_kept.png")
+"""Pictures of a stage's work that come first on a page; others follow by name."""
 MAX_REASONS = 8
 """Reasons that are listed, most frequent first."""
 
@@ -80,7 +85,26 @@ def preview_of_artifact(artifact: Artifact, *, skip: int, num_items: int) -> Pre
             then=f"neo show {artifact.short}",
         )
     items = tuple(SHOWN.get(artifact.head.kind, _texts)(artifact, skip, num_items))
-    return Preview(title=_title(artifact, skip, len(items)), facts=tuple(_facts(artifact)), items=items)
+    drawn = _drawn(artifact)
+    facts = (*_facts(artifact), *_told_drawn(drawn))
+    return Preview(title=_title(artifact, skip, len(items)), facts=facts, items=items, drawn=drawn)
+
+
+def _drawn(artifact: Artifact) -> tuple[PreviewDrawing, ...]:
+    """What was drawn of the work of the artifact's stage, from the funnel to the sheets."""
+    entries = sorted(
+        profile_pictures(artifact), key=lambda entry: (entry.name.startswith("sheet"), entry.name != "funnel.png")
+    )
+    return tuple(
+        PreviewDrawing(name=entry.name, place=f"{artifact.store.url}/{entry.key}", read=partial(artifact.read, entry))
+        for entry in entries
+    )
+
+
+def _told_drawn(drawn: Sequence[PreviewDrawing]) -> Iterator[tuple[str, str]]:
+    if drawn:
+        names = ", ".join(drawing.name for drawing in drawn)
+        yield "drawn", f"{names}: `--html FILE.html` shows them, `neo show` says where they lie"
 
 
 def _title(artifact: Artifact, skip: int, num_shown: int) -> str:

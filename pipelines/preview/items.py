@@ -5,7 +5,7 @@ Everything in them is untrusted: `lines.py` removes control characters, `page.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -86,6 +86,18 @@ class PreviewItem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreviewDrawing:
+    """A picture of what a stage did with all of its items."""
+
+    name: str
+    """Name of the file, such as `funnel.png`."""
+    place: str
+    """URL of the file in the store."""
+    read: Callable[[], bytes]
+    """Reads its bytes. Raises `StoreError` where it is damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """The first items of a source or an artifact, and what was found out about it."""
 
@@ -95,6 +107,8 @@ class Preview:
     troubles: tuple[str, ...] = ()
     """What cannot be read, and what to do."""
     items: tuple[PreviewItem, ...] = ()
+    drawn: tuple[PreviewDrawing, ...] = ()
+    """What was drawn of the work of its stage."""
 
     def document(self) -> dict[str, Any]:
         """The preview as JSON."""
@@ -103,6 +117,7 @@ class Preview:
             "facts": dict(self.facts),
             "troubles": list(self.troubles),
             "items": [item.document() for item in self.items],
+            "drawn": {drawing.name: drawing.place for drawing in self.drawn},
         }
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from pipelines.preview.items import Preview, PreviewItem, PreviewPicture, PreviewSpan, PreviewStrip
+from pipelines.preview.items import Preview, PreviewDrawing, PreviewItem, PreviewPicture, PreviewSpan, PreviewStrip
 from pipelines.screen.console import clean
+from stages.store.errors import StoreError
 
 MAX_TEXT_CHARS: Final = 50_000
 """Characters of one stretch of text on the page."""
@@ -23,6 +24,7 @@ section { border-top: 1px solid #ccc; padding: 1em 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1em; margin: 0 0 .8em; color: #555; }
 dd { margin: 0; overflow-wrap: anywhere; }
 figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top; } img { display: block; max-width: 100%; }
+.drawn { display: block; margin: 0 0 1.5em; } .drawn figcaption { max-width: none; overflow-wrap: anywhere; }
 figcaption { font-size: .85em; color: #555; max-width: 22em; }
 .strip p { margin: 0 0 .3em; color: #555; } .strip figure { margin: 0 .3em .6em 0; }
 .strip figcaption { font-size: .75em; text-align: center; max-width: 13em; }
@@ -47,9 +49,19 @@ def _body(preview: Preview) -> Iterator[str]:
     yield _list(preview.facts)
     for trouble in preview.troubles:
         yield f'<p class="trouble">{_escaped(trouble)}</p>'
+    yield from map(_drawing, preview.drawn)
     yield "<p>Green: what the loss asks for.</p>"
     for item in preview.items:
         yield "\n".join(["<section>", *_item(item), "</section>"])
+
+
+def _drawing(drawing: PreviewDrawing) -> str:
+    """A picture of the stage's work, with the place of its file below it; or why it cannot be read."""
+    try:
+        shown = f'<img alt="" src="data:image/png;base64,{base64.b64encode(drawing.read()).decode()}">'
+    except StoreError as error:
+        shown = f'<p class="trouble">{_escaped(str(error))}</p>'
+    return f'<figure class="drawn">{shown}<figcaption>{_escaped(drawing.place)}</figcaption></figure>'
 
 
 def _item(item: PreviewItem) -> Iterator[str]:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import HEAD_FILE, ManifestHead, NamedFile, head_bytes
 from stages.artifacts.kinds import METRICS_FILE
 from stages.artifacts.manifest import artifact_folder, manifest_key
+from stages.artifacts.profiles import profile_files
 from stages.artifacts.records import FileEntry
+from stages.store.errors import StoreError
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
@@ -33,6 +36,8 @@ MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
 MAX_PICTURE_BYTES = 20_000_000
 """Largest picture of an artifact that is uploaded to its page."""
+PROFILE_FOLDER = "profile"
+"""The folder, among the files of a page, of what was drawn of a stage's work."""
 HELD_OUT = "heldout/"
 """Prefix of metrics that were measured on the held-out set."""
 
@@ -142,7 +147,18 @@ def write_files(artifact: Artifact, folder: Path) -> None:
             (folder / name).write_text(text, encoding="utf-8")
     for entry in pictures(head):
         (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
+    write_profile(artifact, folder / PROFILE_FOLDER)
     lineage_picture(lineage_of(artifact.store, head.stage, head.fingerprint), folder / "lineage.png")
+
+
+def write_profile(artifact: Artifact, folder: Path) -> None:
+    """Write what was drawn of a stage's work to `folder`; nothing where nothing was, or where it is damaged."""
+    for entry in profile_files(artifact):
+        if entry.size_bytes <= MAX_PICTURE_BYTES:
+            with suppress(StoreError):
+                data = artifact.read(entry)
+                folder.mkdir(exist_ok=True)
+                (folder / entry.name).write_bytes(data)
 
 
 def sample_rows(artifact: Artifact) -> str:

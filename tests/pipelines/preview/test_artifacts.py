@@ -12,9 +12,13 @@ from PIL import Image
 from cluster.local import make
 from neo_model.inputs.conversation import encode_conversation
 from neo_model.inputs.pictures import open_pixels, patches_on_grid
+from pipelines.preview.artifacts import preview_of_artifact
 from pipelines.preview.packed_rows import preview_of_rows
+from pipelines.preview.page import preview_page
 from pipelines.preview.thumbnails import _joined, as_the_model_gets_it, thumbnail
+from pipelines.tracking.page_contents import write_files
 from stages.artifacts.kinds import Rows
+from stages.artifacts.profiles import profile_pictures
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.filter_text import FilterTextRecipe, filter_text
 from stages.formats.packed_rows.rows import RowReader
@@ -149,3 +153,32 @@ def test_decoding_agrees_with_how_a_conversation_was_encoded(store_folder: Path)
     document = encode_conversation(tokenizer, messages, [])
     asked = [token for token, wanted in zip(document.token_ids, document.supervised, strict=True) if wanted]
     assert tokenizer.decode(asked, skip_special_tokens=False) == "blue<|im_end|>\n"
+
+
+def test_what_a_stage_drew_of_its_work_is_on_the_page(looked: NeoSite, tmp_path: Path, store_folder: Path) -> None:
+    pictures = ["funnel.png", "charts.png", "sheet_kept.png", "sheet_dropped.png"]
+    document = looked.neo("look", short(KEPT), "--num", "1", "--json").json
+    assert set(document["drawn"]) == set(pictures)
+    told = looked.neo("show", short(KEPT), "--json").json["pictures"]
+    assert document["drawn"] == {Path(place).name: place for place in told}
+    page = tmp_path / "page.html"
+    looked.neo("look", short(KEPT), "--num", "1", "--html", str(page))
+    shown = re.findall(r'src="data:image/png;base64,([^"]+)"', page.read_text())
+    widths = [Image.open(io.BytesIO(base64.b64decode(one))).width for one in shown]
+    assert widths == [1320] * len(pictures)
+
+
+def test_a_damaged_drawing_is_said_in_its_place(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    kept = make(KEPT, store)
+    (funnel,) = (entry for entry in profile_pictures(kept) if entry.name == "funnel.png")
+    (Path(store.url) / funnel.key).write_bytes(b"cut")
+    page = preview_page(preview_of_artifact(kept, skip=0, num_items=1))
+    assert "funnel.png of KeptPairs" in page
+    assert "is 3 bytes" in page
+    assert page.count("data:image/png") == 3
+    files = tmp_path / "page"
+    files.mkdir()
+    write_files(kept, files)
+    drawn = ["charts.png", "profile.json", "sheet_dropped.png", "sheet_kept.png"]
+    assert sorted(path.name for path in (files / "profile").iterdir()) == drawn
