@@ -24,10 +24,10 @@ from neo_model.inputs.conversation import IMAGE_PLACEHOLDER
 from stages.artifacts.kinds import Checkpoint, ExportedCheckpoint, KeptPairs, RawPairs
 from stages.benchmarks.benchmark import PixelRange
 from stages.captioning.caption_cache import CaptionCache
-from stages.captioning.part_answers import PartAnswers, write_captions
+from stages.captioning.part_answers import PartAnswers, draw_captions, write_captions
 from stages.captioning.questions import Asking
 from stages.captioning.reasons import CaptionReason
-from stages.contract import Part, PartDraft, Recipe, StageContext, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, Recipe, StageContext, conduct, stage
 from stages.evaluation.answering import Answerer, load_model_folder
 from stages.evaluation.media import MediaReader
 from stages.evaluation.questions import PLAIN_KIND, Question, QuestionTrouble
@@ -151,7 +151,9 @@ def ask_together(answerer: Answerer, sample_ids: Sequence[bytes], words: Sequenc
     return replies
 
 
-@stage(number=1, recipe=CaptionByCheckpointRecipe, makes=KeptPairs, phases=("caption",), part_by_part="raw")
+@stage(
+    number=1, recipe=CaptionByCheckpointRecipe, makes=KeptPairs, phases=("caption", PROFILE_PHASE), part_by_part="raw"
+)
 def caption_by_checkpoint(
     recipe: CaptionByCheckpointRecipe,
     raw: RawPairs | KeptPairs,
@@ -162,4 +164,6 @@ def caption_by_checkpoint(
     """Write captions for all kept pairs of `raw`, a part for each of its parts."""
     reader = PairReader(raw)
     work = partial(caption_part, reader=reader, recipe=recipe, captioner=captioner)
-    check_losses(ctx.spread(work, over=reader.parts_to_judge, phase="caption"), recipe.max_share_lost, items="pairs")
+    records = ctx.spread(work, over=reader.parts_to_judge, phase="caption")
+    draw_captions(ctx, records, reader, "caption_by_checkpoint")
+    check_losses(records, recipe.max_share_lost, items="pairs")

@@ -25,10 +25,10 @@ from neo_model.inputs.pictures import PictureError
 from stages.artifacts.kinds import KeptPairs, RawPairs
 from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.endpoint import CaptionQuestion, Endpoint, ask_all
-from stages.captioning.part_answers import PartAnswers, write_captions
+from stages.captioning.part_answers import PartAnswers, draw_captions, write_captions
 from stages.captioning.questions import Asking
 from stages.captioning.reasons import CaptionReason
-from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.formats.pairs import Pair, PairReader
 
@@ -131,7 +131,7 @@ def caption_part(part: Part, draft: PartDraft, reader: PairReader, recipe: Capti
     draft.annotate(endpoint=recipe.endpoint)
 
 
-@stage(number=1, recipe=CaptionPairsRecipe, makes=KeptPairs, phases=("caption",), part_by_part="raw")
+@stage(number=1, recipe=CaptionPairsRecipe, makes=KeptPairs, phases=("caption", PROFILE_PHASE), part_by_part="raw")
 def caption_pairs(recipe: CaptionPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Write captions for all kept pairs of `raw`, a part for each of its parts."""
     recipe.reach()
@@ -139,4 +139,5 @@ def caption_pairs(recipe: CaptionPairsRecipe, raw: RawPairs | KeptPairs, *, ctx:
     records = ctx.spread(
         partial(caption_part, reader=reader, recipe=recipe), over=reader.parts_to_judge, phase="caption"
     )
+    draw_captions(ctx, records, reader, "caption_pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

@@ -37,6 +37,9 @@ from stages.duplicates.parts_of_rows import JUDGED, row_parts
 from stages.duplicates.sketching import CAPTION_BANDS, Sketcher
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.formats.pairs import PairReader
+from stages.profiles.example_pictures import BetterPictures, PairPictures, PartOfRows
+from stages.profiles.pictures import ProfileSubject, draw_profile
+from stages.profiles.profile import PAIR_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,8 +111,8 @@ class DedupPairsRecipe(Recipe):
 
 
 def shown_pairs(part: str, pairs: KeptPairs | RawPairs) -> pa.Table:
-    """What examples show of the pairs of a part."""
-    return PairReader(pairs).read_table(part, SHOWN).select(SHOWN)
+    """What examples and profiles show of the pairs of a part."""
+    return PairReader(pairs).read_table(part, PAIR_COLUMNS).select(PAIR_COLUMNS)
 
 
 @stage(number=1, recipe=DedupPairsRecipe, makes=KeptPairs, phases=(MARK_PHASE, *PHASES))
@@ -140,5 +143,9 @@ def dedup_pairs(
     comparison = Comparison(
         rows=row_parts(raw, earlier or {}), criteria=recipe.criteria, size="num_pixels", max_near_bits=max_bits
     )
-    records = judge_duplicates(ctx, comparison, sketcher.sketch_part, partial(shown_pairs, pairs=raw))
+    records = judge_duplicates(ctx, comparison, sketcher.sketch_part, partial(shown_pairs, pairs=raw), SHOWN)
+    subject = ProfileSubject(title=f"dedup_pairs of {raw.stage}/{raw.short}", items="pairs")
+    stretches = [PartOfRows(task.first_row, task.source, task.part) for task in comparison.rows.tasks]
+    better = BetterPictures({JUDGED: raw, **(earlier or {})}, stretches)
+    draw_profile(ctx, records, subject, PairPictures(PairReader(raw).images), better)
     check_losses(records, recipe.max_share_lost, items="pairs")

@@ -30,6 +30,7 @@ from stages.duplicates.parts_of_rows import JUDGED, row_parts
 from stages.duplicates.text_sketching import TEXT_BANDS, TextSketcher
 from stages.formats.judged.texts import TextReader
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
+from stages.profiles.pictures import ProfileSubject, draw_profile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,7 @@ class DedupTextsRecipe(Recipe):
 
 
 def shown_texts(part: str, texts: KeptTexts | TextDocuments) -> pa.Table:
-    """What examples show of the documents of a part."""
+    """What examples and profiles show of the documents of a part."""
     return TextReader(texts).read_table(part, ["text"]).select(["text"])
 
 
@@ -86,5 +87,6 @@ def dedup_texts(
         marks = list_marks(ctx, benchmarks, ("words",), num_words=recipe.min_shared_words, max_bits=None)
     sketcher = TextSketcher(sources={JUDGED: raw, **(earlier or {})}, likeness=recipe.min_likeness, marks=marks)
     comparison = Comparison(rows=row_parts(raw, earlier or {}), criteria=recipe.criteria, size="num_chars")
-    records = judge_duplicates(ctx, comparison, sketcher.sketch_part, partial(shown_texts, texts=raw))
+    records = judge_duplicates(ctx, comparison, sketcher.sketch_part, partial(shown_texts, texts=raw), ["text"])
+    draw_profile(ctx, records, ProfileSubject(title=f"dedup_texts of {raw.stage}/{raw.short}", items="documents"))
     check_losses(records, recipe.max_share_lost, items="documents")

@@ -28,7 +28,8 @@ from stages.origins.row_files import WantedRows, first_rows
 from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
 from stages.origins.scores import ScoreFields, not_a_score, score_columns
 from stages.origins.table_recipe import TableRecipe
-from stages.profiles.pictures import ProfileSubject, draw_profile, images_of_parts, keep_profile
+from stages.profiles.example_pictures import PairPictures, images_of_parts
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,5 +120,5 @@ def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
     work = partial(download_part, reader=rows.reader, place=pinned.place, recipe=recipe, num_parts=len(rows.parts))
     records = ctx.spread(work, over=rows.parts, phase="download")
     subject = ProfileSubject(title=f"download_pairs of {recipe.source.name}", items="URLs")
-    draw_profile(ctx, records, subject, images_of_parts(ctx.store, records))
+    draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
     check_losses(records, recipe.max_share_lost, items="URLs")

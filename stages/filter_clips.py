@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ from stages.clip_filters.measured import (
     text_digest,
 )
 from stages.clip_filters.near_duplicates import MAX_BITS
-from stages.contract import Part, PartDraft, PartTask, StageContext, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, PartTask, StageContext, conduct, stage
 from stages.formats.clip_reader import ClipReader, UndecodableClipError
 from stages.formats.clips import Clip
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
@@ -61,6 +61,8 @@ from stages.origins.scores import (
     score_fields,
 )
 from stages.pair_filters.captions import repeated_share, says_nothing
+from stages.profiles.example_pictures import ClipPictures
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -217,6 +219,35 @@ def reason_of_frames(measures: FrameMeasures, recipe: FilterClipsRecipe) -> Clip
     return ClipDropReason.FLICKERING if is_flickering else None
 
 
+MEASURE_OF: Final = {
+    ClipDropReason.MISMATCHED.value: "similarity",
+    ClipDropReason.UNSAFE.value: "punsafe",
+    ClipDropReason.WATERMARKED.value: "pwatermark",
+    ClipDropReason.TOO_SHORT.value: "duration_seconds",
+    ClipDropReason.TOO_LONG.value: "duration_seconds",
+    ClipDropReason.TOO_DARK.value: "luma",
+    ClipDropReason.ONE_COLOUR.value: "contrast",
+    ClipDropReason.STATIC.value: "motion",
+    ClipDropReason.FLICKERING.value: "flicker",
+}
+"""Reason to the measure that it follows from."""
+
+
+def limits_of(recipe: FilterClipsRecipe) -> dict[str, list[tuple[str, float]]]:
+    """The recipe's limits by what they are about, as charts draw them."""
+    given = {
+        "short_side_px": ("min_side_px",),
+        "aspect": ("max_aspect",),
+        "duration_seconds": ("min_duration_seconds", "max_duration_seconds"),
+        "caption_chars": ("min_caption_chars", "max_caption_chars"),
+        "luma": ("min_luma",),
+        "contrast": ("min_contrast",),
+        "motion": ("min_motion",),
+        "flicker": ("max_flicker",),
+    }
+    return {measure: [(name, float(getattr(recipe, name))) for name in names] for measure, names in given.items()}
+
+
 def clip_facts(clip: Clip, scores: Mapping[ScoreName, Score]) -> ClipFacts:
     """The facts of a clip with its scores by column."""
     return ClipFacts(
@@ -302,7 +333,9 @@ def judge_part(
     draft.count(balance_of(verdicts))
     samples = ClipReader(clips).table(task.part)
     shown = [*SHOWN, *score_columns(samples.column_names, recipe).values()]
-    draft.fact(**examples_of(_shown(samples, verdicts), shown, first_row=None))
+    judged = _shown(samples, verdicts)
+    draft.fact(**examples_of(judged, shown, first_row=None))
+    keep_profile(draft, judged, task.part, num_parts=len(measured))
 
 
 def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
@@ -316,7 +349,7 @@ def _shown(samples: pa.Table, verdicts: pa.Table) -> pa.Table:
     return samples
 
 
-@stage(number=2, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge"))
+@stage(number=2, recipe=FilterClipsRecipe, makes=KeptClips, phases=("measure", "compare", "judge", PROFILE_PHASE))
 def filter_clips(recipe: FilterClipsRecipe, raw: RawClips, *, ctx: StageContext) -> None:
     """Measure the clips of `raw`, compare them with each other, and judge them, a part for each of its parts."""
     check_scores_of(ClipReader(raw), recipe)
@@ -334,4 +367,11 @@ def filter_clips(recipe: FilterClipsRecipe, raw: RawClips, *, ctx: StageContext)
         for task, record in zip(tasks, raw.parts, strict=True)
     ]
     records = ctx.spread(judging, over=over, phase="judge")
+    subject = ProfileSubject(
+        title=f"filter_clips of {raw.stage}/{raw.short}",
+        items="clips",
+        limits=limits_of(recipe),
+        measure_of=MEASURE_OF,
+    )
+    draw_profile(ctx, records, subject, ClipPictures(raw))
     check_losses(records, recipe.max_share_lost, items="clips")

@@ -24,7 +24,7 @@ from stages.artifacts.kinds import VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import PROFILE_PHASE, Part, PartDraft, StageContext, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.pairs import PairReader
-from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, with_verdicts, write_table
+from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, with_columns, write_table
 from stages.origins.scores import (
     RULES,
     SCORE_NAMES,
@@ -53,6 +53,7 @@ from stages.pair_filters.measures import (
     measures_asked,
 )
 from stages.pair_filters.rules import apply_rules, check_against, reasons_of_rules, rule_table
+from stages.profiles.example_pictures import PairPictures
 from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def filter_part(
     write_table(table, draft.path(VERDICTS_FILE))
     draft.count(balance_of(table))
     draft.fact(**RuleFacts(rule_counts={**count_scores(scores, columns), **counts}).dump())
-    judged = with_verdicts(ruled, table)
+    judged = with_columns(ruled, table)
     draft.fact(**examples_of(judged, [*SHOWN, *columns.values(), *measures], first_row=None))
     keep_profile(draft, judged, part.name, num_parts)
 
@@ -297,6 +298,6 @@ def filter_pairs(recipe: FilterPairsRecipe, raw: RawPairs | KeptPairs, *, ctx: S
         limits=limits_of(recipe),
         measure_of=MEASURE_OF,
     )
-    draw_profile(ctx, records, subject, reader.images)
+    draw_profile(ctx, records, subject, PairPictures(reader.images))
     check_scores_applied(records, recipe, "pairs")
     check_losses(records, recipe.max_share_lost, items="pairs")

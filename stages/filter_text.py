@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.artifacts.kinds import COLUMNS_FILE, VERDICTS_FILE, KeptTexts, TextDocuments
-from stages.contract import Part, PartDraft, PartFacts, Recipe, StageContext, StageError, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, PartFacts, Recipe, StageContext, StageError, conduct, stage
 from stages.formats.judged.texts import TextReader
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
-from stages.formats.sample_table import balance_of, verdict_columns, write_table
+from stages.formats.sample_table import balance_of, verdict_columns, with_columns, write_table
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 from stages.text_quality.c4 import C4Rules, RemovedLine, apply_c4
 from stages.text_quality.fineweb import FineWebQuality, reason_of_fineweb
 from stages.text_quality.gopher import GopherQuality, GopherRepetition, reason_of_quality, reason_of_repetition
@@ -118,7 +119,7 @@ def _reason_of_fineweb(text: str, recipe: FilterTextRecipe) -> DocumentReason | 
 
 def filter_part(part: Part, draft: PartDraft, reader: TextReader, recipe: FilterTextRecipe) -> None:
     """Judge the documents of one part, in `verdicts.parquet` and `columns.parquet`."""
-    table = reader.read_table(part.name, ["sample_id", "text"])
+    table = reader.read_table(part.name, ["sample_id", "text", "url"])
     judged: list[JudgedText] = []
     for text in table["text"].to_pylist():
         judged.append(judge_text(text, recipe))
@@ -133,6 +134,7 @@ def filter_part(part: Part, draft: PartDraft, reader: TextReader, recipe: Filter
         removed_lines={why.value: removed[why] for why in RemovedLine if removed[why]},
     )
     draft.fact(**facts.dump(), **examples_of(verdicts.append_column("text", table["text"]), SHOWN, first_row=None))
+    keep_profile(draft, with_columns(table, verdicts), part.name, len(reader.parts))
 
 
 def verdict_table(sample_ids: pa.ChunkedArray, judged: Sequence[JudgedText]) -> pa.Table:
@@ -161,12 +163,19 @@ def _language_columns(judged: Sequence[JudgedText]) -> dict[str, pa.Array]:
     }
 
 
-@stage(number=1, recipe=FilterTextRecipe, makes=KeptTexts, phases=("judge",), part_by_part="raw")
+@stage(number=1, recipe=FilterTextRecipe, makes=KeptTexts, phases=("judge", PROFILE_PHASE), part_by_part="raw")
 def filter_text(recipe: FilterTextRecipe, raw: TextDocuments | KeptTexts, *, ctx: StageContext) -> None:
     """Judge all documents of `raw`, a part for each of its parts."""
     _check_languages(recipe.languages)
     reader = TextReader(raw)
     records = ctx.spread(partial(filter_part, reader=reader, recipe=recipe), over=reader.parts_to_judge, phase="judge")
+    subject = ProfileSubject(
+        title=f"filter_text of {raw.stage}/{raw.short}",
+        items="documents",
+        limits={"language_score": [("min_language_score", recipe.min_language_score)] if recipe.languages else []},
+        measure_of={DocumentReason.LANGUAGE.value: "language_score"},
+    )
+    draw_profile(ctx, records, subject)
     facts = [RemovedLinesFacts.of(record) for record in records]
     removed = Counter[str]()
     for one in facts:

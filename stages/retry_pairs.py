@@ -25,7 +25,8 @@ from stages.download.fetch_rows import fetch_rows
 from stages.download.picture_recipe import FetchRecipe
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.files import hosts_of
-from stages.profiles.pictures import ProfileSubject, draw_profile, images_of_parts, keep_profile
+from stages.profiles.example_pictures import PairPictures, images_of_parts
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ def retry_pairs(recipe: RetryPairsRecipe, extends: RawPairs, *, ctx: StageContex
     work = partial(retry_part, tables=tables, store=ctx.store, place=place, recipe=recipe, num_parts=len(over))
     records = ctx.spread(work, over=over, phase="download", taken=taken)
     subject = ProfileSubject(title=f"retry_pairs of {extends.stage}/{extends.short}", items="URLs")
-    draw_profile(ctx, records, subject, images_of_parts(ctx.store, records))
+    draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
     check_losses(records, recipe.max_share_lost, items="URLs")
 
 

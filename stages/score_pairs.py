@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from stages.artifacts.kinds import COLUMNS_FILE, VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import (
+    PROFILE_PHASE,
     Part,
     PartDraft,
     PinnedSource,
@@ -35,10 +36,13 @@ from stages.contract import (
 )
 from stages.formats.losses import MAX_SHARE_LOST, check_losses, examples_of
 from stages.formats.pairs import Pair, PairReader
-from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, write_table
+from stages.formats.sample_table import ItemReason, Verdict, balance_of, verdict_columns, with_columns, write_table
 from stages.model_folders.folder import ForeignFolder
 from stages.pair_scores.clip_scorer import ClipScorer, check_clip, load_clip
 from stages.pair_scores.local_model import local_model
+from stages.profiles.example_pictures import PairPictures
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
+from stages.profiles.profile import PAIR_COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +167,7 @@ def score_part(
     while pairs := list(islice(waiting, recipe.num_at_once)):
         scored += score_batch(pairs, reader, scorer)
         draft.progress(len(scored))
-    table = reader.read_table(part.name, ["sample_id", "url", "caption"])
+    table = reader.read_table(part.name, PAIR_COLUMNS)
     reasons = [one if isinstance(one, ScoreReason) else None for one in scored]
     scores = [(None, None) if isinstance(one, ScoreReason) else one for one in scored]
     given = {recipe.similarity_column: pa.array([one for one, _ in scores], pa.float32())}
@@ -175,9 +179,11 @@ def score_part(
     draft.count(balance_of(verdicts))
     shown = table.append_column("reason", verdicts["reason"])
     draft.fact(**examples_of(shown, ("url", "caption"), first_row=None))
+    measured = dict(zip(("similarity", "aesthetic"), given.values(), strict=False))
+    keep_profile(draft, with_columns(with_columns(table, verdicts), pa.table(measured)), part.name, len(reader.parts))
 
 
-@stage(number=1, recipe=ScorePairsRecipe, makes=KeptPairs, phases=("score",), part_by_part="raw")
+@stage(number=1, recipe=ScorePairsRecipe, makes=KeptPairs, phases=("score", PROFILE_PHASE), part_by_part="raw")
 def score_pairs(recipe: ScorePairsRecipe, raw: RawPairs | KeptPairs, *, ctx: StageContext) -> None:
     """Score all kept pairs of `raw`, a part for each of its parts."""
     clip = ctx.pinned(recipe.clip)
@@ -189,4 +195,6 @@ def score_pairs(recipe: ScorePairsRecipe, raw: RawPairs | KeptPairs, *, ctx: Sta
     reader = PairReader(raw)
     work = partial(score_part, reader=reader, recipe=recipe, clip=clip, head=head)
     records = ctx.spread(work, over=reader.parts_to_judge, phase="score")
+    subject = ProfileSubject(title=f"score_pairs of {raw.stage}/{raw.short}", items="pairs")
+    draw_profile(ctx, records, subject, PairPictures(reader.images))
     check_losses(records, recipe.max_share_lost, items="pairs")

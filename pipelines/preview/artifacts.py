@@ -92,12 +92,15 @@ def preview_of_artifact(artifact: Artifact, *, skip: int, num_items: int) -> Pre
 
 def _drawn(artifact: Artifact) -> tuple[PreviewDrawing, ...]:
     """What was drawn of the work of the artifact's stage, from the funnel to the sheets."""
-    entries = sorted(
-        profile_pictures(artifact), key=lambda entry: (entry.name.startswith("sheet"), entry.name != "funnel.png")
-    )
+    entries = {entry.name: entry for entry in profile_pictures(artifact)}
+    names = [*(name for name in FIRST_DRAWN if name in entries), *(name for name in entries if name not in FIRST_DRAWN)]
     return tuple(
-        PreviewDrawing(name=entry.name, place=f"{artifact.store.url}/{entry.key}", read=partial(artifact.read, entry))
-        for entry in entries
+        PreviewDrawing(
+            name=name,
+            place=f"{artifact.store.url}/{entries[name].key}",
+            read=partial(artifact.read, entries[name]),
+        )
+        for name in names
     )
 
 

@@ -13,10 +13,13 @@ from stages.artifacts.kinds import COLUMNS_FILE, VERDICTS_FILE
 from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.questions import Asking, read_answer
 from stages.captioning.reasons import CaptionReason
-from stages.contract import PartDraft
+from stages.contract import PartDraft, PartRecord, StageContext
 from stages.formats.losses import examples_of
 from stages.formats.pairs import Pair, PairReader
-from stages.formats.sample_table import balance_of, verdict_columns, write_table
+from stages.formats.sample_table import balance_of, verdict_columns, with_columns, write_table
+from stages.profiles.example_pictures import PairPictures
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
+from stages.profiles.profile import PAIR_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,8 +72,9 @@ def write_captions(
 ) -> None:
     """Write the verdicts of a part and the columns that its pairs are given; `model` is who wrote the captions."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    table = reader.read_table(part, ["sample_id", "caption", "original_caption", "url"])
+    table = reader.read_table(part, [*PAIR_COLUMNS, "original_caption"])
     captions = answers.captions()
     given = given_columns(table, captions, model)
     reasons = [one if isinstance(one, CaptionReason) and not keeps_original else None for one in captions]
@@ -83,6 +87,15 @@ def write_captions(
     shown = given.append_column("url", table["url"]).append_column("reason", verdicts["reason"])
     draft.fact(num_questions=len(answers.by_key), **examples_of(shown, SHOWN, first_row=None))
     draft.annotate(num_asked=answers.num_asked)
+    captions_now = pa.table({"caption": pc.coalesce(given["caption"], table["caption"])})
+    profiled = with_columns(with_columns(with_columns(table, given), captions_now), verdicts)
+    keep_profile(draft, profiled, part, len(reader.parts))
+
+
+def draw_captions(ctx: StageContext, records: Sequence[PartRecord], reader: PairReader, title: str) -> None:
+    """Draw what a stage that writes captions did: pictures with the new captions, and those before."""
+    subject = ProfileSubject(title=f"{title} of {reader.pairs.stage}/{reader.pairs.short}", items="pairs", text_lines=6)
+    draw_profile(ctx, records, subject, PairPictures(reader.images))
 
 
 def given_columns(table: pa.Table, answers: Sequence[str | CaptionReason], model: str) -> pa.Table:

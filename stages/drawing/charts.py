@@ -6,6 +6,7 @@ Owns the layout of such pictures. The same numbers give the same bytes under one
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -46,6 +47,8 @@ AXIS_PX: Final = 46
 """Room for the numbers beside a histogram."""
 MIN_SHOWN_BINS: Final = 12
 MAX_TICKS: Final = 6
+HEADROOM: Final = 1.12
+"""Height of a histogram over its highest bar, so that names of limits stand above it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +165,8 @@ def _draw_histogram(canvas: Canvas, panel: Histogram, box: PixelBox) -> None:
     shown, rows = panel.shown(), [role for role in COLOURS if role in panel.counts]
     sums = [sum(panel.counts[role][one] for role in rows) for one in shown]
     step = nice_step(max(sums, default=0))
-    highest = max(1, max(sums, default=0), step)
-    for line in range(0, highest + 1, step):
+    highest = max(1.0, HEADROOM * max(sums, default=0), step)
+    for line in range(0, math.floor(highest) + 1, step):
         y = y1 - (y1 - y0) * line / highest
         canvas.line((x0, y, x1, y), fill=FRAME if line == 0 else GRID)
         canvas.text((x0 - 8, y), short_number(line), font=font(12), fill=FAINT, anchor="rm")

@@ -6,6 +6,7 @@ Owns the layout of such sheets. The same cells give the same bytes under one ver
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stages.drawing.charts import HEAD_PX, PixelBox, draw_head
@@ -20,8 +21,10 @@ NUM_COLUMNS: Final = 8
 CELL_GAP_PX: Final = 10
 CELL_PX: Final = (WIDTH_PX - 2 * MARGIN_PX - (NUM_COLUMNS - 1) * CELL_GAP_PX) // NUM_COLUMNS
 """Width of a cell, and width and height of its picture at most."""
-WORDS_PX: Final = 66
-"""Room for the words below a picture."""
+WORD_SIZE_PX: Final = 11
+WORD_MARGIN_PX: Final = 7
+WORD_LINE_PX: Final = 16
+"""Height of a line of text below a picture."""
 TEXT_COLUMNS: Final = 4
 """Columns of cells without pictures."""
 MAX_TEXT_LINES: Final = 7
@@ -48,6 +51,8 @@ class SheetCell(NamedTuple):
     """A few words of ours in up to two lines, such as its size."""
     trouble: str = ""
     """Why the picture is not shown, where there should be one."""
+    better: bytes | None = None
+    """The encoded picture of a better item that this one repeats, to be shown beside it."""
 
 
 class SheetBand(NamedTuple):
@@ -59,6 +64,10 @@ class SheetBand(NamedTuple):
     """How many there are, behind the heading."""
     cells: Sequence[SheetCell]
     """Some of them."""
+    is_wide: bool = False
+    """Whether cells have room for a longer text, or for two pictures beside each other."""
+    text_lines: int = 2
+    """Lines of text below a picture."""
 
     @property
     def has_pictures(self) -> bool:
@@ -68,13 +77,26 @@ class SheetBand(NamedTuple):
     @property
     def num_columns(self) -> int:
         """Cells beside each other."""
-        return NUM_COLUMNS if self.has_pictures else TEXT_COLUMNS
+        return NUM_COLUMNS if self.has_pictures and not self.is_wide else TEXT_COLUMNS
+
+    @property
+    def cell_width(self) -> int:
+        """Width of a cell, in pixels."""
+        return CELL_PX if self.num_columns == NUM_COLUMNS else TEXT_CELL_PX
+
+    @property
+    def num_lines(self) -> int:
+        """Lines of text that cells with pictures have room for."""
+        room = self.cell_width - 2 * WORD_MARGIN_PX
+        needed = (len(_lines(cell.text, WORD_SIZE_PX, room, self.text_lines)) for cell in self.cells)
+        return max([1, *needed])
 
     @property
     def cell_height(self) -> int:
         """Height of a cell, in pixels."""
         if self.has_pictures:
-            return CELL_PX + WORDS_PX
+            num_notes = max(len(cell.notes) for cell in self.cells)
+            return CELL_PX + self.num_lines * WORD_LINE_PX + max(1, num_notes) * NOTE_PX + 8
         room = TEXT_CELL_PX - 2 * TEXT_MARGIN_PX
         num_lines = max(len(_lines(cell.text, TEXT_SIZE_PX, room, MAX_TEXT_LINES)) for cell in self.cells)
         num_notes = max(len(cell.notes) for cell in self.cells)
@@ -104,9 +126,8 @@ def sheet_picture(bands: Sequence[SheetBand], role: str, title: str, note: str) 
         canvas.text((MARGIN_PX + 14, top + 10), heading, font=wide_font(17), fill=INK, anchor="lm")
         x = MARGIN_PX + 14 + wide_font(17).getlength(heading) + 14
         canvas.text((x, top + 11), band.about, font=font(15), fill=FAINT, anchor="lm")
-        draw = _draw_picture_cell if band.has_pictures else _draw_text_cell
-        wide = CELL_PX if band.has_pictures else TEXT_CELL_PX
-        height = band.cell_height
+        draw = partial(_draw_picture_cell, num_lines=band.num_lines) if band.has_pictures else _draw_text_cell
+        wide, height = band.cell_width, band.cell_height
         for number, cell in enumerate(band.cells):
             row, column = divmod(number, band.num_columns)
             left = MARGIN_PX + column * (wide + CELL_GAP_PX)
@@ -116,21 +137,28 @@ def sheet_picture(bands: Sequence[SheetBand], role: str, title: str, note: str) 
     return as_png(sheet)
 
 
-def _draw_picture_cell(sheet: Image, cell: SheetCell, box: PixelBox) -> None:
+def _draw_picture_cell(sheet: Image, cell: SheetCell, box: PixelBox, num_lines: int) -> None:
     from PIL import ImageDraw
 
     canvas, (left, top, right, bottom) = ImageDraw.Draw(sheet), box
     canvas.rounded_rectangle(box, radius=6, fill=PAPER, outline=FRAME)
     canvas.rectangle((left + 1, top + 1, right - 1, top + CELL_PX), fill=GRID)
     within = (left + 1, top + 1, right - 1, top + CELL_PX)
-    trouble = cell.trouble or (_paste(sheet, cell.picture, within) if cell.picture is not None else "no picture")
+    trouble = cell.trouble or ("" if cell.picture is not None else "no picture")
+    if cell.picture is not None:
+        middle = (left + right) // 2
+        own = within if cell.better is None else (left + 1, top + 1, middle - 2, top + CELL_PX)
+        trouble = _paste(sheet, cell.picture, own)
+        if cell.better is not None:
+            canvas.rectangle((middle - 1, top + 1, middle + 1, top + CELL_PX), fill=PAPER)
+            _paste(sheet, cell.better, (middle + 2, top + 1, right - 1, top + CELL_PX))
     if trouble:
-        _write_lines(
-            sheet, trouble, (left + 8, top + 10, right - 8, top + CELL_PX), size_px=12, num_lines=6, fill=FAINT
-        )
-    below = (left + 7, top + CELL_PX + 3, right - 7, bottom)
-    _write_lines(sheet, cell.text, below, size_px=11, num_lines=2, fill=INK)
-    _write_notes(canvas, cell.notes, (left + 7, top + CELL_PX + 37), right - left - 14)
+        within = (left + 8, top + 10, right - 8, top + CELL_PX)
+        _write_lines(sheet, trouble, within, size_px=12, num_lines=6, fill=FAINT)
+    below = (left + WORD_MARGIN_PX, top + CELL_PX + 3, right - WORD_MARGIN_PX, bottom)
+    _write_lines(sheet, cell.text, below, size_px=WORD_SIZE_PX, num_lines=num_lines, fill=INK)
+    notes_top = top + CELL_PX + num_lines * WORD_LINE_PX + 5
+    _write_notes(canvas, cell.notes, (left + WORD_MARGIN_PX, notes_top), right - left - 2 * WORD_MARGIN_PX)
 
 
 def _draw_text_cell(sheet: Image, cell: SheetCell, box: PixelBox) -> None:

@@ -17,7 +17,7 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import VERDICTS_FILE
 from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
-from stages.contract import Part, PartDraft, PartWork, StageContext, StageError
+from stages.contract import PROFILE_PHASE, Part, PartDraft, PartWork, StageContext, StageError
 from stages.duplicates.benchmark_search import MARKED
 from stages.duplicates.criteria import NEAR_PICTURE, REASONS, Criterion, DuplicateReason
 from stages.duplicates.gathering import duplicates_of_part, gather_found
@@ -28,7 +28,15 @@ from stages.duplicates.parts_of_rows import GroupTask, RowParts, SketchTask, gro
 from stages.duplicates.ranks import rows_of
 from stages.duplicates.sketching import JUDGE_PHASE, SKETCH_FILE, SKETCH_PHASE
 from stages.formats.losses import examples_of
-from stages.formats.sample_table import balance_of, read_table, sample_id_type, verdict_columns, write_table
+from stages.formats.sample_table import (
+    balance_of,
+    read_table,
+    sample_id_type,
+    verdict_columns,
+    with_columns,
+    write_table,
+)
+from stages.profiles.pictures import keep_profile
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,10 +46,10 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names of earlier sources and of benchmarks, as of sources of a mixture."""
 FOUND_COLUMNS: Final = ("duplicate_of", "duplicate_in", *MARKED)
 """Columns of verdicts that say why."""
-PHASES: Final = (SKETCH_PHASE, "list", "join", "near", "gather", JUDGE_PHASE)
-"""The phases of `judge_duplicates`, in order."""
+PHASES: Final = (SKETCH_PHASE, "list", "join", "near", "gather", JUDGE_PHASE, PROFILE_PHASE)
+"""The phases of `judge_duplicates`, in order, and of drawing what it did."""
 ShownRows: TypeAlias = "Callable[[str], pa.Table]"
-"""The rows of a part as examples show them. Pickles."""
+"""The rows of a part with what examples and profiles show of them. Pickles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +67,12 @@ class Comparison:
 
 
 def judge_duplicates(
-    ctx: StageContext, comparison: Comparison, sketch: PartWork, shown: ShownRows
+    ctx: StageContext, comparison: Comparison, sketch: PartWork, shown: ShownRows, named: Sequence[str]
 ) -> tuple[PartRecord, ...]:
-    """Sketch, compare and judge all rows; returns the records of phase `judge`."""
+    """Sketch, compare and judge all rows; returns the records of phase `judge`.
+
+    `named` are the columns of `shown` that examples of dropped rows have.
+    """
     rows = comparison.rows
     over = [Part(name=task.name, task=task.dump()) for task in rows.tasks]
     sketched = ctx.spread(sketch, over=over, phase=SKETCH_PHASE)
@@ -69,7 +80,7 @@ def judge_duplicates(
     found = find_duplicates(ctx, comparison, sketched)
     gathering = partial(gather_found, store=ctx.store, rows=rows, groups=groups, found=found)
     gathered = ctx.spread(gathering, over=group_parts(groups), phase="gather")
-    judge = DuplicateJudge(ctx.store, rows.sources(), groups, sketched, gathered, shown)
+    judge = DuplicateJudge(ctx.store, rows.sources(), groups, sketched, gathered, shown, named)
     over = [
         Part(name=task.part, task={**task.dump(), "number": number}, num_items=task.num_rows)
         for number, task in enumerate(rows.judged)
@@ -123,7 +134,9 @@ class DuplicateJudge:
     gathered: Sequence[PartRecord]
     """Records of phase `gather`."""
     shown: ShownRows
-    """What examples show of the rows of a part."""
+    """What examples and profiles show of the rows of a part."""
+    named: Sequence[str]
+    """Columns of `shown` that examples have."""
 
     def judge_part(self, part: Part, draft: PartDraft) -> None:
         """Bring together what is against each row of one part, in `verdicts.parquet`."""
@@ -139,12 +152,15 @@ class DuplicateJudge:
         duplicate_in: list[str | None] = [None] * len(reasons)
         found = duplicates_of_part(self.store, self.groups, self.gathered, number)
         firsts = [first for first, _ in self.sources]
-        of_sources = np.searchsorted(firsts, rows_of(found["of_rank"]), side="right") - 1
-        for one, of_source in zip(found, of_sources.tolist(), strict=True):
+        of_rows = rows_of(found["of_rank"])
+        of_sources = np.searchsorted(firsts, of_rows, side="right") - 1
+        better_rows: list[int | None] = [None] * len(reasons)
+        for one, of_row, of_source in zip(found, of_rows.tolist(), of_sources.tolist(), strict=True):
             row = int(one["row"]) - task.first_row
             reasons[row] = REASONS[one["reason"]]
             duplicate_of[row] = one["of_id"].tobytes()
             duplicate_in[row] = self.sources[of_source][1] or None
+            better_rows[row] = of_row
         columns = {"sample_id": sketch["sample_id"], **verdict_columns(reasons)}
         columns["duplicate_of"] = pa.array(duplicate_of, sample_id_type())
         columns["duplicate_in"] = pa.array(duplicate_in, pa.string())
@@ -155,8 +171,10 @@ class DuplicateJudge:
         if MARKED[0] in verdicts.column_names:
             draft.fact(rule_counts=_by_benchmark(verdicts))
         shown = _with_verdicts(self.shown(task.part), verdicts)
-        names = [name for name in shown.column_names if name != "reason"]
-        draft.fact(**examples_of(shown, names, first_row=None))
+        draft.fact(**examples_of(shown, [*self.named, *FOUND_COLUMNS], first_row=None))
+        better = pa.table({"better_row": pa.array(better_rows, pa.int64())})
+        profiled = with_columns(shown, verdicts.select(["sample_id", "verdict"]))
+        keep_profile(draft, with_columns(profiled, better), task.part, num_parts=self.groups[-1].until)
 
 
 def _with_verdicts(rows: pa.Table, verdicts: pa.Table) -> pa.Table:

@@ -98,7 +98,10 @@ class ClipReader(KeptRows):
         row = self.find(sample_id)
         if row is None:
             raise KeyError(f"no kept clip of {self.clips!r} has the sample id {sample_id.hex()}")
-        part, index = row
+        return self.clip_at(*row)
+
+    def clip_at(self, part: str, index: int) -> Clip:
+        """The kept clip in this row, of the kept ones of a part."""
         return Clip.of(_clip_rows(self.table(part).slice(index, 1))[0], part)
 
     @cached_property

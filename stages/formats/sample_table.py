@@ -86,13 +86,13 @@ def balance_of(table: pa.Table) -> ItemBalance:
     )
 
 
-def with_verdicts(rows: pa.Table, verdicts: pa.Table) -> pa.Table:
-    """`rows` with the columns of `verdicts`, row by row, in the place of those of the same name."""
-    for name in verdicts.column_names:
+def with_columns(rows: pa.Table, others: pa.Table) -> pa.Table:
+    """`rows` with the columns of `others`, row by row, in the place of those of the same name."""
+    for name in others.column_names:
         if name in rows.column_names:
-            rows = rows.set_column(rows.column_names.index(name), name, verdicts[name])
+            rows = rows.set_column(rows.column_names.index(name), name, others[name])
         else:
-            rows = rows.append_column(name, verdicts[name])
+            rows = rows.append_column(name, others[name])
     return rows
 
 

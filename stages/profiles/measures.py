@@ -65,7 +65,7 @@ def _doubling(
 
 
 def _plain(number: float) -> str:
-    return short_number(number) if number >= 1 else f"{number:g}"
+    return short_number(number) if number >= 1 else f"{number:.2g}"
 
 
 def _binary(number: int) -> str:

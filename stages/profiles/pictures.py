@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from stages.artifacts.kinds import PAIRS_FILE
 from stages.artifacts.profiles import PICTURES_PART, profile_keys
 from stages.artifacts.records import ItemBalance, PartRecord, total
 from stages.contract import (
@@ -32,7 +31,7 @@ from stages.drawing.charts import Histogram, Panel, RankedNames, chart_picture
 from stages.drawing.funnel import funnel_picture
 from stages.drawing.palette import COLOURS, DROPPED, FAILED, KEPT, share
 from stages.drawing.sheets import SheetBand, SheetCell, sheet_picture
-from stages.formats.pairs import ImageReader, StoredImage
+from stages.profiles.example_pictures import PictureReader
 from stages.profiles.measures import MEASURES, NAMES
 from stages.profiles.profile import Example, Profile, profile_of
 from stages.store.errors import StoreError
@@ -66,6 +65,8 @@ class ProfileSubject:
     """Measure to the fields of the recipe that limit it, with their numbers."""
     measure_of: Mapping[str, str] = field(default_factory=dict)
     """Reason to the measure whose value its examples show; others show their similarity, if they have one."""
+    text_lines: int = 2
+    """Lines of text below a picture; with more than two, cells are wide."""
 
 
 def keep_profile(draft: PartDraft, table: pa.Table, part: str, num_parts: int) -> None:
@@ -76,25 +77,25 @@ def keep_profile(draft: PartDraft, table: pa.Table, part: str, num_parts: int) -
         logger.warning("part %s has no profile", part, exc_info=True)
 
 
-def images_of_parts(store: Store, records: Sequence[PartRecord]) -> ImageReader:
-    """Reads the pictures in the tars of these parts, of an artifact that is not committed yet."""
-    tars = {record.part: record.file(PAIRS_FILE).key for record in records}
-    return ImageReader(store=store, tars=tars, raw="the artifact that is being made", ref="REF")
-
-
 def draw_profile(
-    ctx: StageContext, records: Sequence[PartRecord], subject: ProfileSubject, images: ImageReader | None = None
+    ctx: StageContext,
+    records: Sequence[PartRecord],
+    subject: ProfileSubject,
+    picture_of: PictureReader | None = None,
+    better_of: PictureReader | None = None,
 ) -> None:
-    """Draw what the parts of a phase did, by their profiles; `images` reads the pictures of the items.
+    """Draw what the parts of a phase did, by their profiles.
 
-    Raises nothing but what ends the attempt itself.
+    `picture_of` reads the picture of an example, and `better_of` that of the better one which it repeats. Raises
+    nothing but what ends the attempt itself.
     """
     task = DrawingTask(
         store=ctx.store,
         keys=profile_keys(records),
         items=total(record.items for record in records),
         subject=subject,
-        images=images,
+        picture_of=picture_of,
+        better_of=better_of,
     )
     try:
         ctx.spread(task.draw_part, over=[Part(name=PICTURES_PART)], phase=PROFILE_PHASE)
@@ -113,7 +114,8 @@ class DrawingTask:
     """Keys of the profiles of the parts."""
     items: ItemBalance
     subject: ProfileSubject
-    images: ImageReader | None
+    picture_of: PictureReader | None
+    better_of: PictureReader | None
 
     def draw_part(self, _: Part, draft: PartDraft) -> None:
         """Draw all pictures; one that fails is left out, and the record says why."""
@@ -200,8 +202,17 @@ class DrawingTask:
         for reason, number in shown:
             examples = profile.examples[reason]
             cells = examples[: len(examples) // 2 + 1] if len(shown) > MANY_BANDS else examples
-            about = f"{number:,} of {self.items.total:,}, {share(number, self.items.total)}"
-            bands.append(SheetBand(reason or KEPT, about, [self._cell(example) for example in cells]))
+            shown_cells = [self._cell(example) for example in cells]
+            beside = "; on the right the better ones" if any(cell.better for cell in shown_cells) else ""
+            bands.append(
+                SheetBand(
+                    heading=reason or KEPT,
+                    about=f"{number:,} of {self.items.total:,}, {share(number, self.items.total)}{beside}",
+                    cells=shown_cells,
+                    is_wide=self.subject.text_lines > 2 or any(cell.better for cell in shown_cells),
+                    text_lines=self.subject.text_lines,
+                )
+            )
         left_out = len([number for _, number in ordered if number]) - len(shown)
         note = "a random sample, the same in every run" + (f"; {left_out} rarer reasons left out" if left_out else "")
         return sheet_picture(bands, role, f"{self.subject.title}: {role} {self.subject.items}", note)
@@ -210,14 +221,13 @@ class DrawingTask:
         size = "" if example.size is None else f"{example.size[0]} x {example.size[1]} px"
         measure = self.subject.measure_of.get(example.reason, DEFAULT_MEASURE)
         value = f"{measure} {example.values[measure]:g}" if measure in example.values else ""
-        picture, trouble = None, ""
-        if example.image is not None and self.images is not None:
-            part, offset, size_bytes, sha256 = example.image
-            stored = StoredImage(bytes.fromhex(example.sample_id), bytes.fromhex(sha256), offset, size_bytes, part)
-            try:
-                picture = self.images.image_of(stored)
-            except (StoreError, KeyError) as error:
-                trouble = f"not found: {error}"
+        before = f"before: {example.before}" if example.before and self.subject.text_lines > 2 else ""
+        notes = tuple(filter(None, [size, value, before]))
+        try:
+            picture = self.picture_of(example) if self.picture_of is not None else None
+            better = self.better_of(example) if self.better_of is not None else None
+        except (StoreError, ValueError, KeyError) as error:
+            return SheetCell(None, example.text or example.url, notes, f"not shown: {error}")
         if example.size is None and example.url:  # the address is what failed, or was refused
-            return SheetCell(picture, example.url, tuple(filter(None, [example.text, value])), trouble)
-        return SheetCell(picture, example.text or example.url, tuple(filter(None, [size, value])), trouble)
+            return SheetCell(picture, example.url, tuple(filter(None, [example.text, value])))
+        return SheetCell(picture, example.text or example.url, notes, better=better)

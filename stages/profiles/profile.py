@@ -34,6 +34,17 @@ NUM_LOST_SHOWN: Final = 16
 MAX_TEXT_CHARS: Final = 400
 """Characters of a caption or document that an example holds."""
 MAX_URL_CHARS: Final = 300
+PAIR_COLUMNS: Final = (
+    "sample_id",
+    "url",
+    "caption",
+    "width_px",
+    "height_px",
+    "sha256",
+    "image_offset",
+    "image_size_bytes",
+)
+"""Columns of pairs that profiles take, beside scores and measures."""
 NOT_SHOWN: Final = frozenset(("short_side_px", "aspect", "image_size_bytes", "caption_chars", "text_chars"))
 """Measures whose values examples leave out."""
 
@@ -50,18 +61,24 @@ class Example:
     """How it ended: `kept`, `dropped` or `failed`."""
     reason: str = field(compare=False)
     """Why; '' for a kept one."""
+    part: str = field(compare=False)
+    """Part that holds it."""
+    row: int = field(compare=False)
+    """Row in the table of its part."""
     text: str = field(compare=False)
     """Beginning of its caption or text."""
+    before: str = field(default="", compare=False)
+    """Beginning of the caption that it had before; '' where that is the same."""
     url: str = field(default="", compare=False)
     """Beginning of its address."""
     size: tuple[int, int] | None = field(default=None, compare=False)
     """Width and height of its picture, in pixels."""
     values: Mapping[str, float] = field(default_factory=dict, compare=False)
     """Measure to its value."""
-    image: tuple[str, int, int, str] | None = field(default=None, compare=False)
-    """Part, first byte, length and sha256 (hex) of its stored picture; None where there is none."""
-    near: str = field(default="", compare=False)
-    """Sample id, in hex, of a better one that it repeats; '' for none."""
+    image: tuple[int, int, str] | None = field(default=None, compare=False)
+    """First byte, length and sha256 (hex) of its stored picture in the tar of its part; None where there is none."""
+    better_row: int | None = field(default=None, compare=False)
+    """Row of a better item that it repeats, counted through all sources; None for none."""
 
 
 @dataclass
@@ -146,7 +163,7 @@ def _plain(profile: Profile) -> dict[str, Any]:
 
 
 def _example(read: Mapping[str, Any]) -> Example:
-    fields = {"reason": "", "text": "", **read}
+    fields = {"reason": "", "text": "", "row": 0, **read}
     for name in ("size", "image"):
         fields[name] = tuple(fields[name]) if fields.get(name) else None
     return Example(**fields)
@@ -157,7 +174,8 @@ def profile_of(table: pa.Table, *, part: str, num_parts: int) -> Profile:
 
     `table` has `sample_id`, `verdict` and `reason`, and whatever else there is: `url`, `caption` or `text`,
     `width_px` and `height_px`, where the picture lies in the tar of `part`, scores and measures. `num_parts` is the
-    number of all parts: the more there are, the fewer examples each gives.
+    number of all parts: the more there are, the fewer examples each gives. `better_row`, if any, is where the better
+    item lies that a row repeats, and `original_caption` what its caption was before.
     """
     import numpy as np
 
@@ -214,19 +232,23 @@ def _examples(
         chosen = heapq.nsmallest(min(most, -(-3 * most // max(1, num_parts))), rows)
         plain = _plain_rows(table.select(_shown_columns(table)).take([row for _, row in chosen]))
         shown[key] = [
-            _of_row(fields, rank, part, roles[row], {name: of_rows[row] for name, of_rows in values.items()})
+            _of_row(
+                {**fields, "rank": rank, "row": row, "part": part, "role": roles[row]},
+                {name: of_rows[row] for name, of_rows in values.items()},
+            )
             for (rank, row), fields in zip(chosen, plain, strict=True)
         ]
     return dict(sorted(shown.items()))
 
 
-_WANTED: Final = ("sample_id", "reason", "url", "caption", "text", "width_px", "height_px", "duplicate_of")
-_TEXTS: Final = frozenset(("reason", "url", "caption", "text"))
+_WANTED: Final = ("sample_id", "reason", "url", "caption", "original_caption", "text", "width_px", "height_px")
+_FURTHER: Final = ("better_row",)
+_TEXTS: Final = frozenset(("reason", "url", "caption", "original_caption", "text"))
 _STORED: Final = ("image_offset", "image_size_bytes", "sha256")
 
 
 def _shown_columns(table: pa.Table) -> list[str]:
-    return [name for name in (*_WANTED, *_STORED) if name in table.column_names]
+    return [name for name in (*_WANTED, *_FURTHER, *_STORED) if name in table.column_names]
 
 
 def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -237,26 +259,27 @@ def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _of_row(fields: Mapping[str, Any], rank: str, part: str, role: str, values: Mapping[str, float]) -> Example:
+def _of_row(fields: Mapping[str, Any], values: Mapping[str, float]) -> Example:
+    """The example of a row with these columns and measures."""
     offset, size_bytes, sha256 = (fields.get(name) for name in _STORED)
     width, height = fields.get("width_px"), fields.get("height_px")
+    text, before = str(fields.get("text") or fields.get("caption") or ""), str(fields.get("original_caption") or "")
     return Example(
-        rank=rank,
+        rank=fields["rank"],
         sample_id=fields["sample_id"].hex(),
-        role=role,
+        role=fields["role"],
         reason=fields["reason"] or "",
-        text=str(fields.get("text") or fields.get("caption") or "")[:MAX_TEXT_CHARS],
+        part=fields["part"],
+        row=fields["row"],
+        text=text[:MAX_TEXT_CHARS],
+        before="" if before == text else before[:MAX_TEXT_CHARS],
         url=str(fields.get("url") or "")[:MAX_URL_CHARS],
         size=(int(width), int(height)) if width and height else None,
         values={name: round(float(value), 4) for name, value in values.items() if _is_shown(name, value)},
-        image=None if offset is None or not sha256 else (part, int(offset), int(size_bytes or 0), sha256.hex()),
-        near=_hex(fields.get("duplicate_of")),
+        image=None if offset is None or not sha256 else (int(offset), int(size_bytes or 0), sha256.hex()),
+        better_row=fields.get("better_row"),
     )
 
 
 def _is_shown(name: str, value: float) -> bool:
     return name not in NOT_SHOWN and not math.isnan(value)
-
-
-def _hex(sample_id: bytes | str | None) -> str:
-    return sample_id.hex() if isinstance(sample_id, bytes) else sample_id or ""

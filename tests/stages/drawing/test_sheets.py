@@ -58,3 +58,14 @@ def test_texts_take_the_room_that_they_need() -> None:
     short = sheet(SheetCell(None, "a short text"))
     long = sheet(SheetCell(None, "a long text " * 100))
     assert short.shape[0] < long.shape[0] < short.shape[0] + 150
+
+
+def test_a_better_picture_stands_on_the_right() -> None:
+    cell = SheetCell(plain("#ff00ff"), "a long caption " * 30, better=plain("#00ffff"))
+    bands = [SheetBand("reason", "1 of 1", [cell], is_wide=True, text_lines=lines) for lines in (2, 6)]
+    short, tall = (pixels(sheet_picture([band], "dropped", "title", "note")) for band in bands)
+    lefts = [int(np.argmax(coloured(short, colour).any(axis=0))) for colour in ("#ff00ff", "#00ffff")]
+    areas = [int(coloured(short, colour).sum()) for colour in ("#ff00ff", "#00ffff")]
+    assert lefts[0] < lefts[1]
+    assert areas[0] == pytest.approx(areas[1], rel=0.05)
+    assert tall.shape[0] - short.shape[0] == 4 * 16
