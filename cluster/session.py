@@ -29,6 +29,7 @@ from cluster.import_path import SAFE_PATH, package_folders, python_path
 from cluster.listening import check_listening
 from cluster.site import Site
 from cluster.versions import mismatch_in_words, ray_refusal
+from stages.contract import REFUSED_NETWORKS_VARIABLE
 
 REAPER = Path(__file__).with_name("reaper.py")
 MAX_FOLDER_CHARS = 12
@@ -125,13 +126,19 @@ class _DriverJob(JobConfig):  # type: ignore[misc]  # mypy does not follow impor
         return True
 
 
+def _settings(site: Site) -> dict[str, str]:
+    """Environment variables of every process of a run at a site."""
+    refused = ",".join(map(str, site.refused_networks))
+    return {**SETTINGS, REFUSED_NETWORKS_VARIABLE: refused} if refused else SETTINGS
+
+
 def _runtime_env(site: Site) -> dict[str, Any]:
     """Ray's `runtime_env`: variables and code for the workers of a running cluster."""
     if site.code == "wheel":
-        return {"env_vars": SETTINGS, "py_modules": package_folders()}
+        return {"env_vars": _settings(site), "py_modules": package_folders()}
     if site.code == "local" and JOB_VARIABLE not in os.environ:
-        return {"env_vars": {**SETTINGS, **python_path()}}
-    return {"env_vars": SETTINGS}
+        return {"env_vars": {**_settings(site), **python_path()}}
+    return {"env_vars": _settings(site)}
 
 
 @contextmanager
@@ -146,7 +153,7 @@ def _local_ray(site: Site) -> Iterator[None]:
         "RAY_worker_niceness": "0",  # at the default of 15, one busy program leaves workers a thirtieth of a CPU
     }
     with _reaped(home, scratch):
-        with _environment({**SETTINGS, **python_path(), **private}), _kept_sigterm_handler():
+        with _environment({**_settings(site), **python_path(), **private}), _kept_sigterm_handler():
             os.environ.pop(AUTH_MODE, None)
             _connect(
                 site,

@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -208,6 +209,9 @@ class Site(_Table):
     secrets: tuple[str, ...] = ()
     """Names of environment variables that the cluster's machines must have, such as the store's key. A run is refused
     if one is missing. Values are never sent."""
+    refused_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that no download of this site asks, beside all that are not public: `198.51.100.0/24`. For public
+    addresses that lead into a company."""
     ray: RaySettings = RaySettings()
     parts: PartResources = PartResources()
     gang: GangResources = GangResources()

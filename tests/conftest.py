@@ -5,6 +5,7 @@ import importlib
 import multiprocessing
 import os
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import hypothesis
@@ -50,8 +51,9 @@ def ray_site(plain_site: Site) -> Iterator[Site]:
     """The embedded site with its Ray up, once for all tests that need one."""
     from cluster.session import ray_session
 
-    with ray_session(plain_site):
-        yield plain_site
+    site = plain_site.model_copy(update={"refused_networks": (ip_network("93.184.215.0/24"),)})
+    with ray_session(site):
+        yield site
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 
 from stages.artifacts.records import PROFILE_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.contract.binding import BindError, Stage, Step, load_stage, stage, with_recipes
-from stages.contract.context import StageContext
+from stages.contract.context import REFUSED_NETWORKS_VARIABLE, StageContext
 from stages.contract.errors import InterruptedRunError, NetworkDownError, StageError, SupersededError
 from stages.contract.events import (
     CheckpointCommitted,
@@ -37,6 +37,7 @@ from stages.user_code.loading import carried, installed, load_carried, load_user
 __all__ = [
     "LASTING_FAULTS",
     "PROFILE_PHASE",
+    "REFUSED_NETWORKS_VARIABLE",
     "USER_FILE_PREFIX",
     "BindError",
     "CheckpointCommitted",

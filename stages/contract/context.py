@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from stages.artifacts.records import PartRecord
 from stages.contract.parts import Part, PartWork
 from stages.contract.ranks import GangLayout, Rank
 from stages.contract.source import PinnedSource, Source
 from stages.store.store import Store
+
+REFUSED_NETWORKS_VARIABLE: Final = "NEO_REFUSED_NETWORKS"
+"""Environment variable of all processes of a run: networks that a site lets no download ask, with commas between."""
 
 
 class StageContext(Protocol):

@@ -1,11 +1,10 @@
-"""Which URLs may be asked for and which IP addresses they may lead to: protection against server-side request forgery.
+"""Which URLs may be asked for: they are checked as text, taken apart and normalised to ASCII.
 
-A URL is checked as text here; its host is resolved, and all of its addresses are checked, in `http/resolver.py`.
+Their hosts are resolved, and all addresses checked (`special_networks.py`), in `http/resolver.py`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,13 +19,6 @@ MAX_URL_CHARS: Final = 8192
 MAX_LABEL_CHARS: Final = 63
 """Longest part of a host name between dots, in ASCII."""
 SCHEME_PORTS: Final = {"http": 80, "https": 443}
-GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-EMBEDDED_OR_RESERVED: Final = (
-    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments
-    ipaddress.IPv4Network("192.88.99.0/24"),  # relays into 6to4
-    ipaddress.IPv6Network("2002::/16"),  # 6to4: embeds an IPv4 address
-    ipaddress.IPv6Network("2001::/32"),  # Teredo: embeds an IPv4 address too
-)
 # Control characters would split the request line; lone surrogates have no UTF-8.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # A name of labels, or the colons and digits of an IPv6 address (`urlsplit` has taken its brackets off).
@@ -90,14 +82,6 @@ def parse_address(url: str) -> WebAddress:
     query = f"?{quote(parts.query, safe=_KEPT_IN_PATH)}" if parts.query else ""
     target = quote(parts.path or "/", safe=_KEPT_IN_PATH) + query
     return WebAddress(parts.scheme, host, port or SCHEME_PORTS[parts.scheme], target)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is reachable on the public internet and does not embed another address."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip not in GLOBAL_UNICAST:
-        return False
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in EMBEDDED_OR_RESERVED)
 
 
 def _ascii_host(host: str) -> str:

@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 from cluster.session import SessionError, ray_session
 from cluster.site import RaySettings, Site
 from cluster.versions import OLDEST_RAY
+from stages.contract import REFUSED_NETWORKS_VARIABLE
 from tests.cluster.own_process import run_main
 
 
@@ -27,6 +28,7 @@ def test_a_session_is_private_and_leaves_the_drivers_environment_as_it_was(ray_s
     assert Path(found["RAY_TMPDIR"]).name.startswith("neo-ray-")
     assert Path(found["TMPDIR"]).name.startswith("neo-scratch-")
     assert len(found["RAY_AUTH_TOKEN"]) == 64
+    assert found[REFUSED_NETWORKS_VARIABLE] == "93.184.215.0/24"
     assert not {"RAY_TMPDIR", "RAY_AUTH_TOKEN", "RAY_TRAIN_METRICS_ENABLED"} & set(os.environ)
 
 

@@ -21,9 +21,10 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from typing import Final, TypeAlias
 
-from stages.download.address import WebAddress, is_public
+from stages.download.address import WebAddress
 from stages.download.http.http_message import Deadline
 from stages.download.reasons import Reason, RowError
+from stages.download.special_networks import is_public
 from stages.origins.routes import Routes, SocketAddress, is_listed
 
 MAX_THREADS: Final = 256

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.download.address import is_public, parse_address
+from stages.download.address import parse_address
 from stages.download.reasons import Reason, RowError
 
 
@@ -136,24 +136,6 @@ def test_any_text_is_either_an_address_in_ascii_without_white_space_or_refused(t
             spelled = parse_address(url).url
             assert spelled.isascii() and spelled.isprintable() and " " not in spelled
             assert parse_address(spelled) == parse_address(url)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1",
-        "239.1.1.1", "240.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.0.8", "192.88.99.1",
-        "::1", "::", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "::8.8.8.8",
-        "2002:a00:1::", "64:ff9b::a00:1", "64:ff9b:1::1", "2001:0:1::1", "2001:db8::1",
-    ],
-)  # fmt: skip
-def test_an_address_that_is_not_on_the_public_internet_is_refused(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700::1111"])
-def test_an_address_on_the_public_internet_is_allowed(address: str) -> None:
-    assert is_public(address)
 
 
 @pytest.mark.parametrize(
