@@ -11,16 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from neo_model.config_fields import (
+    BOUNDS,
+    ConfigError,
+    check_bounds,
+    flag,
+    integer,
+    mapping,
+    number,
+    scalar,
+    shown,
+)
+
 PATCH_PX: Final = 16
 """Side of a patch, in pixels: kernel and stride of the first convolution."""
 TOKEN_PX: Final = 32
 """Side of the square that becomes one visual token, in pixels: 2 x 2 patches."""
 PATCH_VALUES: Final = 3 * PATCH_PX * PATCH_PX
 """Values of one flattened patch, (channel, row, column)."""
-
-
-class ConfigError(ValueError):
-    """A configuration that describes no NEO model; the message gives the field and its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +79,20 @@ class NeoConfig:
     """Longest side of a picture that `config.json` states, in visual tokens or patches."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "num_heads", "num_kv_heads", "head_dim", "ffn", "vocab_size", "num_layers"):
-            self._require(getattr(self, name) > 0, name, "is not positive")
-        for name in ("theta_t", "theta_hw", "theta_patch", "rms_eps"):
-            self._require(getattr(self, name) > 0, name, "is not positive")
-        in_stack = 0 <= self.num_prebuffer_layers <= self.num_layers
+        for name in BOUNDS:
+            check_bounds(name, getattr(self, name))
+        in_stack = self.num_prebuffer_layers <= self.num_layers
         self._require(in_stack, "num_prebuffer_layers", f"is outside 0..{self.num_layers}")
         divides = self.num_heads % self.num_kv_heads == 0
         self._require(divides, "num_kv_heads", f"does not divide num_heads {self.num_heads}")
         self._require(self.head_dim % 4 == 0, "head_dim", "is not a multiple of 4")
-        self._require(self.patch_hidden > 0 and self.patch_hidden % 4 == 0, "patch_hidden", "is not a multiple of 4")
+        self._require(self.patch_hidden % 4 == 0, "patch_hidden", "is not a multiple of 4")
         for name in ("image_start_id", "image_context_id", "image_end_id"):
-            in_vocabulary = 0 <= getattr(self, name) < self.vocab_size
+            in_vocabulary = getattr(self, name) < self.vocab_size
             self._require(in_vocabulary, name, f"is outside the vocabulary of {self.vocab_size}")
         num_ids = len({self.image_start_id, self.image_context_id, self.image_end_id})
         self._require(num_ids == 3, "image_context_id", "is shared with another image token")
-        ordered = 0 < self.min_pixels_px <= self.max_pixels_px
+        ordered = self.min_pixels_px <= self.max_pixels_px
         self._require(ordered, "min_pixels_px", f"is outside 1..{self.max_pixels_px}")
 
     def _require(self, holds: bool, name: str, fault: str) -> None:
@@ -118,27 +124,25 @@ class NeoConfig:
         """
         llm, vision = _section(released, "llm_config"), _section(released, "vision_config")
         _refuse_other_architectures(llm, vision)
-        fields, num_layers = _qwen3_fields(llm), _number_of_layers(llm)
-        vision_width = _first(vision, "llm_hidden_size", default=fields["hidden"])
+        fields, num_layers = _qwen3_fields(llm), integer(llm, "num_hidden_layers", "num_layers")
+        vision_width = integer(vision, "llm_hidden_size", "hidden", default=fields["hidden"])
         if vision_width != fields["hidden"]:
             raise ConfigError(f"llm_hidden_size = {vision_width} differs from hidden_size = {fields['hidden']}")
-        stated = _first(llm, "extra_num_layers", default=None)
+        depth = _prebuffer_depth(llm, num_prebuffer_layers, num_layers, fields["hidden"])
         return cls(
             **fields,
             num_layers=num_layers,
-            num_prebuffer_layers=_prebuffer_depth(stated, num_prebuffer_layers, num_layers, fields["hidden"]),
-            tied=bool(released.get("tie_word_embeddings", llm.get("tie_word_embeddings", False))),
-            theta_hw=float(_first(llm, "rope_theta_hw", default=1e4)),
-            image_start_id=_integer(_first(released, "img_start_token_id", default=151_670), "img_start_token_id"),
-            image_context_id=_integer(
-                _first(released, "img_context_token_id", default=151_669), "img_context_token_id"
-            ),
-            image_end_id=_integer(_first(released, "img_end_token_id", default=151_671), "img_end_token_id"),
-            patch_hidden=int(_first(vision, "hidden_size", default=1024)),
-            theta_patch=float(_first(vision, "rope_theta_vision", default=1e4)),
-            min_pixels_px=int(_first(vision, "min_pixels", default=65_536)),
-            max_pixels_px=int(_first(vision, "max_pixels", default=4_194_304)),
-            max_positions_hw=int(_first(llm, "max_position_embeddings_hw", default=10_000)),
+            num_prebuffer_layers=depth,
+            tied=flag(released, "tie_word_embeddings", default=flag(llm, "tie_word_embeddings")),
+            theta_hw=number(llm, "rope_theta_hw", "theta_hw", default=1e4),
+            image_start_id=integer(released, "img_start_token_id", "image_start_id", default=151_670),
+            image_context_id=integer(released, "img_context_token_id", "image_context_id", default=151_669),
+            image_end_id=integer(released, "img_end_token_id", "image_end_id", default=151_671),
+            patch_hidden=integer(vision, "hidden_size", "patch_hidden", default=1024),
+            theta_patch=number(vision, "rope_theta_vision", "theta_patch", default=1e4),
+            min_pixels_px=integer(vision, "min_pixels", "min_pixels_px", default=65_536),
+            max_pixels_px=integer(vision, "max_pixels", "max_pixels_px", default=4_194_304),
+            max_positions_hw=integer(llm, "max_position_embeddings_hw", "max_positions_hw", default=10_000),
         )
 
     @classmethod
@@ -156,9 +160,9 @@ class NeoConfig:
         _refuse_other_architectures(qwen3, {})
         return cls(
             **_qwen3_fields(qwen3),
-            num_layers=_number_of_layers(qwen3) + num_prebuffer_layers,
+            num_layers=integer(qwen3, "num_hidden_layers", "num_layers") + num_prebuffer_layers,
             num_prebuffer_layers=num_prebuffer_layers,
-            tied=bool(qwen3.get("tie_word_embeddings", False)),
+            tied=flag(qwen3, "tie_word_embeddings"),
             image_start_id=image_start_id,
             image_context_id=image_context_id,
             image_end_id=image_end_id,
@@ -183,14 +187,16 @@ NEO_9B: Final = NeoConfig(
 """NEO 9B: six new layers before Qwen3-8B; 8.984B parameters in the layers."""
 
 
-def _prebuffer_depth(stated: int | None, given: int | None, num_layers: int, hidden: int) -> int:
+def _prebuffer_depth(llm: Mapping[str, Any], given: int | None, num_layers: int, hidden: int) -> int:
     """Number of pre-Buffer layers: stated in `config.json`, or given by the caller, or known for a published size."""
-    if stated is not None and given is not None and _integer(stated, "extra_num_layers") != given:
-        raise ConfigError(
-            f"extra_num_layers = {stated} in config.json, and num_prebuffer_layers = {given} was given: leave one out"
-        )
-    if stated is not None or given is not None:
-        return _integer(stated if stated is not None else given, "extra_num_layers")
+    name, field = "extra_num_layers", "num_prebuffer_layers"
+    if scalar(llm.get(name)) is not None:
+        stated = integer(llm, name, field)
+        if given is not None and stated != given:
+            raise ConfigError(f"{name} = {stated} in config.json, and {field} = {given} was given: leave one out")
+        return stated
+    if given is not None:
+        return given
     for published in (NEO_2B, NEO_9B):
         if (published.num_layers, published.hidden) == (num_layers, hidden):
             return published.num_prebuffer_layers
@@ -254,48 +260,21 @@ def _section(released: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section
 
 
-def _scalar(value: Any) -> Any:
-    """A list of one value is that value: the evaluation kit writes `[0.5]` for 0.5."""
-    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
-
-
-def _first(section: Mapping[str, Any], name: str, *, default: Any) -> Any:
-    value = _scalar(section.get(name))
-    return default if value is None else value
-
-
 def _qwen3_fields(llm: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a Qwen3 configuration and `llm_config` of a released one share."""
-    theta_t = _rope_theta(llm)
-    try:
-        return {
-            "hidden": int(llm["hidden_size"]),
-            "num_heads": int(llm["num_attention_heads"]),
-            "num_kv_heads": int(llm["num_key_value_heads"]),
-            "head_dim": int(_first(llm, "head_dim", default=llm["hidden_size"] // llm["num_attention_heads"])),
-            "ffn": int(llm["intermediate_size"]),
-            "vocab_size": int(llm["vocab_size"]),
-            "theta_t": theta_t,
-            "rms_eps": float(_first(llm, "rms_norm_eps", default=1e-6)),
-            "max_positions_t": int(_first(llm, "max_position_embeddings", default=32_768)),
-        }
-    except KeyError as missing:
-        raise ConfigError(f"the language model's configuration has no {missing.args[0]}") from None
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"the language model's configuration holds a size that is no number: {error}") from None
-
-
-def _number_of_layers(llm: Mapping[str, Any]) -> int:
-    if "num_hidden_layers" not in llm:
-        raise ConfigError("the language model's configuration has no num_hidden_layers")
-    return _integer(llm["num_hidden_layers"], "num_hidden_layers")
-
-
-def _integer(value: Any, name: str) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} = {value!r} is no number") from None
+    hidden = integer(llm, "hidden_size", "hidden")
+    num_heads = integer(llm, "num_attention_heads", "num_heads")
+    return {
+        "hidden": hidden,
+        "num_heads": num_heads,
+        "num_kv_heads": integer(llm, "num_key_value_heads", "num_kv_heads"),
+        "head_dim": integer(llm, "head_dim", "head_dim", default=hidden // num_heads),
+        "ffn": integer(llm, "intermediate_size", "ffn"),
+        "vocab_size": integer(llm, "vocab_size", "vocab_size"),
+        "theta_t": _rope_theta(llm),
+        "rms_eps": number(llm, "rms_norm_eps", "rms_eps", default=1e-6),
+        "max_positions_t": integer(llm, "max_position_embeddings", "max_positions_t", default=32_768),
+    }
 
 
 def _rope_theta(llm: Mapping[str, Any]) -> float:
@@ -303,20 +282,18 @@ def _rope_theta(llm: Mapping[str, Any]) -> float:
 
     Absent from both, it is 10,000, as transformers computes then.
     """
-    for name in ("rope_parameters", "rope_scaling"):
-        if not isinstance(llm.get(name) or {}, Mapping):
-            raise ConfigError(f"{name} = {llm[name]!r} is no JSON object")
-    nested = llm.get("rope_parameters") or {}
+    nested = mapping(llm, "rope_parameters")
     if nested and all(isinstance(value, Mapping) for value in nested.values()):
-        nested = nested.get("full_attention", {})  # transformers 5 may write one entry for each kind of layer
-    for scaling in (llm.get("rope_scaling") or {}, nested):
+        nested = mapping(nested, "full_attention")  # transformers 5 may write one entry for each kind of layer
+    for scaling in (mapping(llm, "rope_scaling"), nested):
         kind = scaling.get("rope_type", scaling.get("type", "default"))
         if kind != "default":
-            raise ConfigError(f"rope type {kind!r} is not supported: NEO rotates unscaled positions")
+            raise ConfigError(f"rope type {shown(kind)} is not supported: NEO rotates unscaled positions")
         for name, only in (("partial_rotary_factor", 1.0), ("mrope_section", None)):
             if scaling.get(name, only) not in (only, None):
-                raise ConfigError(f"{name} = {scaling[name]!r} is not supported: NEO rotates whole heads by one T")
-    bases = {float(base) for base in (llm.get("rope_theta"), nested.get("rope_theta")) if base is not None}
+                raise ConfigError(f"{name} = {shown(scaling[name])} is not supported: NEO rotates whole heads by one T")
+    name = "rope_theta"
+    bases = {number(one, name, "theta_t") for one in (llm, nested) if scalar(one.get(name)) is not None}
     if len(bases) > 1:
         raise ConfigError(f"rope_theta is stated twice and differently, as {' and '.join(map(str, sorted(bases)))}")
     return bases.pop() if bases else 1e4
@@ -334,9 +311,9 @@ def _refuse_other_architectures(llm: Mapping[str, Any], vision: Mapping[str, Any
         (vision, "downsample_ratio", PATCH_PX / TOKEN_PX),
     )
     for section, name, only in expected:
-        value = _first(section, name, default=only)
-        if value != only:
-            raise ConfigError(f"{name} = {value!r} is not supported: NEO has {only!r}")
-    odd = sorted({str(kind) for kind in llm.get("layer_types") or ()} - {"full_attention"})
-    if odd:
-        raise ConfigError(f"layer_types holds {', '.join(odd)}: NEO has full_attention in every layer")
+        stated = scalar(section.get(name))
+        if stated is not None and stated != only:
+            raise ConfigError(f"{name} = {shown(stated)} is not supported: NEO has {only!r}")
+    kinds = llm.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise ConfigError(f"layer_types = {shown(kinds)} is not supported: NEO has full_attention in every layer")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from neo_model.config_fields import shown
 from neo_model.weights.headers import TensorEntry
 
 READ_DTYPES: Final = ("F32", "F16", "BF16")
@@ -50,14 +51,14 @@ def check_is_neo(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) 
 def _label_faults(config: Mapping[str, Any], labels: tuple[str, ...]) -> Iterator[str]:
     label = config.get("model_type")
     if label not in labels:
-        known = f", {_OTHER_LABELS[label]}" if label in _OTHER_LABELS else ""
-        yield f"model_type is {label!r}{known}"
+        known = f", {_OTHER_LABELS[label]}" if isinstance(label, str) and label in _OTHER_LABELS else ""
+        yield f"model_type is {shown(label)}{known}"
 
 
 def _qwen3_faults(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> Iterator[str]:
     classes = config.get("architectures") or [_QWEN3_CLASS]
-    if _QWEN3_CLASS not in classes:
-        yield f"architectures is {classes}, and not {_QWEN3_CLASS}"
+    if not isinstance(classes, list) or _QWEN3_CLASS not in classes:
+        yield f"architectures is {shown(classes)}, and not {_QWEN3_CLASS}"
     experts = [name for name in tensors if ".experts." in name or name.endswith("mlp.gate.weight")]
     if experts:
         yield f"it has experts ({_some(experts)})"
@@ -108,7 +109,8 @@ def _dtype_faults(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry])
         for name in ("quantization_config", "compression_config"):
             if section.get(name):
                 method = section[name].get("quant_method", "") if isinstance(section[name], Mapping) else ""
-                yield f"its weights are quantized ({name} {method}): take the folder in bf16".replace(" )", ")")
+                how = f" {shown(method)}" if method else ""
+                yield f"its weights are quantized ({name}{how}): take the folder in bf16"
     odd = {name: entry.dtype for name, entry in tensors.items() if entry.dtype not in READ_DTYPES}
     if odd:
         kinds = ", ".join(sorted(set(odd.values())))

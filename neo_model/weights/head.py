@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from neo_model.config_fields import flag, mapping
+
 
 class HeadError(ValueError):
     """A stored output head contradicts the configuration beside it; the message says what to do."""
@@ -19,11 +21,11 @@ class HeadError(ValueError):
 def states_tied(config: Mapping[str, Any]) -> bool | None:
     """Whether `config.json` says that the head is the embedding table. None where its two sections disagree.
 
-    A NEO configuration may say it outside, inside `llm_config`, or in both; nowhere means that it is not.
+    A NEO configuration may say it outside, inside `llm_config`, or in both; nowhere means that it is not. Raises
+    ConfigError where it is neither true nor false.
     """
-    inner = config.get("llm_config")
-    sections = (config, inner if isinstance(inner, Mapping) else {})
-    said = {bool(section["tie_word_embeddings"]) for section in sections if "tie_word_embeddings" in section}
+    name = "tie_word_embeddings"
+    said = {flag(one, name) for one in (config, mapping(config, "llm_config")) if one.get(name) is not None}
     return None if len(said) > 1 else said == {True}
 
 

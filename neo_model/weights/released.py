@@ -288,7 +288,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         raise ReleasedFolderError(f"{file} is missing")
     try:
         content = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReleasedFolderError(f"{file} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ReleasedFolderError(f"{file} is no JSON object")

@@ -32,10 +32,8 @@ def remote_code() -> dict[str, bytes]:
     """File name to content of all modules that the entries need. The same sources give the same bytes."""
     files: dict[str, bytes] = {}
     for entry in ENTRIES:
-        first = f"{PACKAGE}.hub.{entry}"
-        needed = _needed(first)
-        for module, source in needed.items():
-            named = _naming(needed) if module == first else ""
+        for module, source in _needed(f"{PACKAGE}.hub.{entry}").items():
+            named = _naming(_needed(module)) if flat_name(module) in ENTRIES else ""
             files[f"{flat_name(module)}.py"] = (_relative(source) + named).encode()
     return dict(sorted(files.items()))
 

@@ -65,7 +65,7 @@ class ForeignFolder:
         """A settings file that is a JSON object. Raises `StageError` where it is none."""
         try:
             content = json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StageError(f"{self}: {name} is no JSON: {error}") from error
         if not isinstance(content, dict):
             raise StageError(f"{self}: {name} is no JSON object")

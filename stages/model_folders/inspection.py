@@ -49,7 +49,7 @@ class FolderFacts(PartFacts):
 @contextmanager
 def refusing(folder: ForeignFolder) -> Iterator[None]:
     """Turn what `neo_model` refuses about a folder into a `StageError` that names the source."""
-    from neo_model.config import ConfigError
+    from neo_model.config_fields import ConfigError
     from neo_model.weights.architectures import OtherArchitectureError
     from neo_model.weights.head import HeadError
     from neo_model.weights.tensor_report import TensorMismatchError

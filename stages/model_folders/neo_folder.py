@@ -44,6 +44,7 @@ def inspect_neo(
     configuration.
     """
     from neo_model.config import NeoConfig
+    from neo_model.config_fields import integer
     from neo_model.weights.architectures import check_is_neo
     from neo_model.weights.head import is_tied, states_tied
     from neo_model.weights.partition import parameter_shapes
@@ -56,7 +57,8 @@ def inspect_neo(
         weights = find_weights(folder)
         check_is_neo(stated, weights.entries)
         completed = with_sizes(stated, weights.entries)
-        tokenizer = find_tokenizer(folder, draft.scratch / "tokenizer", _num_rows(completed))
+        num_rows = integer(completed["llm_config"], "vocab_size", "vocab_size")
+        tokenizer = find_tokenizer(folder, draft.scratch / "tokenizer", num_rows)
         completed |= _image_ids(folder, stated, tokenizer.ids)
         config = NeoConfig.from_released(completed, num_prebuffer_layers=num_prebuffer_layers)
         check_number_of_layers(folder, weights, config.num_layers)
@@ -108,7 +110,8 @@ def _sizes_of(entries: Mapping[str, TensorEntry], llm: Mapping[str, Any]) -> lis
         ("vision", "hidden_size", "vision_model.embeddings.patch_embedding.weight", 0),
     ]
     found = [(section, name, entries[key].shape[axis]) for section, name, key, axis in told if key in entries]
-    width = llm.get("head_dim") or next((value for _, name, value in found if name == "head_dim"), 0)
+    stated = llm.get("head_dim")  # where it is no number, reading the configuration says so
+    width = stated if isinstance(stated, int) else next((value for _, name, value in found if name == "head_dim"), 0)
     for name, key in (("num_attention_heads", "q_proj"), ("num_key_value_heads", "k_proj")):
         entry = entries.get(f"{layer}.self_attn.{key}.weight")
         if entry is not None and width:
@@ -116,19 +119,17 @@ def _sizes_of(entries: Mapping[str, TensorEntry], llm: Mapping[str, Any]) -> lis
     return [*found, ("llm", "num_hidden_layers", len(numbers))]
 
 
-def _num_rows(completed: Mapping[str, Any]) -> int:
-    return int(completed["llm_config"].get("vocab_size") or 0)
-
-
 def _image_ids(folder: ForeignFolder, stated: Mapping[str, Any], ids: SpecialIds) -> dict[str, int]:
     """The ids of the image tokens, by the tokenizer. Raises `StageError` where `config.json` states others."""
+    from neo_model.config_fields import shown
+
     of_tokenizer = {field: int(getattr(ids, token)) for field, token in _ID_FIELDS.items()}
     for field, number in of_tokenizer.items():
         said = stated.get(field)
         if said is not None and str(said) != str(number):
             raise StageError(
-                f"{folder}: {field} is {said} in {CONFIG_FILE}, and {number} in the tokenizer: one of the two files "
-                "belongs to another model"
+                f"{folder}: {field} is {shown(said)} in {CONFIG_FILE}, and {number} in the tokenizer: one of the two "
+                "files belongs to another model"
             )
     return of_tokenizer
 

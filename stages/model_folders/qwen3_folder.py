@@ -72,13 +72,14 @@ def _check_shapes(weights: FoundWeights, sizes: NeoConfig, *, tied: bool) -> Non
 
 
 def _check_published(folder: ForeignFolder, stated: dict[str, Any], published: str | None) -> None:
+    from neo_model.config_fields import shown
     from neo_model.published import QWEN3_CONFIGS, SIZE_FIELDS
 
     if published is None:
         return
     expected = QWEN3_CONFIGS[published]
     differences = [
-        f"{name} {stated.get(name)} instead of {expected[name]}"
+        f"{name} {shown(stated.get(name))} instead of {expected[name]}"
         for name in SIZE_FIELDS
         if name in expected and stated.get(name, expected[name]) != expected[name]
     ]

@@ -158,9 +158,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a vision section that is none": (edited(lambda c: c.update(vision_config=[1])), "vision_config is no JSON object"),
     "a depth that is none": (
         edited(lambda c: c["llm_config"].update(extra_num_layers="one")),
-        "extra_num_layers = 'one' is no number",
+        "extra_num_layers = 'one' is no whole number from 0 to 1,000",
     ),
-    "a width that is a list": (edited(lambda c: c["llm_config"].update(hidden_size=[32])), "a size that is no number"),
+    "a width that is a list": (
+        edited(lambda c: c["llm_config"].update(hidden_size=[32, 32])),
+        "hidden_size = .32, 32. is no",
+    ),
     "other patches": (edited(lambda c: c["vision_config"].update(patch_size=14)), "patch_size = 14 is not supported"),
 }
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from neo_model.config import ConfigError, NeoConfig
+from neo_model.config import NeoConfig
+from neo_model.config_fields import ConfigError
 from neo_model.costs.flops import Work
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.planning.plan import Plan

@@ -69,7 +69,7 @@ def test_a_neo_of_either_kit_is_one(form: Form, tmp_path: Path) -> None:
         ({"model_type": "llama"}, {}, "model_type is 'llama'"),
         ({"model_type": None}, {}, "model_type is None"),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, {}, "and not Qwen3ForCausalLM"),
-        ({"quantization_config": {"quant_method": "gptq"}}, {}, r"quantized \(quantization_config gptq\)"),
+        ({"quantization_config": {"quant_method": "gptq"}}, {}, r"quantized \(quantization_config 'gptq'\)"),
         ({}, {"model.layers.0.mlp.experts.0.up_proj.weight": entry(1)}, "it has experts"),
         ({}, {"model.layers.0.self_attn.q_proj.bias": entry(64)}, "attention has biases"),
         ({}, {"model.norm.weight": entry(32, dtype="F8_E4M3")}, "1 tensors are F8_E4M3"),
