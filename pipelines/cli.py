@@ -32,6 +32,7 @@ from pipelines.commands.mirror import mirror_
 from pipelines.commands.options import JsonOption, SiteOption
 from pipelines.commands.pin import pin_
 from pipelines.commands.plan import plan
+from pipelines.commands.push import push
 from pipelines.commands.resume import resume
 from pipelines.commands.row import row
 from pipelines.commands.run import run
@@ -154,6 +155,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "files": files,
     "get": get,
     "view": view,
+    "push": push,
     "trace": trace,
     "where": where,
     "row": row,

@@ -57,7 +57,7 @@ def inspect_part(_part: Part, draft: PartDraft, source: PinnedSource, recipe: Im
     )
 
 
-@stage(number=1, recipe=ImportCheckpointRecipe, makes=Checkpoint, phases=(INSPECT_PHASE, WEIGHTS_PHASE))
+@stage(number=2, recipe=ImportCheckpointRecipe, makes=Checkpoint, accepts=(1,), phases=(INSPECT_PHASE, WEIGHTS_PHASE))
 def import_checkpoint(recipe: ImportCheckpointRecipe, *, ctx: StageContext) -> None:
     source = ctx.pinned(recipe.source)
     look = partial(inspect_part, source=source, recipe=recipe)

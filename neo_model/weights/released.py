@@ -183,14 +183,11 @@ def write_released(
     shapes = parameter_shapes(config)
     check_tensors(tensors, shapes, what="the checkpoint to write")
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _cut({name: tensors[name] for name in shapes}, max_shard_bytes)
+    shards = cut_into_shards({name: tensors[name] for name in shapes}, max_shard_bytes)
     for file_name, shard in shards.items():
         save_file({name: tensor.contiguous() for name, tensor in shard.items()}, folder / file_name, {"format": "pt"})
     if len(shards) > 1:
-        total = sum(tensor.nbytes for tensor in tensors.values())
-        weight_map = {name: file_name for file_name, shard in shards.items() for name in shard}
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-        (folder / INDEX_FILE).write_bytes(_json_bytes(index))
+        (folder / INDEX_FILE).write_bytes(_json_bytes(index_of(shards)))
     for file_name, content in sidecars.items():
         (folder / file_name).write_bytes(content)
     content = _config_json(sidecars.get(CONFIG_FILE), config, dtype_name(common_dtype(tensors)))
@@ -249,8 +246,11 @@ def _present(file: Path) -> Path:
     return file
 
 
-def _cut(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[str, Tensor]]:
-    """File name to tensors, in order, each file at most `max_shard_bytes` unless a single tensor is larger."""
+def cut_into_shards(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[str, Tensor]]:
+    """File name to tensors, in order, each file at most `max_shard_bytes` unless a single tensor is larger.
+
+    Nothing of the tensors is read: those of the meta device are cut as well.
+    """
     shards: list[dict[str, Tensor]] = [{}]
     filled = 0
     for name, tensor in tensors.items():
@@ -262,6 +262,13 @@ def _cut(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> dict[str, dict[
     if len(shards) == 1:
         return {SINGLE_FILE: shards[0]}
     return {f"model-{n:05d}-of-{len(shards):05d}.safetensors": shard for n, shard in enumerate(shards, start=1)}
+
+
+def index_of(shards: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+    """The index of shards: total size in bytes, and the file of each tensor by name."""
+    total = sum(tensor.nbytes for shard in shards.values() for tensor in shard.values())
+    weight_map = {name: file_name for file_name, shard in shards.items() for name in shard}
+    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
 
 
 def _config_json(given: bytes | None, config: NeoConfig, dtype: str) -> bytes:

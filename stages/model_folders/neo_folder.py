@@ -1,7 +1,8 @@
 """Judges a folder that is to be a checkpoint: a NEO in any published form, whole, with its depth and tokens known.
 
 The released forms differ in `config.json` alone. It is written anew in the training kit's form, in which nothing is
-left to defaults, and the original is kept beside the model; weights stay as they are.
+left to defaults, with all that the folder states besides; the original is kept beside the model. Weights stay as they
+are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ORIGINAL_CONFIG_FILE: Final = "original_config.json"
 """The `config.json` of the folder as it was, beside `model/`."""
+OWN_NAMES: Final = frozenset(("model_type", "architectures", "auto_map", "tie_word_embeddings"))
+"""Fields of `config.json` that are written anew, whatever a folder states."""
 _ID_FIELDS: Final = {
     "img_start_token_id": "image_start",
     "img_context_token_id": "image_context",
@@ -73,7 +76,7 @@ def inspect_neo(
         _check_depth(folder, config, published)
         entries = {name: entry for name, entry in weights.entries.items() if not (tied and name == HEAD)}
         check_tensors(entries, parameter_shapes(config), what="the folder")
-    instead = {CONFIG_FILE: _json_bytes(config.to_released())}
+    instead = {CONFIG_FILE: _json_bytes(with_own_fields(completed, config))}
     if TOKENIZER_JSON not in folder.files:
         instead[TOKENIZER_JSON] = tokenizer.content
     draft.path(ORIGINAL_CONFIG_FILE).write_bytes(folder.read(CONFIG_FILE))
@@ -96,6 +99,38 @@ def with_sizes(stated: Mapping[str, Any], entries: Mapping[str, TensorEntry]) ->
         if section == "vision" and vision.get(name) is None:
             vision[name] = value
     return completed
+
+
+def with_own_fields(completed: Mapping[str, Any], config: NeoConfig) -> dict[str, Any]:
+    """`config.json` in the training kit's form, with the values and the further fields that a folder states.
+
+    Names of classes are those of the kit, because a folder may be mislabelled; code is not taken over, so neither is
+    `auto_map`. Where what it states would make another model, only its further fields are kept.
+    """
+    from neo_model.config import NeoConfig
+    from neo_model.weights.head import states_tied
+
+    written = config.to_released()
+    stated = {name: value for name, value in completed.items() if name not in OWN_NAMES}
+    for section in ("llm_config", "vision_config"):
+        own = {name: value for name, value in (stated.get(section) or {}).items() if name not in OWN_NAMES}
+        stated[section] = own
+    together = _overlaid(written, stated)
+    if states_tied(together) == config.tied and NeoConfig.from_released(together) == config:
+        return together
+    return _overlaid(stated, written)
+
+
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of both, those of `above` where both have one; sections field by field, None never."""
+    fields = dict(below)
+    for name, value in above.items():
+        under = fields.get(name)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            fields[name] = _overlaid(under, value)
+        elif value is not None or name not in fields:
+            fields[name] = value
+    return fields
 
 
 def _sizes_of(entries: Mapping[str, TensorEntry], llm: Mapping[str, Any]) -> list[tuple[str, str, int]]:

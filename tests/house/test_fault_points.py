@@ -42,7 +42,11 @@ PLACES = {
         "stages/commit/run_files.py:keep_picture",
     },
     "picture.kept": {"pipelines/running/summary.py:_pictures"},
-    "ref.set": {"pipelines/running/names.py:point_name", "pipelines/running/names.py:point_at_run"},
+    "ref.set": {
+        "pipelines/running/names.py:point_name",
+        "pipelines/running/names.py:point_at_run",
+        "pipelines/commands/push.py:_record",
+    },
     "inputs.recorded": {
         "stages/commit/inputs.py:_create_or_compare",
         "stages/commit/inputs.py:record_conduct_inputs",

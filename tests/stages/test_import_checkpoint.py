@@ -13,10 +13,10 @@ import torch
 
 from cluster.local import make
 from neo_model.config import NEO_9B, NeoConfig
-from neo_model.weights.released import HEAD, load_model
+from neo_model.weights.released import HEAD, load_model, read_tensors
 from stages.artifacts.kinds import Checkpoint
 from stages.contract import Source, StageError, Step
-from stages.export import ExportRecipe, export
+from stages.export import ExportRecipe, differences, export
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.import_checkpoint import ImportCheckpointRecipe, import_checkpoint
 from stages.mix_samples import MixRecipe, mix_samples
@@ -62,7 +62,9 @@ def test_every_published_form_is_the_same_model(
     assert model.config == config
     assert model.state_dict().keys() == (tensors.keys() - {HEAD} if tied else tensors.keys())
     assert all(torch.equal(value, tensors[name]) for name, value in model.state_dict().items())
-    assert json.loads((copy / "config.json").read_text()) == config.to_released()
+    written = json.loads((copy / "config.json").read_text())
+    assert written.items() >= {**config.to_released(), "vision_config": written["vision_config"]}.items()
+    assert written.get("template") == (None if form == "train_kit" else "neo1_0")
     for weights in folder.glob("*.safetensors"):
         assert (copy / weights.name).read_bytes() == weights.read_bytes()
     facts = facts_of(checkpoint)
@@ -104,6 +106,40 @@ def test_it_packs_rows_is_tuned_cut_and_exported(folder: Path, tmp_path: Path) -
     assert taken.parts[0].facts["num_tensors"] == 4 + 17 + 2 * 6
     exported = make(export.bind("exported", ExportRecipe(), released), store, sources=sources)
     assert load_model(exported.copy_to(tmp_path / "exported")).config == neo_config()
+
+
+@pytest.mark.parametrize(("form", "head"), [("hub", "equal"), ("hub", "absent"), ("internvl", "absent")])
+def test_what_came_in_goes_out_the_same(form: Form, head: Any, folder: Path, tmp_path: Path) -> None:
+    """Weights to the bit, settings field by field, every other file to the byte; the code is ours."""
+    stated = {"template": "neo1_0", "system_message": "Be brief.", "force_image_size": 448, "own": {"deep": [1, None]}}
+    tensors = write_neo(folder, form=form, head=head, num_shards=3, changes={**stated, "torch_dtype": "bfloat16"})
+
+    def with_more(config: dict[str, Any]) -> None:
+        config["llm_config"] |= {"use_cache": True, "initializer_range": 0.01, "own_llm": 3, "hidden_size": None}
+        config["vision_config"] |= {"own_vision": "x"}
+
+    edited(with_more)(folder)
+    (folder / "preprocessor_config.json").write_text('{"do_resize": false, "own": 7}')
+    store, sources = Store(tmp_path / "store"), {"neo": str(folder)}
+    exported = make(export.bind("out", ExportRecipe(), bound(num_prebuffer_layers=1)), store, sources=sources)
+    copy = exported.copy_to(tmp_path / "out")
+    read = read_tensors(copy)
+    assert read.keys() == tensors.keys() - ({HEAD} if head == "equal" else set())
+    assert differences(read, {name: tensors[name] for name in read}) == []
+    before, after = json.loads((folder / "config.json").read_text()), json.loads((copy / "config.json").read_text())
+    ours = {"auto_map", "model_type", "architectures", "tie_word_embeddings"}
+    assert {name: after[name] for name in stated} == stated
+    for section in ("llm_config", "vision_config"):
+        kept = {k: v for k, v in before.pop(section).items() if k not in ours and v is not None}
+        assert after.pop(section).items() >= kept.items()
+    assert after.items() >= {k: v for k, v in before.items() if k not in ours}.items()
+    assert (after["model_type"], after["architectures"]) == ("neo_chat", ["NEOChatModel"])
+    assert json.loads((copy / "preprocessor_config.json").read_text()).items() >= {"do_resize": False, "own": 7}.items()
+    assert json.loads((copy / "generation_config.json").read_text())["temperature"] == 0.6
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "LICENSE"):
+        assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
+    again = make(bound(), Store(tmp_path / "again"), sources={"neo": str(copy)})
+    assert load_model(again.copy_to(tmp_path / "again_copy")).config == neo_config()
 
 
 def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -206,7 +242,7 @@ def test_sizes_left_to_defaults_are_read_from_the_tensors(folder: Path, tmp_path
     edited(thin)(folder)
     checkpoint = imported(folder, tmp_path / "store", num_prebuffer_layers=1)
     written = json.loads((checkpoint.copy_to(tmp_path / "copy") / "config.json").read_text())
-    assert written == neo_config(min_pixels_px=65_536).to_released()
+    assert written == {**neo_config(min_pixels_px=65_536).to_released(), "template": "neo1_0"}
 
 
 @pytest.mark.parametrize(("stated", "theta"), [(1000.0, 1000.0), ([10_000.0], 10_000.0), (None, 10_000.0)])

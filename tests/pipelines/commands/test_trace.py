@@ -1,4 +1,4 @@
-"""ExportLineage backward, and the old spellings of forward, rows and seen samples, which name the new commands."""
+"""Lineage backward, and the old spellings of forward, rows and seen samples, which name the new commands."""
 
 import pytest
 

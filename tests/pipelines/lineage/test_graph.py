@@ -1,4 +1,4 @@
-"""ExportLineage both ways, and the audit that finds one flipped bit."""
+"""Lineage both ways, and the audit that finds one flipped bit."""
 
 import json
 import random
