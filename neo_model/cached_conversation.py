@@ -133,7 +133,7 @@ class CachedConversation:
         before = self._end
         try:
             self.append(question)
-            answer = self._answer(max_new_tokens, stop_ids, sampling)
+            answer = _generated(self, max_new_tokens, stop_ids, Sampler(sampling, [0], [self._token_ids]))
             if closing_ids is not None:
                 missing = answer[self.num_tokens - before.num_tokens - len(question.token_ids) :]
                 self.append(Prompt(token_ids=[*missing, *closing_ids]))
@@ -166,19 +166,6 @@ class CachedConversation:
         finally:
             self._recorded = None
 
-    def _answer(self, max_new_tokens: int, stop_ids: Sequence[int], sampling: Sampling | None) -> list[int]:
-        """Generate; all tokens of the answer but the last are then in the cache."""
-        sampler = Sampler(sampling, [0], [self._token_ids])
-        answer: list[int] = []
-        for _ in range(max_new_tokens):
-            if answer:
-                self.append(Prompt(token_ids=answer[-1:]))
-            (chosen,) = sampler.choose(self.next_logits()[None])
-            if chosen in stop_ids:
-                break
-            answer.append(chosen)
-        return answer
-
     def _reserve(self, num_new: int) -> None:
         """Make room for `num_new` tokens after the last."""
         needed = self.num_tokens + num_new
@@ -202,15 +189,11 @@ class CachedConversation:
         positions = batch.positions + torch.tensor([self._end.next_t, 0, 0], device=self._device)
         hidden = model.embed(batch)
         tables = model.rotary_tables(positions, hidden.dtype)
-        shares: list[Tensor] = []
-
-        def look(query: Tensor, keys: Tensor) -> None:
-            shares.append(query_shares(query, keys, model.config.head_dim).mean(dim=0))
-
-        attends = self._cache.appending(filled, visible[None], None if self._recorded is None else look)
+        looked = _Looked(model.config.head_dim)
+        attends = self._cache.appending(filled, visible[None], None if self._recorded is None else looked.look)
         hidden = model.run_layers(hidden, tables, attends)
         if self._recorded is not None:
-            self._recorded[filled + batch.num_tokens - 1] = torch.stack(shares).mean(dim=0).cpu()
+            self._recorded[filled + batch.num_tokens - 1] = looked.mean()
         next_t = self._end.next_t + int(last_t) + 1
         self._end = _Moment(filled + batch.num_tokens, next_t, model.normed(hidden[-1:]))
 
@@ -218,6 +201,37 @@ class CachedConversation:
         """Go back to a moment before: what the cache holds after it is written over."""
         self._end = moment
         del self._token_ids[moment.num_tokens :]
+
+
+class _Looked:
+    """The attention of the last token of one forward, gathered layer by layer."""
+
+    def __init__(self, head_dim: int) -> None:
+        self._head_dim = head_dim
+        self._shares: list[Tensor] = []
+
+    def look(self, query: Tensor, keys: Tensor) -> None:
+        """Add a layer."""
+        self._shares.append(query_shares(query, keys, self._head_dim).mean(dim=0))
+
+    def mean(self) -> Tensor:
+        """[S] mean over the heads of all layers, on the CPU."""
+        return torch.stack(self._shares).mean(dim=0).cpu()
+
+
+def _generated(
+    conversation: CachedConversation, max_new_tokens: int, stop_ids: Sequence[int], sampler: Sampler
+) -> list[int]:
+    """Generate; all tokens of the answer but the last are then in the cache."""
+    answer: list[int] = []
+    for _ in range(max_new_tokens):
+        if answer:
+            conversation.append(Prompt(token_ids=answer[-1:]))
+        (chosen,) = sampler.choose(conversation.next_logits()[None])
+        if chosen in stop_ids:
+            break
+        answer.append(chosen)
+    return answer
 
 
 def _pieces(part: Prompt, spans: NDArray[np.int64]) -> Iterator[Prompt]:
