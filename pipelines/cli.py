@@ -34,6 +34,7 @@ from pipelines.commands.pin import pin_
 from pipelines.commands.plan import plan
 from pipelines.commands.push import push
 from pipelines.commands.resume import resume
+from pipelines.commands.retry import retry
 from pipelines.commands.row import row
 from pipelines.commands.run import run
 from pipelines.commands.seen import seen
@@ -148,6 +149,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume,
     "status": status,
     "cancel": cancel,
+    "retry": retry,
     "skip": skip,
     "logs": logs,
     "show": show,

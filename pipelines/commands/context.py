@@ -47,6 +47,8 @@ class CommandContext:
     """The checkpoints that `neo submit` lets trainings begin from, as they were typed."""
     show_attention: Path | None = None
     """Where `neo ask` draws the attention of an answer."""
+    retry_rows: tuple[str, ...] = ()
+    """The downloads of which failed rows are fetched again, as they were typed."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

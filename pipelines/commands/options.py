@@ -56,6 +56,15 @@ FromOption: TypeAlias = Annotated[
         "before, or of what REF names: with other fields or rows from there on. May be repeated.",
     ),
 ]
+RetryRowsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry-rows",
+        metavar="STEP=REASONS",
+        help="Fetch rows of a download again that failed for these reasons, such as pairs=timeout,server_error or "
+        "pairs=transient, into parts of their own; nothing else is fetched. May be repeated; see `neo retry`.",
+    ),
+]
 KeepCodeOption: TypeAlias = Annotated[
     bool,
     typer.Option("--keep-code", help="Continue a run with the code that it was frozen with, not with the newest."),
@@ -102,3 +111,8 @@ def with_more_options(*more: inspect.Parameter) -> Callable[[Callable[..., None]
         return wrapped
 
     return decorated
+
+
+def with_retry_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the option `--retry-rows`, as `CommandContext.retry_rows`."""
+    return with_more_options(more_option("retry_rows", None, RetryRowsOption))(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import FromOption, OnlyOption, PipelineArgument, SetOption, UntilOption, UseOption
+from pipelines.commands.options import (
+    FromOption,
+    OnlyOption,
+    PipelineArgument,
+    SetOption,
+    UntilOption,
+    UseOption,
+    with_retry_rows,
+)
 from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
 from pipelines.exits import RefusedError
 from pipelines.planning.held_out_checks import holds_nothing_out
@@ -24,6 +33,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"}
 
 
+@with_retry_rows
 def plan(
     ctx: typer.Context,
     pipeline: PipelineArgument,
@@ -41,6 +51,7 @@ def plan(
     """
     command: CommandContext = ctx.obj
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, froms or ())
+    asked = replace(asked, retries=command.retry_rows)
     store = command.possible_store()
     request, definitions = requested_with_sources(asked, store)
     command.say(*check_site_names(command.site, request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from pipelines.commands.options import (
     SetOption,
     UntilOption,
     UseOption,
+    with_retry_rows,
 )
 from pipelines.commands.pin import planned_to_run
 from pipelines.commands.plan import confirm_unused, in_words, plan_document, plan_table
@@ -28,6 +30,7 @@ from pipelines.running.summary import look_closer, next_command, report, result_
 from pipelines.screen.console import Display
 
 
+@with_retry_rows
 def run(
     ctx: typer.Context,
     pipeline: PipelineArgument,
@@ -46,6 +49,7 @@ def run(
     """
     command: CommandContext = ctx.obj
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, froms or ())
+    asked = replace(asked, retries=command.retry_rows)
     store = command.store_to_write()
     plan = planned_to_run(asked, store, command)
     if not plan.to_make:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import find_pipeline
-from pipelines.planning.overrides import apply_settings, known_step, read_uses, with_forks
+from pipelines.planning.overrides import known_step, read_uses, with_forks
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request, Selection, freeze
+from pipelines.planning.retries import extended_steps, last_retry, with_retries
 from pipelines.planning.source_checks import check_unchanged
 from pipelines.planning.sources import Definitions, load_definitions, with_pins
 from pipelines.runs.forks import read_forks
@@ -31,6 +32,8 @@ class TypedSelection:
     """Source name to the place where the site says that its files lie."""
     froms: Sequence[str] = ()
     """The checkpoints that trainings begin from, each as `STEP@N` or `STEP=REF@N`."""
+    retries: Sequence[str] = ()
+    """The downloads of which failed rows are fetched again, each as `STEP=REASONS`."""
 
     @classmethod
     def as_before(cls, request: Request, places: Mapping[str, str]) -> TypedSelection:
@@ -44,7 +47,18 @@ class TypedSelection:
             uses=[f"{step.name}={step.fingerprint}" for step in request.steps if step.used],
             places=places,
             froms=[step.typed_fork for step in request.steps if step.fork],
+            retries=request.retries,
         )
+
+    def with_retry(self, text: str, until: str | None) -> TypedSelection:
+        """The same with failed rows of one more download fetched again, up to the step `until`.
+
+        Where that is the download itself, up to its retry.
+        """
+        asked = replace(self, retries=[*self.retries, text], only=None, until=None)
+        download, pipeline = text.partition("=")[0], find_pipeline(self.pipeline)
+        steps = with_retries(pipeline, asked.retries, self.settings).steps
+        return replace(asked, until=last_retry(extended_steps(steps), until) if until == download else until)
 
 
 def planned(asked: TypedSelection, store: Store) -> Plan:
@@ -70,7 +84,7 @@ def requested_with_sources(asked: TypedSelection, store: Store) -> tuple[Request
     """The frozen request, and the definitions of sources that it was made with: a lock file may list many files."""
     if asked.until and asked.only:
         raise BadCommandError("--until and --only exclude each other", then=f"neo plan {asked.pipeline}")
-    pipeline = apply_settings(find_pipeline(asked.pipeline), asked.settings)
+    pipeline = with_retries(find_pipeline(asked.pipeline), asked.retries, asked.settings)
     pipeline = with_forks(pipeline, read_forks(pipeline, asked.froms, store))
     definitions = load_definitions(pipeline, asked.places)
     pipeline, sources = with_pins(pipeline, definitions)
@@ -85,4 +99,5 @@ def requested_with_sources(asked: TypedSelection, store: Store) -> tuple[Request
         )
     manifests = {step: find_head(store, fingerprint) for step, fingerprint in uses.items()}
     selection = Selection(until=asked.until, only=asked.only, uses=manifests)
-    return freeze(pipeline, store, selection, tuple(asked.settings), sources), definitions
+    request = freeze(pipeline, store, selection, tuple(asked.settings), sources)
+    return request.model_copy(update={"retries": tuple(asked.retries)}), definitions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,6 +22,7 @@ from pipelines.commands.options import (
     UseOption,
     more_option,
     with_more_options,
+    with_retry_rows,
 )
 from pipelines.commands.pending_job import JobLostError, PendingJob
 from pipelines.commands.pin import planned_to_run
@@ -72,6 +74,7 @@ RetriesOption = Annotated[
 ]
 
 
+@with_retry_rows
 @with_more_options(more_option("froms", None, FromOption), more_option("retries", 0, RetriesOption))
 def submit(
     pipeline: SubmittedArgument,
@@ -95,6 +98,7 @@ def submit(
     store = command.store_to_write()
     command.deliver_pending(store)
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, command.froms)
+    asked = replace(asked, retries=command.retry_rows)
     plan = _planned(asked, store, command, keeps_code=keep_code)
     if not plan.to_make:
         nothing_to_make(plan, command)

@@ -22,6 +22,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder
 from stages.artifacts.records import INPUT_RECORDS, InputRecord
+from stages.artifacts.taken_over import EXTENDS_INPUT
 from stages.contract import StageCode
 from stages.store.errors import TornRecordError
 from stages.store.record_kind import skip_unreadable
@@ -56,6 +57,10 @@ class Decision(_Frozen):
     at_step: int | None = None
     """The optimizer step of the checkpoint that training begins from: its last committed one, or that of the training
     which it forks; None without one."""
+    taken_from: str = ""
+    """The artifact of which the step takes parts over by reference, such as `filter_pairs/3f2a9c01d4e5`; or ''."""
+    num_taken: int = 0
+    """Parts of that artifact: all of those are taken over whose rows did not change."""
     unused: UnusedSteps | None = None
     """Committed steps of an earlier training that this one does not continue; None without any."""
 
@@ -178,8 +183,34 @@ def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[st
         changes, at_step = field_changes(step.fork.recipe, step.recipe, without=step.conduct), step.fork.at_step
         return Decision(step=step.name, action="make", reason=str(step.fork), changes=changes, at_step=at_step)
     reason, changes = _why_made(step, request, store, remade)
-    unused = unused_steps(step, request.pipeline, store)
-    return Decision(step=step.name, action="make", reason=reason, changes=changes, unused=unused)
+    unused, taken = unused_steps(step, request.pipeline, store), _taken_from(step, store)
+    if taken is None:
+        return Decision(step=step.name, action="make", reason=reason, changes=changes, unused=unused)
+    name, number = f"{taken.stage}/{taken.fingerprint[:SHOWN_DIGITS]}", taken.last_phase.num_parts
+    return Decision(
+        step=step.name,
+        action="make",
+        reason=f"{reason}; takes over what did not change of {name} ({number:,} parts)",
+        changes=changes,
+        taken_from=name,
+        num_taken=number,
+        unused=unused,
+    )
+
+
+def _taken_from(step: FrozenStep, store: Store) -> ManifestHead | None:
+    """The artifact of which a step takes parts over by reference; None where there is none yet."""
+    extended = step.inputs.get(EXTENDS_INPUT)
+    names = [(step.stage, one) for one in step.earlier] if step.part_by_part else []
+    for stage, fingerprint in [(extended.stage, extended.fingerprint)] if extended is not None else names:
+        try:
+            head = read_head(store, stage, fingerprint)
+        except TornRecordError as error:
+            skip_unreadable(error)
+            continue
+        if head is not None and head.phases:
+            return head
+    return None
 
 
 def _why_unnamed(step: FrozenStep, request: Request) -> str:

@@ -72,6 +72,8 @@ class FrozenStep(_Frozen):
     """The checkpoint that a training begins from, as `--from` named it; None for step 0."""
     earlier: tuple[str, ...] = ()
     """Fingerprints of what the step may have made before its inputs grew, the newest first: parts are taken over."""
+    part_by_part: str = ""
+    """Name of the input of which each part is worked on alone; '' for another stage."""
     conduct: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe that take no part in identity, nested ones with dots, each with its default."""
 
@@ -124,6 +126,8 @@ class Request(_Frozen):
     """The user's file that the pipeline comes from; None for a shipped one."""
     sources: dict[str, PlannedSource] = Field(default_factory=dict)
     """The pinned sources that the steps read, by name."""
+    retries: tuple[str, ...] = ()
+    """The values of `--retry-rows` as they were typed."""
 
     @property
     def unpinned(self) -> tuple[str, ...]:
@@ -150,6 +154,7 @@ class Request(_Frozen):
         words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--until", self.until] if self.until else []
         words += ["--only", self.only] if self.only else []
+        words += [word for text in self.retries for word in ("--retry-rows", text)]
         words += [word for step in self.steps if step.fork for word in ("--from", step.typed_fork)]
         uses = [f"{step.name}={step.fingerprint[:SHOWN_DIGITS]}" for step in self.steps if step.used]
         return shlex.join([*words, *(word for use in uses for word in ("--use", use))])
@@ -278,6 +283,7 @@ def _frozen_step(
         conduct_inputs=conduct_inputs,
         fork=step.fork,
         earlier=tuple(earlier),
+        part_by_part=step.stage.part_by_part,
         conduct=conduct_defaults(step.recipe),
         code=step.stage.code,
     )

@@ -84,21 +84,24 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     part, as far as it has no more than `num_rows_per_part`; those of one part are never divided.
     """
     number = 1 + max((int(found[1]) for one in records if (found := RETRIED_PART.fullmatch(one.part))), default=0)
-    groups: list[tuple[list[FailedPiece], int]] = []
+    groups: list[list[FailedPiece]] = []
+    num_in_group: list[int] = []
     first_row = 0
     for record in records:
         wanted = sorted(reason for reason in record.items.failed if reason in reasons)
         num_rows = sum(record.items.failed[reason] for reason in wanted)
         if num_rows:
             piece = FailedPiece(part=record.part, first_row=first_row, reasons=wanted)
-            if not groups or groups[-1][1] + num_rows > num_rows_per_part:
-                groups.append(([], 0))
-            groups[-1] = ([*groups[-1][0], piece], groups[-1][1] + num_rows)
+            if not groups or num_in_group[-1] + num_rows > num_rows_per_part:
+                groups.append([])
+                num_in_group.append(0)
+            groups[-1].append(piece)
+            num_in_group[-1] += num_rows
         if not RETRIED_PART.fullmatch(record.part):
             first_row += num_table_rows(record)
     return [
         Part(name=f"retry{number}_{place:05d}", task=FailedRows(pieces=pieces).dump(), num_items=num_rows)
-        for place, (pieces, num_rows) in enumerate(groups)
+        for place, (pieces, num_rows) in enumerate(zip(groups, num_in_group, strict=True))
     ]
 
 
