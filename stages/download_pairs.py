@@ -1,6 +1,7 @@
 """Download the pictures of a URL table.
 
 Reads  a source  a table of URLs and captions in any form (stages/origins/tables/), with any further columns
+       RawPairs  pairs of other tables that this one is added to, if any: their parts are taken over by reference
 Makes  RawPairs  parts: pairs.tar of {key}.jpg, {key}.json, {key}.txt in table order, and samples.parquet, a row for
                  each URL with its verdict, its picture's digest, size and offset in the tar, and the further columns;
                  rows of a part with one URL share its picture, which is asked for once and stored once; before the
@@ -11,6 +12,7 @@ Parts are fixed stretches of the table. The same responses give the same bytes, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,13 @@ from pydantic import Field
 
 from stages.artifacts.kinds import RawPairs
 from stages.contract import PROFILE_PHASE, Part, PartDraft, PinnedSource, StageContext, StageError, conduct, stage
+from stages.download.extended import (
+    added_parts,
+    check_other_source,
+    check_same_rule,
+    num_rows_before,
+    taken_parts,
+)
 from stages.download.fetch_rows import RowsToFetch, fetch_rows
 from stages.download.picture_recipe import FetchRecipe
 from stages.download.raw_pairs import RESERVED_COLUMNS
@@ -97,11 +106,23 @@ def download_rows(
 
 
 def download_part(
-    part: Part, draft: PartDraft, *, reader: PartRowReader, place: str, recipe: DownloadPairsRecipe, num_parts: int
+    part: Part,
+    draft: PartDraft,
+    *,
+    reader: PartRowReader,
+    place: str,
+    recipe: DownloadPairsRecipe,
+    num_parts: int,
+    num_before: int,
 ) -> None:
-    """Download one of `num_parts` stretches of the URL table, whose source lies at `place`."""
+    """Download one of `num_parts` stretches of the URL table, whose source lies at `place`.
+
+    Rows are numbered on behind the `num_before` of the tables that are extended.
+    """
+    rows = reader.read(part)
+    rows = replace(rows, first_row=num_before + rows.first_row)
     with hosts_of(place) as routes:
-        samples = download_rows(reader.read(part), routes, recipe.source.name, recipe, draft)
+        samples = download_rows(rows, routes, recipe.source.name, recipe, draft)
     keep_profile(draft, samples, part.name, num_parts)
 
 
@@ -112,13 +133,25 @@ def download_part(
     accepts=(2, 3),
     phases=(*ROW_PHASES, "download", PROFILE_PHASE),
 )
-def download_pairs(recipe: DownloadPairsRecipe, *, ctx: StageContext) -> None:
-    """Read the URL table, then download it, a part for each stretch of rows."""
+def download_pairs(recipe: DownloadPairsRecipe, extends: RawPairs | None = None, *, ctx: StageContext) -> None:
+    """Read the URL table, then download it, a part for each stretch of rows, behind the parts of `extends`."""
+    if extends is not None:
+        check_same_rule(recipe, extends)
+        check_other_source(recipe.source.name, extends)
     pinned = ctx.pinned(recipe.source)
     check_scores(pinned, recipe)
     rows = tabulate(ctx, pinned, recipe.wanted)
-    work = partial(download_part, reader=rows.reader, place=pinned.place, recipe=recipe, num_parts=len(rows.parts))
-    records = ctx.spread(work, over=rows.parts, phase="download")
+    before = () if extends is None else extends.parts
+    over = rows.parts if extends is None else [*taken_parts(before), *added_parts(rows.parts, extends)]
+    work = partial(
+        download_part,
+        reader=rows.reader,
+        place=pinned.place,
+        recipe=recipe,
+        num_parts=len(over),
+        num_before=num_rows_before(before),
+    )
+    records = ctx.spread(work, over=over, phase="download", taken=before)
     subject = ProfileSubject(title=f"download_pairs of {recipe.source.name}", items="URLs")
     draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
     check_losses(records, recipe.max_share_lost, items="URLs")

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
 from stages.artifacts.taken_over import with_superseded
 from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext, StageError, Store, conduct, stage
+from stages.download.extended import check_same_rule, taken_parts
 from stages.download.failed_rows import FailedRows, parts_to_retry, read_failed_rows, spelled_reasons
 from stages.download.fetch_rows import fetch_rows
 from stages.download.picture_recipe import FetchRecipe
@@ -74,13 +75,7 @@ def check_same_download(recipe: RetryPairsRecipe, extends: RawPairs) -> None:
             f"{extends!r} was downloaded from source {theirs.source.name!r} ({_digest(theirs.source)}), and the retry "
             f"names {recipe.source.name!r} ({_digest(recipe.source)}); name the same"
         )
-    own, kept_by = vars(recipe.picture_rule), vars(theirs.picture_rule)
-    if other := [name for name in own if own[name] != kept_by[name]]:
-        name = other[0]
-        raise StageError(
-            f"{extends!r} keeps pictures with {name} = {kept_by[name]!r}, and the retry has {own[name]!r}; pairs of "
-            "one artifact are kept by one rule"
-        )
+    check_same_rule(recipe, extends)
 
 
 def retry_part(
@@ -107,7 +102,7 @@ def retry_pairs(recipe: RetryPairsRecipe, extends: RawPairs, *, ctx: StageContex
     taken = [with_superseded(record, recipe.reasons) for record in extends.parts]
     read = {piece.part for part in retried for piece in FailedRows.of(part).pieces}
     tables = {record.part: record.file(SAMPLES_FILE) for record in extends.parts if record.part in read}
-    over = [*(Part(name=record.part, num_items=record.items.total) for record in taken), *retried]
+    over = [*taken_parts(taken), *retried]
     place = ctx.pinned(recipe.source).place
     work = partial(retry_part, tables=tables, store=ctx.store, place=place, recipe=recipe, num_parts=len(over))
     records = ctx.spread(work, over=over, phase="download", taken=taken)

@@ -54,6 +54,13 @@ def _with_retry(pipeline: Pipeline, text: str) -> Pipeline:
             f"{downloads}",
             then=then,
         )
+    further = [one for one, step in pipeline.steps.items() if step.edges.get(EXTENDS_INPUT) is extended]
+    if further:
+        raise BadCommandError(
+            f"--retry-rows {text}: step {further[0]!r} adds a table to {extended.name!r}, and would be downloaded "
+            f"anew; retry {further[0]!r}, which holds the rows of both",
+            then=then,
+        )
     try:
         reasons = spelled_reasons(typed.split(","))
     except ValueError as error:
@@ -67,7 +74,7 @@ def _with_retry(pipeline: Pipeline, text: str) -> Pipeline:
 
 def extended_steps(steps: Mapping[str, AnyStep]) -> list[tuple[str, str | None]]:
     """The names of steps, each with the step that it extends, for `last_retry`."""
-    extends = {name: step.edges.get(EXTENDS_INPUT) for name, step in steps.items()}
+    extends = {name: step.edges.get(EXTENDS_INPUT) for name, step in steps.items() if step.stage is retry_pairs}
     return [(name, None if step is None else step.name) for name, step in extends.items()]
 
 

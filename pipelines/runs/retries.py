@@ -76,4 +76,5 @@ def _downloads(request: Request) -> Iterator[str]:
 
 
 def _extended(step: FrozenStep) -> str | None:
-    return step.inputs[EXTENDS_INPUT].step if EXTENDS_INPUT in step.inputs else None
+    """The step that a retry fetches rows of; None for another step."""
+    return step.inputs[EXTENDS_INPUT].step if step.stage == DOWNLOADS[1] else None

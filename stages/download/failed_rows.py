@@ -7,7 +7,6 @@ its sample id, its number in the whole URL table and the columns that it carries
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from stages.artifacts.records import FileEntry, PartRecord
 from stages.artifacts.taken_over import num_table_rows
 from stages.contract import Part, PartTask, Store
 from stages.download.address import parse_address
+from stages.download.extended import RETRIED_PART, next_number
 from stages.download.fetch_rows import RowsToFetch
 from stages.download.raw_pairs import RESERVED_COLUMNS
 from stages.download.reasons import Reason, RowError
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 TRANSIENT: Final = "transient"
 """Names all reasons that another try may mend."""
 _NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA)
-RETRIED_PART: Final = re.compile(r"retry(\d+)_\d+")
-"""Names of parts that hold rows fetched again: `retry2_00007` is one of the second time."""
 
 
 def reasons_to_retry() -> tuple[str, ...]:
@@ -83,7 +81,7 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     `records` are those of all parts of the download, in order. Rows of parts that follow each other are fetched in one
     part, as far as it has no more than `num_rows_per_part`; those of one part are never divided.
     """
-    number = 1 + max((int(found[1]) for one in records if (found := RETRIED_PART.fullmatch(one.part))), default=0)
+    number = next_number(RETRIED_PART, records)
     groups: list[list[FailedPiece]] = []
     num_in_group: list[int] = []
     first_row = 0
