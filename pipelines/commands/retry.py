@@ -60,10 +60,10 @@ def retry(
         command.say(f"Nothing to retry: no row of {name} failed for {reasons}. Failed rows: {failed or 'none'}.")
         command.end({"retried": name, "reasons": list(wanted), "num_rows": 0}, then=f"neo show {name}")
     before = TypedSelection.as_before(found.request, command.site.sources)
-    asked = before.with_retry(f"{found.step.name}={','.join(wanted)}", until or before.until)
+    asked = before.with_retry(f"{found.step.name}={reasons}", until or before.until)
     current = planned_to_run(asked, store, command)
     _check_same(current, found.step.name, found.step.fingerprint, ref)
-    command.say(f"{num_rows:,} rows of {name} failed for one of: {', '.join(wanted)}.", "")
+    command.say(f"{num_rows:,} rows of {name} failed for {reasons} and are to be fetched again.", "")
     if not current.to_make:
         nothing_to_make(current, command)
     command.say(plan_table(current, graph=False), in_words(current), "")

@@ -106,7 +106,7 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(f"{head.kind} {head.stage}/{artifact.short}, {describe_counts(head)}, {made_by}")
     command.say(f"  fingerprint {head.fingerprint}", f"  content     {head.content}")
     command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
-    command.say(*_fork_lines(artifact), *_code_lines(artifact))
+    command.say(*_fork_lines(artifact), *_taken_lines(artifact), *_code_lines(artifact))
     command.say(_fields_table(artifact))
     command.say(*_best_lines(artifact))
     command.say(*_funnel(artifact), *_rules_table(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
@@ -148,6 +148,12 @@ def _fork_lines(artifact: Artifact) -> list[str]:
         return []
     changes = field_changes(fork.recipe, artifact.head.recipe)
     return [f"  {fork}", *(f"    from there on {change}" for change in changes), ""]
+
+
+def _taken_lines(artifact: Artifact) -> list[str]:
+    """How many parts were taken over by reference, and from which artifacts."""
+    taken = artifact.head.provenance.get("taken_over", {})
+    return [f"  taken over  {number:,} parts of {origin}, by reference" for origin, number in taken.items()]
 
 
 def _code_lines(artifact: Artifact) -> list[str]:

@@ -190,7 +190,7 @@ def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[st
     return Decision(
         step=step.name,
         action="make",
-        reason=f"{reason}; takes over what did not change of {name} ({number:,} parts)",
+        reason=f"{reason}; takes over the unchanged ones of {number:,} parts of {name}",
         changes=changes,
         taken_from=name,
         num_taken=number,

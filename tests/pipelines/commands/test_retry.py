@@ -75,11 +75,15 @@ def test_what_failed_is_fetched_and_the_rest_is_taken_over(run: Downloaded) -> N
     told = site.neo("retry", "own/pairs", "--reasons", "server_error", "--json")
     assert told.code == 0, told
     assert run.web.asked - asked == dict.fromkeys((3, 13, 23, 33), 1)
+    assert "taken over  4 parts of filter_pairs/" in site.neo("show", "own/kept").out
     kept = site.neo("show", "own/kept", "--json").json
     assert kept["items"]["kept"] == 36
     retried = site.neo("show", "own/pairs_retry1", "--json").json
     assert retried["items"] == {"entered": 40, "kept": 36, "dropped": {}, "failed": {"not_found": 4}}
 
+    assert (
+        told.json["run"] == site.neo("plan", run.pipeline, "--retry-rows", "pairs=server_error", "--json").json["run"]
+    )
     again = site.neo("run", run.pipeline, "--retry-rows", "pairs=server_error", "--json").json
     assert {step["action"] for step in again["steps"]} == {"reuse"}
     nothing = site.neo("retry", "own", "--json")
