@@ -26,7 +26,7 @@ from stages.artifacts.records import PartRecord
 from stages.benchmarks.benchmark import PixelRange
 from stages.benchmarks.catalog import BENCHMARKS
 from stages.benchmarks.video_sets import VIDEO_PIXELS
-from stages.contract import Part, PartDraft, PartFacts, PartTask, Recipe, StageContext, StageError, stage
+from stages.contract import Part, PartDraft, PartFacts, PartTask, Recipe, StageContext, StageError, conduct, stage
 from stages.evaluation.answering import Answerer, AskedPrompt, frames_shown, load_model_folder, media_reader
 from stages.evaluation.answers import (
     Answer,
@@ -43,6 +43,7 @@ from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
 from stages.evaluation.metrics import metrics
 from stages.evaluation.questions import Question, QuestionTrouble, image_urls, read_questions
+from stages.evaluation.trained_on import refuse_trained_on
 from stages.formats.clip_reader import clips_of
 from stages.formats.pairs import pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
@@ -80,6 +81,9 @@ class EvaluateRecipe(Recipe):
     read by a stage that does not say how they are scored."""
     num_questions_per_part: int = Field(default=500, ge=1)
     """Questions in one part, which is the unit of work that is repeated when a worker dies."""
+    allow_trained_on: bool = conduct(False)
+    """Whether questions are asked although, by its lineage, the checkpoint was trained on the samples that they were
+    made from."""
     num_cards: int = Field(default=25, ge=0)
     """Answers shown on the contact sheet, taken round robin from the kinds of questions."""
 
@@ -250,6 +254,8 @@ def score_part(
 @stage(number=3, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "evaluate"))
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
     """Answer the questions in slices, then score all answers in one part; reports the metrics."""
+    if not recipe.allow_trained_on:
+        refuse_trained_on(checkpoint, questions)
     num_questions, size = questions.head.items.kept, recipe.num_questions_per_part
     if num_questions == 0:
         raise StageError(f"{questions!r} holds no conversation to ask; look at why: `neo show {questions.short}`")

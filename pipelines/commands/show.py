@@ -16,13 +16,14 @@ from pipelines.lineage.graph import best_examined, describe_counts, skipped_row_
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import field_changes, flat_fields
-from pipelines.running.summary import accuracy_table
+from pipelines.running.scores import SHOWN, accuracy_table, published_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
 from pipelines.screen.console import STYLES, clean
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import read_head
 from stages.artifacts.profiles import profile_pictures
 from stages.commit.heartbeat import Life
 from stages.training.forks import fork_of
@@ -113,7 +114,10 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
-        command.say("", accuracy_table(metrics) if metrics.keys() & {"accuracy", "mra"} else _numbers_table(metrics))
+        command.say("", accuracy_table(metrics) if metrics.keys() & SHOWN.keys() else _numbers_table(metrics))
+        benchmark = _benchmark(artifact)
+        beside = published_table(benchmark, metrics) if benchmark else None
+        command.say(*([] if beside is None else ["", beside]))
     drawn = [*pictures(head), *profile_pictures(artifact)]
     command.say(*(f"  picture {artifact.store.url}/{entry.key}" for entry in drawn))
     document = {
@@ -139,6 +143,14 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "pictures": [f"{artifact.store.url}/{entry.key}" for entry in drawn],
     }
     command.end(document, then=f"neo trace {artifact.short}")
+
+
+def _benchmark(artifact: Artifact) -> str | None:
+    """The benchmark whose questions an evaluation asked; None for other questions, or where they are gone."""
+    asked = artifact.head.inputs.get("questions")
+    questions = read_head(artifact.store, asked.stage, asked.fingerprint) if asked else None
+    name = questions.recipe.get("benchmark") if questions else None
+    return name if isinstance(name, str) else None
 
 
 def _fork_lines(artifact: Artifact) -> list[str]:

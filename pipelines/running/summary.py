@@ -20,6 +20,7 @@ from pipelines.lineage.graph import describe_counts, lineage_of
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
 from pipelines.running.execute_run import RunResult
+from pipelines.running.scores import accuracy_table
 from pipelines.runs.log import log_key
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.progress import clock_time
@@ -139,34 +140,6 @@ def _accuracy(step: str, metrics: dict[str, float]) -> Iterator[Any]:
         yield ""
         yield f"{step}: held-out accuracy, beside the same with the images exchanged (blind)"
         yield accuracy_table(metrics)
-
-
-def accuracy_table(metrics: dict[str, float]) -> Table:
-    """Accuracy of all questions and of each kind with its interval, beside the controls and guessing.
-
-    Numbers have their mean relative accuracy (MRA) in a row of their own.
-    """
-    table = Table(box=None, pad_edge=False)
-    controls = ["blind", "shuffled"] if any("_shuffled" in key for key in metrics) else ["blind"]
-    for heading in ("questions", "accuracy", "95% interval", *controls, "guessing"):
-        table.add_column(heading, justify="left" if heading == "questions" else "right")
-    for key in sorted(key for key in metrics if f"{key}_low" in metrics):
-        kind = key.removeprefix("accuracy")
-        interval = f"{metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f}"
-        beside = [*(metrics.get(f"accuracy_{control}{kind}") for control in controls), metrics.get(f"chance{kind}")]
-        table.add_row(kind.removeprefix("_") or "all", f"{metrics[key]:.3f}", interval, *map(_shown, beside))
-    kinds = [key.removeprefix("num_questions") for key in metrics if key.startswith("num_questions")]
-    for kind in kinds:
-        if f"mra{kind}" in metrics:
-            beside = [metrics.get(f"mra_{control}{kind}") for control in controls]
-            table.add_row(
-                f"{kind.removeprefix('_') or 'all'}: MRA", _shown(metrics[f"mra{kind}"]), "", *map(_shown, beside)
-            )
-    return table
-
-
-def _shown(number: float | None) -> str:
-    return "" if number is None else f"{number:.3f}"
 
 
 def _pictures(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from cluster.local import make
 from stages.artifacts.artifact import Artifact
 from stages.collect_images import CollectImagesRecipe, collect_images
-from stages.contract import Source, Step
+from stages.contract import Source, StageError, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.export import ExportRecipe, export
@@ -130,6 +130,11 @@ def test_a_released_checkpoint_is_tuned_on_a_json_evaluated_and_exported(tmp_pat
 
     made = make(evaluation, tmp_path / "store", sources=sources)
     assert made.manifest.items.total == 4
+    again = evaluate.bind("again", EvaluateRecipe(max_new_tokens=1, num_cards=1), tuned, talks)
+    with pytest.raises(StageError, match=r"was trained on what .* draws from .* set allow_trained_on=true"):
+        make(again, tmp_path / "store", sources=sources)
+    told = evaluate.bind("told", again.recipe.model_copy(update={"allow_trained_on": True}), tuned, talks)
+    assert make(told, tmp_path / "store", sources=sources).manifest.items.kept > 0
     exported = make(export.bind("export", ExportRecipe(title="Mine"), tuned), tmp_path / "store", sources=sources)
     names = {entry.name for part in exported.manifest.parts for entry in part.files}
     assert {"model/config.json", "model/tokenizer.json"} <= names

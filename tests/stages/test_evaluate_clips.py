@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.running.summary import accuracy_table
+from pipelines.running.scores import accuracy_table
 from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Evaluation
 from stages.evaluate import EvaluateRecipe, evaluate
 from stages.evaluation.contact_sheet import MIN_WIDE_PX

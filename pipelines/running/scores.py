@@ -1,0 +1,67 @@
+"""The scores of an evaluation as tables: each kind of question beside its controls, and a benchmark beside papers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rich.table import Table
+
+from stages.benchmarks.published import POINTS, published_scores
+
+SHOWN: Final[Mapping[str, str]] = {"accuracy": "", "mra": "MRA", "anls": "ANLS", "vqa_accuracy": "VQA accuracy"}
+"""Means that are shown with a row for each kind of question: name in an evaluation to what is written behind the kind.
+MRA is mean relative accuracy of numbers."""
+
+
+def accuracy_table(metrics: Mapping[str, float]) -> Table:
+    """The accuracy of all questions and of each kind with its interval, beside the controls and guessing.
+
+    Answers that are more or less right have rows of their own, with the name of their mean.
+    """
+    table = Table(box=None, pad_edge=False)
+    controls = ["blind", "shuffled"] if any("_shuffled" in key for key in metrics) else ["blind"]
+    for heading in ("questions", "accuracy", "95% interval", *controls, "guessing"):
+        table.add_column(heading, justify="left" if heading == "questions" else "right")
+    kinds = sorted(key.removeprefix("num_questions") for key in metrics if key.startswith("num_questions_"))
+    for name, shown in SHOWN.items():
+        for kind in ("", *kinds):
+            if f"{name}{kind}" in metrics:
+                beside = [metrics.get(f"{name}_{control}{kind}") for control in controls]
+                beside += [metrics.get(f"chance{kind}") if name == "accuracy" else None]
+                told = ": ".join(filter(None, (kind.removeprefix("_") or "all", shown)))
+                value = metrics[f"{name}{kind}"]
+                table.add_row(told, _shown(value), _interval(metrics, f"{name}{kind}"), *map(_shown, beside))
+    return table
+
+
+def published_table(benchmark: str, metrics: Mapping[str, float]) -> Table | None:
+    """A benchmark's score beside the published ones, in percent or points; None where either is missing."""
+    published = published_scores(benchmark)
+    metric = next((points for name, points in POINTS.items() if name == benchmark), "score")
+    if not published or metric not in metrics:
+        return None
+    scale = 1 if metric != "score" else 100
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{benchmark}, {'points' if scale == 1 else 'percent'}")
+    table.add_column("score", justify="right")
+    table.add_column("95% interval", justify="right")
+    low, high = metrics.get("score_95_low"), metrics.get("score_95_high")
+    is_known = metric == "score" and low is not None and high is not None
+    table.add_row(
+        "this checkpoint",
+        f"{metrics[metric] * scale:.1f}",
+        f"{low * scale:.1f} to {high * scale:.1f}" if is_known and low is not None and high is not None else "",
+    )
+    for model, score in published.items():
+        table.add_row(f"{model}, published", f"{score:.1f}", "")
+    return table
+
+
+def _interval(metrics: Mapping[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _shown(number: float | None) -> str:
+    return "" if number is None else f"{number:.3f}"

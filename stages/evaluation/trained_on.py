@@ -1,0 +1,87 @@
+"""Tells by lineage whether a checkpoint was trained on the samples that its questions were made from.
+
+A training draw may hold a question's pictures or texts where one of its sources and the questions come from the same
+samples. A draw that was given the questions, or what they were read from, to be held out has none of them:
+`mix_samples` leaves out what is equal by picture digest or by text. Nor has a source that `dedup_pairs` or
+`dedup_texts` compared with them. Reads heads of artifacts alone, some dozens of a few KB, however many rows were
+trained on: no sample is compared again. What was trained outside of this store is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from stages.artifacts.ancestry import ancestry
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead
+from stages.artifacts.kinds import (
+    Checkpoint,
+    Conversations,
+    Draw,
+    KeptClips,
+    KeptPairs,
+    KeptTexts,
+    RawClips,
+    RawPairs,
+    TextDocuments,
+)
+from stages.artifacts.learned import KEPT_OUT_INPUTS, learned_from
+from stages.contract import StageError
+from stages.store.errors import StoreError
+
+SAMPLES: Final = frozenset(
+    kind.kind for kind in (Conversations, KeptClips, KeptPairs, KeptTexts, RawClips, RawPairs, TextDocuments)
+)
+"""Kinds of artifacts that hold samples."""
+
+
+def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> None:
+    """Raise `StageError` where a draw for the checkpoint's training may hold what the questions were made from.
+
+    A lineage of which heads are missing tells nothing, and refuses nothing.
+    """
+    try:
+        heads = {head.fingerprint: head for one in (checkpoint, questions) for head in ancestry(one)}
+    except StoreError:
+        return
+    asked = samples_of(heads, questions.fingerprint)
+    for fingerprint in sorted(learned_from(heads.values(), checkpoint.fingerprint)):
+        draw = heads[fingerprint]
+        shared = shared_samples(draw, asked, heads) if draw.kind == Draw.kind else None
+        if shared is not None:
+            source, drawn = (f"{one.stage}/{one.fingerprint[:SHOWN_DIGITS]}" for one in (shared, draw))
+            raise StageError(
+                f"{checkpoint!r} was trained on what {questions!r} asks about: {drawn} draws from {source}, which the "
+                "questions come from, and does not hold them out. Give the questions to mix_samples as `heldout` and "
+                "train again, ask other questions, or set allow_trained_on=true"
+            )
+
+
+def samples_of(heads: Mapping[str, ManifestHead], fingerprint: str) -> frozenset[str]:
+    """Fingerprints of the artifacts with samples that an artifact holds something of, its own among them."""
+    return frozenset(one for one in learned_from(heads.values(), fingerprint) if heads[one].kind in SAMPLES)
+
+
+def shared_samples(draw: ManifestHead, asked: frozenset[str], heads: Mapping[str, ManifestHead]) -> ManifestHead | None:
+    """The first artifact that a draw draws from and that the questions come from; None where it holds them out."""
+    slots = {name: item.fingerprint for name, item in draw.inputs.items()}
+    held_out = {one for name, one in slots.items() if name.split(".", 1)[0] == "heldout"}
+    if held_out & asked:
+        return None
+    for name, source in sorted(slots.items()):
+        if name.split(".", 1)[0] == "sources" and not _is_compared(heads, source, asked):
+            shared = samples_of(heads, source) & asked
+            if shared:
+                return heads[min(shared)]
+    return None
+
+
+def _is_compared(heads: Mapping[str, ManifestHead], source: str, asked: frozenset[str]) -> bool:
+    """Whether a source was compared with the questions, and what is like them left out."""
+    return any(
+        item.fingerprint in asked
+        for one in samples_of(heads, source)
+        for name, item in heads[one].inputs.items()
+        if (heads[one].stage, name.split(".", 1)[0]) in KEPT_OUT_INPUTS
+    )

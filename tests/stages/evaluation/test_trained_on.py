@@ -1,0 +1,66 @@
+"""Questions that a training may have seen are refused by lineage; those that were held out are not."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from stages.artifacts.head import ManifestHead, head_of
+from stages.artifacts.manifest import Manifest, manifest_bytes
+from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
+from stages.evaluation.trained_on import samples_of, shared_samples
+
+KINDS = {
+    "import_pairs": "RawPairs",
+    "filter_pairs": "KeptPairs",
+    "dedup_pairs": "KeptPairs",
+    "read_questions": "Conversations",
+    "mix_samples": "Draw",
+}
+
+
+def head(stage: str, name: str, inputs: Mapping[str, str]) -> ManifestHead:
+    read = {slot: InputRecord(stage="any", fingerprint=made, content=made) for slot, made in inputs.items()}
+    manifest = Manifest(
+        kind=KINDS[stage],
+        stage=stage,
+        number=1,
+        fingerprint=name,
+        recipe={},
+        inputs=read,
+        parts=(PartRecord(phase="p", part="0"),),
+        items=ItemBalance(),
+        content=name,
+        versions={},
+        provenance={},
+    )
+    return head_of(manifest_bytes(manifest))
+
+
+def lineage(**draw: str) -> dict[str, ManifestHead]:
+    made = [
+        head("import_pairs", "pairs", {}),
+        head("import_pairs", "other", {}),
+        head("filter_pairs", "kept", {"raw": "pairs"}),
+        head("read_questions", "exam", {"pictures": "pairs"}),
+        head("dedup_pairs", "unique", {"raw": "pairs", "benchmarks.exam": "exam"}),
+        head("mix_samples", "draw", {name.replace("_", "."): made for name, made in draw.items()}),
+    ]
+    return {one.fingerprint: one for one in made}
+
+
+@pytest.mark.parametrize(
+    ("draw", "shared"),
+    [
+        ({"sources_a": "kept"}, "pairs"),
+        ({"sources_a": "other", "sources_b": "exam"}, "exam"),
+        ({"sources_a": "other"}, None),
+        ({"sources_a": "kept", "heldout_exam": "exam"}, None),
+        ({"sources_a": "kept", "heldout_a": "other"}, "pairs"),
+        ({"sources_a": "unique"}, None),
+        ({"sources_a": "unique", "sources_b": "kept"}, "pairs"),
+    ],
+)
+def test_what_a_draw_shares_with_the_questions(draw: dict[str, str], shared: str | None) -> None:
+    heads = lineage(**draw)
+    found = shared_samples(heads["draw"], samples_of(heads, "exam"), heads)
+    assert (found and found.fingerprint) == shared
