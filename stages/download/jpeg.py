@@ -14,11 +14,15 @@ from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Final
 
+from neo_model.inputs.containers.container import PieceCount, TooManyPiecesError
+
 MAX_SCANS: Final = 32
 """Most scans of a progressive JPEG; encoders write about ten. Each scan of a large picture costs as much as decoding it
 once."""
 MAX_BLOCKS_IN_MCU: Final = 10
 """Most 8 x 8 blocks in one interleaved unit (T.81, B.2.3)."""
+MAX_TABLES: Final = 8
+"""Most tables that one segment defines: four of each kind, each once. More of them are left to the decoder."""
 MAX_SIDE_PX: Final = 65_500
 """Longest side that libjpeg accepts; the format allows 65,535."""
 # In entropy-coded data FF is stuffed as FF 00; FF D0 to FF D7 are restart markers. Any other FF ends the scan.
@@ -76,14 +80,15 @@ class _UnusualError(Exception):
 
 def plain_jpeg(data: bytes) -> PlainJpeg | None:
     """The facts of a JPEG that is sure to decode to grey or RGB, or None where only decoding can tell."""
-    jpeg = PlainJpeg()
+    jpeg, pieces = PlainJpeg(), PieceCount(data)
     try:
         position = 2
         while (start := data[position : position + 2]) != _END:
+            pieces.take()
             _require(len(start) == 2 and start[0] == 0xFF)
             position = _read_segment(jpeg, start[1], data, position + 2)
         _require(jpeg.num_scans > 0)
-    except _UnusualError:
+    except (_UnusualError, TooManyPiecesError):
         return None
     return jpeg
 
@@ -134,7 +139,9 @@ def _read_huffman_tables(jpeg: PlainJpeg, content: bytes) -> None:
 def _huffman_tables(content: bytes) -> frozenset[tuple[int, int]]:
     """The tables that a segment defines, cached: most pictures have the ones that the standard proposes."""
     tables: set[tuple[int, int]] = set()
-    while content:
+    for _ in range(MAX_TABLES):
+        if not content:
+            return frozenset(tables)
         _require(len(content) >= 17)
         kind, table = content[0] >> 4, content[0] & 15
         counts = content[1:17]
@@ -144,6 +151,7 @@ def _huffman_tables(content: bytes) -> frozenset[tuple[int, int]]:
         _require(_codes_fit(counts))
         tables.add((kind, table))
         content = content[17 + len(symbols) :]
+    _require(not content)
     return frozenset(tables)
 
 

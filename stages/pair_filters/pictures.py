@@ -7,6 +7,7 @@ are rounded, so that every machine measures the same. Orientation does not matte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from neo_model.inputs.pictures import open_pixels
@@ -21,6 +22,8 @@ MAX_PIXELS_PX: Final = 2**27
 """Largest picture that is decoded where it cannot be reduced, in pixels."""
 TAIL: Final = 0.01
 """Share of the brightest and of the darkest pixels that contrast leaves out."""
+BAND_PX: Final = 2**20
+"""Pixels that are worked on at one time, where numbers wider than a byte are needed."""
 DIGITS: Final = 3
 """Decimal places of a measure."""
 
@@ -52,7 +55,6 @@ def measure_picture(jpeg: bytes) -> PictureMeasures:
 
 def reduced_grey(jpeg: bytes) -> NDArray[np.uint8]:
     """A picture as levels of grey, reduced by the decoder as far as both sides keep `MIN_SIDE_PX`."""
-    import numpy as np
     import simplejpeg
 
     try:
@@ -62,8 +64,23 @@ def reduced_grey(jpeg: bytes) -> NDArray[np.uint8]:
         )[:, :, 0]
         return grey
     except ValueError:  # what this decoder warns about; the one that training uses says whether it is a picture
-        pixels = open_pixels(jpeg, max_pixels_px=MAX_PIXELS_PX).astype(np.uint32)
-        return np.asarray((pixels * np.array([299, 587, 114], np.uint32)).sum(axis=2) // 1000, np.uint8)
+        return _grey_of(open_pixels(jpeg, max_pixels_px=MAX_PIXELS_PX))
+
+
+def _grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The levels of grey of a picture [height, width, 3]."""
+    import numpy as np
+
+    grey = np.empty(pixels.shape[:2], np.uint8)
+    for rows in _bands(pixels.shape[0], pixels.shape[1]):
+        grey[rows] = (pixels[rows] * np.array([299, 587, 114], np.uint32)).sum(axis=2) // 1000
+    return grey
+
+
+def _bands(height_px: int, width_px: int) -> Iterator[slice]:
+    """Rows of a picture, of some `BAND_PX` pixels at a time."""
+    num_rows = max(1, BAND_PX // width_px)
+    return (slice(top, min(top + num_rows, height_px)) for top in range(0, height_px, num_rows))
 
 
 def _sharpness(grey: NDArray[np.uint8]) -> float:
@@ -72,8 +89,11 @@ def _sharpness(grey: NDArray[np.uint8]) -> float:
 
     if min(grey.shape) < 3:
         return 0.0
-    levels = grey.astype(np.int32)
-    middle = levels[1:-1, 1:-1]
-    edges = 4 * middle - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
-    total, squares, number = int(edges.sum(dtype=np.int64)), int((edges.astype(np.int64) ** 2).sum()), edges.size
+    total = squares = number = 0
+    for rows in _bands(grey.shape[0] - 2, grey.shape[1]):
+        levels = grey[rows.start : rows.stop + 2].astype(np.int32)
+        middle = levels[1:-1, 1:-1]
+        edges = 4 * middle - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
+        total, squares = total + int(edges.sum(dtype=np.int64)), squares + int((edges.astype(np.int64) ** 2).sum())
+        number += edges.size
     return round((squares * number - total * total) / (number * number), DIGITS)

@@ -8,7 +8,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from neo_model.inputs.containers.container import Container, Data, EndsEarlyError, MalformedError
+from neo_model.inputs.containers.container import (
+    Container,
+    Data,
+    EndsEarlyError,
+    MalformedError,
+    PieceCount,
+    TooManyPiecesError,
+)
 
 _SCREEN_BYTES: Final = 13
 _IMAGE_BYTES: Final = 10
@@ -22,12 +29,13 @@ _BLOCK: Final = re.compile(rb"[!,;]")
 
 def read_gif(data: Data) -> Container:
     """Take a GIF apart."""
+    pieces = PieceCount(data)
     try:
         position = _behind_colours(data, _SCREEN_BYTES, data[10] if len(data) > 10 else 0)
         kept: list[Data] = [data[:position]]
         while True:
             start = _next_block(data, position)
-            position = _behind_block(data, start)
+            position = _behind_block(data, start, pieces)
             if data[start] == _IMAGE:
                 return Container(format="GIF", pixels=b"".join([*kept, data[start:position], bytes([_TRAILER])]))
             if data[start + 1] == _GRAPHIC_CONTROL and position - start >= 8:  # four bytes of content, or more
@@ -40,14 +48,14 @@ def read_gif(data: Data) -> Container:
 
 def num_gif_frames(data: Data) -> int:
     """Images of a GIF up to the first that is not whole; at least 1."""
-    count = 0
+    count, pieces = 0, PieceCount(data)
     try:
         position = _behind_colours(data, _SCREEN_BYTES, data[10] if len(data) > 10 else 0)
         while True:
             start = _next_block(data, position)
-            position = _behind_block(data, start)
+            position = _behind_block(data, start, pieces)
             count += data[start] == _IMAGE
-    except (EndsEarlyError, MalformedError):
+    except (EndsEarlyError, MalformedError, TooManyPiecesError):
         return max(1, count)
 
 
@@ -61,13 +69,14 @@ def _next_block(data: Data, position: int) -> int:
     return found.start()
 
 
-def _behind_block(data: Data, position: int) -> int:
+def _behind_block(data: Data, position: int, pieces: PieceCount) -> int:
     """The end of the extension or image that begins at `position`."""
     if data[position] == _EXTENSION:
-        return _behind_pieces(data, position + 2)
+        return _behind_pieces(data, position + 2, pieces)
     if position + _IMAGE_BYTES > len(data):
         raise EndsEarlyError
-    return _behind_pieces(data, _behind_colours(data, position + _IMAGE_BYTES, data[position + 9]) + 1)
+    behind_colours = _behind_colours(data, position + _IMAGE_BYTES, data[position + 9])
+    return _behind_pieces(data, behind_colours + 1, pieces)
 
 
 def _behind_colours(data: Data, position: int, flags: int) -> int:
@@ -78,9 +87,10 @@ def _behind_colours(data: Data, position: int, flags: int) -> int:
     return end
 
 
-def _behind_pieces(data: Data, position: int) -> int:
+def _behind_pieces(data: Data, position: int, pieces: PieceCount) -> int:
     """The end of pieces of up to 255 bytes, each behind its length; an empty one is the last."""
     while True:
+        pieces.take()
         if position >= len(data):
             raise EndsEarlyError
         length = data[position]

@@ -10,7 +10,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data, EndsEarlyError, MalformedError
+from neo_model.inputs.containers.container import (
+    MAX_PROFILE_BYTES,
+    Container,
+    Data,
+    EndsEarlyError,
+    MalformedError,
+    PieceCount,
+    TooManyPiecesError,
+)
 from neo_model.inputs.containers.exif import orientation_of
 
 SOI: Final = b"\xff\xd8"
@@ -24,6 +32,8 @@ _PROFILE: Final = 0xE2
 _LEFT_OUT: Final = frozenset({0xFE, *range(0xE1, 0xF0)}) - {0xEE}
 _EXIF_START: Final = b"Exif\0"
 _PROFILE_START: Final = b"ICC_PROFILE\0"
+_MAX_PROFILE_PIECES: Final = 255
+"""One byte says how many there are."""
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 # In entropy-coded data FF is stuffed as FF 00; FF D0 to FF D7 are restart markers. Any other FF ends the scan.
 _MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -60,31 +70,33 @@ def lacks_end(data: Data) -> bool:
     """Whether no end of image (EOI) stands behind the first scan."""
     try:
         start = _read_head(data).scan
-    except (EndsEarlyError, MalformedError):
+    except (EndsEarlyError, MalformedError, TooManyPiecesError):
         return False
     return bytes(data[start:]).rfind(EOI) < 0
 
 
 def num_scans(data: Data) -> int:
     """Scans of a JPEG, without those of thumbnails in its metadata or of pictures behind its end."""
+    count, pieces = 0, PieceCount(data)
     try:
-        position = _read_head(data).scan
-    except (EndsEarlyError, MalformedError):
-        return 0
-    plain, count = bytes(data), 0
-    while (marker := plain[position + 1 : position + 2]) and marker[0] != _EOI:
-        count += marker[0] == _SOS
-        behind = position + 2 + int.from_bytes(plain[position + 2 : position + 4])
-        following = _MARKER_AFTER_SCAN.search(plain, behind)
-        if following is None:
-            break
-        position = following.start()
+        position, plain = _read_head(data).scan, bytes(data)
+        while (marker := plain[position + 1 : position + 2]) and marker[0] != _EOI:
+            pieces.take()
+            count += marker[0] == _SOS
+            behind = position + 2 + int.from_bytes(plain[position + 2 : position + 4])
+            following = _MARKER_AFTER_SCAN.search(plain, behind)
+            if following is None:
+                break
+            position = following.start()
+    except (EndsEarlyError, MalformedError, TooManyPiecesError):
+        pass
     return count
 
 
 def _read_head(data: Data) -> _Head:
-    head, position = _Head(), len(SOI)
+    head, position, pieces = _Head(), len(SOI), PieceCount(data)
     while True:
+        pieces.take()
         start, marker = _next_marker(data, position)
         if marker == _SOS:
             head.scan = start
@@ -119,7 +131,9 @@ def _next_marker(data: Data, position: int) -> tuple[int, int]:
 def _joined(pieces: list[bytes]) -> bytes | None:
     """The profile of its pieces, each with its number and their count behind the name; None if one is missing."""
     numbered = sorted(pieces, key=lambda piece: piece[12:14])
-    if not pieces or [piece[12:14] for piece in numbered] != [bytes((n + 1, len(pieces))) for n in range(len(pieces))]:
+    if not 0 < len(pieces) <= _MAX_PROFILE_PIECES:
+        return None
+    if [piece[12:14] for piece in numbered] != [bytes((n + 1, len(pieces))) for n in range(len(pieces))]:
         return None
     profile = b"".join(piece[14:] for piece in numbered)
     return profile if len(profile) <= MAX_PROFILE_BYTES else None

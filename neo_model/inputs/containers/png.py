@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data
+from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data, PieceCount
 from neo_model.inputs.containers.exif import orientation_of
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -103,8 +103,9 @@ def _is_sound(chunk: Data) -> bool:
 
 def _walk(data: Data) -> Iterator[tuple[bytes, Data, Data | None]]:
     """Kind and content of each chunk, and the chunk with its checksum; None in its place where the data ends within."""
-    position = len(SIGNATURE)
+    position, pieces = len(SIGNATURE), PieceCount(data)
     while position + _HEAD_BYTES <= len(data):
+        pieces.take()
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + _HEAD_BYTES + length
         content = data[position + _HEAD_BYTES : end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from neo_model.inputs.containers.container import Container, Data
+from neo_model.inputs.containers.container import Container, Data, TooManyPiecesError
 from neo_model.inputs.containers.gif import num_gif_frames, read_gif
 from neo_model.inputs.containers.jpeg import read_jpeg
 from neo_model.inputs.containers.png import num_png_frames, read_png
@@ -20,7 +20,12 @@ _BMP_HEAD_BYTES: Final = 26
 def read_container(data: Data) -> Container | None:
     """Take a picture apart; None where its first bytes are of none of the formats that are decoded."""
     name = format_of(data)
-    return None if name is None else _READERS[name](memoryview(data))  # slices of which copy nothing
+    if name is None:
+        return None
+    try:
+        return _READERS[name](memoryview(data))  # slices of which copy nothing
+    except TooManyPiecesError:
+        return Container(format=name, pixels=b"")
 
 
 def num_frames(data: Data) -> int:

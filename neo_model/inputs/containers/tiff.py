@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data, EndsEarlyError, MalformedError
+from neo_model.inputs.containers.container import (
+    MAX_PROFILE_BYTES,
+    Container,
+    Data,
+    EndsEarlyError,
+    MalformedError,
+    PieceCount,
+    TooManyPiecesError,
+)
 from neo_model.inputs.containers.exif import ORIENTATION
 
 _PROFILE: Final = 34675
@@ -55,12 +63,13 @@ class _Layout:
     data: Data
     sign: str
     is_big: bool
+    pieces: PieceCount
 
     @classmethod
     def of(cls, data: Data) -> _Layout:
         """The layout that the first bytes announce."""
         sign = "<" if bytes(data[:2]) == b"II" else ">"
-        return cls(data, sign, 43 in bytes(data[2:4]))
+        return cls(data, sign, 43 in bytes(data[2:4]), PieceCount(data))
 
     @property
     def offset(self) -> str:
@@ -85,6 +94,7 @@ class _Layout:
         first = position + (8 if self.is_big else 2)
         if count > 65_535:
             raise MalformedError
+        self.pieces.take(count)
         return first, [self.unpack("H", first + number * self.entry_bytes)[0] for number in range(count)]
 
     def next_directory(self, first: int, count: int) -> int:
@@ -158,7 +168,7 @@ def _pages(layout: _Layout) -> Iterator[int]:
             if {256, 257} <= set(tags) and {273, 324} & set(tags):
                 yield position
             position = layout.next_directory(first, len(tags))
-    except (EndsEarlyError, MalformedError):
+    except (EndsEarlyError, MalformedError, TooManyPiecesError):
         return
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data
+from neo_model.inputs.containers.container import MAX_PROFILE_BYTES, Container, Data, PieceCount
 from neo_model.inputs.containers.exif import orientation_of
 
 _HEAD_BYTES: Final = 12
@@ -88,8 +88,9 @@ def _read(data: Data) -> _Chunks:
 
 def _walk(data: Data) -> Iterator[tuple[bytes, Data, bool]]:
     """Kind and content of each chunk, and whether the data holds all of it."""
-    position = _HEAD_BYTES
+    position, pieces = _HEAD_BYTES, PieceCount(data)
     while position + 8 <= len(data):
+        pieces.take()
         kind, length = struct.unpack_from("<4sI", data, position)
         position += 8
         yield kind, data[position : position + length], position + length <= len(data)

@@ -5,29 +5,44 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import simplejpeg
 from PIL import Image
 
+from neo_model.inputs.containers.read_container import read_container
+from neo_model.inputs.pictures import PictureError, PictureTrouble
 from stages.download.judge_picture import PictureJudge
 from stages.download.picture_recipe import PictureRecipe
 from stages.download.reasons import Reason, RowError
+from stages.pair_filters.pictures import measure_picture
+from tests.worlds.cut_up_pictures import CUT_UP
 from tests.worlds.mutated_pictures import mutated, seeds
 
 ROOT = Path(__file__).parents[3]
 MEASURE = """
-import json, resource, sys, time
-from tests.stages.download.test_mutated_pictures import ends_of, judged, warm_up
+import json, sys
+from tests.stages.download.test_mutated_pictures import judged, spent, tried, warm_up
 warm_up()
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-told = ends_of(int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 2 else judged(open(sys.argv[1], "rb").read())
-peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-print(json.dumps([told, time.process_time() - start, peak]))
+if len(sys.argv) > 2:
+    told = tried(int(sys.argv[1]), int(sys.argv[2]))
+else:
+    data = open(sys.argv[1], "rb").read()
+    told = spent(lambda: judged(data))
+print(json.dumps(told))
 """
+MAX_CPU_SECONDS = 20.0
+"""Processor time that one picture of up to 20 MB and 64 megapixels may take, on a busy machine; an idle one takes a
+third of it for the largest, and a second for a file that is cut up into pieces."""
+MAX_BYTES = 1_470_000_000
+"""Memory that one picture of 64 megapixels may take: `BYTES_PER_PIXEL` each, and `CONSTANT_BYTES`."""
 
 
 def judged(data: bytes, max_pixels_px: int = 64_000_000) -> str:
@@ -39,8 +54,39 @@ def judged(data: bytes, max_pixels_px: int = 64_000_000) -> str:
     return "kept"
 
 
-def ends_of(first: int, stop: int) -> dict[str, int]:
-    return dict(Counter(judged(mutated(number)) for number in range(first, stop)))
+def measured_as(data: bytes) -> str:
+    """`measured`, or the reason why `filter_pairs` cannot."""
+    try:
+        measure_picture(data)
+    except PictureError as error:
+        return error.reason.value
+    return "measured"
+
+
+def spent(work: Callable[[], str]) -> tuple[str, float, int]:
+    """What `work` says, the processor seconds that it takes and the memory that it needs at its peak, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is in use
+    before, started = peak_bytes(), time.process_time()
+    told = work()
+    return told, time.process_time() - started, peak_bytes() - before
+
+
+def peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def tried(first: int, stop: int) -> dict[str, Any]:
+    """How mutations end, and which of them takes longest and most."""
+    ends: dict[str, Counter[str]] = {"judged": Counter(), "measured": Counter()}
+    most_seconds, most_bytes = (0.0, first), (0, first)
+    for number in range(first, stop):
+        data = mutated(number)
+        for name, work in (("judged", judged), ("measured", measured_as)):
+            told, seconds, num_bytes = spent(partial(work, data))
+            ends[name][told] += 1
+            most_seconds, most_bytes = max(most_seconds, (seconds, number)), max(most_bytes, (num_bytes, number))
+    return {**ends, "most_seconds": most_seconds, "most_bytes": most_bytes}
 
 
 def warm_up() -> None:
@@ -48,19 +94,28 @@ def warm_up() -> None:
     assert {judged(data) for data in seeds()} == {"kept"}
 
 
-def measured(*words: str) -> tuple[Any, float, int]:
-    """What a process of its own says, the processor seconds it took and the memory it needed, in bytes."""
+def in_a_process(*words: str) -> Any:
+    """What a process of its own says."""
     done = subprocess.run([sys.executable, "-c", MEASURE, *words], cwd=ROOT, check=True, capture_output=True, text=True)
-    told, seconds, peak = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def measured(*words: str) -> tuple[Any, float, int]:
+    """Of one file: its verdict, the processor seconds it took and the memory it needed, in bytes."""
+    told, seconds, peak = in_a_process(*words)
     return told, seconds, peak
 
 
 def check_mutations(first: int, stop: int) -> None:
-    ends, seconds, peak = measured(str(first), str(stop))
-    assert sum(ends.values()) == stop - first
-    assert set(ends) <= {"kept", *(reason.value for reason in Reason)} - {"unexplained"}, ends
-    assert {"kept", "truncated", "undecodable", "not_image", "too_many_pixels"} <= set(ends)
-    assert peak < 1_400_000_000 and seconds < 0.05 * (stop - first) + 30
+    found = in_a_process(str(first), str(stop))
+    print(f"mutations {first} to {stop - 1}: {found}")
+    judged_as, measured_so = found["judged"], found["measured"]
+    assert sum(judged_as.values()) == sum(measured_so.values()) == stop - first
+    assert set(judged_as) <= {"kept", *(reason.value for reason in Reason)} - {"unexplained"}, judged_as
+    assert {"kept", "truncated", "undecodable", "not_image", "too_many_pixels"} <= set(judged_as)
+    assert {"measured", "truncated", "undecodable", "not_image"} <= set(measured_so)
+    assert set(measured_so) <= {"measured", *(trouble.value for trouble in PictureTrouble)}
+    assert found["most_seconds"][0] < MAX_CPU_SECONDS and found["most_bytes"][0] < MAX_BYTES, found
 
 
 def test_mutated_pictures_end_in_a_verdict() -> None:
@@ -70,6 +125,28 @@ def test_mutated_pictures_end_in_a_verdict() -> None:
 @pytest.mark.kill
 def test_ten_thousand_mutated_pictures_end_in_a_verdict() -> None:
     check_mutations(1000, 11_000)
+
+
+@pytest.mark.parametrize("num_bytes", [2_000_000, 20_000_000])
+@pytest.mark.parametrize("name", CUT_UP)
+def test_a_file_that_is_cut_up_as_no_picture_is_is_not_walked_through(
+    tmp_path: Path, name: str, num_bytes: int
+) -> None:
+    path = tmp_path / "cut_up"
+    path.write_bytes(CUT_UP[name](num_bytes))
+    told, seconds, peak = measured(str(path))
+    assert told == "undecodable" and peak < 20_000_000 + 4 * num_bytes and seconds < MAX_CPU_SECONDS
+
+
+@pytest.mark.parametrize("name", sorted(CUT_UP.keys() - {"webp alpha", "tiff directories"}))
+def test_some_thousand_pieces_are_no_reason(name: str) -> None:
+    data = CUT_UP[name](40_000)
+    assert (judged(data), measured_as(data)) == ("kept", "measured")
+
+
+def test_a_profile_in_more_pieces_than_a_byte_can_number_is_none() -> None:
+    data = CUT_UP["jpeg profiles"](18 * 300)
+    assert judged(data) == "kept" and read_container(data).profile is None
 
 
 def tiff_of_one_pixel(tile_px: int, compressed: bytes) -> bytes:
@@ -84,6 +161,18 @@ def encoded(encoding: str, mode: str, size: tuple[int, int], **options: Any) -> 
     written = io.BytesIO()
     Image.new(mode, size).save(written, encoding, **options)
     return written.getvalue()
+
+
+def test_measures_of_a_picture_that_cannot_be_reduced_take_little_more_than_to_decode_it() -> None:
+    large = Image.linear_gradient("L").resize((4000, 4000)).convert("RGB")
+    written = io.BytesIO()
+    large.save(written, "JPEG")
+    whole = written.getvalue()
+    cut = whole[: len(whole) * 9 // 10] + b"\xff\xd9"  # which its decoder warns of
+    with pytest.raises(ValueError, match="premature|corrupt|Corrupt|extraneous"):
+        simplejpeg.decode_jpeg(cut, "GRAY")
+    told, _, peak = spent(lambda: measured_as(cut))
+    assert told == "measured" and peak < BYTES_PER_PIXEL * 4000**2 + CONSTANT_BYTES
 
 
 def test_a_tile_that_is_larger_than_any_picture_is_not_decoded(tmp_path: Path) -> None:
@@ -108,6 +197,8 @@ def test_the_longest_side_of_a_jpeg_is_kept() -> None:
 
 BYTES_PER_PIXEL = 22
 """Memory that one picture may take beside its data, for each pixel: the bound of `open_pixels`, and some to encode."""
+CONSTANT_BYTES = 60_000_000
+"""Memory that a picture of any size may take beside: bands of it in wider numbers, and what decoders load."""
 
 
 @pytest.mark.parametrize("side_px", [2000, 4000])
@@ -130,4 +221,4 @@ def test_memory_grows_with_pixels_and_no_faster(
     path.write_bytes(encoded(encoding, mode, (side_px, side_px), **options))
     told, _, peak = measured(str(path))
     assert told == "kept"
-    assert peak < BYTES_PER_PIXEL * side_px**2 + 40_000_000
+    assert peak < BYTES_PER_PIXEL * side_px**2 + CONSTANT_BYTES
