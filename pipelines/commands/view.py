@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,12 @@ from pipelines.commands.get import StoppedCopyError
 from pipelines.commands.options import RefArgument
 from pipelines.exits import BadCommandError
 from pipelines.outside.placing import How
-from pipelines.outside.views.layouts import LAYOUTS
-from pipelines.outside.views.views import PlannedView, lay_out, plan_view
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.byte_progress import items_bar, size_in_words
 from stages.artifacts.artifact import Artifact, open_artifact
+
+if TYPE_CHECKING:
+    from pipelines.outside.views.views import PlannedView
 
 
 def view(
@@ -41,6 +42,9 @@ def view(
     Tars of the store are linked (copied from an object store). Only what no tar of it holds alone is written: what
     filters left of a tar, new captions, texts, conversations. Broken off, the same command continues.
     """
+    from pipelines.outside.views.layouts import LAYOUTS  # both import the readers of every kind
+    from pipelines.outside.views.views import lay_out, plan_view
+
     command: CommandContext = ctx.obj
     layouts = [name for name, is_asked in (("wds", wds), ("hf", hf), ("energon", energon)) if is_asked]
     if len(layouts) != 1 or (copy and hard_link):

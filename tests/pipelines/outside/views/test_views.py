@@ -21,6 +21,7 @@ from stages.artifacts.kinds import Conversations, KeptPairs, RawPairs, Rows
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
+from tests.s3_server import environment, s3_server
 from tests.worlds.mixture_world import TEXTS
 from tests.worlds.packed_world import CHATS, KEPT, LLM, PAIRS, rows_of
 
@@ -209,3 +210,22 @@ def test_datasets_reads_each_kind(name, streams, made, tmp_path):
         assert all(len(one["images"]) == one["messages"][0]["content"].count("<image>") for one in samples)
         assert any(one["images"] for one in samples)
         assert isinstance(made[name].as_kind(Conversations), Conversations)
+
+
+def test_tars_of_an_object_store_are_copied_and_what_is_written_is_the_same(made, tmp_path, monkeypatch):
+    import boto3
+
+    with s3_server(tmp_path / "s3.log") as address:
+        for name, value in environment(address).items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="views")
+        raw, kept = (make(STEPS[name], Store("s3://views/neo")) for name in ("raw", "kept"))
+        _, ended = view(raw, "energon", tmp_path / "raw")
+        assert ended == {"copied": 3}
+        _, ended = view(kept, "wds", tmp_path / "kept")
+        assert ended == {"written": 3}
+        with pytest.raises(RefusedError, match="is remote: links can lead to files of a local store alone"):
+            view(raw, "wds", tmp_path / "links", "link")
+    view(made["kept"], "wds", tmp_path / "local")
+    for name in ("000000.tar", "000001.tar", "000002.tar"):
+        assert (tmp_path / "kept" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
