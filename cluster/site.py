@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from cluster.placement import DriverResources, Placed
-from stages.contract import GangLayout
+from stages.contract import PROFILE_PHASE, GangLayout
 
 SHIPPED = Path(__file__).with_name("sites")
 DEFAULT_SITE = "embedded"
@@ -187,8 +187,9 @@ class Resources(_Table):
         return Resources(parts=_adjusted(self.parts, by.parts), gang=_adjusted(self.gang, by.gang), phases=phases)
 
     def of_phase(self, phase: str) -> PartResources:
-        """Resources of the parts of one phase."""
-        return _adjusted(self.parts, self.phases[phase]) if phase in self.phases else self.parts
+        """Resources of the parts of one phase. Drawing what a stage did takes no GPU, unless a site says so."""
+        base = self.parts.model_copy(update={"gpus": 0}) if phase == PROFILE_PHASE else self.parts
+        return _adjusted(base, self.phases[phase]) if phase in self.phases else base
 
 
 class Site(_Table):

@@ -1,8 +1,8 @@
 """Networks that are no part of the public web, or lead to a machine's own host, and are therefore never asked.
 
-Owns the special-purpose registries of IANA for IPv4 and IPv6 as they were on 2025-10-09, without the entries that are
-global unicast in full, and the endpoints by which large clouds talk to their own machines. A site adds its own
-(`refused_networks`), such as public addresses that lead into its company.
+Owns the special-purpose registries of IANA for IPv4 and IPv6 as they were on 2025-10-09, and the endpoints inside large
+clouds. A site adds its own (`refused_networks`), such as public addresses that lead into its company: these, and the
+endpoints from which machines get credentials, are not asked even where a recipe allows a host on a private network.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _SPECIAL: Final = """
 servers of private addresses, 192.52.193.0/24 relays of multicast), but none of them serves pictures. 2002::/16 and
 2001::/32, in 2001::/23, embed an IPv4 address, so they lead to any other network."""
 
-_OF_CLOUDS: Final = """
+_SERVICES: Final = "161.26.0.0/16 166.8.0.0/14 199.36.153.4/30 199.36.153.8/30"
+"""Services inside a cloud under public addresses: IBM's, and Google's interfaces."""
+
+_HOST_ENDPOINTS: Final = """
     168.63.129.16/32 169.254.169.254/32 169.254.170.2/32 169.254.170.23/32 100.100.100.200/32 192.0.0.192/32
-    169.254.0.23/32 161.26.0.0/16 166.8.0.0/14 199.36.153.4/30 199.36.153.8/30
-    fd00:ec2::254/128 fd00:ec2::23/128 fd20:ce::254/128 fe80::a9fe:a9fe/128
+    169.254.0.23/32 fd00:ec2::254/128 fd00:ec2::23/128 fd20:ce::254/128 fe80::a9fe:a9fe/128
 """
-"""Endpoints of hosts and of services inside a cloud: Azure (168.63.129.16, on each of its machines), AWS, Alibaba,
-Oracle, Tencent, IBM (161.26.0.0/16 and 166.8.0.0/14, its services inside), Google (199.36.153.0/24, its interfaces
-inside, and fd20:ce::254), OpenStack. Most of them lie in networks above."""
+"""Where machines of clouds get settings and credentials from: Azure (168.63.129.16), AWS, Alibaba, Oracle, Tencent,
+Google, OpenStack. Nobody keeps pictures there, so no recipe can allow them."""
 
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """All IPv6 addresses that were ever given out for the public internet."""
@@ -45,8 +46,10 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(one) for one in text.replace(",", " ").split())
 
 
-REFUSED: Final = parse_networks(_SPECIAL + _OF_CLOUDS)
-"""Networks that are refused everywhere."""
+NOT_PUBLIC: Final = parse_networks(f"{_SPECIAL} {_SERVICES}")
+"""Networks that are asked only for hosts that a recipe names (`allow_hosts`)."""
+NEVER_ASKED: Final = parse_networks(_HOST_ENDPOINTS)
+"""Networks that are asked for nobody."""
 
 
 @lru_cache(maxsize=1)
@@ -54,11 +57,17 @@ def _of_site(text: str) -> tuple[Network, ...]:
     return parse_networks(text)
 
 
+def is_refused(address: str) -> bool:
+    """Whether an IP address is asked for nobody: an endpoint of a cloud's machines, or refused by the site."""
+    ip = ipaddress.ip_address(address)
+    return any(ip in network for network in (*NEVER_ASKED, *_of_site(os.environ.get(REFUSED_NETWORKS_VARIABLE, ""))))
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, embeds no other, and is not refused by the site."""
+    """Whether an IP address is one of the public internet, embeds no other, and is not refused."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip not in GLOBAL_UNICAST:
         return False
-    refused = (*REFUSED, *_of_site(os.environ.get(REFUSED_NETWORKS_VARIABLE, "")))
     # Python's own table is asked as well: a newer Python may know a network that the one above does not.
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in refused)
+    is_known = ip.is_global and not ip.is_multicast and not any(ip in network for network in NOT_PUBLIC)
+    return is_known and not is_refused(address)

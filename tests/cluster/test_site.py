@@ -7,7 +7,7 @@ import pytest
 from ray._private.label_utils import validate_label_selector
 
 from cluster.placement import Placement
-from cluster.site import GangResources, Site, SiteError, load_site, shipped_sites
+from cluster.site import GangResources, PartResources, Resources, Site, SiteError, load_site, shipped_sites
 from stages.contract import GangLayout
 
 
@@ -247,3 +247,10 @@ def test_timeouts_of_a_gang_are_set_against_each_other(tmp_path: Path) -> None:
         GangResources(collective_timeout_seconds=1800)
     with pytest.raises(ValueError, match="max_silent_seconds = 60: .* three minutes, twice; write at least 600"):
         GangResources(max_silent_seconds=60)
+
+
+def test_drawing_takes_no_gpu_unless_a_site_says_so() -> None:
+    given = Resources(parts=PartResources(gpus=1, cpus=4))
+    assert (given.of_phase("score").gpus, given.of_phase("profile").gpus, given.of_phase("profile").cpus) == (1, 0, 4)
+    said = given.adjusted(Resources(phases={"profile": PartResources(gpus=0.5)}))
+    assert said.of_phase("profile").gpus == 0.5

@@ -40,6 +40,11 @@ PLANTED = {
     "ray outside of cluster": ("pipelines/cli.py", "import ray", "pipelines.cli -> ray"),
     "mlflow outside of tracking": ("pipelines/runs/outbox.py", "import mlflow", "pipelines.runs.outbox -> mlflow"),
     "PyAV outside of the room of videos": ("stages/formats/tar.py", "import av", "stages.formats.tar -> av"),
+    "an HTTP server outside of the room that serves": (
+        "pipelines/cli.py",
+        "import starlette",
+        "pipelines.cli -> starlette",
+    ),
     "img2dataset outside of its engine": (
         "stages/download/spool.py",
         "import img2dataset",

@@ -88,10 +88,10 @@ class Connection(asyncio.Protocol):
         """Send a request; its response, or `RowError` or `StaleConnectionError`, by the deadline."""
         if self._transport is None:
             raise RowError(Reason.CONNECT_ERROR)
+        self._num_bytes = 0  # of this request, also where it is too late to send it
         left = deadline.remaining_seconds()
         self._answer = self._loop.create_future()
         self._reading = read_response(Wire(cap))
-        self._num_bytes = 0
         next(self._reading)
         self._deadline = deadline
         self._timer = self._loop.call_later(left, self._look_at_deadline)

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 from stages.download.address import WebAddress
 from stages.download.http.http_message import Deadline
 from stages.download.reasons import Reason, RowError
-from stages.download.special_networks import is_public
+from stages.download.special_networks import is_public, is_refused
 from stages.origins.routes import Routes, SocketAddress, is_listed
 
 MAX_THREADS: Final = 256
@@ -187,6 +187,6 @@ def _checked_addresses(host: str, port: int, *, may_be_private: bool) -> Targets
     except UnicodeError as error:  # labels that are too long
         raise RowError(Reason.URL_MALFORMED) from error
     targets = tuple((str(info[4][0]), port) for info in infos)
-    if not may_be_private and not all(is_public(ip) for ip, _ in targets):
+    if any(is_refused(ip) or not (may_be_private or is_public(ip)) for ip, _ in targets):
         raise RowError(Reason.URL_FORBIDDEN_ADDRESS)
     return targets

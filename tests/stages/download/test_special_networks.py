@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from stages.contract import REFUSED_NETWORKS_VARIABLE
-from stages.download.special_networks import is_public
+from stages.download.special_networks import is_public, is_refused
 
 REGISTRIES = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.0.0/29 192.0.0.8/32
@@ -63,3 +63,14 @@ def test_a_site_refuses_further_networks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not is_public("93.184.215.14") and not is_public("2606:4700::1111") and is_public("8.8.8.8")
     monkeypatch.delenv(REFUSED_NETWORKS_VARIABLE)
     assert is_public("93.184.215.14")
+
+
+def test_hosts_of_a_private_network_may_be_allowed_but_no_endpoint_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not any(is_refused(address) for address in ("127.0.0.1", "10.0.0.1", "161.26.0.10", "93.184.215.14"))
+    assert all(
+        is_refused(address) for address in ("168.63.129.16", "169.254.169.254", "100.100.100.200", "fd20:ce::254")
+    )
+    monkeypatch.setenv(REFUSED_NETWORKS_VARIABLE, "10.0.0.0/8")
+    assert is_refused("10.0.0.1") and not is_refused("127.0.0.1")
