@@ -160,7 +160,7 @@ def test_nothing_to_retry_takes_all_over(web: FlakyWeb, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"resize_mode": "keep_ratio"}, "keeps pictures with resize_mode = 'no', and the retry has 'keep_ratio'"),
+        ({"resize_mode": "keep_ratio"}, "keeps pictures with resize_mode = 'no', and what extends it has 'keep_ratio'"),
         ({"source": Source("others")}, "was downloaded from source 'urls'"),
     ],
 )
