@@ -42,6 +42,9 @@ def push(
     public: Annotated[
         bool, typer.Option("--public", help="Make a new repository for everyone; by default it is private.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace weights in the repository that no push from here put there.")
+    ] = False,
 ) -> None:
     """Upload the exported checkpoint REF to a model hub.
 
@@ -55,10 +58,10 @@ def push(
     _choose_progress(command)
     with tempfile.TemporaryDirectory(prefix="neo-push-") as folder, export.linked_in(Path(folder)) as linked:
         try:
-            done = HubPush(export, repository, is_public=public).run(linked)
+            done = HubPush(export, repository, is_public=public, replaces=replace).run(linked)
         except KeyboardInterrupt as stop:
             again = shlex.join(["neo", *command.words])
-            told = f"stopped: {repository} is as it was, and what was sent is not sent again"
+            told = f"stopped: {repository} is as it was or holds the whole export, and nothing is sent again"
             raise StoppedPushError(told, then=f"{again}   (continues)") from stop
     name = _record(store, export, repository, done)
     sizes = {file.name.rpartition("/")[2]: file.size_bytes for file in export.model_files}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from stages.artifacts.artifact import mended_by
-from stages.artifacts.kinds import MODEL_PREFIX, ExportedCheckpoint
+from stages.artifacts.kinds import LINEAGE_FILE, MODEL_PREFIX, ExportedCheckpoint
 from stages.artifacts.records import FileEntry, sha256_of
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ HELP: Final = "neo push --help"
 TOKEN: Final = "HF_TOKEN"
 """The environment variable that holds the token. It is read from there alone, and never shown."""
 OWN_FILES: Final = ("*.safetensors", "*.safetensors.index.json", "neo_*.py", "*_neo_chat.py")
-"""Files that a push deletes where an earlier one left them and the export has none of that name: weights, code."""
+"""Files in the root of a repository that a push deletes where the export has none of that name: weights, code."""
+WEIGHTS: Final = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth", "*.onnx")
+"""Files by which a repository is seen to hold a model."""
 REPOSITORY: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,95}/[0-9A-Za-z][0-9A-Za-z._-]{0,95}")
 
 
 class HubError(CommandError):
-    """A model hub did not take what was sent. Nothing is committed, and the same push continues."""
+    """A model hub did not take what was sent, or does not show it; the message says which. The same push continues."""
 
     code = ExitCode.STEP_FAILED
 
@@ -83,16 +85,22 @@ class HubPush:
     repository: str
     is_public: bool = False
     """Whether a repository that is made by this push can be seen by everyone."""
+    replaces: bool = False
+    """Whether weights in the repository that no push put there may be replaced."""
     endpoint: str = field(default_factory=lambda: os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/"))
 
     def run(self, folder: Path) -> Pushed:
-        """Push what `folder` holds, links to the files of the export. Raises `HubError`, `RefusedError`."""
+        """Push what `folder` holds, links to the files of the export.
+
+        Raises `HubError`, and `RefusedError` for a damaged file or a repository that holds another model.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
         api = HfApi(endpoint=self.endpoint, token=os.environ[TOKEN].strip(), library_name="neo-pipelines")
         with self._in_words("open"):
             before, private = self._opened(api)
             there = self._tree(api, before)
+        self._check_is_ours(there)
         changed = [file for file in self.files if not _is_same(folder, file, there.get(_path(file)))]
         stale = self._stale(there)
         found = Pushed(
@@ -114,6 +122,7 @@ class HubPush:
                 commit_message=f"Export {self.export.stage}/{self.export.short}",
                 parent_commit=before,
             )
+        with self._in_words(f"read back what was committed as {commit.oid} in"):
             after = self._tree(api, commit.oid)
         lacking = [_path(file) for file in self.files if not _is_same(folder, file, after.get(_path(file)))]
         if lacking:
@@ -155,7 +164,18 @@ class HubPush:
 
     def _stale(self, there: Mapping[str, Any]) -> list[str]:
         names = {_path(file) for file in self.files}
-        return [path for path in there if path not in names and any(fnmatchcase(path, own) for own in OWN_FILES)]
+        in_root = [path for path in there if "/" not in path and path not in names]
+        return [path for path in in_root if any(fnmatchcase(path, own) for own in OWN_FILES)]
+
+    def _check_is_ours(self, there: Mapping[str, Any]) -> None:
+        """Raise `RefusedError` for a repository with weights that no export brought: its name may be a slip."""
+        weights = [path for path in there if any(fnmatchcase(path, kind) for kind in WEIGHTS)]
+        if weights and LINEAGE_FILE not in there and not self.replaces:
+            raise RefusedError(
+                f"{self.repository} holds a model that was not pushed from here ({', '.join(weights[:4])}); name "
+                "another repository, or replace what it holds with --replace",
+                then=HELP,
+            )
 
     def _check(self, folder: Path, files: Sequence[FileEntry]) -> None:
         """Raise `RefusedError` where a file is not the one that was committed to the store."""

@@ -94,7 +94,8 @@ def test_only_what_differs_is_sent_and_what_an_earlier_push_left_goes(
     first = exported(world)
     assert own.neo("push", first.short, "me/model").code == 0
     repository = hub.repositories["me/model"]
-    left = {"model-00001-of-00002.safetensors": b"old", "neo_old.py": b"old", "assets/picture.png": b"own"}
+    own_files = {"assets/picture.png": b"own", "lora/adapter.safetensors": b"own", "neo_tools/train.py": b"own"}
+    left = {"model-00001-of-00002.safetensors": b"old", "neo_old.py": b"old", **own_files}
     repository.commits["1" * 40] = {**repository.files, **left}
     other = export.bind("other", ExportRecipe(title="Other", licence="mit"), world.checkpoint)
     second = ColourWorld(**{**vars(world), "store": Store(own.neo("list", "--json").json["store"])}).make(other)
@@ -103,8 +104,22 @@ def test_only_what_differs_is_sent_and_what_an_earlier_push_left_goes(
     assert said.json["uploaded"] == ["README.md"]
     assert sorted(said.json["deleted"]) == ["model-00001-of-00002.safetensors", "neo_old.py"]
     assert b"# Other" in repository.files["README.md"]
-    assert "assets/picture.png" in repository.files
+    assert own_files.keys() <= repository.files.keys()
     assert len(hub.asked("PUT /upload/")) == 1, "the weights were sent once"
+
+
+def test_the_model_of_another_is_replaced_only_where_that_is_asked_for(
+    own: NeoSite, hub: Hub, world: ColourWorld
+) -> None:
+    assert own.neo("push", exported(world).short, "me/model").code == 0
+    repository = hub.repositories["me/model"]
+    theirs = {"README.md": b"another", "pytorch_model.bin": b"another"}
+    repository.commits["2" * 40] = theirs
+    said = own.neo("push", exported(world).short, "me/model")
+    assert (said.code, repository.files) == (3, theirs)
+    assert "holds a model that was not pushed from here (pytorch_model.bin)" in " ".join(said.err.split())
+    assert own.neo("push", exported(world).short, "me/model", "--replace").code == 0
+    assert repository.files["README.md"] != b"another"
 
 
 def test_a_push_that_broke_off_continues(own: NeoSite, hub: Hub, world: ColourWorld) -> None:
