@@ -133,7 +133,7 @@ def download_part(
     accepts=(2, 3),
     phases=(*ROW_PHASES, "download", PROFILE_PHASE),
 )
-def download_pairs(recipe: DownloadPairsRecipe, extends: RawPairs | None = None, *, ctx: StageContext) -> None:
+def download_pairs(recipe: DownloadPairsRecipe, extends: RawPairs | None, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows, behind the parts of `extends`."""
     if extends is not None:
         check_same_rule(recipe, extends)
