@@ -12,8 +12,8 @@ from typing import Final
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>&|~$#!])")
 """Characters that begin markup, HTML, a formula or an entity somewhere in a line."""
-_BLOCK: Final = re.compile(r"^([-+=:]|\d+[.)])")
-"""What begins a list, a rule or a heading at the start of a line."""
+_BLOCK: Final = re.compile(r"^(\d+(?=[.)])|(?=[-+=:]))")
+"""What stands before a character that begins a list, a rule or a heading at the start of a line: digits, or nothing."""
 _UNSHOWN: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """Control characters, and those that turn the direction of a text around."""
 
@@ -29,7 +29,7 @@ def escaped(text: str) -> str:
     >>> print(escaped("A <b>bold</b> [link](x)"))
     A \\<b\\>bold\\</b\\> \\[link\\](x)
     """
-    return _BLOCK.sub(r"\\\1", _MARKUP.sub(r"\\\1", one_line(text)))
+    return _BLOCK.sub(r"\1\\", _MARKUP.sub(r"\\\1", one_line(text)))
 
 
 def code(text: str) -> str:

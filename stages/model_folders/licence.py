@@ -13,6 +13,7 @@ _FRONT_MATTER: Final = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", re
 _LICENCE_LINE: Final = re.compile(
     r"^(?P<key>license|license_name|license_link)[ \t]*:[ \t]*\n?[ \t-]*(?P<value>[^\n]*)$", re.M
 )
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _TEXT_FILE: Final = re.compile(r"(?:licen[cs]e|notice|copying|usage[_-]policy)\b.*", re.I)
 
 
@@ -34,9 +35,9 @@ def licence_of(folder: ForeignFolder) -> Licence:
     if README_FILE in folder.files:
         matter = _FRONT_MATTER.match(folder.read(README_FILE).decode(errors="replace").replace("\r\n", "\n"))
         for found in _LICENCE_LINE.finditer(matter[1] if matter else ""):
-            stated.setdefault(found["key"], found["value"].strip().strip("'\"[]"))
+            stated.setdefault(found["key"], _COMMENT.sub("", found["value"]).strip().strip("'\"[]"))
     name = stated.get("license") or None
-    if name == "other" and stated.get("license_name"):
+    if name and name.lower() == "other" and stated.get("license_name"):
         name = stated["license_name"]
     files = tuple(file for file in folder.settings if _TEXT_FILE.fullmatch(file))
     return Licence(name, stated.get("license_link") or None, files)

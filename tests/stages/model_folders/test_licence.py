@@ -19,6 +19,8 @@ from stages.origins.pinning import pin_source
         ("---\nlicense:\n- cc-by-4.0\ntags: [x]\n---\n", "cc-by-4.0", None),
         ("---\nlicense: other\nlicense_name: qwen\nlicense_link: https://x.test/L\n---\n", "qwen", "https://x.test/L"),
         ("---\nlicense: other\n---\n", "other", None),
+        ("---\nlicense: Other\nlicense_name: qwen\n---\n", "qwen", None),
+        ("---\nlicense: other  # see below\nlicense_name: 'qwen' # ours\n---\n", "qwen", None),
         ("---\ntags: [x]\n---\nlicense: mit\n", None, None),
         ("# A model\n\nlicense: mit\n", None, None),
         ("", None, None),
