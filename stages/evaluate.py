@@ -237,11 +237,11 @@ def score_part(
     balance = balance_of(table)
     scored = scored_answers(answers)
     benchmark = next((one for one in BENCHMARKS.values() if one.name == questions.head.recipe.get("benchmark")), None)
+    # A question of several kinds counts in each, and so it does in its authors' score; in all else it counts once.
+    counted = counted_answers(scored, benchmark) if benchmark else scored
+    numbers = metrics(scored, num_failed=balance.num_failed, of_kinds=counted)
     if benchmark:
-        scored = counted_answers(scored, benchmark)
-    numbers = metrics(scored, num_failed=balance.num_failed)
-    if benchmark:
-        numbers |= benchmark_scores(scored, benchmark)
+        numbers |= benchmark_scores(counted, benchmark)
     pictures, clips = pictures_of(questions), clips_of(questions)
     cards = [answer_card(answer, pictures, clips) for answer in answers_to_show(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, ScoreTask.of(part).title))
@@ -251,11 +251,10 @@ def score_part(
     draft.count(balance)
 
 
-@stage(number=3, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "evaluate"))
+@stage(number=4, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "evaluate"))
 def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
     """Answer the questions in slices, then score all answers in one part; reports the metrics."""
-    if not recipe.allow_trained_on:
-        refuse_trained_on(checkpoint, questions)
+    is_lineage_known = recipe.allow_trained_on or refuse_trained_on(checkpoint, questions)
     num_questions, size = questions.head.items.kept, recipe.num_questions_per_part
     if num_questions == 0:
         raise StageError(f"{questions!r} holds no conversation to ask; look at why: `neo show {questions.short}`")
@@ -270,4 +269,5 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     whole = Part(name="00000", task=ScoreTask(title=title).dump(), num_items=num_questions)
     scoring = partial(score_part, recipe=recipe, answered_parts=records, questions=questions)
     (record,) = ctx.spread(scoring, over=[whole], phase="evaluate")
-    ctx.report(EvaluationFacts.of(record).metrics)
+    not_checked = {} if is_lineage_known else {"num_lineages_not_checked": 1}
+    ctx.report(EvaluationFacts.of(record).metrics | not_checked)

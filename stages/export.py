@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class ExportRecipe(Recipe):
     """What the publisher of the exported checkpoint states of it."""
 
-    title: str = Field(default="NEO", min_length=1, max_length=200)
+    title: str = Field(default="NEO", min_length=1, max_length=200, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f-\x9f]*$")
     """Headline of the model card."""
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")
     """Identifier of the licence, such as `apache-2.0`; None takes the one that all models it grew on state."""
@@ -121,7 +121,7 @@ def _write_lineage(folder: Path, lineage: ExportLineage) -> None:
     (folder / LINEAGE_FILE).write_text(written + "\n", encoding="utf-8")
 
 
-@stage(number=4, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
+@stage(number=5, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
 def export(
     recipe: ExportRecipe,
     checkpoint: Checkpoint,

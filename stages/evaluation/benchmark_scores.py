@@ -7,14 +7,13 @@ of kinds, such as VSI-Bench's `object_rel_direction` of three levels. MME's scor
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from stages.benchmarks.benchmark import Benchmark
-from stages.evaluation.intervals import Z_95
+from stages.evaluation.intervals import share_interval
 from stages.evaluation.metrics import ScoredAnswer, clusters, whole_sets, with_interval
 from stages.evaluation.rules.yes_no import yes_scores
 from stages.evaluation.scoring import normalised
@@ -26,6 +25,7 @@ MIN_GROUPS: Final = 10
 """Groups for which such an interval is given, at least."""
 NUM_OPTIONS: Final = 4
 """Options that a question is taken to have where they are not listed."""
+_ROUNDING: Final = 1e-12
 
 
 def benchmark_scores(answers: Sequence[ScoredAnswer], benchmark: Benchmark) -> dict[str, float]:
@@ -45,10 +45,13 @@ def benchmark_scores(answers: Sequence[ScoredAnswer], benchmark: Benchmark) -> d
 
 
 def counted_answers(answers: Sequence[ScoredAnswer], benchmark: Benchmark) -> list[ScoredAnswer]:
-    """The answers with those of several kinds once for each: `popular_random` of POPE as `popular` and as `random`."""
+    """The answers with those of several kinds once for each: `popular_random` of POPE as `popular` and as `random`.
+
+    What comes of one answer is in one cluster.
+    """
     return [
-        replace(scored, kind=kind)
-        for scored in answers
+        replace(scored, kind=kind, cluster=cluster)
+        for scored, cluster in zip(answers, clusters(answers), strict=True)
         for kind in (sorted(benchmark.joined_kinds & set(scored.kind.split("_"))) or [scored.kind])
     ]
 
@@ -117,9 +120,10 @@ def _group_scores(kinds: Mapping[str, float], benchmark: Benchmark) -> dict[str,
 def _interval(answers: Sequence[ScoredAnswer], benchmark: Benchmark, score: float) -> dict[str, float]:
     """The 95% interval of the overall score.
 
-    That of a mean of questions is in `intervals.py`. Of another one it is found by leaving out one group of pictures
-    after the other (delete-a-group jackknife, Kott 2001): time grows with 50 times the answers. There is none for fewer
-    than ten groups.
+    That of a mean of questions is in `intervals.py`. The variance of another one is found by leaving out one group of
+    pictures after the other (delete-a-group jackknife, Kott 2001): time grows with 50 times the answers. As there, it
+    is turned into a number of independent questions, of which Wilson's interval is taken, so that no bound is beyond
+    what can be reached. There is none for fewer than ten groups.
     """
     import numpy as np
 
@@ -137,9 +141,21 @@ def _interval(answers: Sequence[ScoredAnswer], benchmark: Benchmark, score: floa
         overall_score([scored for scored, own in zip(answers, numbers, strict=True) if own != left_out], benchmark)
         for left_out in range(num_groups)
     ]
-    middle = _mean(without)
-    error = math.sqrt((num_groups - 1) / num_groups * sum((one - middle) ** 2 for one in without))
-    return {"score_95_low": score - Z_95 * error, "score_95_high": score + Z_95 * error}
+    most = _most(answers, benchmark)
+    middle, share = _mean(without) / most, score / most
+    variance = (num_groups - 1) / num_groups * sum((one / most - middle) ** 2 for one in without)
+    # Where all or none is right there is no variance: questions that share pictures tell as much as one.
+    alone = share * (1 - share)
+    number = max(1.0, alone / variance) if min(alone, variance) > _ROUNDING else len(groups)
+    low, high = share_interval(share, number)
+    return {"score_95_low": min(low * most, score), "score_95_high": max(high * most, score)}
+
+
+def _most(answers: Sequence[ScoredAnswer], benchmark: Benchmark) -> float:
+    """The highest score that these answers could have: 1, or points for each kind."""
+    if benchmark.overall != "points":
+        return 1.0
+    return sum(200.0 if whole_sets(group) else 100.0 for group in _by_kind(answers).values())
 
 
 def _mean(values: Sequence[float]) -> float:

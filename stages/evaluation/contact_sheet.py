@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.drawing.words import font, shortened, wrapped
 from stages.evaluation.cards import Card
-from stages.evaluation.metrics import kinds_of
+from stages.evaluation.metrics import MEANS, asked_kinds, kinds_of
 from stages.evaluation.strips import draw_strip, paste_within, size_of_strip
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Text(NamedTuple):
 
 
 def contact_sheet(cards: Sequence[Card], numbers: Mapping[str, float], title: str) -> bytes:
-    """The sheet as PNG. `numbers` is the result of `stages.evaluation.metrics.metrics`."""
+    """The sheet as PNG. `numbers` is the result of `metrics`, and the scores of a benchmark where it is one."""
     from PIL import Image, ImageDraw
 
     drawn = bars(numbers)
@@ -105,29 +105,39 @@ def _draw_title(canvas: Canvas, numbers: Mapping[str, float], title: str) -> Non
     left, top = MARGIN_PX, MARGIN_PX
     canvas.text((left, top), title, font=font(20), fill=FAINT, anchor="lt")
     _draw_line(canvas, (left, top + 70), accuracy_texts(numbers))
-    if "accuracy" not in numbers:
-        return
+    canvas.text((left, top + 86), legend(numbers), font=font(16), fill=FAINT, anchor="lt")
+
+
+def legend(numbers: Mapping[str, float]) -> str:
+    """How many questions were asked and how to read the cards; '' where none was answered."""
+    means = [mean for mean in ("accuracy", *MEANS) if mean in numbers]
+    if not means:
+        return ""
     asked = f"{numbers['num_questions']:,.0f} held-out questions"
     failed = f", {numbers['num_failed']:,.0f} could not be asked" if numbers["num_failed"] else ""
-    small = "; small: the image exchanged for it" if "accuracy_blind" in numbers else ""
-    shuffled = "; blue: frames shuffled" if "accuracy_shuffled" in numbers else ""
-    legend = f"{asked}{failed}; the cards are taken by sample id, not chosen{small}; red: guessing{shuffled}"
-    canvas.text((left, top + 86), legend, font=font(16), fill=FAINT, anchor="lt")
+    small = "; small: the image exchanged for it" if any(f"{mean}_blind" in numbers for mean in means) else ""
+    guessing = "; red: guessing" if "chance" in numbers else ""
+    shuffled = "; blue: frames shuffled" if any(f"{mean}_shuffled" in numbers for mean in means) else ""
+    return f"{asked}{failed}; the cards are taken by sample id, not chosen{small}{guessing}{shuffled}"
 
 
 def accuracy_texts(numbers: Mapping[str, float]) -> list[Text]:
-    """The accuracies side by side, or that there are none."""
-    if "accuracy" not in numbers and "mra" in numbers:
-        return [Text(f"{numbers['mra']:.3f} mean relative accuracy", 38, INK)]
-    if "accuracy" not in numbers:
+    """The accuracies side by side, those of another mean where no answer is right or wrong, or that there are none."""
+    mean, called = next(
+        ((mean, called) for mean, called in {"accuracy": "right", **MEANS}.items() if mean in numbers), (None, "")
+    )
+    if mean is None:
         return [Text("No question could be answered", 38, WRONG)]
-    interval = f"{numbers['accuracy_low']:.3f} to {numbers['accuracy_high']:.3f}"
-    texts = [Text(f"{numbers['accuracy']:.3f} right", 38, INK), Text(f"95% interval {interval}", 18, FAINT)]
-    if "accuracy_blind" in numbers:
-        texts.append(Text(f"{numbers['accuracy_blind']:.3f} with images exchanged", 22, INK))
-    if "accuracy_shuffled" in numbers:
-        texts.append(Text(f"{numbers['accuracy_shuffled']:.3f} with frames shuffled", 18, INK))
-    return [*texts, Text(f"{numbers['chance']:.3f} by guessing", 18, FAINT)]
+    interval = f"{numbers[f'{mean}_low']:.3f} to {numbers[f'{mean}_high']:.3f}"
+    value = f"{numbers[mean]:.3f}"
+    is_marked = mean == "accuracy"
+    texts = [Text(f"{value} {called}", 38, INK)] if is_marked else [Text(value, 38, INK), Text(called, 22, INK)]
+    texts.append(Text(f"95% interval {interval}", 18, FAINT))
+    if f"{mean}_blind" in numbers:
+        texts.append(Text(f"{numbers[f'{mean}_blind']:.3f} with images exchanged", 22, INK))
+    if f"{mean}_shuffled" in numbers:
+        texts.append(Text(f"{numbers[f'{mean}_shuffled']:.3f} with frames shuffled", 18, INK))
+    return [*texts, Text(f"{numbers['chance']:.3f} by guessing", 18, FAINT)] if is_marked else texts
 
 
 def _draw_line(canvas: Canvas, start: tuple[int, int], texts: Sequence[Text]) -> None:
@@ -139,54 +149,46 @@ def _draw_line(canvas: Canvas, start: tuple[int, int], texts: Sequence[Text]) ->
 
 
 class Bar(NamedTuple):
-    """What is drawn of one kind of questions: an accuracy, or a mean relative accuracy of numbers."""
+    """What is drawn of one kind of questions: an accuracy, or another mean of answers that are more or less right."""
 
     kind: str
     value: float
-    interval: tuple[float, float] | None
-    """Bounds of the accuracy with 95% certainty; None for numbers."""
+    interval: tuple[float, float]
+    """Its 95% interval."""
     blind: float | None
     shuffled: float | None
     chance: float | None
-    """Accuracy of guessing; None for numbers."""
+    """Accuracy of guessing; None for another mean."""
+    mean: str = ""
+    """What another mean is called; '' for an accuracy."""
 
     @property
     def label(self) -> str:
         """The numbers in words."""
-        between = "" if self.interval is None else f"  ({self.interval[0]:.3f} to {self.interval[1]:.3f})"
-        measured = " mean relative accuracy" if self.interval is None else ""
+        between = f"  ({self.interval[0]:.3f} to {self.interval[1]:.3f})"
+        measured = f" {self.mean}" if self.mean else ""
         others = (("exchanged", self.blind), ("shuffled", self.shuffled), ("guessing", self.chance))
         told = "".join(f"   {name} {number:.3f}" for name, number in others if number is not None)
         return f"{self.value:.3f}{measured}{between}{told}"
 
 
 def bars(numbers: Mapping[str, float]) -> list[Bar]:
-    """A bar for each kind whose answers are right or wrong, then one for each kind whose answers are numbers."""
-    marked = [
-        Bar(
-            kind=kind,
-            value=numbers[f"accuracy_{kind}"],
-            interval=(numbers[f"accuracy_{kind}_low"], numbers[f"accuracy_{kind}_high"]),
-            blind=numbers.get(f"accuracy_blind_{kind}"),
-            shuffled=numbers.get(f"accuracy_shuffled_{kind}"),
-            chance=numbers[f"chance_{kind}"],
-        )
-        for kind in kinds_of(numbers)
-    ]
-    asked = [name.removeprefix("num_questions_") for name in numbers if name.startswith("num_questions_")]
-    measured = [
-        Bar(
-            kind=kind,
-            value=numbers[f"mra_{kind}"],
-            interval=None,
-            blind=numbers.get(f"mra_blind_{kind}"),
-            shuffled=numbers.get(f"mra_shuffled_{kind}"),
-            chance=None,
-        )
-        for kind in asked
-        if f"mra_{kind}" in numbers
-    ]
-    return [*marked, *measured]
+    """A bar for each kind whose answers are right or wrong, then for each kind of other means, one mean at a time."""
+    marked = [_bar(numbers, kind, "accuracy") for kind in kinds_of(numbers)]
+    kinds = asked_kinds(numbers)
+    return marked + [_bar(numbers, kind, mean) for mean in MEANS for kind in kinds if f"{mean}_{kind}_low" in numbers]
+
+
+def _bar(numbers: Mapping[str, float], kind: str, mean: str) -> Bar:
+    return Bar(
+        kind=kind,
+        value=numbers[f"{mean}_{kind}"],
+        interval=(numbers[f"{mean}_{kind}_low"], numbers[f"{mean}_{kind}_high"]),
+        blind=numbers.get(f"{mean}_blind_{kind}"),
+        shuffled=numbers.get(f"{mean}_shuffled_{kind}"),
+        chance=numbers[f"chance_{kind}"] if mean == "accuracy" else None,
+        mean=MEANS.get(mean, ""),
+    )
 
 
 def _draw_bars(canvas: Canvas, drawn: Sequence[Bar], top: int) -> None:
@@ -197,9 +199,8 @@ def _draw_bars(canvas: Canvas, drawn: Sequence[Bar], top: int) -> None:
         canvas.text((left - 14, y + 11), shortened(bar.kind, 16, 116), font=font(16), fill=INK, anchor="rm")
         canvas.rectangle((left, y, left + full_px, y + 14), fill="#e9e7df")
         canvas.rectangle((left, y, left + round(full_px * bar.value), y + 14), fill=RIGHT)
-        if bar.interval is not None:
-            low, high = bar.interval
-            canvas.line((left + full_px * low, y + 7, left + full_px * high, y + 7), fill=INK, width=2)
+        low, high = bar.interval
+        canvas.line((left + full_px * low, y + 7, left + full_px * high, y + 7), fill=INK, width=2)
         canvas.rectangle((left, y + 15, left + round(full_px * (bar.blind or 0.0)), y + 21), fill=BLIND)
         if bar.shuffled is not None:
             x = left + full_px * bar.shuffled

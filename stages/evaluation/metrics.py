@@ -19,6 +19,8 @@ MEASURED: Final[Mapping[ScoringRule, str]] = {
     "anls": "anls",
 }
 """Scoring rules by which an answer is more or less right, and not right or wrong, each with the name of its mean."""
+MEANS: Final[Mapping[str, str]] = {"mra": "mean relative accuracy", "anls": "ANLS", "vqa_accuracy": "VQA accuracy"}
+"""Names of such means, in order, each with what it is called for readers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +57,20 @@ class ScoredAnswer:
         return self.score if self.scoring in MEASURED else float(self.correct)
 
 
-def metrics(answers: Sequence[ScoredAnswer], *, num_failed: int) -> dict[str, float]:
+def metrics(
+    answers: Sequence[ScoredAnswer], *, num_failed: int, of_kinds: Sequence[ScoredAnswer] | None = None
+) -> dict[str, float]:
     """All metrics of an evaluation, over all questions and for each kind.
 
     `accuracy`, `accuracy_low`, `accuracy_high` (95%), `accuracy_blind`, `accuracy_shuffled`, `chance`, and the same for
     each kind: `accuracy_colour`, `accuracy_colour_low`, `accuracy_blind_colour`, `chance_colour`. Answers that are more
     or less right have `mra`, `anls` or `vqa_accuracy` instead. Answers yes or no have `precision`, `recall`, `f1` and
     `yes_share` besides, and sets of questions `whole_<set>`, the share of those that are wholly right. Failed questions
-    are counted in `num_failed` and enter no metric. A metric over no questions is left out.
+    are counted in `num_failed` and enter no metric. A metric over no questions is left out. `of_kinds` are the answers
+    as kinds count them, where one counts in several kinds; it counts once among all.
     """
     by_kind: dict[str, list[ScoredAnswer]] = defaultdict(list)
-    for scored in answers:
+    for scored in answers if of_kinds is None else of_kinds:
         by_kind[scored.kind].append(scored)
     numbers: dict[str, float] = {"num_questions": len(answers) + num_failed, "num_failed": num_failed}
     marked = {kind: marked_answers(group) for kind, group in by_kind.items()}
@@ -96,7 +101,13 @@ def chance(answers: Sequence[ScoredAnswer]) -> float:
 
 def kinds_of(numbers: Mapping[str, float]) -> list[str]:
     """The kinds in the result of `metrics` whose answers are right or wrong, in order."""
-    return [name.removeprefix("chance_") for name in numbers if name.startswith("chance_")]
+    return [kind for kind in asked_kinds(numbers) if f"accuracy_{kind}" in numbers and f"chance_{kind}" in numbers]
+
+
+def asked_kinds(numbers: Mapping[str, float]) -> list[str]:
+    """The kinds in the result of `metrics`, in order."""
+    asked = "num_questions_"
+    return [name.removeprefix(asked) for name in numbers if name.startswith(asked)]
 
 
 def whole_sets(answers: Iterable[ScoredAnswer]) -> dict[str, list[bool]]:

@@ -36,15 +36,15 @@ SAMPLES: Final = frozenset(
 """Kinds of artifacts that hold samples."""
 
 
-def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> None:
+def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> bool:
     """Raise `StageError` where a draw for the checkpoint's training may hold what the questions were made from.
 
-    A lineage of which heads are missing tells nothing, and refuses nothing.
+    Returns whether it was checked: a lineage of which heads are missing tells nothing, and refuses nothing.
     """
     try:
         heads = {head.fingerprint: head for one in (checkpoint, questions) for head in ancestry(one)}
     except StoreError:
-        return
+        return False
     asked = samples_of(heads, questions.fingerprint)
     for fingerprint in sorted(learned_from(heads.values(), checkpoint.fingerprint)):
         draw = heads[fingerprint]
@@ -56,6 +56,7 @@ def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> None:
                 "questions come from, and does not hold them out. Give the questions to mix_samples as `heldout` and "
                 "train again, ask other questions, or set allow_trained_on=true"
             )
+    return True
 
 
 def samples_of(heads: Mapping[str, ManifestHead], fingerprint: str) -> frozenset[str]:

@@ -16,6 +16,7 @@ from stages.commit.draft import Draft
 from stages.contract import Part, Source, StageError
 from stages.evaluate import EvaluateRecipe, ScoreTask, evaluate, score_part
 from stages.evaluation.intervals import wilson_interval
+from stages.evaluation.trained_on import refuse_trained_on
 from stages.formats.sample_table import read_table
 from stages.import_checkpoint import ImportCheckpointRecipe, import_checkpoint
 from stages.store.errors import StoreError
@@ -147,6 +148,31 @@ def test_the_contact_sheet_is_a_picture_and_the_metrics_are_facts(
     record = evaluation.part("00000", "evaluate")
     assert Image.open(io.BytesIO(evaluation.read(record.file(CONTACT_SHEET_FILE)))).format == "PNG"
     assert record.facts["metrics"] == numbers
+
+
+def test_answers_of_a_benchmark_that_is_adjusted_for_guessing_are_scored_and_drawn(
+    evaluation: Evaluation, colour_world: ColourWorld, numbers: dict[str, float], tmp_path: Path
+) -> None:
+    manifest = colour_world.open(colour_world.questions).manifest
+    asked = manifest.model_copy(update={"recipe": {**manifest.recipe, "benchmark": "site_image"}})
+    draft = Draft(scratch=tmp_path, report=lambda _: None)
+    part = Part(name="00000", task=ScoreTask(title="a title").dump())
+    score_part(part, draft, RECIPE, evaluation.phase("answer"), Conversations(colour_world.store, asked))
+    assert Image.open(draft.path(CONTACT_SHEET_FILE)).format == "PNG"
+    found = json.loads(draft.path(METRICS_FILE).read_text())
+    assert {name: found[name] for name in numbers} == numbers, "what a benchmark adds changes nothing else"
+    assert found["chance_adjusted_colour"] <= found["accuracy_colour"]
+
+
+def test_a_lineage_that_is_not_whole_is_said_to_be_unchecked(colour_world: ColourWorld, tmp_path: Path) -> None:
+    shutil.copytree(colour_world.store.folder, tmp_path / "store")
+    store = Store(tmp_path / "store")
+    checkpoint, questions = (colour_world.open(one) for one in (colour_world.checkpoint, colour_world.questions))
+    lost = colour_world.open(colour_world.pictures)
+    bound = [type(one)(store, one.manifest) for one in (checkpoint, questions)]
+    assert refuse_trained_on(*bound)
+    shutil.rmtree(tmp_path / "store" / "artifacts" / lost.head.stage / lost.short)
+    assert not refuse_trained_on(*bound)
 
 
 def test_nothing_to_ask_is_refused(colour_world: ColourWorld) -> None:

@@ -137,3 +137,27 @@ def test_the_interval_of_a_score_that_is_no_mean_is_that_of_the_mean_where_both_
         width = numbers["score_95_high"] - numbers["score_95_low"]
         low, high = wilson_interval(num_pictures * 3 // 5, num_pictures)
         assert 0.5 < width / (high - low) < 1.6
+
+
+@pytest.mark.parametrize("num_wrong", [0, 1, 3, 48])
+@pytest.mark.parametrize(("name", "most"), [("pope", 1.0), ("mme", 200.0), ("hallusion_bench", 1.0)])
+def test_an_interval_holds_its_score_and_stays_within_what_can_be_reached(
+    name: str, most: float, num_wrong: int
+) -> None:
+    answers = [
+        said("random", truth, (truth == "Yes") == (number >= num_wrong), f"picture:{number}", cluster=number)
+        for number in range(48)
+        for truth in ("Yes", "No")
+    ]
+    numbers = benchmark_scores(answers, BENCHMARKS[name])
+    low, high = numbers["score_95_low"], numbers["score_95_high"]
+    assert 0 <= low <= numbers["score"] <= high <= most
+    assert high - low > 0.05 * most, "all right of 48 pictures does not tell that all are"
+
+
+def test_copies_of_an_answer_tell_nothing_more() -> None:
+    pope, draw = BENCHMARKS["pope"], Random(3)
+    answers = [said("popular_random", draw.choice(("Yes", "No")), draw.random() < 0.6) for _ in range(400)]
+    copied = benchmark_scores(counted_answers(answers, pope), pope)
+    alone = benchmark_scores(answers, pope)
+    assert copied == pytest.approx(alone)

@@ -5,7 +5,10 @@ import io
 import pytest
 from PIL import Image, ImageChops, ImageFont
 
+from stages.benchmarks.benchmark import ScoringRule
+from stages.benchmarks.catalog import BENCHMARKS
 from stages.evaluation import contact_sheet as sheet_module
+from stages.evaluation.benchmark_scores import benchmark_scores
 from stages.evaluation.cards import Card
 from stages.evaluation.contact_sheet import (
     MARGIN_PX,
@@ -13,11 +16,13 @@ from stages.evaluation.contact_sheet import (
     RIGHT,
     WIDTH_PX,
     WRONG,
+    accuracy_texts,
     bars,
     card_boxes,
     contact_sheet,
+    legend,
 )
-from stages.evaluation.metrics import ScoredAnswer, metrics
+from stages.evaluation.metrics import MEANS, MEASURED, ScoredAnswer, metrics
 from stages.evaluation.strips import DrawnFilm
 
 
@@ -137,6 +142,31 @@ def test_kinds_of_numbers_have_bars_too_and_all_controls_are_told() -> None:
     numbers = metrics(answers, num_failed=0)
     order, far = bars(numbers)
     assert order.label == "1.000  (0.207 to 1.000)   exchanged 0.000   shuffled 1.000   guessing 1.000"
-    assert far.label == "0.600 mean relative accuracy   exchanged 0.100"
+    between = f"({numbers['mra_far_low']:.3f} to {numbers['mra_far_high']:.3f})"
+    assert far.label == f"0.600 mean relative accuracy  {between}   exchanged 0.100"
     sheet = opened(contact_sheet([card(score=0.6, correct=False), card(films=(film(2),), score=1.0)], numbers, "t"))
     assert sheet.width == WIDTH_PX
+
+
+@pytest.mark.parametrize("scoring", sorted(MEASURED))
+def test_every_mean_has_its_headline_its_legend_and_its_bars(scoring: ScoringRule) -> None:
+    answers = [
+        ScoredAnswer(kind="sign", truth="x", correct=False, blind_correct=False, scoring=scoring, score=0.6,
+                     blind_score=0.1),
+    ] * 3  # fmt: skip
+    numbers = metrics(answers, num_failed=0)
+    called = MEANS[MEASURED[scoring]]
+    words = [text.words for text in accuracy_texts(numbers)]
+    assert words[:2] == ["0.600", called] and words[3] == "0.100 with images exchanged"
+    assert legend(numbers).startswith("3 held-out questions") and "small: the image" in legend(numbers)
+    assert "guessing" not in legend(numbers)
+    (bar,) = bars(numbers)
+    assert bar.label.startswith(f"0.600 {called}  (") and bar.chance is None
+    assert opened(contact_sheet([card(score=0.6)], numbers, "title")).width == WIDTH_PX
+
+
+def test_scores_of_a_benchmark_are_no_kinds() -> None:
+    answers = [ScoredAnswer(kind="moving", truth="A", correct=True, blind_correct=None, scoring="choice")] * 3
+    numbers = metrics(answers, num_failed=0) | benchmark_scores(answers, BENCHMARKS["site_image"])
+    assert [bar.kind for bar in bars(numbers)] == ["moving"]
+    assert opened(contact_sheet([], numbers, "title")).width == WIDTH_PX

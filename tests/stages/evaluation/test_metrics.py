@@ -2,6 +2,8 @@
 
 import pytest
 
+from stages.benchmarks.catalog import BENCHMARKS
+from stages.evaluation.benchmark_scores import counted_answers
 from stages.evaluation.intervals import wilson_interval
 from stages.evaluation.metrics import ScoredAnswer, chance, kinds_of, metrics, whole_sets
 
@@ -112,3 +114,16 @@ def test_questions_that_share_a_picture_have_a_wider_interval() -> None:
     assert of(list(range(40))) == wilson_interval(20, 40)
     low, high = of([number // 4 for number in range(40)])
     assert low < wilson_interval(20, 40)[0] and high > wilson_interval(20, 40)[1]
+
+
+def test_a_question_of_several_kinds_counts_once_among_all() -> None:
+    answers = [yes_no("Yes", True, kind="popular_random"), yes_no("No", True, kind="popular")]
+    numbers = metrics(answers, num_failed=1, of_kinds=counted_answers(answers, BENCHMARKS["pope"]))
+    assert (numbers["num_questions"], numbers["accuracy"]) == (3, 0.5)
+    assert (numbers["num_questions_popular"], numbers["num_questions_random"]) == (2, 1)
+    assert (numbers["f1_popular"], numbers["f1_random"], numbers["f1"]) == (
+        pytest.approx(2 / 3),
+        1.0,
+        numbers["f1_popular"],
+    )
+    assert (numbers["accuracy_low"], numbers["accuracy_high"]) == wilson_interval(1, 2)
