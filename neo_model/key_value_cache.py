@@ -82,14 +82,20 @@ class KeyValueCache:
     def add_rows(self, other: KeyValueCache, num_copies: int = 1) -> None:
         """Add the sequences of another cache, each so often, and empty slots to the cache that has fewer.
 
-        Layer by layer: only one layer exists twice at a time.
+        Layer by layer: only one layer exists twice at a time. Where there is no memory for all layers, those that were
+        added to are cut back, and the cache is what it was before.
         """
-        num_slots = max(self.num_slots, other.num_slots)
-        for mine, theirs in zip(self._layers, other._layers, strict=True):
-            mine.keys = torch.cat([_widened(mine.keys, num_slots), *[_widened(theirs.keys, num_slots)] * num_copies])
-            mine.values = torch.cat(
-                [_widened(mine.values, num_slots), *[_widened(theirs.values, num_slots)] * num_copies]
-            )
+        rows_before, slots_before = self._layers[0].keys.shape[:2]
+        num_slots = max(slots_before, other.num_slots)
+        try:
+            for mine, theirs in zip(self._layers, other._layers, strict=True):
+                mine.keys = _joined(mine.keys, theirs.keys, num_slots, num_copies)
+                mine.values = _joined(mine.values, theirs.values, num_slots, num_copies)
+        except BaseException:
+            for layer in self._layers:
+                layer.keys = layer.keys[:rows_before, :slots_before]
+                layer.values = layer.values[:rows_before, :slots_before]
+            raise
 
     def grow(self, num_slots: int) -> None:
         """Add empty slots until there are `num_slots`. Layer by layer: only one layer exists twice at a time."""
@@ -142,6 +148,11 @@ def _widened(stored: Tensor, num_slots: int) -> Tensor:
     """Keys or values [B, S, ...] with empty slots after the last, until there are `num_slots`."""
     missing = num_slots - stored.shape[1]
     return F.pad(stored, (0, 0, 0, 0, 0, missing)) if missing else stored
+
+
+def _joined(stored: Tensor, added: Tensor, num_slots: int, num_copies: int) -> Tensor:
+    """Keys or values of some sequences, then those of others so often, all in `num_slots` slots."""
+    return torch.cat([_widened(stored, num_slots), *[_widened(added, num_slots)] * num_copies])
 
 
 def cache_bytes_per_token(config: NeoConfig, dtype: torch.dtype) -> int:

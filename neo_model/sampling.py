@@ -11,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 import torch
 from torch import Tensor
+
+MIN_TEMPERATURE: Final = 1e-3
+"""Least temperature: at lower ones quotients leave the range of float32, and a draw is the likeliest token anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class Sampling:
     seed: int
     """Seed of all draws; the index of the prompt is mixed in."""
     temperature: float = 1.0
-    """Divisor of the logits; positive."""
+    """Divisor of the logits, from MIN_TEMPERATURE on."""
     top_k: int = 0
     """Number of likeliest tokens to draw from; 0 for all."""
     top_p: float = 1.0
@@ -32,9 +36,10 @@ class Sampling:
     """Divisor of positive and factor of negative logits of tokens in prompt or answer."""
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or self.repetition_penalty <= 0:
+        if not self.temperature >= MIN_TEMPERATURE or not self.repetition_penalty > 0:
             raise ValueError(
-                f"{self}: temperature and repetition_penalty must be positive; for greedy decoding pass no Sampling"
+                f"{self}: temperature must be at least {MIN_TEMPERATURE:g} and repetition_penalty positive; for greedy "
+                "decoding pass no Sampling"
             )
         if self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"{self}: top_k must be 0 or more, top_p above 0 and at most 1")
@@ -59,7 +64,10 @@ class Sampler:
         draws = torch.tensor([torch.rand((), generator=generator).item() for generator in self._generators])
         cumulative = probabilities.cumsum(dim=-1)
         thresholds = draws.to(logits.device)[:, None] * cumulative[:, -1:]
-        chosen: list[int] = torch.searchsorted(cumulative, thresholds, right=True).squeeze(1).tolist()
+        drawn = torch.searchsorted(cumulative, thresholds, right=True)
+        # A draw just below 1 may be rounded to the total, which no token exceeds: the last one that may be drawn is it.
+        last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous()).clamp(max=logits.shape[-1] - 1)
+        chosen: list[int] = torch.minimum(drawn, last).squeeze(1).tolist()
         for tokens, token in zip(self._seen, chosen, strict=True):
             tokens.append(token)
         return chosen
@@ -73,11 +81,12 @@ class Sampler:
         """[B, V], zero for tokens that may not be drawn."""
         if sampling.repetition_penalty != 1.0:
             for row, tokens in zip(logits, self._seen, strict=True):
-                seen = torch.tensor(sorted(set(tokens)), device=logits.device)
+                seen = torch.tensor(sorted(set(tokens)), dtype=torch.int64, device=logits.device)
                 values = row[seen]
                 penalty = torch.where(values > 0, 1 / sampling.repetition_penalty, sampling.repetition_penalty)
                 row[seen] = values * penalty
-        probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
+        below = logits - logits.amax(dim=-1, keepdim=True)  # first, so that no quotient is infinite but the unlikely
+        probabilities = torch.softmax(below / sampling.temperature, dim=-1)
         ranked, order = probabilities.sort(dim=-1, descending=True, stable=True)
         if sampling.top_k:
             ranked[:, sampling.top_k :] = 0

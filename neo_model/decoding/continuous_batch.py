@@ -58,7 +58,10 @@ class ContinuousBatch(Generic[KeyT]):
     """Sequences that continue together. In turn: `join` while there is room, `choose`, `leave`, `advance`."""
 
     def __init__(self, model: NeoModel, *, max_cache_tokens: int = MAX_CACHE_TOKENS) -> None:
-        """An empty batch, whose cache has at most `max_cache_tokens` slots over all sequences."""
+        """An empty batch, whose cache has at most `max_cache_tokens` slots over all sequences.
+
+        Raises what the device raises where it is lost.
+        """
         self.max_cache_tokens = max_cache_tokens
         self._model = model
         self._device = next(model.parameters()).device
@@ -66,6 +69,9 @@ class ContinuousBatch(Generic[KeyT]):
         self._cache: KeyValueCache | None = None
         self._next_t = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._logits: Tensor | None = None
+        self.failures: dict[KeyT, Exception] = {}
+        """Sequences for which the last `choose` could choose no token, and why: they must leave."""
+        torch.ones(1, device=self._device).item()  # waits for the device, which tells here that it is lost
 
     @property
     def keys(self) -> list[KeyT]:
@@ -88,7 +94,8 @@ class ContinuousBatch(Generic[KeyT]):
         """Compute a prompt, to be answered once for each key; answers differ by their number in `keys`.
 
         The likeliest tokens are chosen unless `sampling` is given. Raises BatchFullError without room for them,
-        ImageMismatchError if images and context tokens disagree; the batch is then what it was before.
+        ImageMismatchError if images and context tokens disagree, and what the device raises without memory for it;
+        the batch is then what it was before.
         """
         num_tokens = len(prompt.token_ids)
         max_tokens = num_tokens + max_new_tokens
@@ -98,27 +105,42 @@ class ContinuousBatch(Generic[KeyT]):
                 f"{self.max_cache_tokens:,} slots"
             )
         cache, next_t, logits = prefill(self._model, [prompt], num_tokens)
-        if self._cache is None or self._logits is None:
-            self._cache, self._logits = cache, logits.repeat(len(keys), 1)
+        joined = [
+            _Sequence(
+                key=key,
+                sampler=Sampler(sampling, [number], [prompt.token_ids]) if sampling else None,
+                max_tokens=max_tokens,
+                num_tokens=num_tokens,
+            )
+            for number, key in enumerate(keys)
+        ]
+        all_logits = torch.cat([*([] if self._logits is None else [self._logits]), *[logits] * len(keys)])
+        all_next_t = torch.cat([self._next_t, *[next_t] * len(keys)])
+        if self._cache is None:
             cache.keep_rows(torch.zeros(len(keys), dtype=torch.int64, device=self._device))
+            self._cache = cache
         else:
             self._cache.add_rows(cache, len(keys))
-            self._logits = torch.cat([self._logits, *[logits] * len(keys)])
-        self._next_t = torch.cat([self._next_t, *[next_t] * len(keys)])
-        for number, key in enumerate(keys):
-            sampler = Sampler(sampling, [number], [prompt.token_ids]) if sampling else None
-            self._sequences.append(_Sequence(key=key, sampler=sampler, max_tokens=max_tokens, num_tokens=num_tokens))
+        self._logits, self._next_t = all_logits, all_next_t  # last, as nothing can fail any more
+        self._sequences += joined
 
     def choose(self) -> list[tuple[KeyT, int]]:
-        """The next token of each sequence."""
+        """The next token of each sequence, but for `failures`."""
+        self.failures = {}
         if self._logits is None:
             return []
-        tokens: list[int] = self._logits.argmax(dim=-1).tolist()
-        for row, sequence in enumerate(self._sequences):
-            if sequence.sampler is not None:
-                (tokens[row],) = sequence.sampler.choose(self._logits[row : row + 1])
-            sequence.chosen = [tokens[row]]
-        return [(sequence.key, token) for sequence, token in zip(self._sequences, tokens, strict=True)]
+        chosen: list[tuple[KeyT, int]] = []
+        likeliest: list[int] = self._logits.argmax(dim=-1).tolist()
+        for row, (sequence, token) in enumerate(zip(self._sequences, likeliest, strict=True)):
+            sequence.chosen = [token]
+            try:
+                if sequence.sampler is not None:
+                    sequence.chosen = sequence.sampler.choose(self._logits[row : row + 1])
+            except Exception as error:  # of this sequence alone
+                self.failures[sequence.key] = error
+            else:
+                chosen.append((sequence.key, sequence.chosen[0]))
+        return chosen
 
     @torch.no_grad()
     def leave(self, keys: Collection[KeyT]) -> None:
@@ -134,6 +156,10 @@ class ContinuousBatch(Generic[KeyT]):
             return
         self._logits = self._logits[kept]
         self._cache.keep_rows(kept, min(self._cache.num_slots, self._slots_wanted()))
+
+    def forget(self) -> None:
+        """Let go of all sequences without using the device; after it failed, nothing but a new batch is sound."""
+        self._sequences, self._cache, self._logits = [], None, None
 
     @torch.no_grad()
     def advance(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from neo_model.generate import Prompt, generate
 from neo_model.inputs.batch import Document, pack
 from neo_model.model import NeoModel
-from neo_model.sampling import Sampler, Sampling
+from neo_model.sampling import MIN_TEMPERATURE, Sampler, Sampling
 from tests.neo_model.tiny import CONTEXT, END, START, lively_model, tiny_config
 
 STOPS = [*range(0, 80, 9), CONTEXT, START, END]
@@ -106,10 +106,32 @@ def test_draws_follow_the_probabilities() -> None:
     assert np.abs(chosen - [0.6, 0.3, 0.1]).max() < 0.03
 
 
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.9}, {"repetition_penalty": 0.01}])
+def test_only_tokens_that_may_be_drawn_are_drawn_at_the_least_temperature(options: dict[str, float]) -> None:
+    logits = [3e35, -3e38, *[3e35] * 3, -1e30]
+    chosen = drawn(Sampling(seed=0, temperature=MIN_TEMPERATURE, **options), logits, [])  # type: ignore[arg-type]
+    assert chosen <= {0, 2, 3, 4}
+
+
+def test_a_draw_that_is_rounded_to_the_whole_is_the_last_token_that_may_be_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = Sampler(Sampling(seed=0, top_k=2), [0], [[]])
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor(1.0))
+    assert sampler.choose(torch.tensor([[1.0, 2.0, 0.0, 0.5]])) == [1]
+
+
 def test_nonsense_is_refused() -> None:
-    for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"repetition_penalty": 0.0}):
+    for wrong in (
+        {"temperature": 0.0},
+        {"temperature": 1e-38},
+        {"temperature": float("nan")},
+        {"top_p": 0.0},
+        {"top_k": -1},
+        {"repetition_penalty": 0.0},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            Sampling(seed=0, **wrong)  # type: ignore[arg-type]
+            Sampling(seed=0, **wrong)
 
 
 def test_ranks_that_would_answer_otherwise_take_the_tokens_that_are_agreed_on() -> None:

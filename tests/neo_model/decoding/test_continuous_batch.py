@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+from neo_model import key_value_cache
 from neo_model.decoding.continuous_batch import BatchFullError, ContinuousBatch
 from neo_model.generate import Prompt, generate
 from neo_model.inputs.positions import ImageMismatchError
 from neo_model.model import NeoModel
-from neo_model.sampling import Sampling
+from neo_model.sampling import Sampler, Sampling
 from tests.neo_model.test_generate import STOPS, prompts
 from tests.neo_model.tiny import CONTEXT, END, START, lively_model, tiny_config
 
@@ -100,3 +103,50 @@ def test_without_room_nothing_joins() -> None:
     with pytest.raises(ImageMismatchError):
         batch.join(Prompt(token_ids=[START, CONTEXT, END]), [1], max_new_tokens=1)
     assert batch.keys == [0]
+
+
+@pytest.mark.parametrize("num_made", range(4))
+def test_a_prompt_that_finds_no_memory_half_way_leaves_the_batch_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, num_made: int
+) -> None:
+    """Of the tensors of two layers, so many are joined before there is no memory for the next."""
+    model, (first, second, third) = lively_model(tiny_config()), prompts(3)
+    alone = answers_of(model, [first], seed=0)[0, 0]
+    batch: ContinuousBatch[int] = ContinuousBatch(model)
+    batch.join(first, [0], max_new_tokens=7)
+    answer, joined, left = [], key_value_cache._joined, iter(range(num_made))
+
+    def out_of_memory(stored: Tensor, added: Tensor, num_slots: int, num_copies: int) -> Tensor:
+        if next(left, None) is None:
+            raise torch.OutOfMemoryError("no memory")
+        return joined(stored, added, num_slots, num_copies)
+
+    for step in range(len(alone)):
+        if step == 1:
+            with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+                patched.setattr(key_value_cache, "_joined", out_of_memory)
+                batch.join(second, [1, 2], max_new_tokens=60)
+            assert batch.keys == [0]
+        if step == 2:
+            batch.join(third, [3], max_new_tokens=7)
+        answer.append(dict(batch.choose())[0])
+        batch.advance()
+    assert answer == alone
+
+
+def test_a_sequence_whose_sampler_fails_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (first, second, _) = lively_model(tiny_config()), prompts(3)
+    batch: ContinuousBatch[str] = ContinuousBatch(model)
+    batch.join(first, ["greedy"], max_new_tokens=7)
+    batch.join(second, ["drawn"], max_new_tokens=7, sampling=Sampling(seed=1))
+
+    def fail(sampler: Sampler, logits: Tensor) -> list[int]:
+        raise ArithmeticError("no number")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sampler, "choose", fail)
+        assert [key for key, _ in batch.choose()] == ["greedy"]
+    assert list(batch.failures) == ["drawn"] and "no number" in str(batch.failures["drawn"])
+    batch.leave(batch.failures.keys())
+    batch.advance()
+    assert [key for key, _ in batch.choose()] == ["greedy"] and not batch.failures
