@@ -52,8 +52,13 @@ class Admission:
         self._seconds: deque[float] = deque(maxlen=NUM_REMEMBERED)
 
     @contextmanager
-    def entry(self) -> Iterator[None]:
-        """A request is inside as long as the block runs. Raises ProtocolError (429, 503) where it may not come in."""
+    def entry(self, lost: str | None = None) -> Iterator[None]:
+        """A request is inside as long as the block runs. Raises ProtocolError (429, 503) where it may not come in.
+
+        `lost` is why nothing can be answered any more, if that is so.
+        """
+        if lost is not None:
+            raise ProtocolError(503, lost, code="device_lost")
         if self.is_closed:
             raise ProtocolError(503, "the server is stopping", code="server_stopping", headers={"Retry-After": "5"})
         if self.num_inside >= self.max_requests:

@@ -6,6 +6,7 @@ so that a page of the web cannot reach the server under a name of its own (DNS r
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable
 from importlib.resources import files
@@ -37,8 +38,6 @@ PAGE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""Hosts that a request to a loopback address may name."""
 
 
 def make_app(served: ServedModel, admission: Admission, *, is_loopback: bool, log: Callable[[str], None]) -> ASGIApp:
@@ -57,7 +56,8 @@ def make_app(served: ServedModel, admission: Admission, *, is_loopback: bool, lo
         return JSONResponse(listed)
 
     def health(_request: Request) -> Response:
-        return JSONResponse(health_document(served, admission), 503 if admission.is_closed else 200)
+        document = health_document(served, admission)
+        return JSONResponse(document, 200 if document["status"] == "ok" else 503)
 
     routes = [
         *(Route(path, _page(*file)) for path, file in PAGE_FILES.items()),
@@ -72,8 +72,9 @@ def make_app(served: ServedModel, admission: Admission, *, is_loopback: bool, lo
 
 def health_document(served: ServedModel, admission: Admission) -> dict[str, Any]:
     """What the server does now, and how requests have ended so far."""
+    status = "lost" if served.engine.lost else "stopping" if admission.is_closed else "ok"
     return {
-        "status": "stopping" if admission.is_closed else "ok",
+        "status": status,
         "model": served.name,
         "requests_inside": admission.num_inside,
         "requests_waiting": served.engine.num_waiting,
@@ -106,12 +107,24 @@ async def _told(request: Request, error: Exception) -> Response:
     return JSONResponse(error.document(), error.status, error.headers)
 
 
+def _is_loopback_name(name: str) -> bool:
+    """Whether a host is this machine by any resolver: `localhost`, or a loopback address, as any of 127.0.0.0/8.
+
+    >>> [_is_loopback_name(name) for name in ("127.0.0.2", "[::1]", "127.0.0.1.evil.example")]
+    [True, True, False]
+    """
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _own_hosts_alone(app: ASGIApp) -> ASGIApp:
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
         name = hosts[0].lower() if hosts else ""
         name = name if name.endswith("]") else name.rpartition(":")[0] or name
-        if name in LOOPBACK_NAMES:
+        if _is_loopback_name(name):
             await app(scope, receive, send)
             return
         error = ProtocolError(403, f"host {name[:60]!r}: this server answers at a loopback address alone", code="host")

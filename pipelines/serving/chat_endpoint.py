@@ -68,7 +68,7 @@ class ChatEndpoint:
         began, request = time.monotonic(), Request(scope, receive)
         told, outcome = "", Outcome.FAILED
         try:
-            with self._admission.entry():
+            with self._admission.entry(self._served.engine.lost):
                 told = await self._answer(request, send)
             outcome = Outcome.ANSWERED
         except (ClientDisconnect, ClientGoneError):
@@ -84,8 +84,8 @@ class ChatEndpoint:
 
     async def _answer(self, request: Request, send: Send) -> str:
         """Read, prepare and answer; a sentence for the log."""
-        asked = read_request(await self._body(request))
         served = self._served
+        asked = read_request(await self._body(request), max_answers=served.limits.max_answers)
         if asked.model != served.name:
             told = f"the model {asked.model[:100]!r} does not exist here: {served.name!r} does"
             raise ProtocolError(404, told, code="model_not_found", param="model")

@@ -8,7 +8,6 @@ ones are refused. Null is the same as absent.
 from __future__ import annotations
 
 import json
-import math
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -77,12 +76,13 @@ class ChatRequest:
     """Whether a stream ends with the numbers of tokens."""
 
 
-def read_request(body: bytes) -> ChatRequest:
+def read_request(body: bytes, *, max_answers: int = MAX_ANSWERS) -> ChatRequest:
     """Raises ProtocolError for a body that is no request, with the field and its value."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise refused(f"the body is no JSON: {error}", code="invalid_json") from error
+    _check_characters(body, value)
     if not isinstance(value, dict):
         raise refused("the body must be a JSON object with model and messages", code="invalid_json")
     asked = {key: one for key, one in value.items() if one is not None}
@@ -90,7 +90,7 @@ def read_request(body: bytes) -> ChatRequest:
     if not isinstance(asked.get("model"), str):
         raise refused("model must name the model: `GET /v1/models` lists it", "model", "missing_required_parameter")
     options = _options(asked, "stream_options")
-    num_answers = _integer(asked, "n", 1, MAX_ANSWERS) or 1
+    num_answers = _integer(asked, "n", 1, max_answers) or 1
     request = ChatRequest(
         model=asked["model"],
         messages=read_messages(asked.get("messages")),
@@ -108,6 +108,20 @@ def read_request(body: bytes) -> ChatRequest:
     return request
 
 
+def _check_characters(body: bytes, value: Any) -> None:
+    """Refuse halves of surrogate pairs: they are no characters, and nothing can be written of them."""
+    if body.isascii() and b"\\" not in body:
+        return  # nothing else can hold one, and photographs in base64 are not written a second time
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.start + 1]
+        told = f"the body has half of a surrogate pair, {json.dumps(half)[1:-1]}: send whole characters"
+        raise refused(told, code="invalid_json") from error
+    except RecursionError as error:
+        raise refused(f"the body is nested too deep: {error}", code="invalid_json") from error
+
+
 def _check_fields(asked: dict[str, Any]) -> None:
     for field, value in asked.items():
         if field in READ or field in IGNORED or value in NOTHING_ASKED.get(field, ()):
@@ -119,11 +133,11 @@ def _check_fields(asked: dict[str, Any]) -> None:
 
 def _sampling(asked: dict[str, Any]) -> Sampling | None:
     """Without a temperature, or at 0, the likeliest tokens are taken, as `neo ask` and `neo evaluate` do."""
-    from neo_model.sampling import Sampling
+    from neo_model.sampling import MIN_TEMPERATURE, Sampling
 
     temperature = _number(asked, "temperature", 0.0, 2.0)
     top_p = _number(asked, "top_p", 0.0, 1.0)
-    top_k = _integer(asked, "top_k", -1)
+    top_k = _integer(asked, "top_k", -1, 2**31 - 1)
     penalty = _number(asked, "repetition_penalty", 0.01, 10.0)
     seed = _integer(asked, "seed", -(2**63), 2**63 - 1)
     if top_p == 0:
@@ -132,6 +146,9 @@ def _sampling(asked: dict[str, Any]) -> Sampling | None:
         if penalty not in (None, 1.0):
             raise refused(f"repetition_penalty {penalty:g} needs a temperature above 0", "repetition_penalty")
         return None
+    if temperature < MIN_TEMPERATURE:
+        told = f"temperature {temperature:g} must be 0, for the likeliest tokens, or at least {MIN_TEMPERATURE:g}"
+        raise refused(told, "temperature")
     return Sampling(
         seed=secrets.randbits(31) if seed is None else seed % 2**31,
         temperature=temperature,
@@ -153,8 +170,8 @@ def _number(asked: dict[str, Any], field: str, least: float, most: float) -> flo
     value = asked.get(field)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not least <= value <= most:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:  # which no NaN is, and no number that is too large for a float
         raise refused(f"{field} {_shown(value)} must be a number from {least:g} to {most:g}", field)
     return float(value)
 

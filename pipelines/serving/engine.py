@@ -4,8 +4,9 @@ Owns the queue of requests and the thread that computes; no other thread touches
 once there is room for its prompt and its longest answers; the first in the queue is never overtaken, so none waits for
 ever. One prompt is computed between two tokens of the others. Pieces of answers are told as soon as they are certain.
 
-Memory: the cache of the batch is bounded (`ContinuousBatch`), and so is the queue, by who submits. A failure of the
-model ends the requests of the batch with an error, and the next ones begin with an empty batch.
+Memory: the cache of the batch is bounded (`ContinuousBatch`), and so is the queue, by who submits. What fails for one
+request ends that request alone. A failure of the model ends the requests of the batch with an error, and the next ones
+begin with an empty batch; where not even that can be made, the device is lost and nothing is answered any more.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class AnswerEngine:
         self._waiting: deque[AnswerJob] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
+        self._lost: str | None = None
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
     @property
@@ -116,6 +118,11 @@ class AnswerEngine:
     def num_sequences(self) -> int:
         """Answers that are being made."""
         return len(self._batch.keys)
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing is answered any more; None as long as the device works."""
+        return self._lost
 
     def start(self) -> None:
         """Begin to answer."""
@@ -130,13 +137,17 @@ class AnswerEngine:
             self._thread.join(JOIN_SECONDS)
 
     def submit(self, job: AnswerJob) -> None:
-        """Put a job at the end of the queue; one that comes too late is told so."""
+        """Put a job at the end of the queue; one that comes too late, or that never finds room, is told so."""
+        if job.num_answers > self.max_sequences:
+            told = f"{job.num_answers} answers to one request: at most {self.max_sequences} are made side by side"
+            job.tell(AnswerFailure(message=told))
+            return
         with self._changed:
-            if not self._is_stopping:
+            if not self._is_stopping and self._lost is None:
                 self._waiting.append(job)
                 self._changed.notify_all()
                 return
-        job.tell(AnswerFailure(message=STOPPING))
+        job.tell(AnswerFailure(message=self._lost or STOPPING))
 
     def cancel(self, job: AnswerJob) -> None:
         """Leave a job out: its sequences leave the batch before the next step. It is told nothing more."""
@@ -151,17 +162,21 @@ class AnswerEngine:
                 self._join_next()
                 self._step()
             except Exception as error:  # whatever a model or a device may raise: the server outlives it
-                self._fail_batch(f"the model failed: {type(error).__name__}: {error}")
-        self._fail_batch(STOPPING)
-        for job in self._waiting:
-            job.tell(AnswerFailure(message=STOPPING))
+                self._fail_batch(_failure(error))
+                self._begin_batch()
+        ended = AnswerFailure(message=self._lost or STOPPING)
+        self._fail_batch(ended)
+        with self._changed:
+            waiting, self._waiting = self._waiting, deque()
+        for job in waiting:
+            job.tell(ended)
 
     def _wait_for_work(self) -> bool:
-        """Wait until there is something to compute; False once the engine is to stop."""
+        """Wait until there is something to compute; False once the engine is to stop, or the device is lost."""
         with self._changed:
-            while not (self._is_stopping or self._waiting or self._batch.keys):
+            while not (self._is_stopping or self._lost or self._waiting or self._batch.keys):
                 self._changed.wait()
-            return not self._is_stopping
+            return not (self._is_stopping or self._lost)
 
     def _drop_cancelled(self) -> None:
         with self._changed:
@@ -181,13 +196,25 @@ class AnswerEngine:
         try:
             self._batch.join(job.prompt, keys, max_new_tokens=job.max_new_tokens, sampling=job.sampling)
         except Exception as error:  # its prompt alone, such as one that the device has no memory for
-            job.tell(AnswerFailure(message=f"the model failed: {type(error).__name__}: {error}"))
+            job.tell(_failure(error))
+            if not self._batch.keys:
+                self._begin_batch()
             return
         job.texts = {choice: AnswerText(self._tokenizer, job.stops) for choice in range(job.num_answers)}
 
     def _step(self) -> None:
-        """Add a token to each answer; those that are finished leave."""
-        self._batch.leave({key for key, token in self._batch.choose() if self._add(key, token)})
+        """Add a token to each answer; those that are finished leave, and all answers of a job of which one fails."""
+        chosen, finished = self._batch.choose(), set[_Key]()
+        failed = {key.job: error for key, error in self._batch.failures.items()}
+        for key, token in chosen:
+            try:
+                if key.job not in failed and self._add(key, token):
+                    finished.add(key)
+            except Exception as error:  # of this answer alone, such as a token that the tokenizer does not have
+                failed[key.job] = error
+        for job, why in failed.items():
+            job.tell(_failure(why))
+        self._batch.leave({key for key in self._batch.keys if key in finished or key.job in failed})
         self._batch.advance()
 
     def _add(self, key: _Key, token: int) -> bool:
@@ -205,9 +232,21 @@ class AnswerEngine:
             job.tell(AnswerEnd(choice=choice, reason="stop" if ends else "length", num_tokens=answer.num_tokens))
         return is_finished
 
-    def _fail_batch(self, message: str) -> None:
-        """Tell the jobs of the batch that they failed, and begin with an empty one."""
-        jobs = {id(key.job): key.job for key in self._batch.keys}
-        self._batch = ContinuousBatch(self._model, max_cache_tokens=self._max_cache_tokens)
-        for job in jobs.values():
-            job.tell(AnswerFailure(message=message))
+    def _fail_batch(self, failure: AnswerFailure) -> None:
+        """Tell the jobs of the batch that they failed; it is then empty."""
+        jobs = {key.job: None for key in self._batch.keys}
+        self._batch.forget()
+        for job in jobs:
+            job.tell(failure)
+
+    def _begin_batch(self) -> None:
+        """Begin with a new batch, which is also how a lost device is noticed."""
+        try:
+            self._batch = ContinuousBatch(self._model, max_cache_tokens=self._max_cache_tokens)
+        except Exception as error:  # a lost device does not come back within a process
+            with self._changed:
+                self._lost = f"the device is lost, start the server again: {type(error).__name__}: {error}"
+
+
+def _failure(error: Exception) -> AnswerFailure:
+    return AnswerFailure(message=f"the model failed: {type(error).__name__}: {error}")

@@ -71,7 +71,8 @@ def _read_message(value: Any, param: str) -> ChatMessage:
         raise refused(f"{param} has role {_short(role)}: one of {', '.join(ROLES)}", f"{param}.role")
     for key in value.keys() - {"role", "content"}:
         if key not in EMPTY_KEYS or (value[key] and key != "name"):
-            raise refused(f"{param}.{key} is not supported: leave it out", f"{param}.{key}", "unsupported_parameter")
+            field = f"{param}.{key[:60]}"
+            raise refused(f"{field} is not supported: leave it out", field, "unsupported_parameter")
     content = value.get("content")
     if isinstance(content, str):
         return ChatMessage(role=ROLES[role], content=content)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipelines.serving.chat_request import ChatRequest
+from pipelines.serving.chat_request import MAX_ANSWERS, ChatRequest
 from pipelines.serving.errors import ProtocolError, refused
 from pipelines.serving.messages import RequestedPicture
 from stages.formats.fit_sample import Limits
@@ -48,6 +48,8 @@ class RequestLimits:
     """Largest body, in bytes."""
     max_cache_tokens: int
     """Tokens that the cache holds for all answers together: `n` answers to a request must fit."""
+    max_answers: int = MAX_ANSWERS
+    """Most answers to one request: no more than are made side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)

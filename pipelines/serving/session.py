@@ -44,8 +44,13 @@ class ServingSession:
         max_sequences: int,
         max_requests: int,
     ) -> None:
-        """A conversation may have as many tokens as the cache holds, however long the limits let it be."""
-        limits = replace(limits, max_tokens=min(limits.max_tokens, limits.max_cache_tokens))
+        """A conversation may have as many tokens as the cache holds, and a request as many answers as are made at once,
+        whatever the limits let it have."""
+        limits = replace(
+            limits,
+            max_tokens=min(limits.max_tokens, limits.max_cache_tokens),
+            max_answers=min(limits.max_answers, max_sequences),
+        )
         engine = AnswerEngine(model, tokenizer, max_cache_tokens=limits.max_cache_tokens, max_sequences=max_sequences)
         self.admission = Admission(max_requests=max_requests, max_sequences=max_sequences)
         self.served = ServedModel(name=name, tokenizer=tokenizer, config=model.config, engine=engine, limits=limits)

@@ -34,11 +34,19 @@ def test_other_paths_and_methods_are_errors_of_the_protocol(
 
 def test_a_page_of_the_web_cannot_ask_under_its_own_name(talker: Loaded) -> None:
     with served_here(*talker) as server:
-        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost.evil:8000"):
+        for host in (
+            "evil.example",
+            "evil.example:80",
+            "127.0.0.1.evil.example",
+            "",
+            "localhost.evil:8000",
+            "192.168.0.1",
+            "0.0.0.0",
+        ):
             status, headers, document = server.send("GET", "/v1/models", host=host)
             assert status == 403 and "loopback" in document["error"]["message"]
             assert not [name for name in headers if name.lower().startswith("access-control")]
-        for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8000", "[::1]"):
+        for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8000", "[::1]", "127.0.0.2:80"):
             assert server.send("GET", "/v1/models", host=host)[0] == 200
 
 

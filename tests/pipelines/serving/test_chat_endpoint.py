@@ -15,7 +15,7 @@ from neo_model.generate import Prompt, generate
 from neo_model.inputs.conversation import encode_prompt, special_ids
 from neo_model.inputs.pictures import open_pixels, to_uint8_patches
 from neo_model.live_chat import LiveChat
-from pipelines.serving import chat_endpoint
+from pipelines.serving import chat_endpoint, engine
 from pipelines.serving.admission import Outcome
 from tests.pipelines.serving.conftest import Loaded
 from tests.pipelines.serving.served_models import data_uri, events, picture_part, served_here, until, user
@@ -266,3 +266,34 @@ def test_what_is_inside_is_answered_when_the_server_stops(talker: Loaded) -> Non
     *_, end, done = stream
     connection.close()
     assert end["choices"][0]["finish_reason"] == "length" and done is None
+
+
+def test_a_request_that_cannot_be_answered_leaves_the_others_alone(talker: Loaded) -> None:
+    with served_here(*talker, max_sequences=1) as server:
+        connection, response = server.begun(TALK, max_tokens=300)
+        for wrong in ({"temperature": 1e-38}, {"n": 2, "temperature": 1}, {"temperature": 10**400}, {"\ud800": 1}):
+            status, _, document = server.ask(TALK, **wrong)
+            assert status == 400 and document["error"]["type"] == "invalid_request_error"
+        *_, end, done = events(response)
+        connection.close()
+        assert end["choices"][0]["finish_reason"] == "length" and done is None
+        assert server.ask(TALK, temperature=1e-3, max_tokens=20)[0] == 200
+
+
+def test_once_the_device_is_lost_requests_and_health_are_answered_503(
+    talker: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    with served_here(*talker) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, "ContinuousBatch", fail)
+            patched.setattr(talker[0], "embed_words", fail)
+            assert server.ask(TALK)[0] == 500
+            until(lambda: server.session.served.engine.lost)
+        status, _, document = server.ask(TALK)
+        assert (status, document["error"]["code"]) == (503, "device_lost")
+        assert document["error"]["message"].startswith("the device is lost, start the server again: RuntimeError")
+        status, _, document = server.send("GET", "/health")
+        assert (status, document["status"]) == (503, "lost")

@@ -84,3 +84,50 @@ def test_numbers_that_are_none_are_refused() -> None:
         read(n=2)
     with pytest.raises(ProtocolError, match="no JSON"):
         read_request(b"\xff\xfe{}")
+
+
+@pytest.mark.parametrize("temperature", [1e-46, 1e-38, 9e-4])
+def test_a_temperature_that_no_draw_can_be_made_at_is_refused(temperature: float) -> None:
+    with pytest.raises(ProtocolError, match=r"must be 0, for the likeliest tokens, or at least 0\.001"):
+        read(temperature=temperature)
+    assert read(temperature=1e-3).sampling is not None
+
+
+@pytest.mark.parametrize("field", ["temperature", "top_p", "top_k", "seed", "n", "repetition_penalty"])
+def test_numbers_of_any_size_are_refused_in_words(field: str) -> None:
+    for number in (10**400, -(10**400), float("inf")):
+        with pytest.raises(ProtocolError, match=f"^{field} ") as caught:
+            read(**{field: number})
+        assert caught.value.status == 400
+
+
+HALF = "\ud800"
+HALVES: dict[str, dict[str, Any]] = {
+    "text": {"messages": [{"role": "user", "content": HALF}]},
+    "field": {HALF: 1},
+    "key": {"messages": [{"role": "user", "content": "?", HALF: 1}]},
+    "picture": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": HALF}}]}]},
+    "model": {"model": HALF},
+    "stop": {"stop": HALF},
+    "ignored": {"user": {"a": [HALF]}},
+}
+
+
+@pytest.mark.parametrize("place", HALVES)
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "utf-16"])
+def test_halves_of_characters_are_refused_wherever_they_stand(place: str, encoding: str) -> None:
+    value = {"model": "m", "messages": HELLO, **HALVES[place]}
+    body = json.dumps(value, ensure_ascii=encoding == "ascii").encode(encoding, "surrogatepass")
+    with pytest.raises(ProtocolError, match="half of a surrogate pair") as caught:
+        read_request(body)
+    assert caught.value.status == 400
+    assert json.dumps(caught.value.document(), ensure_ascii=False).encode()
+
+
+def test_whole_characters_are_read_however_they_are_written() -> None:
+    asked = [{"role": "user", "content": "\U0001f600 \\ud800"}]
+    for ensure_ascii in (True, False):
+        body = json.dumps({"model": "m", "messages": asked}, ensure_ascii=ensure_ascii).encode()
+        assert read_request(body).messages[0].content == asked[0]["content"]
+    with pytest.raises(ProtocolError, match=r"^n 2 must be a whole number from 1 to 1$"):
+        read_request(json.dumps({"model": "m", "messages": HELLO, "n": 2}).encode(), max_answers=1)

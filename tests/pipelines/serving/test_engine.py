@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
+from neo_model.decoding.answer_text import AnswerText
 from neo_model.generate import Prompt
-from neo_model.sampling import Sampling
+from neo_model.sampling import Sampler, Sampling
+from pipelines.serving import engine as engine_module
 from pipelines.serving.engine import AnswerEnd, AnswerEngine, AnswerEvent, AnswerFailure, AnswerJob, AnswerPiece
 from tests.pipelines.serving.conftest import Loaded
 from tests.pipelines.serving.served_models import until
@@ -104,4 +106,77 @@ def test_a_cancelled_request_leaves(talker: Loaded, joined: bool) -> None:
     until(lambda: engine.num_waiting == 0)
     until(lambda: bool(second.events) == joined)
     assert first.ends == [] and second.ends == []
+    engine.stop()
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Sampler, "choose"), (AnswerText, "add")])
+def test_what_fails_for_one_answer_ends_its_request_alone(
+    talker: Loaded, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
+    engine, order = AnswerEngine(*talker, max_cache_tokens=50_000, max_sequences=4), list[int]()
+    sound, broken, later = (Listener(number, order) for number in range(3))
+    done, work = threading.Event(), getattr(owner, method)
+
+    def fail_once(self: object, asked: object) -> object:
+        is_drawn = isinstance(self, Sampler) or self in [*drawn.texts.values()]
+        if is_drawn and not done.is_set():
+            done.set()
+            raise ArithmeticError("no such token")
+        return work(self, asked)
+
+    monkeypatch.setattr(owner, method, fail_once)
+    drawn = job(5, broken, number=2)
+    engine.submit(job(5, sound, most=60))
+    engine.submit(drawn)
+    engine.submit(job(5, later, number=2))
+    engine.start()
+    until(lambda: sound.ends and broken.ends and len(later.ends) == 2)
+    engine.stop()
+    assert broken.ends == [AnswerFailure(message="the model failed: ArithmeticError: no such token")]
+    assert [type(end) for end in [*sound.ends, *later.ends]] == [AnswerEnd] * 3
+    assert engine.lost is None
+
+
+def test_more_answers_than_are_made_at_once_are_refused_and_hold_up_nobody(talker: Loaded) -> None:
+    engine, order = AnswerEngine(*talker, max_cache_tokens=10_000, max_sequences=2), list[int]()
+    many, next_one = Listener(0, order), Listener(1, order)
+    engine.submit(job(5, many, number=3))
+    engine.submit(job(5, next_one))
+    engine.start()
+    until(lambda: next_one.ends)
+    engine.stop()
+    assert many.ends == [AnswerFailure(message="3 answers to one request: at most 2 are made side by side")]
+    assert isinstance(next_one.ends[0], AnswerEnd)
+
+
+@pytest.mark.parametrize("fails_at", ["embed_words", "head_logits"])
+def test_once_the_device_is_lost_all_are_told_and_nothing_is_answered(
+    talker: Loaded, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    """The model fails, in a prompt that joins an empty batch or in a step, and then no batch can be made."""
+    engine, order = AnswerEngine(*talker, max_cache_tokens=50_000, max_sequences=1), list[int]()
+    running, waiting, late = (Listener(number, order) for number in range(3))
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    if fails_at == "head_logits":
+        engine.submit(job(5, running, most=20_000))
+        engine.start()
+        until(lambda: running.events)
+    monkeypatch.setattr(engine_module, "ContinuousBatch", fail)
+    monkeypatch.setattr(talker[0], fails_at, fail)
+    if fails_at == "embed_words":
+        engine.submit(job(5, running))
+        engine.submit(job(5, waiting))
+        engine.start()
+        until(lambda: waiting.ends)
+        lost = [AnswerFailure(message=engine.lost or "")]
+        assert waiting.ends == lost
+    until(lambda: running.ends and engine.lost)
+    engine.submit(job(5, late))
+    assert engine.lost == "the device is lost, start the server again: RuntimeError: CUDA error"
+    assert running.ends == [AnswerFailure(message="the model failed: RuntimeError: CUDA error")]
+    assert late.ends == [AnswerFailure(message=engine.lost)]
+    assert engine.num_sequences == engine.num_waiting == 0
     engine.stop()
