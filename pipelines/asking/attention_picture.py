@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pipelines.asking.media import FilmFile, Medium, PictureFile
-from pipelines.exits import BadCommandError, RefusedError
+from pipelines.exits import BadCommandError
 from stages.drawing.palette import FAINT, GROUND, INK, MARGIN_PX, WIDTH_PX, as_png
 from stages.drawing.words import drawable, font, shortened, wide_font, wrapped
 
@@ -63,6 +63,14 @@ def check_drawing(path: Path, *, has_question: bool) -> None:
         raise BadCommandError(f"{option}: a PNG is written, so let the name end in .png", then="neo ask --help")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise BadCommandError(f"{option}: {path.absolute().parent} is no folder to write to", then="neo ask --help")
+    is_new = not path.exists() and not path.is_symlink()
+    try:
+        path.open("ab").close()  # as permissions alone do not tell: root may all, and yet no file is made in /proc
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        told = f"{option} cannot be written: {error.strerror or error}"
+        raise BadCommandError(told, then="neo ask --help") from error
 
 
 def check_pictures(media: Sequence[Medium]) -> None:
@@ -73,10 +81,10 @@ def check_pictures(media: Sequence[Medium]) -> None:
         raise BadCommandError(f"--show-attention draws on pictures alone: {told}", then="neo ask --help")
 
 
-def draw_attention(path: Path, question: str, watched: WatchedAnswer, media: Sequence[Medium]) -> dict[str, Any]:
+def draw_attention(path: Path, question: str, watched: WatchedAnswer, media: Sequence[Medium]) -> dict[str, Any] | None:
     """Write the drawing of an answer about these pictures; the shares of its words, for a document.
 
-    Raises `RefusedError` for an answer without words.
+    None, and no drawing, for an answer without words.
     """
     pictures = [
         AttendedPicture(name=medium.path.name, pixels=medium.pixels, heat=heat)
@@ -85,7 +93,7 @@ def draw_attention(path: Path, question: str, watched: WatchedAnswer, media: Seq
     ]
     words = word_spans(watched.pieces)
     if not words:
-        raise RefusedError("the answer has no words, so nothing is drawn", then="neo ask --help")
+        return None
     path.write_bytes(attention_picture(question, watched.pieces, pictures))
     shares = [
         {"word": word, "shares": [round(picture_share(picture, span), 6) for picture in pictures]}

@@ -114,8 +114,9 @@ def ask(
         else:
             talk.ask_all(_typed_questions(command) if question is None else [question])
             if talk.watched is not None and drawing is not None and question is not None:
-                talk.answers[-1]["attention"] = draw_attention(drawing, question, talk.watched, media)
-                command.say(f"{drawing}: what each word of the answer attended to")
+                drawn = talk.answers[-1]["attention"] = draw_attention(drawing, question, talk.watched, media)
+                told = f"{drawing}: what each word of the answer attended to"
+                command.say(told if drawn else "The answer has no words, so nothing is drawn.")
     again = shlex.join(["neo", "ask", ref, *map(str, files)])
     then = "neo ask --help" if question is None else f"{again}   (then type questions)"
     document = {"model": name, "shown": shown, "answers": talk.answers, "num_tokens": chat.conversation.num_tokens}

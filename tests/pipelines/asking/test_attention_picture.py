@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.asking.attention_picture import AttendedPicture, attention_picture, heated, picture_share, word_spans
+from neo_model.live_chat import WatchedAnswer
+from pipelines.asking.attention_picture import (
+    AttendedPicture,
+    attention_picture,
+    check_drawing,
+    draw_attention,
+    heated,
+    picture_share,
+    word_spans,
+)
+from pipelines.exits import BadCommandError
 
 
 def attended(name: str, size: tuple[int, int] = (64, 96), num_tokens: int = 3, seed: int = 0) -> AttendedPicture:
@@ -58,3 +69,19 @@ def test_long_answers_are_cut_and_empty_ones_refused() -> None:
     assert Image.open(io.BytesIO(drawn)).size[1] < 800
     with pytest.raises(ValueError, match="no words"):
         attention_picture("What?", [""], [attended("a.png", num_tokens=1)])
+
+
+def test_an_answer_without_words_is_no_error_and_draws_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out.png"
+    assert draw_attention(path, "What?", WatchedAnswer("", ("", " "), ()), []) is None
+    assert not path.exists()
+
+
+def test_what_cannot_be_written_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BadCommandError, match=r"--show-attention /proc/x\.png cannot be written: "):
+        check_drawing(Path("/proc/x.png"), has_question=True)
+    new, old = tmp_path / "new.png", tmp_path / "old.png"
+    old.write_bytes(b"drawn before")
+    for path in (new, old):
+        check_drawing(path, has_question=True)
+    assert not new.exists() and old.read_bytes() == b"drawn before"
