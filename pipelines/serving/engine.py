@@ -106,7 +106,8 @@ class AnswerEngine:
         self._waiting: deque[AnswerJob] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._lost: str | None = None
+        self.lost: str | None = None
+        """Why nothing is answered any more; None as long as the device works."""
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
     @property
@@ -118,11 +119,6 @@ class AnswerEngine:
     def num_sequences(self) -> int:
         """Answers that are being made."""
         return len(self._batch.keys)
-
-    @property
-    def lost(self) -> str | None:
-        """Why nothing is answered any more; None as long as the device works."""
-        return self._lost
 
     def start(self) -> None:
         """Begin to answer."""
@@ -143,11 +139,11 @@ class AnswerEngine:
             job.tell(AnswerFailure(message=told))
             return
         with self._changed:
-            if not self._is_stopping and self._lost is None:
+            if not self._is_stopping and self.lost is None:
                 self._waiting.append(job)
                 self._changed.notify_all()
                 return
-        job.tell(AnswerFailure(message=self._lost or STOPPING))
+        job.tell(AnswerFailure(message=self.lost or STOPPING))
 
     def cancel(self, job: AnswerJob) -> None:
         """Leave a job out: its sequences leave the batch before the next step. It is told nothing more."""
@@ -164,7 +160,7 @@ class AnswerEngine:
             except Exception as error:  # whatever a model or a device may raise: the server outlives it
                 self._fail_batch(_failure(error))
                 self._begin_batch()
-        ended = AnswerFailure(message=self._lost or STOPPING)
+        ended = AnswerFailure(message=self.lost or STOPPING)
         self._fail_batch(ended)
         with self._changed:
             waiting, self._waiting = self._waiting, deque()
@@ -174,9 +170,9 @@ class AnswerEngine:
     def _wait_for_work(self) -> bool:
         """Wait until there is something to compute; False once the engine is to stop, or the device is lost."""
         with self._changed:
-            while not (self._is_stopping or self._lost or self._waiting or self._batch.keys):
+            while not (self._is_stopping or self.lost or self._waiting or self._batch.keys):
                 self._changed.wait()
-            return not (self._is_stopping or self._lost)
+            return not (self._is_stopping or self.lost)
 
     def _drop_cancelled(self) -> None:
         with self._changed:
@@ -240,12 +236,11 @@ class AnswerEngine:
             job.tell(failure)
 
     def _begin_batch(self) -> None:
-        """Begin with a new batch, which is also how a lost device is noticed."""
         try:
             self._batch = ContinuousBatch(self._model, max_cache_tokens=self._max_cache_tokens)
         except Exception as error:  # a lost device does not come back within a process
             with self._changed:
-                self._lost = f"the device is lost, start the server again: {type(error).__name__}: {error}"
+                self.lost = f"the device is lost, start the server again: {type(error).__name__}: {error}"
 
 
 def _failure(error: Exception) -> AnswerFailure:
