@@ -7,6 +7,7 @@ reuses the artifact writes it (`complete_head`). The backend decides only how th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,8 @@ from stages.contract import (
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 OpenContext: TypeAlias = Callable[[ArtifactWriter, Post], AbstractContextManager["RecordingContext"]]
 """A backend's context for one step, opened in the process that carries it out."""
@@ -107,9 +110,16 @@ def _unchanged(
 ) -> Mapping[str, Sequence[PartRecord]]:
     """Phase to the parts that can be taken over from what the stage made before its input grew.
 
-    None while damage is repaired: the damaged file may be one that was taken over.
+    None while damage is repaired: the damaged file may be one that was taken over. None either where what was made
+    before, or an artifact that it was made of, is gone or cannot be read: taking over only saves work.
     """
-    found = _earlier_parts(spec, artifacts) if spec.stage.part_by_part and not writer.is_repaired else []
+    if not spec.stage.part_by_part or writer.is_repaired:
+        return {}
+    try:
+        found = _earlier_parts(spec, artifacts)
+    except StoreError as error:
+        logger.warning("step %s takes over no part of what was made before: %s", spec.step, error)
+        return {}
     return {phase: [record for record in found if record.phase == phase] for phase in {one.phase for one in found}}
 
 

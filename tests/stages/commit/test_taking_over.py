@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def judge_part(part: Part, draft: PartDraft, words: RawPairs) -> None:
     draft.count(ItemBalance(kept=3))
 
 
+def _judge_verdicts(part: Part, draft: PartDraft) -> None:
+    draft.path(VERDICTS_FILE).write_text(part.name)
+    draft.count(ItemBalance(kept=3))
+
+
 class _Judge:
     """Work that pickles."""
 
@@ -58,6 +64,11 @@ def write_more(recipe: WordsRecipe, extends: RawPairs, *, ctx: StageContext) -> 
     over = [Part(name=record.part, num_items=record.items.total) for record in taken]
     over += [Part(name=f"more_{number}") for number in range(recipe.num_parts)]
     ctx.spread(write_part, over=over, phase="write", taken=taken)
+
+
+@stage(number=1, recipe=WordsRecipe, makes=KeptPairs, part_by_part="raw")
+def judge_again(_: WordsRecipe, raw: KeptPairs, *, ctx: StageContext) -> None:
+    ctx.spread(_judge_verdicts, over=[Part(name=record.part) for record in raw.parts], phase="judge")
 
 
 @stage(number=1, recipe=WordsRecipe, makes=KeptPairs, part_by_part="raw")
@@ -133,6 +144,20 @@ def test_a_lost_file_is_called_by_both_artifacts(undisturbed: KeptPairs, tmp_pat
     (tmp_path / entry.key).unlink()
     with pytest.raises(Exception, match=r"which took it over from judge_words/[0-9a-f]{12}, is missing"):
         judged.read(entry)
+
+
+def test_an_earlier_chain_that_lost_its_beginning_costs_only_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chains = []
+    for judged in steps():
+        again = judge_again.bind("again", WordsRecipe(num_parts=1), judged)
+        chains.append(judge_again.bind("last", WordsRecipe(num_parts=2), again))
+    make(chains[0], tmp_path)
+    shutil.rmtree(tmp_path / "artifacts" / "judge_words")
+    made = make(chains[1], tmp_path)
+    assert len(made.parts) == NUM_PARTS + 2 and "taken_over" not in made.head.provenance
+    assert "step last takes over no part of what was made before" in caplog.text
 
 
 def test_part_by_part_names_a_single_input() -> None:
