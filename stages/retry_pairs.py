@@ -90,8 +90,9 @@ def retry_part(
 ) -> None:
     """Fetch the rows of one part of `num_parts` again; the URL table lies at `place`."""
     with hosts_of(place) as routes:
-        samples = fetch_rows(read_failed_rows(part, tables, store), routes, recipe, draft)
-    keep_profile(draft, samples, part.name, num_parts)
+        failed, wanted = read_failed_rows(part, tables, store)
+        samples = fetch_rows(wanted, routes, recipe, draft)
+    keep_profile(draft, samples, part.name, num_parts, instead_of=failed)
 
 
 @stage(number=1, recipe=RetryPairsRecipe, makes=RawPairs, phases=("download", PROFILE_PHASE))

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 TRANSIENT: Final = "transient"
 """Names all reasons that another try may mend."""
+MAX_PIECES: Final = 256
+"""Parts of a download that one part takes failed rows of, at most: the table of each is read."""
+_NOT_READ: Final = frozenset(("robots_txt", "usage_headers", "sha256", "image_offset", "position", "reference"))
+"""Columns that neither a request nor a profile needs; tables of earlier releases lack some of them."""
 _NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA)
 
 
@@ -79,7 +83,7 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     """The parts in which the failed rows of a download are fetched again.
 
     `records` are those of all parts of the download, in order. Rows of parts that follow each other are fetched in one
-    part, as far as it has no more than `num_rows_per_part`; those of one part are never divided.
+    part, as far as it has no more than `num_rows_per_part`, of `MAX_PIECES` parts; those of one part are never divided.
     """
     number = next_number(RETRIED_PART, records)
     groups: list[list[FailedPiece]] = []
@@ -90,7 +94,8 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
         num_rows = sum(record.items.failed[reason] for reason in wanted)
         if num_rows:
             piece = FailedPiece(part=record.part, first_row=first_row, reasons=wanted)
-            if not groups or num_in_group[-1] + num_rows > num_rows_per_part:
+            is_full = not groups or len(groups[-1]) == MAX_PIECES or num_in_group[-1] + num_rows > num_rows_per_part
+            if is_full:
                 groups.append([])
                 num_in_group.append(0)
             groups[-1].append(piece)
@@ -103,17 +108,21 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     ]
 
 
-def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) -> RowsToFetch:
-    """The rows that a part fetches again, as they were asked for the first time, in the order of the whole URL table.
+def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) -> tuple[list[pa.Table], RowsToFetch]:
+    """The rows that a part fetches again: as they failed, and as they are asked for, in the order of the URL table.
 
-    `tables` has the sample table of each part of the download that lost rows; those of this part are read whole.
+    `tables` has the sample table of each part of the download that lost rows. Of those of this part one after the other
+    is in memory, and their failed rows stay.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     read: list[pa.Table] = []
     numbers: list[int] = []
     for piece in FailedRows.of(part).pieces:
-        table = read_table(read_entry(store, tables[piece.part]))
+        data = read_entry(store, tables[piece.part])
+        names = [name for name in pq.read_schema(pa.BufferReader(data)).names if name not in _NOT_READ]
+        table = read_table(data, names)
         places = [place for place, reason in enumerate(table["reason"].to_pylist()) if reason in piece.reasons]
         rows = table.take(pa.array(places, pa.int64()))
         # The rows of a part that was retried before do not follow each other; there every row has its number as key.
@@ -123,10 +132,10 @@ def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) 
         ]
         read.append(rows)
     in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
-    samples = pa.concat_tables(read).take(pa.array(in_order, pa.int64()))
+    samples = pa.concat_tables(read, promote_options="default").take(pa.array(in_order, pa.int64()))
     rows = samples.select(["sample_id", "url", "caption"]).to_pylist()
     carried = samples.select([name for name in samples.column_names if name not in RESERVED_COLUMNS])
-    return RowsToFetch([_asked_again(**row) for row in rows], carried, sorted(numbers))
+    return read, RowsToFetch([_asked_again(**row) for row in rows], carried, sorted(numbers))
 
 
 def _asked_again(sample_id: bytes, url: str, caption: str) -> UrlRow:

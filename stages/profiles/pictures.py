@@ -12,13 +12,14 @@ warning: a drawing never fails its stage.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from stages.artifacts.profiles import PICTURES_PART, profile_keys
 from stages.artifacts.records import ItemBalance, PartRecord, total
+from stages.artifacts.taken_over import superseded_reasons
 from stages.contract import (
     PROFILE_PHASE,
     InterruptedRunError,
@@ -69,10 +70,19 @@ class ProfileSubject:
     """Lines of text below a picture; with more than two, cells are wide."""
 
 
-def keep_profile(draft: PartDraft, table: pa.Table, part: str, num_parts: int) -> None:
-    """Gather the profile of one part from its rows, as `profile_of` takes them. Never fails the part."""
+def keep_profile(
+    draft: PartDraft, table: pa.Table, part: str, num_parts: int, instead_of: Sequence[pa.Table] = ()
+) -> None:
+    """Gather the profile of one part from its rows, as `profile_of` takes them. Never fails the part.
+
+    `instead_of` are the same items as they ended before, in other parts that count them too: they are subtracted, so
+    that the profiles of all parts together count each item once.
+    """
     try:
-        draft.keep_profile(profile_of(table, part=part, num_parts=num_parts).dump())
+        profile = profile_of(table, part=part, num_parts=num_parts)
+        for before in instead_of:
+            profile.subtract(profile_of(before, part=part, num_parts=num_parts))
+        draft.keep_profile(profile.dump())
     except Exception:  # for people alone: the part is as good without it
         logger.warning("part %s has no profile", part, exc_info=True)
 
@@ -92,6 +102,7 @@ def draw_profile(
     task = DrawingTask(
         store=ctx.store,
         keys=profile_keys(records),
+        superseded={one.part: reasons for one in records if (reasons := superseded_reasons(one))},
         items=total(record.items for record in records),
         subject=subject,
         picture_of=picture_of,
@@ -112,6 +123,8 @@ class DrawingTask:
     store: Store
     keys: Sequence[str]
     """Keys of the profiles of the parts."""
+    superseded: Mapping[str, Collection[str]]
+    """Part to the reasons of rows that a later part has the verdict of, and subtracts."""
     items: ItemBalance
     subject: ProfileSubject
     picture_of: PictureReader | None
@@ -121,7 +134,9 @@ class DrawingTask:
         """Draw all pictures; one that fails is left out, and the record says why."""
         profile = Profile()
         for read in self._profiles():
+            read.leave_out(self.superseded)
             profile.add(read)
+        profile.settle()
         draft.path(NUMBERS_FILE).write_bytes(profile.dump())
         failures: dict[str, str] = {}
         for name, draw in self._pictures(profile).items():

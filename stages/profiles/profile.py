@@ -13,7 +13,7 @@ import heapq
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,6 +116,39 @@ class Profile:
             most = NUM_LOST_SHOWN if key else NUM_KEPT_SHOWN
             self.examples[key] = heapq.nsmallest(most, {*self.examples.get(key, ()), *examples})
 
+    def subtract(self, other: Profile) -> None:
+        """Take the counts of another profile off this one, whatever is left; examples stay.
+
+        What is left may be less than nothing, until the profiles that counted the same items are added and `settle`d.
+        """
+        self.num_without.subtract(other.num_without)
+        self.num_others.subtract(other.num_others)
+        for measure, by_role in other.bins.items():
+            bins = self.bins.setdefault(measure, {})
+            for role, in_bins in by_role.items():
+                bins.setdefault(role, Counter()).subtract(in_bins)
+        for kind, by_name in other.names.items():
+            names = self.names.setdefault(kind, {})
+            for name, endings in by_name.items():
+                names.setdefault(name, Counter()).subtract(endings)
+
+    def leave_out(self, superseded: Mapping[str, Collection[str]]) -> None:
+        """Leave out the examples of parts that ended for one of the reasons which `superseded` has of their part."""
+        for key, examples in self.examples.items():
+            self.examples[key] = [one for one in examples if key not in superseded.get(one.part, ())]
+
+    def settle(self) -> None:
+        """End a sum of profiles from which some were subtracted: no count stays below 0.
+
+        A name may have been counted by itself where it was subtracted and among others before; those then have less.
+        """
+        for bins in self.bins.values():
+            bins.update({role: +in_bins for role, in_bins in bins.items()})
+        for kind, names in self.names.items():
+            self.num_others[kind] -= sum((-endings).total() for endings in names.values())
+            self.names[kind] = {name: +endings for name, endings in names.items() if +endings}
+        self.num_others, self.num_without = +self.num_others, +self.num_without
+
     def top_names(self, kind: str, most: int) -> list[tuple[str, Counter[str]]]:
         """The most frequent names of a kind, with their counts."""
         ordered = sorted(self.names.get(kind, {}).items(), key=lambda item: (-item[1].total(), item[0]))
@@ -187,15 +220,15 @@ def profile_of(table: pa.Table, *, part: str, num_parts: int) -> Profile:
         if of_rows is None:
             continue
         is_there = ~np.isnan(of_rows)
+        profile.num_without[measure.name] = int((~is_there).sum())
         if is_there.any():
             profile.bins[measure.name] = {
                 role: _counted(measure.bins_of(of_rows[is_there & (roles == role)]).tolist()) for role in COLOURS
             }
-            profile.num_without[measure.name] = int((~is_there).sum())
             values[measure.name] = of_rows
     for kind in NAMES:
         names = names_of(kind, table)
-        if names is not None and any(names):
+        if names is not None:
             _count_names(profile, kind, names, roles.tolist())
     profile.examples = _examples(table, part, num_parts, roles.tolist(), values)
     return profile
@@ -212,8 +245,9 @@ def _count_names(profile: Profile, kind: str, names: Sequence[str | None], roles
             counted.setdefault(name, Counter())[role] += 1
         else:
             profile.num_without[kind] += 1
-    profile.names[kind] = counted
-    profile._keep_names(kind, MAX_NAMES_OF_PART)
+    if counted:
+        profile.names[kind] = counted
+        profile._keep_names(kind, MAX_NAMES_OF_PART)
 
 
 def _examples(

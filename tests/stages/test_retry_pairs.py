@@ -13,11 +13,14 @@ import pytest
 
 from cluster.local import make
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
+from stages.artifacts.profiles import profile_files
 from stages.contract import Event, PartRecorded, PhaseOpened, Source, StageError, Step
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
+from stages.profiles.pictures import NUMBERS_FILE
+from stages.profiles.profile import Profile
 from stages.retry_pairs import RetryPairsRecipe, retry_pairs
 from stages.store.store import Store
 from tests.worlds.flaky_web import FAILS, FlakyWeb, flaky_web
@@ -95,6 +98,7 @@ def test_a_retry_ends_as_an_undisturbed_download(
 
     clean = make(download(num_per_part), Store(tmp_path / "clean"), sources=sources)
     assert rows_of(again) == rows_of(clean)
+    check_profile(again, clean)
 
     events.clear()
     kept = make(
@@ -115,6 +119,24 @@ def test_a_retry_ends_as_an_undisturbed_download(
         sources=sources,
     )
     assert alone.head.content == kept.head.content  # what was taken over is what would have been made
+
+
+def check_profile(again: RawPairs, clean: RawPairs) -> None:
+    """The profile counts each row once, with the verdict that it has now, as that of the undisturbed download does."""
+    drawn, wanted = (
+        Profile.parse(artifact.read(entry))
+        for artifact in (again, clean)
+        for entry in profile_files(artifact)
+        if entry.name == NUMBERS_FILE
+    )
+    items = again.head.items
+    for measure, bins in drawn.bins.items():
+        assert sum(in_bins.total() for in_bins in bins.values()) + drawn.num_without[measure] == items.total
+    captions = drawn.bins["caption_chars"]
+    assert captions["kept"].total() == items.kept and captions["failed"].total() == items.num_failed
+    assert (drawn.bins, drawn.names) == (wanted.bins, wanted.names)
+    assert drawn.num_without == wanted.num_without and drawn.num_others == wanted.num_others
+    assert {reason for reason, examples in drawn.examples.items() if examples} == {"", *items.failed}
 
 
 def unjudged(store: Store, folder: Path) -> Store:
@@ -141,6 +163,7 @@ def test_what_fails_again_is_retried_once_more_under_its_own_number(web: FlakyWe
     assert [part.part for part in twice.parts] == ["00000", "00001", "00002", "retry1_00000", "retry2_00000"]
     clean = make(download(20), Store(tmp_path / "clean"), sources=sources)
     assert rows_of(twice) == rows_of(clean)
+    check_profile(twice, clean)
 
     events: list[Event] = []
     make(filter_pairs.bind("kept", RULES, download(20)), store, sources=sources)

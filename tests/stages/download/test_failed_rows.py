@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 
-from stages.artifacts.records import ItemBalance, PartRecord
+from stages.artifacts.kinds import SAMPLES_FILE
+from stages.artifacts.records import FileEntry, ItemBalance, PartRecord
 from stages.artifacts.taken_over import with_superseded
 from stages.contract import Part
-from stages.download.failed_rows import FailedRows, parts_to_retry, reasons_to_retry, spelled_reasons
+from stages.download.failed_rows import (
+    MAX_PIECES,
+    FailedRows,
+    parts_to_retry,
+    read_failed_rows,
+    reasons_to_retry,
+    spelled_reasons,
+)
 from stages.download.reasons import Reason
+from stages.formats.sample_table import write_table
+from stages.store.store import Store
 
 
 def record(part: str, kept: int, **failed: int) -> PartRecord:
@@ -38,6 +52,37 @@ def test_a_second_retry_counts_on_and_takes_no_superseded_row() -> None:
     (part,) = parts_to_retry(again, {"timeout", "tls_error"}, 100)
     assert part.name == "retry2_00000"
     assert pieces(part) == [("00000", 0, ["tls_error"]), ("00001", 11, ["timeout"]), ("retry1_00000", 21, ["timeout"])]
+
+
+@pytest.mark.parametrize("num_parts", [MAX_PIECES, 2 * MAX_PIECES + 1])
+def test_a_part_takes_rows_of_so_many_parts_at_most(num_parts: int) -> None:
+    parts = parts_to_retry([record(f"{number:05d}", 9, timeout=1) for number in range(num_parts)], {"timeout"}, 10_000)
+    sizes = [len(FailedRows.of(part).pieces) for part in parts]
+    assert sum(sizes) == num_parts and max(sizes) == MAX_PIECES and len(sizes) == -(-num_parts // MAX_PIECES)
+
+
+def test_tables_of_earlier_releases_are_read_beside_those_of_now(tmp_path: Path) -> None:
+    store, tables = Store(tmp_path / "store"), {}
+    for number, further in enumerate(({}, {"robots_txt": ["allowed"] * 2, "usage_headers": [None, "noai"]})):
+        columns = {
+            "sample_id": [bytes([number, row]) * 8 for row in range(2)],
+            "url": [f"https://host.example/{number}{row}" for row in range(2)],
+            "caption": ["a", "b"],
+            "reason": [None, "timeout"],
+            "key": ["0000000000", None],
+            "shop": ["one", "two"],
+        }
+        path = tmp_path / f"{number}.parquet"
+        write_table(pa.table(columns | further), path)
+        data = path.read_bytes()
+        store.create(f"tables/{number}", data)
+        digest = hashlib.sha256(data).hexdigest()
+        tables[str(number)] = FileEntry(name=SAMPLES_FILE, key=f"tables/{number}", size_bytes=len(data), sha256=digest)
+    (part,) = parts_to_retry([record("0", 1, timeout=1), record("1", 1, timeout=1)], {"timeout"}, 100)
+    failed, wanted = read_failed_rows(part, tables, store)
+    assert [table["reason"].to_pylist() for table in failed] == [["timeout"], ["timeout"]]
+    assert [row.url for row in wanted.rows] == ["https://host.example/01", "https://host.example/11"]
+    assert wanted.table.to_pydict() == {"shop": ["two", "two"]} and list(wanted.first_row) == [1, 3]
 
 
 def test_nothing_is_planned_where_nothing_failed_so() -> None:
