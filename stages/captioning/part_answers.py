@@ -89,7 +89,7 @@ def write_captions(
     draft.annotate(num_asked=answers.num_asked)
     captions_now = pa.table({"caption": pc.coalesce(given["caption"], table["caption"])})
     profiled = with_columns(with_columns(with_columns(table, given), captions_now), verdicts)
-    keep_profile(draft, profiled, part, len(reader.parts))
+    keep_profile(draft, profiled, part, len(reader.parts), captions_before=given["original_caption"])
 
 
 def draw_captions(ctx: StageContext, records: Sequence[PartRecord], reader: PairReader, title: str) -> None:

@@ -172,9 +172,8 @@ class DuplicateJudge:
             draft.fact(rule_counts=_by_benchmark(verdicts))
         shown = _with_verdicts(self.shown(task.part), verdicts)
         draft.fact(**examples_of(shown, [*self.named, *FOUND_COLUMNS], first_row=None))
-        better = pa.table({"better_row": pa.array(better_rows, pa.int64())})
         profiled = with_columns(shown, verdicts.select(["sample_id", "verdict"]))
-        keep_profile(draft, with_columns(profiled, better), task.part, num_parts=self.groups[-1].until)
+        keep_profile(draft, profiled, task.part, num_parts=self.groups[-1].until, better_rows=better_rows)
 
 
 def _with_verdicts(rows: pa.Table, verdicts: pa.Table) -> pa.Table:

@@ -71,7 +71,14 @@ class ProfileSubject:
 
 
 def keep_profile(
-    draft: PartDraft, table: pa.Table, part: str, num_parts: int, instead_of: Sequence[pa.Table] = ()
+    draft: PartDraft,
+    table: pa.Table,
+    part: str,
+    num_parts: int,
+    *,
+    better_rows: Sequence[int | None] | None = None,
+    captions_before: pa.ChunkedArray | None = None,
+    instead_of: Sequence[pa.Table] = (),
 ) -> None:
     """Gather the profile of one part from its rows, as `profile_of` takes them. Never fails the part.
 
@@ -79,7 +86,9 @@ def keep_profile(
     that the profiles of all parts together count each item once.
     """
     try:
-        profile = profile_of(table, part=part, num_parts=num_parts)
+        profile = profile_of(
+            table, part=part, num_parts=num_parts, better_rows=better_rows, captions_before=captions_before
+        )
         for before in instead_of:
             profile.subtract(profile_of(before, part=part, num_parts=num_parts))
         draft.keep_profile(profile.dump())
@@ -217,7 +226,9 @@ class DrawingTask:
         for reason, number in shown:
             examples = profile.examples[reason]
             cells = examples[: len(examples) // 2 + 1] if len(shown) > MANY_BANDS else examples
-            shown_cells = [self._cell(example) for example in cells]
+            by_part = sorted(range(len(cells)), key=lambda number: cells[number].part)
+            drawn = {number: self._cell(cells[number]) for number in by_part}
+            shown_cells = [drawn[number] for number in range(len(cells))]
             beside = "; on the right the better ones" if any(cell.better for cell in shown_cells) else ""
             bands.append(
                 SheetBand(

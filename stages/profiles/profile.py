@@ -14,7 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stages.drawing.palette import COLOURS
@@ -202,13 +202,21 @@ def _example(read: Mapping[str, Any]) -> Example:
     return Example(**fields)
 
 
-def profile_of(table: pa.Table, *, part: str, num_parts: int) -> Profile:
+def profile_of(
+    table: pa.Table,
+    *,
+    part: str,
+    num_parts: int,
+    better_rows: Sequence[int | None] | None = None,
+    captions_before: pa.ChunkedArray | None = None,
+) -> Profile:
     """The profile of the rows of one part.
 
     `table` has `sample_id`, `verdict` and `reason`, and whatever else there is: `url`, `caption` or `text`,
     `width_px` and `height_px`, where the picture lies in the tar of `part`, scores and measures. `num_parts` is the
-    number of all parts: the more there are, the fewer examples each gives. `better_row`, if any, is where the better
-    item lies that a row repeats, and `original_caption` what its caption was before.
+    number of all parts: the more there are, the fewer examples each gives. `better_rows`, if any, has for each row
+    where the better item lies that it repeats, and `captions_before` what its caption was before. They are no columns
+    of `table`, where columns of people's own may have any name.
     """
     import numpy as np
 
@@ -231,7 +239,17 @@ def profile_of(table: pa.Table, *, part: str, num_parts: int) -> Profile:
         if names is not None:
             _count_names(profile, kind, names, roles.tolist())
     profile.examples = _examples(table, part, num_parts, roles.tolist(), values)
+    before = None if captions_before is None else texts_of(captions_before)
+    for examples in profile.examples.values():
+        examples[:] = [_beside(one, better_rows, before) for one in examples]
     return profile
+
+
+def _beside(example: Example, better_rows: Sequence[int | None] | None, before: Sequence[str | None] | None) -> Example:
+    """The example with what stands beside its row: the better one, and the caption before where that is another."""
+    text = ((before[example.row] if before is not None else None) or "")[:MAX_TEXT_CHARS]
+    better = better_rows[example.row] if better_rows is not None else None
+    return replace(example, before="" if text == example.text else text, better_row=better)
 
 
 def _counted(bins: Sequence[int]) -> Counter[int]:
@@ -275,14 +293,13 @@ def _examples(
     return dict(sorted(shown.items()))
 
 
-_WANTED: Final = ("sample_id", "reason", "url", "caption", "original_caption", "text", "width_px", "height_px")
-_FURTHER: Final = ("better_row",)
-_TEXTS: Final = frozenset(("reason", "url", "caption", "original_caption", "text"))
+_WANTED: Final = ("sample_id", "reason", "url", "caption", "text", "width_px", "height_px")
+_TEXTS: Final = frozenset(("reason", "url", "caption", "text"))
 _STORED: Final = ("image_offset", "image_size_bytes", "sha256")
 
 
 def _shown_columns(table: pa.Table) -> list[str]:
-    return [name for name in (*_WANTED, *_FURTHER, *_STORED) if name in table.column_names]
+    return [name for name in (*_WANTED, *_STORED) if name in table.column_names]
 
 
 def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -297,7 +314,7 @@ def _of_row(fields: Mapping[str, Any], values: Mapping[str, float]) -> Example:
     """The example of a row with these columns and measures."""
     offset, size_bytes, sha256 = (fields.get(name) for name in _STORED)
     width, height = fields.get("width_px"), fields.get("height_px")
-    text, before = str(fields.get("text") or fields.get("caption") or ""), str(fields.get("original_caption") or "")
+    text = str((fields.get("caption") if "caption" in fields else fields.get("text")) or "")
     return Example(
         rank=fields["rank"],
         sample_id=fields["sample_id"].hex(),
@@ -306,12 +323,10 @@ def _of_row(fields: Mapping[str, Any], values: Mapping[str, float]) -> Example:
         part=fields["part"],
         row=fields["row"],
         text=text[:MAX_TEXT_CHARS],
-        before="" if before == text else before[:MAX_TEXT_CHARS],
         url=str(fields.get("url") or "")[:MAX_URL_CHARS],
         size=(int(width), int(height)) if width and height else None,
         values={name: round(float(value), 4) for name, value in values.items() if _is_shown(name, value)},
         image=None if offset is None or not sha256 else (int(offset), int(size_bytes or 0), sha256.hex()),
-        better_row=fields.get("better_row"),
     )
 
 

@@ -1,5 +1,6 @@
 """Profiles of parts add up to the profile of the whole, and do not grow with the rows."""
 
+import datetime
 import hashlib
 import json
 import random
@@ -8,7 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stages.profiles.profile import MAX_NAMES, MAX_NAMES_OF_PART, NUM_KEPT_SHOWN, NUM_LOST_SHOWN, Profile, profile_of
+from stages.profiles.profile import (
+    MAX_NAMES,
+    MAX_NAMES_OF_PART,
+    MAX_TEXT_CHARS,
+    NUM_KEPT_SHOWN,
+    NUM_LOST_SHOWN,
+    Profile,
+    profile_of,
+)
 
 REASONS = [None, None, None, "too_small", "mismatched", "score_unreadable"]
 
@@ -117,3 +126,22 @@ def test_no_rows_and_text_that_is_no_utf8() -> None:
     broken = pa.array([b"\xff caption"] * 3, pa.binary()).cast(pa.string(), safe=False)
     shown = profile_of(table.set_column(4, "caption", broken), part="0", num_parts=1)
     assert "\\xff caption" in {one.text for examples in shown.examples.values() for one in examples}
+
+
+def test_columns_of_peoples_own_are_taken_for_nothing_of_ours() -> None:
+    own = {"better_row": [datetime.date(2024, 1, 1)] * 3, "text": [7] * 3, "original_caption": [None] * 3}
+    table = rows(0, 3)
+    for name, values in own.items():
+        table = table.append_column(name, pa.array(values))
+    captions = pa.chunked_array([["before 0", "before 1", "before 2"]])
+    plain = profile_of(table, part="0", num_parts=1)
+    read = Profile.parse(plain.dump())
+    assert {one.text for examples in read.examples.values() for one in examples} == {
+        text[:MAX_TEXT_CHARS] for text in table["caption"].to_pylist()
+    }
+    assert all(one.better_row is None and not one.before for examples in read.examples.values() for one in examples)
+    told = profile_of(table, part="0", num_parts=1, better_rows=[5, 6, 7], captions_before=captions)
+    shown = [one for examples in Profile.parse(told.dump()).examples.values() for one in examples]
+    assert {one.row: (one.better_row, one.before) for one in shown} == {
+        row: (5 + row, f"before {row}") for row in range(3)
+    }
