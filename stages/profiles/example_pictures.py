@@ -1,7 +1,8 @@
 """Reads the stored pictures of examples: of pairs, of clips, and of the better ones that examples repeat.
 
-Each reader is small and pickles. A picture is one range read; of clips and of better ones, the columns of one part's
-table are read before it, once for each example that is drawn.
+Each reader is small and pickles, without the tables that it holds. A picture is one range read; of clips and of better
+ones, some columns of one part's table are read before it. A
+table of clips is kept until another part is asked for, so examples are drawn in the order of their parts.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from stages.artifacts.kinds import PAIRS_FILE, KeptClips, KeptPairs, RawClips, RawPairs
 from stages.artifacts.records import PartRecord
 from stages.formats.clip_reader import ClipReader
+from stages.formats.clips import Clip, clip_schema
 from stages.formats.pairs import ImageReader, PairReader, StoredImage
 from stages.profiles.profile import Example
 from stages.store.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PictureReader: TypeAlias = Callable[[Example], "bytes | None"]
 """The encoded picture of an example, None where it has none. Raises `StoreError`, `ValueError` or `KeyError` where it
@@ -44,16 +50,31 @@ class PairPictures:
         return self.images.image_of(StoredImage(sample_id, digest, offset, size_bytes, example.part))
 
 
-@dataclass(frozen=True)
 class ClipPictures:
-    """The middle frames of clips."""
+    """The middle frames of clips. Holds the clips of the part that it was asked for last, without further columns."""
 
-    clips: RawClips | KeptClips
+    def __init__(self, clips: RawClips | KeptClips) -> None:
+        self.clips = clips
+        self._table: tuple[str, pa.Table] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClipPictures, (self.clips,)
+
+    @cached_property
+    def _reader(self) -> ClipReader:
+        return ClipReader(self.clips)
 
     def __call__(self, example: Example) -> bytes | None:
-        reader = ClipReader(self.clips)
-        frames = reader.clip_at(example.part, example.row).frames
-        return reader.frames.images_of([frames[len(frames) // 2]])[0] if frames else None
+        (row,) = self._table_of(example.part).slice(example.row, 1).to_pylist()
+        frames = Clip.of(row, example.part).frames
+        return self._reader.frames.images_of([frames[len(frames) // 2]])[0] if frames else None
+
+    def _table_of(self, part: str) -> pa.Table:
+        if self._table is None or self._table[0] != part:
+            names = clip_schema().names
+            table = self._reader.read_table(part, names)
+            self._table = part, table.select([*names, "position"])
+        return self._table[1]
 
 
 class PartOfRows(NamedTuple):

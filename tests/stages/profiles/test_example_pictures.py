@@ -1,5 +1,6 @@
 """Every stage that judges draws what it did, with the pictures of its items and of the better ones they repeat."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from stages.dedup_texts import DedupTextsRecipe, dedup_texts
 from stages.filter_clips import FilterClipsRecipe, filter_clips
 from stages.filter_text import FilterTextRecipe, filter_text
 from stages.formats.clip_reader import ClipReader
+from stages.formats.clips import clip_schema
 from stages.formats.pairs import PairReader
 from stages.profiles.example_pictures import BetterPictures, ClipPictures, PairPictures, PartOfRows
 from stages.profiles.profile import Example, Profile
@@ -77,6 +79,20 @@ def test_clips_are_shown_by_their_middle_frames(store: Store) -> None:
     assert names >= {"charts", "funnel", "sheet_dropped", "sheet_kept"}
     assert set(profile.examples) == {"", *kept.head.items.dropped, *kept.head.items.failed}
     reader = ClipReader(make(CLIPS, store))
+    middle_of, read = ClipPictures(reader.raw), []
+    with pytest.MonkeyPatch.context() as patch:
+        read_table = ClipReader.read_table
+
+        def counted(self: ClipReader, part: str, columns: Any = None) -> Any:
+            read.append((part, columns))
+            return read_table(self, part, columns)
+
+        patch.setattr(ClipReader, "read_table", counted)
+        ordered = sorted((one for ones in profile.examples.values() for one in ones), key=lambda one: one.part)
+        for example in ordered:
+            middle_of(example)
+    assert read == [(part, clip_schema().names) for part in sorted({one.part for one in ordered})]
+    assert len(ordered) > len(read) and len(pickle.dumps(middle_of)) == len(pickle.dumps(ClipPictures(reader.raw)))
     for example in profile.examples[""]:
         clip = reader.clip(bytes.fromhex(example.sample_id))
         assert reader.clip_at(example.part, example.row) == clip
