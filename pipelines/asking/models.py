@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from pipelines.runs.refs import resolve_artifact
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import read_head
-from stages.artifacts.kinds import MODEL_PREFIX, Checkpoint, Evaluation, ExportedCheckpoint, ModelFolder
+from stages.artifacts.kinds import Checkpoint, Evaluation, ExportedCheckpoint, ModelFolder
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -43,12 +43,8 @@ def model_folder(ref: str, open_store: Callable[[], Store]) -> Iterator[tuple[Pa
         yield Path(ref), ref
         return
     model = _model(open_store(), ref)
-    with tempfile.TemporaryDirectory(prefix="neo-ask-") as folder, ExitStack() as used:
-        for entry in model.model_files:
-            link = Path(folder) / entry.name.removeprefix(MODEL_PREFIX)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(used.enter_context(model.local_file(entry)).absolute())
-        yield Path(folder), f"{model.head.stage}/{model.short}"
+    with tempfile.TemporaryDirectory(prefix="neo-ask-") as folder, model.linked_in(Path(folder)) as linked:
+        yield linked, f"{model.head.stage}/{model.short}"
 
 
 def _model(store: Store, ref: str) -> ModelFolder:

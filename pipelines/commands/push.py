@@ -14,7 +14,7 @@ import typer
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.exits import BadCommandError, CommandError, ExitCode
-from pipelines.outside.hub import HubPush, Pushed, check_repository
+from pipelines.outside.hub import HubPush, Pushed, check_repository, hub_path
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.byte_progress import size_in_words
 from stages.artifacts.artifact import Artifact, open_artifact
@@ -64,7 +64,7 @@ def push(
             told = f"stopped: {repository} is as it was or holds the whole export, and nothing is sent again"
             raise StoppedPushError(told, then=f"{again}   (continues)") from stop
     name = _record(store, export, repository, done)
-    sizes = {file.name.rpartition("/")[2]: file.size_bytes for file in export.model_files}
+    sizes = {hub_path(file): file.size_bytes for file in export.model_files}
     command.say(*_sentences(done, sizes, public=public), f"In this store it is called {name}.")
     document: dict[str, Any] = {
         "ref": f"{export.stage}/{export.short}",

@@ -101,7 +101,7 @@ class HubPush:
             before, private = self._opened(api)
             there = self._tree(api, before)
         self._check_is_ours(there)
-        changed = [file for file in self.files if not _is_same(folder, file, there.get(_path(file)))]
+        changed = [file for file in self.files if not _is_same(folder, file, there.get(hub_path(file)))]
         stale = self._stale(there)
         found = Pushed(
             address=f"{self.endpoint}/{self.repository}",
@@ -112,7 +112,7 @@ class HubPush:
         if not changed and not stale:
             return found
         self._check(folder, changed)
-        uploads = [CommitOperationAdd(_path(file), folder / _path(file)) for file in changed]
+        uploads = [CommitOperationAdd(hub_path(file), folder / hub_path(file)) for file in changed]
         deletions = [CommitOperationDelete(path) for path in stale]
         with self._in_words("write"), warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)
@@ -124,14 +124,14 @@ class HubPush:
             )
         with self._in_words(f"read back what was committed as {commit.oid} in"):
             after = self._tree(api, commit.oid)
-        lacking = [_path(file) for file in self.files if not _is_same(folder, file, after.get(_path(file)))]
+        lacking = [hub_path(file) for file in self.files if not _is_same(folder, file, after.get(hub_path(file)))]
         if lacking:
             raise HubError(f"{found.address} holds something else after the commit: {lacking[:4]}", then=HELP)
         return Pushed(
             address=found.address,
             revision=commit.oid,
             private=private,
-            uploaded=[_path(file) for file in changed],
+            uploaded=[hub_path(file) for file in changed],
             deleted=stale,
             num_unchanged=found.num_unchanged,
             remarks=[" ".join(str(one.message).split()) for one in remarks if one.category is UserWarning],
@@ -163,7 +163,7 @@ class HubPush:
         return {item.path: item for item in tree if isinstance(item, RepoFile)}
 
     def _stale(self, there: Mapping[str, Any]) -> list[str]:
-        names = {_path(file) for file in self.files}
+        names = {hub_path(file) for file in self.files}
         in_root = [path for path in there if "/" not in path and path not in names]
         return [path for path in in_root if any(fnmatchcase(path, own) for own in OWN_FILES)]
 
@@ -179,7 +179,7 @@ class HubPush:
 
     def _check(self, folder: Path, files: Sequence[FileEntry]) -> None:
         """Raise `RefusedError` where a file is not the one that was committed to the store."""
-        damaged = [_path(file) for file in files if sha256_of(folder / _path(file)) != file.sha256]
+        damaged = [hub_path(file) for file in files if sha256_of(folder / hub_path(file)) != file.sha256]
         if damaged:
             raise RefusedError(
                 f"{self.export!r} is damaged in {damaged}; {mended_by(self.export.short)}",
@@ -215,7 +215,8 @@ def _meant(status: int | None) -> str:
     return meanings.get(status or 0, "")
 
 
-def _path(file: FileEntry) -> str:
+def hub_path(file: FileEntry) -> str:
+    """Where a file of an export lies in a repository."""
     return file.name.removeprefix(MODEL_PREFIX)
 
 
@@ -225,5 +226,5 @@ def _is_same(folder: Path, file: FileEntry, there: RepoFile | None) -> bool:
         return False
     if there.lfs is not None:
         return bool(there.lfs.sha256 == file.sha256)
-    data = (folder / _path(file)).read_bytes()
+    data = (folder / hub_path(file)).read_bytes()
     return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())

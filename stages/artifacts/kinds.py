@@ -173,7 +173,7 @@ class ModelFolder(Artifact):
                 link = folder / entry.name.removeprefix(MODEL_PREFIX)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.unlink(missing_ok=True)
-                link.symlink_to(used.enter_context(self.local_file(entry)))
+                link.symlink_to(used.enter_context(self.local_file(entry)).absolute())
             yield folder
 
 

@@ -61,7 +61,7 @@ def used_otherwise(
         for name, item in head.inputs.items():
             if name in outside:
                 roots[Use.EXAMINED].append(item.fingerprint)
-            elif (head.stage, _slot(name)) in KEPT_OUT_INPUTS:
+            elif (head.stage, slot_of(name)) in KEPT_OUT_INPUTS:
                 roots[Use.KEPT_OUT].append(item.fingerprint)
     for evaluation in evaluations:
         roots[Use.MEASURED] += [item.fingerprint for name, item in evaluation.inputs.items() if name != "checkpoint"]
@@ -82,11 +82,11 @@ def _reachable(heads: Mapping[str, ManifestHead], roots: Iterable[str]) -> froze
             found.add(fingerprint)
             head = heads[fingerprint]
             unread = KEPT_OUT_INPUTS | COMPARED_INPUTS
-            held = (item for name, item in head.identity_inputs.items() if (head.stage, _slot(name)) not in unread)
+            held = (item for name, item in head.identity_inputs.items() if (head.stage, slot_of(name)) not in unread)
             waiting += [item.fingerprint for item in held]
     return frozenset(found)
 
 
-def _slot(name: str) -> str:
+def slot_of(name: str) -> str:
     """The parameter of the stage function that an input was given for: `sources` of `sources.pairs`."""
     return name.split(".", 1)[0]

@@ -10,29 +10,18 @@ trained on: no sample is compared again. What was trained outside of this store 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, get_args
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
-from stages.artifacts.kinds import (
-    Checkpoint,
-    Conversations,
-    Draw,
-    KeptClips,
-    KeptPairs,
-    KeptTexts,
-    RawClips,
-    RawPairs,
-    TextDocuments,
-)
-from stages.artifacts.learned import KEPT_OUT_INPUTS, learned_from
+from stages.artifacts.kinds import Checkpoint, Conversations, Draw
+from stages.artifacts.learned import KEPT_OUT_INPUTS, learned_from, slot_of
 from stages.contract import StageError
+from stages.formats.sample_sources import SampleArtifact
 from stages.store.errors import StoreError
 
-SAMPLES: Final = frozenset(
-    kind.kind for kind in (Conversations, KeptClips, KeptPairs, KeptTexts, RawClips, RawPairs, TextDocuments)
-)
+SAMPLES: Final = frozenset(kind.kind for kind in get_args(SampleArtifact))
 """Kinds of artifacts that hold samples."""
 
 
@@ -67,11 +56,11 @@ def samples_of(heads: Mapping[str, ManifestHead], fingerprint: str) -> frozenset
 def shared_samples(draw: ManifestHead, asked: frozenset[str], heads: Mapping[str, ManifestHead]) -> ManifestHead | None:
     """The first artifact that a draw draws from and that the questions come from; None where it holds them out."""
     slots = {name: item.fingerprint for name, item in draw.inputs.items()}
-    held_out = {one for name, one in slots.items() if name.split(".", 1)[0] == "heldout"}
+    held_out = {one for name, one in slots.items() if slot_of(name) == "heldout"}
     if held_out & asked:
         return None
     for name, source in sorted(slots.items()):
-        if name.split(".", 1)[0] == "sources" and not _is_compared(heads, source, asked):
+        if slot_of(name) == "sources" and not _is_compared(heads, source, asked):
             shared = samples_of(heads, source) & asked
             if shared:
                 return heads[min(shared)]
@@ -84,5 +73,5 @@ def _is_compared(heads: Mapping[str, ManifestHead], source: str, asked: frozense
         item.fingerprint in asked
         for one in samples_of(heads, source)
         for name, item in heads[one].inputs.items()
-        if (heads[one].stage, name.split(".", 1)[0]) in KEPT_OUT_INPUTS
+        if (heads[one].stage, slot_of(name)) in KEPT_OUT_INPUTS
     )

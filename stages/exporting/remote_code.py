@@ -30,12 +30,10 @@ TEMPLATE: Final = "neo1_0"
 
 def remote_code() -> dict[str, bytes]:
     """File name to content of all modules that the entries need. The same sources give the same bytes."""
-    files: dict[str, bytes] = {}
-    for entry in ENTRIES:
-        for module, source in _needed(f"{PACKAGE}.hub.{entry}").items():
-            named = _naming(_needed(module)) if flat_name(module) in ENTRIES else ""
-            files[f"{flat_name(module)}.py"] = (_relative(source) + named).encode()
-    return dict(sorted(files.items()))
+    needed = {entry: _needed(f"{PACKAGE}.hub.{entry}") for entry in ENTRIES}
+    sources = {flat_name(module): source for one in needed.values() for module, source in one.items()}
+    named = {name: _naming(needed[name]) if name in needed else "" for name in sources}
+    return {f"{name}.py": (_relative(sources[name]) + named[name]).encode() for name in sorted(sources)}
 
 
 def flat_name(module: str) -> str:

@@ -187,6 +187,6 @@ def _checked_addresses(host: str, port: int, *, may_be_private: bool) -> Targets
     except UnicodeError as error:  # labels that are too long
         raise RowError(Reason.URL_MALFORMED) from error
     targets = tuple((str(info[4][0]), port) for info in infos)
-    if any(is_refused(ip) or not (may_be_private or is_public(ip)) for ip, _ in targets):
+    if not all(not is_refused(ip) if may_be_private else is_public(ip) for ip, _ in targets):
         raise RowError(Reason.URL_FORBIDDEN_ADDRESS)
     return targets

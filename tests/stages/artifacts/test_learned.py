@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import stages
 from stages.artifacts.head import ManifestHead, head_of
@@ -12,11 +12,13 @@ from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
 from stages.contract import Stage
 
 
-def head(stage: str, name: str, inputs: dict[str, str], conduct: Sequence[str] = ()) -> ManifestHead:
+def head(
+    stage: str, name: str, inputs: Mapping[str, str], conduct: Sequence[str] = (), *, kind: str = "Any"
+) -> ManifestHead:
     """The head of an artifact of `stage`, with its name as fingerprint; `inputs` by the names of their artifacts."""
     read = {slot: InputRecord(stage="any", fingerprint=made, content=made) for slot, made in inputs.items()}
     manifest = Manifest(
-        kind="Any",
+        kind=kind,
         stage=stage,
         number=1,
         fingerprint=name,
@@ -85,6 +87,7 @@ LEARNED_INPUTS = {
     ("read_questions", "pictures"), ("score_pairs", "raw"), ("take_prebuffer", "checkpoint"),
     ("train_prebuffer", "llm"), ("train_prebuffer", "rows"), ("train_prebuffer", "start"),
     ("tune_end_to_end", "rows"), ("tune_end_to_end", "start"),
+    ("download_pairs", "extends"), ("retry_pairs", "extends"),  # the parts of these pairs are taken over
     ("export", "evaluations"),  # of an export nothing is made that learns
 }  # fmt: skip
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from stages.artifacts.head import ManifestHead, head_of
-from stages.artifacts.manifest import Manifest, manifest_bytes
-from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
+from stages.artifacts.head import ManifestHead
 from stages.evaluation.trained_on import samples_of, shared_samples
+from tests.stages.artifacts.test_learned import head as learned_head
 
 KINDS = {
     "import_pairs": "RawPairs",
@@ -19,21 +18,7 @@ KINDS = {
 
 
 def head(stage: str, name: str, inputs: Mapping[str, str]) -> ManifestHead:
-    read = {slot: InputRecord(stage="any", fingerprint=made, content=made) for slot, made in inputs.items()}
-    manifest = Manifest(
-        kind=KINDS[stage],
-        stage=stage,
-        number=1,
-        fingerprint=name,
-        recipe={},
-        inputs=read,
-        parts=(PartRecord(phase="p", part="0"),),
-        items=ItemBalance(),
-        content=name,
-        versions={},
-        provenance={},
-    )
-    return head_of(manifest_bytes(manifest))
+    return learned_head(stage, name, inputs, kind=KINDS[stage])
 
 
 def lineage(**draw: str) -> dict[str, ManifestHead]:
