@@ -13,6 +13,7 @@ PASSED_BY_OTHERS = {
     "audit.noted": "only an audit of more than half a minute keeps notes",
     "fork.held": "the demo forks no training; `tests/stages/commit/test_checkpoints.py` stops one there",
     "fork.recorded": "as above",
+    "part.taken_over": "the demo makes all parts itself; `tests/stages/commit/test_taking_over.py` kills a run there",
     "repair.recorded": "`neo audit --repair` notes what it moves aside",
     "record.quarantined": "only what is torn or outdated is quarantined",
 }
