@@ -24,6 +24,7 @@ from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
 from pipelines.commands.files import files
 from pipelines.commands.get import get
+from pipelines.commands.index import index
 from pipelines.commands.init import init
 from pipelines.commands.list import list_
 from pipelines.commands.logs import logs
@@ -160,6 +161,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "push": push,
     "trace": trace,
     "where": where,
+    "index": index,
     "row": row,
     "seen": seen,
     "ask": ask,

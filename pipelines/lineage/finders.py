@@ -8,9 +8,9 @@ computed them; no log is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from pipelines.indexes.subjects import TABLES
 from pipelines.lineage.graph import step_name
 from pipelines.lineage.sightings import (
     Carryover,
@@ -25,25 +25,22 @@ from pipelines.lineage.sightings import (
     VerdictSighting,
     WeightsSighting,
 )
+from pipelines.lineage.sought import Search, Sought
+from pipelines.lineage.table_rows import part_tables, rows_with, tables_of
 from stages.artifacts import kinds
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import (
     CONVERSATIONS_FILE,
-    DOCUMENTS_FILE,
     DRAW_FILE,
     HELD_OUT_FILE,
     SAMPLES_FILE,
     VERDICTS_FILE,
     Rows,
 )
+from stages.artifacts.taken_over import JUDGED_INPUT
 from stages.formats.packed_rows.rows import RowReader
-from stages.formats.sample_table import without_superseded
-from stages.origins.json_values import json_values
 from stages.training.exposure import left_out_of, name_of_rows, num_steps_taken, order_of
 from stages.training.forks import course_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 EXAMINED_ON = "heldout_rows"
 """Begins the names of the inputs with held-out rows, on which a training stage was examined and never trained."""
@@ -51,18 +48,12 @@ HELD_OUT_INPUT = "heldout."
 """Prefix of the inputs of a draw whose samples it must hold out, such as `heldout.exam`."""
 MAX_ROWS_OPENED = 8
 """Packed rows in which a sighting gives the positions of the sample, at most: each costs a read."""
-SOURCE_TABLES: Final = {
-    kinds.RawPairs.kind: SAMPLES_FILE,
-    kinds.RawClips.kind: SAMPLES_FILE,
-    kinds.TextDocuments.kind: DOCUMENTS_FILE,
-    kinds.Conversations.kind: CONVERSATIONS_FILE,
-}
+SOURCE_TABLES: Final = TABLES
 """The kinds in which samples begin, and their sample table."""
-
-NAMED: Final = (kinds.RawPairs.kind, kinds.RawClips.kind)
-"""The kinds whose samples have names: the URL of a picture or video, and its reference, where the table has one."""
-NOT_READ: Final = frozenset({"frame_offsets", "frame_sizes_bytes", "frame_sha256", "frame_pts"})
-"""Columns of clips that a sighting leaves out: where each of up to hundreds of frames lies."""
+DRAWING_STAGE: Final = "mix_samples"
+"""The stage that draws from each part of a source in a part of its own, `<source>-<part>`."""
+DRAWN_INPUT: Final = "sources."
+"""Prefix of the inputs that it draws from."""
 ABOUT: Final = ("image_ids", "clip_ids")
 """Columns of conversations that list what they are about; older tables have the first alone."""
 
@@ -70,15 +61,21 @@ Finder: TypeAlias = Callable[[Artifact, Inputs], Sighting | None]
 """Finds the sample in an artifact of one kind; returns None if the artifact holds nothing of it."""
 
 
-def find_in_source(source: Artifact, columns: Sequence[str], value: str | bytes) -> SourceSighting | None:
-    """The sample where it begins: the rows that have this value in one of `columns`, of those that the table has."""
-    rows = _rows_with(source, SOURCE_TABLES[source.head.kind], columns, [value])
+def find_in_source(source: Artifact, soughts: Sequence[Sought], search: Search) -> SourceSighting | None:
+    """The samples where they begin: the rows that are looked for, each once."""
+    found = [row for sought in soughts for row in sought.rows(source, search)]
+    rows = tuple(found)
+    if len(soughts) > 1:  # by its URL and by its sample id
+        rows = tuple({(row["part"], row["sample_id"], row["reason"]): row for row in found}.values())
     return SourceSighting(artifact=source, rows=rows, carryover=_kept(rows)) if rows else None
 
 
 def find_in_verdicts(kept: Artifact, inputs: Inputs) -> VerdictSighting | None:
     """The filter's verdicts on the sample."""
-    rows = _rows_with(kept, VERDICTS_FILE, ["sample_id"], _sample_ids(inputs))
+    wanted, parts = _sample_ids(inputs), _only_parts(inputs, JUDGED_INPUT)
+    rows = rows_with(kept, VERDICTS_FILE, ["sample_id"], wanted, parts)
+    if parts is not None and {row["sample_id"] for row in rows} != wanted:  # of a user's own stage, with parts its own
+        rows = rows_with(kept, VERDICTS_FILE, ["sample_id"], wanted)
     return VerdictSighting(artifact=kept, verdicts=rows, carryover=_kept(rows)) if rows else None
 
 
@@ -90,7 +87,9 @@ def find_in_conversations(conversations: Artifact, inputs: Inputs) -> Conversati
     wanted = _sample_ids(inputs)
     kept_ids: set[bytes] = set()
     num_dropped = 0
-    for _, table in tables(conversations, CONVERSATIONS_FILE, columns=["sample_id", *ABOUT, "verdict"]):
+    for table in tables_of(
+        conversations.store, part_tables(conversations, CONVERSATIONS_FILE), ["sample_id", *ABOUT, "verdict"]
+    ):
         numbers: set[int] = set()
         for name in set(ABOUT) & set(table.column_names):
             # The columns are lists: rows [[a, b], [c]] have the flat ids [a, b, c] and the parents [0, 0, 1].
@@ -113,9 +112,10 @@ def find_in_draw(draw: Artifact, inputs: Inputs) -> DrawSighting:
     if not any(candidates.values()):
         return DrawSighting(artifact=draw, is_held_out_input=True)
     wanted = _sample_ids(candidates)
-    drawings = _rows_with(draw, DRAW_FILE, ["sample_id"], wanted)
+    parts = _parts_of_draw(draw, candidates)
+    drawings = rows_with(draw, DRAW_FILE, ["sample_id"], wanted, parts)
     if not drawings:
-        return DrawSighting(artifact=draw, held_out=_rows_with(draw, HELD_OUT_FILE, ["sample_id"], wanted))
+        return DrawSighting(artifact=draw, held_out=rows_with(draw, HELD_OUT_FILE, ["sample_id"], wanted, parts))
     carryover = Carryover(sample_ids=frozenset(row["sample_id"] for row in drawings))
     return DrawSighting(artifact=draw, drawings=drawings, carryover=carryover)
 
@@ -125,7 +125,7 @@ def find_in_rows(packed: Artifact, inputs: Inputs) -> RowsSighting | None:
     wanted, reader = _sample_ids(inputs), RowReader(packed.as_kind(Rows))
     numbers = sorted({row for rows in reader.samples.rows_of_many(wanted).values() for row in rows})
     if not numbers:
-        verdicts = _rows_with(packed, SAMPLES_FILE, ["sample_id"], wanted)
+        verdicts = rows_with(packed, SAMPLES_FILE, ["sample_id"], wanted)
         not_packed = tuple(row for row in verdicts if row["verdict"] != "kept")
         return RowsSighting(artifact=packed, shards={}, documents={}, not_packed=not_packed) if not_packed else None
     documents = {
@@ -182,21 +182,19 @@ FINDERS: Final[Mapping[str, Finder]] = {
 gets `find_in_use_of_model`: its sighting names the inputs that hold the sample, and hands on no ids."""
 
 
-def tables(artifact: Artifact, file_name: str, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-    """(part, table) for each part of an artifact that has a Parquet file of this name.
+def _parts_of_draw(draw: Artifact, inputs: Inputs) -> frozenset[str] | None:
+    """The parts of a draw that can hold the samples; None for any, such as those of a user's own stage."""
+    holding = {name: one.parts for name, one in inputs.items() if one.sample_ids}
+    if draw.stage != DRAWING_STAGE or not all(holding.values()):
+        return None
+    return frozenset(f"{name.removeprefix(DRAWN_INPUT)}-{part}" for name, parts in holding.items() for part in parts)
 
-    With all columns, or those of `columns` that it has.
-    """
-    import pyarrow.parquet as pq
 
-    for part in artifact.each_part():
-        for entry in part.files:
-            if entry.name == file_name:
-                with artifact.local_file(entry) as path:
-                    names = pq.read_schema(path).names
-                    there = None if columns is None else [name for name in columns if name in names]
-                    table = pq.read_table(path, columns=there)
-                yield part.part, table
+def _only_parts(inputs: Inputs, name: str) -> frozenset[str] | None:
+    """Parts of an input that hold the samples, where no other input hands on any."""
+    others = any(one.sample_ids for other, one in inputs.items() if other != name)
+    parts = inputs[name].parts if name in inputs else frozenset()
+    return None if others or not parts else parts
 
 
 def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int]:
@@ -215,50 +213,11 @@ def _steps(made: Artifact, input_name: str, rows: Iterable[int]) -> Iterator[int
             yield from (step for step in numbered if not left_out.holds(step - 1, row))
 
 
-def _rows_with(
-    artifact: Artifact, file_name: str, columns: Sequence[str], values: Iterable[str | bytes]
-) -> tuple[TableRow, ...]:
-    """The rows with one of these values in one of `columns`, each with its `part`. Reads the others only on a match."""
-    return tuple(_each_row_with(artifact, file_name, columns, sorted(values)))
-
-
-def _each_row_with(
-    artifact: Artifact, file_name: str, columns: Sequence[str], values: list[str | bytes]
-) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    for part in artifact.each_part():
-        for entry in part.files:
-            if entry.name == file_name:
-                with artifact.local_file(entry) as path:
-                    names = pq.read_schema(path).names
-                    sought = pq.read_table(path, columns=[name for name in columns if name in names])
-                    hits = [pc.is_in(column, value_set=pa.array(values, column.type)) for column in sought.columns]
-                    wanted = reduce(pc.or_, hits)
-                    if not pc.any(wanted).as_py():
-                        continue
-                    table = pq.read_table(path, columns=[name for name in names if name not in NOT_READ])
-                found = without_superseded(table.filter(wanted), part)
-                yield from ({"part": part.part, **row} for row in _plain_rows(found))
-
-
-def _plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows of a sample table. Columns of the user's own whose values Python cannot hold are spelled as JSON."""
-    import pyarrow as pa
-
-    columns: list[list[Any]] = []
-    for number, field in enumerate(table.schema):
-        try:
-            columns.append(table.column(number).to_pylist())
-        except (ValueError, KeyError, OverflowError, pa.ArrowException):
-            columns.append(json_values(table.column(number), field)[0])
-    return (dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True))
-
-
 def _kept(rows: Iterable[TableRow]) -> Carryover:
-    return Carryover(sample_ids=frozenset(row["sample_id"] for row in rows if row["verdict"] == "kept"))
+    kept = [row for row in rows if row["verdict"] == "kept"]
+    return Carryover(
+        sample_ids=frozenset(row["sample_id"] for row in kept), parts=frozenset(str(row["part"]) for row in kept)
+    )
 
 
 def _sample_ids(inputs: Inputs) -> set[bytes]:

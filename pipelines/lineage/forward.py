@@ -6,23 +6,26 @@ artifact. A sample is identified by its id, or by the URL or reference of its pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
-from pipelines.lineage.finders import FINDERS, NAMED, SOURCE_TABLES, find_in_source, find_in_use_of_model, tables
+from pipelines.indexes.look_up import open_index
+from pipelines.indexes.subjects import IDS, bytes_digest
+from pipelines.indexes.tables import PartTable
+from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model
 from pipelines.lineage.sightings import Carryover, Sighting
+from pipelines.lineage.sought import Search, Sought, names, sample_ids
+from pipelines.lineage.table_rows import part_tables, tables_of
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
-from stages.formats.kept_rows import NAME_COLUMNS
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FindInSource: TypeAlias = Callable[[Artifact], Sighting | None]
-"""Finds the sample in an artifact where samples begin."""
+MAX_PARTS_NAMED: Final = 64
+"""Parts that are read to name the samples whose ids begin alike, at most: whoever typed few digits types more."""
 
 
 def trace_url(store: Store, url: str, among: Iterable[ManifestHead]) -> list[Sighting]:
@@ -30,24 +33,43 @@ def trace_url(store: Store, url: str, among: Iterable[ManifestHead]) -> list[Sig
 
     A video is followed in all clips that were cut from it.
     """
-    return _follow(store, among, dict.fromkeys(NAMED, partial(find_in_source, columns=NAME_COLUMNS, value=url)))
+    return follow(store, [names([url])], among, Search())
 
 
 def trace_sample(store: Store, sample_id: bytes, among: Iterable[ManifestHead]) -> list[Sighting]:
     """The sightings of a pair, a clip, a text or a conversation by its id, inputs before what reads them."""
-    find = partial(find_in_source, columns=["sample_id"], value=sample_id)
-    return _follow(store, among, dict.fromkeys(SOURCE_TABLES, find))
+    return follow(store, [sample_ids([sample_id])], among, Search())
 
 
-def find_samples(store: Store, id_start: str, among: Iterable[ManifestHead]) -> set[bytes]:
-    """The ids of all samples among these artifacts whose hex digits begin with `id_start`."""
-    sources = (head for head in among if head.kind in SOURCE_TABLES)
-    matches = (
-        beginning_with(table["sample_id"], id_start)
-        for head in sources
-        for _, table in tables(Artifact(store, head), SOURCE_TABLES[head.kind], columns=["sample_id"])
-    )
-    return set().union(*matches)
+def find_samples(
+    store: Store, id_start: str, among: Iterable[ManifestHead], search: Search | None = None
+) -> set[bytes]:
+    """The ids of all samples among these artifacts whose hex digits begin with `id_start`.
+
+    By an index no more than `MAX_PARTS_NAMED` tables of an artifact are read; `search` counts the others.
+    """
+    found: set[bytes] = set()
+    search = search or Search()
+    for head in among:
+        if head.kind in SOURCE_TABLES:
+            artifact = Artifact(store, head)
+            tables = tables_of(store, tables_beginning_with(artifact, id_start, search), ["sample_id"])
+            for table in tables:
+                found |= beginning_with(table["sample_id"], id_start)
+    return found
+
+
+def tables_beginning_with(artifact: Artifact, id_start: str, search: Search) -> Iterable[PartTable]:
+    """The tables that may hold samples whose ids begin so: all of them, where there is no index."""
+    index = open_index(artifact.store, artifact.head, IDS)
+    if index is None:
+        search.read_all(artifact.head)
+        return part_tables(artifact, SOURCE_TABLES[artifact.head.kind])
+    low, high = (bytes_digest(bytes.fromhex(id_start.ljust(2 * SAMPLE_ID_BYTES, digit))) for digit in "0f")
+    _, parts = index.find_between(low, high)
+    different = sorted(set(parts.tolist()))
+    search.num_unread += len(different[MAX_PARTS_NAMED:])
+    return (index.parts[part] for part in different[:MAX_PARTS_NAMED])
 
 
 def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:
@@ -60,15 +82,16 @@ def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:
     return set(sample_ids.filter((ids >= np.bytes_(low)) & (ids <= np.bytes_(high))).to_pylist())
 
 
-def _follow(store: Store, among: Iterable[ManifestHead], sources: Mapping[str, FindInSource]) -> list[Sighting]:
-    """Search each artifact, inputs first, for what its inputs hand on of the sample.
+def follow(store: Store, soughts: Sequence[Sought], among: Iterable[ManifestHead], search: Search) -> list[Sighting]:
+    """The sightings of what is looked for: each artifact is searched, inputs first, for what its inputs hand on of it.
 
     An artifact without a sighting hands on nothing: the artifacts that read only such ones are not opened at all.
     """
     sightings: dict[str, Sighting] = {}
     for head in _inputs_first(among):
         artifact = Artifact(store, head)
-        sighting = sources[head.kind](artifact) if head.kind in sources else None
+        here = [sought for sought in soughts if head.kind in sought.kinds]
+        sighting: Sighting | None = find_in_source(artifact, here, search) if here else None
         if sighting is None:
             sighting = _find_by_inputs(artifact, sightings)
         if sighting is not None:

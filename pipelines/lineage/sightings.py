@@ -28,6 +28,8 @@ class Carryover:
 
     sample_ids: frozenset[bytes] = frozenset()
     """Ids of the sample itself and of conversations about it."""
+    parts: frozenset[str] = frozenset()
+    """Names of the parts that hold these samples; empty where that is not known."""
     rows: frozenset[int] = frozenset()
     """Numbers of the packed rows that hold the sample."""
     seen_by: str = ""

@@ -6,7 +6,7 @@ follows from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -98,10 +98,14 @@ def with_columns(rows: pa.Table, others: pa.Table) -> pa.Table:
 
 def without_superseded(table: pa.Table, part: PartRecord) -> pa.Table:
     """Rows of the sample table of a part, without those whose verdict stands in a later part."""
+    return without_reasons(table, superseded_reasons(part))
+
+
+def without_reasons(table: pa.Table, reasons: Collection[str]) -> pa.Table:
+    """Rows of a sample table, without those that ended for one of these reasons."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    reasons = superseded_reasons(part)
     if not reasons:
         return table
     return table.filter(pc.invert(pc.is_in(table["reason"], value_set=pa.array(sorted(reasons), pa.string()))))

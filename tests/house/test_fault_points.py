@@ -79,6 +79,9 @@ PLACES = {
     "artifact.manifest_created": {"stages/commit/execute_step.py:_commit"},
     "artifact.head_written": {"stages/commit/execute_step.py:_write_head"},
     "rows.mapped": {"stages/formats/packed_rows/row_map.py:make_map"},
+    "index.uploaded": {"pipelines/indexes/build.py:_upload", "pipelines/indexes/tables.py:keep"},
+    "index.recorded": {"pipelines/indexes/build.py:_record"},
+    "index.deleted": {"pipelines/indexes/build.py:_delete"},
     "checkpoint.files_written": {
         "stages/training/checkpoints/checkpoint.py:begin",
         "stages/training/checkpoints/checkpoint.py:upload",

@@ -1,9 +1,31 @@
-"""Where one URL or sample went, in all artifacts or behind one."""
+"""Where one URL, sample, picture, domain or list of them went, in all artifacts or behind one, by index or not."""
 
+import hashlib
+
+import pytest
+
+from cluster.local import make
+from pipelines.lineage import sought
+from pipelines.lineage.forward import find_samples
+from pipelines.lineage.graph import all_heads
 from tests.pipelines.conftest import TOYS, NeoSite
+from tests.worlds.listed_pairs import ListedPairsRecipe, list_pairs, table_of
+from tests.worlds.listed_pairs import url_of as url_listed
 from tests.worlds.pipeline_world import sample_id, url_of
 
 URL = url_of(5)
+RECIPE = ListedPairsRecipe()
+
+
+@pytest.fixture
+def listed(site: NeoSite) -> NeoSite:
+    """300 pairs in 6 parts."""
+    make(list_pairs.bind("pairs", RECIPE), site.store)
+    return site
+
+
+def rows() -> list[dict]:
+    return [row for first in range(0, 300, 50) for row in table_of(RECIPE, first).to_pylist()]
 
 
 def test_a_url_and_the_beginning_of_its_id_are_followed_alike(site: NeoSite) -> None:
@@ -15,6 +37,12 @@ def test_a_url_and_the_beginning_of_its_id_are_followed_alike(site: NeoSite) -> 
     whole = sample_id(URL).hex()
     assert site.neo("where", whole, "--json").json["sightings"] == by_url["sightings"]
     assert site.neo("where", whole[:9], "--json").json["sample_id"] == whole
+    site.neo("index")
+    again = site.neo("where", "--sample", whole[:9], "--json").json
+    assert again["sightings"] == by_url["sightings"]
+    assert (len(by_url["unindexed"]), again["unindexed"]) == (1, [])
+    everywhere = site.neo("where", "--domain", "toy.invalid", "--json").json["sightings"]
+    assert len(everywhere[0]["details"]["samples"]) == 12 and everywhere[-1]["step"] == "rows"
 
 
 def test_what_is_neither_a_url_nor_an_id_is_said(site: NeoSite) -> None:
@@ -22,3 +50,80 @@ def test_what_is_neither_a_url_nor_an_id_is_said(site: NeoSite) -> None:
     told = site.neo("where", "xyz")
     assert told.code == 2 and "'xyz' is no sample id" in told.err and "and no URL" in told.err
     assert "no URL table in " in site.neo("where", "http://toy.invalid/none.jpg").err
+    assert "say one of URL|ID, --sample" in site.neo("where").err
+    assert ", not 2" in site.neo("where", URL, "--domain", "toy.invalid").err
+    assert "no URL in " in site.neo("where", "--domain", "invalid.toy").err
+    assert "is no host" in site.neo("where", "--domain", "http://toy.invalid/").err
+    assert "cannot be read" in site.neo("where", "--picture", "/nothing.jpg").err
+
+
+def test_with_and_without_an_index_the_same_is_found_and_it_is_what_the_tables_hold(listed: NeoSite) -> None:
+    url, host = url_listed(3), "shop3.co.uk"
+    file = listed.folder / "picture.bin"
+    file.write_bytes(b"picture 1")
+    asks = {
+        ("where", url): lambda row: row["url"] == url,
+        ("where", "--domain", host): lambda row: row["url"].split("/")[2].endswith(f".{host}"),
+        ("where", "--domain", f"img0.{host}"): lambda row: row["url"].split("/")[2] == f"img0.{host}",
+        ("where", "--picture", str(file)): lambda row: row["sha256"] == hashlib.sha256(b"picture 1").digest(),
+    }
+    scanned = {ask: listed.neo(*ask, "--json").json for ask in asks}
+    assert "Read without an index: list_pairs (list_pairs/" in listed.neo("where", url).out
+    listed.neo("index")
+    for ask, is_wanted in asks.items():
+        looked_up = listed.neo(*ask, "--json").json
+        assert looked_up["sightings"] == scanned[ask]["sightings"] and not looked_up["unindexed"]
+        found = [row["sample_id"] for row in looked_up["sightings"][0]["details"]["samples"]]
+        assert found == [row["sample_id"].hex() for row in rows() if is_wanted(row)] != []
+    assert "Read without" not in listed.neo("where", url).out
+
+
+def test_a_list_says_what_was_found_of_each_line_and_what_was_not(listed: NeoSite) -> None:
+    held = rows()
+    lines = [
+        held[7]["url"],
+        held[8]["sample_id"].hex(),
+        held[11]["sha256"].hex(),
+        "http://nowhere.example/x",
+        "",
+        held[7]["url"],
+    ]
+    file = listed.folder / "lines.txt"
+    file.write_text("\n".join(lines))
+    scanned = listed.neo("where", "--file", str(file), "--json").json
+    listed.neo("index")
+    told = listed.neo("where", "--file", str(file), "--json").json
+    assert {**told, "unindexed": []} == {**scanned, "unindexed": []}
+    assert told["num_asked"] == 4 and told["missing"] == ["http://nowhere.example/x"]
+    assert {one["asked"]: set(one["sample_ids"]) for one in told["found"]} == {
+        lines[0]: {row["sample_id"].hex() for row in held if row["url"] == lines[0]},
+        lines[1]: {lines[1]},
+        lines[2]: {row["sample_id"].hex() for row in held if row["sha256"] == held[11]["sha256"]},
+    }
+    shown = listed.neo("where", "--file", str(file))
+    assert "  not found: http://nowhere.example/x" in shown.out and "3 of 4 lines of " in shown.out
+    file.write_text("http://nowhere.example/x\n")
+    assert "none of the 1 lines" in listed.neo("where", "--file", str(file)).err
+
+
+def test_more_than_can_be_followed_is_refused(listed: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sought, "MAX_ROWS", 5)
+    told = listed.neo("where", "--domain", "shop3.co.uk")
+    assert told.code == 2 and "more than 5 samples are what was asked for" in told.err
+
+
+def test_many_tables_without_an_index_are_told_before_they_are_read(
+    listed: NeoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.commands.where.MANY_TABLES", 6)
+    assert "has no index: its 6 tables are read. `neo index` makes one." in listed.neo("where", url_listed(3)).out
+
+
+def test_of_ids_that_begin_alike_few_tables_are_read(listed: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = {row["sample_id"] for row in rows() if row["sample_id"].hex().startswith("9")}
+    assert find_samples(listed.store, "9", all_heads(listed.store)) == every
+    listed.neo("index")
+    search = sought.Search()
+    assert find_samples(listed.store, "9", all_heads(listed.store), search) == every and not search.num_unread
+    monkeypatch.setattr("pipelines.lineage.forward.MAX_PARTS_NAMED", 2)
+    assert find_samples(listed.store, "9", all_heads(listed.store), search) < every and search.num_unread == 4

@@ -1,0 +1,76 @@
+"""Domains of URLs: what somebody registered (eTLD+1), by the public suffix list of the package `publicsuffixlist`.
+
+`a.b.example.co.uk` belongs to `example.co.uk`. Only suffixes of ICANN count, so `shop.blogspot.com` belongs to
+`blogspot.com`: who asks for the host itself gets the URLs of that host, out of the parts that hold its domain.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from publicsuffixlist import PublicSuffixList
+
+MAX_KNOWN_HOSTS: Final = 2**17
+"""Hosts whose domain is remembered: some 20 MB."""
+HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//(?:[^/?#]*@)?(?P<host>\[[0-9A-Fa-f:.]*\]|[^/?#:@]*)"
+"""The host of a URL: `HTTPS://me@Shop.Example.org:8080/a.jpg` has `Shop.Example.org`."""
+_ADDRESS: Final = re.compile(r"[0-9.]+|\[.*\]")
+
+
+def hosts_of_urls(urls: pa.ChunkedArray) -> set[str]:
+    """The different hosts of a column of URLs, as `plain_host` spells them; '' where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # As bytes: text in Parquet need not be UTF-8.
+    found = pc.extract_regex(urls.drop_null().cast(pa.large_binary()), HOST)
+    hosts = pc.unique(pc.struct_field(found, [0])).drop_null().to_pylist()
+    return {plain_host(host.decode("utf-8", "replace")) for host in hosts}
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, as `plain_host` spells it; '' where it has none."""
+    found = re.match(HOST, url)
+    return plain_host(found["host"]) if found else ""
+
+
+@lru_cache(maxsize=MAX_KNOWN_HOSTS)
+def plain_host(host: str) -> str:
+    """A host as servers know it: `MÜNCHEN.example.` is `xn--mnchen-3ya.example`."""
+    host = host.lower().rstrip(".")
+    if host.isascii():
+        return host
+    import idna
+
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return host
+
+
+@lru_cache(maxsize=MAX_KNOWN_HOSTS)
+def domain_of(host: str) -> str:
+    """The domain that a host belongs to: itself, if it is an address or a public suffix.
+
+    >>> domain_of("cdn.shop.example.co.uk"), domain_of("10.0.0.7"), domain_of("localhost")
+    ('example.co.uk', '10.0.0.7', 'localhost')
+    """
+    if _ADDRESS.fullmatch(host):
+        return host
+    return _suffixes().privatesuffix(host) or host
+
+
+def is_within(host: str, domain: str) -> bool:
+    """Whether a host is `domain` or lies below it."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)

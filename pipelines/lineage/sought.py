@@ -1,0 +1,139 @@
+"""What is looked for where samples begin: by name, sample id, picture or domain.
+
+Owns how it is found in an artifact: by its index, which names the parts that may hold it, and where there is none by
+reading the tables of all parts. Either way the rows are compared with what was asked for, so both find the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipelines.exits import BadCommandError
+from pipelines.indexes.domains import domain_of, host_of, is_within, plain_host
+from pipelines.indexes.look_up import open_index
+from pipelines.indexes.subjects import DOMAINS, IDS, NAMES, PICTURES, SUBJECTS, TABLES, bytes_digest, name_digest
+from pipelines.indexes.tables import PartTable
+from pipelines.lineage.sightings import Sighting, SourceSighting, TableRow
+from pipelines.lineage.table_rows import IsWanted, one_of, part_tables, rows_of
+from stages.artifacts import kinds
+from stages.artifacts.artifact import Artifact
+from stages.artifacts.head import ManifestHead
+from stages.formats.kept_rows import NAME_COLUMNS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAMED = (kinds.RawPairs.kind, kinds.RawClips.kind)
+"""The kinds whose samples have names: the URL of a picture or video, and its reference, where the table has one."""
+
+
+MAX_ROWS = 100_000
+"""Rows that are looked for and found together, at most: some KB of memory each."""
+
+
+@dataclass
+class Search:
+    """How a search went: which artifacts had no index, so that all of their tables were read."""
+
+    tell: Callable[[ManifestHead], None] = lambda _: None
+    """Is told of each artifact without an index before its tables are read."""
+    unindexed: list[ManifestHead] = field(default_factory=list)
+    """Artifacts of which all tables were read."""
+    num_unread: int = 0
+    """Tables that may hold more of what was asked for, and were not read because there are too many."""
+    num_rows: int = 0
+    """Rows that were found."""
+
+    def read_all(self, head: ManifestHead) -> None:
+        """All tables of this artifact are going to be read."""
+        self.tell(head)
+        self.unindexed.append(head)
+
+    def found(self, row: TableRow) -> TableRow:
+        """Count a row. Raises `BadCommandError` where there are too many to follow."""
+        self.num_rows += 1
+        if self.num_rows > MAX_ROWS:
+            raise BadCommandError(
+                f"more than {MAX_ROWS:,} samples are what was asked for; ask for fewer of them", then="neo where --help"
+            )
+        return row
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Something that samples are looked up by, and how one recognises them."""
+
+    subject: str
+    """Name of the index, such as `names`."""
+    digests: tuple[int, ...]
+    """Digests by which the index has them."""
+    is_wanted: IsWanted
+    """Says of each row, by the columns of the subject, whether it is wanted."""
+    kinds: tuple[str, ...] = tuple(TABLES)
+    """Kinds of artifacts that are searched."""
+
+    def rows(self, artifact: Artifact, search: Search) -> tuple[TableRow, ...]:
+        """The rows of an artifact that are looked for, each with its `part`."""
+        tables = self._tables(artifact, search)
+        found = rows_of(artifact.store, tables, SUBJECTS[self.subject].columns, self.is_wanted)
+        return tuple(map(search.found, found))
+
+    def _tables(self, artifact: Artifact, search: Search) -> Iterable[PartTable]:
+        """The tables that may hold them: all, where there is no index."""
+        import numpy as np
+
+        index = open_index(artifact.store, artifact.head, self.subject)
+        if index is None:
+            search.read_all(artifact.head)
+            return part_tables(artifact, TABLES[artifact.head.kind])
+        _, parts = index.find_many(np.array(self.digests, np.uint64))
+        return (index.parts[part] for part in np.unique(parts).tolist())
+
+
+def names(values: Sequence[str]) -> Sought:
+    """Pictures and videos by their URL, or by the name that their source has for them."""
+    return Sought(NAMES, tuple(map(name_digest, values)), one_of(sorted(values)), NAMED)
+
+
+def sample_ids(values: Iterable[bytes]) -> Sought:
+    """Samples by their ids."""
+    ids = sorted(values)
+    return Sought(IDS, tuple(map(bytes_digest, ids)), one_of(ids))
+
+
+def pictures(values: Iterable[bytes]) -> Sought:
+    """Pictures by the sha256 of their bytes."""
+    digests = sorted(values)
+    return Sought(PICTURES, tuple(map(bytes_digest, digests)), one_of(digests))
+
+
+def domain(name: str) -> Sought:
+    """Pictures and videos whose URL is on this host, or on one below it."""
+    host = plain_host(name)
+    return Sought(DOMAINS, (name_digest(domain_of(host)),), _on_host(lambda one: is_within(one, host)), NAMED)
+
+
+def found_by(sightings: Iterable[Sighting]) -> dict[str, list[str]]:
+    """Each name, sample id and sha256 of a picture that was found, in hex digits, to the ids of its samples."""
+    found: dict[str, list[str]] = {}
+    for sighting in sightings:
+        for row in sighting.rows if isinstance(sighting, SourceSighting) else ():
+            values = (row.get(name) for name in ("sample_id", "sha256", *NAME_COLUMNS))
+            spelled = (value.hex() if isinstance(value, bytes) else value for value in values)
+            for value in filter(None, spelled):
+                ids = found.setdefault(value, [])
+                if row["sample_id"].hex() not in ids:
+                    ids.append(row["sample_id"].hex())
+    return found
+
+
+def _on_host(is_wanted: Callable[[str], bool]) -> IsWanted:
+    def wanted(table: pa.Table) -> pa.BooleanArray:
+        import pyarrow as pa
+
+        urls: Iterator[bytes | None] = iter(table.column(0).cast(pa.large_binary()).to_pylist())
+        return pa.array([url is not None and is_wanted(host_of(url.decode("utf-8", "replace"))) for url in urls])
+
+    return wanted

@@ -1,0 +1,61 @@
+"""Pairs without pictures on some domains, with repeated URLs and pictures, and failed rows: real tables."""
+
+import hashlib
+from functools import partial
+
+import pyarrow as pa
+
+from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.formats.sample_table import balance_of, sample_id_type, write_table
+
+
+class ListedPairsRecipe(Recipe):
+    num_pairs: int = 300
+    num_rows_per_part: int = 50
+
+
+def url_of(row: int) -> str:
+    """Every tenth row repeats the URL of an earlier one."""
+    row = row // 7 if row % 10 == 3 else row
+    return f"https://img{row % 3}.shop{row % 17}.{('com', 'co.uk')[row % 2]}/{row}.jpg"
+
+
+def caption_of(row: int) -> str:
+    return f"A photo of the {('red', 'green', 'blue')[row % 3]} chair, number {row % 40}, near window {row % 11}."
+
+
+def table_of(recipe: ListedPairsRecipe, first_row: int) -> pa.Table:
+    """The sample table of the part that begins with a row."""
+    numbers = range(first_row, min(first_row + recipe.num_rows_per_part, recipe.num_pairs))
+    lost = [row % 5 == 4 for row in numbers]
+    shared = [row // 9 if row % 10 == 6 else row for row in numbers]
+    digests = [
+        None if gone else hashlib.sha256(f"picture {row}".encode()).digest()
+        for row, gone in zip(shared, lost, strict=True)
+    ]
+    return pa.table(
+        {
+            "sample_id": pa.array(
+                [hashlib.sha256(f"row {n}".encode()).digest()[:16] for n in numbers], sample_id_type()
+            ),
+            "url": pa.array([url_of(n) for n in numbers]),
+            "caption": pa.array([caption_of(n) for n in numbers]),
+            "verdict": pa.array(["failed" if gone else "kept" for gone in lost]),
+            "reason": pa.array(["not_found" if gone else None for gone in lost], pa.string()),
+            "sha256": pa.array(digests, pa.binary(32)),
+        }
+    )
+
+
+def list_part(part: Part, draft: PartDraft, recipe: ListedPairsRecipe) -> None:
+    table = table_of(recipe, part.task["first_row"])
+    write_table(table, draft.path(SAMPLES_FILE))
+    draft.count(balance_of(table))
+
+
+@stage(number=1, recipe=ListedPairsRecipe, makes=RawPairs)
+def list_pairs(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
+    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
+    over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
+    ctx.spread(partial(list_part, recipe=recipe), over=over, phase="download")
