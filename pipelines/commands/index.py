@@ -11,7 +11,7 @@ import typer
 
 from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from pipelines.indexes.build import Made, Spread, forget_indexes, make_indexes, spread_here
+from pipelines.indexes.build import MadeIndexes, TaskSpread, forget_indexes, make_indexes, spread_here
 from pipelines.indexes.on_machines import spread_on
 from pipelines.indexes.subjects import indexed_of
 from pipelines.lineage.graph import all_heads, lineage_of, step_name
@@ -77,7 +77,7 @@ def _heads(store: Store, ref: str | None) -> list[ManifestHead]:
 
 
 def _indexed(
-    store: Store, head: ManifestHead, spread: Spread, command: CommandContext, *, afresh: bool
+    store: Store, head: ManifestHead, spread: TaskSpread, command: CommandContext, *, afresh: bool
 ) -> dict[str, object]:
     """Make the indexes of one artifact, and tell of it."""
     named = f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}"
@@ -99,7 +99,7 @@ def _indexed(
     }
 
 
-def in_words(made: Made) -> str:
+def in_words(made: MadeIndexes) -> str:
     """What there is now: `names 12, ids 12, pictures 9 of 3 parts: 420 bytes`."""
     counts = ", ".join(f"{one.subject} {one.num_entries:,}" for one in made.indexes)
     parts = f"{made.num_parts:,} part{'' if made.num_parts == 1 else 's'}"
@@ -107,7 +107,7 @@ def in_words(made: Made) -> str:
 
 
 @contextmanager
-def _spread(command: CommandContext, again: str, *, is_here: bool) -> Iterator[Spread]:
+def _spread(command: CommandContext, again: str, *, is_here: bool) -> Iterator[TaskSpread]:
     """What works: the machines of the site's cluster while it is connected, else this machine."""
     if is_here or command.site.is_embedded:
         yield spread_here

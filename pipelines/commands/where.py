@@ -86,7 +86,7 @@ def where(
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchedPlace:
     """The artifacts that are searched."""
 
     store: Store
@@ -201,7 +201,9 @@ def follow_list(command: CommandContext, path: Path, behind: str) -> NoReturn:
     _say(command, sightings, search, document, f"{len(asked) - len(missing):,} of {len(asked):,} lines of {path}")
 
 
-def _followed(command: CommandContext, place: Place, soughts: Sequence[Sought]) -> tuple[list[Sighting], Search]:
+def _followed(
+    command: CommandContext, place: SearchedPlace, soughts: Sequence[Sought]
+) -> tuple[list[Sighting], Search]:
     from pipelines.lineage.forward import follow
     from pipelines.lineage.sought import Search
 
@@ -256,9 +258,9 @@ def _named(head: ManifestHead) -> str:
     return f"{step_name(head)} ({head.stage}/{head.fingerprint[:SHOWN_DIGITS]})"
 
 
-def _place(command: CommandContext, behind: str) -> Place:
+def _place(command: CommandContext, behind: str) -> SearchedPlace:
     store = command.store_to_read()
-    return Place(store, lineage_of(store, *resolve_artifact(store, behind)) if behind else None)
+    return SearchedPlace(store, lineage_of(store, *resolve_artifact(store, behind)) if behind else None)
 
 
 def _bytes_of(path: Path) -> bytes:

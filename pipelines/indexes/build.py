@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from pipelines.indexes.entries import FOUND_FIELDS, Layout, leading, piece_bytes
+from pipelines.indexes.entries import FOUND_FIELDS, IndexLayout, leading, piece_bytes
 from pipelines.indexes.records import (
     INDEX_HEAD,
     LAYOUT_VERSION,
@@ -58,7 +58,7 @@ Task = TypeVar("Task")
 Done = TypeVar("Done")
 
 
-class Spread(Protocol):
+class TaskSpread(Protocol):
     """How work on groups and pieces is done: here one after the other, or on the machines of a site."""
 
     def __call__(self, work: Callable[[Task], Done], tasks: Sequence[Task], phase: str, /) -> Iterable[Done]:
@@ -101,7 +101,7 @@ class PieceWork:
     store: Store
     head: ManifestHead
     num_runs: int
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, IndexLayout]
 
     def __call__(self, task: tuple[str, int]) -> tuple[str, int, PieceFile]:
         """Subject and number of the piece: the same, and what the file holds."""
@@ -122,7 +122,7 @@ class PieceWork:
 
 
 @dataclass
-class Made:
+class MadeIndexes:
     """What was made, for people."""
 
     indexes: list[IndexHead] = field(default_factory=list)
@@ -140,9 +140,9 @@ def make_indexes(
     store: Store,
     head: ManifestHead,
     *,
-    spread: Spread = spread_here,
+    spread: TaskSpread = spread_here,
     progress: Callable[[str], None] = lambda _: None,
-) -> Made:
+) -> MadeIndexes:
     """Make the indexes of an artifact that are missing. What was made before a kill is not made again."""
     tables, subjects = _tables(store, head)
     folder = folder_of(head)
@@ -154,7 +154,7 @@ def make_indexes(
         for done, found in enumerate(spread(RunWork(store, head, missing), tasks, "read"), 1):
             counts = {name: counts[name] + found[name] for name in missing}
             progress(f"{done:,} of {len(tasks):,} groups of parts read")
-        layouts = {name: Layout.of(counts[name], len(tables)) for name in missing}
+        layouts = {name: IndexLayout.of(counts[name], len(tables)) for name in missing}
         pieces = [(name, piece) for name in missing for piece in range(layouts[name].num_pieces)]
         made: dict[str, dict[int, PieceFile]] = {name: {} for name in missing}
         work = PieceWork(store, head, len(tasks), layouts)
@@ -165,7 +165,7 @@ def make_indexes(
             heads[name] = _record(store, _index_head(store, head, name, layouts[name], made[name]), folder)
         for key in [run_key(folder, name, run) for name in missing for run in range(len(tasks))]:
             _delete(store, key)
-    return Made([one for one in heads.values() if one is not None], len(tables))
+    return MadeIndexes([one for one in heads.values() if one is not None], len(tables))
 
 
 def forget_indexes(store: Store, head: ManifestHead) -> None:
@@ -235,7 +235,7 @@ def _num_found(store: Store, key: str) -> int:
     return int.from_bytes(store.read_range(key, RUN_OFFSETS_BYTES - 8, 8), "little")
 
 
-def _stretch(store: Store, keys: Sequence[str], piece: int, layout: Layout) -> Found:
+def _stretch(store: Store, keys: Sequence[str], piece: int, layout: IndexLayout) -> Found:
     """What the runs hold for a piece."""
     import numpy as np
 
@@ -253,7 +253,7 @@ def _stretch(store: Store, keys: Sequence[str], piece: int, layout: Layout) -> F
 
 
 def _index_head(
-    store: Store, head: ManifestHead, subject: str, layout: Layout, pieces: Mapping[int, PieceFile]
+    store: Store, head: ManifestHead, subject: str, layout: IndexLayout, pieces: Mapping[int, PieceFile]
 ) -> IndexHead:
     parts = store.read(parts_key(folder_of(head))) or b""
     return IndexHead(

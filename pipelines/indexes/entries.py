@@ -1,13 +1,13 @@
 """The bytes of an index: from digests to the parts whose tables hold them, sorted, of fixed width.
 
-An index is cut into pieces by the leading bits of the digest, `Layout.piece_bits` of them:
+An index is cut into pieces by the leading bits of the digest, `IndexLayout.piece_bits` of them:
 
     00000.bin   prefix offsets: uint32 [S + 1], the number of the first entry of each slot of the piece, and of all
                 entries [E, 3 + W]: 24 bits of the digest behind those of its slot, and the number of a part (W bytes)
 
-A slot is all entries whose digests have the same `Layout.slot_bits` leading bits: 64 to 128 on average, where digests
-are spread evenly. With 390 million digests 22 bits are known by the slot and 24 by the entry: of a million digests that
-are in no table, some 8 are taken for one that is. Whoever asks therefore reads the table of the part.
+A slot is all entries whose digests have the same `IndexLayout.slot_bits` leading bits: 64 to 128 on average, where
+digests are spread evenly. With 390 million digests 22 bits are known by the slot and 24 by the entry: of a million digests that
+are in no table, some 8 are taken for one that is. The table of the part is therefore read next.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOUND_FIELDS: Final = [("digest", "<u8"), ("part", "<u4")]
 
 
 @dataclass(frozen=True)
-class Layout:
+class IndexLayout:
     """How an index is cut: a pure function of how much it holds."""
 
     piece_bits: int
@@ -47,11 +47,11 @@ class Layout:
     """Bytes of the number of a part."""
 
     @classmethod
-    def of(cls, num_found: int, num_parts: int) -> Layout:
+    def of(cls, num_found: int, num_parts: int) -> IndexLayout:
         """The layout for so many digests in the tables of so many parts.
 
-        >>> Layout.of(390_000_000, 39_000)
-        Layout(piece_bits=7, slot_bits=22, part_bytes=2)
+        >>> IndexLayout.of(390_000_000, 39_000)
+        IndexLayout(piece_bits=7, slot_bits=22, part_bytes=2)
         """
         piece_bits = max(0, -(-num_found // ENTRIES_PER_PIECE) - 1).bit_length()
         slot_bits = max(piece_bits, max(0, -(-num_found // ENTRIES_PER_SLOT) - 1).bit_length())
@@ -105,7 +105,7 @@ def leading(digests: Digests, num_bits: int) -> Digests:
     return (digests >> np.uint64(1)) >> np.uint64(63 - num_bits)
 
 
-def piece_bytes(found: NDArray[np.void], layout: Layout) -> tuple[bytes, int]:
+def piece_bytes(found: NDArray[np.void], layout: IndexLayout) -> tuple[bytes, int]:
     """The bytes of a piece, from everything that was found for it, in any order; and its number of entries.
 
     Entries that are equal become one.
@@ -156,7 +156,7 @@ def _numbers(columns: Bytes) -> NDArray[np.int64]:
     return numbers
 
 
-def matches(piece: Any, digests: Digests, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def matches(piece: Any, digests: Digests, layout: IndexLayout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which of the digests a whole piece holds: for each match the number of the digest, and of the part.
 
     All are searched for side by side, each among the entries of its slot: a dozen passes, however large the piece is.

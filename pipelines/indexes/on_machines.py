@@ -16,7 +16,7 @@ from stages.contract import Event, MachinesAwaited, Part, Post, WarningPosted
 
 if TYPE_CHECKING:
     from cluster.parts.machines import Machines
-    from pipelines.indexes.build import Spread
+    from pipelines.indexes.build import TaskSpread
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -29,7 +29,7 @@ def work_on_part(part: Part, _post: Post, _stop_asked: Callable[[], bool], *, wo
 
 def spread_on(
     machines: Machines, say: Callable[[str], None], stopping: Callable[[], AbstractContextManager[None]]
-) -> Spread:
+) -> TaskSpread:
     """Spreads work over the machines of a site. Within `stopping`, a signal sets `machines.stop`."""
 
     def told(event: Event) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.indexes.entries import Layout
+from pipelines.indexes.entries import IndexLayout
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.store.record_kind import RecordKind
@@ -67,9 +67,9 @@ class IndexHead(IndexRecord):
     """The pieces, by their number."""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> IndexLayout:
         """How the index is cut."""
-        return Layout(self.piece_bits, self.slot_bits, self.part_bytes)
+        return IndexLayout(self.piece_bits, self.slot_bits, self.part_bytes)
 
     @property
     def num_entries(self) -> int:

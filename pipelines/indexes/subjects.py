@@ -1,7 +1,7 @@
 """What can be looked up, and by which digest: names, sample ids, pictures, domains, looks of pictures.
 
 Owns `SUBJECTS`: for each, the columns of a table that it is read from, and the digests of 64 bits that are indexed.
-Digests are cut further in an index; whoever finds one reads the table and compares the whole value.
+Digests are cut further in an index; the table that one names is read, and whole values are compared.
 """
 
 from __future__ import annotations

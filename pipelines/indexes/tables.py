@@ -3,7 +3,7 @@
     parts.parquet   a row for each part: `part`, `key` and `size_bytes` of its table, `num_rows`, `first_row` counted
                     through all parts, and `superseded`: reasons of rows whose verdict stands in a later part
 
-It stands beside the indexes, so that whoever finds a number need not read a manifest of tens of megabytes.
+It stands beside the indexes, so that a look-up reads no manifest of tens of megabytes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_PARTS_NAMED: Final = 64
-"""Parts that are read to name the samples whose ids begin alike, at most: whoever typed few digits types more."""
+"""Parts that are read to name the samples whose ids begin alike, at most: who typed few digits can type more."""
 
 
 def trace_url(store: Store, url: str, among: Iterable[ManifestHead]) -> list[Sighting]:
