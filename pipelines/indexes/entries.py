@@ -6,8 +6,8 @@ An index is cut into pieces by the leading bits of the digest, `IndexLayout.piec
                 entries [E, 3 + W]: 24 bits of the digest behind those of its slot, and the number of a part (W bytes)
 
 A slot is all entries whose digests have the same `IndexLayout.slot_bits` leading bits: 64 to 128 on average, where
-digests are spread evenly. With 390 million digests 22 bits are known by the slot and 24 by the entry: of a million digests that
-are in no table, some 8 are taken for one that is. The table of the part is therefore read next.
+digests are spread evenly. With 390 million digests 22 bits are known by the slot and 24 by the entry: of a million
+digests that are in no table, some 8 are taken for one that is. The table of the part is therefore read next.
 """
 
 from __future__ import annotations
