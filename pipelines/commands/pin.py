@@ -15,6 +15,7 @@ from pipelines.commands.options import PipelineArgument
 from pipelines.commands.selection import TypedSelection, decided, requested_with_sources
 from pipelines.exits import BadCommandError, ExitCode, RefusedError
 from pipelines.planning.catalog import find_pipeline, suggestion
+from pipelines.planning.held_out_checks import refuse_asked_about_training
 from pipelines.planning.plan import Plan
 from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.planning.source_files import LOCK, keep_in_lock
@@ -82,7 +83,7 @@ def pin_(
 def planned_to_run(asked: TypedSelection, store: Store, command: CommandContext) -> Plan:
     """The plan for these arguments, every source pinned: small local ones are pinned now, and it is said.
 
-    Raises `CommandError`, among others where another source is not pinned.
+    Raises `CommandError`, among others where another source is not pinned, or an evaluation would refuse its questions.
     """
     check_ray_version()
     request, definitions = requested_with_sources(asked, store)
@@ -93,6 +94,7 @@ def planned_to_run(asked: TypedSelection, store: Store, command: CommandContext)
     if request.unpinned:
         reasons = ". ".join(definitions.why_not_planned(request.unpinned, asked.pipeline))
         raise RefusedError(reasons, then=f"neo pin {asked.pipeline}")
+    refuse_asked_about_training(plan.trained_on, asked.pipeline)
     return plan
 
 

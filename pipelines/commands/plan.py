@@ -80,6 +80,8 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
             why.append(f"\n{field} is a path, and what lies there is not compared: take a Source", style="yellow")
         if holds_nothing_out(step):
             why.append("\nholds nothing out: bind what the model is examined on to `heldout`", style="yellow")
+        if decision.trained_on:
+            why.append(f"\n{decision.trained_on}; it would refuse to begin", style="yellow")
         table.add_row(
             *([drawn[step.name]] if graph else []),
             step.name,

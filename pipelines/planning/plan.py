@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.exits import RefusedError
 from pipelines.planning.code_diff import code_change, kept_texts
+from pipelines.planning.held_out_checks import asked_about_training
 from pipelines.planning.progress import Progress, read_progress
 from pipelines.planning.recipe_diff import Change, field_changes
 from pipelines.planning.request import NO_FINGERPRINT, FrozenStep, Request
@@ -63,6 +64,8 @@ class Decision(_Frozen):
     """Parts of that artifact: all of those are taken over whose rows did not change."""
     unused: UnusedSteps | None = None
     """Committed steps of an earlier training that this one does not continue; None without any."""
+    trained_on: str = ""
+    """Of an evaluation to make: which draw of the training may hold its questions' samples; '' where none does."""
 
 
 class Plan(_Frozen):
@@ -81,6 +84,11 @@ class Plan(_Frozen):
         return {decision.step: decision.unused for decision in self.decisions if decision.unused is not None}
 
     @property
+    def trained_on(self) -> dict[str, str]:
+        """Evaluation that would refuse its questions to why, as a sentence."""
+        return {decision.step: decision.trained_on for decision in self.decisions if decision.trained_on}
+
+    @property
     def to_make(self) -> tuple[str, ...]:
         """Names of the steps to make or continue, inputs first."""
         return tuple(decision.step for decision in self.decisions if decision.action != "reuse")
@@ -97,6 +105,9 @@ def decide(request: Request, store: Store) -> Plan:
     manifests = {name: of_step.manifest for name, of_step in read.items()}
     for step in request.steps:
         decisions[step.name] = _decision(step, request, store, read, decisions)
+    to_make = [name for name, decision in decisions.items() if decision.action != "reuse"]
+    for name, remark in asked_about_training(request, to_make, store).items():
+        decisions[name] = decisions[name].model_copy(update={"trained_on": remark})
     readable = {name: manifest for name, manifest in manifests.items() if manifest is not None}
     return Plan(request=request, decisions=tuple(decisions.values()), manifests=readable)
 

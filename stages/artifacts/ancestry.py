@@ -17,8 +17,13 @@ def ancestry(artifact: Artifact) -> list[ManifestHead]:
 
     Raises `StoreError` where a parent is missing or holds other content than its child read.
     """
+    return ancestry_of(artifact.store, artifact.head)
+
+
+def ancestry_of(store: Store, head: ManifestHead) -> list[ManifestHead]:
+    """`ancestry` of the artifact with this head."""
     visited: dict[str, ManifestHead] = {}
-    _visit(artifact.store, artifact.head, visited)
+    _visit(store, head, visited)
     return list(visited.values())
 
 

@@ -3,17 +3,46 @@
 Owns what it means that an input is read: of most inputs what is made holds something, of those named here nothing. An
 input of a user's own stage counts as learned from, unless the stage declares it in `conduct_inputs`.
 
-Works on heads: time and memory grow with the artifacts of a lineage, some dozens, not with their rows or parts.
+Works on heads, and on steps of a plan that are not made yet: time and memory grow with the artifacts of a lineage, some
+dozens, not with their rows or parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from stages.artifacts.head import ManifestHead
 from stages.artifacts.manifest import CONDUCT_INPUTS
+
+
+class Named(Protocol):
+    """An artifact that is read, or that a planned step will read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Its fingerprint."""
+
+
+class Ancestor(Named, Protocol):
+    """What is asked of an artifact of a lineage: the head of a committed one has it, and a planned one too."""
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that makes it."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind, such as `Draw`."""
+
+    @property
+    def inputs(self) -> Mapping[str, Named]:
+        """Input name to what is read."""
+
+    @property
+    def identity_inputs(self) -> Mapping[str, Named]:
+        """The inputs that it is made of."""
 
 
 class Use(StrEnum):
@@ -37,10 +66,10 @@ COMPARED_INPUTS: Final = frozenset(
 """Stage and input of those that samples are compared with, or whose tokenizer alone is used."""
 
 
-def learned_from(chain: Iterable[ManifestHead], model: str) -> frozenset[str]:
+def learned_from(chain: Iterable[Ancestor], model: str) -> frozenset[str]:
     """Fingerprints of what a model holds something of, its own among them.
 
-    `chain` holds the heads of all its ancestors, `model` is the fingerprint of the one that is asked about.
+    `chain` holds all its ancestors, `model` is the fingerprint of the one that is asked about.
     """
     return _reachable({head.fingerprint: head for head in chain}, [model])
 
@@ -73,7 +102,7 @@ def used_otherwise(
     }
 
 
-def _reachable(heads: Mapping[str, ManifestHead], roots: Iterable[str]) -> frozenset[str]:
+def _reachable(heads: Mapping[str, Ancestor], roots: Iterable[str]) -> frozenset[str]:
     """The roots and all of which they hold something."""
     found, waiting = set[str](), list(roots)
     while waiting:

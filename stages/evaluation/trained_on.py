@@ -10,17 +10,20 @@ trained on: no sample is compared again. What was trained outside of this store 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, get_args
+from typing import Final, TypeVar, get_args
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.head import ManifestHead
 from stages.artifacts.kinds import Checkpoint, Conversations, Draw
-from stages.artifacts.learned import KEPT_OUT_INPUTS, learned_from, slot_of
+from stages.artifacts.learned import KEPT_OUT_INPUTS, Ancestor, learned_from, slot_of
 from stages.contract import StageError
 from stages.formats.sample_sources import SampleArtifact
 from stages.store.errors import StoreError
 
+AnyAncestor = TypeVar("AnyAncestor", bound=Ancestor)
+MENDED_BY: Final = (
+    "Give the questions to mix_samples as `heldout` and train again, ask other questions, or set allow_trained_on=true"
+)
 SAMPLES: Final = frozenset(kind.kind for kind in get_args(SampleArtifact))
 """Kinds of artifacts that hold samples."""
 
@@ -34,26 +37,37 @@ def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> bool:
         heads = {head.fingerprint: head for one in (checkpoint, questions) for head in ancestry(one)}
     except StoreError:
         return False
-    asked = samples_of(heads, questions.fingerprint)
-    for fingerprint in sorted(learned_from(heads.values(), checkpoint.fingerprint)):
-        draw = heads[fingerprint]
-        shared = shared_samples(draw, asked, heads) if draw.kind == Draw.kind else None
-        if shared is not None:
-            source, drawn = (f"{one.stage}/{one.fingerprint[:SHOWN_DIGITS]}" for one in (shared, draw))
-            raise StageError(
-                f"{checkpoint!r} was trained on what {questions!r} asks about: {drawn} draws from {source}, which the "
-                "questions come from, and does not hold them out. Give the questions to mix_samples as `heldout` and "
-                "train again, ask other questions, or set allow_trained_on=true"
-            )
+    if (found := seen_in_training(heads, checkpoint.fingerprint, questions.fingerprint)) is not None:
+        drawn, source = (f"{one.stage}/{one.fingerprint[:SHOWN_DIGITS]}" for one in found)
+        raise StageError(
+            f"{checkpoint!r} was trained on what {questions!r} asks about: {drawn} draws from {source}, which the "
+            f"questions come from, and does not hold them out. {MENDED_BY}"
+        )
     return True
 
 
-def samples_of(heads: Mapping[str, ManifestHead], fingerprint: str) -> frozenset[str]:
+def seen_in_training(
+    heads: Mapping[str, AnyAncestor], checkpoint: str, questions: str
+) -> tuple[AnyAncestor, AnyAncestor] | None:
+    """The first draw that a checkpoint learned from and that may hold what the questions were made from, and of what.
+
+    `heads` holds the ancestors of both by fingerprint. None where no draw does, or all of them hold the questions out.
+    """
+    asked = samples_of(heads, questions)
+    for fingerprint in sorted(learned_from(heads.values(), checkpoint)):
+        draw = heads[fingerprint]
+        shared = shared_samples(draw, asked, heads) if draw.kind == Draw.kind else None
+        if shared is not None:
+            return draw, shared
+    return None
+
+
+def samples_of(heads: Mapping[str, Ancestor], fingerprint: str) -> frozenset[str]:
     """Fingerprints of the artifacts with samples that an artifact holds something of, its own among them."""
     return frozenset(one for one in learned_from(heads.values(), fingerprint) if heads[one].kind in SAMPLES)
 
 
-def shared_samples(draw: ManifestHead, asked: frozenset[str], heads: Mapping[str, ManifestHead]) -> ManifestHead | None:
+def shared_samples(draw: AnyAncestor, asked: frozenset[str], heads: Mapping[str, AnyAncestor]) -> AnyAncestor | None:
     """The first artifact that a draw draws from and that the questions come from; None where it holds them out."""
     slots = {name: item.fingerprint for name, item in draw.inputs.items()}
     held_out = {one for name, one in slots.items() if slot_of(name) == "heldout"}
@@ -67,7 +81,7 @@ def shared_samples(draw: ManifestHead, asked: frozenset[str], heads: Mapping[str
     return None
 
 
-def _is_compared(heads: Mapping[str, ManifestHead], source: str, asked: frozenset[str]) -> bool:
+def _is_compared(heads: Mapping[str, Ancestor], source: str, asked: frozenset[str]) -> bool:
     """Whether a source was compared with the questions, and what is like them left out."""
     return any(
         item.fingerprint in asked
