@@ -14,15 +14,15 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, MODEL_PREFIX, Checkpoint, Evaluation, ExportedCheckpoint
 from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
-from stages.exporting.card_metadata import LANGUAGE_CODE
+from stages.exporting.card_metadata import LANGUAGE_CODE, is_listed, linked, own_name
 from stages.exporting.lineage import ExportLineage, lineage_document
 from stages.exporting.loadable import make_loadable
 from stages.exporting.model_card import model_card
@@ -49,6 +49,19 @@ class ExportRecipe(Recipe):
     """Data sets on a hub that it learned from, as `OWNER/NAME`."""
     limits: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Sentences about what it is not good for, which the model card lists."""
+
+    @model_validator(mode="after")
+    def _check_licence(self) -> Self:
+        if self.licence is None or is_listed(self.licence):
+            return self
+        if not own_name(self.licence):
+            raise ValueError("licence 'other' names none: state its own name, such as my-licence-1.0, and licence_link")
+        if self.licence_link is None:
+            raise ValueError(
+                f"model hubs do not list licence {self.licence!r} and want its address beside it: set licence_link to "
+                "one, or to LICENSE where that file lies beside the weights"
+            )
+        return self
 
 
 def differences(written: Mapping[str, Tensor], read_back: Mapping[str, Tensor]) -> list[str]:
@@ -110,7 +123,7 @@ def export_part(
     if different:
         raise StageError(f"{checkpoint!r}: {len(different)} tensors are not read back as written: {different[:4]}")
     num_parameters = sum(tensor.numel() for tensor in tensors.values())
-    stated = statements(lineage, **recipe.model_dump())
+    stated = linked(statements(lineage, **recipe.model_dump()), {path.name for path in folder.iterdir()})
     (folder / CARD_FILE).write_text(model_card(stated, config, num_parameters, lineage), encoding="utf-8")
     _write_lineage(folder, lineage)
     draft.fact(num_parameters=num_parameters, num_tensors=len(tensors), num_artifacts=len(lineage.chain))
@@ -121,7 +134,7 @@ def _write_lineage(folder: Path, lineage: ExportLineage) -> None:
     (folder / LINEAGE_FILE).write_text(written + "\n", encoding="utf-8")
 
 
-@stage(number=5, recipe=ExportRecipe, makes=ExportedCheckpoint, phases=("export",))
+@stage(number=6, recipe=ExportRecipe, makes=ExportedCheckpoint, accepts=(5,), phases=("export",))
 def export(
     recipe: ExportRecipe,
     checkpoint: Checkpoint,

@@ -7,8 +7,8 @@ huggingface_hub's own classes, read back by them before it is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stages.contract import StageError
@@ -36,6 +36,8 @@ _LICENCES: Final = """
 """
 HUB_LICENCES: Final = frozenset(_LICENCES.split())
 """Licences that model hubs list by name; any other is stated as `other`, with its name and a link."""
+LICENCE_FILES: Final = ("LICENSE", "LICENSE.md")
+"""Files beside the weights that model hubs take as the link of a licence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +72,10 @@ def front_matter(stated: Statements, measured: Sequence[Measured] = ()) -> str:
     """The front matter with its two lines of dashes. Raises `StageError` where huggingface_hub reads it otherwise."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    named, own_name, link = _licence(stated.terms)
+    named, name, link = _licence(stated.terms)
     data: Any = ModelCardData(
         license=named,
-        license_name=own_name,
+        license_name=name,
         license_link=link,
         base_model=_listed(stated.base_models),
         datasets=_listed(stated.datasets),
@@ -106,17 +108,42 @@ def common_languages(carried: Iterable[Mapping[str, Mapping[str, int]]]) -> tupl
     return tuple(sorted((code for code in counts if counts[code] >= least), key=lambda code: (-counts[code], code)))
 
 
+def linked(stated: Statements, files: Collection[str]) -> Statements:
+    """The same, where no address of an unlisted licence is stated with its text in the folder, which holds `files`."""
+    if stated.terms.name is None or stated.terms.link is not None or is_listed(stated.terms.name):
+        return stated
+    return replace(stated, terms=replace(stated.terms, link=next((one for one in LICENCE_FILES if one in files), None)))
+
+
+def is_listed(licence: str) -> bool:
+    """Whether model hubs list a licence by this name."""
+    return licence.lower() in HUB_LICENCES - {"other"}
+
+
+def own_name(licence: str) -> str:
+    """A licence that no hub lists as a hub takes its name, in letters, digits, `-.`; '' where it is none.
+
+    >>> own_name("My Licence 2"), own_name("other")
+    ('my-licence-2', '')
+    """
+    slug = re.sub(r"[^a-z0-9.-]+", "-", licence.lower()).strip("-.")
+    return "" if slug == "other" else slug
+
+
 def _licence(terms: Terms) -> tuple[str | None, str | None, str | None]:
-    """Licence, name and link as a hub takes them: a name that it lists, or `other` and a name in letters, digits, `-.`.
+    """Licence, name and link as a hub takes them: a name that it lists, or `other` with a name and a link.
+
+    A hub wants both with `other`. Where the name or the link of such a licence is not known, it is `unknown`.
 
     >>> _licence(Terms(name="My Licence 2", link="LICENSE"))
     ('other', 'my-licence-2', 'LICENSE')
     """
     if terms.name is None:
         return None, None, None
-    if terms.name.lower() in HUB_LICENCES - {"other"}:
+    if is_listed(terms.name):
         return terms.name.lower(), None, terms.link
-    return "other", re.sub(r"[^a-z0-9.-]+", "-", terms.name.lower()).strip("-.") or "other", terms.link
+    name = own_name(terms.name)
+    return ("other", name, terms.link) if name and terms.link else ("unknown", None, terms.link)
 
 
 def _listed(values: Sequence[str]) -> list[str] | None:

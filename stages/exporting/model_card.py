@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
-from stages.exporting.card_metadata import Statements, Terms, front_matter
+from stages.exporting.card_metadata import Statements, Terms, front_matter, own_name
 from stages.exporting.lineage import ExportLineage, num_drawn_by_source
 from stages.exporting.markdown import code, escaped, table
 from stages.exporting.scores import Measured, Score, scores_of
@@ -150,7 +150,10 @@ def _examined(lineage: ExportLineage) -> Iterator[str]:
 
 def _terms(terms: Terms, lineage: ExportLineage) -> Iterator[str]:
     link = f", {code(terms.link)}" if terms.link else ""
-    yield f"Licence: {code(terms.name)}{link}.\n" if terms.name else "No licence is stated for this model.\n"
+    if terms.name and not own_name(terms.name):
+        yield f"What it grew on states a licence of its own and no name of it{link}.\n"
+    else:
+        yield f"Licence: {code(terms.name)}{link}.\n" if terms.name else "No licence is stated for this model.\n"
     grown_on = [
         (_named(head), code(stated.name) if stated.name else "not stated", code(stated.link) if stated.link else "")
         for head in lineage.chain

@@ -158,7 +158,7 @@ def test_an_evaluation_of_another_checkpoint_is_refused(colour_world: ColourWorl
     [
         {"licence": "my licence"}, {"licence_link": "javascript:x"}, {"base_models": ("only-name",)},
         {"languages": ("english",)}, {"datasets": ("a/b/c",)}, {"title": ""},
-        {"title": "NEO\x85two"},
+        {"title": "NEO\x85two"}, {"licence": "other", "licence_link": "LICENSE"}, {"licence": "my-own-1.0"},
     ],
 )  # fmt: skip
 def test_what_no_hub_would_take_is_refused_when_it_is_written(wrong: dict[str, object]) -> None:

@@ -59,7 +59,7 @@ def test_questions_of_the_training_are_refused_before_anything_is_made(site: Neo
     refused = site.neo("run", typed)
     assert refused.code == 3 and told in " ".join(refused.err.split())
     assert "--set own.allow_trained_on=true" in " ".join(refused.err.split())
-    assert not site.store.keys("artifacts/")
+    assert not list(site.store.keys("artifacts/"))
     allowed = site.neo("plan", typed, "--set", "own.allow_trained_on=true", "--json")
     assert not any(step["trained_on"] for step in allowed.json["steps"])
     assert not any(step["trained_on"] for step in site.neo("plan", "tiny", "--json").json["steps"])

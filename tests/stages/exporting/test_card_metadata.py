@@ -5,7 +5,7 @@ import yaml
 from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from stages.exporting.card_metadata import Statements, Terms, common_languages, front_matter
+from stages.exporting.card_metadata import Statements, Terms, common_languages, front_matter, linked
 from stages.exporting.scores import Measured
 
 NUMBERS = {"num_questions": 100, "num_failed": 1, "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6}
@@ -49,12 +49,25 @@ def test_a_hub_reads_what_was_stated(tmp_path) -> None:
             Terms(name="Tongyi Qianwen", link="LICENSE"),
             {"license": "other", "license_name": "tongyi-qianwen", "license_link": "LICENSE"},
         ),
-        (Terms(name="other"), {"license": "other", "license_name": "other"}),
+        (Terms(name="Tongyi Qianwen"), {"license": "unknown"}),
+        (Terms(name="other"), {"license": "unknown"}),
+        (Terms(name="Other", link="https://x.test/L"), {"license": "unknown", "license_link": "https://x.test/L"}),
     ],
 )
 def test_a_licence_that_no_hub_lists_is_named(terms: Terms, written: dict[str, str]) -> None:
     data = yaml.safe_load(front_matter(Statements(title="x", terms=terms)).strip("-\n"))
     assert {name: value for name, value in data.items() if name.startswith("license")} == written
+
+
+def test_the_text_of_an_unlisted_licence_in_the_folder_is_its_link() -> None:
+    own = Statements(title="x", terms=Terms(name="my-own"))
+    files = {"README.md", "LICENSE.md", "LICENSE.txt"}
+    assert linked(own, files).terms.link == "LICENSE.md"
+    assert linked(own, files | {"LICENSE"}).terms.link == "LICENSE"
+    assert linked(own, {"LICENSE.txt"}).terms.link is None
+    stated = Statements(title="x", terms=Terms(name="my-own", link="https://x.test/L"))
+    listed = Statements(title="x", terms=Terms(name="MIT"))
+    assert [linked(one, files) for one in (stated, listed)] == [stated, listed]
 
 
 @pytest.mark.parametrize(
