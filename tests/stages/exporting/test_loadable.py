@@ -58,14 +58,14 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder, [tokenizer.decode(answer).strip() for answer in answers]
 
 
-def answers_of(python: str, folder: Path, pictures: list[Path], tmp_path: Path) -> dict:
+def answers_of(python: str, folder: Path, pictures: list[Path], tmp_path: Path, script: Path = SCRIPT) -> dict:
     asked = [
         {"question": question, "pictures": [str(one) for one in pictures[:count]]} for question, count in QUESTIONS
     ]
     (tmp_path / "asked.json").write_text(json.dumps({"questions": asked}))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     environment.pop("PYTHONPATH", None)
-    command = [python, str(SCRIPT), str(folder), str(tmp_path / "asked.json")]
+    command = [python, str(script), str(folder), str(tmp_path / "asked.json")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
