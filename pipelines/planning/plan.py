@@ -65,7 +65,8 @@ class Decision(_Frozen):
     unused: UnusedSteps | None = None
     """Committed steps of an earlier training that this one does not continue; None without any."""
     trained_on: str = ""
-    """Of an evaluation to make: which draw of the training may hold its questions' samples; '' where none does."""
+    """Why an evaluation would refuse its questions: which draw of the training may hold their samples; '' if it would
+    not."""
 
 
 class Plan(_Frozen):
