@@ -30,8 +30,9 @@ from stages.download.extended import (
 from stages.download.fetch_rows import RowsToFetch, fetch_rows
 from stages.download.picture_recipe import FetchRecipe
 from stages.download.raw_pairs import RESERVED_COLUMNS
-from stages.download.url_rows import NAMING_COLUMNS, read_url_rows
+from stages.download.url_rows import EXPECTED_HASH, NAMING_COLUMNS, read_url_rows
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
+from stages.origins.columns import listed_names
 from stages.origins.files import hosts_of
 from stages.origins.row_files import WantedRows, first_rows
 from stages.origins.row_parts import ROW_PHASES, PartRowReader, PartRows, tabulate
@@ -52,17 +53,22 @@ class DownloadPairsRecipe(TableRecipe, FetchRecipe):
     num_urls_per_part: int = Field(default=10_000, ge=1, le=100_000)
     """Rows of the table in one part, which is the unit of work that is repeated when a worker dies. A part of 10,000
     takes minutes and about a gigabyte of scratch; 390 million rows are 39,000 parts."""
+    verify_hash: str | None = None
+    """Column of the URL table with the md5, sha1, sha256 or sha512 in hex digits that each picture has as it is sent,
+    such as "sha256"; rows whose bytes have another fail as `hash_mismatch`. It is carried along as `expected_hash`.
+    None verifies nothing."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the rows that may be lost for one reason before the step fails; 1 takes anything."""
 
     @property
     def wanted(self) -> WantedRows:
         """What is wanted of the table."""
+        hashes = {} if self.verify_hash is None else {EXPECTED_HASH: self.verify_hash}
         return WantedRows(
             num_rows_per_part=self.num_urls_per_part,
-            text=NAMING_COLUMNS,
+            text=(*NAMING_COLUMNS, *hashes),
             naming=NAMING_COLUMNS,
-            mapping=self.columns,
+            mapping={**self.columns, **hashes},
             options=self.table_options,
             reserved=RESERVED_COLUMNS,
         )
@@ -79,6 +85,11 @@ def check_scores(pinned: PinnedSource, recipe: DownloadPairsRecipe) -> None:
     if first is None:
         return
     path, batch = first
+    if recipe.verify_hash is not None and recipe.verify_hash not in batch.schema.names[:-1]:
+        raise StageError(
+            f"verify_hash names the column {recipe.verify_hash!r}, which {path} does not have; it has "
+            f"{listed_names(batch.schema.names[:-1])}"
+        )
     recipe.wanted.match(batch.schema.names[:-1], path)
     renamed = {theirs: ours for ours, theirs in recipe.columns.items()}
     table = pa.Table.from_batches([batch])
@@ -101,7 +112,8 @@ def download_rows(
 
     Sample ids are hashed with the name `source`.
     """
-    wanted = RowsToFetch(read_url_rows(rows, source), rows.table, rows.first_row)
+    read = read_url_rows(rows, source, verifies=recipe.verify_hash is not None)
+    wanted = RowsToFetch(read, rows.table, rows.first_row)
     return fetch_rows(wanted, routes, recipe, draft)
 
 

@@ -48,6 +48,8 @@ class RetryPairsRecipe(FetchRecipe):
     another try may mend."""
     num_urls_per_part: int = Field(default=10_000, ge=1, le=100_000)
     """Most rows of one new part; it takes the failed rows of several parts of the download that follow each other."""
+    verify_hash: str | None = None
+    """Column of the URL table with the hash of each picture, as the download has it."""
     accept_unreachable: bool = conduct(True)
     """Whether parts are recorded of which most hosts cannot be reached, as is usual among hosts that failed before."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
@@ -75,6 +77,11 @@ def check_same_download(recipe: RetryPairsRecipe, extends: RawPairs) -> None:
             f"{extends!r} was downloaded from source {theirs.source.name!r} ({_digest(theirs.source)}), and the retry "
             f"names {recipe.source.name!r} ({_digest(recipe.source)}); name the same"
         )
+    if theirs.verify_hash != recipe.verify_hash:
+        raise StageError(
+            f"{extends!r} was downloaded with verify_hash = {theirs.verify_hash!r}, and the retry has "
+            f"{recipe.verify_hash!r}; name the same"
+        )
     check_same_rule(recipe, extends)
 
 
@@ -90,7 +97,7 @@ def retry_part(
 ) -> None:
     """Fetch the rows of one part of `num_parts` again; the URL table lies at `place`."""
     with hosts_of(place) as routes:
-        failed, wanted = read_failed_rows(part, tables, store)
+        failed, wanted = read_failed_rows(part, tables, store, verifies=recipe.verify_hash is not None)
         samples = fetch_rows(wanted, routes, recipe, draft)
     keep_profile(draft, samples, part.name, num_parts, instead_of=failed)
 

@@ -45,6 +45,7 @@ from stages.formats.clip_reader import ClipReader, clips_of
 from stages.formats.judged.texts import TextReader
 from stages.formats.pairs import PairReader, StoredImage, pictures_of
 from stages.formats.sample_table import Verdict, without_superseded
+from stages.origins.tables.batches import held_rows
 from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _slices(artifact: Artifact, file_name: str, skip: int, num_items: int) -> It
 def _raw_pairs(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
     reader = PairReader(artifact.as_kind(RawPairs))
     for part, first, table in _slices(artifact, SAMPLES_FILE, skip, num_items):
-        for number, row in enumerate(table.to_pylist(), first):
+        for number, row in enumerate(held_rows(table), first):
             yield _pair_item(part, number, row, verdict_in_words(row["verdict"], row["reason"]), reader)
 
 
@@ -161,7 +162,7 @@ def _kept_pairs(artifact: Artifact, skip: int, num_items: int) -> Iterator[Previ
     reader = PairReader(artifact.as_kind(KeptPairs))
     for part, first, table in _slices(artifact, VERDICTS_FILE, skip, num_items):
         judged = reader.judged.read_table(part) if reader.judged else table
-        rows = judged.slice(first, table.num_rows).to_pylist()
+        rows = held_rows(judged.slice(first, table.num_rows))
         given = _given_rows(artifact, part, first, table.num_rows)
         for number, (row, verdict) in enumerate(zip(rows, table.to_pylist(), strict=True)):
             shown = row | {name: value for name, value in given[number].items() if value is not None}
@@ -178,7 +179,7 @@ def _given_rows(artifact: Artifact, part: str, first: int, num_rows: int) -> lis
 def _raw_clips(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
     reader = ClipReader(artifact.as_kind(RawClips))
     for part, first, table in _slices(artifact, SAMPLES_FILE, skip, num_items):
-        for number, row in enumerate(table.to_pylist(), first):
+        for number, row in enumerate(held_rows(table), first):
             yield clip_item(part, number, row, reader)
 
 
@@ -189,7 +190,7 @@ def _kept_clips(artifact: Artifact, skip: int, num_items: int) -> Iterator[Previ
         record = reader.raw.part(part)
         samples = first_rows(reader.raw, record.file(SAMPLES_FILE), 0, record.items.total)
         kept = samples.filter([verdict == Verdict.KEPT for verdict in samples["verdict"].to_pylist()])
-        rows = kept.slice(first, table.num_rows).to_pylist()
+        rows = held_rows(kept.slice(first, table.num_rows))
         for number, (row, judged) in enumerate(zip(rows, table.to_pylist(), strict=True), first):
             yield clip_item(part, number, row, reader, judged=judged)
 
@@ -217,7 +218,7 @@ def _picture(reader: PairReader, image: StoredImage) -> PreviewPicture:
 
 def _texts(artifact: Artifact, skip: int, num_items: int) -> Iterator[PreviewItem]:
     for part, first, table in _slices(artifact, DOCUMENTS_FILE, skip, num_items):
-        for number, row in enumerate(table.to_pylist(), first):
+        for number, row in enumerate(held_rows(table), first):
             yield PreviewItem(
                 heading=f"part {part}, row {number}: sample {row['sample_id'].hex()}",
                 verdict=verdict_in_words(row["verdict"], row["reason"]),

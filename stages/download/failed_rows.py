@@ -20,8 +20,8 @@ from stages.download.extended import RETRIED_PART, next_number
 from stages.download.fetch_rows import RowsToFetch
 from stages.download.raw_pairs import RESERVED_COLUMNS
 from stages.download.reasons import Reason, RowError
-from stages.download.url_rows import UrlRow
-from stages.formats.sample_table import Verdict, read_table
+from stages.download.url_rows import EXPECTED_HASH, UrlRow, with_expected
+from stages.formats.sample_table import Verdict, read_table, text_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ MAX_PIECES: Final = 256
 """Parts of a download that one part takes failed rows of, at most: the table of each is read."""
 _NOT_READ: Final = frozenset(("robots_txt", "usage_headers", "sha256", "image_offset", "position", "reference"))
 """Columns that neither a request nor a profile needs; tables of earlier releases lack some of them."""
-_NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA)
+_NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA, Reason.HASH_UNREADABLE)
 
 
 def reasons_to_retry() -> tuple[str, ...]:
@@ -108,11 +108,13 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     ]
 
 
-def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) -> tuple[list[pa.Table], RowsToFetch]:
+def read_failed_rows(
+    part: Part, tables: Mapping[str, FileEntry], store: Store, *, verifies: bool = False
+) -> tuple[list[pa.Table], RowsToFetch]:
     """The rows that a part fetches again: as they failed, and as they are asked for, in the order of the URL table.
 
     `tables` has the sample table of each part of the download that lost rows. Of those of this part one after the other
-    is in memory, and their failed rows stay.
+    is in memory, and their failed rows stay. `verifies` says whether their column `expected_hash` holds what is asked.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -135,7 +137,11 @@ def read_failed_rows(part: Part, tables: Mapping[str, FileEntry], store: Store) 
     samples = pa.concat_tables(read, promote_options="default").take(pa.array(in_order, pa.int64()))
     rows = samples.select(["sample_id", "url", "caption"]).to_pylist()
     carried = samples.select([name for name in samples.column_names if name not in RESERVED_COLUMNS])
-    return read, RowsToFetch([_asked_again(**row) for row in rows], carried, sorted(numbers))
+    asked = [_asked_again(**row) for row in rows]
+    if verifies:
+        hashes = text_column(samples, EXPECTED_HASH, "sample table")
+        asked = [with_expected(row, text) for row, text in zip(asked, hashes, strict=True)]
+    return read, RowsToFetch(asked, carried, sorted(numbers))
 
 
 def _asked_again(sample_id: bytes, url: str, caption: str) -> UrlRow:

@@ -48,6 +48,7 @@ def fetch_rows(wanted: RowsToFetch, routes: Routes, recipe: FetchRecipe, draft: 
         recipe.picture_rule,
         lambda num_ended: draft.progress(num_refused + num_ended),
         ENGINES[recipe.engine],
+        [row.expected for row in read if row.address is not None],
     )
     check_network([address.host for address in asked], fetched.outcomes, accept_unreachable=recipe.accept_unreachable)
     check_downloader(fetched.outcomes, fetched.remarks)

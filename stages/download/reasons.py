@@ -39,6 +39,8 @@ class Reason(ItemReason):
     """The row cannot be read from its file; the column `malformed_row` says why, and how it begins."""
     SCHEMA = "schema", Verdict.FAILED
     """URL or caption is null."""
+    HASH_UNREADABLE = "hash_unreadable", Verdict.FAILED
+    """The table's hash of the picture (`verify_hash`) is null, or no md5, sha1, sha256 or sha512 in hex digits."""
     HOST_UNKNOWN = "host_unknown", Verdict.FAILED
     """The host name does not exist."""
     DNS_ERROR = "dns_error", Verdict.FAILED, True
@@ -75,6 +77,8 @@ class Reason(ItemReason):
     """The status is none of success (2xx) and none that has a reason of its own."""
     EMPTY_BODY = "empty_body", Verdict.FAILED
     """The status is one of success, but the body is empty."""
+    HASH_MISMATCH = "hash_mismatch", Verdict.FAILED
+    """The body has another hash than the table says (`verify_hash`): the server sends other bytes than it did."""
     NOT_IMAGE = "not_image", Verdict.FAILED
     """The body does not begin like a picture; the content type is ignored."""
     TRUNCATED = "truncated", Verdict.FAILED

@@ -1,10 +1,15 @@
-"""Reads the rows of a URL table, and refuses those that can be judged without asking the web."""
+"""Reads the rows of a URL table, and refuses those that can be judged without asking the web.
+
+Owns the hashes by which a table says what a server is to send, too.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from stages.download.address import WebAddress, parse_address
 from stages.download.reasons import Reason, RowError
@@ -19,6 +24,33 @@ if TYPE_CHECKING:
     from stages.origins.row_parts import PartRows
 
 NAMING_COLUMNS = ("url", "caption")
+EXPECTED_HASH: Final = "expected_hash"
+"""Column that carries the hash of each picture as the table has it, where the recipe verifies hashes."""
+HASHES: Final = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
+"""Hex digits of a hash to its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedHash:
+    """The hash that the bytes of a picture are to have as they are sent."""
+
+    name: str
+    """Name of the hash, such as `md5`."""
+    digits: str
+    """The hash in hex digits, in lower case."""
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> ExpectedHash:
+        """A hash as a table has it, told by the number of its digits. Raises `RowError` where it is none."""
+        digits = (text or b"").strip().lower().decode(errors="replace")
+        name = HASHES.get(len(digits))
+        if name is None or not re.fullmatch("[0-9a-f]+", digits):
+            raise RowError(Reason.HASH_UNREADABLE)
+        return cls(name, digits)
+
+    def is_of(self, body: bytes) -> bool:
+        """Whether these bytes have the hash."""
+        return hashlib.new(self.name, body, usedforsecurity=False).hexdigest() == self.digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +66,8 @@ class UrlRow:
     """The address to ask for; None if the row is refused."""
     refusal: Reason | None
     """Why the row is not asked for; None if it is."""
+    expected: ExpectedHash | None = None
+    """The hash that its picture is to have; None where nothing is said, or the row is refused."""
 
 
 def url_fields(table: pa.Table) -> Iterator[Fields]:
@@ -41,17 +75,32 @@ def url_fields(table: pa.Table) -> Iterator[Fields]:
     return zip(*(text_column(table, name, "URL table") for name in NAMING_COLUMNS), strict=True)
 
 
-def read_url_rows(rows: PartRows, source: str) -> list[UrlRow]:
-    """The rows of one part of a URL table; `source` is the name that sample ids are hashed with."""
+def read_url_rows(rows: PartRows, source: str, *, verifies: bool = False) -> list[UrlRow]:
+    """The rows of one part of a URL table; `source` is the name that sample ids are hashed with.
+
+    Where the recipe verifies hashes, the table has a column `expected_hash`; `verifies` says so.
+    """
     errors = rows.table[MALFORMED].to_pylist()
+    hashes = text_column(rows.table, EXPECTED_HASH, "URL table") if verifies else None
     read = []
     for number, (fields, error) in enumerate(zip(url_fields(rows.table), errors, strict=True)):
         row_id = sample_id(source, fields, rows.ordinals.get(number, 0))
         if error is None:
-            read.append(_read_row(row_id, *fields, is_repeat=number in rows.ordinals))
+            row = _read_row(row_id, *fields, is_repeat=number in rows.ordinals)
+            read.append(row if hashes is None else with_expected(row, hashes[number]))
         else:
             read.append(UrlRow(row_id, None, None, None, Reason.MALFORMED_ROW))
     return read
+
+
+def with_expected(row: UrlRow, text: bytes | None) -> UrlRow:
+    """The row with the hash that its table has for it; refused where that is none. A refused row stays as it is."""
+    if row.refusal is not None:
+        return row
+    try:
+        return replace(row, expected=ExpectedHash.parse(text))
+    except RowError as error:
+        return replace(row, address=None, refusal=error.reason)
 
 
 def _read_row(row_id: bytes, url: bytes | None, caption: bytes | None, *, is_repeat: bool) -> UrlRow:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 from stages.contract import StageError
 from stages.formats.sample_table import ItemReason, text_column
 from stages.importing.captions import PairRule, parsed_json
+from stages.importing.forms import STATS_ENDING
 from stages.importing.img2dataset_reasons import SUCCESS, reason_of
-from stages.importing.imported_pairs import ImportedPair
+from stages.importing.imported_pairs import ROWS_OF_A_PART, ImportedPair
 from stages.importing.intake import Intake, Outcome
 from stages.importing.reasons import ImportReason
 from stages.importing.tar_pairs import pair_of
@@ -41,7 +42,7 @@ def shard_pairs(
     import pyarrow as pa
 
     by_key = {sample.key.rpartition("/")[2]: sample for sample in reversed(contents.samples)}
-    texts = _texts(table, rule, f"{stem}.parquet")
+    texts = _texts(table, rule, f"table {stem}.parquet")
     pairs = []
     for number in range(table.num_rows):
         row = {name: column[number] for name, column in texts.items()}
@@ -57,12 +58,20 @@ def shard_pairs(
 
 
 def not_listed(stats: bytes, num_rows: int, stem: str) -> list[ImportedPair]:
-    """A failed pair for each row that the statistics of a shard count beyond the `num_rows` that were found."""
+    """A failed pair for each row that the statistics of a shard count beyond the `num_rows` that were found.
+
+    Raises `StageError` where they count more rows than a part may have.
+    """
     try:
         count = parsed_json(stats)["count"]
     except (ValueError, KeyError, TypeError):
         return []
     reason = ImportReason.NOT_LISTED
+    if isinstance(count, int) and count > ROWS_OF_A_PART:
+        raise StageError(
+            f"{stem}{STATS_ENDING} counts {count:,} rows of a shard, and {ROWS_OF_A_PART:,} are the most that one may "
+            f"have; where the number is wrong, leave the file out of the source"
+        )
     missing = range(num_rows, count) if isinstance(count, int) else ()
     return [
         ImportedPair(path=stem, key=f"row-{number}", reference=stem, url=None, caption=reason, outcome=reason)

@@ -17,7 +17,8 @@ from stages.importing.img2dataset_reasons import SUCCESS, reason_of
 from stages.importing.imported_pairs import ImportedPair
 from stages.importing.intake import Intake, Outcome
 from stages.importing.reasons import ImportReason
-from stages.origins.columns import match_columns
+from stages.origins.columns import match_columns, spelled_column
+from stages.origins.tables.parquet import cast_columns, without_views
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,9 +53,14 @@ def pair_columns(schema: pa.Schema, rule: PairRule, path: str) -> PairColumns:
     others = [name for name in schema.names if not _holds_bytes(schema.field(name).type)]
     if rule.captions == "beside":
         mapping = {name: theirs for name, theirs in rule.columns.items() if name == "caption"}
-        caption = match_columns(["caption"], others, mapping, where=path)["caption"]
-        _check_is_text(schema, caption, path)
+        found = others
+        if mapping.get("caption", spelled_column("caption", others)) not in others:  # text may be kept as binary
+            found = [name for name in schema.names if name != image]
+        caption = match_columns(["caption"], found, mapping, where=path)["caption"]
+        _check_is_text(schema, caption, "caption", path)
     url = rule.columns.get("url", "url")
+    if "url" in rule.columns:
+        _check_is_text(schema, match_columns(["url"], schema.names, {"url": url}, where=path)["url"], "url", path)
     url_column = url if url in others and _is_text(schema.field(url).type) else None
     has_status = all(name in others for name in TOOL_COLUMNS)
     return PairColumns(image, caption, url_column, has_status)
@@ -76,9 +82,17 @@ def read_whole(file: BinaryIO, path: str) -> pa.Table:
     import pyarrow as pa
 
     try:
-        return open_parquet(file, path).read()
+        table = open_parquet(file, path).read()
+        return table.cast(plain_schema(table.schema))
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{path} cannot be read: {error}") from error
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns as they are read: without views at any depth."""
+    import pyarrow as pa
+
+    return pa.schema([one.with_type(without_views(one.type)) for one in schema])
 
 
 def parquet_pairs(
@@ -91,12 +105,14 @@ def parquet_pairs(
     import pyarrow as pa
 
     table = open_parquet(file, path)
-    columns = pair_columns(table.schema_arrow, rule, path)
-    kept = _carried_names(table.schema_arrow, columns)
+    schema = plain_schema(table.schema_arrow)
+    columns = pair_columns(schema, rule, path)
+    kept = _carried_names(schema, columns)
     pairs: list[ImportedPair] = []
-    carried = [pa.table({name: pa.array([], table.schema_arrow.field(name).type) for name in kept})]
+    carried = [pa.Table.from_batches([], schema).select(kept)]
     try:
-        for batch in table.iter_batches(BATCH_ROWS, row_groups=list(groups), use_threads=False):
+        for read in table.iter_batches(BATCH_ROWS, row_groups=list(groups), use_threads=False):
+            batch = cast_columns(read, schema)
             for row in _rows(batch, columns):
                 pairs.append(_pair(row, (path, first_row + len(pairs)), rule, intake))
             carried.append(pa.Table.from_batches([batch]).select(kept))
@@ -194,10 +210,12 @@ def _image_column(schema: pa.Schema, rule: PairRule, path: str) -> str:
     raise StageError(f"{path} has no column with the bytes of pictures, one to a row; {_shown(schema)}")
 
 
-def _check_is_text(schema: pa.Schema, name: str, path: str) -> None:
-    if not _is_text(schema.field(name).type):
+def _check_is_text(schema: pa.Schema, name: str, ours: str, path: str) -> None:
+    kind = schema.field(name).type
+    if not (_is_text(kind) or _is_binary(kind)):
         raise StageError(
-            f"{path}: column {name!r} is {schema.field(name).type}; a caption must be text. {_shown(schema)}"
+            f"{path}: column {name!r} is {kind}, and a {ours} must be text; {_shown(schema)}. Write it as text, or "
+            f"name the column that is meant: columns={{{ours!r}: '...'}}"
         )
 
 
@@ -225,7 +243,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _is_binary(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -15,7 +15,7 @@ from stages.importing.captions import PairRule
 from stages.importing.img2dataset_shard import not_listed, shard_pairs
 from stages.importing.imported_pairs import ImportedPair
 from stages.importing.intake import Intake
-from stages.importing.parquet_pairs import open_parquet, pair_columns, parquet_pairs, read_whole
+from stages.importing.parquet_pairs import open_parquet, pair_columns, parquet_pairs, plain_schema, read_whole
 from stages.importing.parts import FileIndex, ImportTask, PathRange, RowGroups, ShardFiles, TarStretch
 from stages.importing.picture_folder import FolderSlice, folder_pairs
 from stages.importing.tar_members import TarBrokenError, tar_members
@@ -54,7 +54,7 @@ class SourceReader:
             if not file.path.lower().endswith(".parquet"):
                 return FileIndex(starts=stretches(opened, max_tar_bytes))
             table = open_parquet(opened, file.path)
-            pair_columns(table.schema_arrow, self.rule, file.path)
+            pair_columns(plain_schema(table.schema_arrow), self.rule, file.path)
             groups = range(table.metadata.num_row_groups)
             return FileIndex(group_rows=[table.metadata.row_group(number).num_rows for number in groups])
 

@@ -19,6 +19,12 @@ from stages.importing.reasons import ImportReason
 
 MAX_NAME_BYTES: Final = 1024 * 1024
 """Largest extended header that is read; a larger one counts as damage."""
+MAX_END: Final = 2**62
+"""Largest offset in a tar; a size that leads behind it counts as damage, as one below zero does."""
+MAX_DIGITS: Final = 20
+"""Most digits of a number in an extended header."""
+SPARSE_FIELDS: Final = b"GNU.sparse."
+"""Beginning of the fields by which an extended header says that the member after it is a sparse file."""
 LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
 SKIPPED: Final = (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE, tarfile.DIRTYPE)
 """Members that hold no file: names of links, global headers, folders."""
@@ -83,27 +89,27 @@ def tar_members(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iter
 
 def _member(file: BinaryIO, block: bytes, at: int) -> tuple[TarMember | None, int]:
     """The member whose first header is `block`, and where the next header lies; None for what holds no file."""
-    first, name, size_bytes = at, None, None
+    first, said = at, _Extension()
     while True:
         info = _parsed(block, at)
         if info.type not in (LONG_NAME, *EXTENDED):
             break
-        found_name, found_size = _extension(_content(file, at, info), info.type, at)
-        name = found_name if found_name is not None else name
-        size_bytes = found_size if found_size is not None else size_bytes
+        said.add(_content(file, at, info), info.type, at)
         at += BLOCK_BYTES + _padded(info.size)
         block = _read_at(file, at, BLOCK_BYTES)
         if len(block) < BLOCK_BYTES:
-            raise TarBrokenError(ImportReason.TRUNCATED_TAR, at, name or "")
-    size_bytes = info.size if size_bytes is None else size_bytes
+            raise TarBrokenError(ImportReason.TRUNCATED_TAR, at, said.name or "")
+    size_bytes = info.size if said.size_bytes is None else said.size_bytes
+    if not 0 <= size_bytes <= MAX_END - at:
+        raise TarBrokenError(ImportReason.DAMAGED_TAR, at)  # the walk would go backwards, and might never end
     offset, has_content = at + BLOCK_BYTES, info.type not in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE)
     after = offset + (_padded(size_bytes) if has_content else 0)
     if info.type == tarfile.GNUTYPE_SPARSE and block[482]:
         raise TarBrokenError(ImportReason.DAMAGED_TAR, at, info.name)  # further maps follow, of a number not known
     if info.type in SKIPPED:
         return None, after
-    is_file = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
-    return TarMember(info.name if name is None else name, first, offset, size_bytes, is_file), after
+    is_file = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE) and not said.is_sparse
+    return TarMember(info.name if said.name is None else said.name, first, offset, size_bytes, is_file), after
 
 
 def read_member(file: BinaryIO, member: TarMember) -> bytes:
@@ -123,7 +129,7 @@ def _parsed(block: bytes, at: int) -> tarfile.TarInfo:
 
 def _content(file: BinaryIO, at: int, info: tarfile.TarInfo) -> bytes:
     """The content of an extended header, which holds a long name or other fields of the member after it."""
-    if info.size > MAX_NAME_BYTES:
+    if not 0 <= info.size <= MAX_NAME_BYTES:
         raise TarBrokenError(ImportReason.DAMAGED_TAR, at)
     content = _read_at(file, at + BLOCK_BYTES, info.size)
     if len(content) < info.size:
@@ -131,25 +137,46 @@ def _content(file: BinaryIO, at: int, info: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _extension(content: bytes, kind: bytes, at: int) -> tuple[str | None, int | None]:
-    """Name and size that an extended header sets, each None where it does not.
+@dataclass(slots=True)
+class _Extension:
+    """What extended headers say of the member after them."""
 
-    A pax header is a list of records `LENGTH KEY=VALUE\n`, the length being that of the whole record.
-    """
-    if kind == LONG_NAME:
-        return content.split(b"\0")[0].decode("utf-8", "surrogateescape"), None
-    fields: dict[bytes, bytes] = {}
-    while content.strip(b"\0"):
-        length, _, rest = content.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(content):
-            raise TarBrokenError(ImportReason.DAMAGED_TAR, at)
-        key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
-        fields[key] = value
-        content = content[int(length) :]
-    name, size = fields.get(b"path"), fields.get(b"size")
-    if size is not None and not size.isdigit():
+    name: str | None = None
+    size_bytes: int | None = None
+    is_sparse: bool = False
+
+    def add(self, content: bytes, kind: bytes, at: int) -> None:
+        """Take the content of the extended header at byte `at`.
+
+        A pax header is a list of records `LENGTH KEY=VALUE\n`, the length being that of the whole record.
+        """
+        if kind == LONG_NAME:
+            self.name = _name(content.split(b"\0")[0])
+            return
+        fields: dict[bytes, bytes] = {}
+        while content.strip(b"\0"):
+            length, _, rest = content.partition(b" ")
+            if not 0 < _number(length, at) <= len(content):
+                raise TarBrokenError(ImportReason.DAMAGED_TAR, at)
+            key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
+            fields[key] = value
+            content = content[int(length) :]
+        if b"size" in fields:
+            self.size_bytes = _number(fields[b"size"], at)
+        self.is_sparse = self.is_sparse or any(key.startswith(SPARSE_FIELDS) for key in fields)
+        name = fields.get(SPARSE_FIELDS + b"name", fields.get(b"path"))
+        self.name = self.name if name is None else _name(name)
+
+
+def _name(spelled: bytes) -> str:
+    return spelled.decode("utf-8", "surrogateescape")
+
+
+def _number(spelled: bytes, at: int) -> int:
+    """A decimal number of the extended header at byte `at`."""
+    if not spelled.isdigit() or len(spelled) > MAX_DIGITS:
         raise TarBrokenError(ImportReason.DAMAGED_TAR, at)
-    return None if name is None else name.decode("utf-8", "surrogateescape"), None if size is None else int(size)
+    return int(spelled)
 
 
 def _read_at(file: BinaryIO, offset: int, size_bytes: int) -> bytes:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from stages.contract import Part, PartDraft, PartFacts, PartTask, PinnedFile, PinnedSource, StageError
 from stages.origins.columns import NO_COLUMN, match_columns, name_columns
 from stages.origins.files import open_file
+from stages.origins.json_values import json_values
 from stages.origins.pieces import FilePiece, piece_batches, table_files
 from stages.origins.repeats import IDS_FILE, IdWriter
 from stages.origins.sample_id import sample_id
@@ -172,6 +173,8 @@ def _as_text(column: pa.Array, one: pa.Field, ours: str, path: str) -> pa.Array:
     import pyarrow as pa
     from pyarrow import types
 
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.storage
     kind = column.type
     if is_json_text(one):
         return text_array([_scalar_text(value) for value in plain_values(column, one)])
@@ -180,7 +183,12 @@ def _as_text(column: pa.Array, one: pa.Field, ours: str, path: str) -> pa.Array:
     if types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
         return column.cast(pa.large_binary()).cast(pa.binary()).view(pa.string())
     if types.is_nested(kind) or types.is_fixed_size_binary(kind):
-        raise StageError(f"column {one.name!r} of {path} is {kind}, and is wanted as {ours!r}, which must be text")
+        raise StageError(
+            f"column {one.name!r} of {path} is {one.type}, and is wanted as {ours!r}, which must be text; write it as "
+            f"text, or name the column that is meant: columns={{{ours!r}: '...'}}"
+        )
+    if types.is_temporal(kind):  # null where it cannot be spelled: beyond the calendar
+        return pa.array(json_values(column, one)[0], pa.string())
     return column.cast(pa.string())
 
 
@@ -207,7 +215,8 @@ def naming_values(table: pa.Table, name: str) -> list[bytes | None]:
     if types.is_string(column.type) or types.is_large_string(column.type):
         texts: list[bytes | None] = column.cast(pa.large_binary()).to_pylist()
         return texts
-    return [None if value is None else json_text(value) for value in map(_jsonable, column.to_pylist())]
+    values = plain_values(column, table.schema.field(number))
+    return [None if value is None else json_text(value) for value in map(_jsonable, values)]
 
 
 def _jsonable(value: Any) -> Any:

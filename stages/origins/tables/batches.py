@@ -115,14 +115,38 @@ def read_rows(
 
 
 def plain_values(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    """The values of a column as plain values: JSON text parsed, and text that is no UTF-8 as `bytes`."""
+    """The values of a column: JSON text parsed, text that is no UTF-8 as `bytes`, and all else as `held_values`."""
     import pyarrow as pa
 
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return list(column.to_pylist())
+        return held_values(column)
     is_json = is_json_text(field)
     return [_plain(value, is_json) for value in column.cast(pa.large_binary()).to_pylist()]
+
+
+_NOT_HELD = (ValueError, OverflowError, LookupError)
+
+
+def held_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The values of a column; None for what Python cannot hold: a day of the year 10000, a time in an unknown zone."""
+    try:
+        return list(column.to_pylist())
+    except _NOT_HELD:
+        return [_held(value) for value in column]
+
+
+def held_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table that may have any columns, by their names."""
+    columns = map(held_values, table.columns)
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _held(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except _NOT_HELD:
+        return None
 
 
 def is_json_text(field: pa.Field) -> bool:

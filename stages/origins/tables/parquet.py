@@ -22,14 +22,8 @@ def read_parquet(file: BinaryIO, name: str, row_groups: Sequence[int] | None = N
     for group in groups:
         try:
             for batch in opened.iter_batches(_batch_rows(opened, group), [group], use_threads=False):
-                errors = pa.nulls(batch.num_rows, pa.string())
-                fields = [plain_field(one) for one in batch.schema]
-                columns = [
-                    column if column.type == one.type else column.cast(one.type)
-                    for column, one in zip(batch.columns, fields, strict=True)
-                ]
-                schema = pa.schema([*fields, pa.field(MALFORMED, pa.string())])
-                yield pa.RecordBatch.from_arrays([*columns, errors], schema=schema)
+                plain = cast_columns(batch, pa.schema([plain_field(one) for one in batch.schema]))
+                yield plain.append_column(MALFORMED, pa.nulls(batch.num_rows, pa.string()))
         except (pa.ArrowException, OSError) as error:
             raise StageError(f"{name}: row group {group} cannot be read: {error}") from error
 
@@ -46,12 +40,49 @@ def open_parquet(file: BinaryIO, name: str) -> pq.ParquetFile:
 
 
 def plain_field(field: pa.Field) -> pa.Field:
-    """The field with the type of its values where it is a dictionary, and without metadata."""
+    """The field with the type of its values where it is a dictionary, without views and metadata."""
     import pyarrow as pa
 
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    kind = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
-    return pa.field(field.name, kind)
+    return pa.field(field.name, without_views(field.type.value_type if _is_dictionary(field.type) else field.type))
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with large text and binary in the place of views at any depth, of which Arrow cannot take rows."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    plain: pa.DataType = kind
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        plain = pa.large_string() if types.is_string_view(kind) else pa.large_binary()
+    elif _is_dictionary(kind):
+        value = without_views(kind.value_type)
+        plain = kind if value == kind.value_type else value
+    elif types.is_struct(kind):
+        plain = pa.struct([one.with_type(without_views(one.type)) for one in kind])
+    elif types.is_map(kind):
+        plain = pa.map_(without_views(kind.key_type), without_views(kind.item_type))
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        item = kind.value_field.with_type(without_views(kind.value_type))
+        size = kind.list_size if types.is_fixed_size_list(kind) else -1
+        plain = pa.large_list(item) if types.is_large_list(kind) else pa.list_(item, size)
+    return plain
+
+
+def cast_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the types of `schema`, which names the same columns."""
+    import pyarrow as pa
+
+    columns = [
+        column if column.type == one.type else column.cast(one.type)
+        for column, one in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _is_dictionary(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_dictionary(kind))
 
 
 def _batch_rows(opened: pq.ParquetFile, group: int) -> int:
