@@ -16,7 +16,7 @@ from pydantic import Field
 
 from stages.collecting.slots import write_slots
 from stages.contract import Part, PartDraft, PartTask, PinnedFile, PinnedSource, StageError
-from stages.importing.forms import is_hidden, is_picture, is_tar
+from stages.importing.forms import check_archives, is_hidden, is_picture, is_tar
 from stages.importing.picture_folder import plain_path
 from stages.importing.tar_members import TarBrokenError, tar_members
 from stages.origins.files import open_file
@@ -58,6 +58,7 @@ def parts_of_images(pinned: PinnedSource) -> list[Part]:
         raise StageError(f"{packed[0]} is compressed, so that its members cannot be read one by one; unpack it")
     pictures = [file for file in seen if is_picture(file.path)]
     if not tars and not pictures:
+        check_archives(file.path for file in seen)
         raise StageError(f"source {pinned.name!r} has {len(pinned.files):,} files, and no picture or tar among them")
     tasks = [ImageFiles(tar=tar) for tar in tars]
     tasks += [

@@ -18,6 +18,8 @@ Form: TypeAlias = Literal["img2dataset", "webdataset", "parquet", "folder"]
 TAR_ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
 METADATA_NAMES: Final = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Files of an image folder that name its pictures in a column `file_name`."""
+ARCHIVE_ENDINGS: Final = (".zip", ".rar", ".7z", ".tar.bz2", ".tar.xz", ".tar.zst", ".tbz2", ".txz")
+"""Archives that are not read: their members cannot be streamed one after the other, or not at all."""
 STATS_ENDING: Final = "_stats.json"
 
 
@@ -44,6 +46,7 @@ def is_hidden(path: str) -> bool:
 def guess_form(paths: Sequence[str]) -> Form:
     """The form of a source with these files. Raises `StageError` where it could be none or several."""
     seen = {path for path in paths if not is_hidden(path)}
+    check_archives(seen)
     tars = sum(map(is_tar, seen))
     pictures = sum(map(is_picture, seen))
     tables = sum(path.endswith(".parquet") and not is_metadata(path) for path in seen)
@@ -64,6 +67,16 @@ def guess_form(paths: Sequence[str]) -> Form:
         f"the files are of several forms ({counts}): say which is meant with form={forms[0]!r}, or name fewer files in "
         "sources.toml, such as data/*.tar"
     )
+
+
+def check_archives(paths: Iterable[str]) -> None:
+    """Raise `StageError` where an archive is among the files that is not read, so that none is passed over unseen."""
+    packed = sorted(path for path in paths if path.lower().endswith(ARCHIVE_ENDINGS))
+    if packed:
+        raise StageError(
+            f"{packed[0]} is an archive that is not read ({len(packed):,} of the files are); unpack it, or write it as "
+            "a tar. Where what it holds is not meant, say which form is, or name fewer files in sources.toml"
+        )
 
 
 def _is_shard_table(path: str, seen: set[str]) -> bool:

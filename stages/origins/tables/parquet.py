@@ -43,7 +43,8 @@ def plain_field(field: pa.Field) -> pa.Field:
     """The field with the type of its values where it is a dictionary, without views and metadata."""
     import pyarrow as pa
 
-    return pa.field(field.name, without_views(field.type.value_type if _is_dictionary(field.type) else field.type))
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return pa.field(field.name, without_views(kind))
 
 
 def without_views(kind: pa.DataType) -> pa.DataType:
@@ -54,9 +55,10 @@ def without_views(kind: pa.DataType) -> pa.DataType:
     plain: pa.DataType = kind
     if types.is_string_view(kind) or types.is_binary_view(kind):
         plain = pa.large_string() if types.is_string_view(kind) else pa.large_binary()
-    elif _is_dictionary(kind):
-        value = without_views(kind.value_type)
-        plain = kind if value == kind.value_type else value
+    elif not _has_views(kind):
+        plain = kind
+    elif types.is_dictionary(kind):
+        plain = without_views(kind.value_type)
     elif types.is_struct(kind):
         plain = pa.struct([one.with_type(without_views(one.type)) for one in kind])
     elif types.is_map(kind):
@@ -68,6 +70,15 @@ def without_views(kind: pa.DataType) -> pa.DataType:
     return plain
 
 
+def _has_views(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _has_views(kind.value_type)
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return types.is_string_view(kind) or types.is_binary_view(kind) or any(map(_has_views, inner))
+
+
 def cast_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the types of `schema`, which names the same columns."""
     import pyarrow as pa
@@ -77,12 +88,6 @@ def cast_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for column, one in zip(batch.columns, schema, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _is_dictionary(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_dictionary(kind))
 
 
 def _batch_rows(opened: pq.ParquetFile, group: int) -> int:

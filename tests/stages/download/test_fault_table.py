@@ -4,7 +4,9 @@ The server is hostile and real. What needs a name server or a certificate of its
 `test_fetching.py` and `test_address.py`; tars and tables that people have already, in `../importing/`.
 """
 
+import datetime
 import gzip
+import hashlib
 import io
 import socket
 import struct
@@ -24,6 +26,8 @@ from stages.contract import Source, StageError
 from stages.download.reasons import Reason
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.formats.pairs import PairReader
+from stages.formats.sample_table import read_table
+from stages.retry_pairs import RetryPairsRecipe, retry_pairs
 from tests.stages.download.conftest import HostileWeb, Script, answer, encoded
 
 PHOTO = encoded(Image.effect_noise((96, 64), 60).convert("RGB"), quality=90)
@@ -240,3 +244,127 @@ def test_captions_that_are_no_text_are_refused_before_anything_is_asked(
     with pytest.raises(StageError, match="caption"):
         make(step, tmp_path / "store", sources={"urls": str(tmp_path / "source")})
     assert not web.asked
+
+
+PNG = encoded(Image.effect_noise((64, 48), 60).convert("RGB"), "PNG")
+ZEROS = "0" * 32
+HASHES: dict[str, tuple[bytes, bytes | None, Reason | None]] = {
+    "md5": (PHOTO, hashlib.md5(PHOTO).hexdigest().encode(), None),
+    "sha1": (PHOTO, hashlib.sha1(PHOTO).hexdigest().encode(), None),
+    "sha256 in capitals, with blanks": (PHOTO, f" {hashlib.sha256(PHOTO).hexdigest().upper()} ".encode(), None),
+    "sha512": (PHOTO, hashlib.sha512(PHOTO).hexdigest().encode(), None),
+    "of what was sent, which is re-encoded": (PNG, hashlib.sha256(PNG).hexdigest().encode(), None),
+    "another md5": (PHOTO, ZEROS.encode(), Reason.HASH_MISMATCH),
+    "of a page in the picture's place": (b"<html>gone", hashlib.md5(PHOTO).hexdigest().encode(), Reason.HASH_MISMATCH),
+    "31 digits": (PHOTO, ZEROS[1:].encode(), Reason.HASH_UNREADABLE),
+    "letters that are no digits": (PHOTO, b"g" * 32, Reason.HASH_UNREADABLE),
+    "base64": (PHOTO, b"d41d8cd98f00b204e9800998ecf8427e=="[:24], Reason.HASH_UNREADABLE),
+    "bytes that are no text": (PHOTO, b"\xff" * 32, Reason.HASH_UNREADABLE),
+    "empty": (PHOTO, b"", Reason.HASH_UNREADABLE),
+    "null": (PHOTO, None, Reason.HASH_UNREADABLE),
+}
+
+
+def verified(folder: Path, web: HostileWeb) -> tuple[dict[str, Any], dict[str, str]]:
+    """Fields and sources of a download that verifies the hashes above; the last two rows share their URL."""
+    urls = [web.says(f"/{number}", answer(body)) for number, (body, _, _) in enumerate(HASHES.values())]
+    urls = [url.replace("bad.invalid", f"127.0.0.1:{web.port}") for url in [*urls, urls[0], urls[0]]]
+    digests = [digest for _, digest, _ in HASHES.values()]
+    digests += [hashlib.sha256(PHOTO).hexdigest().encode(), ZEROS.encode()]
+    hashes = pa.array(digests, pa.binary()).view(pa.string())
+    captions = [str(number) for number in range(len(urls))]
+    pq.write_table(pa.table({"url": urls, "caption": captions, "md5": hashes}), folder / "urls.parquet")
+    fetch = {"source": Source("urls"), "allow_hosts": ("127.0.0.1",), "num_tries": 1, "verify_hash": "md5"}
+    return {**fetch, "max_share_lost": 1}, {"urls": str(folder / "urls.parquet")}
+
+
+def test_every_hash_of_a_table_is_that_of_the_bytes_sent_or_ends_in_its_reason(web: HostileWeb, tmp_path: Path) -> None:
+    fields, sources = verified(tmp_path, web)
+    step = download_pairs.bind("pairs", DownloadPairsRecipe(**fields))
+    raw = make(step, tmp_path / "store", sources=sources)
+    (part,) = raw.parts
+    reasons = read_table(raw.read(part.file(SAMPLES_FILE)), ["reason"])["reason"].to_pylist()
+    expected = [*(reason for _, _, reason in HASHES.values()), None, Reason.HASH_MISMATCH]
+    wrong = {name: (end, right) for name, end, right in zip([*HASHES, "a", "b"], reasons, expected, strict=True)
+             if end != right}  # fmt: skip
+    assert wrong == {}
+    never = [number for number, end in enumerate(expected) if end is Reason.HASH_UNREADABLE]
+    assert [web.asked[f"/{number}"] for number in never] == [0] * len(never)
+    assert web.asked["/0"] == 1, "rows of one URL share its bytes, whatever they expect of them"
+
+    web.says("/6", answer(PHOTO))
+    again = retry_pairs.bind("again", RetryPairsRecipe(**fields, reasons=("hash_mismatch",)), step)
+    retried = make(again, tmp_path / "store", sources=sources)
+    assert retried.head.items.failed == {Reason.HASH_MISMATCH: 2, Reason.HASH_UNREADABLE: len(never)}
+    assert retried.head.items.kept == raw.head.items.kept + 1
+    other = retry_pairs.bind("again", RetryPairsRecipe(**{**fields, "verify_hash": None}), step)
+    with pytest.raises(StageError, match="downloaded with verify_hash = 'md5', and the retry has None; name the same"):
+        make(other, tmp_path / "store", sources=sources)
+
+
+def test_hashes_that_a_table_does_not_have_are_refused_before_anything_is_asked(
+    web: HostileWeb, tmp_path: Path
+) -> None:
+    fields, sources = verified(tmp_path, web)
+    wrong = DownloadPairsRecipe(**{**fields, "verify_hash": "sha256"})
+    with pytest.raises(StageError, match="'sha256', which urls.parquet does not have; it has 'url', 'caption', 'md5'"):
+        make(download_pairs.bind("pairs", wrong), tmp_path / "store", sources=sources)
+    assert not web.asked
+
+
+UNKNOWN_ZONE = pa.array([datetime.datetime(2020, 1, 2)], pa.timestamp("us", "Mars/Olympus"))
+FAR_DAY = pa.array([1_515_000_000_000_000], pa.timestamp("ms"))
+UUIDS = pa.array([b"\xff" * 16], pa.uuid())
+COLUMNS: dict[str, tuple[dict[str, Any], tuple[Reason | None, str | None]]] = {
+    "large text": ({"caption": pa.array(["c"], pa.large_string())}, (None, "c")),
+    "a view of text": ({"caption": pa.array(["c"], pa.string_view())}, (None, "c")),
+    "a dictionary": ({"caption": pa.array(["c"]).dictionary_encode()}, (None, "c")),
+    "binary text": ({"caption": [b"c"]}, (None, "c")),
+    "binary that is no text": ({"caption": [b"\xff"]}, (Reason.CAPTION_ENCODING, None)),
+    "JSON": ({"caption": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["[1]"]))}, (None, "[1]")),
+    "a day": ({"caption": [datetime.date(2020, 1, 2)]}, (None, "2020-01-02")),
+    "a time in an unknown zone": ({"caption": UNKNOWN_ZONE}, (None, "2020-01-02 00:00:00.000000")),
+    "a day of the year 50,000": ({"caption": FAR_DAY}, (Reason.SCHEMA, None)),
+    "a number": ({"caption": [1.5]}, (None, "1.5")),
+    "no number": ({"caption": [float("nan")]}, (None, "nan")),
+    "nothing but null": ({"caption": pa.nulls(1)}, (Reason.SCHEMA, None)),
+    "a day as URL": ({"url": [datetime.date(2020, 1, 2)]}, (Reason.URL_SCHEME, "c")),
+    "carried: a time in an unknown zone": ({"own": UNKNOWN_ZONE}, (None, "c")),
+    "carried: a day of the year 50,000": ({"own": FAR_DAY}, (None, "c")),
+    "carried: a UUID": ({"own": UUIDS}, (None, "c")),
+    "carried: a UUID in a struct": ({"own": pa.StructArray.from_arrays([UUIDS], ["u"])}, (None, "c")),
+    "carried: views in a list": ({"own": pa.array([["a"]], pa.list_(pa.string_view()))}, (None, "c")),
+    "carried: a list of structs": ({"own": [[{"a": 1}]]}, (None, "c")),
+    "carried: infinity": ({"own": [float("inf")]}, (None, "c")),
+}  # fmt: skip
+
+
+def test_every_odd_column_of_a_table_is_read_or_ends_in_its_reason(web: HostileWeb, tmp_path: Path) -> None:
+    url = web.says("/photo", answer(PHOTO)).replace("bad.invalid", f"127.0.0.1:{web.port}")
+    recipe = DownloadPairsRecipe(source=Source("urls"), allow_hosts=("127.0.0.1",), max_share_lost=1)
+    ends = {}
+    for number, (name, (columns, _)) in enumerate(COLUMNS.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pq.write_table(pa.table({"url": [url], "caption": ["c"], **columns}), folder / "urls.parquet")
+        raw = make(download_pairs.bind("pairs", recipe), folder / "store", sources={"urls": str(folder)})
+        (part,) = raw.parts
+        ((row),) = read_table(raw.read(part.file(SAMPLES_FILE)), ["reason", "caption"]).to_pylist()
+        ends[name] = (row["reason"], row["caption"])
+    assert ends == {name: end for name, (_, end) in COLUMNS.items()}
+
+
+@pytest.mark.parametrize("name", ["url", "caption"])
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [([["x"]], "list<"), ([{"a": "x"}], "struct<"), (UUIDS, "extension<arrow.uuid>"),
+     (pa.array([b"x" * 4], pa.binary(4)), r"fixed_size_binary\[4\]")],
+)  # fmt: skip
+def test_a_column_that_cannot_be_text_is_refused_before_anything_is_asked(
+    tmp_path: Path, name: str, column: Any, kind: str
+) -> None:
+    table = {"url": ["http://a.example/1"], "caption": ["c"], name: column}
+    pq.write_table(pa.table(table), tmp_path / "urls.parquet")
+    step = download_pairs.bind("pairs", DownloadPairsRecipe(source=Source("urls")))
+    with pytest.raises(StageError, match=f"'{name}' of urls.parquet is {kind}.*must be text; write it as text, or"):
+        make(step, tmp_path / "store", sources={"urls": str(tmp_path / "urls.parquet")})
