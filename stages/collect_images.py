@@ -32,7 +32,7 @@ from stages.collecting.distinct import NameSlots, OwnedFacts, find_distinct, own
 from stages.collecting.image_names import list_images, parts_of_images
 from stages.collecting.listing import ListedFacts, TablePieces, TableReader, list_references
 from stages.collecting.slots import slot_ranges
-from stages.contract import Part, PartDraft, Source, StageContext, StageError, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext, StageError, conduct, stage
 from stages.download.engines.interface import FetchTask
 from stages.download.fetching import ENGINES, fetch_part
 from stages.download.manners.usage_terms import UsageTerms
@@ -46,6 +46,8 @@ from stages.origins.files import hosts_of
 from stages.origins.pieces import pieces_of
 from stages.origins.row_files import groups_of
 from stages.origins.tables.formats import TableOptions
+from stages.profiles.example_pictures import PairPictures, images_of_parts
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 from stages.store.store import Store
 
 GROUP_BYTES = 64 * 1024 * 1024
@@ -77,8 +79,9 @@ def collect_part(
     reader: TableReader,
     image_place: str | None,
     store: Store,
+    num_parts: int,
 ) -> None:
-    """Get the pictures of one part, and write them."""
+    """Get the pictures of one of `num_parts` parts, and write them."""
     task = CollectTask.of(part)
     rows = owned_names(task, store)
     web = web_references(rows)
@@ -104,7 +107,10 @@ def collect_part(
     pairs = collected_pairs(rows, outcomes, recipe.source.name, images.name)
     said = {number: fetched.terms[place] for place, (number, _) in enumerate(web.addresses)}
     terms = [said.get(number, UsageTerms()) for number in range(len(rows))]
-    write_pairs(pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number, terms=terms)
+    samples = write_pairs(
+        pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number, terms=terms
+    )
+    keep_profile(draft, samples.drop_columns(["caption"]), part.name, num_parts)  # all are empty
     remarks = [*fetched.remarks, *intake.remarks]
     draft.annotate(num_asked=fetched.num_asked, unexplained=remarks, asked_on=fetched.asked_on)
 
@@ -133,7 +139,7 @@ def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num
     recipe=CollectImagesRecipe,
     makes=RawPairs,
     accepts=(1, 2),
-    phases=("references", "images", "distinct", "collect"),
+    phases=("references", "images", "distinct", "collect", PROFILE_PHASE),
 )
 def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:
     """List references and pictures, bring equal names together, then get each picture once."""
@@ -162,12 +168,16 @@ def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:
     ]
     finding = partial(find_distinct, store=ctx.store, listed=listed, images=shown, prefix=recipe.path_prefix)
     distinct = ctx.spread(finding, over=over, phase="distinct")
+    parts = collecting_parts(tables, distinct, recipe.num_images_per_part)
     getting = partial(
         collect_part,
         recipe=recipe,
         reader=reader,
         image_place=None if images is None else images.place,
         store=ctx.store,
+        num_parts=len(parts),
     )
-    parts = collecting_parts(tables, distinct, recipe.num_images_per_part)
-    check_losses(ctx.spread(getting, over=parts, phase="collect"), recipe.max_share_lost, items="references")
+    records = ctx.spread(getting, over=parts, phase="collect")
+    subject = ProfileSubject(title=f"collect_images of {recipe.source.name}", items="references")
+    draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
+    check_losses(records, recipe.max_share_lost, items="references")

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.artifacts.kinds import RawPairs
-from stages.contract import Part, PartDraft, Source, StageContext, conduct, stage
+from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext, conduct, stage
 from stages.download.picture_recipe import PictureRecipe
 from stages.download.spool import Spool
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
@@ -27,6 +27,8 @@ from stages.importing.imported_pairs import write_pairs
 from stages.importing.intake import Intake
 from stages.importing.parts import FileIndex, ImportTask, IndexTask, import_parts, parts_to_index
 from stages.importing.read_part import SourceReader
+from stages.profiles.example_pictures import PairPictures, images_of_parts
+from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 
 INDEX_PHASE = "index"
 """The phase that reads the layout of Parquet files and of very large tars."""
@@ -66,19 +68,22 @@ def index_part(part: Part, draft: PartDraft, reader: SourceReader, max_tar_bytes
     draft.fact(**reader.index(IndexTask.of(part).file, max_tar_bytes).dump())
 
 
-def import_part(part: Part, draft: PartDraft, reader: SourceReader, form: Form, recipe: ImportPairsRecipe) -> None:
-    """Import the pairs of one part."""
+def import_part(
+    part: Part, draft: PartDraft, *, reader: SourceReader, form: Form, recipe: ImportPairsRecipe, num_parts: int
+) -> None:
+    """Import the pairs of one of `num_parts` parts."""
     task = ImportTask.of(part)
     spool_path = draft.scratch / "spool"
     with Spool(spool_path) as spool:
         intake = Intake(recipe, spool, draft.progress)
         pairs, carried = reader.read(task, intake)
-    write_pairs(pairs, carried, draft, source=recipe.source.name, spool=spool_path, number=task.number)
+    samples = write_pairs(pairs, carried, draft, source=recipe.source.name, spool=spool_path, number=task.number)
     draft.fact(form=form)
     draft.annotate(unexplained=intake.remarks)
+    keep_profile(draft, samples, part.name, num_parts)
 
 
-@stage(number=1, recipe=ImportPairsRecipe, makes=RawPairs, phases=(INDEX_PHASE, "import"))
+@stage(number=2, recipe=ImportPairsRecipe, makes=RawPairs, accepts=(1,), phases=(INDEX_PHASE, "import", PROFILE_PHASE))
 def import_pairs(recipe: ImportPairsRecipe, *, ctx: StageContext) -> None:
     """Index the files that need it, then import the pairs: a part for each tar, group of rows or range of paths."""
     pinned = ctx.pinned(recipe.source)
@@ -91,5 +96,8 @@ def import_pairs(recipe: ImportPairsRecipe, *, ctx: StageContext) -> None:
         for part, record in zip(indexing, ctx.spread(indexer, over=indexing, phase=INDEX_PHASE), strict=True):
             indexes[IndexTask.of(part).file.path] = FileIndex.of(record)
     parts = import_parts(form, pinned.files, indexes, recipe.num_pairs_per_part)
-    work = partial(import_part, reader=reader, form=form, recipe=recipe)
-    check_losses(ctx.spread(work, over=parts, phase="import"), recipe.max_share_lost, items="items")
+    work = partial(import_part, reader=reader, form=form, recipe=recipe, num_parts=len(parts))
+    records = ctx.spread(work, over=parts, phase="import")
+    subject = ProfileSubject(title=f"import_pairs of {recipe.source.name}", items="items")
+    draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
+    check_losses(records, recipe.max_share_lost, items="items")

@@ -64,8 +64,8 @@ def write_pairs(
     spool: Path,
     number: int,
     terms: Sequence[UsageTerms] | None = None,
-) -> None:
-    """Write and count part `number` of the source named `source`.
+) -> pa.Table:
+    """Write and count part `number` of the source named `source`; returns its sample table.
 
     `carried` is a table parallel to `pairs`, if any, and `terms` what web servers said, where they were asked.
     """
@@ -78,7 +78,7 @@ def write_pairs(
         for name in carried.column_names:
             table = table.append_column(carried_name(name), carried[name])
     first_row = number * ROWS_OF_A_PART
-    write_raw_pairs(rows, outcomes, table, draft, spool=spool, first_row=first_row, shown_row=0, terms=terms)
+    return write_raw_pairs(rows, outcomes, table, draft, spool=spool, first_row=first_row, shown_row=0, terms=terms)
 
 
 def _named(pairs: Sequence[ImportedPair], source: str) -> tuple[list[UrlRow], list[Outcome]]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from stages.drawing.palette import short_number
 from stages.origins.columns import SPELLINGS, spelled_column
+from stages.origins.tables.batches import held_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +174,7 @@ def texts_of(column: pa.ChunkedArray) -> list[str | None]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         given: Sequence[bytes | None] = column.cast(pa.large_binary()).to_pylist()
         return [None if text is None else text.decode(errors="backslashreplace") for text in given]
-    return [None if value is None else str(value) for value in column.to_pylist()]
+    return [None if value is None else str(value) for value in held_values(column)]
 
 
 def _lengths(column: pa.ChunkedArray) -> NDArray[np.float64]:

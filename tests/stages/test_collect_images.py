@@ -16,9 +16,12 @@ import skimage
 
 from cluster.local import make
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
+from stages.artifacts.profiles import profile_files
 from stages.collect_images import CollectImagesRecipe, collect_images
 from stages.contract import Source, StageError
 from stages.formats.pairs import PairReader
+from stages.profiles.pictures import NUMBERS_FILE
+from stages.profiles.profile import Profile
 from tests.stages.importing.conftest import PHOTO, picture, small_web
 from tests.stages.importing.test_tar_members import tar_of
 
@@ -94,6 +97,15 @@ def test_pictures_of_a_folder_are_collected_once_and_found_by_their_paths(tmp_pa
     with tarfile.open(fileobj=io.BytesIO(raw.read(part.file(PAIRS_FILE)))) as tar:
         assert sum(name.endswith(".jpg") for name in tar.getnames()) == 2, "equal bytes are stored once"
     assert {row["url"] for row in rows_of(raw)} >= {"photos:rocket.jpg"}
+    drawn = {entry.name: raw.read(entry) for entry in profile_files(raw)}
+    assert drawn.keys() == {
+        "funnel.png", "charts.png", "sheet_kept.png", "sheet_dropped.png", "sheet_failed.png", NUMBERS_FILE,
+    }  # fmt: skip
+    profile = Profile.parse(drawn[NUMBERS_FILE])
+    assert {reason: len(examples) for reason, examples in profile.examples.items()} == {
+        "": 4, "image_missing": 1, "path_outside": 3,
+    }  # fmt: skip
+    assert "caption_chars" not in profile.bins, "there are no captions to count"
 
 
 def test_pictures_of_tars_are_found_by_member_and_by_folder(tmp_path: Path) -> None:

@@ -17,10 +17,13 @@ from PIL import Image
 
 from cluster.local import make
 from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
+from stages.artifacts.profiles import profile_files
 from stages.contract import Source, StageError
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.import_pairs import INDEX_PHASE, ImportPairsRecipe, import_pairs
+from stages.profiles.pictures import NUMBERS_FILE
+from stages.profiles.profile import Profile
 from tests.stages.importing.conftest import EXPECTED, download_shard, picture
 from tests.stages.importing.test_tar_members import tar_of
 
@@ -63,6 +66,18 @@ def check_photos(raw: RawPairs) -> None:
             assert (got.format, got.size, (pair.width_px, pair.height_px)) == ("JPEG", original.size, original.size)
 
 
+def check_profile(raw: RawPairs) -> Profile:
+    """What was imported is drawn, each item counted once; the sheets show pictures that are there."""
+    drawn = {entry.name: raw.read(entry) for entry in profile_files(raw)}
+    assert drawn.keys() >= {"funnel.png", "charts.png", NUMBERS_FILE}
+    for role, number in (("kept", raw.head.items.kept), ("failed", raw.head.items.num_failed)):
+        assert (f"sheet_{role}.png" in drawn) == (number > 0)
+    profile = Profile.parse(drawn[NUMBERS_FILE])
+    assert sum(counts.total() for counts in profile.bins["short_side_px"].values()) == raw.head.items.kept
+    assert profile.examples.keys() >= {"" for _ in range(raw.head.items.kept)} | raw.head.items.failed.keys()
+    return profile
+
+
 def photo_folder(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name in PHOTOS:
@@ -80,6 +95,8 @@ def test_tars_of_webdataset(tmp_path: Path) -> None:
             )
     raw = imported(tmp_path, tmp_path / "tars")
     check_photos(raw)
+    profile = check_profile(raw)
+    assert {example.text for example in profile.examples[""]} == set(PHOTOS.values())
     assert [part.items.kept for part in raw.parts] == [2, 2, 1]
     assert rows_of(raw)[2]["source_json"] == '{"n": 2}' and rows_of(raw)[2]["url"] == "mine:001.tar/0002.png"
     assert PairReader(raw).sample_id_of("001.tar/0002.png") == rows_of(raw)[2]["sample_id"]
@@ -109,6 +126,7 @@ def test_what_img2dataset_downloaded_with_its_failures(tmp_path: Path, output_fo
     raw = imported(tmp_path, tmp_path / "shards")
     rows = rows_of(raw)
     assert Counter((row["caption"], row["reason"]) for row in rows) == dict.fromkeys(EXPECTED.items(), 2)
+    assert check_profile(raw).names["host"].keys() == {"127.0.0.1", "x"}
     assert [part.facts["form"] for part in raw.parts] == ["img2dataset"] * 2
     assert all(row["similarity"] == int(row["caption"][4:]) / 100 for row in rows)
     kept = [row for row in rows if row["verdict"] == "kept"]
