@@ -31,6 +31,7 @@ from stages.training.checkpoints.in_flight import CheckpointInFlight, Files
 from stages.training.checkpoints.probe import Probe
 from stages.training.checkpoints.reading import read_state
 from stages.training.checkpoints.restore import contents_of, layout_of
+from stages.training.collectives import gather_values
 from stages.training.engine.engine import Engine
 from stages.training.engine.zero_slices import ParameterSlice
 from stages.training.recipe import TrainRecipe, best_step, retired_steps
@@ -108,6 +109,9 @@ class Checkpoints:
             if self.rank.rank == 0:
                 write_model(folder / MODEL_PREFIX, parameters, config)
             deque(parameters, maxlen=0)
+        # Ranks that only helped wait here for rank 0, which may write for minutes: their next timeout, like its own,
+        # has then only the upload to cover. Writing 8 s and uploading 8 s would exceed a silence of 12 s otherwise.
+        gather_values(None)
         alive()
         with_best = {**facts, **self._best(step, facts)}
         self._in_flight(step, lambda: self._upload(folder, step), with_best, deletes_old=False)

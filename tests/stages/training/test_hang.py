@@ -93,6 +93,31 @@ def test_ranks_that_hang_in_the_last_commit_are_noticed_as_well(world: SmallWorl
     assert any("took no step for" in text and "commit_model" in text for text in kept)
 
 
+def end_slowly(rank, pause_seconds: float) -> None:
+    """Writing the finished model and uploading it take `pause_seconds` each."""
+    import stages.train_prebuffer as stage
+    from stages.training.checkpoints.checkpoint import Checkpoints
+
+    write, upload = stage.write_prebuffer, Checkpoints._upload
+
+    def slow_write(*args, **kwargs):
+        time.sleep(pause_seconds)
+        return write(*args, **kwargs)
+
+    def slow_upload(self, folder, step):
+        time.sleep(pause_seconds)
+        return upload(self, folder, step)
+
+    stage.write_prebuffer, Checkpoints._upload = slow_write, slow_upload
+
+
+@pytest.mark.kill
+def test_a_last_commit_of_slow_pieces_is_no_hang(world: SmallWorld) -> None:
+    """Each piece takes less than the longest silence, all together more: every one of them restarts the timeout."""
+    layout = two_ranks().model_copy(update={"max_silent_seconds": 12.0})
+    assert world.make(training(num_steps=2), layout, trouble=partial(end_slowly, pause_seconds=8.0)).content
+
+
 def remember_timeouts(rank, folder: Path) -> None:
     """What each process group of a rank waits for, once its engine is there."""
     from stages.training.engine.engine import Engine
