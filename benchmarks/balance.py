@@ -1,6 +1,6 @@
 """How even the ranks of a training are on NEO-ov's mixture, where one row holds a long video and another short texts.
 
-    python -m benchmarks.balance --num-samples 200000
+    python -m benchmarks.balance --num-samples 1000000
 
 Lengths are drawn as in the mixture of texts, images, several images and videos at 2:4:1:1 (in samples): logarithmic
 normal, videos of 4 to 128 frames of at most 220 tokens. They are packed by the planner that `pack_rows` uses, a row
@@ -100,7 +100,7 @@ def imbalances(costs: NDArray[Any], split: RowSplit, rows_per_step: int, rows_to
 def main() -> None:
     """Print a line for each length of rows and layout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-samples", type=int, default=200_000)
+    parser.add_argument("--num-samples", type=int, default=1_000_000)
     num_samples = parser.parse_args().num_samples
     layouts: list[tuple[int, int, Literal[1, 2]]] = [(8, 1, 2), (128, 1, 2), (8, 8, 1), (128, 8, 1), (128, 8, 2)]
     print("row tokens  ranks  rows a rank  ZeRO   shuffled: median  p99    rows_together: median  p99    ratio")
