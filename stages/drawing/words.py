@@ -7,7 +7,8 @@ people's own in Latin, Greek, Cyrillic, Hebrew or Arabic letters.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,10 +86,8 @@ def wrapped(text: str, size_px: int, room_px: int, num_lines: int, face: FontOfS
     """At most `num_lines` lines no wider than `room_px`; the last one is shortened."""
     words = text[: num_lines * room_px].split()
     for line_number in range(num_lines):
-        count = len(words)
         is_last = line_number == num_lines - 1
-        while not is_last and count > 1 and face(size_px).getlength(" ".join(words[:count])) > room_px:
-            count -= 1
+        count = len(words) if is_last else max(1, _num_that_fit(words, " ", "", room_px, face(size_px)))
         if words:
             yield shortened(" ".join(words[:count]), size_px, room_px, face)
         words = words[count:]
@@ -99,6 +98,17 @@ def shortened(text: str, size_px: int, room_px: int, face: FontOfSize = font) ->
     if len(text) <= room_px and face(size_px).getlength(text) <= room_px:
         return text
     text = text[:room_px]  # no letter is narrower than a pixel, so a very long text is cut before it is measured
-    while text and face(size_px).getlength(text + "...") > room_px:
-        text = text[:-1]
-    return text + "..."
+    return text[: _num_that_fit(text, "", "...", room_px, face(size_px))] + "..."
+
+
+def _num_that_fit(pieces: Sequence[str], gap: str, end: str, room_px: int, face: FreeTypeFont) -> int:
+    """How many of the first pieces fit with `gap` between them and `end` behind, found by halving.
+
+    Each further piece makes the line wider. Measured one piece after the other, a long document took a second.
+    """
+
+    def width_px(num_pieces: int) -> float:
+        return face.getlength(gap.join(pieces[:num_pieces]) + end)
+
+    most = min(len(pieces), max(room_px, 0))  # none is narrower than a pixel
+    return bisect_right(range(1, most + 1), room_px, key=width_px)
