@@ -10,7 +10,7 @@ L tokens, h query heads, D value width.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -18,16 +18,17 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from neo_model.attention.interface import Attend, Backend
 from neo_model.config import PATCH_VALUES, NeoConfig
 from neo_model.costs.flops import Work
+from neo_model.costs.meta_results import MetaResults
 from neo_model.inputs.batch import Batch
 from neo_model.layer import Layer
 from neo_model.model import NeoModel
 
 _META: Final = torch.device("meta")
+_RESULTS: Final = MetaResults()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +116,12 @@ class _LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
-        given = {id(one.untyped_storage()) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
-        for one in tree_leaves(made):
-            if isinstance(one, Tensor) and id(one.untyped_storage()) not in given | self._known:
+        made, is_new = _RESULTS.call(func, args, kwargs or {})
+        given = (
+            set() if is_new else {id(one.untyped_storage()) for one in _tensors_in((*args, *(kwargs or {}).values()))}
+        )
+        for one in _tensors_in(made):
+            if id(one.untyped_storage()) not in given and id(one.untyped_storage()) not in self._known:
                 self._take(one.untyped_storage())
         return made
 
@@ -215,3 +218,12 @@ def _shapes_of(work: Work) -> Batch:
         patches=torch.empty(num_patches, PATCH_VALUES, dtype=torch.uint8, device=_META),
         patch_positions=torch.empty(num_patches, 2, **whole),  # type: ignore[call-overload]
     )
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """Of an argument or a result of an operation: a tensor, or lists of them."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors_in(one)

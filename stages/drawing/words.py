@@ -111,4 +111,4 @@ def _num_that_fit(pieces: Sequence[str], gap: str, end: str, room_px: int, face:
         return face.getlength(gap.join(pieces[:num_pieces]) + end)
 
     most = min(len(pieces), max(room_px, 0))  # none is narrower than a pixel
-    return bisect_right(range(1, most + 1), room_px, key=width_px)
+    return bisect_right(range(1, most + 1), float(room_px), key=width_px)
