@@ -9,13 +9,13 @@ export DS_BUILD_OPS := 0
 OLDEST_RAY := $(shell sed -n 's/^OLDEST_RAY = "\(.*\)"/\1/p' cluster/versions.py)
 OLD_VENV := $(VENV)-oldest-ray
 # Two test files at a time: most of them wait for processes to start.
-TOGETHER := --numprocesses 2 --dist loadfile
+TOGETHER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What calls Ray: sessions, jobs, parts, gangs, the graph, a run of all steps.
 RAY_TESTS := $(addprefix tests/cluster/,test_session.py test_jobs.py test_graph.py test_two_nodes.py gangs parts machines) \
 	tests/pipelines/running/test_on_ray.py
 
-.PHONY: demo test test-kill test-oldest-ray soak stories lint constraints format clean help
+.PHONY: demo test test-long test-kill test-oldest-ray soak stories lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,10 @@ test: $(VENV)/ready ## Install, then run the tests
 
 test-kill: $(VENV)/ready ## Kill runs before and after every commit, resume them, and compare their ends (a quarter of an hour)
 	$(BIN)/python -m pytest $(TOGETHER) tests/kill $(addprefix tests/end_to_end/,test_small_run.py test_small_ov_run.py) -m ""
+
+test-long: $(VENV)/ready ## Run the cases that `make test` leaves out, but those of `make test-kill` (half an hour)
+	$(BIN)/python -m pytest $(TOGETHER) --ignore tests/kill -m "long or kill" \
+		$(addprefix --deselect tests/end_to_end/,test_small_run.py test_small_ov_run.py)
 
 $(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
 	$(BIN)/python -m venv --clear --without-pip $(OLD_VENV)

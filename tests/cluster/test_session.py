@@ -17,6 +17,7 @@ from cluster.site import RaySettings, Site
 from cluster.versions import OLDEST_RAY
 from stages.contract import REFUSED_NETWORKS_VARIABLE
 from tests.cluster.own_process import run_main
+from tests.long import long
 
 
 def test_a_session_is_private_and_leaves_the_drivers_environment_as_it_was(ray_site: Site) -> None:
@@ -103,7 +104,7 @@ except ConnectionError:
 REFUSED = 17
 
 
-@pytest.mark.parametrize("mode", ["disabled", "token"])
+@pytest.mark.parametrize("mode", [long("disabled"), "token"])
 def test_nobody_without_the_token_enters_even_where_the_environment_disables_it(mode: str, tmp_path: Path) -> None:
     host = subprocess.run(
         [sys.executable, "-c", HOST, STRANGER],

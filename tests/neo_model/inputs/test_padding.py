@@ -69,6 +69,7 @@ def test_steps_of_one_length_compile_once(checkpointing: bool) -> None:
         assert counter.frame_count == 2, "one compilation before and one after attention, for all layers and steps"
 
 
+@pytest.mark.long
 def test_many_lengths_and_frozen_layers_compile_once_each() -> None:
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")

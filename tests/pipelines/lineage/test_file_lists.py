@@ -186,6 +186,7 @@ def spoil(store: Path) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()), indent=2))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_two_machines_and_one_find_the_same(told: dict[str, dict[str, Any]], place: str) -> None:
     for level, (machines, alone) in told[place].items():
@@ -198,6 +199,7 @@ def test_two_machines_and_one_find_the_same(told: dict[str, dict[str, Any]], pla
     assert full["num_files_read"] == full["num_files"] == 17, "one of a checkpoint whose mark is gone"
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_an_audit_on_machines_and_it_continues(told: dict[str, dict[str, Any]]) -> None:
     stopped, continued = told["stopped"], told["continued"]
     assert stopped["code"] == 75, stopped
@@ -207,6 +209,7 @@ def test_ctrl_c_ends_an_audit_on_machines_and_it_continues(told: dict[str, dict[
     assert not set(stopped["read"]) & set(continued["read"]), "files of a list that has begun are noted"
 
 
+@pytest.mark.long
 def test_a_machine_that_hangs_does_not_hold_up_ctrl_c(told: dict[str, dict[str, Any]]) -> None:
     stuck = told["stuck"]
     assert stuck["code"] == 75 and "Stops within 2 s" in stuck["out"], stuck
@@ -214,11 +217,13 @@ def test_a_machine_that_hangs_does_not_hold_up_ctrl_c(told: dict[str, dict[str, 
     assert told["unstuck"]["code"] == 0 and "Everything is as it was committed." in told["unstuck"]["out"]
 
 
+@pytest.mark.long
 def test_an_audit_survives_a_lost_machine(told: dict[str, dict[str, Any]]) -> None:
     assert told["lost"]["code"] == 0 and "Everything is as it was committed." in told["lost"]["out"], told["lost"]
     assert "in 16 files" in told["lost"]["out"]
 
 
+@pytest.mark.long
 def test_the_driver_holds_one_manifest_as_bytes_and_not_its_files(told: dict[str, dict[str, Any]]) -> None:
     small, large = told["memory"]["peaks"]
     assert [one["num_files"] for one in (small, large)] == [4 * number for number in SIZES]

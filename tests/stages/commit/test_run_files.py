@@ -85,6 +85,7 @@ def test_a_store_that_takes_nothing_does_not_disturb_the_work(files: RunFiles, t
         os.write(1, b"lost")
 
 
+@pytest.mark.long
 def test_on_ray_it_is_kept_of_parts_ranks_and_bodies(tmp_path: Path, ray_site: Site) -> None:
     steps = [print_parts.bind("parts", PrintRecipe()), print_ranks.bind("ranks", PrintRecipe())]
     run = ToyRun(ray_site, tmp_path, steps)

@@ -17,6 +17,7 @@ from stages.artifacts.records import ItemBalance
 from stages.artifacts.taken_over import TAKEN_FROM, with_superseded
 from stages.contract import BindError, Part, PartDraft, Recipe, StageContext, stage
 from stages.contract.binding import Step
+from tests.long import long
 
 NUM_PARTS = 6
 
@@ -107,10 +108,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> KeptPairs:
     "fault",
     [
         "part.taken_over:before@1=kill",
-        "part.taken_over:after@4=kill",
-        "part.recorded:before@1=kill",
-        f"part.taken_over:before@{NUM_PARTS + 3}=kill",
-        f"part.taken_over:after@{2 * NUM_PARTS}=kill",
+        long("part.taken_over:after@4=kill"),
+        long("part.recorded:before@1=kill"),
+        long(f"part.taken_over:before@{NUM_PARTS + 3}=kill"),
+        long(f"part.taken_over:after@{2 * NUM_PARTS}=kill"),
         "part.recorded:after@4=kill",
     ],
 )

@@ -35,7 +35,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["with a head", "tied"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(False, id="with a head", marks=pytest.mark.long), pytest.param(True, id="tied")],
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pictures: list[Path]):
     """A folder, and what this package answers to the questions."""
     tokenizer = train_tokenizer(["what colour is the ball? it is red", "a picture of a house"] * 20, 60)

@@ -18,6 +18,7 @@ from stages.packing.rebuild import rebuild_part
 from stages.store.metadata import open_store
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
 from stages.training.loading.step_rows import RowOrder
+from tests.long import long
 from tests.worlds.packed_world import LLM, PAIRS, path_of, rows_of
 from tests.worlds.training_world import RowsRecipe, SmallWorld, make_rows
 
@@ -130,7 +131,7 @@ def test_fail_names_row_and_shard_and_what_to_do(damage: Callable, world: SmallW
     assert notices(world) == []
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, "index"])
+@pytest.mark.parametrize("damage", [DAMAGES[0], *map(long, DAMAGES[1:]), "index"])
 def test_rebuild_puts_the_same_bytes_back_and_trains_the_same(
     damage: Callable | str, made: SmallWorld, world: SmallWorld
 ) -> None:
@@ -229,7 +230,7 @@ def unfit_training(policy: str, changes: dict):
     return train_prebuffer.bind("buffer", recipe, [rows], LLM)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", [0, long(1)])
 @pytest.mark.parametrize(("changes", "words"), UNFIT)
 def test_a_picture_that_does_not_decode_or_fit_is_a_damaged_row_too(
     changes: dict, words: str, num_workers: int, tmp_path: Path

@@ -83,6 +83,7 @@ def test_a_fork_with_nothing_changed_ends_with_the_same_bits(forks: Forks) -> No
     assert (whole[0].times == both[0].times).all()
 
 
+@pytest.mark.long
 def test_a_fork_of_a_fork_knows_what_all_three_have_read(forks: Forks) -> None:
     """More rows a step and another rate from step 2 on, then other rows from step 4 on."""
     world = forks.world
@@ -138,6 +139,7 @@ def test_a_finished_training_continues_from_its_end(forks: Forks) -> None:
     assert longer.fingerprint != forks.at(ORIGIN, 5, training(num_steps=7, **ALL_KEPT)).fingerprint
 
 
+@pytest.mark.long
 def test_killed_between_its_last_state_and_the_model_a_training_ends_the_same(forks: Forks) -> None:
     """No step is taken again: the model is made of the state."""
     world, again = forks.world, ORIGIN

@@ -111,7 +111,7 @@ def end_slowly(rank, pause_seconds: float) -> None:
     stage.write_prebuffer, Checkpoints._upload = slow_write, slow_upload
 
 
-@pytest.mark.kill
+@pytest.mark.long
 def test_a_last_commit_of_slow_pieces_is_no_hang(world: SmallWorld) -> None:
     """Each piece takes less than the longest silence, all together more: every one of them restarts the timeout."""
     layout = two_ranks().model_copy(update={"max_silent_seconds": 12.0})

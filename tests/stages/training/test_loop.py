@@ -10,6 +10,7 @@ import pytest
 from stages.commit.attempt import AttemptId
 from stages.contract import GangLayout, InterruptedRunError, StageError, SupersededError
 from stages.train_prebuffer import TrainPrebufferRecipe, train_prebuffer
+from tests.long import long
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 RECIPE = TrainPrebufferRecipe(
@@ -164,7 +165,7 @@ def ragged(zero_stage: int = 2) -> GangLayout:
     return GangLayout(num_ranks=3, zero_stage=zero_stage, micro_rows=2, persistent_parameter_values=0)
 
 
-@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [long(1), long(2), 3])
 def test_ranks_that_do_not_divide_the_rows_train_the_same(zero_stage: int, world: SmallWorld, tmp_path: Path) -> None:
     """Two ranks, then three of which one has an empty pass, stopped once more: the weights, losses and norms of two."""
     from safetensors.torch import load_file

@@ -10,6 +10,7 @@ from stages.contract import GangLayout, InterruptedRunError, StageError
 from stages.merge_post_llm import MergeRecipe, merge_post_llm
 from stages.train_prebuffer import train_prebuffer
 from stages.tune_end_to_end import TuneRecipe, tune_end_to_end
+from tests.long import long
 from tests.stages.training import test_held_out
 from tests.stages.training.test_held_out import HELD_OUT, QUESTIONS, training
 from tests.stages.training.test_loop import RECIPE, ask_to_stop, committed_steps, die_after
@@ -83,7 +84,7 @@ def test_rows_are_cut_inside_documents_and_pictures(alone: SmallWorld) -> None:
     assert any(len(row.images) == 0 for row in rows)
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [0, long(1), long(2), 3])
 def test_two_ranks_that_share_rows_train_the_model_of_one(
     zero_stage: int, world: SmallWorld, alone: SmallWorld
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(world: SmallWorld, tmp_pa
     assert killed.content == straight.content
 
 
+@pytest.mark.long
 def test_a_training_goes_on_where_rows_are_shared_otherwise(world: SmallWorld, alone: SmallWorld) -> None:
     """One rank, then two that share rows, then two that do not, then two groups of two of which one has an empty
     pass: eight rows in places for twelve."""
@@ -205,6 +207,7 @@ def cannot_read_held_out(rank, number: int, of_rank: int, fingerprint: str) -> N
     ask_to_stop(rank)
 
 
+@pytest.mark.long
 def test_a_held_out_row_that_one_rank_cannot_read_counts_on_none(world: SmallWorld, tmp_path: Path) -> None:
     recipe = SHORT.model_copy(update={"on_damaged_row": "skip", "checkpoint_every_steps": 1})
     step = train_prebuffer.bind("prebuffer", recipe, [test_held_out.ROWS], test_held_out.LLM, HELD_OUT)

@@ -96,6 +96,7 @@ def test_nothing_is_updated_and_the_next_step_has_the_rate_of_its_number(poisone
     assert files_of(found) == files_of(world.open(training()).manifest)
 
 
+@pytest.mark.long
 def test_another_layout_leaves_out_the_same(poisoned, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

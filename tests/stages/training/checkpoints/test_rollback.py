@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.contract import GangLayout, InterruptedRunError, StageError
+from tests.long import long
 from tests.spoil import cut, flip
 from tests.stages.training.test_loop import ask_to_stop, committed_steps, training, two_ranks
 from tests.worlds.training_world import SmallWorld
@@ -29,7 +30,7 @@ def file_of_rank_1(world: SmallWorld) -> Path:
     return world.store.folder / next(one.key for one in record.files if "rank-00001" in one.name)
 
 
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("damage", [flip, long(cut), long(Path.unlink)])
 def test_a_damaged_checkpoint_is_gone_back_behind_only_where_that_is_allowed(
     damage: Callable[[Path], None], world: SmallWorld, tmp_path: Path
 ) -> None:
@@ -49,7 +50,7 @@ def test_a_damaged_checkpoint_is_gone_back_behind_only_where_that_is_allowed(
     assert made.content == SmallWorld.at(tmp_path / "other").make(training(), two_ranks()).content
 
 
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("damage", [flip, long(cut), long(Path.unlink)])
 def test_another_layout_sees_damage_of_what_it_reads(damage: Callable[[Path], None], world: SmallWorld) -> None:
     stopped_after(world, 2)
     damage(file_of_rank_1(world))

@@ -14,6 +14,7 @@ import pytest
 
 from stages.contract import GangLayout
 from stages.training.recipe import TrainRecipe
+from tests.long import long
 from tests.stages.training.ranks import run_ranks
 
 RECIPE = TrainRecipe(num_steps=2, rows_per_step=2, peak_learning_rate=1e-3, precision="fp32")
@@ -193,7 +194,7 @@ def held_by_both(_rank: int, precision: str, zero_stage: int) -> tuple[float, fl
     return standing / told_bytes, summed / (told_bytes + told.gradients)
 
 
-@pytest.mark.parametrize(("precision", "zero_stage"), [("bf16", 2), ("fp32", 2), ("bf16", 3)])
+@pytest.mark.parametrize(("precision", "zero_stage"), [long("bf16", 2), ("fp32", 2), long("bf16", 3)])
 def test_an_optimizer_in_host_memory_takes_what_is_told_for_both_sides(precision: str, zero_stage: int) -> None:
     assert run_ranks(held_by_both, precision, zero_stage)[0] == pytest.approx((1, 1), abs=STATE_TOLERANCE)
 
