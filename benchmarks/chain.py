@@ -11,6 +11,7 @@ last column compares its CPU seconds with those of the baseline.
     status     the decisions for a frozen run, as `neo status` and `neo resume` take them
     trace      the lineage of the last artifact, and what `neo trace` says of each
     report     the end of a run: what each step holds, and the lineage drawn as a picture
+    roots      the Merkle root of each artifact, and what `neo get` records of the chain
 
 All but the baseline run twice: in a store without heads, as those of before are, and with them.
 """
@@ -37,11 +38,13 @@ from benchmarks.reads import DelayingProxy
 from pipelines.commands.selection import TypedSelection, planned
 from pipelines.commands.trace import lineage_table
 from pipelines.lineage.graph import lineage_of
+from pipelines.outside.copy_record import record_bytes
 from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.request import FrozenStep, Request, Selection, freeze
 from pipelines.running.summary import committed_steps
 from pipelines.tracking.page_contents import lineage_picture
+from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import head_bytes, head_key, head_of
 from stages.artifacts.kinds import RawPairs
@@ -49,6 +52,7 @@ from stages.artifacts.manifest import Manifest, content_digest, manifest_bytes, 
 from stages.artifacts.records import InputRecord, total
 from stages.contract import Recipe, StageContext, stage
 from stages.contract.binding import Step
+from stages.exporting.lineage_file import chain_problems, opened
 from stages.store.reader import StoreReader
 from stages.store.store import Store
 
@@ -144,6 +148,15 @@ def trace(store: Store) -> str:
     return f"{lineage_table(lineage).row_count} artifacts, {num_parts} parts"
 
 
+def roots(store: Store) -> str:
+    """Compute the roots of the chain, and check them; returns the last."""
+    last = asked(store).steps[-1]
+    document = opened(record_bytes(open_artifact(store, last.stage, last.fingerprint, Artifact)))
+    if problems := list(chain_problems(document)):
+        raise AssertionError(problems)
+    return f"{len(document['artifacts'])} artifacts, root {document['artifacts'][-1]['root'][:12]}"
+
+
 def report(store: Store) -> str:
     """Read what the end of a run shows, and draw the lineage; returns its size."""
     made = committed_steps(decide(asked(store), store), store)
@@ -159,6 +172,7 @@ MEASURES: dict[str, Callable[[Store], str]] = {
     "status": status,
     "trace": trace,
     "report": report,
+    "roots": roots,
 }
 
 

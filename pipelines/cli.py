@@ -41,11 +41,13 @@ from pipelines.commands.run import run
 from pipelines.commands.seen import seen
 from pipelines.commands.serve import serve
 from pipelines.commands.show import show
+from pipelines.commands.sign import sign
 from pipelines.commands.skip import skip
 from pipelines.commands.stages import stages_
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
 from pipelines.commands.trace import trace
+from pipelines.commands.verify import verify
 from pipelines.commands.view import view
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
@@ -167,6 +169,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ask": ask,
     "serve": serve,
     "audit": audit,
+    "verify": verify,
+    "sign": sign,
     "doctor": doctor,
     "list": list_,
     "stages": stages_,

@@ -10,7 +10,6 @@ Nothing is converted: the weights are read, written and read back, and must be b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from stages.artifacts.records import sha256_of
 from stages.contract import Part, PartDraft, Recipe, StageContext, StageError, stage
 from stages.exporting.card_metadata import LANGUAGE_CODE, is_listed, linked, own_name
 from stages.exporting.lineage import ExportLineage, lineage_document
+from stages.exporting.lineage_file import sealed
 from stages.exporting.loadable import make_loadable
 from stages.exporting.model_card import model_card
 from stages.exporting.statements import HUB_NAME, read_lineage, statements
@@ -130,11 +130,16 @@ def export_part(
 
 
 def _write_lineage(folder: Path, lineage: ExportLineage) -> None:
-    written = json.dumps(lineage_document(lineage), indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / LINEAGE_FILE).write_text(written + "\n", encoding="utf-8")
+    """Write the lineage beside all other files, whose digests it lists."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [
+        {"name": path.relative_to(folder).as_posix(), "size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in paths
+    ]
+    (folder / LINEAGE_FILE).write_bytes(sealed(lineage_document(lineage, files)))
 
 
-@stage(number=6, recipe=ExportRecipe, makes=ExportedCheckpoint, accepts=(5,), phases=("export",))
+@stage(number=7, recipe=ExportRecipe, makes=ExportedCheckpoint, accepts=(5, 6), phases=("export",))
 def export(
     recipe: ExportRecipe,
     checkpoint: Checkpoint,

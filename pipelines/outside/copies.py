@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pipelines.exits import BadCommandError, RefusedError
+from pipelines.outside.copy_record import write_record
 from pipelines.outside.held_files import held_files, in_words
 from pipelines.outside.placing import Ended, How, PlacedPath, Placer
 from pipelines.outside.target_folder import open_target
@@ -62,6 +63,7 @@ def copy_artifact(
         files = (PlacedPath(file.path, file.entry) for file in held_files(artifact, patterns))
         with progress(sum(sizes)) as told_bytes:
             ended = placer.place_all(files, told_bytes)
+        write_record(artifact, folder, patterns)
         target.finish()
     return CopiedFiles(len(sizes), sum(sizes), ended)
 

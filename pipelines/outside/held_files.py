@@ -32,20 +32,28 @@ class HeldFile:
 
 
 def held_files(artifact: Artifact, patterns: Sequence[str] = ()) -> Iterator[HeldFile]:
-    """The files of an artifact whose path matches one of `patterns`, in the order of the manifest.
+    """The files of an artifact whose path matches one of `patterns`, in its order, by name within a part.
 
     `*` in a pattern stands for any characters, `/` among them. Without patterns: the model of an artifact that holds
     one, which leaves out the state of its training; else every file. Raises `StoreError` for a path that leads out of
     the folder.
     """
+    for file, is_wanted in all_files(artifact, patterns):
+        if is_wanted:
+            _check(artifact, file.path)
+            yield file
+
+
+def all_files(artifact: Artifact, patterns: Sequence[str] = ()) -> Iterator[tuple[HeldFile, bool]]:
+    """Every file of an artifact, in the order of the manifest and by name within a part, and whether `held_files`
+    gives it."""
     models = _model_files(artifact)
     for record in artifact.each_part():
-        for entry in record.files:
+        for entry in sorted(record.files, key=lambda entry: entry.name):
             is_model = entry.key in models
             path = entry.name.removeprefix(MODEL_PREFIX) if is_model else f"{record.phase}/{record.part}/{entry.name}"
             is_wanted = any(fnmatchcase(path, one) for one in patterns) if patterns else is_model or not models
-            if is_wanted:
-                yield HeldFile(_checked(artifact, path), record.phase, record.part, entry)
+            yield HeldFile(path, record.phase, record.part, entry), is_wanted
 
 
 def in_words(artifact: Artifact) -> str:
@@ -65,10 +73,9 @@ def _model_files(artifact: Artifact) -> set[str]:
     return {entry.key for entry in artifact.as_kind(ModelFolder).model_files}
 
 
-def _checked(artifact: Artifact, path: str) -> str:
+def _check(artifact: Artifact, path: str) -> None:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise StoreError(
             f"{in_words(artifact)} has a file at {path!r}, which leads out of any folder; it is not copied"
         )
-    return path

@@ -3,6 +3,7 @@
     FOLDER/.neo/about.json    what the folder holds: the artifact, and in which layout
     FOLDER/.neo/unfinished    is there from the first file until the last is in its place
     FOLDER/.neo/lock          locked by the command that writes there; the kernel lets go of the locks of the dead
+    FOLDER/.neo/lineage.json, files.jsonl   what a finished copy can be verified by (`copy_record.py`)
     FOLDER/.neo/partial/      files that are being written; each is renamed to its path once its digest is right
 
 A folder is new, empty, or holds the same already: then it is continued. Nothing else is ever written into.

@@ -30,7 +30,9 @@ from stages.artifacts.manifest import (
     manifest_key,
     read_manifest,
 )
+from stages.artifacts.merkle import MerkleTree, add_part
 from stages.artifacts.records import STEPS_PHASE, FileEntry, ItemBalance, _Record
+from stages.store.errors import StoreError
 from stages.store.metadata import readable_json
 from stages.store.record_kind import what_is_wrong
 from stages.store.store import Store
@@ -102,6 +104,8 @@ class ManifestHead(ManifestFields):
     """The first file of each name, without its folder, of those with a suffix in `NAMED_SUFFIXES`."""
     has_more_files: bool = False
     """Whether more than `MAX_NAMED_FILES` names were found, so that `files` is cut short."""
+    files_root: str = ""
+    """Merkle root over name, size and sha256 of all files, 64 hex digits (`merkle.py`); '' in heads of before."""
     manifest_sha256: str
     """sha256 of the manifest, 64 hex digits."""
     manifest_bytes: int
@@ -196,8 +200,23 @@ def compare_head(store: Store, head: ManifestHead) -> str:
             f"is that of another manifest: of sha256 {found.manifest_sha256[:SHOWN_DIGITS]}, the manifest beside it "
             f"has {head.manifest_sha256[:SHOWN_DIGITS]}"
         )
+    if not found.files_root:  # written by a version that computed none
+        found = found.model_copy(update={"files_root": head.files_root})
     differing = [name for name in ManifestHead.model_fields if getattr(found, name) != getattr(head, name)]
     return f"differs from its manifest in: {', '.join(differing)}" if differing else ""
+
+
+def files_root_of(store: Store, head: ManifestHead) -> str:
+    """The Merkle root over the files of an artifact. Reads its manifest where its head is one of before, without it.
+
+    Raises `StoreError` where that is gone, and like `read_head`.
+    """
+    if head.files_root:
+        return head.files_root
+    computed = _computed_head(store, head.stage, head.fingerprint)
+    if computed is None:
+        raise StoreError(f"{store.url}/{manifest_key(head.stage, head.fingerprint)} is missing")
+    return computed.files_root
 
 
 def _stored_head(store: Store, stage: str, fingerprint: str, manifest_size: int) -> ManifestHead | str:
@@ -286,6 +305,7 @@ class _Sums:
     carried: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     files: dict[str, NamedFile] = field(default_factory=dict)
     has_more_files: bool = False
+    tree: MerkleTree = field(default_factory=MerkleTree)
     last: dict[str, Any] = field(default_factory=dict)
     """The part that was added last."""
 
@@ -295,6 +315,7 @@ class _Sums:
         self._add_rules(part["facts"].get(RULE_COUNTS))
         for entry in part["files"]:
             self._add_file(part["phase"], entry)
+        add_part(self.tree, part)
         self.last = part
 
     def fields(self) -> dict[str, Any]:
@@ -315,6 +336,7 @@ class _Sums:
             "holds_model": any(entry["name"].startswith(MODEL_PREFIX) for entry in self.last.get("files", ())),
             "files": tuple(self.files.values()),
             "has_more_files": self.has_more_files,
+            "files_root": self.tree.root,
         }
 
     def _add_sources(self, part: dict[str, Any]) -> None:

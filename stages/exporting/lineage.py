@@ -15,6 +15,7 @@ from stages.artifacts.head import ManifestHead
 from stages.artifacts.kinds import Draw
 from stages.artifacts.learned import Use, learned_from, used_otherwise
 from stages.exporting.card_metadata import Terms
+from stages.exporting.lineage_file import described
 from stages.exporting.scores import Measured
 
 
@@ -30,6 +31,8 @@ class ExportLineage:
     """The numbers of the evaluations."""
     grown_on: Mapping[str, Terms] = field(default_factory=dict)
     """Fingerprint of each model that was taken over from outside to the terms that its folder stated."""
+    files_roots: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprint of each of them to the Merkle root over its files, where its head has none."""
 
     @property
     def checkpoint(self) -> ManifestHead:
@@ -54,30 +57,29 @@ class ExportLineage:
         return used_otherwise(self.heads, self.checkpoint.fingerprint, asked)
 
 
-def lineage_document(lineage: ExportLineage) -> dict[str, Any]:
-    """The lineage as plain JSON: for each artifact its stage, digests, recipe, inputs, item balance and uses.
+def lineage_document(lineage: ExportLineage, files: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The lineage as plain JSON: for each artifact its stage, digests, roots, recipe, inputs, item balance and uses.
 
     `artifacts` begins with the first inputs and ends with the checkpoint; `evaluated` holds what evaluations read
-    besides. `drawn` and `carried` are empty for all kinds but Draw.
+    besides. `drawn` and `carried` are empty for all kinds but Draw. `files` are those beside the document: name, size
+    and digest of each.
     """
+    roots: dict[str, str] = {}
     return {
         "checkpoint": lineage.checkpoint.fingerprint,
-        "artifacts": [_artifact(lineage, head) for head in lineage.chain],
-        "evaluated": [_artifact(lineage, head) for head in lineage.examining],
+        "artifacts": [_artifact(lineage, head, roots) for head in lineage.chain],
+        "evaluated": [_artifact(lineage, head, roots) for head in lineage.examining],
         "scores": {one.name: {"evaluation": one.evaluation, "metrics": dict(one.numbers)} for one in lineage.measured},
+        "files": list(files),
     }
 
 
-def _artifact(lineage: ExportLineage, head: ManifestHead) -> dict[str, Any]:
+def _artifact(lineage: ExportLineage, head: ManifestHead, roots: dict[str, str]) -> dict[str, Any]:
+    """The entry of an artifact, whose root joins `roots`."""
+    entry = described(head, lineage.files_roots.get(head.fingerprint, head.files_root), roots)
+    roots[head.fingerprint] = entry["root"]
     return {
-        "stage": head.stage,
-        "number": head.number,
-        "kind": head.kind,
-        "fingerprint": head.fingerprint,
-        "content": head.content,
-        "recipe": head.recipe,
-        "inputs": {name: item.model_dump() for name, item in head.inputs.items()},
-        "items": head.items.model_dump(),
+        **entry,
         "drawn": num_drawn_by_source(head),
         "carried": head.carried,
         "learned_from": head.fingerprint in lineage.learned,

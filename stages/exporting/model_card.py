@@ -60,6 +60,7 @@ def model_card(stated: Statements, config: NeoConfig, num_parameters: int, linea
         *_limits(stated, config, lineage),
         "## What it was made from\n",
         "Each row was made from rows above it; `lineage.json` holds the same in full, with every recipe.\n",
+        "It lists the digest of every file here too: `neo verify .` compares them, without a network.\n",
         table(("stage", "made", "fingerprint", "content", "read"), _chain_rows(lineage.heads)),
         f"`neo trace {lineage.checkpoint.fingerprint[:SHOWN_DIGITS]}` follows this down to single samples.\n",
         "## Recipes\n",

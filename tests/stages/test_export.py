@@ -8,10 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from huggingface_hub import ModelCard
 from pydantic import ValidationError
 
+from pipelines.evidence.folder_check import check_folder
 from stages.artifacts.head import head_of
 from stages.artifacts.kinds import CARD_FILE, LINEAGE_FILE, Checkpoint, Conversations, ExportedCheckpoint
 from stages.artifacts.manifest import manifest_bytes
@@ -22,6 +24,7 @@ from stages.exporting.lineage import num_drawn_by_source
 from stages.exporting.remote_code import remote_code
 from stages.formats.pairs import PairReader
 from stages.store.store import Store
+from tests.stages.exporting.test_lineage_file import SCHEMA
 from tests.worlds.colour_world import ColourWorld, LearnRecipe, learn
 
 RECIPE = ExportRecipe(title="NEO of three colours")
@@ -81,6 +84,18 @@ def test_card_and_lineage_name_every_artifact_behind_it(folder: Path, exported: 
     for each in lineage["artifacts"]:
         assert each["fingerprint"][:12] in card
         assert json.dumps(each["recipe"], indent=2, sort_keys=True) in card
+
+
+def test_the_folder_can_be_verified_and_each_file_counts(folder: Path, exported: ExportedCheckpoint) -> None:
+    """Its lineage lists every other file. A bit flipped in any of them is found, and in the lineage itself."""
+    report = check_folder(folder)
+    assert report.findings == [] and report.num_files == len(exported.model_files)
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 4]))
+        assert [finding.path for finding in check_folder(folder).findings] == [path.name]
+        path.write_bytes(whole)
+    jsonschema.validate(json.loads((folder / LINEAGE_FILE).read_text()), SCHEMA)
 
 
 def test_two_exports_are_equal_to_the_byte(

@@ -101,7 +101,7 @@ def test_only_what_differs_is_sent_and_what_an_earlier_push_left_goes(
     second = ColourWorld(**{**vars(world), "store": Store(own.neo("list", "--json").json["store"])}).make(other)
     said = own.neo("push", second.fingerprint[:12], "me/model", "--json")
     assert said.code == 0, said.err + said.out
-    assert said.json["uploaded"] == ["README.md"]
+    assert said.json["uploaded"] == ["README.md", "lineage.json"]
     assert sorted(said.json["deleted"]) == ["model-00001-of-00002.safetensors", "neo_old.py"]
     assert b"# Other" in repository.files["README.md"]
     assert own_files.keys() <= repository.files.keys()
