@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.context import CommandContext
-from pipelines.evidence.folder_check import SIGNATURE_FILE, Finding, FolderReport, check_folder
+from pipelines.evidence.folder_check import SIGNATURE_FILE, FolderFinding, FolderReport, check_folder
 from pipelines.evidence.signatures import SignatureState, check_signature
 from pipelines.exits import BadCommandError, ExitCode
 from pipelines.screen.byte_progress import bytes_bar, size_in_words
@@ -85,7 +85,7 @@ def _s(number: int) -> str:
     return "" if number == 1 else "s"
 
 
-def _where(report: FolderReport, finding: Finding) -> str:
+def _where(report: FolderReport, finding: FolderFinding) -> str:
     return str(report.folder / finding.path)
 
 

@@ -34,7 +34,7 @@ Progress: TypeAlias = Callable[[int], AbstractContextManager[Callable[[int], obj
 
 
 @dataclass(frozen=True)
-class Finding:
+class FolderFinding:
     """One thing that is wrong with a folder."""
 
     kind: Literal["changed", "missing", "extra", "record", "signature"]
@@ -53,7 +53,7 @@ class FolderReport:
     """The folder."""
     record: FolderRecord | None = None
     """What it says that it holds; None where that cannot be read."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FolderFinding] = field(default_factory=list)
     """All that is wrong."""
     digests: dict[str, str] = field(default_factory=dict)
     """Path to the sha256 of each listed file that is there, the record of an export included: some 250 bytes each."""
@@ -76,11 +76,11 @@ def check_folder(folder: Path, progress: Progress = lambda _: nullcontext(lambda
     report = FolderReport(folder)
     try:
         report.record = record = record_of(folder)
-        report.findings += [Finding("record", path, told) for path, told in record.problems()]
+        report.findings += [FolderFinding("record", path, told) for path, told in record.problems()]
         with progress(sum(file.size_bytes for file in record.files())) as told_bytes:
             _compare(report, record, told_bytes)
     except DamagedRecordError as error:
-        report.findings.append(Finding("record", error.path, str(error)))
+        report.findings.append(FolderFinding("record", error.path, str(error)))
         return report
     _find_extra(report, record)
     return report
@@ -105,7 +105,7 @@ def _compare(report: FolderReport, record: FolderRecord, told: Callable[[int], o
             report.findings.append(_other_length(report.folder, file))
         elif digest != file.sha256:
             changed = f"has other bytes: its sha256 begins with {digest[:12]}, {file.sha256[:12]} was recorded"
-            report.findings.append(Finding("changed", file.path, changed))
+            report.findings.append(FolderFinding("changed", file.path, changed))
         if digest is not None:
             report.digests[file.path] = digest
             report.size_bytes += file.size_bytes
@@ -119,11 +119,13 @@ def _each(record: FolderRecord) -> Iterator[Recorded]:
         yield Recorded(LINEAGE_FILE, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _other_length(folder: Path, file: Recorded) -> Finding:
+def _other_length(folder: Path, file: Recorded) -> FolderFinding:
     path = folder / file.path
     if path.is_file():
-        return Finding("changed", file.path, f"has {path.stat().st_size:,} bytes, {file.size_bytes:,} were recorded")
-    return Finding("missing", file.path, "is missing")
+        return FolderFinding(
+            "changed", file.path, f"has {path.stat().st_size:,} bytes, {file.size_bytes:,} were recorded"
+        )
+    return FolderFinding("missing", file.path, "is missing")
 
 
 def _find_extra(report: FolderReport, record: FolderRecord) -> None:
@@ -138,7 +140,7 @@ def _find_extra(report: FolderReport, record: FolderRecord) -> None:
         if lost and (report.folder / path).is_file():
             called = lost.get(_sha256(report.folder / path, Event(), lambda _: None))
             told = f"is not listed; it has the bytes of {called}" if called else told
-        report.findings.append(Finding("extra", path, told))
+        report.findings.append(FolderFinding("extra", path, told))
 
 
 def _present(report: FolderReport, *, is_copy: bool) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pipelines.evidence.folder_check import NOT_LOOKED_AT, SIGNATURE_FILE, Finding, FolderReport
+from pipelines.evidence.folder_check import NOT_LOOKED_AT, SIGNATURE_FILE, FolderFinding, FolderReport
 from pipelines.evidence.folder_record import OWN_RECORDS
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.outside.target_folder import HIDDEN
@@ -31,10 +31,10 @@ class SignatureState:
     state: Literal["none", "not checked", "valid", "invalid"]
     """`not checked` is a signature without a key to check it by; its list of digests was compared all the same."""
     told: str
-    """The same as a sentence."""
+    """A sentence that says so to people."""
     key_sha256: str | None = None
     """sha256 of the public key that it says it is by, 64 hex digits."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FolderFinding] = field(default_factory=list)
     """What is wrong with it."""
 
     @property
@@ -78,7 +78,7 @@ def check_signature(report: FolderReport, path: Path, key: Path | None) -> Signa
     if not path.is_file():
         if key is None:
             return SignatureState("none", "It has no signature: who wrote its record is not known.")
-        found = Finding("signature", path.name, "is missing, and a key was given")
+        found = FolderFinding("signature", path.name, "is missing, and a key was given")
         return SignatureState("invalid", "The signature is missing.", findings=[found])
     try:
         signed, hint = _read(path)
@@ -101,19 +101,21 @@ def _read(path: Path) -> tuple[dict[str, str], str | None]:
 
 
 def _invalid(path: Path, problem: str, hint: str | None) -> SignatureState:
-    return SignatureState("invalid", "The signature is not valid.", hint, [Finding("signature", path.name, problem)])
+    return SignatureState(
+        "invalid", "The signature is not valid.", hint, [FolderFinding("signature", path.name, problem)]
+    )
 
 
-def _compare(report: FolderReport, signed: Mapping[str, str], path: Path) -> list[Finding]:
+def _compare(report: FolderReport, signed: Mapping[str, str], path: Path) -> list[FolderFinding]:
     """Files that are not signed, are signed with other bytes, or are signed and not there."""
     found = {**report.digests, **_record_digest(report)}
     findings = [
-        Finding("signature", name, f"is not what {path.name} is over")
+        FolderFinding("signature", name, f"is not what {path.name} is over")
         for name, digest in found.items()
         if signed.get(name) != digest
     ]
     gone = sorted(signed.keys() - found.keys())
-    return findings + [Finding("signature", name, f"is signed by {path.name} and was not found") for name in gone]
+    return findings + [FolderFinding("signature", name, f"is signed by {path.name} and was not found") for name in gone]
 
 
 def _record_digest(report: FolderReport) -> dict[str, str]:
