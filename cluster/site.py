@@ -204,6 +204,9 @@ class Site(_Table):
     write to it, and nothing checks that."""
     mlflow: str = ""
     """Tracking URI of MLflow; empty means a SQLite file in the store's folder."""
+    openlineage: str = ""
+    """Address to which `neo disclose --openlineage --post` sends run events, such as `http://host:5000`; empty for
+    none."""
     code: Literal["local", "image", "wheel"] = "image"
     """How our packages reach the machines of a cluster. `local`: they see this folder. `image`: their container image
     holds them. `wheel`: the run uploads them, and the image holds only their dependencies."""

@@ -20,6 +20,7 @@ from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.context import CommandContext
 from pipelines.commands.describe import describe
+from pipelines.commands.disclose import disclose
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
 from pipelines.commands.files import files
@@ -171,6 +172,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "audit": audit,
     "verify": verify,
     "sign": sign,
+    "disclose": disclose,
     "doctor": doctor,
     "list": list_,
     "stages": stages_,
