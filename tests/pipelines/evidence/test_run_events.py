@@ -78,7 +78,7 @@ def test_a_failed_step_is_told_with_its_reason(site: NeoSite) -> None:
 
 @pytest.fixture
 def endpoint() -> Iterator[tuple[str, list[tuple[str, str | None, dict[str, Any]]]]]:
-    """An HTTP server that takes events: its address, and the path, key and body of each request. It refuses the 14th."""
+    """An HTTP server: its address, and the path, key and body of each request. It refuses the 14th."""
     taken: list[tuple[str, str | None, dict[str, Any]]] = []
 
     class Endpoint(BaseHTTPRequestHandler):
