@@ -49,6 +49,8 @@ class CommandContext:
     """Where `neo ask` draws the attention of an answer."""
     retry_rows: tuple[str, ...] = ()
     """The downloads of which failed rows are fetched again, as they were typed."""
+    sentence: str | None = None
+    """What `neo where` looks for in captions, texts and messages."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

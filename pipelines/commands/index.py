@@ -37,6 +37,9 @@ def index(
         typer.Argument(metavar="[REF]", help="Of REF and what it was made of; without it, of the whole store."),
     ] = None,
     *,
+    text: Annotated[
+        bool, typer.Option("--text", help="By their words too: some 35 bytes a caption, for `neo where --text`.")
+    ] = False,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Delete the indexes there are, and make them again.")
     ] = False,
@@ -51,8 +54,8 @@ def index(
     """
     command: CommandContext = ctx.obj
     store = command.store_to_write()
-    heads = _heads(store, ref)
-    again = f"neo index {ref}" if ref else "neo index"
+    heads = [head for head in _heads(store, ref) if indexed_of(head, texts=text) is not None]
+    again = " ".join(["neo index", *([ref] if ref else []), *(["--text"] if text else [])])
     if not heads:
         raise BadCommandError(
             "nothing of this is indexed: there are no pairs, clips, texts or conversations", then="neo list"
@@ -61,30 +64,28 @@ def index(
     try:
         with _spread(command, again, is_here=here) as spread:
             for head in heads:
-                documents.append(_indexed(store, head, spread, command, afresh=afresh))
+                if afresh:
+                    forget_indexes(store, head)
+                documents.append(_indexed(store, head, spread, command, texts=text))
     except (KeyboardInterrupt, InterruptedRunError) as stop:
         raise StoppedIndexError("the making of indexes was stopped", then=f"{again}   (continues)") from stop
     command.end({"artifacts": documents}, then="neo where --help")
 
 
 def _heads(store: Store, ref: str | None) -> list[ManifestHead]:
-    """The artifacts with tables that are indexed, each after what it was made of."""
+    """All artifacts, or those that one was made of, each after its inputs."""
     if ref is None:
-        heads = list(all_heads(store))
-    else:
-        heads = [node.head for node in lineage_of(store, *resolve_artifact(store, ref)).nodes if node.head is not None]
-    return [head for head in heads if indexed_of(head) is not None]
+        return list(all_heads(store))
+    return [node.head for node in lineage_of(store, *resolve_artifact(store, ref)).nodes if node.head is not None]
 
 
 def _indexed(
-    store: Store, head: ManifestHead, spread: TaskSpread, command: CommandContext, *, afresh: bool
+    store: Store, head: ManifestHead, spread: TaskSpread, command: CommandContext, *, texts: bool
 ) -> dict[str, object]:
     """Make the indexes of one artifact, and tell of it."""
     named = f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}"
     command.say(f"{step_name(head):<20} {named}")
-    if afresh:
-        forget_indexes(store, head)
-    made = make_indexes(store, head, spread=spread, progress=lambda line: command.say(f"  {line}"))
+    made = make_indexes(store, head, texts=texts, spread=spread, progress=lambda line: command.say(f"  {line}"))
     command.say(f"  {in_words(made)}")
     return {
         "step": step_name(head),

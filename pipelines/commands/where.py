@@ -7,17 +7,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 from rich.table import Table
 
 from pipelines.commands.context import CommandContext
+from pipelines.commands.options import more_option, with_more_options
 from pipelines.commands.sighting_words import describe
 from pipelines.exits import BadCommandError
 from pipelines.lineage.graph import Lineage, all_heads, lineage_of, step_name
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
 from pipelines.screen.console import clean
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.formats.sample_table import SAMPLE_ID_BYTES
@@ -25,7 +27,7 @@ from stages.store.store import Store
 
 if TYPE_CHECKING:
     from pipelines.lineage.sightings import Sighting
-    from pipelines.lineage.sought import Search, Sought
+    from pipelines.lineage.sought import Alike, Search, Sought
 
 SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
 SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
@@ -34,6 +36,13 @@ MANY_TABLES = 64
 """An artifact with so many tables and no index is named before they are read, since that takes long."""
 
 
+TextOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--text", metavar="SENTENCE", help="Captions, texts and messages with these words in a row."),
+]
+
+
+@with_more_options(more_option("sentence", None, TextOption))
 def where(
     ctx: typer.Context,
     what: Annotated[
@@ -53,6 +62,16 @@ def where(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="The picture with the bytes of FILE.")
     ] = None,
+    near: Annotated[
+        int | None,
+        typer.Option(
+            "--near",
+            metavar="BITS",
+            min=0,
+            max=16,
+            help="With --picture: pictures too whose perceptual hash differs in at most BITS of 64 bits, such as 3.",
+        ),
+    ] = None,
     listed: Annotated[
         Path | None,
         typer.Option("--file", metavar="LIST", help="Many at once: a URL, name, sample id or sha256 on each line."),
@@ -67,16 +86,22 @@ def where(
     were trained on it. Uses the indexes that `neo index` makes; without them, reads the tables of all samples.
     """
     command: CommandContext = ctx.obj
-    asked = {"URL|ID": what, "--sample": sample, "--domain": domain, "--picture": picture, "--file": listed}
+    text = command.sentence
+    asked = {"URL|ID": what, "--sample": sample, "--domain": domain, "--picture": picture, "--text": text}
+    asked["--file"] = listed
     typed = [name for name, value in asked.items() if value is not None]
     if len(typed) != 1:
         raise BadCommandError(
             f"say one of {', '.join(asked)}{f', not {len(typed)}' if typed else ''}", then="neo where --help"
         )
+    if near is not None and picture is None:
+        raise BadCommandError("--near says how like a --picture others are; name one", then="neo where --help")
     if domain is not None:
         follow_domain(command, domain, behind)
+    if text is not None:
+        follow_text(command, text, behind)
     if picture is not None:
-        follow_picture(command, picture, behind)
+        follow_picture(command, picture, near, behind)
     if listed is not None:
         follow_list(command, listed, behind)
     if sample is not None:
@@ -161,16 +186,71 @@ def follow_domain(command: CommandContext, name: str, behind: str) -> NoReturn:
     _say(command, sightings, search, {"domain": name}, name)
 
 
-def follow_picture(command: CommandContext, path: Path, behind: str) -> NoReturn:
-    """Where the picture with the bytes of a file went. Raises `BadCommandError` if there is none."""
-    from pipelines.lineage.sought import pictures
+def follow_text(command: CommandContext, text: str, behind: str) -> NoReturn:
+    """Where the samples went that hold a sentence. Raises `BadCommandError` if none does, or it is too short."""
+    from pipelines.lineage.sought import sentence
 
-    sha256 = hashlib.sha256(_bytes_of(path)).digest()
+    try:
+        sought = sentence(text)
+    except ValueError as error:
+        raise BadCommandError(f"{error}: a sentence is looked for by its runs of words", then="neo list") from error
     place = _place(command, behind)
-    sightings, search = _followed(command, place, [pictures([sha256])])
+    sightings, search = _followed(command, place, [sought])
     if not sightings:
-        raise BadCommandError(f"no picture {place} has the bytes of {path} (sha256 {sha256.hex()})", then="neo list")
-    _say(command, sightings, search, {"picture": str(path), "sha256": sha256.hex()}, str(path))
+        raise BadCommandError(f"no caption, text or message {place} has these words in a row: {text}", then="neo list")
+    _say(command, sightings, search, {"text": text}, text, makes="neo index --text")
+
+
+def follow_picture(command: CommandContext, path: Path, near: int | None, behind: str) -> NoReturn:
+    """Where the picture with the bytes of a file went, and those that look like it, within `near` bits.
+
+    Raises `BadCommandError` if there is none.
+    """
+    from pipelines.lineage.sought import Search, pictures, sample_ids
+
+    data = _bytes_of(path)
+    sha256 = hashlib.sha256(data).digest()
+    place = _place(command, behind)
+    document: dict[str, object] = {"picture": str(path), "sha256": sha256.hex()}
+    soughts, hashes = [pictures([sha256])], Search(_tells_of(command))
+    if near is not None:
+        found = _alike(place, path, data, near, hashes)
+        command.say(
+            *(f"  {one.sample_id.hex()} differs in {one.num_bits} of 64 bits" for one in found[:MAX_CANDIDATES])
+        )
+        document["near"] = [{"sample_id": one.sample_id.hex(), "num_bits": one.num_bits} for one in found]
+        soughts += [sample_ids({one.sample_id for one in found})] if found else []
+    sightings, search = _followed(command, place, soughts)
+    search.unindexed += hashes.unindexed
+    if not sightings:
+        like = "has the bytes of" if near is None else f"differs in {near} bits or fewer from"
+        advice = "; `--near 3` finds pictures that look like it" if near is None else ""
+        raise BadCommandError(f"no picture {place} {like} {path} (sha256 {sha256.hex()}){advice}", then="neo list")
+    _say(command, sightings, search, document, str(path))
+
+
+def _alike(place: SearchedPlace, path: Path, data: bytes, max_bits: int, search: Search) -> list[Alike]:
+    """The pairs that look like a picture, of all artifacts with hashes. Raises `BadCommandError` where none has."""
+    from pipelines.indexes.subjects import LOOKS, indexed_of
+    from pipelines.lineage.sought import alike
+    from stages.duplicates.measures.picture_hashes import UnreadablePictureError, picture_hash, tells_apart
+
+    heads = [head for head in place.heads if (one := indexed_of(head)) is not None and LOOKS in one.subjects]
+    if not heads:
+        raise BadCommandError(
+            f"no step {place} compared pictures by their looks: that takes `dedup_pairs` with `max_near_bits`",
+            then="neo where --help",
+        )
+    try:
+        value = picture_hash(data)
+    except UnreadablePictureError as error:
+        raise BadCommandError(f"{path} is no picture that can be compared: {error}", then="neo where --help") from error
+    if not tells_apart(value):
+        raise BadCommandError(f"{path} has too little in it to be told from others", then="neo where --help")
+    found = {
+        one.sample_id: one for head in heads for one in alike(Artifact(place.store, head), value, max_bits, search)
+    }
+    return sorted(found.values(), key=lambda one: (one.num_bits, one.sample_id))
 
 
 def follow_list(command: CommandContext, path: Path, behind: str) -> NoReturn:
@@ -223,7 +303,13 @@ def _tells_of(command: CommandContext) -> Callable[[ManifestHead], None]:
 
 
 def _say(
-    command: CommandContext, sightings: Sequence[Sighting], search: Search, asked: Mapping[str, object], title: str
+    command: CommandContext,
+    sightings: Sequence[Sighting],
+    search: Search,
+    asked: Mapping[str, object],
+    title: str,
+    *,
+    makes: str = "neo index",
 ) -> NoReturn:
     """The artifacts that hold what was asked for; how the search went; and the next command."""
     table = Table("step", "artifact", "kind", "what it holds", box=None, pad_edge=False)
@@ -233,7 +319,7 @@ def _say(
     command.say(clean(title), table)
     unindexed = list(dict.fromkeys(_named(head) for head in search.unindexed))
     if unindexed:
-        command.say(f"Read without an index: {', '.join(unindexed)}. `neo index` makes indexes.")
+        command.say(f"Read without an index: {', '.join(unindexed)}. `{makes}` makes indexes.")
     document = {
         **asked,
         "sightings": [_sighting_document(sighting) for sighting in sightings],

@@ -2,8 +2,8 @@
 
 A run holds what the tables of a group of parts have, sorted by digest, with prefix offsets; a piece takes its stretch
 out of every run, by one range read each. Both lie in the store once they are whole, so that what is broken off is
-continued, on the same machine or another. Work on a group holds the digests of a million rows (some 100 MB), work on a
-piece those of 4 million entries (some 200 MB), whatever the artifact holds.
+continued, on the same machine or another. Work on a group holds the digests of 64 MB of tables (some 100 MB; with
+texts 500 MB), work on a piece those of 4 million entries (some 200 MB), whatever the artifact holds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP: Final = 2**20
 """Rows of the parts that one run is made of, at least, where there are so many."""
+BYTES_PER_GROUP: Final = 2**26
+"""Bytes of their tables, at least: of long texts, whose words are many times as many as the rows."""
 RUN_SLOT_BITS: Final = 12
 """Leading bits by which a run has prefix offsets: pieces are cut by as many at the most."""
 RUN_OFFSETS_BYTES: Final = 8 * ((1 << RUN_SLOT_BITS) + 1)
@@ -140,16 +142,20 @@ def make_indexes(
     store: Store,
     head: ManifestHead,
     *,
+    texts: bool = False,
     spread: TaskSpread = spread_here,
     progress: Callable[[str], None] = lambda _: None,
 ) -> MadeIndexes:
-    """Make the indexes of an artifact that are missing. What was made before a kill is not made again."""
-    tables, subjects = _tables(store, head)
+    """Make the indexes of an artifact that are missing, by `texts` if that is asked for.
+
+    What was made before a kill is not made again.
+    """
+    tables, subjects = _tables(store, head, texts=texts)
     folder = folder_of(head)
     heads = {name: INDEX_HEAD.read_or_skip(store, head_key(folder, name)) for name in subjects}
     missing = tuple(name for name, one in heads.items() if one is None)
     if missing:
-        tasks = [(number, *group) for number, group in enumerate(tables.groups(ROWS_PER_GROUP))]
+        tasks = [(number, *group) for number, group in enumerate(tables.groups(ROWS_PER_GROUP, BYTES_PER_GROUP))]
         counts = dict.fromkeys(missing, 0)
         for done, found in enumerate(spread(RunWork(store, head, missing), tasks, "read"), 1):
             counts = {name: counts[name] + found[name] for name in missing}
@@ -183,12 +189,12 @@ def read_parts(store: Store, folder: str) -> PartTables:
     return PartTables(read_table(data))
 
 
-def _tables(store: Store, head: ManifestHead) -> tuple[PartTables, tuple[str, ...]]:
+def _tables(store: Store, head: ManifestHead, *, texts: bool) -> tuple[PartTables, tuple[str, ...]]:
     """The list of parts as it is kept, made where it is missing, and what they are indexed by.
 
     Raises `StoreError` for a kind without tables.
     """
-    indexed = indexed_of(head)
+    indexed = indexed_of(head, texts=texts)
     if indexed is None:
         raise StoreError(f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]} holds {head.kind}: nothing of it is indexed")
     if store.size_bytes(parts_key(folder_of(head))) is None:

@@ -12,6 +12,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.indexes.build import read_parts
@@ -20,8 +22,10 @@ from pipelines.indexes.records import INDEX_HEAD, IndexHead, folder_of, head_key
 from pipelines.indexes.tables import PartTables
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
+from stages.duplicates.measures.hash_bits import num_bits
 from stages.formats.read_ahead import ahead
 from stages.store.errors import CutShortError, StoreError
+from stages.store.reader import NUM_READERS
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ MAX_MAPPED: Final = 64
 """Pieces that are mapped into memory at a time, at most; of 21 MB each."""
 NUM_PIECES_AHEAD: Final = 8
 """Pieces of an object store that are read at a time where many digests are looked up: 170 MB."""
+MAX_NEAR_SLOTS: Final = 2**20
+"""Slots whose numbers are listed bit by bit, at most; with more, every slot is compared."""
 FEW: Final = 64
 """Digests up to which each is looked up by its own reads."""
 
@@ -87,6 +93,15 @@ class Index:
             parts.append(found)
         return np.concatenate(numbers), np.concatenate(parts)
 
+    def find_all(self, digests: Sequence[int]) -> list[int]:
+        """Numbers of the parts that may hold all of these digests, rising; [] for none."""
+        found: set[int] | None = None
+        for digest in digests:
+            found = set(self.find(digest)) if found is None else found & set(self.find(digest))
+            if not found:
+                break
+        return sorted(found or ())
+
     def find_between(self, first: int, last: int) -> tuple[Digests, Numbers]:
         """The leading bits of each digest from `first` to `last`, as far as the index knows them, and its part.
 
@@ -108,6 +123,34 @@ class Index:
                 known.append(digests[is_in])
                 parts.append(parts_of(entries)[is_in])
         return np.concatenate(known), np.concatenate(parts)
+
+    def find_near(self, digest: int, max_bits: int) -> list[int]:
+        """Numbers of the parts that may hold a digest which differs from this one in `max_bits` bits at the most.
+
+        Looks into every slot whose own bits differ in no more: 2,000 of 4 million for 3 bits, at 390 million digests.
+        """
+        import numpy as np
+
+        slots = self._near_slots(digest >> (64 - self.layout.slot_bits), max_bits)
+        known = np.uint64(digest >> (64 - self.layout.known_bits))
+
+        def near(slot: int) -> list[int]:
+            entries = self._slots(slot // self.layout.num_slots, (own := slot % self.layout.num_slots), own + 1)
+            there = rests_of(entries).astype(np.uint64) | np.uint64(slot << REST_BITS)
+            numbers: list[int] = parts_of(entries)[num_bits(there ^ known) <= max_bits].tolist()
+            return numbers
+
+        found = map(near, slots) if self.store.folder else ahead(near, slots, NUM_READERS)
+        return sorted({part for parts in found for part in parts})
+
+    def _near_slots(self, slot: int, max_bits: int) -> list[int]:
+        """The slots of the whole index whose numbers differ from `slot` in `max_bits` bits at the most, rising."""
+        width = self.layout.slot_bits
+        if sum(comb(width, number) for number in range(min(width, max_bits) + 1)) > MAX_NEAR_SLOTS:
+            return [other for other in range(1 << width) if (other ^ slot).bit_count() <= max_bits]
+        bits = [1 << bit for bit in range(width)]
+        numbers = range(min(width, max_bits) + 1)
+        return sorted(slot ^ sum(flipped) for number in numbers for flipped in combinations(bits, number))
 
     def _each_slot(self, piece: int, first: int, until: int) -> Iterator[tuple[int, Bytes]]:
         """Slots of a piece with their entries."""

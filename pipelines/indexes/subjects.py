@@ -1,4 +1,4 @@
-"""What can be looked up, and by which digest: names, sample ids, pictures, domains, looks of pictures.
+"""What can be looked up, and by which digest: names, sample ids, pictures, domains, looks of pictures, texts.
 
 Owns `SUBJECTS`: for each, the columns of a table that it is read from, and the digests of 64 bits that are indexed.
 Digests are cut further in an index; the table that one names is read, and whole values are compared.
@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Final
 import xxhash
 
 from pipelines.indexes.domains import domain_of, hosts_of_urls
+from pipelines.indexes.texts import words_of_column
 from stages.artifacts.head import ManifestHead
 from stages.artifacts.kinds import (
+    COLUMNS_FILE,
     CONVERSATIONS_FILE,
     DOCUMENTS_FILE,
     SAMPLES_FILE,
     Conversations,
+    KeptClips,
+    KeptPairs,
+    KeptTexts,
     RawClips,
     RawPairs,
     TextDocuments,
@@ -38,7 +43,10 @@ IDS: Final = "ids"
 PICTURES: Final = "pictures"
 DOMAINS: Final = "domains"
 LOOKS: Final = "looks"
+TEXTS: Final = "texts"
 
+TEXT_COLUMNS: Final = ("caption", "text", "messages")
+"""Columns that hold what people or models have written: of pairs and clips, of documents, of conversations."""
 TABLES: Final[Mapping[str, str]] = {
     RawPairs.kind: SAMPLES_FILE,
     RawClips.kind: SAMPLES_FILE,
@@ -103,6 +111,26 @@ def _looks(column: pa.ChunkedArray) -> Digests:
     return hashes << np.uint64(1)
 
 
+def _texts(column: pa.ChunkedArray) -> Digests:
+    """Each run of three words once: an index tells which parts have it."""
+    import numpy as np
+
+    runs = [words.runs() for _, words in words_of_column(plain_texts(column))]
+    return np.concatenate([np.zeros(0, np.uint64), *runs])
+
+
+def plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of texts, or of lists of messages, as texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if not types.is_list(column.type):
+        return column
+    contents = [pc.struct_field(chunk.flatten(), "content") for chunk in column.chunks]
+    return pa.chunked_array(contents, pa.string())
+
+
 def _numbers(digests: Iterable[int]) -> Digests:
     import numpy as np
 
@@ -117,9 +145,12 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
         Subject(PICTURES, "pictures and videos by their bytes", ("sha256",), _first_bits),
         Subject(DOMAINS, "domains", ("url",), _domains),
         Subject(LOOKS, "pictures by their looks", ("hash",), _looks),
+        Subject(TEXTS, "captions, texts and messages by runs of three words", TEXT_COLUMNS, _texts),
     )
 }
 """What can be looked up, by the name of its index."""
+GIVING: Final = (KeptPairs.kind, KeptClips.kind, KeptTexts.kind)
+"""Kinds whose parts may give the rows that they judge other captions or texts, in a table beside the verdicts."""
 IN_SAMPLES: Final = (NAMES, IDS, PICTURES, DOMAINS)
 """What is indexed of the tables in which samples begin."""
 STAGE_OF_LOOKS: Final = "dedup_pairs"
@@ -140,10 +171,15 @@ class Indexed:
     """How the names of its parts begin, before that of the part of the source."""
 
 
-def indexed_of(head: ManifestHead) -> Indexed | None:
-    """Which tables of an artifact are indexed; None for a kind that has none."""
+def indexed_of(head: ManifestHead, *, texts: bool = False) -> Indexed | None:
+    """Which tables of an artifact are indexed, and by what, by `texts` if that is asked for; None where there are none.
+
+    Verdicts that give rows other captions or texts are indexed by these.
+    """
     if head.kind in TABLES:
-        return Indexed(TABLES[head.kind], IN_SAMPLES)
+        return Indexed(TABLES[head.kind], (*IN_SAMPLES, TEXTS) if texts else IN_SAMPLES)
     if head.stage == STAGE_OF_LOOKS and head.recipe.get("max_near_bits") is not None:
         return Indexed(SKETCH_FILE, (LOOKS,), SKETCH_PHASE, "sketch_")
+    if texts and head.kind in GIVING and (head.has_more_files or head.file(COLUMNS_FILE) is not None):
+        return Indexed(COLUMNS_FILE, (TEXTS,))
     return None

@@ -100,15 +100,16 @@ class PartTables:
         part = int(np.searchsorted(self.first_rows, row, side="right")) - 1
         return part, row - int(self.first_rows[part])
 
-    def groups(self, rows_per_group: int) -> list[tuple[int, int]]:
-        """Consecutive parts, (first, until), of so many rows at the least: what is indexed together."""
-        groups, first, num_rows = [], 0, 0
+    def groups(self, rows_per_group: int, bytes_per_group: int) -> list[tuple[int, int]]:
+        """Consecutive parts, (first, until), of so many rows or bytes at the least: what is indexed together."""
+        groups, first, num_rows, num_bytes = [], 0, 0, 0
         counts, sizes = self.table["num_rows"].to_pylist(), self.table["size_bytes"].to_pylist()
         for number, (count, size_bytes) in enumerate(zip(counts, sizes, strict=True)):
             num_rows += count or size_bytes // LEAST_ROW_BYTES  # parts of an inner phase count no items
-            if num_rows >= rows_per_group or number + 1 == len(counts):
+            num_bytes += size_bytes
+            if num_rows >= rows_per_group or num_bytes >= bytes_per_group or number + 1 == len(counts):
                 groups.append((first, number + 1))
-                first, num_rows = number + 1, 0
+                first, num_rows, num_bytes = number + 1, 0, 0
         return groups
 
 

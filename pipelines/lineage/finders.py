@@ -70,6 +70,16 @@ def find_in_source(source: Artifact, soughts: Sequence[Sought], search: Search) 
     return SourceSighting(artifact=source, rows=rows, carryover=_kept(rows)) if rows else None
 
 
+def with_given(begins: SourceSighting | None, by_inputs: Sighting | None) -> Sighting | None:
+    """Verdicts on rows to which they give the text that is looked for, and on those that inputs hand on."""
+    if begins is None:
+        return by_inputs
+    known = by_inputs.verdicts if isinstance(by_inputs, VerdictSighting) else ()
+    ids = {row["sample_id"] for row in known}
+    verdicts = (*known, *(row for row in begins.rows if row["sample_id"] not in ids))
+    return VerdictSighting(artifact=begins.artifact, verdicts=verdicts, carryover=_kept(verdicts))
+
+
 def find_in_verdicts(kept: Artifact, inputs: Inputs) -> VerdictSighting | None:
     """The filter's verdicts on the sample."""
     wanted, parts = _sample_ids(inputs), _only_parts(inputs, JUDGED_INPUT)

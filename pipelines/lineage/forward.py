@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pipelines.indexes.look_up import open_index
 from pipelines.indexes.subjects import IDS, bytes_digest
 from pipelines.indexes.tables import PartTable
-from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model
+from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model, with_given
 from pipelines.lineage.sightings import Carryover, Sighting
 from pipelines.lineage.sought import Search, Sought, names, sample_ids
 from pipelines.lineage.table_rows import part_tables, tables_of
@@ -91,9 +91,11 @@ def follow(store: Store, soughts: Sequence[Sought], among: Iterable[ManifestHead
     for head in _inputs_first(among):
         artifact = Artifact(store, head)
         here = [sought for sought in soughts if head.kind in sought.kinds]
-        sighting: Sighting | None = find_in_source(artifact, here, search) if here else None
-        if sighting is None:
-            sighting = _find_by_inputs(artifact, sightings)
+        begins = find_in_source(artifact, here, search) if here else None
+        if begins is None or head.kind not in SOURCE_TABLES:
+            sighting = with_given(begins, _find_by_inputs(artifact, sightings))
+        else:
+            sighting = begins
         if sighting is not None:
             sightings[head.fingerprint] = sighting
     return list(sightings.values())

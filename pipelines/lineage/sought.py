@@ -1,4 +1,4 @@
-"""What is looked for where samples begin: by name, sample id, picture or domain.
+"""What is looked for where samples begin: by name, sample id, picture, domain or sentence.
 
 Owns how it is found in an artifact: by its index, which names the parts that may hold it, and where there is none by
 reading the tables of all parts. Either way the rows are compared with what was asked for, so both find the same.
@@ -13,13 +13,30 @@ from typing import TYPE_CHECKING
 from pipelines.exits import BadCommandError
 from pipelines.indexes.domains import domain_of, host_of, is_within, plain_host
 from pipelines.indexes.look_up import open_index
-from pipelines.indexes.subjects import DOMAINS, IDS, NAMES, PICTURES, SUBJECTS, TABLES, bytes_digest, name_digest
+from pipelines.indexes.subjects import (
+    DOMAINS,
+    GIVING,
+    IDS,
+    LOOKS,
+    NAMES,
+    PICTURES,
+    SUBJECTS,
+    TABLES,
+    TEXTS,
+    bytes_digest,
+    indexed_of,
+    looks_digest,
+    name_digest,
+    plain_texts,
+)
 from pipelines.indexes.tables import PartTable
+from pipelines.indexes.texts import RUN_WORDS, Words, words_in, words_of_column
 from pipelines.lineage.sightings import Sighting, SourceSighting, TableRow
-from pipelines.lineage.table_rows import IsWanted, one_of, part_tables, rows_of
+from pipelines.lineage.table_rows import IsWanted, given_rows_of, one_of, part_tables, rows_of, tables_of
 from stages.artifacts import kinds
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
+from stages.duplicates.measures.hash_bits import num_bits
 from stages.formats.kept_rows import NAME_COLUMNS
 
 if TYPE_CHECKING:
@@ -73,21 +90,28 @@ class Sought:
     """Says of each row, by the columns of the subject, whether it is wanted."""
     kinds: tuple[str, ...] = tuple(TABLES)
     """Kinds of artifacts that are searched."""
+    has_all: bool = False
+    """Whether a part must hold all digests, not just one of them."""
 
     def rows(self, artifact: Artifact, search: Search) -> tuple[TableRow, ...]:
         """The rows of an artifact that are looked for, each with its `part`."""
-        tables = self._tables(artifact, search)
-        found = rows_of(artifact.store, tables, SUBJECTS[self.subject].columns, self.is_wanted)
-        return tuple(map(search.found, found))
+        indexed = indexed_of(artifact.head, texts=self.subject == TEXTS)
+        if indexed is None or self.subject not in indexed.subjects:
+            return ()
+        tables = self._tables(artifact, indexed.file_name, search)
+        read = given_rows_of if artifact.head.kind in GIVING else rows_of
+        return tuple(map(search.found, read(artifact, tables, SUBJECTS[self.subject].columns, self.is_wanted)))
 
-    def _tables(self, artifact: Artifact, search: Search) -> Iterable[PartTable]:
+    def _tables(self, artifact: Artifact, file_name: str, search: Search) -> Iterable[PartTable]:
         """The tables that may hold them: all, where there is no index."""
         import numpy as np
 
         index = open_index(artifact.store, artifact.head, self.subject)
         if index is None:
             search.read_all(artifact.head)
-            return part_tables(artifact, TABLES[artifact.head.kind])
+            return part_tables(artifact, file_name)
+        if self.has_all:
+            return (index.parts[part] for part in index.find_all(self.digests))
         _, parts = index.find_many(np.array(self.digests, np.uint64))
         return (index.parts[part] for part in np.unique(parts).tolist())
 
@@ -113,6 +137,70 @@ def domain(name: str) -> Sought:
     """Pictures and videos whose URL is on this host, or on one below it."""
     host = plain_host(name)
     return Sought(DOMAINS, (name_digest(domain_of(host)),), _on_host(lambda one: is_within(one, host)), NAMED)
+
+
+def sentence(text: str) -> Sought:
+    """Samples whose caption, text or messages hold the words of `text`, one after the other.
+
+    Raises `ValueError` for fewer words than an index has in a run.
+    """
+    words = words_in(text)
+    runs = words.runs()
+    if not len(runs):
+        raise ValueError(f"{text!r} has fewer than {RUN_WORDS} words")
+    return Sought(TEXTS, tuple(runs.tolist()), _holding(words), (*TABLES, *GIVING), has_all=True)
+
+
+def _holding(sentence: Words) -> IsWanted:
+    def wanted(table: pa.Table) -> pa.BooleanArray:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import types
+
+        is_wanted = np.zeros(table.num_rows, bool)
+        for column in table.columns:
+            texts, rows = plain_texts(column), np.arange(table.num_rows)
+            if types.is_list(column.type):  # of messages: the row of each
+                rows = np.repeat(rows, pc.fill_null(pc.list_value_length(column), 0).to_numpy())
+            for first, words in words_of_column(texts):
+                is_wanted[rows[first + words.rows_with(sentence)]] = True
+        return pa.array(is_wanted)
+
+    return wanted
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A pair whose picture looks like one that was asked for."""
+
+    sample_id: bytes
+    """The pair."""
+    num_bits: int
+    """Bits of 64 in which the perceptual hashes of the two differ."""
+
+
+def alike(artifact: Artifact, perceptual_hash: int, max_bits: int, search: Search) -> list[Alike]:
+    """The pairs of an artifact with hashes of pictures (`indexed_of`) that differ in no more bits, nearest first."""
+    import numpy as np
+
+    indexed = indexed_of(artifact.head)
+    if indexed is None or LOOKS not in indexed.subjects:
+        return []
+    index = open_index(artifact.store, artifact.head, LOOKS)
+    if index is None:
+        search.read_all(artifact.head)
+        tables = part_tables(artifact, indexed.file_name, indexed.phase, indexed.prefix)
+    else:
+        tables = [index.parts[part] for part in index.find_near(looks_digest(perceptual_hash), max_bits)]
+    found: list[Alike] = []
+    for table in tables_of(artifact.store, tables, ["sample_id", "hash"]):
+        hashed = table.filter(table["hash"].is_valid())
+        bits = num_bits(hashed["hash"].to_numpy() ^ np.uint64(perceptual_hash))
+        near = np.flatnonzero(bits <= max_bits)
+        ids = hashed["sample_id"].take(near).to_pylist()
+        found += [Alike(sample_id, int(number)) for sample_id, number in zip(ids, bits[near].tolist(), strict=True)]
+    return sorted(found, key=lambda one: (one.num_bits, one.sample_id))
 
 
 def found_by(sightings: Iterable[Sighting]) -> dict[str, list[str]]:

@@ -14,8 +14,9 @@ from pipelines.indexes.subjects import Indexed
 from pipelines.indexes.tables import PartTable, listed
 from pipelines.lineage.sightings import TableRow
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.kinds import VERDICTS_FILE
 from stages.formats.read_ahead import ahead
-from stages.formats.sample_table import without_reasons
+from stages.formats.sample_table import with_columns, without_reasons
 from stages.origins.json_values import json_values
 from stages.store.reader import NUM_READERS
 from stages.store.store import Store
@@ -41,12 +42,12 @@ def rows_with(
     """The rows with one of these values in one of `columns`, each with its `part`; of `parts` alone, if named."""
     tables = part_tables(artifact, file_name)
     wanted = (one for one in tables if parts is None or one.part in parts)
-    return tuple(rows_of(artifact.store, wanted, columns, one_of(sorted(values))))
+    return tuple(rows_of(artifact, wanted, columns, one_of(sorted(values))))
 
 
-def part_tables(artifact: Artifact, file_name: str) -> list[PartTable]:
-    """The tables of this name, one for each part that has it."""
-    found = listed(artifact, Indexed(file_name, ()))
+def part_tables(artifact: Artifact, file_name: str, phase: str = "", prefix: str = "") -> list[PartTable]:
+    """The tables of this name, one for each part that has it; of one phase and with names that begin so, if asked."""
+    found = listed(artifact, Indexed(file_name, (), phase, prefix))
     return [found[number] for number in range(len(found))]
 
 
@@ -64,15 +65,34 @@ def one_of(values: Sequence[str | bytes]) -> IsWanted:
 
 
 def rows_of(
-    store: Store, tables: Iterable[PartTable], columns: Sequence[str], is_wanted: IsWanted
+    artifact: Artifact, tables: Iterable[PartTable], columns: Sequence[str], is_wanted: IsWanted
 ) -> Iterator[TableRow]:
     """The wanted rows of these tables, in their order, each with its `part`, judged by those of `columns` there are."""
+    store = artifact.store
 
     def read(table: PartTable) -> list[TableRow]:
         return _rows_of(store, table, columns, is_wanted)
 
     for rows in map(read, tables) if store.folder else ahead(read, tables, NUM_READERS):
         yield from rows
+
+
+def given_rows_of(
+    artifact: Artifact, tables: Iterable[PartTable], columns: Sequence[str], is_wanted: IsWanted
+) -> Iterator[TableRow]:
+    """The rows whose given columns are wanted: verdicts, which stand row by row beside these, with what was given."""
+    import pyarrow.compute as pc
+
+    verdicts: dict[str, PartTable] = {}
+    for table in tables:
+        given = table.open(artifact.store).read(use_threads=False)
+        sought = [name for name in columns if name in given.column_names]
+        wanted = is_wanted(given.select(sought)) if sought else None
+        if wanted is None or not pc.any(wanted).as_py():
+            continue
+        verdicts = verdicts or {one.part: one for one in part_tables(artifact, VERDICTS_FILE)}
+        rows = with_columns(verdicts[table.part].open(artifact.store).read(use_threads=False), given).filter(wanted)
+        yield from ({"part": table.part, **row} for row in plain_rows(rows))
 
 
 def tables_of(store: Store, tables: Iterable[PartTable], columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -5,9 +5,9 @@ from functools import partial
 
 import pyarrow as pa
 
-from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
+from stages.artifacts.kinds import COLUMNS_FILE, SAMPLES_FILE, VERDICTS_FILE, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
-from stages.formats.sample_table import balance_of, sample_id_type, write_table
+from stages.formats.sample_table import balance_of, read_table, sample_id_type, write_table
 
 
 class ListedPairsRecipe(Recipe):
@@ -59,3 +59,34 @@ def list_pairs(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
     starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
     over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
     ctx.spread(partial(list_part, recipe=recipe), over=over, phase="download")
+
+
+class NewCaptionsRecipe(Recipe):
+    every: int = 3
+    """Every so many kept pairs get a new caption; the others keep theirs."""
+
+
+def new_caption_of(sample_id: bytes) -> str:
+    return f"Rewritten: item {sample_id[0]} stands beside a wooden table."
+
+
+def caption_part(part: Part, draft: PartDraft, raw: RawPairs, recipe: NewCaptionsRecipe) -> None:
+    table = read_table(raw.read(raw.part(part.name).file(SAMPLES_FILE)))
+    ids = [row["sample_id"] for row in table.to_pylist() if row["verdict"] == "kept"]
+    verdicts = pa.table(
+        {
+            "sample_id": pa.array(ids, sample_id_type()),
+            "verdict": pa.array(["kept"] * len(ids)),
+            "reason": pa.nulls(len(ids), pa.string()),
+        }
+    )
+    captions = [None if number % recipe.every else new_caption_of(one) for number, one in enumerate(ids)]
+    write_table(verdicts, draft.path(VERDICTS_FILE))
+    write_table(pa.table({"caption": pa.array(captions, pa.string())}), draft.path(COLUMNS_FILE))
+    draft.count(balance_of(verdicts))
+
+
+@stage(number=1, recipe=NewCaptionsRecipe, makes=KeptPairs)
+def caption_again(recipe: NewCaptionsRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
+    over = [Part(name=record.part) for record in raw.parts]
+    ctx.spread(partial(caption_part, raw=raw, recipe=recipe), over=over, phase="caption")

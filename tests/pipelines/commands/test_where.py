@@ -127,3 +127,24 @@ def test_of_ids_that_begin_alike_few_tables_are_read(listed: NeoSite, monkeypatc
     assert find_samples(listed.store, "9", all_heads(listed.store), search) == every and not search.num_unread
     monkeypatch.setattr("pipelines.lineage.forward.MAX_PARTS_NAMED", 2)
     assert find_samples(listed.store, "9", all_heads(listed.store), search) < every and search.num_unread == 4
+
+
+def test_a_sentence_is_followed_and_too_few_words_are_refused(listed: NeoSite) -> None:
+    text = "Red CHAIR, number 3"
+    scanned = listed.neo("where", "--text", text)
+    assert "`neo index --text` makes indexes." in scanned.out and scanned.code == 0
+    told = listed.neo("index", "--text")
+    assert told.code == 0 and "texts " in told.out
+    document = listed.neo("where", "--text", text, "--json").json
+    assert document["text"] == text and not document["unindexed"]
+    found = [row["sample_id"] for row in document["sightings"][0]["details"]["samples"]]
+    assert found == [row["sample_id"].hex() for row in rows() if "red chair, number 3," in row["caption"]] != []
+    assert "fewer than 3 words" in listed.neo("where", "--text", "red chair").err
+    assert "no caption, text or message in " in listed.neo("where", "--text", "words that nobody wrote").err
+
+
+def test_pictures_that_look_alike_need_a_step_that_compared_looks(listed: NeoSite) -> None:
+    file = listed.folder / "picture.bin"
+    file.write_bytes(b"picture 1")
+    assert "takes `dedup_pairs` with `max_near_bits`" in listed.neo("where", "--picture", str(file), "--near", "3").err
+    assert "name one" in listed.neo("where", url_listed(3), "--near", "3").err
