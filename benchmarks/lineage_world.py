@@ -1,8 +1,8 @@
 """Pairs by the million without their pictures, for the benchmark of lineage: real records, tables and manifests.
 
 URLs lie on domains as unevenly as those of the web do (Zipf), captions are drawn from words of such frequencies too;
-sample ids and digests of pictures are drawn instead of hashed. `dedup_pairs` is stood for by a stage of its name that
-writes its tables of perceptual hashes and verdicts, so that its indexes are those of the real one.
+sample ids and digests of pictures are drawn instead of hashed. A stage called `dedup_pairs` stands for the real one: it
+writes tables of perceptual hashes, drawn as well, from which the index of looks is made.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
+from stages.artifacts.kinds import SAMPLES_FILE, KeptPairs, RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.duplicates.sketching import SKETCH_FILE, SKETCH_PHASE
 from stages.formats.sample_table import balance_of, sample_id_type, write_table
 
 NUM_DOMAINS = 400_000
@@ -98,3 +100,28 @@ def list_pairs(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
         for number, first in enumerate(starts)
     ]
     ctx.spread(partial(list_part, known_words=words()), over=over, phase="download")
+
+
+class DrawnLooksRecipe(Recipe):
+    """What `dedup_pairs` says of hashes."""
+
+    max_near_bits: int = 3
+    seed: int = 2
+
+
+def sketch_part(part: Part, draft: PartDraft, raw: RawPairs, seed: int) -> None:
+    """Draw a hash for each kept pair of one part."""
+    name = part.name.removeprefix("sketch_")
+    with raw.local_file(raw.part(name).file(SAMPLES_FILE)) as path:
+        table = pq.read_table(path, columns=["sample_id", "verdict"])
+    ids = table.filter(pc.equal(table["verdict"], "kept"))["sample_id"]
+    chance = np.random.default_rng([seed, int(name)])
+    hashes = pa.array(chance.integers(0, 2**63, len(ids), np.uint64))  # their first bit is 0
+    write_table(pa.table({"sample_id": ids, "hash": hashes}), draft.path(SKETCH_FILE))
+
+
+@stage(number=1, recipe=DrawnLooksRecipe, makes=KeptPairs)
+def dedup_pairs(recipe: DrawnLooksRecipe, raw: RawPairs, *, ctx: StageContext) -> None:
+    """Make tables of hashes, and no verdicts."""
+    over = [Part(name=f"sketch_{record.part}") for record in raw.parts]
+    ctx.spread(partial(sketch_part, raw=raw, seed=recipe.seed), over=over, phase=SKETCH_PHASE)

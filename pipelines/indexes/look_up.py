@@ -77,7 +77,8 @@ class Index:
 
         nothing = np.zeros(0, np.int64)
         if len(digests) <= FEW:
-            each = [(number, part) for number, one in enumerate(digests.tolist()) for part in self.find(one)]
+            answers = self.store.each(self.find, digests.tolist())
+            each = [(number, part) for number, parts in enumerate(answers) for part in parts]
             pairs = np.array(each, np.int64).reshape(-1, 2)
             return pairs[:, 0], pairs[:, 1]
         # Questions that follow each other in the index read pages that lie together.
