@@ -36,49 +36,56 @@ MANY_TABLES = 64
 """An artifact with so many tables and no index is named before they are read, since that takes long."""
 
 
+WhatArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[URL|ID]",
+        help="A URL, the name of a picture or video in its source, or a sample's id: all its digits or 4 or more.",
+    ),
+]
+SampleOption: TypeAlias = Annotated[
+    str | None, typer.Option("--sample", metavar="ID", help="A sample's id, all its digits or 4 or more.")
+]
+DomainOption: TypeAlias = Annotated[
+    str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
+]
+PictureOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE", help="The picture with the bytes of FILE.")
+]
+NearOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--near",
+        metavar="BITS",
+        min=0,
+        max=16,
+        help="With --picture: pictures too whose perceptual hash differs in at most BITS of 64 bits, such as 3.",
+    ),
+]
+ListOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="LIST", help="Many at once: a URL, name, sample id or sha256 on each line."),
+]
 TextOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--text", metavar="SENTENCE", help="Captions, texts and messages with these words in a row."),
+]
+BehindOption: TypeAlias = Annotated[
+    str, typer.Option("--behind", metavar="REF", help="Only in REF and in what it was made of.")
 ]
 
 
 @with_more_options(more_option("sentence", None, TextOption))
 def where(
     ctx: typer.Context,
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[URL|ID]",
-            help="A URL, the name of a picture or video in its source, or a sample's id: all its digits or 4 or more.",
-        ),
-    ] = None,
+    what: WhatArgument = None,
     *,
-    sample: Annotated[
-        str | None, typer.Option("--sample", metavar="ID", help="A sample's id, all its digits or 4 or more.")
-    ] = None,
-    domain: Annotated[
-        str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="FILE", help="The picture with the bytes of FILE.")
-    ] = None,
-    near: Annotated[
-        int | None,
-        typer.Option(
-            "--near",
-            metavar="BITS",
-            min=0,
-            max=16,
-            help="With --picture: pictures too whose perceptual hash differs in at most BITS of 64 bits, such as 3.",
-        ),
-    ] = None,
-    listed: Annotated[
-        Path | None,
-        typer.Option("--file", metavar="LIST", help="Many at once: a URL, name, sample id or sha256 on each line."),
-    ] = None,
-    behind: Annotated[
-        str, typer.Option("--behind", metavar="REF", help="Only in REF and in what it was made of.")
-    ] = "",
+    sample: SampleOption = None,
+    domain: DomainOption = None,
+    picture: PictureOption = None,
+    near: NearOption = None,
+    listed: ListOption = None,
+    behind: BehindOption = "",
 ) -> None:
     """Show what one URL, pair, video, clip, text or conversation went into.
 

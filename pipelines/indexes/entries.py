@@ -128,7 +128,9 @@ def _distinct(known: Digests, parts: NDArray[np.unsignedinteger[Any]], part_bits
     import numpy as np
 
     if int(known.max(initial=0)).bit_length() + part_bits <= 64:  # sorted as one number: five times as fast
-        packed = np.unique((known << np.uint64(part_bits)) | parts.astype(np.uint64))
+        packed = (known << np.uint64(part_bits)) | parts.astype(np.uint64)
+        packed.sort()
+        packed = packed[np.diff(packed, prepend=~packed[:1]) != 0]  # `unique` takes twice as long and as much memory
         return packed >> np.uint64(part_bits), packed & np.uint64((1 << part_bits) - 1)
     order = np.lexsort((parts, known))
     known, parts = known[order], parts[order].astype(np.uint64)

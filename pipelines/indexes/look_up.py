@@ -1,30 +1,24 @@
-"""Looks digests up in an index: two small reads each, or all of many at once.
+"""Looks digests up in an index: one, many at once, a stretch of them, or all that differ in few bits.
 
-In a local folder pieces are mapped into memory, `MAX_MAPPED` of them at the most; of an object store the prefix offsets
-of a slot and its entries are two range reads. What is found are numbers of parts; a few in a million are wrong, so the
-table of the part is read next.
+What is found are numbers of parts; a few in a million are wrong, so the table of the part is read next.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipelines.indexes.build import read_parts
-from pipelines.indexes.entries import OFFSET_BYTES, REST_BITS, matches, parts_of, rests_of
-from pipelines.indexes.records import INDEX_HEAD, IndexHead, folder_of, head_key, piece_key
+from pipelines.indexes.entries import REST_BITS, matches, parts_of, rests_of
+from pipelines.indexes.pieces import Pieces
+from pipelines.indexes.records import INDEX_HEAD, folder_of, head_key
 from pipelines.indexes.tables import PartTables
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.duplicates.measures.hash_bits import num_bits
 from stages.formats.read_ahead import ahead
-from stages.store.errors import CutShortError, StoreError
 from stages.store.reader import NUM_READERS
 from stages.store.store import Store
 
@@ -36,31 +30,19 @@ if TYPE_CHECKING:
     Digests = NDArray[np.uint64]
     Numbers = NDArray[np.int64]
 
-MAX_MAPPED: Final = 64
-"""Pieces that are mapped into memory at a time, at most; of 21 MB each."""
-NUM_PIECES_AHEAD: Final = 8
-"""Pieces of an object store that are read at a time where many digests are looked up: 170 MB."""
 MAX_NEAR_SLOTS: Final = 2**20
 """Slots whose numbers are listed bit by bit, at most; with more, every slot is compared."""
 FEW: Final = 64
 """Digests up to which each is looked up by its own reads."""
 
 
-class Index:
+class Index(Pieces):
     """One index of an artifact."""
-
-    def __init__(self, store: Store, artifact: ManifestHead, head: IndexHead) -> None:
-        self.store = store
-        self.artifact = artifact
-        self.head = head
-        self.layout = head.layout
-        self._folder = folder_of(artifact)
-        self._mapped: OrderedDict[int, Any] = OrderedDict()
 
     @cached_property
     def parts(self) -> PartTables:
         """The parts whose numbers are found. Read at first use."""
-        return read_parts(self.store, self._folder)
+        return read_parts(self.store, self.folder)
 
     def find(self, digest: int) -> list[int]:
         """Numbers of the parts that may hold what has this digest, rising; [] for none."""
@@ -68,7 +50,7 @@ class Index:
 
         one = np.array([digest], np.uint64)
         piece, slot = int(self.layout.pieces(one)[0]), int(self.layout.slots(one)[0])
-        entries = self._slots(piece, slot, slot + 1)
+        entries = self.slots(piece, slot, slot + 1)
         return sorted(set(parts_of(entries[rests_of(entries) == self.layout.rests(one)[0]]).tolist()))
 
     def find_many(self, digests: Digests) -> tuple[Numbers, Numbers]:
@@ -87,7 +69,7 @@ class Index:
         edges = np.searchsorted(pieces, np.arange(self.layout.num_pieces + 1))
         asked = [piece for piece in range(self.layout.num_pieces) if edges[piece] < edges[piece + 1]]
         numbers, parts = [nothing], [nothing]
-        for piece, data in zip(asked, self._whole(asked), strict=True):
+        for piece, data in zip(asked, self.whole(asked), strict=True):
             own = order[edges[piece] : edges[piece + 1]]
             questions, found = matches(data, digests[own], self.layout)
             numbers.append(own[questions])
@@ -117,7 +99,7 @@ class Index:
         for number in range(piece, last_piece + 1):
             begin = slot if number == piece else 0
             until = last_slot + 1 if number == last_piece else self.layout.num_slots
-            for at, entries in self._each_slot(number, begin, until):
+            for at, entries in self.each_slot(number, begin, until):
                 prefix = (number * self.layout.num_slots + at) << REST_BITS
                 digests = (rests_of(entries) | prefix).astype(np.uint64) << np.uint64(unknown)
                 is_in = (digests >= np.uint64(first >> unknown << unknown)) & (digests <= np.uint64(last))
@@ -136,7 +118,7 @@ class Index:
         known = np.uint64(digest >> (64 - self.layout.known_bits))
 
         def near(slot: int) -> list[int]:
-            entries = self._slots(slot // self.layout.num_slots, (own := slot % self.layout.num_slots), own + 1)
+            entries = self.slots(slot // self.layout.num_slots, (own := slot % self.layout.num_slots), own + 1)
             there = rests_of(entries).astype(np.uint64) | np.uint64(slot << REST_BITS)
             numbers: list[int] = parts_of(entries)[num_bits(there ^ known) <= max_bits].tolist()
             return numbers
@@ -152,81 +134,6 @@ class Index:
         bits = [1 << bit for bit in range(width)]
         numbers = range(min(width, max_bits) + 1)
         return sorted(slot ^ sum(flipped) for number in numbers for flipped in combinations(bits, number))
-
-    def _each_slot(self, piece: int, first: int, until: int) -> Iterator[tuple[int, Bytes]]:
-        """Slots of a piece with their entries."""
-        offsets, entries = self._offsets(piece, first, until), self._slots(piece, first, until)
-        for slot in range(first, until):
-            start, end = (offsets[slot - first : slot - first + 2] - offsets[0]).tolist()
-            if start < end:
-                yield slot, entries[start:end]
-
-    def _offsets(self, piece: int, first: int, until: int) -> Numbers:
-        import numpy as np
-
-        data = self._range(piece, first * OFFSET_BYTES, (until - first + 1) * OFFSET_BYTES)
-        return np.frombuffer(data, "<u4").astype(np.int64)
-
-    def _slots(self, piece: int, first: int, until: int) -> Bytes:
-        """The entries of the slots from `first` to `until`: two reads."""
-        import numpy as np
-
-        start, *_, end = self._offsets(piece, first, until).tolist()
-        if start == end:
-            return np.zeros((0, self.layout.entry_bytes), np.uint8)
-        size = self.layout.entry_bytes
-        data = self._range(piece, self.layout.offsets_bytes + start * size, (end - start) * size)
-        return np.frombuffer(data, np.uint8).reshape(-1, size)
-
-    def _range(self, piece: int, start: int, length: int) -> Any:
-        if self.store.folder is not None:
-            data = memoryview(self._map(piece))[start : start + length]
-            if len(data) != length:
-                raise self._damaged(piece, f"ends at byte {start + len(data)}")
-            return data
-        try:
-            return self.store.read_range(piece_key(self._folder, self.head.subject, piece), start, length)
-        except (CutShortError, FileNotFoundError) as error:
-            raise self._damaged(piece, str(error)) from error
-
-    def _whole(self, pieces: Sequence[int]) -> Iterable[Any]:
-        """Whole pieces, in order."""
-        return map(self._map, pieces) if self.store.folder else ahead(self._read, pieces, NUM_PIECES_AHEAD)
-
-    def _read(self, piece: int) -> bytes:
-        data = self.store.read(piece_key(self._folder, self.head.subject, piece))
-        self._check_size(piece, None if data is None else len(data))
-        return data or b""
-
-    def _map(self, piece: int) -> Any:
-        """A piece in memory, whose pages all processes of a machine share."""
-        if piece in self._mapped:
-            self._mapped.move_to_end(piece)
-            return self._mapped[piece]
-        path = f"{self.store.url}/{piece_key(self._folder, self.head.subject, piece)}"
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            raise self._damaged(piece, "is missing") from None
-        try:
-            self._check_size(piece, os.fstat(handle).st_size)
-            self._mapped[piece] = mmap.mmap(handle, 0, prot=mmap.PROT_READ)
-        finally:
-            os.close(handle)
-        if len(self._mapped) > MAX_MAPPED:
-            self._mapped.popitem(last=False)  # unmapped once no array looks into it
-        return self._mapped[piece]
-
-    def _check_size(self, piece: int, size_bytes: int | None) -> None:
-        if size_bytes != self.head.pieces[piece].size_bytes:
-            raise self._damaged(piece, "is missing" if size_bytes is None else f"has {size_bytes} bytes")
-
-    def _damaged(self, piece: int, how: str) -> StoreError:
-        named = f"{self.artifact.stage}/{self.artifact.fingerprint[:SHOWN_DIGITS]}"
-        return StoreError(
-            f"{piece_key(self._folder, self.head.subject, piece)} {how}, {self.head.pieces[piece].size_bytes} bytes "
-            f"were written. It is derived: `neo index {named} --afresh` makes it again"
-        )
 
 
 def open_index(store: Store, artifact: ManifestHead, subject: str) -> Index | None:

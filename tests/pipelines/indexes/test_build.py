@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cluster.local import make
-from pipelines.indexes import build, entries, look_up
+from pipelines.indexes import build, entries, pieces
 from pipelines.indexes.build import forget_indexes, make_indexes, read_parts
 from pipelines.indexes.look_up import Index, open_index
 from pipelines.indexes.records import folder_of, head_key
@@ -157,7 +157,7 @@ def test_an_unreadable_head_counts_as_no_index(own: Artifact) -> None:
 
 
 def test_mapped_pieces_are_bounded(own: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look_up, "MAX_MAPPED", 2)
+    monkeypatch.setattr(pieces, "MAX_MAPPED", 2)
     index = opened(own, IDS)
     for row in rows():
         assert row["number"] in index.find(bytes_digest(row["sample_id"]))
