@@ -34,7 +34,7 @@ def index(
     ctx: typer.Context,
     ref: Annotated[
         str | None,
-        typer.Argument(metavar="[REF]", help="Of REF and what it was made of; without it, of the whole store."),
+        typer.Argument(metavar="REF", help="Of REF and what it was made of; without it, of the whole store."),
     ] = None,
     *,
     text: Annotated[

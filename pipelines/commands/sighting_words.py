@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
@@ -88,9 +89,16 @@ def _(sighting: WeightsSighting) -> str:
 
 
 def _each(rows: Sequence[TableRow], said: Callable[[TableRow], str]) -> str:
-    """What is said of the first rows: `part 00000: kept; part 00001: kept; and 3 more`."""
-    more = [f"and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
-    return "; ".join([*map(said, rows[:MAX_LISTED]), *more])
+    """What is said of each row, `part 00000: kept; part 00001: kept`; of many, how many ended how.
+
+    `2,832 in 30 parts: 2,100 kept, 732 failed (not_found)`
+    """
+    if len(rows) <= MAX_LISTED:
+        return "; ".join(map(said, rows))
+    parts = {row["part"] for row in rows}
+    endings = Counter(f"{row['verdict']} ({row['reason']})" if row["reason"] else str(row["verdict"]) for row in rows)
+    counted = ", ".join(f"{number:,} {ending}" for ending, number in endings.most_common(MAX_LISTED))
+    return f"{len(rows):,} in {_counted(len(parts), 'part')}: {counted}"
 
 
 def _verdict(row: TableRow) -> str:

@@ -39,7 +39,7 @@ MANY_TABLES = 64
 WhatArgument: TypeAlias = Annotated[
     str | None,
     typer.Argument(
-        metavar="[URL|ID]",
+        metavar="URL|ID",
         help="A URL, the name of a picture or video in its source, or a sample's id: all its digits or 4 or more.",
     ),
 ]

@@ -9,9 +9,14 @@ from pipelines.lineage.sightings import (
     ModelSighting,
     RowsSighting,
     Sighting,
+    VerdictSighting,
     WeightsSighting,
 )
 
+MANY = [
+    {"part": str(n % 3), "verdict": "kept" if n % 3 else "dropped", "reason": None if n % 3 else "too_small"}
+    for n in range(1200)
+]
 WEIGHTS = {"num_steps": 300, "has_rows": True, "is_examined_on": False}
 
 
@@ -22,6 +27,11 @@ WEIGHTS = {"num_steps": 300, "has_rows": True, "is_examined_on": False}
             RowsSighting(artifact=None, shards=dict.fromkeys(range(12), "00003"), documents={}),
             "rows 0, 1, 2, 3, 4, 5, 6, 7 and 4 more in shard 00003",
         ),
+        (
+            VerdictSighting(artifact=None, verdicts=tuple(MANY)),
+            "1,200 in 3 parts: 800 kept, 400 dropped (too_small)",
+        ),
+        (VerdictSighting(artifact=None, verdicts=tuple(MANY[:2])), "part 0: dropped (too_small); part 1: kept"),
         (ConversationSighting(artifact=None, num_dropped=2), "0 conversations about it, 2 dropped"),
         (DrawSighting(artifact=None), "not drawn"),
         (
