@@ -20,10 +20,12 @@ from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
 from pipelines.commands.context import CommandContext
 from pipelines.commands.describe import describe
+from pipelines.commands.diff import diff
 from pipelines.commands.disclose import disclose
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
 from pipelines.commands.files import files
+from pipelines.commands.gc import gc
 from pipelines.commands.get import get
 from pipelines.commands.index import index
 from pipelines.commands.init import init
@@ -167,12 +169,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "index": index,
     "row": row,
     "seen": seen,
+    "diff": diff,
     "ask": ask,
     "serve": serve,
     "audit": audit,
     "verify": verify,
     "sign": sign,
     "disclose": disclose,
+    "gc": gc,
     "doctor": doctor,
     "list": list_,
     "stages": stages_,

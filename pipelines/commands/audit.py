@@ -12,6 +12,7 @@ import typer
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.exits import CommandError, ExitCode, RefusedError
+from pipelines.garbage.lists import collections_in_words
 from pipelines.lineage.audit import Finding, Report
 from pipelines.lineage.audit import audit as audit_lineage
 from pipelines.lineage.audit_notes import AuditNotes
@@ -106,7 +107,7 @@ def audit(
         again = f"neo audit {ref} --level {level}" if level != "full" else f"neo audit {ref}"
         raise StoppedAuditError("the audit was stopped", then=f"{again}   (continues)") from stop
     report = _with_runs(store, heads, report)
-    command.say("", _in_numbers(report), *report.remarks)
+    command.say("", _in_numbers(report), *report.remarks, *collections_in_words(store))
     if not report.findings:
         command.say(CLEAN[level])
         command.end(report.model_dump(), then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.exits import ExitCode
+from pipelines.exits import ExitCode, RefusedError
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import Attempt, RunGraph, StepEnding
 from pipelines.runs.attempts import reconcile, settle
@@ -15,6 +15,8 @@ from pipelines.runs.run import AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import DeliveryThread
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.manifest import manifest_key
 from stages.store.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def execute_run(
     attempt = Attempt(plan, run, site, display, job)
     with attempt:
         told = [*(other for other in undelivered if other.name != run.name), run]
+        _check_reused(plan, run)
         delivery = DeliveryThread(site.mlflow, told)
         attempt.execute(run_graph)
     num_undelivered = delivery.close()
@@ -77,3 +80,19 @@ def execute_run(
         tracker_problem=delivery.problem,
         failure=attempt.failure,
     )
+
+
+def _check_reused(plan: Plan, run: Run) -> None:
+    """Raise `RefusedError` where an artifact that the plan reuses was deleted since it was looked for.
+
+    Called once plan and attempt are in the store. `neo gc` quarantines a manifest first and looks for them then, so one
+    of the two finds the other.
+    """
+    reused = [plan.manifests[one.step] for one in plan.decisions if one.action == "reuse"]
+    keys = [manifest_key(head.stage, head.fingerprint) for head in reused]
+    for head, size_bytes in zip(reused, run.store.each(run.store.size_bytes, keys), strict=True):
+        if size_bytes is None:
+            raise RefusedError(
+                f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]} was deleted while the run was planned; plan it again",
+                then=plan.request.command,
+            )

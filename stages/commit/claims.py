@@ -16,13 +16,15 @@ from functools import cached_property
 
 from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Heartbeat, Observer, ProcessMark, beat_seconds, lost_after_seconds
-from stages.contract import InterruptedRunError, Post, StepWaiting, SupersededError
+from stages.contract import InterruptedRunError, Post, StageError, StepWaiting, SupersededError
 from stages.store.errors import TornRecordError
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
 
+DELETED_MARK = "collected.json"
+"""Name of the mark, in an artifact's folder, that it is being deleted: an attempt that finds it stays away."""
 logger = logging.getLogger(__name__)
 
 
@@ -183,6 +185,15 @@ class Claimant:
 
     def _exists(self, number: int) -> bool:
         return self.store.size_bytes(_key(self.folder, number)) is not None
+
+
+def check_not_deleted(store: Store, folder: str, step: str) -> None:
+    """Raises `StageError` where the deletion of an artifact was broken off: what is left of it is not whole."""
+    if store.size_bytes(f"{folder}/{DELETED_MARK}") is not None:
+        raise StageError(
+            f"step {step!r}: the deletion of {folder} was broken off, and some of it is gone: `neo gc --delete` ends "
+            "it; then run the command again"
+        )
 
 
 def claiming_runs(store: Store, folder: str) -> list[str]:

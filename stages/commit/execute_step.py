@@ -31,6 +31,7 @@ from stages.artifacts.taken_over import TAKEN_FROM, unchanged_parts
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import begin_fork
+from stages.commit.claims import check_not_deleted
 from stages.commit.inputs import (
     all_inputs,
     identity_inputs,
@@ -89,6 +90,7 @@ def execute_step(
             return committed
         if claim is None:
             raise StageError(f"step {spec.step!r}: {spec.folder} was quarantined just now; run the command again")
+        check_not_deleted(spec.store, spec.folder, spec.step)
         post(StepStarted(step=spec.step))
         started = time.monotonic()
         writer = replace(spec.writer, claim=claim, is_repaired=is_repaired(spec.store, spec.folder))

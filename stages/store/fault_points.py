@@ -75,6 +75,13 @@ POINTS: Final = frozenset(
         "outbox.marked_sent",
         "tracker.op_sent",
         "run.settled",
+        "gc.listed",
+        "gc.forgotten",
+        "gc.marked",
+        "gc.quarantined",
+        "gc.put_back",
+        "gc.deleted",
+        "gc.ended",
     }
 )
 """All names, in the order in which a run passes them, by what they commit."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -161,6 +161,19 @@ class StoreReader:
         with self._doing(f"list {prefix}"):
             keys = [item["path"] for batch in obstore.list(self.engine, prefix, offset=after) for item in batch]
         return iter(sorted(keys))
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Key, size in bytes and time of writing, by the store's clock, of each object under a folder, as they come.
+
+        Pages of a listing are passed on one by one, so memory does not grow with their number. For clean-up, like
+        `keys`.
+        """
+        import obstore
+
+        with self._doing(f"list {prefix}"):
+            for batch in obstore.list(self.engine, prefix):
+                for item in batch:
+                    yield item["path"], int(item["size"]), item["last_modified"]
 
     def some_keys(self, prefix: str, most: int) -> list[str]:
         """`most` of the keys under a folder at the most, in order: the first page of a listing, not all of it."""

@@ -73,6 +73,13 @@ class Store(StoreReader):
         with suppress(FileNotFoundError), self._doing(f"delete {key}"):
             obstore.delete(self.engine, key)
 
+    def move(self, key: str, target: str) -> None:
+        """Give an object another key, which no other object has."""
+        import obstore
+
+        with self._doing(f"move {key}"):
+            obstore.rename(self.engine, key, target)
+
     def quarantine(self, key: str, why: str = "torn") -> str:
         """Move a record to `<key>.<why>-<n>`, so that what it stood for is made again; returns the new key."""
         import obstore

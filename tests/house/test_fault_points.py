@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("stages", "cluster", "pipelines")
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
-COMMITS = {"create", "create_json", "quarantine", "upload", "delete"}
+COMMITS = {"create", "create_json", "quarantine", "move", "upload", "delete"}
 """Methods of a store that change what it holds."""
 COMMITTING_FUNCTIONS = {"set_ref"}
 STORE_ROOMS = ("stages/store",)
@@ -95,6 +95,13 @@ PLACES = {
     "checkpoint.deleted": {"stages/commit/checkpoints.py:delete"},
     "outbox.appended": {"pipelines/runs/outbox.py:append"},
     "outbox.marked_sent": {"pipelines/runs/outbox.py:mark_sent"},
+    "gc.listed": {"pipelines/garbage/lists.py:write_list", "pipelines/garbage/lists.py:name_uploads"},
+    "gc.marked": {"pipelines/garbage/deletion.py:_may_delete"},
+    "gc.forgotten": {"pipelines/garbage/forgotten.py:forget"},
+    "gc.quarantined": {"pipelines/garbage/deletion.py:_may_delete"},
+    "gc.put_back": {"pipelines/garbage/deletion.py:_may_delete", "pipelines/garbage/deletion.py:_put_back"},
+    "gc.deleted": {"pipelines/garbage/deletion.py:_delete_one"},
+    "gc.ended": {"pipelines/garbage/lists.py:end_list"},
     "tracker.op_sent": {"pipelines/tracking/delivery.py:_deliver_and_mark"},
 }
 """Point to the functions in which it stands, or from which its name is handed to the one that commits."""

@@ -15,6 +15,10 @@ PASSED_BY_OTHERS = {
     "fork.recorded": "as above",
     "part.taken_over": "the demo makes all parts itself; `tests/stages/commit/test_taking_over.py` kills a run there",
     "repair.recorded": "`neo audit --repair` notes what it moves aside",
+    **dict.fromkeys(
+        ("gc.listed", "gc.forgotten", "gc.marked", "gc.quarantined", "gc.put_back", "gc.deleted", "gc.ended"),
+        "runs delete nothing; `tests/pipelines/garbage/test_deletion.py` stops `neo gc` there",
+    ),
     "record.quarantined": "only what is torn or outdated is quarantined",
 }
 """Points that a run which nothing disturbs does not come by, and why."""

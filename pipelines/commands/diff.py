@@ -1,0 +1,113 @@
+"""`neo diff`: what differs between two artifacts of a kind, or two runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.commands.context import CommandContext
+from pipelines.comparing.differences import Comparison, NumberChange, ScoreDifference, StepDifference, compare, document
+from pipelines.comparing.sides import Side, side_of
+from pipelines.exits import BadCommandError
+from pipelines.screen.console import clean
+
+MAX_LINES = 12
+"""Numbers and versions of a step that are shown, at most; `--json` has all."""
+
+
+def diff(
+    ctx: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help="A run, a name such as tiny/chat, or a fingerprint.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another of its kind.")],
+) -> None:
+    """Show what differs between two artifacts or runs.
+
+    Along both lineages: recipes, code, versions, sources, counts and draws of the steps that differ, and scores on the
+    same questions.
+    """
+    command: CommandContext = ctx.obj
+    store = command.store_to_read()
+    first, second = side_of(store, a), side_of(store, b)
+    if first.kind != second.kind:
+        raise BadCommandError(
+            f"{a} is {_of_kind(first)} and {b} is {_of_kind(second)}: name two of one kind", then="neo list"
+        )
+    found = compare(store, first, second)
+    command.say(f"A  {_of_kind(first)} {first.name}", f"B  {_of_kind(second)} {second.name}", "", in_words(found), "")
+    command.say(*(f"--set {change}" for change in found.settings))
+    for step in found.steps:
+        if step.relation != "same":
+            command.say(step_table(step), "")
+    for score in found.scores:
+        command.say(score_table(score), "")
+    command.end(document(first, second, found), then=f"neo trace {b}" if first.kind != "run" else f"neo show {b}")
+
+
+def in_words(found: Comparison) -> str:
+    """How many steps are the same, differ, and are on one side alone, in a sentence."""
+    if len(found.of("same")) == len(found.steps):
+        return f"Nothing differs: all {len(found.steps)} steps are the same artifacts."
+    counts = [
+        (len(found.of("same")), "the same"),
+        (len(found.of("differs")), "different"),
+        (len(found.of("only_in_a")), "only in A"),
+        (len(found.of("only_in_b")), "only in B"),
+    ]
+    return f"Of {len(found.steps)} steps: {', '.join(f'{number} {what}' for number, what in counts if number)}."
+
+
+def step_table(step: StepDifference) -> Table:
+    """What differs between two steps, a line for each field; one line where only what is read differs."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    both = f"{step.a} -> {step.b.rpartition('/')[2]}" if step.relation == "differs" else step.a or step.b
+    renamed = f" (in B {step.renamed})" if step.renamed else ""
+    alone = {"only_in_a": "  only in A", "only_in_b": "  only in B"}.get(step.relation, "")
+    table.add_row(Text(clean(step.step + renamed), "bold"), Text(both + alone))
+    for title, changes in (
+        ("recipe", step.recipe), ("code", step.code), ("reads", step.reads), ("source", step.sources),
+    ):  # fmt: skip
+        for change in changes:
+            table.add_row(f"  {title}", Text(clean(str(change)), "cyan"))
+    if step.reads_changed:
+        table.add_row("  reads", Text(clean(f"{', '.join(step.reads_changed)}: different")))
+    if step.same_content:
+        table.add_row("  holds", "the same, byte by byte")
+    lines = [str(change) for change in step.versions] if step.differs_itself else []
+    lines = [f"made with {line}" for line in lines] + [_number(change) for change in step.counts]
+    for line in lines[:MAX_LINES]:
+        table.add_row("", Text(clean(line)))
+    if len(lines) > MAX_LINES:
+        table.add_row("", f"... {len(lines) - MAX_LINES} more: --json")
+    return table
+
+
+def score_table(score: ScoreDifference) -> Table:
+    """The numbers of two evaluations that differ, without the ends of intervals."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(clean(f"scores on {score.questions}"), overflow="fold")
+    for heading in ("A", "B", "B - A"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    shown = [one for one in score.numbers if one.a != one.b and not one.name.endswith(("_low", "_high"))]
+    for one in shown[:MAX_LINES]:
+        change = f"{one.b - one.a:+.4g}" if one.a is not None and one.b is not None else ""
+        table.add_row(clean(one.name), *("-" if value is None else f"{value:.4g}" for value in (one.a, one.b)), change)
+    if len(shown) > MAX_LINES:
+        table.add_row(f"... {len(shown) - MAX_LINES} more: --json", "", "", "")
+    if not shown:
+        table.add_row("all the same", "", "", "")
+    return table
+
+
+def _number(change: NumberChange) -> str:
+    before, after = ("none" if value is None else f"{value:,.10g}" for value in (change.a, change.b))
+    by = f" ({change.b - change.a:+,.10g})" if change.a is not None and change.b is not None else ""
+    return f"{change.name}: {before} -> {after}{by}"
+
+
+def _of_kind(side: Side) -> str:
+    return f"{side.kind}" if side.kind == "run" else f"artifact {side.kind}"

@@ -1,0 +1,134 @@
+"""`neo gc`: what of a store may be deleted, and its deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipelines.commands.context import CommandContext
+from pipelines.exits import RefusedError
+from pipelines.garbage.deletion import Deletion
+from pipelines.garbage.lists import list_key
+from pipelines.garbage.reachability import Reachability, name_of
+from pipelines.garbage.survey import Candidate, Survey, survey
+from pipelines.runs.refs import find_run, resolve_artifact
+from pipelines.screen.byte_progress import size_in_words
+from pipelines.screen.console import clean
+from stages.store.errors import TornRecordError
+from stages.store.store import Store
+
+SCHEMA_VERSION = 1
+"""Version of the JSON document: raised where a field changes its meaning or goes."""
+
+
+def gc(
+    ctx: typer.Context,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this, it is only shown.")] = False,
+    forgets: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="RUN", help="A run that shall keep nothing any more; may be repeated."),
+    ] = None,
+    keeps: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="REF", help="An artifact that stays, with all it was made of; may be repeated."),
+    ] = None,
+    grace_hours: Annotated[
+        float, typer.Option("--grace", metavar="HOURS", min=0.0, help="What was written within these hours stays.")
+    ] = 24.0,
+) -> None:
+    """Show what may be deleted, and delete it with --delete.
+
+    What no run and no name leads to, and uploads that no record names. All that a checkpoint's replay reads stays: what
+    it was made of, and what that leans on.
+    """
+    command: CommandContext = ctx.obj
+    store = command.store_to_write() if delete else command.store_to_read()
+    forgotten = [_forgettable(store, ref) for ref in forgets or ()]
+    kept = [name_of(*resolve_artifact(store, ref)) for ref in keeps or ()]
+    reached, grace = Reachability(store, kept, forgotten), timedelta(hours=grace_hours)
+    try:
+        found = survey(store, reached, grace, datetime.now(UTC))
+    except TornRecordError as error:
+        raise RefusedError(
+            f"nothing is deleted while a record is damaged that may lead to anything: {error}", then="neo list"
+        ) from error
+    command.say(*_in_words(found, delete=delete))
+    document: dict[str, Any] = {"version": SCHEMA_VERSION, "deleted": False, **_document(found)}
+    typed = [word for ref in forgets or () for word in ("--forget", ref)]
+    typed += [word for ref in keeps or () for word in ("--keep", ref)]
+    typed += ["--grace", f"{grace_hours:g}"] if grace_hours != 24.0 else []
+    if not found.deletable and not found.runs:
+        command.end(document, then="neo list")
+    if not delete:
+        command.end(document, then=" ".join(["neo gc --delete", *typed]))
+    deletion = Deletion(store, reached, grace, lambda line: command.say(clean(line)))
+    end = deletion.carry_out(found)
+    command.say(
+        "",
+        f"Deleted {end.num_objects:,} objects, {size_in_words(end.size_bytes)}; {list_key(deletion.number)} in the "
+        "store names them.",
+    )
+    document |= {"deleted": True, "list": list_key(deletion.number), "spared": end.spared}
+    command.end(document, then="neo gc")
+
+
+def _forgettable(store: Store, ref: str) -> str:
+    """The name of a run that may be forgotten. Raises `CommandError` for none, and for one that is at work."""
+    run = find_run(store, ref)
+    if run.state() in ("running", "unknown"):
+        raise RefusedError(f"--forget {ref}: {run.name} is at work", then=f"neo cancel {run.name}")
+    return run.name
+
+
+def _in_words(found: Survey, *, delete: bool) -> list[Table | str]:
+    words: list[Table | str] = []
+    if found.deletable:
+        words += [_table(found.deletable), ""]
+    staying = [one for one in found.candidates if one.stays]
+    if staying:
+        words += ["Left for now, being too new (--grace):", _table(staying), ""]
+    if not found.deletable:
+        return [*words, "Nothing may be deleted: runs and names lead to all the rest."]
+    total = found.total
+    will = "Deleting" if delete else "To delete:"
+    return [*words, f"{will} {total.number:,} objects, {size_in_words(total.size_bytes)}."]
+
+
+def _table(candidates: Sequence[Candidate]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("artifact", "why", "objects", "size"):
+        right = heading in ("objects", "size")
+        table.add_column(heading, no_wrap=heading != "why", overflow="fold", justify="right" if right else "left")
+    for one in candidates:
+        objects = one.objects
+        table.add_row(
+            one.short,
+            clean("; ".join(filter(None, (one.why, one.stays)))),
+            f"{objects.number:,}",
+            size_in_words(objects.size_bytes),
+        )
+    return table
+
+
+def _document(found: Survey) -> dict[str, Any]:
+    def listed(one: Candidate) -> dict[str, Any]:
+        return {
+            "artifact": one.short,
+            "why": one.why,
+            "is_whole": one.is_whole,
+            "num_objects": one.objects.number,
+            "size_bytes": one.objects.size_bytes,
+        }
+
+    return {
+        "deletions": [listed(one) for one in found.deletable],
+        "stays": [{**listed(one), "stays": one.stays} for one in found.candidates if one.stays],
+        "forgotten": list(found.runs),
+        "num_objects": found.total.number,
+        "size_bytes": found.total.size_bytes,
+    }

@@ -1,0 +1,1 @@
+"""What differs between two artifacts, or two runs: their steps aligned, and compared from heads."""

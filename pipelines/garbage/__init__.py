@@ -1,0 +1,1 @@
+"""What of a store may be deleted, and its deletion."""
