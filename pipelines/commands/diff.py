@@ -9,7 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.comparing.differences import Comparison, NumberChange, ScoreDifference, StepDifference, compare, document
+from pipelines.comparing.differences import (
+    Differences,
+    NumberChange,
+    ScoreDifference,
+    StepDifference,
+    compare,
+    document,
+)
 from pipelines.comparing.sides import Side, side_of
 from pipelines.exits import BadCommandError
 from pipelines.screen.console import clean
@@ -46,7 +53,7 @@ def diff(
     command.end(document(first, second, found), then=f"neo trace {b}" if first.kind != "run" else f"neo show {b}")
 
 
-def in_words(found: Comparison) -> str:
+def in_words(found: Differences) -> str:
     """How many steps are the same, differ, and are on one side alone, in a sentence."""
     if len(found.of("same")) == len(found.steps):
         return f"Nothing differs: all {len(found.steps)} steps are the same artifacts."

@@ -83,27 +83,27 @@ class ScoreDifference(_Value):
     """All numbers that one of the two has, the same ones as well."""
 
 
-class Comparison(_Value):
+class Differences(_Value):
     """Everything that differs between two sides."""
 
     steps: tuple[StepDifference, ...]
     scores: tuple[ScoreDifference, ...]
     settings: tuple[Change, ...] = ()
-    """Of two runs, the values of `--set` that one of them has."""
+    """The values of `--set` that one of two runs has; none for artifacts."""
 
     def of(self, relation: Relation) -> tuple[StepDifference, ...]:
         """The steps of a relation."""
         return tuple(one for one in self.steps if one.relation == relation)
 
 
-def compare(store: Store, a: Side, b: Side) -> Comparison:
+def compare(store: Store, a: Side, b: Side) -> Differences:
     """What differs. Reads the numbers of evaluations that asked the same, and nothing else."""
     differing = [_compared(pair, a, b) for pair in aligned(a.steps, b.steps)]
     set_a, set_b = (dict(text.partition("=")[::2] for text in side.settings) for side in (a, b))
-    return Comparison(steps=tuple(differing), scores=tuple(_scores(store, a, b)), settings=field_changes(set_a, set_b))
+    return Differences(steps=tuple(differing), scores=tuple(_scores(store, a, b)), settings=field_changes(set_a, set_b))
 
 
-def document(a: Side, b: Side, found: Comparison) -> dict[str, Any]:
+def document(a: Side, b: Side, found: Differences) -> dict[str, Any]:
     """The comparison as a JSON document; `docs/diff.md` describes it."""
     sides = {name: {"ref": one.ref, "name": one.name, "kind": one.kind} for name, one in (("a", a), ("b", b))}
     return {"version": SCHEMA_VERSION, **sides, **found.model_dump(mode="json")}

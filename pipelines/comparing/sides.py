@@ -42,7 +42,7 @@ class ComparedStep:
     head: ManifestHead | None
     """None where it is not committed, or cannot be read."""
     begins: str = ""
-    """From which checkpoint of another training it begins, in words; '' for step 0."""
+    """The checkpoint of another training that it begins from, in words; '' for step 0."""
 
     @property
     def short(self) -> str:
@@ -55,7 +55,7 @@ class Side:
     """What is compared with another of its kind."""
 
     ref: str
-    """As it was typed."""
+    """The reference as it was typed."""
     name: str
     """A run's name, or stage and shown digits of an artifact."""
     kind: str
@@ -65,7 +65,7 @@ class Side:
     evaluations: tuple[ManifestHead, ...]
     """Evaluations on this side, or of the model that it is."""
     settings: tuple[str, ...] = ()
-    """Of a run, the values of `--set`."""
+    """The values of `--set` of a run."""
 
     def step_of(self, fingerprint: str) -> str:
         """The step that makes an artifact, by name; its shown digits where it is not on this side."""
