@@ -2,11 +2,10 @@
 
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import TOYS, NeoSite, Said
+from tests.pipelines.conftest import TOYS, NeoSite, Said, site, type_  # noqa: F401
 from tests.pipelines.garbage.stores import DATA, OTHER, artifacts, check_nothing_looks_whole, made_by, two_runs
 
 pytestmark = pytest.mark.kill
@@ -20,7 +19,7 @@ def said(process) -> Said:
     return Said(process.returncode, out, err)
 
 
-def test_a_run_beside_collections_loses_nothing(site: NeoSite) -> None:
+def test_a_run_beside_collections_loses_nothing(site: NeoSite) -> None:  # noqa: F811
     """Collections without grace, from before the run begins until it ends; a second run forks off meanwhile."""
     two_runs(site)
     running = site.start("run", f"{TOYS}:whole", *SLOWLY)
@@ -39,7 +38,7 @@ def test_a_run_beside_collections_loses_nothing(site: NeoSite) -> None:
         assert site.neo("audit", name, "--level", "full").code == 0
 
 
-def test_a_forgotten_run_that_is_typed_again_beside_its_deletion_is_whole(site: NeoSite) -> None:
+def test_a_forgotten_run_that_is_typed_again_beside_its_deletion_is_whole(site: NeoSite) -> None:  # noqa: F811
     """Whichever comes first: the run finds everything, or is refused and makes it again at the next try."""
     old, _ = two_runs(site)
     for pause in (0.0, 0.4, 0.8, 1.2, 1.6):
@@ -58,7 +57,7 @@ def test_a_forgotten_run_that_is_typed_again_beside_its_deletion_is_whole(site: 
 
 
 @pytest.mark.parametrize("occurrence", [1, 2, 5, 12, 20, 30])
-def test_a_killed_collection_is_ended_by_the_next(occurrence: int, site: NeoSite, tmp_path: Path) -> None:
+def test_a_killed_collection_is_ended_by_the_next(occurrence: int, site: NeoSite) -> None:  # noqa: F811
     old, new = two_runs(site)
     fault = {"NEO_FAULT": f"gc.deleted:after@{occurrence}=kill", "NEO_LOST_AFTER_SECONDS": "3"}
     killed = said(site.start(*COLLECT, "--forget", old, **fault))
