@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -48,15 +48,16 @@ class Deletion:
     def carry_out(self, found: Survey) -> CollectionEnd:
         """Delete what the survey found, each once more looked at; returns how it ended, as the store has it too."""
         self.number = write_list(self.store, found)
-        now = next(written for _, _, written in self.store.objects(f"{list_key(self.number).rpartition('/')[0]}/"))
+        folder = list_key(self.number).rpartition("/")[0]
+        before = next(written for _, _, written in self.store.objects(f"{folder}/")) - self.grace
         self._forget(found)
         for one in found.deletable:
-            if one.objects.newest > now - self.grace and one.why != BEGUN_TO_DELETE:
+            if one.objects.newest > before and one.why != BEGUN_TO_DELETE:
                 self._spare(one.short, "it was written just now, by the clock of the store")
             elif one.is_whole:
                 self._delete_artifact(one)
             else:
-                self._delete_uploads(one)
+                self._delete_uploads(one, before)
         end = CollectionEnd(
             num_artifacts=self.num_artifacts,
             num_objects=self.deleted.number,
@@ -73,11 +74,8 @@ class Deletion:
     def _forget(self, found: Survey) -> None:
         """From here on the runs keep nothing, but for those of which an attempt lives."""
         for name in found.runs:
-            run = Run(self.store, name)
-            if run.state() in ("running", "unknown"):
+            if not forget(Run(self.store, name)):
                 self._spare(name, "an attempt of it is at work")
-            else:
-                forget(run)
         self.reached.to_forget = frozenset()  # the marks count now, and those of a run that began again do not
 
     def _delete_artifact(self, one: Candidate) -> None:
@@ -134,13 +132,14 @@ class Deletion:
             with fault_point("gc.put_back", key):
                 self.store.move(f"{key}.{ASIDE}-{number - 1}", key)
 
-    def _delete_uploads(self, one: Candidate) -> None:
-        """Delete uploads of an artifact that stays, if it is still committed and lends no parts."""
+    def _delete_uploads(self, one: Candidate, before: datetime) -> None:
+        """Delete uploads that were written until then from an artifact that stays, is committed and lends no parts."""
         self.reached.refresh()
         if one.artifact in self.reached.lends_parts:
             self._spare(one.short, "another artifact takes parts over from it by now")
             return
-        found = dict(unnamed_uploads(self.store, one.artifact))
+        unnamed = unnamed_uploads(self.store, one.artifact)
+        found = {key: upload for key, upload in unnamed if upload.newest <= before}
         name_uploads(self.store, self.number, one.short, found)
         self._delete(list(found))
         _remove_empty_folders(self.store, f"{artifact_folder(*one.artifact)}/attempts")

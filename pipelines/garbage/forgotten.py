@@ -15,11 +15,18 @@ FOLDER = "forgotten"
 """Prefix of the marks in a store."""
 
 
-def forget(run: Run) -> None:
-    """Mark a run as forgotten, as long as it has no further attempt."""
-    key = f"{FOLDER}/{run.name}/{run.num_attempts}"
+def forget(run: Run) -> bool:
+    """Mark a run as forgotten; False where an attempt of it is at work.
+
+    Attempts are counted before it is looked whether they live: one that begins meanwhile makes the mark void.
+    """
+    standing = run.standing()
+    if standing.state in ("running", "unknown"):
+        return False
+    key = f"{FOLDER}/{run.name}/{standing.num_attempts}"
     with fault_point("gc.forgotten", key):
         run.store.create(key, b"")
+    return True
 
 
 def forgotten_runs(store: Store) -> set[str]:
