@@ -34,6 +34,12 @@ class LossSum(NamedTuple):
     """Scalar fp32: sum of weights."""
     entropies: Tensor
     """[S] fp32 cross-entropy of each supervised position, without gradient: for the losses of single sources."""
+    pooled: Tensor | None = None
+    """[2Q, H] fp32 pooled states of the row's pairs (`inputs.pairs`); None where pairs are not compared."""
+
+    def detached(self) -> LossSum:
+        """The sums without gradients, and without pooled states."""
+        return LossSum(self.loss.detach(), self.weight.detach(), self.entropies.detach())
 
 
 def weighted_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> LossSum:

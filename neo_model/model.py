@@ -128,8 +128,21 @@ class NeoModel(nn.Module):
             layer.self_attn.inherit_hw_from_t()
 
     def forward(self, batch: Batch) -> LossSum:
-        """Sum over supervised positions of weight x cross-entropy, and the sum of the weights, both fp32 scalars."""
-        return self.loss(*self._supervised(batch))
+        """Sum over supervised positions of weight x cross-entropy, and the sum of the weights, both fp32 scalars.
+
+        Of a row whose pairs are compared also their pooled states.
+        """
+        states, index = self.final_states(batch), batch.supervised_index
+        pooled = None if batch.pairs is None else batch.pairs.pooled(states)
+        supervised = states.index_select(0, index)
+        del states  # the head needs memory
+        sums = self.loss(supervised, batch.targets[index], batch.weights[index])
+        return sums._replace(pooled=pooled)
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """Pooled states [2Q, H] fp32 of the pairs of a row: the pictures, then the captions. The head is not used."""
+        assert batch.pairs is not None, "the pairs of this row are not known"
+        return batch.pairs.pooled(self.final_states(batch))
 
     def loss(self, states: Tensor, targets: Tensor, weights: Tensor) -> LossSum:
         """Weighted loss of final states [S, H], targets [S] and weights [S]."""
@@ -202,11 +215,6 @@ class NeoModel(nn.Module):
             else:
                 hidden = layer(hidden, tables, attend, regions)
         return hidden
-
-    def _supervised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Final states [S, H], targets [S] and weights [S] of the supervised positions."""
-        index = batch.supervised_index
-        return self.final_states(batch).index_select(0, index), batch.targets[index], batch.weights[index]
 
 
 def _rows_of_table(weight: Tensor, ids: Tensor) -> Tensor:

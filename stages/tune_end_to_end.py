@@ -20,8 +20,9 @@ from pydantic import Field
 from stages.artifacts.kinds import Checkpoint, Conversations, Rows
 from stages.contract import GangLayout, Rank, StageContext, StageError, stage
 from stages.formats.packed_rows.row_map import mapped_rows
-from stages.formats.tokenizer import check_same_tokenizer
+from stages.formats.tokenizer import check_same_tokenizer, tokenizer_of
 from stages.training.held_out import HeldOut
+from stages.training.objectives.fields import ObjectivesRecipe
 from stages.training.trained_parts import (
     PartialTrainRecipe,
     choose_trained,
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
 
     from neo_model.config import NeoConfig
     from neo_model.model import NeoModel
+    from stages.training.objectives.masking import Masking
 
 
 CONFIG_FILE: Final = "config.json"
 
 
-class TuneRecipe(PartialTrainRecipe):
+class TuneRecipe(PartialTrainRecipe, ObjectivesRecipe):
     """End-to-end tuning; the defaults are those of NEO's mid-training (arXiv 2510.14979, table 5)."""
 
     peak_learning_rate: float = Field(default=4e-5, gt=0)
@@ -73,7 +75,9 @@ def write_partly_trained(  # noqa: PLR0917 - the last three are given by trainin
     write_released(folder, config, tensors, read_sidecars(start))
 
 
-def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], held_out: HeldOut) -> None:
+def tune_rank(  # noqa: PLR0917 - a gang gives the first, the stage the others
+    rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[Rows], held_out: HeldOut, masking: Masking | None
+) -> None:
     """Train on one rank of the worker group."""
     from neo_model.weights.released import load_model, read_sidecars
     from stages.training.examination import examiner_of
@@ -87,7 +91,7 @@ def tune_rank(rank: Rank, recipe: TuneRecipe, start: Checkpoint, rows: Sequence[
             write_model = partial(write_checkpoint, sidecars=read_sidecars(folder))
         else:
             write_model = partial(write_partly_trained, model, recipe, folder)
-        train(rank, recipe, rows, model, write_model=write_model, held_out=examiner)
+        train(rank, recipe, rows, model, write_model=write_model, held_out=examiner, masking=masking)
 
 
 def check_trained(recipe: TuneRecipe, start: Checkpoint) -> None:
@@ -107,6 +111,15 @@ def check_trained(recipe: TuneRecipe, start: Checkpoint) -> None:
         model = NeoModel(config)
     choose_trained(model, recipe)
     factors_of_parameters(model, recipe.learning_rate_factors)
+
+
+def masking_of(recipe: TuneRecipe, start: Checkpoint) -> Masking | None:
+    """How documents are masked. Raises `StageError` where the tokenizer of `start` has not the recipe's mask token."""
+    if not recipe.masked_share:
+        return None
+    from stages.training.objectives.masking import Masking
+
+    return Masking.of(recipe, tokenizer_of(start))
 
 
 def check_ranks(layout: GangLayout, recipe: TuneRecipe, start: Checkpoint) -> None:
@@ -136,6 +149,11 @@ def tune_end_to_end(
     held_out = HeldOut(heldout_rows, questions)
     held_out.check(rows)
     work = partial(
-        tune_rank, recipe=recipe, start=start, rows=tuple(map(mapped_rows, rows)), held_out=held_out.for_ranks()
+        tune_rank,
+        recipe=recipe,
+        start=start,
+        rows=tuple(map(mapped_rows, rows)),
+        held_out=held_out.for_ranks(),
+        masking=masking_of(recipe, start),
     )
     ctx.gang(work, rows_per_step=recipe.rows_per_step, check=partial(check_ranks, recipe=recipe, start=start))

@@ -56,7 +56,7 @@ def prepare_flash(batch: Batch, device: torch.device) -> Attend:
 
 def plan_passes(batch: Batch, device: torch.device, kernel: VarlenKernel) -> Passes:
     """Segments of both passes, and the tokens of the second."""
-    spans = batch.image_spans.numpy()
+    spans = batch.whole_spans.numpy()
     spans = spans[spans[:, 1] - spans[:, 0] > 1]
     documents = Segments(np.diff(batch.documents.numpy()), device)
     if len(spans) == 0:

@@ -45,7 +45,7 @@ def attend_with(mask: BlockMask, flex: Callable[..., Tensor]) -> Attend:
 
 def block_mask(batch: Batch, device: torch.device) -> BlockMask:
     """The row's BlockMask, equal to that of `create_block_mask`, without evaluating the dense mask."""
-    first, stop = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    first, stop = visible_intervals(batch.documents.numpy(), batch.whole_spans.numpy())
     blocks = visible_blocks(first, stop, BLOCK_TOKENS)
     first_key, stop_key = (torch.from_numpy(ends).to(device, non_blocking=True) for ends in (first, stop))
 

@@ -41,7 +41,7 @@ class _MaskedGroup:
 def prepare_sdpa(batch: Batch, device: torch.device) -> Attend:
     """Group this row's documents and build their masks."""
     segments = Segments(np.diff(batch.documents.numpy()), device)
-    ends = visible_intervals(batch.documents.numpy(), batch.image_spans.numpy())
+    ends = visible_intervals(batch.documents.numpy(), batch.whole_spans.numpy())
     first, stop = (torch.from_numpy(part).to(device) for part in ends)
     masked = [_MaskedGroup(group, _mask(first, stop, group)) for group in segments.groups]
     back = torch.argsort(torch.cat([entry.group.tokens for entry in masked]))

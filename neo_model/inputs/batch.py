@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from torch import Tensor
 from neo_model.config import PATCH_VALUES
 from neo_model.inputs.positions import check_images, image_spans, merge_order, patch_positions, thw_positions
 
+if TYPE_CHECKING:
+    from neo_model.inputs.pairs import Pairs
+
 IGNORED: Final = -100
 """Target of a position without supervision, as in torch's cross-entropy."""
 
-_HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids", "first_token"})
+_HOST_FIELDS: Final = frozenset({"documents", "image_spans", "grids", "first_token", "text_spans", "pairs"})
 """Fields that `Batch.to` leaves on the host, where masks and segments are built from them."""
 
 
@@ -50,13 +53,18 @@ class Document:
     """[l] whether this token is a target of the loss; the first token of a document never is."""
     grids: Sequence[tuple[int, int]] = ()
     """(grid_h, grid_w) in patches of each image, in order."""
+    shown_ids: Sequence[int] | NDArray[Any] | None = None
+    """[l] what the model reads in place of `token_ids`, which are predicted; None where it reads these."""
+    seen_whole: Sequence[tuple[int, int]] = ()
+    """Runs of text whose tokens see each other both ways, as those of an image do: start and end, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """One packed row, or a rank's share of one (`shares.py`), which has L of its tokens.
 
-    `to` moves all tensors but `documents`, `image_spans` and `grids`, which stay on the host and are the whole row's.
+    `to` moves all tensors but `documents`, `image_spans`, `grids`, `text_spans` and those of `pairs`, which stay on the
+    host and are the whole row's.
     """
 
     input_ids: Tensor
@@ -83,6 +91,18 @@ class Batch:
     """[N, 2] int64, (column, row) on the picture's grid."""
     first_token: int = 0
     """Place in the row of the first of these tokens: above 0 in a share that is not the first."""
+    text_spans: Tensor | None = None
+    """[W, 2] int64 start and end of runs of text that are seen whole, on the host; None where there are none."""
+    pairs: Pairs | None = None
+    """Which tokens stand for a picture and for its caption, where these are compared; on the host."""
+
+    @property
+    def whole_spans(self) -> Tensor:
+        """[M + W, 2] int64 start and end of what is seen whole: images and runs of text, in order, on the host."""
+        if self.text_spans is None:
+            return self.image_spans
+        spans = torch.cat((self.image_spans, self.text_spans))
+        return spans[spans[:, 0].argsort()]
 
     @property
     def num_tokens(self) -> int:
@@ -130,8 +150,9 @@ def pack(
     grids = [(int(grid_h), int(grid_w)) for document in documents for grid_h, grid_w in document.grids]
     spans = image_spans(token_ids, image_context_id)
     check_images(spans, grids)
-    return assemble(
-        token_ids=token_ids,
+    shown = [one.token_ids if one.shown_ids is None else one.shown_ids for one in documents]
+    batch = assemble(
+        token_ids=np.concatenate([np.asarray(one, np.int64) for one in shown]),
         targets=targets,
         weights=weights,
         starts=starts,
@@ -139,6 +160,12 @@ def pack(
         grids=grids,
         patches=patches,
     )
+    whole = [
+        (start + first, start + end)
+        for document, start in zip(documents, starts.tolist(), strict=False)
+        for first, end in document.seen_whole
+    ]
+    return replace(batch, text_spans=torch.tensor(whole, dtype=torch.int64)) if whole else batch
 
 
 def assemble(

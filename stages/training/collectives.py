@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed import distributed_c10d
 
 from stages.contract import StageError
@@ -62,6 +63,22 @@ def gather_values(value: Any) -> list[Any]:
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, value)
     return gathered
+
+
+def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """Rows [n, ...] of all ranks end to end, in rank order, and the place of this rank's first one. Collective.
+
+    Ranks may have different numbers of rows, also none: each sends as many as the longest.
+    """
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    numbers = [int(count) for count in counts]
+    padded = rows.new_zeros(max(*numbers, 1), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    gathered = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(gathered, padded)
+    together = torch.cat([one[:number] for one, number in zip(gathered, numbers, strict=True)])
+    return together, sum(numbers[: dist.get_rank()])
 
 
 def taken_by_rank_0(tokens: list[int], device: str) -> list[int]:

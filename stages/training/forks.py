@@ -19,6 +19,7 @@ from stages.artifacts.records import InputRecord, PartRecord
 from stages.contract import Fork, ReadingSteps, Recipe
 from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.loading.step_rows import Span, spans
+from stages.training.objectives.fields import ObjectivesRecipe
 from stages.training.recipe import TrainRecipe
 
 BEFORE: Final = "before."
@@ -76,7 +77,7 @@ def why_unfit(recipe: Recipe, inputs: Mapping[str, str], fork: Fork) -> str:
         return f"{type(recipe).__name__} is no recipe of a training, which alone has checkpoints to begin from"
     if why := _why_steps_unfit(recipe, fork):
         return why
-    fields = {"precision", *(type(recipe).model_fields.keys() - TrainRecipe.model_fields.keys())}
+    fields = {"precision", *(type(recipe).model_fields.keys() - ObjectivesRecipe.model_fields.keys())}
     now = recipe.model_dump(mode="json")
     if changed := sorted(name for name in fields if now[name] != fork.recipe.get(name, now[name])):
         return f"{', '.join(changed)} cannot change: the checkpoint holds weights and moments of another kind"

@@ -30,6 +30,8 @@ from stages.training.load_together import JointLoader
 from stages.training.loading.micro_batches import StepLoader
 from stages.training.loading.prefetch import prefetch
 from stages.training.metrics import Meter, PeakFlops
+from stages.training.objectives.masking import Masking
+from stages.training.objectives.pair_contrast import PairContrast
 from stages.training.optimizer_step import optimizer_step
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.watchdog import Watchdog
@@ -46,6 +48,7 @@ def train(
     *,
     write_model: WriteModel,
     held_out: Examiner,
+    masking: Masking | None = None,
 ) -> None:
     """Train the parameters of `model` that require a gradient, and commit the result with `write_model`. Collective.
 
@@ -59,12 +62,13 @@ def train(
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     left_out = damage.left_out()
-    loader = StepLoader.of(recipe, rows, rank, model.config, left_out, fork=rank.fork)
+    loader = StepLoader.of(recipe, rows, rank, model.config, left_out, fork=rank.fork, masking=masking)
     _say_idle(rank, loader)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
+    contrast = PairContrast.of(recipe, engine, meter)
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         probe = Probe(engine, loader, damage)
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
@@ -77,7 +81,9 @@ def train(
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank
-                norm = optimizer_step(step, engine, micro_batches, totals, rank=rank, recipe=recipe, meter=meter)
+                norm = optimizer_step(
+                    step, engine, micro_batches, totals, rank=rank, recipe=recipe, meter=meter, contrast=contrast
+                )
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
                 if totals.num_rows:  # a step that is left out counts in no average
                     meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)

@@ -47,8 +47,8 @@ class PeakFlops:
 
     def flops(self, batch: Batch) -> float:
         """FLOPs of forward and backward, without what activation checkpointing recomputes."""
-        images = (batch.image_spans[:, 1] - batch.image_spans[:, 0]).tolist()
-        num_pairs = visible_pairs(batch.documents.diff().tolist(), images)
+        whole = batch.whole_spans.diff(dim=1).flatten().tolist()
+        num_pairs = visible_pairs(batch.documents.diff().tolist(), whole)
         work = Work(
             num_tokens=batch.num_tokens,
             num_pairs=round(num_pairs * batch.num_tokens / batch.row_tokens),  # of a share: by its part of the heads
@@ -75,6 +75,11 @@ class Meter:
         self._imbalance = 0.0
         self._wait_seconds = 0.0
         self._flops = 0.0
+        self._contrasts: list[tuple[torch.Tensor, int]] = []
+
+    def contrasted(self, loss: torch.Tensor, num_pairs: int) -> None:
+        """Add the contrastive loss of a step and how many pairs it compared, which are alike on all ranks."""
+        self._contrasts.append((loss, num_pairs))
 
     def waited(self, seconds: float) -> None:
         """Add the time that this rank waited for the rows of a step."""
@@ -103,13 +108,15 @@ class Meter:
     def read(self) -> dict[str, float]:
         """The averages since the last call; starts the next period. Collective.
 
-        loss                nats for each unit of loss weight, over all ranks
+        loss                nats for each unit of loss weight, over all ranks; of masked tokens too
         loss/<source>       the same over the documents of one source
         tokens_per_second   of all ranks
         fill                tokens of the rows over the tokens they could hold
         data_wait           share of the time in which this rank waited for rows
         imbalance           cost of the slowest rank above the mean, as a share of the mean
         memory_bytes        largest peak of any rank: of its GPU since the last call, on a CPU of the process so far
+        contrastive_loss    nats, mean over the pairs of a step; absent where pairs are not compared
+        pairs_per_step      pairs that are compared with each other
         mfu                 model FLOPs as a share of the GPUs' peak; absent where the peak is not known
         """
         loss, by_source, flops, memory_bytes = self._of_all_ranks()
@@ -125,6 +132,9 @@ class Meter:
             "imbalance": self._imbalance / num_steps,
             "memory_bytes": memory_bytes,
         }
+        if self._contrasts:
+            numbers["contrastive_loss"] = sum(float(loss) for loss, _ in self._contrasts) / len(self._contrasts)
+            numbers["pairs_per_step"] = sum(number for _, number in self._contrasts) / len(self._contrasts)
         if self._peak is not None:
             numbers["mfu"] = flops / seconds / (self._peak.flops_per_second * dist.get_world_size())
         self._start()

@@ -17,6 +17,7 @@ from stages.training.collectives import StepTotals, gather_values, raise_on_all
 from stages.training.engine.engine import Engine
 from stages.training.loading.micro_batches import MicroBatch
 from stages.training.metrics import Meter
+from stages.training.objectives.pair_contrast import PairContrast
 from stages.training.recipe import TrainRecipe, learning_rate
 
 
@@ -29,6 +30,7 @@ def optimizer_step(
     rank: Rank,
     recipe: TrainRecipe,
     meter: Meter,
+    contrast: PairContrast | None = None,
 ) -> float:
     """Apply one optimizer step; returns the gradient norm before clipping. Collective.
 
@@ -38,10 +40,11 @@ def optimizer_step(
     torch.manual_seed(_seed_of_step(recipe.seed, step, rank.rank))
     if totals.weight <= 0:
         return 0.0
+    slopes = [None] * len(micro_batches) if contrast is None else contrast.slopes(micro_batches)
     sums = []
-    for micro_batch in micro_batches:
+    for micro_batch, slope in zip(micro_batches, slopes, strict=True):
         # DeepSpeed divides by the ranks, so 2 ranks with weights 30 and 10 scale by 2 / 40: each token counts alike.
-        sums.append(engine.accumulate(micro_batch.batch, rank.world_size / totals.weight))
+        sums.append(engine.accumulate(micro_batch.batch, rank.world_size / totals.weight, slope))
         meter.saw(micro_batch, sums[-1], totals.weight)
     norm = engine.apply(learning_rate(step, recipe))
     if not math.isfinite(norm):

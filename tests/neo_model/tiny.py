@@ -66,11 +66,12 @@ def row(*documents: Sequence[Piece], seed: int = 0, weighting: Weighting = Weigh
 
 
 def may_see(batch: Batch, query: int, key: int) -> bool:
-    """The rule of the mask, in words: the past of the same document, and all of the same image."""
+    """The rule of the mask, in words: the past of the same document, and all of the same image or masked text."""
     starts = batch.documents.tolist()
+    whole = [*batch.image_spans.tolist(), *([] if batch.text_spans is None else batch.text_spans.tolist())]
     same_document = any(begin <= query < end and begin <= key < end for begin, end in itertools.pairwise(starts))
-    same_image = any(begin <= query < end and begin <= key < end for begin, end in batch.image_spans.tolist())
-    return same_document and (key <= query or same_image)
+    same_whole = any(begin <= query < end and begin <= key < end for begin, end in whole)
+    return same_document and (key <= query or same_whole)
 
 
 def slow_attention(batch: Batch, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

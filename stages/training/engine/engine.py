@@ -87,17 +87,22 @@ class Engine:
         if self._ema is not None:
             self._ema.begin(parameter_slices(self._engine, self._zero_stage))
 
-    def accumulate(self, batch: Batch, scale: float) -> LossSum:
+    def accumulate(self, batch: Batch, scale: float, slope: Callable[[Tensor], Tensor] | None = None) -> LossSum:
         """Forward and backward of one micro-batch: adds the gradient of `scale` x its loss sum, averaged over ranks.
+
+        `slope` adds a loss of the pooled states of its pairs, of which it gives the gradient by these states.
 
         Returns the unscaled sums, detached. Where ranks share a row, each has its share of it as `batch`, and the sums
         are those of the share: gradients of a row are summed over its ranks like those of rows over all.
         """
-        sums = self._engine(self._placed(batch))
-        self._engine.backward(sums.loss * scale, scale_wrt_gas=False)
+        sums: LossSum = self._engine(self._placed(batch))
+        loss = sums.loss * scale
+        if slope is not None and sums.pooled is not None:
+            loss = loss + (sums.pooled * slope(sums.pooled.detach())).sum()
+        self._engine.backward(loss, scale_wrt_gas=False)
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
-        return LossSum(*(value.detach() for value in sums))
+        return sums.detached()
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> LossSum:
@@ -106,6 +111,11 @@ class Engine:
         sums: LossSum = self._engine(self._placed(batch))
         self._engine.train()
         return sums
+
+    def pool(self, batch: Batch) -> Tensor:
+        """Pooled states [2Q, H] of the pairs of one micro-batch, by a forward pass without head; changes nothing."""
+        placed = self._placed(batch)
+        return self.use_model(lambda model: model.pooled(placed))
 
     @torch.no_grad()
     def use_model(self, use: Callable[[NeoModel], Result]) -> Result:

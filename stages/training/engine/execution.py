@@ -20,6 +20,7 @@ from neo_model.model import NeoModel
 from stages.contract import GangLayout, StageError
 from stages.training.engine.deepspeed_config import deepspeed_config
 from stages.training.engine.sequence_group import why_not_shared
+from stages.training.objectives.fields import ObjectivesRecipe
 from stages.training.recipe import Precision, TrainRecipe
 
 DTYPES: Final[dict[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -53,7 +54,20 @@ def check_layout(layout: GangLayout, config: NeoConfig, recipe: TrainRecipe) -> 
     """Raise `StageError` for a layout in which no rank would train, before there are ranks."""
     if why := why_not_shared(config, layout.sequence_ranks):
         raise StageError(f"{why}. Set it in the site's [gang]")
+    if why := why_pairs_not_compared(recipe, layout):
+        raise StageError(why)
     deepspeed_config(recipe, layout, num_micro_batches=1, device="cpu")
+
+
+def why_pairs_not_compared(recipe: TrainRecipe, layout: GangLayout) -> str:
+    """Why a contrastive loss cannot be computed under a layout; '' where it can, or where there is none."""
+    if layout.sequence_ranks == 1 or not isinstance(recipe, ObjectivesRecipe) or not recipe.contrastive_weight:
+        return ""
+    return (
+        f"contrastive_weight = {recipe.contrastive_weight:g} compares whole pictures and captions, of which ranks that "
+        f"share a row have parts: set sequence_ranks = 1 in the site's [gang] (it is {layout.sequence_ranks}), or "
+        "contrastive_weight=0"
+    )
 
 
 def is_compiled(config: NeoConfig, layout: GangLayout, precision: Precision, device: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from neo_model.config import PATCH_PX, NeoConfig
 from neo_model.costs.flops import forward_flops
-from neo_model.inputs.batch import Batch, Document, Weighting, ensure_image, pack
+from neo_model.inputs.batch import Batch, Document, Weighting, ensure_image
 from neo_model.inputs.pictures import PictureError, fit_size, open_pixels, patches_on_grid
 from neo_model.inputs.positions import ImageMismatchError, check_images, image_spans
 from stages.artifacts.kinds import Rows
@@ -24,13 +24,13 @@ from stages.training.forks import spans_of
 from stages.training.loading.sequence_place import SequencePlace
 from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import RowOrder, Span, span_of_step
+from stages.training.objectives.forms import Forms
+from stages.training.objectives.masking import Masking
 from stages.training.recipe import TrainRecipe
 from stages.training.skipped import LeftOutOfSteps, Skipped
 
 NUM_STEPS_REMEMBERED: Final = 8
 """Steps whose rows stay assigned to ranks: more than are loaded at a time."""
-NOTHING: Final = Document(token_ids=(0, 0), supervised=(False, False))
-"""What stands in for rows where a micro-batch has none: every rank runs as many passes."""
 MAX_DECODED_PX: Final = 2**28
 """Largest picture that is decoded. Rows hold pictures that were judged when they were downloaded."""
 
@@ -78,7 +78,7 @@ class MicroBatch:
     skipped: tuple[Skipped, ...] = ()
     """Rows that belong here, are damaged, and were left out."""
     num_padding: int = 0
-    """Tokens of a share that only fill it up."""
+    """Tokens of a share that only fill it up, and captions that stand in it a second time."""
 
     @property
     def num_tokens(self) -> int:
@@ -125,6 +125,8 @@ class StepLoader:
     """Whether damaged rows are left out, instead of raised."""
     left_out: LeftOutOfSteps = field(default_factory=LeftOutOfSteps)
     """Rows that earlier attempts skipped, which are skipped again even if they are intact now; and whole steps."""
+    forms: Forms = field(default_factory=Forms)
+    """In which form the documents of a step are learned."""
     _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -137,6 +139,7 @@ class StepLoader:
         left_out: LeftOutOfSteps | None = None,
         *,
         fork: Fork | None = None,
+        masking: Masking | None = None,
     ) -> StepLoader:
         """The loader of one rank."""
         return cls(
@@ -150,6 +153,7 @@ class StepLoader:
             place=SequencePlace.of_rank(rank, config, recipe.precision),
             skips_damage=recipe.on_damaged_row == "skip",
             left_out=left_out or LeftOutOfSteps(),
+            forms=Forms.of(recipe, masking),
         )
 
     def row_tokens(self, step: int) -> int:
@@ -194,8 +198,7 @@ class StepLoader:
     def decode(self, fetched: FetchedRows) -> MicroBatch:
         """The pictures of the rows as patches, and the rows end to end. Raises `UnfitRowError` unless it is skipped."""
         packed, skipped = fetched.packed, list(fetched.skipped)
-        rows: list[Row] = []
-        documents: list[Document] = []
+        rows: list[tuple[Row, list[Document]]] = []
         patches: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
         for row in fetched.rows:
             try:
@@ -205,19 +208,18 @@ class StepLoader:
                     raise
                 skipped.append(Skipped.of(fetched.step, error, packed.reader))
                 continue
-            rows.append(row)
-            documents += of_row[0]
+            rows.append((row, of_row[0]))
             patches += of_row[1]
-        batch = pack(
-            documents or [NOTHING], patches, image_context_id=self.config.image_context_id, weighting=self.weighting
+        packed_row = self.forms.pack(
+            rows, patches, fetched.step, image_context_id=self.config.image_context_id, weighting=self.weighting
         )
-        share, num_padding = self.place.take(batch)
+        share, num_padding = self.place.take(packed_row.batch)
         return MicroBatch(
             batch=ensure_image(share),
-            num_padding=num_padding,
-            rows=tuple(row.number for row in rows),
-            sample_ids=tuple(sample_id.hex() for row in rows for sample_id in row.sample_ids),
-            sources=tuple(source for row in rows for source in row.sources),
+            num_padding=num_padding + packed_row.num_repeated,
+            rows=tuple(row.number for row, _ in rows),
+            sample_ids=tuple(sample_id.hex() for row, _ in rows for sample_id in row.sample_ids),
+            sources=packed_row.sources,
             skipped=tuple(skipped),
             imbalance=fetched.imbalance,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -101,3 +103,17 @@ def test_an_old_gpu_or_one_without_kernels_gets_flex(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("name", "expected"), [("auto", Backend.FLASH), *((one.value, one) for one in Backend)])
 def test_every_name_and_auto_is_a_backend(name: str, expected: Backend) -> None:
     assert backend_named(name, torch.device("cpu"), torch.float32, 32) == expected
+
+
+@pytest.mark.parametrize("backend", [Backend.SDPA, Backend.FLASH])
+def test_text_that_is_seen_whole_is_seen_both_ways(backend: Backend) -> None:
+    """Two runs of masked text, one of them behind a picture, beside text that looks back alone."""
+    batch = replace(row([3, (4, 4), 6], [9], [4]), text_spans=torch.tensor([[10, 15], [16, 24]]))
+    ours, slow = (inputs(batch, 4, 2, 5) for _ in range(2))
+    out, expected = prepare(backend, batch)(*ours), slow_attention(batch, *slow)
+    torch.testing.assert_close(out.double(), expected, atol=2e-6, rtol=2e-6)
+    assert not torch.equal(out, prepare(backend, replace(batch, text_spans=None))(*ours))
+    out.sum().backward()
+    expected.sum().backward()
+    for mine, theirs in zip(ours, slow, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=5e-6, rtol=5e-6)
