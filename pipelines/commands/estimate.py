@@ -103,6 +103,9 @@ def _words(one: Estimate, assumed: Assumptions) -> Iterator[Any]:
     steps = f"{one.num_steps:,} steps" + (f" after step {one.first_step:,}" if one.first_step else "")
     yield (f"  data        {steps}, {one.num_rows:,} rows of {lengths} tokens {known}: {_big(one.num_tokens)} tokens")
     yield f"  compute     {one.flops:.3g} FLOPs, forward and backward"
+    if one.contrastive_flops:
+        share = one.contrastive_flops / one.flops
+        yield f"  comparing   {share:.0%} of them at most, to compare pictures with captions (contrastive_weight)"
     for size in one.sizes:
         yield f"  time        {_time(size, assumed)}"
         if size.gang.sequence_ranks > 1:

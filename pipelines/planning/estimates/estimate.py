@@ -22,7 +22,14 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.estimates.assumptions import Assumptions
 from pipelines.planning.estimates.expected_sizes import ExpectedRows, ExpectedSizes
 from pipelines.planning.estimates.fitting import changes, fits, nearest_fit
-from pipelines.planning.estimates.step_costs import StepMemory, fullest_micro_batch, rows_work
+from pipelines.planning.estimates.step_costs import (
+    StepMemory,
+    compared_bytes,
+    fullest_micro_batch,
+    pooling_flops,
+    rows_work,
+    with_captions,
+)
 from stages.contract import GangLayout, Recipe, StageError
 from stages.training.loading.split import RowSplit
 from stages.training.recipe import TrainRecipe
@@ -73,7 +80,10 @@ class Estimate:
     rows: tuple[ExpectedRows, ...]
     """Sizes of the rows of each span, in order."""
     flops: float
-    """FLOPs of all optimizer steps, forward and backward."""
+    """FLOPs of all optimizer steps, forward and backward, those of `contrastive_flops` among them."""
+    contrastive_flops: float
+    """FLOPs of all optimizer steps for a contrastive loss: captions that are read once more, and the pass that pools
+    where a rank has several micro-batches a step. At most: as if each supervised token were of a pair's caption."""
     recomputed_flops: float
     """FLOPs that activation checkpointing adds in all optimizer steps; 0 without it."""
     gang: GangResources
@@ -144,6 +154,7 @@ class Estimate:
             "num_tokens": round(self.num_tokens),
             "rows_are_measured": self.rows_are_measured,
             "flops": self.flops,
+            "contrastive_flops": self.contrastive_flops,
             "recomputed_flops": self.recomputed_flops,
             "zero_stage": self.gang.zero_stage,
             "activation_checkpointing": self.gang.activation_checkpointing,
@@ -214,15 +225,19 @@ class Estimator:
         config, gpu = self.sizes.config(name), _gpu(gang, self.gpu_name)
         num_rows, rows = _left_to_read(recipe, begins, self.sizes.rows(name))
         works = [rows_work(one, self.assumptions) for one in rows]
-        fullest = fullest_micro_batch(rows, works, gang.micro_rows)
-        memory = StepMemory.of(config, recipe, gang, fullest)
+        fullest = with_captions(fullest_micro_batch(rows, works, gang.micro_rows), recipe, self.assumptions)
+        compared = max(compared_bytes(config, work, recipe, self.assumptions) for work in works)
+        memory = replace(StepMemory.of(config, recipe, gang, fullest), compared_bytes=compared)
         refused = partial(_why_refused, recipe, gang, config)
         layouts = tuple(_layouts(memory, gang, refused))
         pairs = list(zip(num_rows, works, strict=True))
-        flops = sum(number * training_flops(config, work, memory.trained) for number, work in pairs)
-        again = sum(number * recomputed_flops(config, work, memory.trained) for number, work in pairs)
-        recomputed = again if gang.activation_checkpointing else 0.0
         split = RowSplit.of(recipe.rows_per_step, gang.layout, 0, gang.num_ranks)
+        read = [(number, with_captions(work, recipe, self.assumptions)) for number, work in pairs]
+        plain = sum(number * training_flops(config, work, memory.trained) for number, work in pairs)
+        flops = sum(number * training_flops(config, work, memory.trained) for number, work in read)
+        flops += sum(number * pooling_flops(config, work, recipe, split.num_micro_batches) for number, work in read)
+        again = sum(number * recomputed_flops(config, work, memory.trained) for number, work in read)
+        recomputed = again if gang.activation_checkpointing else 0.0
         estimate = Estimate(
             step=name,
             stage=step.stage,
@@ -234,6 +249,7 @@ class Estimator:
             num_rows=sum(num_rows),
             rows=tuple(rows),
             flops=flops,
+            contrastive_flops=flops - plain,
             recomputed_flops=recomputed,
             gang=gang,
             gpu=gpu,
@@ -312,9 +328,11 @@ def _layouts(memory: StepMemory, gang: GangResources, refused: Callable[[GangLay
 def _why_refused(recipe: TrainRecipe, gang: GangResources, config: NeoConfig, layout: GangLayout) -> str:
     """The error with which the training stage would refuse `layout` on the devices of `gang`; '' if it would not."""
     from stages.training.engine.deepspeed_config import deepspeed_config
+    from stages.training.engine.execution import why_pairs_not_compared
     from stages.training.engine.sequence_group import why_not_shared
 
-    if why := layout.why_not_grouped() or why_not_shared(config, layout.sequence_ranks):
+    unshared = why_not_shared(config, layout.sequence_ranks) or why_pairs_not_compared(recipe, layout)
+    if why := layout.why_not_grouped() or unshared:
         return why
     try:
         deepspeed_config(recipe, layout, 1, "cuda:0" if gang.gpus else "cpu")

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cluster.site import GangResources
-from neo_model.costs.flops import Trained, Work
+from neo_model.costs.flops import Trained, Work, forward_flops
 from pipelines.exits import BadCommandError
 from pipelines.planning.estimates.assumptions import Assumptions
 from pipelines.planning.estimates.expected_sizes import ExpectedRows
 from stages.contract import GangLayout, StageError
 from stages.train_prebuffer import TrainPrebufferRecipe
+from stages.training.objectives.fields import ObjectivesRecipe
 from stages.training.recipe import Precision, TrainRecipe
 from stages.training.trained_parts import PartialTrainRecipe, choose_trained
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from neo_model.config import NeoConfig
     from neo_model.model import NeoModel
     from stages.training.engine.memory import ParameterCounts, RankMemory
+
+FP32_BYTES: Final = 4
+SCORE_BLOCK_BYTES: Final = 2**26
+"""A block of scores of `objectives/info_nce.py`, which are fp32."""
+NUM_SCORE_BLOCKS: Final = 3
+"""Blocks of that size at a time: the scores and two shares made of them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class StepMemory:
     on_gpu: bool
     keeps_ema: bool = False
     """Whether the recipe keeps a moving average of the weights."""
+    compared_bytes: int = 0
+    """Beside the activations, to compare the pairs of a step."""
 
     @classmethod
     def of(cls, config: NeoConfig, recipe: TrainRecipe, gang: GangResources, work: Work) -> StepMemory:
@@ -80,6 +89,7 @@ class StepMemory:
         from stages.training.engine.memory import rank_memory
 
         saved_bytes = self.activation_bytes(layout.activation_checkpointing, layout.sequence_ranks)
+        saved_bytes += self.compared_bytes
         return rank_memory(
             self.counts,
             layout,
@@ -104,6 +114,44 @@ def rows_work(rows: ExpectedRows, assumptions: Assumptions) -> Work:
         num_patches=4 * round(num_tokens * assumptions.image_share),
         num_supervised=round(num_tokens * assumptions.supervised_share),
     )
+
+
+def with_captions(work: Work, recipe: TrainRecipe, assumptions: Assumptions) -> Work:
+    """The work of a row of which captions are read once more, where the recipe compares them with pictures.
+
+    As if each supervised token stood in the caption of a pair, which is the most that there can be.
+    """
+    if not isinstance(recipe, ObjectivesRecipe) or not recipe.compares_pairs:
+        return work
+    num_added = work.num_supervised
+    return replace(
+        work,
+        num_tokens=work.num_tokens + num_added,
+        num_pairs=work.num_pairs + round(num_added * (_caption_tokens(assumptions) + 1) / 2),
+    )
+
+
+def pooling_flops(config: NeoConfig, work: Work, recipe: TrainRecipe, num_micro_batches: int) -> float:
+    """FLOPs of the pass that pools a row before the passes of its step: forward, without the head. None where a rank
+    has one micro-batch a step, or pairs are not compared."""
+    if num_micro_batches == 1 or not isinstance(recipe, ObjectivesRecipe) or not recipe.compares_pairs:
+        return 0.0
+    return forward_flops(config, replace(work, num_supervised=0))
+
+
+def compared_bytes(config: NeoConfig, work: Work, recipe: TrainRecipe, assumptions: Assumptions) -> int:
+    """Bytes that a rank holds to compare the pairs of a step; `work` is that of the mean row, without more captions.
+
+    Pooled states of all ranks, pictures and captions, once as they come and once end to end, and blocks of scores.
+    """
+    if not isinstance(recipe, ObjectivesRecipe) or not recipe.compares_pairs:
+        return 0
+    num_pairs = recipe.rows_per_step * work.num_supervised / _caption_tokens(assumptions)
+    return round(2 * FP32_BYTES * (2 * num_pairs * config.hidden) + NUM_SCORE_BLOCKS * SCORE_BLOCK_BYTES)
+
+
+def _caption_tokens(assumptions: Assumptions) -> float:
+    return max(1.0, assumptions.document_tokens * assumptions.supervised_share)
 
 
 def fullest_micro_batch(rows: Sequence[ExpectedRows], works: Sequence[Work], micro_rows: int) -> Work:

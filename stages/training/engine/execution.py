@@ -61,7 +61,7 @@ def check_layout(layout: GangLayout, config: NeoConfig, recipe: TrainRecipe) -> 
 
 def why_pairs_not_compared(recipe: TrainRecipe, layout: GangLayout) -> str:
     """Why a contrastive loss cannot be computed under a layout; '' where it can, or where there is none."""
-    if layout.sequence_ranks == 1 or not isinstance(recipe, ObjectivesRecipe) or not recipe.contrastive_weight:
+    if layout.sequence_ranks == 1 or not isinstance(recipe, ObjectivesRecipe) or not recipe.compares_pairs:
         return ""
     return (
         f"contrastive_weight = {recipe.contrastive_weight:g} compares whole pictures and captions, of which ranks that "

@@ -27,6 +27,11 @@ class ObjectivesRecipe(TrainRecipe):
     """The vocabulary entry that stands for a masked token. Qwen3 has none of its own for that; this one is in its
     vocabulary and in no document, as text that spells it stays text."""
 
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether pictures and captions of a step are compared."""
+        return self.contrastive_weight > 0
+
     @model_validator(mode="after")
     def _check_masking(self) -> ObjectivesRecipe:
         if self.masked_share and not self.mask_token:

@@ -50,7 +50,7 @@ class Forms:
     @classmethod
     def of(cls, recipe: TrainRecipe, masking: Masking | None) -> Forms:
         """What a recipe asks for."""
-        return cls(masking, isinstance(recipe, ObjectivesRecipe) and recipe.contrastive_weight > 0)
+        return cls(masking, isinstance(recipe, ObjectivesRecipe) and recipe.compares_pairs)
 
     def pack(
         self,

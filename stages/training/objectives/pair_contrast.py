@@ -38,7 +38,7 @@ class PairContrast:
     @classmethod
     def of(cls, recipe: TrainRecipe, engine: Engine, meter: Meter) -> PairContrast | None:
         """What `recipe` asks for; None where it learns the next token alone."""
-        if not isinstance(recipe, ObjectivesRecipe) or not recipe.contrastive_weight:
+        if not isinstance(recipe, ObjectivesRecipe) or not recipe.compares_pairs:
             return None
         return cls(engine, meter, recipe.contrastive_weight, recipe.contrastive_temperature)
 

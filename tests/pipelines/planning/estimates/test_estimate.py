@@ -262,3 +262,17 @@ def test_a_fork_counts_the_steps_that_remain(site: NeoSite) -> None:
     assert (end["num_steps"], end["num_rows"]) == (2, 8), "also from the end"
     none = asked("--from", "weights@4", "--set", "weights.hand_out=4", *longer)
     assert (none["num_steps"], none["days"], none["recomputed_flops"]) == (0, 0, 0) and none["peak_bytes"] > 0
+
+
+def test_a_contrastive_loss_is_counted_and_ranks_that_share_rows_refuse_it(site: NeoSite, llm: str) -> None:
+    asked = ("estimate", "tiny", "--until", "mid", "--llm", llm, *LARGE, "--gpu", "H200")
+    plain = site.neo(*asked, "--json").json["steps"][1]
+    told = site.neo(*asked, "--set", "mid.contrastive_weight=0.1")
+    assert "of them at most, to compare pictures with captions" in told.out
+    mid = site.neo(*asked, "--set", "mid.contrastive_weight=0.1", "--json").json["steps"][1]
+    assert plain["contrastive_flops"] == 0
+    assert mid["contrastive_flops"] == pytest.approx(mid["flops"] - plain["flops"])
+    # Three tenths of the tokens once more, forward and backward; of two rows on one rank a pass forward before.
+    assert mid["flops"] / plain["flops"] == pytest.approx(1.3 * (1 + 1 / 3), rel=0.05)
+    assert mid["num_tokens"] == plain["num_tokens"], "a caption is read twice, and learned once"
+    assert mid["layouts"][2]["memory_bytes"]["activations"] > plain["layouts"][2]["memory_bytes"]["activations"]
