@@ -10,6 +10,7 @@ scales its sums by ranks / weights, and DeepSpeed averages gradients over ranks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from neo_model.model import NeoModel
@@ -56,19 +57,19 @@ def train(
     `InterruptedRunError` after a commit where the run was asked to stop, `StageError` where a loss or gradient is not
     finite, before that step is applied.
     """
-    latest = newest_checkpoint(rank)
-    if latest is not None and CheckpointFacts.of(latest).is_model:
+    if (latest := newest_checkpoint(rank)) is not None and CheckpointFacts.of(latest).is_model:
         return
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
-    left_out = damage.left_out()
-    loader = StepLoader.of(recipe, rows, rank, model.config, left_out, fork=rank.fork, masking=masking)
+    loader = StepLoader.of(recipe, rows, rank, model.config, damage.left_out(), fork=rank.fork, masking=masking)
     _say_idle(rank, loader)
     trainable = trainable_names(model)
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
-    contrast = PairContrast.of(recipe, engine, meter)
+    take = partial(
+        optimizer_step, rank=rank, recipe=recipe, meter=meter, contrast=PairContrast.of(recipe, engine, meter)
+    )
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         probe = Probe(engine, loader, damage)
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
@@ -77,13 +78,11 @@ def train(
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
         with prefetching as prefetched, in_flight.finished_on_shared_error():
-            joint = JointLoader(rank, prefetched, damage, in_flight, meter, left_out, loader.place)
+            joint = JointLoader(rank, prefetched, damage, in_flight, meter, loader.left_out, loader.place)
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank
-                norm = optimizer_step(
-                    step, engine, micro_batches, totals, rank=rank, recipe=recipe, meter=meter, contrast=contrast
-                )
+                norm = take(step, engine, micro_batches, totals)
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
                 if totals.num_rows:  # a step that is left out counts in no average
                     meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)

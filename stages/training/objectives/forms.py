@@ -91,7 +91,7 @@ class FoundPair:
     caption: NDArray[Any]
     """Tokens of its caption."""
     digests: tuple[int, int]
-    """Of the picture's bytes and of the caption's tokens, 64 bits each, signed."""
+    """Digests of the picture's bytes and of the caption's tokens, 64 bits each, signed."""
 
 
 def pairs_of(documents: Sequence[Document], images: Sequence[Encoded]) -> list[FoundPair]:
