@@ -10,7 +10,6 @@ scales its sums by ranks / weights, and DeepSpeed averages gradients over ranks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from neo_model.model import NeoModel
@@ -32,8 +31,7 @@ from stages.training.loading.micro_batches import StepLoader
 from stages.training.loading.prefetch import prefetch
 from stages.training.metrics import Meter, PeakFlops
 from stages.training.objectives.masking import Masking
-from stages.training.objectives.pair_contrast import PairContrast
-from stages.training.optimizer_step import optimizer_step
+from stages.training.optimizer_step import step_of
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.watchdog import Watchdog
 from stages.training.weight_digests import trainable_names, weight_digests
@@ -67,9 +65,7 @@ def train(
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
-    take = partial(
-        optimizer_step, rank=rank, recipe=recipe, meter=meter, contrast=PairContrast.of(recipe, engine, meter)
-    )
+    take = step_of(rank, recipe, engine, meter)
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         probe = Probe(engine, loader, damage)
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
@@ -82,7 +78,7 @@ def train(
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank
-                norm = take(step, engine, micro_batches, totals)
+                norm = take(step, micro_batches, totals)
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
                 if totals.num_rows:  # a step that is left out counts in no average
                     meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import torch
 
@@ -21,16 +23,26 @@ from stages.training.objectives.pair_contrast import PairContrast
 from stages.training.recipe import TrainRecipe, learning_rate
 
 
+TakeStep: TypeAlias = Callable[[int, Sequence[MicroBatch], StepTotals], float]
+"""Takes a step, with its micro-batches on this rank and the totals of all ranks; returns the gradient norm."""
+
+
+def step_of(rank: Rank, recipe: TrainRecipe, engine: Engine, meter: Meter) -> TakeStep:
+    """What takes the optimizer steps of a rank, with the objectives of its recipe."""
+    contrast = PairContrast.of(recipe, engine, meter)
+    return partial(optimizer_step, rank=rank, recipe=recipe, engine=engine, meter=meter, contrast=contrast)
+
+
 def optimizer_step(
     step: int,
-    engine: Engine,
     micro_batches: Sequence[MicroBatch],
     totals: StepTotals,
     *,
     rank: Rank,
     recipe: TrainRecipe,
+    engine: Engine,
     meter: Meter,
-    contrast: PairContrast | None = None,
+    contrast: PairContrast | None,
 ) -> float:
     """Apply one optimizer step; returns the gradient norm before clipping. Collective.
 

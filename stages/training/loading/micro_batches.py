@@ -126,7 +126,7 @@ class StepLoader:
     left_out: LeftOutOfSteps = field(default_factory=LeftOutOfSteps)
     """Rows that earlier attempts skipped, which are skipped again even if they are intact now; and whole steps."""
     forms: Forms = field(default_factory=Forms)
-    """In which form the documents of a step are learned."""
+    """The form in which documents are learned at a step: masked, or with captions once more."""
     _steps: dict[int, tuple[float, list[list[int]]]] = field(default_factory=dict, compare=False)
 
     @classmethod
