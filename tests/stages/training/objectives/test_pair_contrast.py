@@ -108,7 +108,7 @@ def one_step(rank: int, zero_stage: int) -> tuple[dict[str, np.ndarray], dict[st
 
     from stages.training.engine.engine import Engine
     from stages.training.metrics import Meter
-        from stages.training.optimizer_step import step_of
+    from stages.training.optimizer_step import step_of
 
     size = dist.get_world_size()
     network = model()
