@@ -22,7 +22,6 @@ from stages.training.metrics import Meter
 from stages.training.objectives.pair_contrast import PairContrast
 from stages.training.recipe import TrainRecipe, learning_rate
 
-
 TakeStep: TypeAlias = Callable[[int, Sequence[MicroBatch], StepTotals], float]
 """Takes a step, with its micro-batches on this rank and the totals of all ranks; returns the gradient norm."""
 
