@@ -47,7 +47,7 @@ from stages.training.loading.split import RowSplit
 from stages.training.loading.step_rows import spans
 from stages.training.loop import REPORT_EVERY_STEPS
 from stages.training.metrics import Meter
-from stages.training.optimizer_step import step_of
+from stages.training.optimizer_step import optimizer_step
 from stages.training.skipped import LeftOutOfSteps
 from stages.training.weight_digests import WeightDigests
 from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
@@ -139,7 +139,7 @@ class Sides:
     def _step(self, step: int) -> None:
         meter = self.joint.meter
         micro_batches, totals = self.joint.load(step)
-        step_of(self.rank, RECIPE, self.engine, meter)(step, micro_batches, totals)
+        optimizer_step(step, self.engine, micro_batches, totals, rank=self.rank, recipe=RECIPE, meter=meter)
         capacity_tokens = totals.num_rows * self.loader.row_tokens(step)
         meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)
         if (step + 1) % REPORT_EVERY_STEPS == 0:

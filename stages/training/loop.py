@@ -31,7 +31,7 @@ from stages.training.loading.micro_batches import StepLoader
 from stages.training.loading.prefetch import prefetch
 from stages.training.metrics import Meter, PeakFlops
 from stages.training.objectives.masking import Masking
-from stages.training.optimizer_step import step_of
+from stages.training.optimizer_step import optimizer_step
 from stages.training.recipe import TrainRecipe, learning_rate
 from stages.training.watchdog import Watchdog
 from stages.training.weight_digests import trainable_names, weight_digests
@@ -65,7 +65,6 @@ def train(
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
-    take = step_of(rank, recipe, engine, meter)
     with CheckpointInFlight(rank.rank) as in_flight, Watchdog(rank) as watchdog:
         probe = Probe(engine, loader, damage)
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
@@ -78,7 +77,7 @@ def train(
             for step in steps:
                 watchdog.alive()
                 micro_batches, totals = joint.load(step)  # on every rank, or an error on every rank
-                norm = take(step, micro_batches, totals)
+                norm = optimizer_step(step, engine, micro_batches, totals, rank=rank, recipe=recipe, meter=meter)
                 capacity_tokens = totals.num_rows * loader.row_tokens(step)
                 if totals.num_rows:  # a step that is left out counts in no average
                     meter.end_step(totals.num_tokens, capacity_tokens, micro_batches[0].imbalance)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 
@@ -22,26 +20,16 @@ from stages.training.metrics import Meter
 from stages.training.objectives.pair_contrast import PairContrast
 from stages.training.recipe import TrainRecipe, learning_rate
 
-TakeStep: TypeAlias = Callable[[int, Sequence[MicroBatch], StepTotals], float]
-"""Takes a step, with its micro-batches on this rank and the totals of all ranks; returns the gradient norm."""
-
-
-def step_of(rank: Rank, recipe: TrainRecipe, engine: Engine, meter: Meter) -> TakeStep:
-    """What takes the optimizer steps of a rank, with the objectives of its recipe."""
-    contrast = PairContrast.of(recipe, engine, meter)
-    return partial(optimizer_step, rank=rank, recipe=recipe, engine=engine, meter=meter, contrast=contrast)
-
 
 def optimizer_step(
     step: int,
+    engine: Engine,
     micro_batches: Sequence[MicroBatch],
     totals: StepTotals,
     *,
     rank: Rank,
     recipe: TrainRecipe,
-    engine: Engine,
     meter: Meter,
-    contrast: PairContrast | None,
 ) -> float:
     """Apply one optimizer step; returns the gradient norm before clipping. Collective.
 
@@ -51,6 +39,7 @@ def optimizer_step(
     torch.manual_seed(_seed_of_step(recipe.seed, step, rank.rank))
     if totals.weight <= 0:
         return 0.0
+    contrast = PairContrast.of(recipe, engine, meter)
     slopes = [None] * len(micro_batches) if contrast is None else contrast.slopes(micro_batches)
     sums = []
     for micro_batch, slope in zip(micro_batches, slopes, strict=True):

@@ -108,7 +108,7 @@ def one_step(rank: int, zero_stage: int) -> tuple[dict[str, np.ndarray], dict[st
 
     from stages.training.engine.engine import Engine
     from stages.training.metrics import Meter
-    from stages.training.optimizer_step import step_of
+    from stages.training.optimizer_step import optimizer_step
 
     size = dist.get_world_size()
     network = model()
@@ -118,7 +118,8 @@ def one_step(rank: int, zero_stage: int) -> tuple[dict[str, np.ndarray], dict[st
     layout = GangLayout(num_ranks=size, zero_stage=zero_stage, persistent_parameter_values=200)
     engine, meter = Engine(network, TUNE, layout, len(mine), "cpu"), Meter()
     totals = SimpleNamespace(weight=sum(micro_batch(number).weight for number in range(NUM_MICRO)))
-    step_of(SimpleNamespace(rank=rank, world_size=size), TUNE, engine, meter)(0, mine, totals)
+    place = SimpleNamespace(rank=rank, world_size=size)
+    optimizer_step(0, engine, mine, totals, rank=place, recipe=TUNE, meter=meter)
     taken = {name: before[name] - value.numpy() for name, value in engine.parameters()}
     return taken, meter.read()
 
