@@ -1,0 +1,58 @@
+"""A model that learned from pairs of the web: tables with sizes of pictures and with opt-outs, and hostile names."""
+
+from functools import partial
+
+import pyarrow as pa
+
+from stages.artifacts.kinds import MODEL_PREFIX, SAMPLES_FILE, Checkpoint, RawPairs
+from stages.contract import Part, PartDraft, Recipe, StageContext, stage
+from stages.formats.sample_table import balance_of, write_table
+from tests.worlds.listed_pairs import ListedPairsRecipe, table_of
+
+
+class WebRecipe(ListedPairsRecipe):
+    opt_outs: tuple[str, ...] = ("x_robots_tag",)
+    robots: str = "respect"
+    note: str = "<script>alert(1)</script>"
+
+
+class WeightsRecipe(Recipe):
+    seed: int = 0
+
+
+def web_table(recipe: ListedPairsRecipe, first_row: int) -> pa.Table:
+    """The sample table of the part that begins with a row: what was not kept had been opted out."""
+    rows = table_of(recipe, first_row)
+    kept = [verdict == "kept" for verdict in rows["verdict"].to_pylist()]
+    columns = {name: rows[name] for name in rows.column_names}
+    columns["verdict"] = pa.array(["kept" if one else "dropped" for one in kept])
+    columns["reason"] = pa.array([None if one else "opt_out" for one in kept], pa.string())
+    sizes = [1000 + 13 * (first_row + number) if one else None for number, one in enumerate(kept)]
+    return pa.table({**columns, "image_size_bytes": pa.array(sizes, pa.int64())})
+
+
+def fetch_part(part: Part, draft: PartDraft, recipe: WebRecipe) -> None:
+    table = web_table(recipe, part.task["first_row"])
+    write_table(table, draft.path(SAMPLES_FILE))
+    draft.count(balance_of(table))
+
+
+def learn_part(part: Part, draft: PartDraft, recipe: WeightsRecipe) -> None:
+    draft.path(MODEL_PREFIX + "config.json").write_text("{}")
+
+
+@stage(number=1, recipe=WebRecipe, makes=RawPairs)
+def fetch_web(recipe: WebRecipe, *, ctx: StageContext) -> None:
+    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
+    over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
+    ctx.spread(partial(fetch_part, recipe=recipe), over=over, phase="download")
+
+
+@stage(number=1, recipe=WeightsRecipe, makes=Checkpoint)
+def learn_web(recipe: WeightsRecipe, pairs: RawPairs, *, ctx: StageContext) -> None:
+    ctx.spread(partial(learn_part, recipe=recipe), over=[Part(name="00000")], phase="learn")
+
+
+def web():
+    """The pipeline, as `neo run FILE:web` takes it."""
+    return learn_web.bind("weights", WeightsRecipe(), fetch_web.bind("pairs", WebRecipe()))
