@@ -213,6 +213,9 @@ class Site(_Table):
     secrets: tuple[str, ...] = ()
     """Names of environment variables that the cluster's machines must have, such as the store's key. A run is refused
     if one is missing. Values are never sent."""
+    indexes: Literal["none", "samples", "texts"] = "none"
+    """What a run makes of the samples that it has committed, once it is done. `samples`: the indexes of `neo index`.
+    `texts`: those by their words as well. They are derived, and change no artifact."""
     refused_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks that no download of this site asks, beside all that are not public: `198.51.100.0/24`. For public
     addresses that lead into a company."""

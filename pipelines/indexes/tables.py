@@ -9,6 +9,7 @@ It stands beside the indexes, so that a look-up reads no manifest of tens of meg
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -81,8 +82,12 @@ class PartTables:
         return int(self.table.num_rows)
 
     def __getitem__(self, number: int) -> PartTable:
-        row = self.table.slice(number, 1).to_pylist()[0]
-        return PartTable(row["part"], row["key"], row["size_bytes"], tuple(row["superseded"]))
+        return next(iter(PartTables(self.table.slice(number, 1))))
+
+    def __iter__(self) -> Iterator[PartTable]:
+        names = ("part", "key", "size_bytes", "superseded")
+        columns = (self.table[name].to_pylist() for name in names)
+        return (PartTable(*row, tuple(superseded)) for *row, superseded in zip(*columns, strict=True))
 
     @cached_property
     def first_rows(self) -> NDArray[np.int64]:

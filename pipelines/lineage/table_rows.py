@@ -47,8 +47,7 @@ def rows_with(
 
 def part_tables(artifact: Artifact, file_name: str, phase: str = "", prefix: str = "") -> list[PartTable]:
     """The tables of this name, one for each part that has it; of one phase and with names that begin so, if asked."""
-    found = listed(artifact, Indexed(file_name, (), phase, prefix))
-    return [found[number] for number in range(len(found))]
+    return list(listed(artifact, Indexed(file_name, (), phase, prefix)))
 
 
 def one_of(values: Sequence[str | bytes]) -> IsWanted:

@@ -83,7 +83,7 @@ class Attempt:
         self._writer = EventWriter(outbox, self.number)
         self._log = AttemptLog(self.run, self.number, self.board)
         self._display = self._open_display(self.board)
-        self._heartbeat = DriverHeartbeat(self.run, self.number, self._say)
+        self._heartbeat = DriverHeartbeat(self.run, self.number, self.say)
         self._log.write(
             f"attempt {self.number} begins on site {self.site.name!r}: {', '.join(self.plan.to_make)} to make"
         )
@@ -100,7 +100,7 @@ class Attempt:
             edges = {
                 name: sorted({item.step for item in self.plan.request.step(name).inputs.values()}) for name in specs
             }
-            with stop_on_signals(stop, self._say, self._heartbeat.is_stop_requested), self._display.watching():
+            with stop_on_signals(stop, self.say, self._heartbeat.is_stop_requested), self._display.watching():
                 outcomes = run_graph(specs, edges, self.site, self._on_event, stop)
         except KeyboardInterrupt:
             self.outcome, self.failure = "interrupted", "stopped at once, being asked twice"
@@ -159,7 +159,7 @@ class Attempt:
         self._log.take(event)
         self._writer.post(event)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Print a line on the screen, and write it to the log."""
         self._display.print_line(text)
         self._log.write(text)

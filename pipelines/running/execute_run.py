@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.exits import ExitCode, RefusedError
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import Attempt, RunGraph, StepEnding
+from pipelines.running.indexing import index_committed
 from pipelines.runs.attempts import reconcile, settle
 from pipelines.runs.run import AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
@@ -66,6 +67,9 @@ def execute_run(
         _check_reused(plan, run)
         delivery = DeliveryThread(site.mlflow, told)
         attempt.execute(run_graph)
+        if attempt.outcome == "done":
+            committed = [step for step, ending in attempt.endings.items() if ending.ending == "committed"]
+            index_committed(run, committed, site, attempt.say)
     num_undelivered = delivery.close()
     for one in told:
         settle(one)

@@ -1,0 +1,65 @@
+"""Makes the indexes of samples that a run has committed, where its site asks for them, once the run is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pipelines.indexes.build import TaskSpread, make_indexes, spread_here
+from pipelines.indexes.on_machines import spread_on
+from pipelines.indexes.subjects import indexed_of
+from pipelines.lineage.graph import step_name
+from pipelines.runs.run import Run
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead, read_head
+from stages.contract import InterruptedRunError, StageError
+from stages.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.site import Site
+
+
+def index_committed(run: Run, steps: Sequence[str], site: Site, say: Callable[[str], None]) -> None:
+    """Make the indexes that the site asks for, of the artifacts of these steps; `say` gets lines for people.
+
+    What was committed stays so: an error or a stop is told, with the command that continues.
+    """
+    texts = site.indexes == "texts"
+    if site.indexes == "none":
+        return
+    try:
+        heads = [head for head in map(_reader(run), steps) if head is not None and indexed_of(head, texts=texts)]
+        if heads:
+            with _spread(site, say) as spread:
+                for head in heads:
+                    say(f"{step_name(head)}: makes the indexes of {head.stage}/{head.fingerprint[:SHOWN_DIGITS]}")
+                    make_indexes(run.store, head, texts=texts, spread=spread)
+    except (KeyboardInterrupt, InterruptedRunError):
+        say(f"The making of indexes was stopped; `neo index{' --text' if texts else ''}` continues.")
+    except (StoreError, StageError, OSError) as error:
+        say(f"Indexes were not made: {error}. `neo index{' --text' if texts else ''}` tries again.")
+
+
+def _reader(run: Run) -> Callable[[str], ManifestHead | None]:
+    def read(name: str) -> ManifestHead | None:
+        step = run.request.step(name)
+        return read_head(run.store, step.stage, step.fingerprint)
+
+    return read
+
+
+@contextmanager
+def _spread(site: Site, say: Callable[[str], None]) -> Iterator[TaskSpread]:
+    """The machines of the site's cluster, else this one."""
+    if site.is_embedded:
+        yield spread_here
+        return
+    from cluster.parts.machines import machines_of
+    from cluster.session import SessionError
+
+    try:
+        with machines_of(site, "index") as machines:
+            yield spread_on(machines, say, nullcontext)
+    except SessionError as error:
+        raise StageError(str(error)) from error
