@@ -87,7 +87,7 @@ class PartTables:
     def __iter__(self) -> Iterator[PartTable]:
         names = ("part", "key", "size_bytes", "superseded")
         columns = (self.table[name].to_pylist() for name in names)
-        return (PartTable(*row, tuple(superseded)) for *row, superseded in zip(*columns, strict=True))
+        return (PartTable(part, key, size, tuple(reasons)) for part, key, size, reasons in zip(*columns, strict=True))
 
     @cached_property
     def first_rows(self) -> NDArray[np.int64]:
