@@ -40,6 +40,9 @@ class ImportCheckpointRecipe(Recipe):
     own_head: bool = False
     """Take a stored output head that differs from the embedding table although config.json says that it is the table.
     By default such a folder is refused: transformers 4 and 5 compute differently with it."""
+    allow_non_finite: tuple[str, ...] = ()
+    """Names of tensors that may hold NaN or infinity, which are otherwise refused, as all that such a model computes is
+    NaN."""
 
     def expected_released(self) -> dict[str, Any] | None:
         """`config.json` of the checkpoint, if `published` says it; else None."""
@@ -63,4 +66,5 @@ def import_checkpoint(recipe: ImportCheckpointRecipe, *, ctx: StageContext) -> N
     look = partial(inspect_part, source=source, recipe=recipe)
     (inspected,) = ctx.spread(look, over=[Part(name="00000", num_items=1)], phase=INSPECT_PHASE)
     parts = weight_parts(ForeignFolder(source), FolderFacts.of(inspected).weight_files)
-    ctx.spread(partial(copy_weights, source=source.name, place=source.place), over=parts, phase=WEIGHTS_PHASE)
+    copy = partial(copy_weights, source=source.name, place=source.place, allow_non_finite=recipe.allow_non_finite)
+    ctx.spread(copy, over=parts, phase=WEIGHTS_PHASE)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
+
+from neo_model.config_fields import shown
 
 MAX_HEADER_BYTES: Final = 100_000_000
 """Largest header that is read, in bytes: the limit of the safetensors library itself."""
@@ -18,6 +21,16 @@ LENGTH_BYTES: Final = 8
 """Bytes before the header that hold its length, a little-endian number."""
 BYTES_OF_DTYPE: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 """Bytes of one value, for the dtypes whose length is checked."""
+DTYPE: Final = re.compile(r"[A-Z0-9_]{1,20}")
+"""What the name of a dtype is made of."""
+MAX_DIMENSIONS: Final = 8
+"""Most dimensions of a tensor; those of a NEO have five at most."""
+MAX_NAME_CHARACTERS: Final = 200
+"""Longest name of a tensor; those of a NEO have 70 characters at most."""
+NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+")
+"""What the name of a tensor is made of."""
+SHARD_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}\.safetensors")
+"""What the name of a weight file is made of; it lies beside its index."""
 
 
 class HeaderError(ValueError):
@@ -57,20 +70,45 @@ def read_header(file: BinaryIO, size_bytes: int, name: str) -> dict[str, TensorE
             f"bytes follows, and the file has {size_bytes:,}"
         )
     try:
-        header = json.loads(file.read(num_header))
+        header = json.loads(file.read(num_header), object_pairs_hook=_unrepeated)
         entries = {key: _entry(value, LENGTH_BYTES + num_header) for key, value in header.items() if key[:2] != "__"}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise HeaderError(f"{name} is no safetensors file: its header cannot be read ({error})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise HeaderError(f"{name} is no safetensors file: its header cannot be read ({shown(str(error))})") from None
+    _check_names(entries, name)
     _check_length(entries, LENGTH_BYTES + num_header, size_bytes, name)
     return entries
 
 
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name stands twice: of two tensors of one name, readers take different ones."""
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise ValueError("a name stands twice")
+    return read
+
+
 def _entry(described: Mapping[str, Any], data_begin: int) -> TensorEntry:
-    begin, end = (int(offset) for offset in described["data_offsets"])
-    shape = tuple(int(length) for length in described["shape"])
-    if not 0 <= begin <= end or any(length < 0 for length in shape):
-        raise ValueError(f"bytes {begin} to {end} of shape {shape}")
-    return TensorEntry(str(described["dtype"]), shape, data_begin + begin, data_begin + end)
+    begin, end = map(_whole, described["data_offsets"])
+    shape = tuple(map(_whole, described["shape"]))
+    if begin > end or len(shape) > MAX_DIMENSIONS or not DTYPE.fullmatch(described["dtype"]):
+        raise ValueError(f"bytes {begin} to {end} of {len(shape)} dimensions of {shown(described['dtype'])}")
+    return TensorEntry(described["dtype"], shape, data_begin + begin, data_begin + end)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no whole number of 63 bits")
+    return value
+
+
+def _check_names(entries: Mapping[str, TensorEntry], name: str) -> None:
+    """Names of parameters are letters, digits, dots and underscores; others would stand in messages and file names."""
+    odd = [key for key in entries if len(key) > MAX_NAME_CHARACTERS or not NAME.fullmatch(key)]
+    if odd:
+        raise HeaderError(
+            f"{name} has {len(odd)} tensors whose names are none of a parameter, such as {shown(odd[0])}: a name has "
+            f"up to {MAX_NAME_CHARACTERS} letters, digits, dots, dashes and underscores"
+        )
 
 
 def _check_length(entries: Mapping[str, TensorEntry], data_begin: int, size_bytes: int, name: str) -> None:
@@ -81,7 +119,14 @@ def _check_length(entries: Mapping[str, TensorEntry], data_begin: int, size_byte
                 f"{name}: {key} is said to have shape {entry.shape} of {entry.dtype}, {num_bytes:,} bytes, in "
                 f"{entry.end - entry.begin:,} bytes of the file"
             )
-    expected = max((entry.end for entry in entries.values()), default=data_begin)
+    expected = data_begin
+    for key, entry in sorted(entries.items(), key=lambda one: (one[1].begin, one[1].end)):
+        if entry.begin != expected:
+            raise HeaderError(
+                f"{name}: {key} begins at byte {entry.begin:,}, and the tensor before it ends at {expected:,}: tensors "
+                "overlap or leave a gap, which no writer of the format makes"
+            )
+        expected = entry.end
     if expected != size_bytes:
         cut = "is cut off" if size_bytes < expected else "is longer than its header says"
         raise HeaderError(f"{name} {cut}: it has {size_bytes:,} bytes, its header describes {expected:,}")

@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from neo_model.config import NeoConfig
+from neo_model.config_fields import shown
 from neo_model.model import NeoModel
 from neo_model.weights.architectures import check_is_neo
 from neo_model.weights.head import is_tied, states_tied
-from neo_model.weights.headers import TensorEntry, read_header
+from neo_model.weights.headers import SHARD_NAME, TensorEntry, read_header
 from neo_model.weights.partition import parameter_shapes
 from neo_model.weights.precision import common_dtype, dtype_name
 from neo_model.weights.tensor_report import check_tensors
@@ -210,8 +211,10 @@ def _shards(folder: Path) -> dict[str, set[str] | None]:
             raise ReleasedFolderError(f"{folder / INDEX_FILE} has no weight_map")
         shards: dict[str, set[str] | None] = {}
         for name, file_name in weight_map.items():
-            if Path(file_name).name != file_name or not file_name.endswith(".safetensors"):
-                raise ReleasedFolderError(f"{INDEX_FILE} puts {name} into {file_name!r}, which is no shard beside it")
+            if not isinstance(file_name, str) or not SHARD_NAME.fullmatch(file_name):
+                raise ReleasedFolderError(
+                    f"{INDEX_FILE} puts {shown(name)} into {shown(file_name)}, which is no shard beside it"
+                )
             names = shards.setdefault(file_name, set())
             if names is not None:
                 names.add(name)

@@ -1,5 +1,7 @@
 """Copies the weight files of a model folder, one part for each, and compares each with its pinned digest.
 
+A copy that holds NaN or infinity is refused (`finite.py`).
+
 A file is read once, in chunks of 16 MiB, and hashed on its way: memory does not grow with its size. An interrupted copy
 resumes with the files that are not recorded yet.
 """
@@ -12,6 +14,7 @@ from typing import Final
 from stages.artifacts.kinds import MODEL_PREFIX
 from stages.artifacts.records import ItemBalance
 from stages.contract import Part, PartDraft, PartTask, PinnedFile
+from stages.model_folders.finite import check_finite
 from stages.model_folders.folder import ForeignFolder
 from stages.origins.files import copy_file
 
@@ -32,8 +35,10 @@ def weight_parts(folder: ForeignFolder, names: Sequence[str]) -> list[Part]:
     return [Part(name=f"{number:05d}", task=task, num_items=1) for number, task in enumerate(tasks)]
 
 
-def copy_weights(part: Part, draft: PartDraft, *, source: str, place: str) -> None:
-    """Copy one weight file. Raises `StageError` where its bytes are not those that were pinned."""
+def copy_weights(part: Part, draft: PartDraft, *, source: str, place: str, allow_non_finite: Sequence[str]) -> None:
+    """Copy one weight file. Raises `StageError` where its bytes are not those that were pinned, or no numbers."""
     file = WeightTask.of(part).file
-    copy_file(source, place, file, draft.path(MODEL_PREFIX + file.path))
+    target = draft.path(MODEL_PREFIX + file.path)
+    copy_file(source, place, file, target)
+    check_finite(target, allowed=allow_non_finite, what=f"source {source!r}")
     draft.count(ItemBalance(kept=1))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from neo_model.config_fields import shown
+from neo_model.weights.headers import SHARD_NAME
 from stages.contract import StageError
 from stages.model_folders.folder import INDEX_FILE, ForeignFolder
 
@@ -84,8 +86,10 @@ def _promised_files(folder: ForeignFolder) -> dict[str, set[str] | None]:
         raise StageError(f"{folder}: {INDEX_FILE} has no weight_map")
     promised: dict[str, set[str] | None] = {}
     for tensor, file in weight_map.items():
-        if not isinstance(file, str) or "/" in file or not file.endswith(".safetensors"):
-            raise StageError(f"{folder}: {INDEX_FILE} puts {tensor} into {file!r}, which is no shard beside it")
+        if not isinstance(file, str) or not SHARD_NAME.fullmatch(file):
+            raise StageError(
+                f"{folder}: {INDEX_FILE} puts {shown(tensor)} into {shown(file)}, which is no shard beside it"
+            )
         names = promised.setdefault(file, set())
         if names is not None:
             names.add(tensor)
@@ -119,4 +123,5 @@ def _why_no_weights(folder: ForeignFolder) -> str:
 def _check_against_index(folder: ForeignFolder, name: str, found: set[str], promised: set[str] | None) -> None:
     odd = sorted(found ^ promised) if promised is not None else []
     if odd:
-        raise StageError(f"{folder}: {name} and {INDEX_FILE} disagree on {len(odd)} tensors: {', '.join(odd[:6])}")
+        named = ", ".join(map(shown, odd[:6]))
+        raise StageError(f"{folder}: {name} and {INDEX_FILE} disagree on {len(odd)} tensors: {named}")

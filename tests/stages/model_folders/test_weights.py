@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (only("notes.txt"), "so no weights; its files are LICENSE"),
     "a shard outside": (with_index(lambda names: names.update({NORM: "../x.safetensors"})), "no shard beside it"),
     "a pickle in the index": (with_index(lambda names: names.update({NORM: "x.bin"})), "no shard beside it"),
-    "a tensor that the index forgot": (with_index(lambda names: names.pop(NORM)), f"disagree on 1 tensors: {NORM}"),
+    "a tensor that the index forgot": (with_index(lambda names: names.pop(NORM)), f"disagree on 1 tensors: '{NORM}'"),
     "an empty index": (with_index(lambda names: names.clear()), "has no weight_map"),
     "two models": (lambda root: (root / "model.safetensors").write_bytes(b"x"), "remove what is not the model"),
     "an empty shard": (lambda root: (root / SHARD).write_bytes(b""), f"{SHARD} is no safetensors file, or is cut off"),
