@@ -41,9 +41,9 @@ def check_finite(file: Path, *, allowed: Sequence[str], what: str) -> None:
         told = [f"{name} ({count:,} of {entries[name].num_values:,})" for name, count in found.items()]
         rest = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
         raise StageError(
-            f"{what}: {file.name} holds weights that are NaN or infinite, in {', '.join(told[:_NAMED])}{rest}: all that "
-            "such a model computes is NaN. Fetch the file again, or take another checkpoint; where it is meant, name "
-            "the tensors in allow_non_finite"
+            f"{what}: {file.name} holds weights that are NaN or infinite, in {', '.join(told[:_NAMED])}{rest}: all "
+            "that such a model computes is NaN. Fetch the file again, or take another checkpoint; where it is meant, "
+            "name the tensors in allow_non_finite"
         )
 
 
