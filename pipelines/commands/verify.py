@@ -65,9 +65,8 @@ def _sentences(report: FolderReport, state: SignatureState) -> list[str]:
         size = size_in_words(report.size_bytes)
         read = f"{report.num_files:,} file{_s(report.num_files)}, {size}"
         lines.append(f"{report.folder} says that it is {record.named}. Read: {read}.")
-        lines.append(
-            f"Root {record.root}, over {len(record.document['artifacts']):,} artifacts." if record.root else ""
-        )
+        number = len(record.document["artifacts"])
+        lines.append(f"Root {record.root}, over {number:,} artifact{_s(number)}." if record.root else "")
         if record.document.get("lacking"):
             lines.append(f"Its lineage was not whole when it was copied: {record.document['lacking']}")
     if report.skipped:

@@ -1,7 +1,8 @@
 """An artifact of samples as Croissant 1.1, the JSON-LD by which data sets describe themselves to search and loaders.
 
 Owns how files and tables of an artifact map to Croissant: a set of files for each name, and of the tables a set of
-records with a field for each column. Paths are those of a copy by `neo get`; this document lies beside them.
+records with a field for each column. Paths are those of a copy by `neo get`: where this document lies in such a folder,
+mlcroissant loads its rows, and `neo verify` names it as a file that the artifact does not have.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ CONFORMS_TO: Final = "http://mlcommons.org/croissant/1.1"
 MAX_LISTED_FILES: Final = 1000
 """Files that are listed with their digests; of more, sets alone are, and `.neo/files.jsonl` of a copy has all."""
 FORMATS: Final = {
-    ".parquet": "application/vnd.apache.parquet",
+    ".parquet": "application/x-parquet",
     ".tar": "application/x-tar",
     ".json": "application/json",
     ".jsonl": "application/jsonl",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 from pipelines.exits import BadCommandError
@@ -80,7 +80,7 @@ class FolderRecord:
         """
         if not self.is_copy:
             for file in self.document["files"]:
-                yield Recorded(file["name"], file["size_bytes"], file["sha256"])
+                yield Recorded(_inside(LINEAGE_FILE, file["name"]), file["size_bytes"], file["sha256"])
             return
         tree = MerkleTree()
         path = f"{HIDDEN}/{FILES_FILE}"
@@ -89,7 +89,7 @@ class FolderRecord:
                 named = (file["phase"], file["part"], file["name"], file["size_bytes"], file["sha256"])
                 tree.add(file_leaf(*named))
                 if file["copied"]:
-                    yield Recorded(file["path"], file["size_bytes"], file["sha256"])
+                    yield Recorded(_inside(path, file["path"]), file["size_bytes"], file["sha256"])
         except (OSError, ValueError) as error:
             raise DamagedRecordError(path, str(error)) from error
         if tree.root != self.artifact["files_root"]:
@@ -106,6 +106,14 @@ class FolderRecord:
                 yield f"{HIDDEN}/about.json", "is not as it was written"
             if (self.folder / HIDDEN / "unfinished").exists():
                 yield f"{HIDDEN}/unfinished", "tells that the copy was broken off; `neo get` of the same continues it"
+
+
+def _inside(record: str, path: str) -> str:
+    """A path that a record lists. Raises `DamagedRecordError` for one that leads out of the folder."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise DamagedRecordError(record, f"lists {path!r}, which leads out of the folder")
+    return path
 
 
 def record_of(folder: Path) -> FolderRecord:

@@ -6,6 +6,7 @@ their rows or parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,7 +70,9 @@ def lineage_document(lineage: ExportLineage, files: Sequence[Mapping[str, Any]] 
         "checkpoint": lineage.checkpoint.fingerprint,
         "artifacts": [_artifact(lineage, head, roots) for head in lineage.chain],
         "evaluated": [_artifact(lineage, head, roots) for head in lineage.examining],
-        "scores": {one.name: {"evaluation": one.evaluation, "metrics": dict(one.numbers)} for one in lineage.measured},
+        "scores": {
+            one.name: {"evaluation": one.evaluation, "metrics": finite(one.numbers)} for one in lineage.measured
+        },
         "files": list(files),
     }
 
@@ -85,6 +88,12 @@ def _artifact(lineage: ExportLineage, head: ManifestHead, roots: dict[str, str])
         "learned_from": head.fingerprint in lineage.learned,
         "used": [use.value for use in lineage.otherwise.get(head.fingerprint, ())],
     }
+
+
+def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as JSON has them: what is not a number, or infinite, is null."""
+    odd = {name for name, value in numbers.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {name: None if name in odd else value for name, value in numbers.items()}
 
 
 def num_drawn_by_source(head: ManifestHead) -> dict[str, int]:

@@ -1,9 +1,10 @@
-"""Croissant documents are accepted by the makers of Croissant, and name files as a copy has them."""
+"""Croissant documents are accepted by the makers of Croissant, whose loader reads the rows of a copy by them."""
 
 import hashlib
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.disclosure.croissant import CONFORMS_TO, context
@@ -13,9 +14,10 @@ from tests.pipelines.conftest import NeoSite
 def test_the_document_is_accepted_and_its_files_are_those_of_a_copy(web: NeoSite, tmp_path: Path) -> None:
     mlc = pytest.importorskip("mlcroissant")
     assert web.neo("get", "web/pairs", str(tmp_path / "copy")).code == 0
-    path = tmp_path / "copy.json"
+    path = tmp_path / "copy" / "croissant.json"
     assert web.neo("disclose", "web/pairs", "--croissant", "--to", str(path)).code == 0
-    issues = mlc.Dataset(jsonld=str(path)).metadata.ctx.issues
+    dataset = mlc.Dataset(jsonld=str(path))
+    issues = dataset.metadata.ctx.issues
     assert not issues.errors and all("is recommended" in one for one in issues.warnings)
     document = json.loads(path.read_text())
     files = [one for one in document["distribution"] if one["@type"] == "cr:FileObject"]
@@ -28,6 +30,9 @@ def test_the_document_is_accepted_and_its_files_are_those_of_a_copy(web: NeoSite
     assert types["url"] == "sc:Text" and types["image_size_bytes"] == "sc:Integer"
     (includes,) = next(one["includes"] for one in document["distribution"] if one["@type"] == "cr:FileSet")
     assert len([*(tmp_path / "copy").glob(includes)]) == 6
+    loaded = {(row["rows/url"].decode(), row["rows/verdict"].decode()) for row in dataset.records("rows")}
+    read = [pq.read_table(tmp_path / "copy" / file["contentUrl"], columns=["url", "verdict"]) for file in files]
+    assert loaded == {(row["url"], row["verdict"]) for table in read for row in table.to_pylist()}
 
 
 def test_the_context_is_that_of_the_format() -> None:

@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipelines.evidence.folder_check import NOT_LOOKED_AT, FolderReport, check_folder
 from pipelines.exits import BadCommandError
+from stages.exporting.lineage_file import sealed
 from tests.pipelines.conftest import NeoSite
 
 
@@ -151,3 +154,27 @@ def test_a_file_that_cannot_be_read_ends_the_command_in_words(export: Path) -> N
     (export / "README.md").unlink()
     os.mkfifo(export / "README.md")
     assert [(one.kind, one.path) for one in check_folder(export).findings] == [("missing", "README.md")]
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "sub/../../secret"])
+def test_a_record_that_leads_out_of_its_folder_is_not_followed(export: Path, path: str) -> None:
+    document = json.loads((export / "lineage.json").read_text())
+    del document["document_root"]
+    document["files"].append({"name": path, "size_bytes": 1, "sha256": "0" * 64})
+    (export / "lineage.json").write_bytes(sealed(document))
+    (finding,) = check_folder(export).findings
+    assert (finding.kind, finding.path) == ("record", "lineage.json") and "leads out of the folder" in finding.told
+
+
+def test_ctrl_c_ends_a_check_at_once(export: Path) -> None:
+    """A file that is being hashed is left off."""
+
+    @contextmanager
+    def stopped(_: int) -> Iterator[Callable[[int], object]]:
+        def told(_: int) -> None:
+            raise KeyboardInterrupt
+
+        yield told
+
+    with pytest.raises(KeyboardInterrupt):
+        check_folder(export, stopped)

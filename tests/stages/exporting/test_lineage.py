@@ -2,7 +2,7 @@
 
 import json
 
-from stages.exporting.lineage import lineage_document
+from stages.exporting.lineage import finite, lineage_document
 from tests.stages.exporting.test_model_card import HOSTILE, LINEAGE
 
 
@@ -23,3 +23,7 @@ def test_uses_and_scores_are_told() -> None:
     assert told["f"] == told["e"] == (False, ["examined on while training", "measured on"])
     assert [each["stage"] for each in lineage["evaluated"]] == ["evaluate"]
     assert lineage["scores"]["held_out"]["metrics"]["accuracy"] == 0.9004
+
+
+def test_metrics_that_json_has_no_word_for_are_null() -> None:
+    assert finite({"a": float("nan"), "b": float("-inf"), "c": 0.5, "d": 3}) == {"a": None, "b": None, "c": 0.5, "d": 3}
