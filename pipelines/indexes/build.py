@@ -2,8 +2,8 @@
 
 A run holds what the tables of a group of parts have, sorted by digest, with prefix offsets; a piece takes its stretch
 out of every run, by one range read each. Both lie in the store once they are whole, so that what is broken off is
-continued, on the same machine or another. Work on a group holds the digests of 64 MB of tables (some 100 MB; with
-texts 500 MB), work on a piece those of 4 million entries (some 200 MB), whatever the artifact holds.
+continued, on the same machine or another. Work on a group holds the digests of 64 MB of tables (some 150 MB, with
+texts more), work on a piece those of 4 million entries (some 400 MB), whatever the artifact holds.
 """
 
 from __future__ import annotations

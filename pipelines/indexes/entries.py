@@ -28,7 +28,7 @@ REST_BITS: Final = 8 * REST_BYTES
 ENTRIES_PER_SLOT: Final = 128
 """Entries in a slot on average, at most: one look-up reads some 600 bytes."""
 ENTRIES_PER_PIECE: Final = 2**22
-"""Entries in a piece on average, at most: 21 MB, and some 150 MB of memory while it is sorted."""
+"""Entries in a piece on average, at most: 21 MB, and some 400 MB of memory while it is sorted."""
 OFFSET_BYTES: Final = 4
 """Bytes of a prefix offset."""
 FOUND_FIELDS: Final = [("digest", "<u8"), ("part", "<u4")]
