@@ -44,7 +44,7 @@ REASONS = ("timeout",)
 @stage(number=1, recipe=ManyRecipe, makes=RawPairs)
 def extend_many(_: ManyRecipe, extends: RawPairs, *, ctx: StageContext) -> None:
     """Take all parts over, as a retry does, and make none."""
-    taken = [with_superseded(record, REASONS) for record in extends.parts]
+    taken = [with_superseded(record, REASONS) for record in extends.each_part()]
     over = [Part(name=record.part, num_items=record.items.total) for record in taken]
     ctx.spread(make_nothing, over=over, phase=PHASE, taken=taken)
 

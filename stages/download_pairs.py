@@ -153,8 +153,8 @@ def download_pairs(recipe: DownloadPairsRecipe, extends: RawPairs | None, *, ctx
     pinned = ctx.pinned(recipe.source)
     check_scores(pinned, recipe)
     rows = tabulate(ctx, pinned, recipe.wanted)
-    before = () if extends is None else extends.parts
-    over = rows.parts if extends is None else [*taken_parts(before), *added_parts(rows.parts, extends)]
+    before = () if extends is None else tuple(extends.each_part())
+    over = rows.parts if extends is None else [*taken_parts(before), *added_parts(rows.parts, before)]
     work = partial(
         download_part,
         reader=rows.reader,

@@ -106,10 +106,12 @@ def retry_part(
 def retry_pairs(recipe: RetryPairsRecipe, extends: RawPairs, *, ctx: StageContext) -> None:
     """Take over all parts of `extends`, and fetch its failed rows again in parts of their own."""
     check_same_download(recipe, extends)
-    retried = parts_to_retry(extends.parts, recipe.reasons, recipe.num_urls_per_part)
-    taken = [with_superseded(record, recipe.reasons) for record in extends.parts]
+    before = list(extends.each_part())
+    retried = parts_to_retry(before, recipe.reasons, recipe.num_urls_per_part)
     read = {piece.part for part in retried for piece in FailedRows.of(part).pieces}
-    tables = {record.part: record.file(SAMPLES_FILE) for record in extends.parts if record.part in read}
+    tables = {record.part: record.file(SAMPLES_FILE) for record in before if record.part in read}
+    taken = [with_superseded(record, recipe.reasons) for record in before]
+    del before  # of many thousand parts, the records as they were take as much memory as those that follow from them
     over = [*taken_parts(taken), *retried]
     place = ctx.pinned(recipe.source).place
     work = partial(retry_part, tables=tables, store=ctx.store, place=place, recipe=recipe, num_parts=len(over))

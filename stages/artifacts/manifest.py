@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -118,10 +119,19 @@ STRETCH_BYTES = 4 * 1024 * 1024
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The manifest as JSON with sorted keys, indented for people, but for the parts: a line each."""
     fields = manifest.model_dump(mode="json", exclude={"parts"})
-    spelled = {name: _spelled(value, indent=2).replace("\n", "\n  ") for name, value in fields.items()}
-    lines = (_spelled(part.model_dump(mode="json")) for part in manifest.parts)
-    spelled["parts"] = "[\n    {}\n  ]".format(",\n    ".join(lines))
-    return "{{\n{}\n}}\n".format(",\n".join(f'  "{name}": {spelled[name]}' for name in sorted(spelled))).encode()
+    written = io.BytesIO()  # parts have a kilobyte each, so no second copy of all of them is made
+    for number, name in enumerate(sorted([*fields, "parts"])):
+        written.write(b",\n" if number else b"{\n")
+        written.write(f'  "{name}": '.encode())
+        if name == "parts":
+            for place, part in enumerate(manifest.parts):
+                written.write(b",\n    " if place else b"[\n    ")
+                written.write(_spelled(part.model_dump(mode="json")).encode())
+            written.write(b"\n  ]" if manifest.parts else b"[\n    \n  ]")
+        else:
+            written.write(_spelled(fields[name], indent=2).replace("\n", "\n  ").encode())
+    written.write(b"\n}\n")
+    return written.getvalue()
 
 
 def _spelled(value: object, indent: int | None = None) -> str:

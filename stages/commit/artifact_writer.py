@@ -78,11 +78,14 @@ class ArtifactWriter:
         with suppress(StoreError), fault_point("profile.kept", key):
             self.store.overwrite(key, profile)
 
-    def create_record(self, record: PartRecord, point: str) -> PartRecord:
-        """Commit a record by an exclusive create; returns the record that counts, ours or that of an earlier create."""
+    def create_record(self, record: PartRecord, point: str, *, syncs_name: bool = True) -> PartRecord:
+        """Commit a record by an exclusive create; returns the record that counts, ours or that of an earlier create.
+
+        Without `syncs_name` it counts once the names of the phase's records were made durable (`Store.sync_names`).
+        """
         key = self.record_key(record.phase, record.part)
         with fault_point(point, key):
-            is_ours = self.store.create_json(key, record.model_dump())
+            is_ours = self.store.create_json(key, record.model_dump(), syncs_name=syncs_name)
         return record if is_ours else PART_RECORD.read_existing(self.store, key)
 
 

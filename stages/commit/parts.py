@@ -19,7 +19,7 @@ from stages.artifacts.records import ItemBalance, PartRecord, total
 from stages.artifacts.taken_over import taken_over
 from stages.commit.artifact_writer import ArtifactWriter, unique_upload_prefix
 from stages.commit.draft import Draft
-from stages.commit.phase_records import PhaseRecords, parts_key, read_record
+from stages.commit.phase_records import PARTS_PER_BUNDLE, PhaseRecords, parts_key, read_record
 from stages.commit.repair import check_same_again
 from stages.commit.scratch import scratch_folder
 from stages.contract import Part, PartProgress, PartRecorded, PartWork, PhaseOpened, Post, StageError
@@ -66,7 +66,8 @@ class PartWriter:
     def _take_over(self, phase: str, parts: Sequence[Part], taken: Sequence[PartRecord], records: PhaseRecords) -> None:
         """Record the parts that are taken over by reference, `NUM_RECORDED_AT_ONCE` at a time.
 
-        One create for each, like any record; of 39,000 parts, those of a bundle share a read at the next resume.
+        One create for each, like any record; of 39,000 parts, those of a bundle share a read at the next resume. Names
+        are made durable for a bundle of records at once, before any of these counts.
         """
         by_name = {record.part: record for record in taken}
         wanted = [part for part in parts if part.name in by_name and part.name not in records.by_part]
@@ -79,11 +80,15 @@ class PartWriter:
             _check_balance(self.writer.step, phase, part, record.items)
             if self.writer.is_repaired:
                 check_same_again(self.writer.store, self.writer.record_key(phase, part.name), record)
-            return self.writer.create_record(record, "part.taken_over")
+            return self.writer.create_record(record, "part.taken_over", syncs_name=False)
 
+        names = self.writer.record_key(phase, "").rpartition("/")[0]
         with ThreadPoolExecutor(NUM_RECORDED_AT_ONCE) as pool:
-            for record in pool.map(take, wanted):
-                records.add(record)
+            for first in range(0, len(wanted), PARTS_PER_BUNDLE):
+                created = list(pool.map(take, wanted[first : first + PARTS_PER_BUNDLE]))
+                self.writer.store.sync_names(names)
+                for record in created:
+                    records.add(record)
 
     def record(self, phase: str, part: str) -> PartRecord | None:
         """The record of a part, or None. A record that does not parse is quarantined, and its part made again."""

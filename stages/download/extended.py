@@ -32,9 +32,9 @@ def num_rows_before(records: Iterable[PartRecord]) -> int:
     return sum(num_table_rows(one) for one in records if not RETRIED_PART.fullmatch(one.part))
 
 
-def added_parts(parts: Sequence[Part], extends: RawPairs) -> list[Part]:
-    """Parts of a further table under names that no part of `extends` has."""
-    number = next_number(ADDED_PART, extends.parts)
+def added_parts(parts: Sequence[Part], before: Iterable[PartRecord]) -> list[Part]:
+    """Parts of a further table under names that no part of `before` has."""
+    number = next_number(ADDED_PART, before)
     return [part.model_copy(update={"name": f"add{number}_{part.name}"}) for part in parts]
 
 

@@ -16,10 +16,11 @@ MAX_KEPT_OPEN = 256
 """Files that one process keeps open to read ranges of; many systems allow a process 1,024 of all kinds."""
 
 
-def create_in_folder(root: Path, key: str, data: bytes) -> bool:
+def create_in_folder(root: Path, key: str, data: bytes, *, syncs_name: bool = True) -> bool:
     """Whether this call created the object: written under another name, made durable, then linked to its own.
 
-    Over NFS the answer to a link may be lost and the retry refused: two links to the draft mean that this call won.
+    Without `syncs_name` a power cut may take the name away again, with its object, until `sync_folders`. Over NFS the
+    answer to a link may be lost and the retry refused: two links to the draft mean that this call won.
     """
     path = root / key
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,8 @@ def create_in_folder(root: Path, key: str, data: bytes) -> bool:
                 return False
     finally:
         draft.unlink(missing_ok=True)
-    sync_folders(path.parent, root)
+    if syncs_name:
+        sync_folders(path.parent, root)
     return True
 
 

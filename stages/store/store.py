@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.store.errors import StoreError
 from stages.store.exclusive_create import create_after_looking, create_exclusively, put_despite_conflicts
-from stages.store.local_folder import create_in_folder, make_durable
+from stages.store.local_folder import create_in_folder, make_durable, sync_folders
 from stages.store.metadata import readable_json, supports_conditional_writes
 from stages.store.numbering import first_missing
 from stages.store.reader import CHUNK_BYTES, StoreReader
@@ -22,28 +22,37 @@ from stages.store.reader import CHUNK_BYTES, StoreReader
 class Store(StoreReader):
     """Keeps objects under keys such as `artifacts/pack_rows/1f0c.../manifest.json`. See `StoreReader` for URLs."""
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Create an object exclusively and durably. True if this call made it, False if the key existed already."""
+    def create(self, key: str, data: bytes, *, syncs_name: bool = True) -> bool:
+        """Create an object exclusively and durably. True if this call made it, False if the key existed already.
+
+        Without `syncs_name` a power cut may lose the object as a whole until `sync_names` is called: for many of them.
+        """
         if self.has_conditional_writes:
-            return self.create_conditionally(key, data)
+            return self.create_conditionally(key, data, syncs_name=syncs_name)
         with self._doing(f"create {key}"):
             return create_after_looking(self.engine, key, data)
 
-    def create_conditionally(self, key: str, data: bytes) -> bool:
+    def create_conditionally(self, key: str, data: bytes, *, syncs_name: bool = True) -> bool:
         """`create` by the store's own conditional write, whatever its metadata says: this is what a probe tries."""
         with self._doing(f"create {key}"):
             if self.folder is not None:
-                return create_in_folder(self.folder, key, data)
+                return create_in_folder(self.folder, key, data, syncs_name=syncs_name)
             return create_exclusively(self.engine, key, data)
+
+    def sync_names(self, prefix: str) -> None:
+        """Make objects durable that were created without it directly below `prefix`; nothing in an object store."""
+        if self.folder is not None:
+            with self._doing(f"make the names below {prefix} durable"):
+                sync_folders(self.folder / prefix, self.folder)
 
     @cached_property
     def has_conditional_writes(self) -> bool:
         """Whether the store supports conditional writes (`If-None-Match: *`), as its metadata says."""
         return supports_conditional_writes(self)
 
-    def create_json(self, key: str, value: object) -> bool:
+    def create_json(self, key: str, value: object, *, syncs_name: bool = True) -> bool:
         """`create` with a value as readable JSON: sorted keys, two spaces."""
-        return self.create(key, readable_json(value))
+        return self.create(key, readable_json(value), syncs_name=syncs_name)
 
     def overwrite(self, key: str, data: bytes) -> None:
         """Replace an object as a whole, or create it. For heartbeats; nothing is decided by such an object."""
