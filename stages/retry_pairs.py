@@ -1,6 +1,7 @@
 """Fetch pictures again that a download failed to get, and keep what it made.
 
-Reads  RawPairs  a download, or a retry of one: samples.parquet of the parts that lost rows for one of the reasons
+Reads  RawPairs  a download, pictures collected for conversations, or a retry of either: samples.parquet of the parts
+                 that lost rows for one of the reasons
 Makes  RawPairs  all parts of that download, taken over by reference, and parts `retry1_00000`, ... in the layout of a
                  download (stages/download_pairs.py), a row for each row that was fetched again
 
@@ -21,7 +22,14 @@ from stages.artifacts.kinds import SAMPLES_FILE, RawPairs
 from stages.artifacts.taken_over import with_superseded
 from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext, StageError, Store, conduct, stage
 from stages.download.extended import check_same_rule, taken_parts
-from stages.download.failed_rows import FailedRows, parts_to_retry, read_failed_rows, spelled_reasons
+from stages.download.failed_rows import (
+    COLLECTED,
+    REFERENCE,
+    FailedRows,
+    parts_to_retry,
+    read_failed_rows,
+    spelled_reasons,
+)
 from stages.download.fetch_rows import fetch_rows
 from stages.download.picture_recipe import FetchRecipe
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
@@ -34,7 +42,8 @@ if TYPE_CHECKING:
 
     from stages.artifacts.records import FileEntry
 
-DOWNLOADS = ("download_pairs", "retry_pairs")
+RETRY = "retry_pairs"
+DOWNLOADS = ("download_pairs", COLLECTED, RETRY)
 """Stages whose artifacts can be retried: their failed rows have a URL that was asked for."""
 
 
@@ -42,7 +51,7 @@ class RetryPairsRecipe(FetchRecipe):
     """Which failed rows of a download are fetched again, and under which limits."""
 
     source: Source
-    """The URL table of the download."""
+    """The URL table of the download, or the table of conversations whose pictures were collected."""
     reasons: tuple[str, ...] = spelled_reasons(["transient"])
     """Reasons of the rows that are fetched again, such as `timeout` and `server_error`; `transient` stands for all that
     another try may mend."""
@@ -68,7 +77,10 @@ def check_same_download(recipe: RetryPairsRecipe, extends: RawPairs) -> None:
     """Raise `StageError` where an artifact is no download, or pictures would be kept by another rule than its own."""
     head = extends.head
     if head.stage not in DOWNLOADS:
-        raise StageError(f"{extends!r} was made by {head.stage}, which downloads no URL table; retry {DOWNLOADS[0]}")
+        raise StageError(
+            f"{extends!r} was made by {head.stage}, which fetches nothing from the web; retry {DOWNLOADS[0]} or "
+            f"{COLLECTED}"
+        )
     theirs = RetryPairsRecipe.model_validate(
         {name: value for name, value in head.recipe.items() if name in RetryPairsRecipe.model_fields}
     )
@@ -99,6 +111,8 @@ def retry_part(
     with hosts_of(place) as routes:
         failed, wanted = read_failed_rows(part, tables, store, verifies=recipe.verify_hash is not None)
         samples = fetch_rows(wanted, routes, recipe, draft)
+    if REFERENCE in wanted.table.column_names:  # captions of collected pictures are empty, and not counted
+        samples, failed = samples.drop_columns(["caption"]), [table.drop_columns(["caption"]) for table in failed]
     keep_profile(draft, samples, part.name, num_parts, instead_of=failed)
 
 

@@ -30,7 +30,9 @@ def retry(
     ref: Annotated[
         str,
         typer.Argument(
-            metavar="REF", help="A download: PIPELINE/STEP, RUN/STEP, digits of its fingerprint, or a run with one."
+            metavar="REF",
+            help="A download, or pictures collected for conversations: PIPELINE/STEP, RUN/STEP, digits of its "
+            "fingerprint, or a run with one download.",
         ),
     ],
     *,

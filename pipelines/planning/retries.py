@@ -50,8 +50,8 @@ def _with_retry(pipeline: Pipeline, text: str) -> Pipeline:
     if extended.stage.name not in DOWNLOADS:
         downloads = ", ".join(one for one, step in pipeline.steps.items() if step.stage.name in DOWNLOADS) or "none"
         raise BadCommandError(
-            f"--retry-rows {text}: {name!r} is {extended.stage.name}, which downloads no URL table; steps that do: "
-            f"{downloads}",
+            f"--retry-rows {text}: {name!r} is {extended.stage.name}, which fetches nothing from the web; steps that "
+            f"do: {downloads}",
             then=then,
         )
     further = [one for one, step in pipeline.steps.items() if step.edges.get(EXTENDS_INPUT) is extended]
@@ -66,7 +66,7 @@ def _with_retry(pipeline: Pipeline, text: str) -> Pipeline:
     except ValueError as error:
         raise BadCommandError(f"--retry-rows {text}: {error}", then=then) from error
     fields = RetryPairsRecipe.model_fields.keys() - {"reasons", "accept_unreachable"}
-    kept = {field: getattr(extended.recipe, field) for field in fields}
+    kept = {field: getattr(extended.recipe, field) for field in fields if field in type(extended.recipe).model_fields}
     recipe = RetryPairsRecipe(**kept, reasons=reasons)
     inserted = retry_pairs.bind(_free_name(pipeline, extended.name), recipe, extended)
     return _behind(pipeline, extended, inserted)

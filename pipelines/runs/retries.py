@@ -1,4 +1,4 @@
-"""The download that `neo retry` names: its step in a run, and how many of its rows can be fetched again."""
+"""The download or collection that `neo retry` names: its step in a run, and how many of its rows are fetched again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.planning.retries import last_retry
 from pipelines.runs.refs import resolve, run_named
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.taken_over import EXTENDS_INPUT
-from stages.retry_pairs import DOWNLOADS
+from stages.retry_pairs import DOWNLOADS, RETRY
 from stages.store.store import Store
 
 
@@ -59,10 +59,11 @@ def _request_and_step(store: Store, ref: str) -> tuple[Request, str]:
     if request is None:
         raise BadCommandError(f"{ref!r} was made by no run whose plan is kept in {store.url}", then="neo list")
     downloads = list(_downloads(request))
-    if not name and len(downloads) == 1:
-        return request, downloads[0]
+    of_tables = [step.name for step in request.steps if step.stage == DOWNLOADS[0]]
+    if not name and 1 in (len(downloads), len(of_tables)):
+        return request, (of_tables if len(of_tables) == 1 else downloads)[0]
     if name not in [step.name for step in request.steps if step.stage in DOWNLOADS]:
-        what = "which step it is about is not said" if not name else f"{name!r} is no step that downloads a URL table"
+        what = "which step it is about is not said" if not name else f"{name!r} is no step that fetches pictures"
         raise BadCommandError(
             f"{ref}: {what}; those of {request.run} are {', '.join(downloads) or 'none'}",
             then=f"neo retry {request.run}/{downloads[0]}" if downloads else f"neo show {request.run}",
@@ -71,10 +72,10 @@ def _request_and_step(store: Store, ref: str) -> tuple[Request, str]:
 
 
 def _downloads(request: Request) -> Iterator[str]:
-    """Steps that download a table for the first time."""
+    """Steps that download a table, or collect pictures, for the first time."""
     return (step.name for step in request.steps if step.stage in DOWNLOADS and _extended(step) is None)
 
 
 def _extended(step: FrozenStep) -> str | None:
     """The step that a retry fetches rows of; None for another step."""
-    return step.inputs[EXTENDS_INPUT].step if step.stage == DOWNLOADS[1] else None
+    return step.inputs[EXTENDS_INPUT].step if step.stage == RETRY else None

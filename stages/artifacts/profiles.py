@@ -27,13 +27,14 @@ def profile_key(folder: str, phase: str, part: str) -> str:
 def profile_keys(records: Iterable[PartRecord]) -> list[str]:
     """Where the profiles of these parts lie: below the artifact that holds their files. Parts without files have none.
 
-    A part may lie in the folder of another artifact, which made it.
+    A part may lie in the folder of another artifact, which made it, maybe in a phase of another name: files lie at
+    `artifacts/<stage>/<fingerprint>/attempts/<attempt>/<phase>/...`.
     """
     keys = []
     for record in records:
         if record.files:
-            folder = "/".join(record.files[0].key.split("/")[:3])
-            keys.append(profile_key(folder, record.phase, record.part))
+            names = record.files[0].key.split("/")
+            keys.append(profile_key("/".join(names[:3]), names[5], record.part))
     return keys
 
 

@@ -9,6 +9,8 @@ superseded together, so the reasons are enough to know them by. A kept row is ne
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -59,13 +61,13 @@ def taken_over(record: PartRecord, made_by: Mapping[str, Any]) -> PartRecord:
 def unchanged_parts(now: Artifact, earlier: Artifact) -> set[str]:
     """Names of the parts of which two artifacts hold the same rows, down to what they judge.
 
-    Parts are compared by the sizes and digests in their records; no file is read. Holds the records of both artifacts
-    in memory, and a name for each part.
+    Parts are compared by the sizes and digests in their records; no file is read. Holds a name and a digest for each
+    part in memory; records are read one at a time.
     """
     if now.fingerprint == earlier.fingerprint:
         return {name for name, _ in _held(now)}
     before = dict(_held(earlier))
-    same = {part for part, files in _held(now) if before.get(part) == files}
+    same = {part for part, digest in _held(now) if before.get(part) == digest}
     judged = [JUDGED_INPUT in one.head.inputs for one in (now, earlier)]
     if same and any(judged):
         if not all(judged):
@@ -74,7 +76,10 @@ def unchanged_parts(now: Artifact, earlier: Artifact) -> set[str]:
     return same
 
 
-def _held(artifact: Artifact) -> Iterator[tuple[str, dict[str, tuple[int, str]]]]:
-    """Name of each part of the last phase, with the size and the digest of each of its files by name."""
-    for record in artifact.phase(artifact.head.last_phase.phase) if artifact.head.phases else ():
-        yield record.part, {entry.name: (entry.size_bytes, entry.sha256) for entry in record.files}
+def _held(artifact: Artifact) -> Iterator[tuple[str, bytes]]:
+    """Name of each part of the last phase, with a digest over the names, sizes and digests of its files."""
+    last = artifact.head.last_phase.phase if artifact.head.phases else None
+    for record in artifact.each_part():
+        if record.phase == last:
+            files = sorted((entry.name, entry.size_bytes, entry.sha256) for entry in record.files)
+            yield record.part, hashlib.sha256(json.dumps(files).encode()).digest()

@@ -1,8 +1,9 @@
-"""Rows of a committed download that failed and are fetched again: which reasons, which rows, in which parts.
+"""Rows of committed pairs that failed to be fetched and are fetched again: which reasons, which rows, in which parts.
 
 Owns the reasons that may be named, the parts that failed rows are gathered into, and how such a part is read. The parts
 follow from the counts in the records of the download; no table is read before its rows are fetched. A failed row keeps
-its sample id, its number in the whole URL table and the columns that it carries.
+its sample id, its number in the whole URL table and the columns that it carries. Of collected pictures, whose parts
+are numbered by `ROWS_OF_A_PART`, it keeps the name that conversations refer to it by, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
+from stages.artifacts.manifest import owner_of
 from stages.artifacts.phase_files import read_entry
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.artifacts.taken_over import num_table_rows
@@ -18,7 +20,7 @@ from stages.contract import Part, PartTask, Store
 from stages.download.address import parse_address
 from stages.download.extended import RETRIED_PART, next_number
 from stages.download.fetch_rows import RowsToFetch
-from stages.download.raw_pairs import RESERVED_COLUMNS
+from stages.download.raw_pairs import RESERVED_COLUMNS, ROWS_OF_A_PART
 from stages.download.reasons import Reason, RowError
 from stages.download.url_rows import EXPECTED_HASH, UrlRow, with_expected
 from stages.formats.sample_table import Verdict, read_table, text_column
@@ -30,7 +32,11 @@ TRANSIENT: Final = "transient"
 """Names all reasons that another try may mend."""
 MAX_PIECES: Final = 256
 """Parts of a download that one part takes failed rows of, at most: the table of each is read."""
-_NOT_READ: Final = frozenset(("robots_txt", "usage_headers", "sha256", "image_offset", "position", "reference"))
+COLLECTED: Final = "collect_images"
+"""Stage whose pairs are pictures of conversations, some of them from the web."""
+REFERENCE: Final = "reference"
+"""Column with the names that conversations refer to pictures by."""
+_NOT_READ: Final = frozenset(("robots_txt", "usage_headers", "sha256", "image_offset", "position"))
 """Columns that neither a request nor a profile needs; tables of earlier releases lack some of them."""
 _NEVER_ASKED: Final = (Reason.MALFORMED_ROW, Reason.SCHEMA, Reason.HASH_UNREADABLE)
 
@@ -93,7 +99,8 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
         wanted = sorted(reason for reason in record.items.failed if reason in reasons)
         num_rows = sum(record.items.failed[reason] for reason in wanted)
         if num_rows:
-            piece = FailedPiece(part=record.part, first_row=first_row, reasons=wanted)
+            first = int(record.part) * ROWS_OF_A_PART if _is_collected(record) else first_row
+            piece = FailedPiece(part=record.part, first_row=first, reasons=wanted)
             is_full = not groups or len(groups[-1]) == MAX_PIECES or num_in_group[-1] + num_rows > num_rows_per_part
             if is_full:
                 groups.append([])
@@ -135,8 +142,9 @@ def read_failed_rows(
         read.append(rows)
     in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
     samples = pa.concat_tables(read, promote_options="default").take(pa.array(in_order, pa.int64()))
-    rows = samples.select(["sample_id", "url", "caption"]).to_pylist()
-    carried = samples.select([name for name in samples.column_names if name not in RESERVED_COLUMNS])
+    rows = samples.select(["sample_id", "url", "caption", "reason"]).to_pylist()
+    reserved = RESERVED_COLUMNS - {REFERENCE}
+    carried = samples.select([name for name in samples.column_names if name not in reserved])
     asked = [_asked_again(**row) for row in rows]
     if verifies:
         hashes = text_column(samples, EXPECTED_HASH, "sample table")
@@ -144,7 +152,15 @@ def read_failed_rows(
     return read, RowsToFetch(asked, carried, sorted(numbers))
 
 
-def _asked_again(sample_id: bytes, url: str, caption: str) -> UrlRow:
+def _is_collected(record: PartRecord) -> bool:
+    """Whether a part was made by `collect_images`, and taken over since or not. One of a retry was not."""
+    return bool(record.files) and owner_of(record.files[0].key).startswith(f"{COLLECTED}/")
+
+
+def _asked_again(sample_id: bytes, url: str, caption: str, reason: str) -> UrlRow:
+    """A failed row as it is asked for. One whose picture is no matter of the web keeps its reason."""
+    if not url.startswith(("http://", "https://")):
+        return UrlRow(sample_id, url, caption, None, Reason.spelled(reason))
     try:
         return UrlRow(sample_id, url, caption, parse_address(url), None)
     except RowError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
@@ -25,6 +25,9 @@ from stages.origins.tables.row_batches import MALFORMED
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ROWS_OF_A_PART: Final = 1_000_000
+"""Distance between the first keys of two parts whose rows are those of no table, so that keys differ across parts:
+those of part 7 begin at 7000000."""
 PAIR_KEY_DIGITS = 10
 """Digits of a key, which is the row's number in the whole URL table: 10 billion rows."""
 SHA256_BYTES = 32

@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stages.contract import StageError
+from stages.download.raw_pairs import ROWS_OF_A_PART
 from stages.formats.sample_table import ItemReason, text_column
 from stages.importing.captions import PairRule, parsed_json
 from stages.importing.forms import STATS_ENDING
 from stages.importing.img2dataset_reasons import SUCCESS, reason_of
-from stages.importing.imported_pairs import ROWS_OF_A_PART, ImportedPair
+from stages.importing.imported_pairs import ImportedPair
 from stages.importing.intake import Intake, Outcome
 from stages.importing.reasons import ImportReason
 from stages.importing.tar_pairs import pair_of

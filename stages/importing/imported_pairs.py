@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stages.contract import PartDraft
 from stages.download.manners.usage_terms import UsageTerms
-from stages.download.raw_pairs import RESERVED_COLUMNS, write_raw_pairs
+from stages.download.raw_pairs import RESERVED_COLUMNS, ROWS_OF_A_PART, write_raw_pairs
 from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
 from stages.download.url_rows import UrlRow
@@ -27,9 +27,6 @@ from stages.origins.sample_id import sample_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ROWS_OF_A_PART: Final = 1_000_000
-"""Distance between the first keys of two parts, so that keys differ across parts: those of part 7 begin at 7000000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,12 @@ import pytest
 from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import Pipeline
 from pipelines.planning.retries import extended_steps, last_retry, with_retries
+from stages.collect_images import CollectImagesRecipe, collect_images
 from stages.contract import Source
 from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.import_pairs import ImportPairsRecipe, import_pairs
+from stages.read_conversations import ReadConversationsRecipe, read_conversations
 from stages.retry_pairs import RetryPairsRecipe
 
 
@@ -47,6 +49,17 @@ def test_a_retry_has_the_fields_of_its_download_as_settings_leave_them() -> None
     assert recipe.reasons == ("dns_error", "timeout") and recipe.accept_unreachable
 
 
+def test_pictures_of_conversations_are_retried_as_they_were_collected() -> None:
+    recipe = CollectImagesRecipe(source=Source("talks"), images=Source("photos"), num_tries=3)
+    pictures = collect_images.bind("pictures", recipe)
+    read = read_conversations.bind("talks", ReadConversationsRecipe(source=Source("talks")), pictures, None)
+    steps = with_retries(Pipeline("p", "p", (read,)), ["pictures=timeout"]).steps
+    assert steps["talks"].edges["pictures"].name == "pictures_retry1"
+    again = steps["pictures_retry1"].recipe
+    assert isinstance(again, RetryPairsRecipe)
+    assert (again.source, again.num_tries, again.num_urls_per_part) == (Source("talks"), 3, 10_000)
+
+
 def test_named_twice_the_second_stands_behind_the_first() -> None:
     steps = with_retries(pipeline(), ["pairs=timeout", "pairs=transient"]).steps
     assert steps["pairs_retry2"].edges["extends"].name == "pairs_retry1"
@@ -60,7 +73,7 @@ def test_named_twice_the_second_stands_behind_the_first() -> None:
         ("pairs", "write it as STEP=REASONS"),
         ("pairs=", "write it as STEP=REASONS"),
         ("pair=timeout", "there is no step 'pair' (did you mean 'pairs'?)"),
-        ("own=timeout", "'own' is import_pairs, which downloads no URL table; steps that do: pairs"),
+        ("own=timeout", "'own' is import_pairs, which fetches nothing from the web; steps that do: pairs"),
         ("pairs=tiemout", "did you mean 'timeout'?"),
         ("pairs=opt_out", "'opt_out' is no reason that rows are fetched again for"),
     ],
