@@ -34,7 +34,8 @@ def profile_keys(records: Iterable[PartRecord]) -> list[str]:
     for record in records:
         if record.files:
             names = record.files[0].key.split("/")
-            keys.append(profile_key("/".join(names[:3]), names[5], record.part))
+            phase = names[5] if names[3] == "attempts" and len(names) > 6 else record.phase
+            keys.append(profile_key("/".join(names[:3]), phase, record.part))
     return keys
 
 
