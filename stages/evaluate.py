@@ -1,7 +1,9 @@
 """Ask a checkpoint held-out questions, each with its own images and clips, and with another question's.
 
 Reads  Checkpoint, Conversations   the last assistant turn of a conversation is the truth
+       RawPairs or KeptPairs   `pairs`, if any: held-out pairs, whose captions and pictures are looked up
 Makes  Evaluation   phase answer: `answers.parquet`, a row for each question of the part
+                    phase embed: `vectors.parquet`, a row for each pair of the part, where there are pairs
                     phase evaluate: `metrics.json`, `answers.parquet` of all questions, `contact_sheet.png`
 
 Answers are generated greedily, and scored by the rule of their question: equality with the truth after normalisation,
@@ -20,7 +22,16 @@ from typing import NamedTuple, Self
 from pydantic import Field, model_validator
 
 from neo_model.config import NeoConfig
-from stages.artifacts.kinds import ANSWERS_FILE, CONTACT_SHEET_FILE, METRICS_FILE, Checkpoint, Conversations, Evaluation
+from stages.artifacts.kinds import (
+    ANSWERS_FILE,
+    CONTACT_SHEET_FILE,
+    METRICS_FILE,
+    Checkpoint,
+    Conversations,
+    Evaluation,
+    KeptPairs,
+    RawPairs,
+)
 from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
 from stages.benchmarks.benchmark import PixelRange
@@ -43,9 +54,11 @@ from stages.evaluation.cards import answer_card
 from stages.evaluation.contact_sheet import contact_sheet
 from stages.evaluation.metrics import metrics
 from stages.evaluation.questions import Question, QuestionTrouble, image_urls, read_questions
+from stages.evaluation.retrieval.embedding import EmbedTask, PairVectors, embed_pairs, embed_parts
+from stages.evaluation.retrieval.looked_up import retrieval_numbers, trained_for_retrieval
 from stages.evaluation.trained_on import refuse_trained_on
 from stages.formats.clip_reader import clips_of
-from stages.formats.pairs import pictures_of
+from stages.formats.pairs import PairReader, pictures_of
 from stages.formats.sample_table import balance_of, read_table, write_table
 
 NUM_ASKED_TOGETHER = 128
@@ -80,7 +93,10 @@ class EvaluateRecipe(Recipe):
     """Kinds of questions whose answers are numbers, to be scored by mean relative accuracy, where the questions were
     read by a stage that does not say how they are scored."""
     num_questions_per_part: int = Field(default=500, ge=1)
-    """Questions in one part, which is the unit of work that is repeated when a worker dies."""
+    """Questions or pairs in one part, which is the unit of work that is repeated when a worker dies."""
+    num_retrieval_pairs: int = Field(default=10_000, ge=1)
+    """Most pairs of `pairs` whose pictures and captions are looked up among each other: the first ones in table order.
+    Recall falls with their number, so it is compared among as many alone."""
     allow_trained_on: bool = conduct(False)
     """Whether questions are asked although, by its lineage, the checkpoint was trained on the samples that they were
     made from."""
@@ -224,10 +240,40 @@ def answer_together(answerer: Answerer, group: Sequence[PreparedQuestion]) -> li
     return rows
 
 
-def score_part(
-    part: Part, draft: PartDraft, recipe: EvaluateRecipe, answered_parts: Sequence[PartRecord], questions: Conversations
+def embed_part(
+    part: Part, draft: PartDraft, recipe: EvaluateRecipe, checkpoint: Checkpoint, pairs: KeptPairs | RawPairs
 ) -> None:
-    """Score the answers of all parts of phase `answer` and draw the contact sheet."""
+    """Make the vectors of one slice of the pairs."""
+    with checkpoint.linked_in(draft.scratch / "checkpoint") as folder:
+        model, tokenizer = load_model_folder(folder)
+    vectors = PairVectors(
+        model, tokenizer, PairReader(pairs), recipe.image_pixels(model.config), recipe.max_prompt_tokens
+    )
+    embed_pairs(draft, EmbedTask.of(part), vectors)
+
+
+class Retrieved(NamedTuple):
+    """The pairs that were embedded."""
+
+    parts: tuple[PartRecord, ...] = ()
+    """Records of phase `embed`; () where the evaluation was given no pairs."""
+    trained: bool | None = None
+    """Whether the checkpoint was trained for retrieval; None where its lineage does not tell."""
+
+
+NOTHING_RETRIEVED = Retrieved()
+"""Where an evaluation has no pairs."""
+
+
+def score_part(  # noqa: PLR0917 - a spread gives the first two, the stage the others
+    part: Part,
+    draft: PartDraft,
+    recipe: EvaluateRecipe,
+    answered_parts: Sequence[PartRecord],
+    questions: Conversations,
+    retrieved: Retrieved = NOTHING_RETRIEVED,
+) -> None:
+    """Score the answers of all parts of phase `answer`, look up the pairs of phase `embed`, draw the contact sheet."""
     import pyarrow as pa
 
     # The answers belong to the evaluation that is being made, not to `questions`: they are read by their own records.
@@ -242,6 +288,8 @@ def score_part(
     numbers = metrics(scored, num_failed=balance.num_failed, of_kinds=counted)
     if benchmark:
         numbers |= benchmark_scores(counted, benchmark)
+    found = retrieval_numbers(questions.store, retrieved.parts, draft.scratch / "vectors", trained=retrieved.trained)
+    numbers |= found
     pictures, clips = pictures_of(questions), clips_of(questions)
     cards = [answer_card(answer, pictures, clips) for answer in answers_to_show(answers, recipe.num_cards)]
     draft.path(CONTACT_SHEET_FILE).write_bytes(contact_sheet(cards, numbers, ScoreTask.of(part).title))
@@ -251,10 +299,30 @@ def score_part(
     draft.count(balance)
 
 
-@stage(number=4, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "evaluate"))
-def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversations, *, ctx: StageContext) -> None:
-    """Answer the questions in slices, then score all answers in one part; reports the metrics."""
-    is_lineage_known = recipe.allow_trained_on or refuse_trained_on(checkpoint, questions)
+def embedded(
+    recipe: EvaluateRecipe, checkpoint: Checkpoint, pairs: KeptPairs | RawPairs | None, ctx: StageContext
+) -> Retrieved:
+    """The pairs of an evaluation, embedded in parts; nothing where it has none."""
+    if pairs is None:
+        return NOTHING_RETRIEVED
+    if not (over := embed_parts(pairs, recipe.num_retrieval_pairs, recipe.num_questions_per_part)):
+        raise StageError(f"{pairs!r} holds no pair to look up; look at why: `neo show {pairs.short}`")
+    embedding = partial(embed_part, recipe=recipe, checkpoint=checkpoint, pairs=pairs)
+    return Retrieved(ctx.spread(embedding, over=over, phase="embed"), trained_for_retrieval(checkpoint))
+
+
+@stage(number=4, recipe=EvaluateRecipe, makes=Evaluation, accepts=(1, 2), phases=("answer", "embed", "evaluate"))
+def evaluate(
+    recipe: EvaluateRecipe,
+    checkpoint: Checkpoint,
+    questions: Conversations,
+    pairs: KeptPairs | RawPairs | None,
+    *,
+    ctx: StageContext,
+) -> None:
+    """Answer the questions in slices and embed the pairs, then score all in one part; reports the metrics."""
+    measured_on = [one for one in (questions, pairs) if one is not None and not recipe.allow_trained_on]
+    known = [refuse_trained_on(checkpoint, one) for one in measured_on]
     num_questions, size = questions.head.items.kept, recipe.num_questions_per_part
     if num_questions == 0:
         raise StageError(f"{questions!r} holds no conversation to ask; look at why: `neo show {questions.short}`")
@@ -267,7 +335,8 @@ def evaluate(recipe: EvaluateRecipe, checkpoint: Checkpoint, questions: Conversa
     records = ctx.spread(answering, over=over, phase="answer")
     title = f"{checkpoint.head.stage}/{checkpoint.short} asked {questions.head.stage}/{questions.short}"
     whole = Part(name="00000", task=ScoreTask(title=title).dump(), num_items=num_questions)
-    scoring = partial(score_part, recipe=recipe, answered_parts=records, questions=questions)
+    retrieved = embedded(recipe, checkpoint, pairs, ctx)
+    scoring = partial(score_part, recipe=recipe, answered_parts=records, questions=questions, retrieved=retrieved)
     (record,) = ctx.spread(scoring, over=[whole], phase="evaluate")
-    not_checked = {} if is_lineage_known else {"num_lineages_not_checked": 1}
+    not_checked = {} if all(known) else {"num_lineages_not_checked": 1}
     ctx.report(EvaluationFacts.of(record).metrics | not_checked)

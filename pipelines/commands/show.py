@@ -16,7 +16,7 @@ from pipelines.lineage.graph import best_examined, describe_counts, skipped_row_
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import field_changes, flat_fields
-from pipelines.running.scores import SHOWN, accuracy_table, published_table
+from pipelines.running.scores import SHOWN, accuracy_table, published_table, retrieval_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
 from pipelines.screen.console import STYLES, clean
@@ -115,6 +115,8 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     command.say(*(["", sources_table(counts)] if counts else []))
     if metrics:
         command.say("", accuracy_table(metrics) if metrics.keys() & SHOWN.keys() else _numbers_table(metrics))
+        recalls = retrieval_table(metrics)
+        command.say(*([] if recalls is None else ["", recalls]))
         benchmark = _benchmark(artifact)
         beside = published_table(benchmark, metrics) if benchmark else None
         command.say(*([] if beside is None else ["", beside]))

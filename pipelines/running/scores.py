@@ -8,10 +8,14 @@ from typing import Final
 from rich.table import Table
 
 from stages.benchmarks.published import POINTS, published_scores
+from stages.evaluation.retrieval.recall import RANKS, SIDES, has_recalls
 
 SHOWN: Final[Mapping[str, str]] = {"accuracy": "", "mra": "MRA", "anls": "ANLS", "vqa_accuracy": "VQA accuracy"}
 """Means that are shown with a row for each kind of question: name in an evaluation to what is written behind the kind.
 MRA is mean relative accuracy of numbers."""
+
+UNTRAINED: Final = " (not trained for it)"
+"""Stands behind recalls of a checkpoint whose lineage has no contrastive loss."""
 
 
 def accuracy_table(metrics: Mapping[str, float]) -> Table:
@@ -32,6 +36,27 @@ def accuracy_table(metrics: Mapping[str, float]) -> Table:
                 told = ": ".join(filter(None, (kind.removeprefix("_") or "all", shown)))
                 value = metrics[f"{name}{kind}"]
                 table.add_row(told, _shown(value), _interval(metrics, f"{name}{kind}"), *map(_shown, beside))
+    return table
+
+
+def retrieval_table(metrics: Mapping[str, float]) -> Table | None:
+    """Recall of captions by pictures and of pictures by captions; None where no pairs were looked up.
+
+    The heading says where the checkpoint was not trained for it.
+    """
+    if not has_recalls(metrics):
+        return None
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"retrieval{UNTRAINED if metrics.get('trained_for_retrieval') == 0 else ''}")
+    for heading in ("recall", "95% interval", "chance", "among"):
+        table.add_column(heading, justify="right")
+    sides = zip(SIDES, ("picture to caption", "caption to picture"), ("captions", "pictures"), strict=True)
+    for name, shown, among in sides:
+        for k in RANKS:
+            metric = f"{name}_r{k}"
+            recall, chance = _shown(metrics[metric]), _shown(metrics.get(f"chance_{metric}"))
+            number = f"{metrics[f'num_retrieval_{among}']:,.0f} {among}"
+            table.add_row(f"{shown}, R@{k}", recall, _interval(metrics, metric), chance, number)
     return table
 
 

@@ -20,7 +20,7 @@ from pipelines.lineage.graph import describe_counts, lineage_of
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
 from pipelines.running.execute_run import RunResult
-from pipelines.running.scores import accuracy_table
+from pipelines.running.scores import accuracy_table, retrieval_table
 from pipelines.runs.log import log_key
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.progress import clock_time
@@ -140,6 +140,9 @@ def _accuracy(step: str, metrics: dict[str, float]) -> Iterator[Any]:
         yield ""
         yield f"{step}: held-out accuracy, beside the same with the images exchanged (blind)"
         yield accuracy_table(metrics)
+    if (recalls := retrieval_table(metrics)) is not None:
+        yield ""
+        yield recalls
 
 
 def _pictures(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar, get_args
 
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.kinds import Checkpoint, Conversations, Draw
+from stages.artifacts.kinds import Checkpoint, Conversations, Draw, KeptPairs, RawPairs
 from stages.artifacts.learned import KEPT_OUT_INPUTS, Ancestor, learned_from, slot_of
 from stages.contract import StageError
 from stages.formats.sample_sources import SampleArtifact
@@ -28,8 +28,9 @@ SAMPLES: Final = frozenset(kind.kind for kind in get_args(SampleArtifact))
 """Kinds of artifacts that hold samples."""
 
 
-def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations) -> bool:
-    """Raise `StageError` where a draw for the checkpoint's training may hold what the questions were made from.
+def refuse_trained_on(checkpoint: Checkpoint, questions: Conversations | KeptPairs | RawPairs) -> bool:
+    """Raise `StageError` where a draw for the checkpoint's training may hold what the questions were made from, or the
+    pairs that are looked up.
 
     Returns whether it was checked: a lineage of which heads are missing tells nothing, and refuses nothing.
     """

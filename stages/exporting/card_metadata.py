@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stages.contract import StageError
-from stages.exporting.scores import OVERALL, Measured, Score, scores_of
+from stages.exporting.scores import OVERALL, PAIRS, UNTRAINED_PAIRS, Measured, Score, scores_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -155,7 +155,7 @@ def _results(measured: Iterable[Measured]) -> Iterator[EvalResult]:
 
     for one in measured:
         for score in scores_of(one):
-            if not score.of:
+            if score.of in {"", PAIRS, UNTRAINED_PAIRS}:
                 yield EvalResult(
                     task_type=TASK,
                     dataset_type=one.benchmark or one.name,
@@ -172,6 +172,8 @@ def _results(measured: Iterable[Measured]) -> Iterator[EvalResult]:
 
 def _with_interval(score: Score) -> dict[str, Any]:
     found: dict[str, Any] = {} if score.num_questions is None else {"num_questions": score.num_questions}
+    if score.of == UNTRAINED_PAIRS:
+        found["trained_for_retrieval"] = False
     if score.interval is not None:
         low, high = score.interval
         found |= {"low_95": round(low, 4), "high_95": round(high, 4)}

@@ -93,7 +93,9 @@ def _scores(measured: Sequence[Measured]) -> Iterator[str]:
         "Measured by greedy generation. The interval is two-sided, 95%: Wilson's, for the number of independent\n"
         "questions that would tell as much as these, of which some share pictures. Of a score that is no mean of\n"
         "questions that number is found by leaving out groups of pictures (jackknife). *Blind* is the same question\n"
-        "with another's pictures; *chance* is the most frequent answer, given always.\n"
+        "with another's pictures; *chance* is the most frequent answer, given always. Of *pairs*, R@k is the share of\n"
+        "pictures with a right caption among the k nearest, and of captions with a right picture; *chance* is then a\n"
+        "random order.\n"
     )
     rows = (_score_row(one, score) for one in measured for score in scores_of(one))
     yield table(("questions", "kind", "metric", "score", "95%", "blind", "chance", "asked"), rows)

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+PAIRS: Final = "pairs"
+"""What recalls are of."""
+UNTRAINED_PAIRS: Final = "pairs (not trained for retrieval)"
+"""What recalls are of where no training behind the checkpoint compared pictures with captions."""
 OVERALL: Final[Mapping[str, str]] = {
     "accuracy": "accuracy",
     "mra": "mean relative accuracy",
@@ -17,6 +21,8 @@ OVERALL: Final[Mapping[str, str]] = {
     "f1": "F1 of the answer yes",
     "score": "score of the benchmark",
     "chance_adjusted": "accuracy adjusted for guessing",
+    **{f"image_to_text_r{k}": f"R@{k}, captions of a picture" for k in (1, 5, 10)},
+    **{f"text_to_image_r{k}": f"R@{k}, pictures of a caption" for k in (1, 5, 10)},
 }
 """Metrics over all questions, in order: name in an evaluation to name on the card."""
 OF_KINDS: Final = ("accuracy", "mra", "anls", "vqa_accuracy", "f1")
@@ -48,7 +54,7 @@ class Score:
     metric: str
     """Name of the metric in the evaluation, such as `accuracy` or `mra`."""
     of: str
-    """The kind of question, '' for all."""
+    """The kind of question, '' for all; `PAIRS` or `UNTRAINED_PAIRS` of recalls."""
     value: float
     """The number itself, from 0 to 1; of MME points, of which there are up to 2800."""
     interval: tuple[float, float] | None
@@ -72,6 +78,8 @@ def scores_of(measured: Measured) -> list[Score]:
 
 
 def _score(numbers: Mapping[str, Any], metric: str, kind: str) -> Score:
+    if metric.startswith(("image_to_text_", "text_to_image_")):
+        return _recall(numbers, metric)
     suffix = f"_{kind}" if kind else ""
     bound = f"{INTERVALS.get(metric, metric)}{suffix}"
     low, high = numbers.get(f"{bound}_low"), numbers.get(f"{bound}_high")
@@ -85,4 +93,18 @@ def _score(numbers: Mapping[str, Any], metric: str, kind: str) -> Score:
         blind=numbers.get(f"{metric}_blind{suffix}"),
         chance=numbers.get(f"chance{suffix}") if metric == "accuracy" else None,
         num_questions=None if asked is None else int(asked - failed),
+    )
+
+
+def _recall(numbers: Mapping[str, Any], metric: str) -> Score:
+    """A recall among held-out pairs. A checkpoint that was not trained for it is measured too, and said to be so."""
+    side = "pictures" if metric.startswith("image") else "captions"
+    return Score(
+        metric=metric,
+        of=UNTRAINED_PAIRS if numbers.get("trained_for_retrieval") == 0 else PAIRS,
+        value=numbers[metric],
+        interval=(numbers[f"{metric}_low"], numbers[f"{metric}_high"]),
+        blind=None,
+        chance=numbers.get(f"chance_{metric}"),
+        num_questions=int(numbers[f"num_retrieval_{side}"]),
     )

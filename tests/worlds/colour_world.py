@@ -57,6 +57,10 @@ def picture(seed: str) -> Picture:
 class PicturesRecipe(Recipe):
     num_pictures: int = NUM_PICTURES
     broken: tuple[str, ...] = ()
+    called: str = "held-out"
+    """Begins the names of the pictures, which decide what they show."""
+    says_turn: bool = False
+    """Whether captions say how a picture is turned, beside its colour."""
 
 
 class QuestionsRecipe(Recipe):
@@ -87,7 +91,7 @@ def learn(recipe: LearnRecipe, *, ctx: StageContext) -> None:
 def write_pictures(part: Part, draft: PartDraft, recipe: PicturesRecipe) -> None:
     import pyarrow as pa
 
-    pictures = [picture(f"held-out {number}") for number in range(recipe.num_pictures)]
+    pictures = [picture(f"{recipe.called} {number}") for number in range(recipe.num_pictures)]
     pictures += [Picture(name, "red", "wide", picture(name).jpeg[:200]) for name in recipe.broken]
     offsets = [sum(len(other.jpeg) for other in pictures[:number]) for number in range(len(pictures))]
     draft.path("pairs.tar").write_bytes(b"".join(each.jpeg for each in pictures))
@@ -95,7 +99,7 @@ def write_pictures(part: Part, draft: PartDraft, recipe: PicturesRecipe) -> None
         {
             "sample_id": pa.array([each.sample_id for each in pictures], sample_id_type()),
             "url": [f"http://pictures.invalid/{each.name}" for each in pictures],
-            "caption": [each.colour for each in pictures],
+            "caption": [f"{each.colour} {each.turn}" if recipe.says_turn else each.colour for each in pictures],
             "verdict": ["kept"] * len(pictures),
             "reason": pa.nulls(len(pictures), pa.string()),
             "sha256": pa.array([sha256(each.jpeg).digest() for each in pictures], pa.binary(32)),

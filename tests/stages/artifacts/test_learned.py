@@ -81,6 +81,7 @@ def test_an_input_of_a_users_own_stage_counts_as_learned_from() -> None:
 LEARNED_INPUTS = {
     ("caption_by_checkpoint", "captioner"), ("caption_by_checkpoint", "raw"), ("caption_pairs", "raw"),
     ("dedup_pairs", "raw"), ("dedup_texts", "raw"), ("evaluate", "checkpoint"), ("evaluate", "questions"),
+    ("evaluate", "pairs"),  # measured on, as its questions are: of an evaluation nothing is made that learns
     ("export", "checkpoint"), ("filter_clips", "raw"), ("filter_pairs", "raw"), ("filter_text", "raw"),
     ("merge_post_llm", "llm"), ("merge_post_llm", "prebuffer"), ("mix_samples", "sources"), ("pack_rows", "draw"),
     ("read_conversations", "clips"), ("read_conversations", "pictures"), ("read_questions", "clips"),
