@@ -36,7 +36,7 @@ class Side:
     vectors: NDArray[np.float32]
     """[A, H], of length 1."""
     right: Sequence[NDArray[np.int64]]
-    """For each the numbers of the right ones of the other side."""
+    """The numbers of those of the other side that are right, for each of the A."""
 
 
 def sides_of(

@@ -1,14 +1,12 @@
 """Recall at k is that of a plain loop over every picture and caption, in blocks of any size, with equal ones merged."""
 
 from math import isclose
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stages.evaluation.intervals import wilson_interval
 from stages.evaluation.retrieval import recall
-from stages.evaluation.retrieval.looked_up import _Distinct
 from stages.evaluation.retrieval.recall import recalls, sides_of
 
 
@@ -91,11 +89,3 @@ def test_fewer_candidates_than_k_are_all_found() -> None:
     vectors = np.eye(3, dtype=np.float32)
     numbers = recalls(*sides_of(np.arange(3), np.arange(3), vectors, -vectors), trained=None)
     assert numbers["image_to_text_r1"] == 0 and numbers["image_to_text_r5"] == numbers["chance_image_to_text_r5"] == 1
-
-
-def test_distinct_vectors_lie_in_a_file_in_the_order_in_which_they_came(tmp_path: Path) -> None:
-    kept = _Distinct(tmp_path / "vectors")
-    assert kept.add([b"a", b"b", b"a"], np.arange(6, dtype=np.float32).reshape(3, 2)) == [0, 1, 0]
-    assert kept.add([], np.zeros((0, 0), np.float32)) == []
-    assert kept.add([b"b", b"c"], np.full((2, 2), 9, np.float32)) == [1, 2]
-    assert kept.vectors().tolist() == [[0, 1], [2, 3], [9, 9]]
