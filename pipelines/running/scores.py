@@ -57,6 +57,8 @@ def retrieval_table(metrics: Mapping[str, float]) -> Table | None:
             recall, chance = _shown(metrics[metric]), _shown(metrics.get(f"chance_{metric}"))
             number = f"{metrics[f'num_retrieval_{among}']:,.0f} {among}"
             table.add_row(f"{shown}, R@{k}", recall, _interval(metrics, metric), chance, number)
+    if metrics.get("num_retrieval_failed"):
+        table.add_row(f"not looked up: {metrics['num_retrieval_failed']:,.0f} pairs")
     return table
 
 

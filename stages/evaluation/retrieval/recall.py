@@ -30,7 +30,7 @@ SIDES: Final = ("image_to_text", "text_to_image")
 
 
 @dataclass(frozen=True)
-class Side:
+class RetrievalSide:
     """Distinct vectors of one side, and which of the other side are right for each."""
 
     vectors: NDArray[np.float32]
@@ -44,16 +44,16 @@ def sides_of(
     captions: NDArray[np.int64],
     picture_vectors: NDArray[np.float32],
     caption_vectors: NDArray[np.float32],
-) -> tuple[Side, Side]:
+) -> tuple[RetrievalSide, RetrievalSide]:
     """The pictures and the captions of n pairs, whose numbers are `pictures` [n] and `captions` [n], from 0 without a
     gap; vectors are those of the distinct ones."""
     return (
-        Side(picture_vectors, _right(pictures, captions)),
-        Side(caption_vectors, _right(captions, pictures)),
+        RetrievalSide(picture_vectors, _right(pictures, captions)),
+        RetrievalSide(caption_vectors, _right(captions, pictures)),
     )
 
 
-def ranks(side: Side, other: Side) -> NDArray[np.int64]:
+def ranks(side: RetrievalSide, other: RetrievalSide) -> NDArray[np.int64]:
     """[A] place of the best right one among all of the other side, from 1; the right ones do not count against it."""
     import numpy as np
 
@@ -68,7 +68,7 @@ def ranks(side: Side, other: Side) -> NDArray[np.int64]:
     return found
 
 
-def recalls(pictures: Side, captions: Side, *, trained: bool | None) -> dict[str, float]:
+def recalls(pictures: RetrievalSide, captions: RetrievalSide, *, trained: bool | None) -> dict[str, float]:
     """The metrics of retrieval.
 
     `image_to_text_r1`, its 95% interval `..._low` and `..._high`, and `chance_image_to_text_r1`, which a random order

@@ -10,7 +10,7 @@ The gradient is written out, so that no graph crosses ranks: of its own pictures
 log-sums of all pairs, and sums over ranks give that of one rank, to rounding.
 
 P pairs of the step, p of this rank, H hidden width. Memory: 2 P H values, and blocks of at most `BLOCK_SCORES` scores;
-operations of a rank: 8 p P H, four products.
+operations of a rank: 12 p P H, six products.
 """
 
 from __future__ import annotations

@@ -79,8 +79,9 @@ def test_a_checkpoint_that_was_not_trained_for_it_is_measured_and_the_tables_say
     numbers = numbers_of(evaluation)
     assert numbers["trained_for_retrieval"] == 0
     table = retrieval_table(numbers)
-    assert table is not None and table.row_count == 6
+    assert table is not None and table.row_count == 7
     assert table.columns[0].header == "retrieval (not trained for it)"
+    assert list(table.columns[0].cells)[-1] == "not looked up: 2 pairs"
     assert retrieval_table({**numbers, "trained_for_retrieval": 1}).columns[0].header == "retrieval"
     shown = scores_of(Measured(name="n", benchmark=None, evaluation="e", questions="q", numbers=numbers))
     recalls = [score for score in shown if score.of == UNTRAINED_PAIRS]
