@@ -18,7 +18,7 @@ from tests.stages.training.engine.test_engine import model
 from tests.stages.training.objectives.test_info_nce import plain
 from tests.stages.training.ranks import run_ranks
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, two_ranks
-from tests.worlds.training_world import SmallWorld
+from tests.worlds.training_world import LlmRecipe, RowsRecipe, SmallWorld, make_llm, make_rows
 
 LARGE = 1e9
 CONTEXT, START, END = 50, 51, 52
@@ -160,10 +160,10 @@ BOTH = TuneRecipe(
 TUNED = tune_end_to_end.bind("tuned", BOTH, MERGED, [ROWS])
 
 
-def weights_of(world: SmallWorld) -> dict:
+def weights_of(world: SmallWorld, step=TUNED) -> dict:
     from neo_model.weights.released import load_model
 
-    return load_model(world.open(TUNED).copy_to(world.scratch / "tuned")).state_dict()
+    return load_model(world.open(step).copy_to(world.scratch / "tuned")).state_dict()
 
 
 @pytest.mark.kill
@@ -184,6 +184,22 @@ def test_a_training_with_all_objectives_survives_a_kill_and_is_that_of_one_rank(
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-6
 
 
+@pytest.mark.kill
+def test_masked_rows_that_two_ranks_share_train_the_model_of_one(tmp_path: Path) -> None:
+    """What is seen whole may lie on both sides of the border of two shares."""
+    wide = make_llm.bind("llm", LlmRecipe(num_heads=4))
+    rows = make_rows.bind("rows", RowsRecipe(num_documents=(2, 4), num_words=(3, 9)), wide)
+    buffer = train_prebuffer.bind("prebuffer", RECIPE.model_copy(update={"num_steps": 1}), [rows], wide)
+    merged = merge_post_llm.bind("merged", MergeRecipe(), buffer, wide)
+    recipe = BOTH.model_copy(update={"contrastive_weight": 0.0, "masked_documents": 1.0})
+    step = tune_end_to_end.bind("tuned", recipe, merged, [rows])
+    shared, alone = (SmallWorld.at(tmp_path / name) for name in ("shared", "alone"))
+    shared.make(step, GangLayout(num_ranks=2, sequence_ranks=2, zero_stage=2, micro_rows=2))
+    alone.make(step, GangLayout(micro_rows=2))
+    ours, theirs = (weights_of(world, step) for world in (shared, alone))
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-6
+
+
 def test_ranks_that_share_rows_are_refused_before_there_are_ranks(tmp_path: Path) -> None:
     layout = GangLayout(num_ranks=2, sequence_ranks=2)
     with pytest.raises(
@@ -200,7 +216,8 @@ def test_a_mask_token_that_the_tokenizer_lacks_is_refused_before_there_are_ranks
 
 
 def test_fields_that_are_left_alone_rename_nothing() -> None:
-    plain_recipe = BOTH.model_copy(update={"contrastive_weight": 0.0, "masked_share": 0.0, "mask_token": "<|fim_pad|>"})
-    assert "contrastive" not in str(plain_recipe.model_dump(exclude_defaults=True))
-    step = tune_end_to_end.bind("tuned", plain_recipe, MERGED, [ROWS])
-    assert step.fingerprint != TUNED.fingerprint
+    """A recipe whose new fields are told their defaults has the fingerprint of one that never heard of them."""
+    fields = BOTH.model_dump(exclude={"contrastive_weight", "masked_share", "mask_token"})
+    told = TuneRecipe(**fields, contrastive_weight=0.0, masked_share=0.0, mask_token="<|fim_pad|>")
+    names = [tune_end_to_end.bind("tuned", one, MERGED, [ROWS]).fingerprint for one in (TuneRecipe(**fields), told)]
+    assert names[0] == names[1] != TUNED.fingerprint
