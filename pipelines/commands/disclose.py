@@ -188,8 +188,8 @@ def _blanks_in_words(summary: PublicSummary) -> str:
 
 
 def _domains(facts: TrainingFacts, to: Path, *, is_sme: bool) -> Iterator[Path]:
-    """The whole list of domains that the form asks for, as CSV beside it; none where nothing was fetched."""
-    if facts.crawled:
+    """The whole list of domains that the form asks for, as CSV beside it; none where nothing came from the web."""
+    if facts.domains.num_urls:
         path = to.with_suffix(".domains.csv")
         with path.open("w", newline="", encoding="utf-8") as file:
             written = csv.writer(file)

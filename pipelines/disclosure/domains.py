@@ -68,13 +68,13 @@ class DomainCounts:
     _sums: dict[str, list[int]] = field(default_factory=dict)
     _has_files: bool = False
 
-    def add_tables(self, store: Store, tables: Iterable[PartTable]) -> None:
-        """Count all rows of these tables."""
-        for fetched in ahead(lambda table: fetched_by_domain(store, table), tables, NUM_READERS):
-            self.add(fetched)
+    def add_tables(self, store: Store, tables: Iterable[PartTable]) -> int:
+        """Count all rows of these tables; returns how many URLs of the web they name."""
+        each = ahead(lambda table: fetched_by_domain(store, table), tables, NUM_READERS)
+        return sum(self.add(fetched) for fetched in each)
 
-    def add(self, fetched: Fetched) -> None:
-        """Count what one table says."""
+    def add(self, fetched: Fetched) -> int:
+        """Count what one table says; returns its number of URLs."""
         self.seconds += fetched.seconds
         for domain, (size_bytes, num_urls) in fetched.sums.items():
             one = self._sums.setdefault(domain, [0, 0])
@@ -82,6 +82,7 @@ class DomainCounts:
             one[1] += num_urls
         if len(self._sums) > self.max_in_memory:
             self._write()
+        return sum(num_urls for _, num_urls in fetched.sums.values())
 
     def ranked(self) -> RankedDomains:
         """All that was counted."""

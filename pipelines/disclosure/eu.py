@@ -140,7 +140,13 @@ def _private() -> list[Entry]:
 def _crawled(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]:
     crawled = facts.crawled
     if not crawled:
-        yield Entry("Whether crawlers were used", "No: nothing was fetched by addresses.", query=f"neo trace {ref}")
+        told = "No step of this lineage fetched anything by addresses."
+        others = "What was read from outside carries addresses of the web: others had fetched it."
+        yield Entry(
+            "Whether crawlers were used", told, query=f"neo trace {ref}", note=others if facts.domains.num_urls else ""
+        )
+        if facts.domains.num_urls:
+            yield _top_domains(facts, ref, is_sme=is_sme)
         return
     from stages.download.engines.interface import USER_AGENT
 
@@ -150,7 +156,9 @@ def _crawled(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]
         query=f"neo trace {ref}",
     )
     yield Entry(
-        "Names of the crawlers, and who runs them", f"User agent: {USER_AGENT}", note="Who ran it: the provider."
+        "Names of the crawlers, and who runs them",
+        f"User agent: {USER_AGENT}",
+        note="As this version sends it. Who ran it: the provider.",
     )
     yield Entry("Purposes of the crawlers")
     rows = [("step", "began", "ended", "addresses", "kept", "robots.txt", "opt-outs that are respected")]

@@ -32,6 +32,8 @@ from stages.store.store import Store
 
 WRITING_STAGES: Final = ("caption_pairs", "caption_by_checkpoint")
 """Stages that have a model write text which others learn from."""
+DOWNLOADING_STAGES: Final = ("download_pairs", "retry_pairs")
+"""Stages that do nothing but fetch addresses."""
 OPT_OUT_REASONS: Final = ("opt_out", "tdm_reserved", "training_refused", "robots_disallowed", "robots_unreachable")
 """Reasons for which content was left out because its server, or its robots.txt, does not want this use."""
 
@@ -54,11 +56,6 @@ class Entrance:
     def sources(self) -> dict[str, dict[str, Any]]:
         """The sources that it read: name to place, digest, number of files and size."""
         return dict(self.head.provenance.get("sources", {}))
-
-    @property
-    def is_crawled(self) -> bool:
-        """Whether its content was fetched from addresses that a list names."""
-        return "opt_outs" in self.head.recipe
 
     @property
     def months(self) -> tuple[str, str] | None:
@@ -127,10 +124,17 @@ class TrainingFacts:
         """Artifacts with text that a model wrote."""
         return [head for head in self.heads if head.stage in WRITING_STAGES]
 
-    @property
+    @cached_property
     def crawled(self) -> list[Entrance]:
-        """The entrances whose content was fetched from the web."""
-        return [entrance for entrance in self.entrances if entrance.is_crawled]
+        """The entrances whose content was fetched from the web, by a step of the lineage itself."""
+        return [entrance for entrance in self.entrances if self._is_crawled(entrance.head)]
+
+    def _is_crawled(self, head: ManifestHead) -> bool:
+        """Whether a step fetched what it made. Some can, and read files as well: then what they kept tells."""
+        if head.stage in DOWNLOADING_STAGES:
+            return True
+        can_fetch = "opt_outs" in head.recipe or "deadline_seconds" in head.recipe
+        return can_fetch and self._counts[1].get(head.fingerprint, 0) > 0
 
     @property
     def num_images(self) -> int:
@@ -172,24 +176,26 @@ class TrainingFacts:
         return month(max(ended)) if ended else None
 
     @cached_property
-    def _counts(self) -> DomainCounts:
-        counts = DomainCounts(self._scratch)
+    def _counts(self) -> tuple[DomainCounts, dict[str, int]]:
+        """Sums by domain, and fingerprint to the number of URLs of the web that an artifact names."""
+        counts, num_urls = DomainCounts(self._scratch), dict[str, int]()
         for head in self.whole:
             indexed = indexed_of(head)
             if indexed is not None and head.kind in (RawPairs.kind, RawClips.kind):
                 tables = listed(Artifact(self.store, head), indexed)
-                counts.add_tables(self.store, (tables[number] for number in range(len(tables))))
-        return counts
+                each = (tables[number] for number in range(len(tables)))
+                num_urls[head.fingerprint] = counts.add_tables(self.store, each)
+        return counts, num_urls
 
     @cached_property
     def domains(self) -> RankedDomains:
-        """Domains that content was fetched from, by size."""
-        return self._counts.ranked()
+        """Domains that content came from, by size, whoever fetched it."""
+        return self._counts[0].ranked()
 
     @property
     def clip_hours(self) -> float:
         """Length of all clips that entered and were kept, in hours."""
-        return self._counts.seconds / 3600
+        return self._counts[0].seconds / 3600
 
     def _time_of(self, head: ManifestHead) -> StepTimes:
         run = str(head.provenance.get("run", ""))

@@ -31,7 +31,7 @@ def web_table(recipe: ListedPairsRecipe, first_row: int) -> pa.Table:
     return pa.table({**columns, "image_size_bytes": pa.array(sizes, pa.int64())})
 
 
-def fetch_part(part: Part, draft: PartDraft, recipe: WebRecipe) -> None:
+def fetch_part(part: Part, draft: PartDraft, recipe: ListedPairsRecipe) -> None:
     table = web_table(recipe, part.task["first_row"])
     write_table(table, draft.path(SAMPLES_FILE))
     draft.count(balance_of(table))
@@ -51,6 +51,19 @@ def fetch_web(recipe: WebRecipe, *, ctx: StageContext) -> None:
 @stage(number=1, recipe=WeightsRecipe, makes=Checkpoint)
 def learn_web(recipe: WeightsRecipe, pairs: RawPairs, *, ctx: StageContext) -> None:
     ctx.spread(partial(learn_part, recipe=recipe), over=[Part(name="00000")], phase="learn")
+
+
+@stage(number=1, recipe=ListedPairsRecipe, makes=RawPairs)
+def read_web(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
+    """The same pairs, as if others had fetched them."""
+    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
+    over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
+    ctx.spread(partial(fetch_part, recipe=recipe), over=over, phase="import")
+
+
+def imported():
+    """A model of pairs that no step of its lineage fetched."""
+    return learn_web.bind("weights", WeightsRecipe(), read_web.bind("pairs", ListedPairsRecipe()))
 
 
 def web():

@@ -12,16 +12,19 @@ WEB = str(ROOT / "tests" / "worlds" / "web_world.py")
 
 @pytest.fixture(scope="session")
 def kept_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the store is kept, once a test has run the pipeline."""
-    return tmp_path_factory.mktemp("web") / "store"
+    """Where stores are kept, once a test has run a pipeline."""
+    return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture
-def web(site: NeoSite, kept_store: Path) -> NeoSite:
-    if kept_store.exists():
-        shutil.copytree(kept_store, site.folder / "store")
+def web(site: NeoSite, kept_store: Path, request: pytest.FixtureRequest) -> NeoSite:
+    """A pipeline of `web_world.py` is its parameter, `web` if it has none."""
+    pipeline = getattr(request, "param", "web")
+    kept = kept_store / pipeline
+    if kept.exists():
+        shutil.copytree(kept, site.folder / "store")
         return site
-    said = site.neo("run", f"{WEB}:web")
+    said = site.neo("run", f"{WEB}:{pipeline}")
     assert said.code == 0, said.err
-    shutil.copytree(site.folder / "store", kept_store)
+    shutil.copytree(site.folder / "store", kept)
     return site

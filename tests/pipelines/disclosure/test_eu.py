@@ -78,3 +78,16 @@ def test_what_cannot_be_summed_up_is_refused_in_words(web: NeoSite, tmp_path: Pa
     shutil.rmtree(web.artifact_folder("pairs", "web"))
     gone = web.neo("disclose", "web/weights", "--eu")
     assert gone.code == 3 and "no summary of the rest is made" in gone.err
+
+
+@pytest.mark.parametrize("web", ["imported"], indirect=True)
+def test_what_others_had_fetched_is_told_apart_and_its_domains_are_listed(web: NeoSite, tmp_path: Path) -> None:
+    assert web.neo("disclose", "imported/weights", "--eu", "--to", str(tmp_path / "eu.json")).code == 0
+    document = json.loads((tmp_path / "eu.json").read_text())
+    entries = {entry["asked"]: entry for section in document["sections"] for entry in section["entries"]}
+    assert (
+        entries["Whether crawlers were used"]["answer"].startswith("No step") and entries["Domains by size of content"]
+    )
+    assert "others had fetched it" in entries["Whether crawlers were used"]["note"]
+    assert entries["Measures to respect reservations of rights"]["blank"]
+    assert (tmp_path / "eu.domains.csv").exists()
