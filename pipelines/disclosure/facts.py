@@ -189,7 +189,7 @@ class TrainingFacts:
 
     @cached_property
     def domains(self) -> RankedDomains:
-        """Domains that content came from, by size, whoever fetched it."""
+        """Domains that content came from, by size, also where others had fetched it."""
         return self._counts[0].ranked()
 
     @property
