@@ -14,7 +14,14 @@ from typing import Final, Literal
 
 from neo_model.inputs.colours import Colour, changes_colours
 from neo_model.inputs.containers.jpeg import num_scans, read_jpeg
-from neo_model.inputs.pictures import PictureError, PictureTrouble, open_picture, oriented, picture_facts
+from neo_model.inputs.pictures import (
+    PictureError,
+    PictureTrouble,
+    open_picture,
+    open_pixels,
+    oriented,
+    picture_facts,
+)
 from neo_model.inputs.signatures import known_format
 from stages.download.engines.img2dataset import Resize, ResizeMode, resizer
 from stages.download.jpeg import MAX_SCANS, MAX_SIDE_PX, plain_jpeg
@@ -105,12 +112,10 @@ class PictureJudge:
         return JudgedPicture(data, *picture.size, f"{facts.format} {facts.mode}")
 
     def _resized(self, picture: JudgedPicture) -> JudgedPicture:
-        """The picture made smaller if the rule asks for it. img2dataset ignores EXIF, so it gets an upright PNG."""
+        """The picture made smaller if the rule asks for it. img2dataset ignores EXIF, so it gets upright pixels."""
         if self._resize is None or not self._makes_smaller(picture):
             return picture
-        upright = BytesIO()
-        open_picture(picture.data, max_pixels_px=self._rule.max_pixels_px).save(upright, "PNG", compress_level=0)
-        smaller = self._resize(upright.getvalue())
+        smaller = self._resize(open_pixels(picture.data, max_pixels_px=self._rule.max_pixels_px))
         if smaller is None:
             raise RowError(Reason.UNDECODABLE)
         return JudgedPicture(*smaller, picture.sent_as)

@@ -117,6 +117,21 @@ def test_larger_pictures_are_resized_upright(picture: Any, mode: Any, size: tupl
             assert is_red(image, 5, top + 5) and not is_red(image, size[0] - 5, size[1] - 5)
 
 
+@pytest.mark.parametrize("size", [(200, 131), (131, 200), (70, 65)])
+def test_a_resized_picture_has_the_bytes_that_img2dataset_makes_of_it(
+    picture: Any, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
+    from img2dataset.resizer import Resizer
+
+    jpeg = picture(Image.effect_noise(size, 60).convert("RGB"))
+    settings = {"image_size": 64, "encode_quality": 95, "encode_format": "jpg", "resize_only_if_bigger": True}
+    alone = Resizer(resize_mode="keep_ratio_largest", **settings)
+    made, width_px, height_px, *_ = alone(io.BytesIO(picture(shown(jpeg), "PNG")))
+    held = PictureJudge(rule(resize_mode="keep_ratio_largest"))(jpeg)
+    assert (held.data, held.width_px, held.height_px) == (made, width_px, height_px)
+
+
 def test_smaller_pictures_stay_as_they_are(picture: Any) -> None:
     data = picture(drawn(60, 40))
     assert PictureJudge(rule(resize_mode="border"))(data).data == data
