@@ -58,6 +58,7 @@ def fetch(task: FetchTask, deliver: Deliver) -> None:
 
 def resizer(*, resize_px: int, mode: ResizeMode, jpeg_quality: int) -> Resize:
     """img2dataset's `Resizer`, which makes pictures smaller and leaves those that are small enough."""
+    _ask_for_no_version()
     from img2dataset.resizer import Resizer
 
     resizer = Resizer(
@@ -75,6 +76,11 @@ def resizer(*, resize_px: int, mode: ResizeMode, jpeg_quality: int) -> Resize:
         return None if error is not None else (resized, width_px, height_px)
 
     return resize
+
+
+def _ask_for_no_version() -> None:
+    """Keep a package below img2dataset from asking the internet for its newest version while it is imported."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
 class _ReasonError(Exception):
@@ -185,7 +191,7 @@ def _installed(opener: _Opener) -> Iterator[None]:
 def _download(task: FetchTask, writer: _Writer) -> None:
     import pyarrow as pa
 
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the internet for its newest version
+    _ask_for_no_version()
     from img2dataset.downloader import Downloader
 
     shard = task.scratch / "urls.feather"
