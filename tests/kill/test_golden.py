@@ -19,6 +19,7 @@ PASSED_BY_OTHERS = {
         ("gc.listed", "gc.forgotten", "gc.marked", "gc.quarantined", "gc.put_back", "gc.deleted", "gc.ended"),
         "runs delete nothing; `tests/pipelines/garbage/test_deletion.py` stops `neo gc` there",
     ),
+    **dict.fromkeys(("index.uploaded", "index.recorded", "index.deleted"), "a run makes no index; `neo index` does"),
     "record.quarantined": "only what is torn or outdated is quarantined",
 }
 """Points that a run which nothing disturbs does not come by, and why."""
