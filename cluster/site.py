@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,9 @@ LEAST_SILENT_SECONDS = 600.0
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
+EVENT_ADDRESS = re.compile(r'(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?(/[!"$->@-~]*)?')
+"""Address to which events can be sent: without blanks, and without a user's name or key."""
+MAX_PORT = 65535
 SECRET_FIELDS = ("headers", "cookies", "verify")
 """Fields of `[ray]` that hold names of variables. A value in their place may be a secret and is never shown."""
 
@@ -231,6 +235,14 @@ class Site(_Table):
     """Overrides of `parts` and `gang`, and of `parts` by phase, by name of the stage."""
     steps: Mapping[str, Resources] = Field(default_factory=dict)
     """Overrides of the stage's resources, by name of the step."""
+
+    @field_validator("openlineage")
+    @classmethod
+    def _takes_events(cls, address: str) -> str:
+        found = EVENT_ADDRESS.fullmatch(address)
+        if address and (found is None or int(found["port"] or 0) > MAX_PORT):
+            raise ValueError("an address of events is http:// or https://, a host, and a port or path if need be")
+        return address
 
     @property
     def is_embedded(self) -> bool:

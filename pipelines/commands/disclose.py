@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import inspect
 import json
@@ -20,6 +19,7 @@ from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.disclosure.ab2013 import ab2013_summary
 from pipelines.disclosure.croissant import croissant_document
+from pipelines.disclosure.domains import write_domains
 from pipelines.disclosure.eu import eu_summary, num_listed
 from pipelines.disclosure.facts import TrainingFacts
 from pipelines.disclosure.summary import PublicSummary
@@ -103,7 +103,7 @@ def disclose(
     if form in ("eu", "ab2013"):
         _summary(command, store, ref, form, to, is_sme=sme)
     else:
-        _give(command, _TEXTS[form](store, ref), ref, to)
+        _give(command, _TEXTS[form](store, ref), ref, to, form)
 
 
 def _croissant(store: Store, ref: str) -> str:
@@ -134,6 +134,13 @@ _TEXTS: Final[dict[str, Callable[[Store, str], str]]] = {
 }
 
 
+_WRAPPED: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
+    "card": lambda text: {"card": text},
+    "openlineage": lambda text: {"events": [json.loads(line) for line in text.split("\n") if line]},
+}
+"""Forms that are no JSON document, and what one holds of them."""
+
+
 def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -156,7 +163,7 @@ def _summary(command: CommandContext, store: Store, ref: str, form: str, to: Pat
     with _facts(store, ref) as facts:
         summary = eu_summary(facts, is_sme=is_sme, ref=ref) if form == "eu" else ab2013_summary(facts)
         if to is None:
-            _give(command, _json(summary.document()), ref, None)
+            _give(command, _json(summary.document()), ref, None, form)
             return
         to.parent.mkdir(parents=True, exist_ok=True)
         SUFFIXES[to.suffix](summary, to)
@@ -188,14 +195,11 @@ def _blanks_in_words(summary: PublicSummary) -> str:
 
 
 def _domains(facts: TrainingFacts, to: Path, *, is_sme: bool) -> Iterator[Path]:
-    """The whole list of domains that the form asks for, as CSV beside it; none where nothing came from the web."""
-    if facts.domains.num_urls:
-        path = to.with_suffix(".domains.csv")
-        with path.open("w", newline="", encoding="utf-8") as file:
-            written = csv.writer(file)
-            written.writerow(("domain", "size_bytes", "num_urls"))
-            written.writerows(facts.domains.top(num_listed(facts, is_sme=is_sme)))
-        yield path
+    """The whole lists of domains that the form shows, as CSV beside it; none where nothing came from the web."""
+    for suffix, domains in ((".domains.csv", facts.domains), (".others.domains.csv", facts.domains_of_others)):
+        if domains.num_urls:
+            write_domains(to.with_suffix(suffix), domains.top(num_listed(domains, is_sme=is_sme)))
+            yield to.with_suffix(suffix)
 
 
 def _run(store: Store, ref: str) -> Run:
@@ -220,8 +224,11 @@ def _post(command: CommandContext, store: Store, ref: str) -> None:
     command.end({"run": run.name, "address": address, "num_events": number}, then=f"neo show {run.name}")
 
 
-def _give(command: CommandContext, text: str, ref: str, to: Path | None) -> None:
-    """Write what is told to a file, or to stdout as it is, without a next command behind it."""
+def _give(command: CommandContext, text: str, ref: str, to: Path | None, form: str) -> None:
+    """Write what is told to a file, or to stdout as it is, without a next command behind it. With `--json`, text that
+    is no JSON document stands in one."""
+    if to is None and command.as_json and form in _WRAPPED:
+        command.end({"ref": ref, **_WRAPPED[form](text)}, then=shlex.join(["neo", "trace", ref]))
     if to is None:
         typer.echo(text, nl=False)
         return

@@ -6,8 +6,11 @@ in files by hash, which are summed one after the other.
 
 from __future__ import annotations
 
+import csv
 import heapq
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -32,7 +35,12 @@ MAX_IN_MEMORY: Final = 2**18
 """Domains whose sums are in memory before they go to files: some 60 MB."""
 NUM_FILES: Final = 64
 """Files that domains are spread over by hash. Of 6 million domains each has 100,000."""
+NO_HOST_NAME: Final = "(not a host name)"
+"""What is counted in the place of a domain, where a URL has a host that no server can have, such as `=a(1)`."""
+FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How a cell begins that programs for tables take for a formula."""
 _HTTP: Final = "^[Hh][Tt][Tt][Pp][Ss]?://"
+_HOST_NAME: Final = re.compile(r"[a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\]")
 
 
 class DomainSum(NamedTuple):
@@ -106,23 +114,24 @@ class DomainCounts:
     def _lines(self, number: int) -> Iterator[tuple[str, int, int]]:
         path = self._path(number)
         if path.exists():
-            with path.open(encoding="utf-8") as lines:
+            with path.open(encoding="ascii") as lines:
                 for line in lines:
-                    domain, size_bytes, num_urls = line.rstrip("\n").split("\t")
-                    yield domain, int(size_bytes), int(num_urls)
+                    domain, size_bytes, num_urls = json.loads(line)
+                    yield domain, size_bytes, num_urls
 
     def _write(self) -> None:
         self._has_files = True
         with ExitStack() as opened:
             files = [
-                opened.enter_context(self._path(number).open("a", encoding="utf-8")) for number in range(NUM_FILES)
+                opened.enter_context(self._path(number).open("a", encoding="ascii")) for number in range(NUM_FILES)
             ]
             for domain, (size_bytes, num_urls) in self._sums.items():
-                files[crc32(domain.encode()) % NUM_FILES].write(f"{domain}\t{size_bytes}\t{num_urls}\n")
+                line = json.dumps([domain, size_bytes, num_urls])
+                files[crc32(domain.encode()) % NUM_FILES].write(f"{line}\n")
         self._sums.clear()
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:02}.tsv"
+        return self.folder / f"{number:02}.jsonl"
 
 
 class RankedDomains:
@@ -159,6 +168,16 @@ class RankedDomains:
         return heapq.nsmallest(number, each, key=lambda one: (-one.size_bytes, one.domain))
 
 
+def write_domains(path: Path, domains: Iterable[DomainSum]) -> None:
+    """Write domains as CSV. What programs for tables would take for a formula begins with an apostrophe."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        written = csv.writer(file)
+        written.writerow(DomainSum._fields)
+        for one in domains:
+            domain = f"'{one.domain}" if one.domain.startswith(FORMULA_BEGINNINGS) else one.domain
+            written.writerow((domain, one.size_bytes, one.num_urls))
+
+
 def fetched_by_domain(store: Store, table: PartTable) -> Fetched:
     """What one sample table says of content that was fetched from the web and kept, by its columns alone."""
     import pyarrow as pa
@@ -188,7 +207,7 @@ def fetched_by_domain(store: Store, table: PartTable) -> Fetched:
     sums: dict[str, tuple[int, int]] = {}
     for row in by_host.to_pylist():
         if row["host"]:
-            domain = domain_of(plain_host(row["host"].decode("utf-8", "replace")))
+            domain = _counted_domain(row["host"])
             size_bytes, num_urls = sums.get(domain, (0, 0))
             sums[domain] = (size_bytes + row["size_sum"], num_urls + row["size_count"])
     return Fetched(sums, seconds)
@@ -197,6 +216,11 @@ def fetched_by_domain(store: Store, table: PartTable) -> Fetched:
 _COLUMNS: Final = (
     "url", "verdict", "image_size_bytes", "start_seconds", "end_seconds", "packets_size_bytes", "frame_sizes_bytes",
 )  # fmt: skip
+
+
+def _counted_domain(host: bytes) -> str:
+    plain = plain_host(host.decode("utf-8", "replace"))
+    return domain_of(plain) if _HOST_NAME.fullmatch(plain) else NO_HOST_NAME
 
 
 def _sizes(rows: pa.Table) -> pa.Array:

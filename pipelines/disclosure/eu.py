@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipelines.disclosure.domains import RankedDomains
 from pipelines.disclosure.facts import Entrance, TrainingFacts, short_name
 from pipelines.disclosure.summary import Entry, FormSection, PublicSummary
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -41,7 +42,7 @@ def eu_summary(facts: TrainingFacts, *, is_sme: bool, ref: str) -> PublicSummary
         FormSection("1.1", "Provider", [Entry("Name and contact of the provider"), Entry("Authorised representative")]),
         FormSection("1.2", "Model", [*_model(facts)]),
         FormSection("1.3", "Modalities, size and further characteristics", [*_modalities(facts)]),
-        FormSection("2.1", "Publicly available datasets", [*_datasets(facts)]),
+        FormSection("2.1", "Publicly available datasets", [*_datasets(facts, ref, is_sme=is_sme)]),
         FormSection("2.2", "Private datasets of third parties", _private()),
         FormSection("2.3", "Data crawled and scraped", [*_crawled(facts, ref, is_sme=is_sme)]),
         FormSection(
@@ -109,7 +110,7 @@ def _carried(facts: TrainingFacts, column: str, asked: str) -> Entry:
     return Entry(asked, told, query=f"neo trace {facts.target.fingerprint[:SHOWN_DIGITS]} --json", rows=rows)
 
 
-def _datasets(facts: TrainingFacts) -> Iterator[Entry]:
+def _datasets(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]:
     read = [one for one in facts.entrances if one.sources]
     told = "Every source that was read is listed. Which of them are publicly available, the store does not know."
     headings = ("source", "read from", "files", "bytes", "digest", "kept", "command")
@@ -122,6 +123,9 @@ def _datasets(facts: TrainingFacts) -> Iterator[Entry]:
     )
     yield Entry("Large public datasets among them, and links to them")
     yield _carried(facts, "licence", "Licences that samples carry")
+    if facts.domains_of_others.num_urls:
+        asked = "Domains of what others had fetched, by size of content"
+        yield _top_domains(asked, facts.domains_of_others, ref, is_sme=is_sme)
 
 
 def _source_rows(entrance: Entrance) -> Iterator[Sequence[str]]:
@@ -140,13 +144,10 @@ def _private() -> list[Entry]:
 def _crawled(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]:
     crawled = facts.crawled
     if not crawled:
-        told = "No step of this lineage fetched anything by addresses."
-        others = "What was read from outside carries addresses of the web: others had fetched it."
-        yield Entry(
-            "Whether crawlers were used", told, query=f"neo trace {ref}", note=others if facts.domains.num_urls else ""
-        )
-        if facts.domains.num_urls:
-            yield _top_domains(facts, ref, is_sme=is_sme)
+        told = "No step of this lineage recorded that it asked for an address of the web."
+        others = "What was read from outside carries addresses of the web: others had fetched it. Domains: 2.1."
+        has_others = facts.domains_of_others.num_urls > 0
+        yield Entry("Whether crawlers were used", told, query=f"neo trace {ref}", note=others if has_others else "")
         return
     from stages.download.engines.interface import USER_AGENT
 
@@ -161,7 +162,7 @@ def _crawled(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]
         note="As this version sends it. Who ran it: the provider.",
     )
     yield Entry("Purposes of the crawlers")
-    rows = [("step", "began", "ended", "addresses", "kept", "robots.txt", "opt-outs that are respected")]
+    rows = [("step", "began", "ended", "entered", "kept", "robots.txt", "opt-outs that are respected")]
     for one in crawled:
         began, ended = one.months or ("not recorded", "not recorded")
         counts = (f"{one.head.items.total:,}", f"{one.head.items.kept:,}")
@@ -176,17 +177,17 @@ def _crawled(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Iterator[Entry]
         "a page that is no picture or film is dropped with a reason.",
     )
     yield Entry("Types of content and of sites")
-    yield _top_domains(facts, ref, is_sme=is_sme)
+    yield _top_domains("Domains by size of content", facts.domains, ref, is_sme=is_sme)
 
 
-def num_listed(facts: TrainingFacts, *, is_sme: bool) -> int:
+def num_listed(domains: RankedDomains, *, is_sme: bool) -> int:
     """Domains that the template asks for."""
     share, at_most = (SME_SHARE, SME_AT_MOST) if is_sme else (SHARE, None)
-    return facts.domains.num_listed(share, at_most)
+    return domains.num_listed(share, at_most)
 
 
-def _top_domains(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Entry:
-    domains, number = facts.domains, num_listed(facts, is_sme=is_sme)
+def _top_domains(asked: str, domains: RankedDomains, ref: str, *, is_sme: bool) -> Entry:
+    number = num_listed(domains, is_sme=is_sme)
     shown = domains.top(min(number, MAX_SHOWN))
     rule = "5% of all, 1,000 at the most, as for small and medium enterprises" if is_sme else "10% of all"
     told = f"{domains.num_domains:,} domains, {domains.num_urls:,} addresses, {domains.size_bytes:,} bytes. "
@@ -199,9 +200,7 @@ def _top_domains(facts: TrainingFacts, ref: str, *, is_sme: bool) -> Entry:
         *((one.domain, f"{one.size_bytes:,}", f"{one.num_urls:,}") for one in shown),
     ]
     sme = " --sme" if is_sme else ""
-    return Entry(
-        "Domains by size of content", told, query=f"neo disclose {ref} --eu{sme} --to FILE.html", rows=rows, note=note
-    )
+    return Entry(asked, told, query=f"neo disclose {ref} --eu{sme} --to FILE.html", rows=rows, note=note)
 
 
 def _synthetic(facts: TrainingFacts) -> Iterator[Entry]:

@@ -1,7 +1,8 @@
 """What the store knows of the data that a model learned from: heads of its lineage, times of runs, domains of URLs.
 
 Owns what is asked of the store for any form. All of it comes from heads and records, but for domains and the length of
-clips, which are read from columns of sample tables (`domains.py`).
+clips, which are read from columns of sample tables (`domains.py`). Whether a step fetched from the web stands in the
+records of its parts, which count the addresses that they asked for.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from stages.store.store import Store
 
 WRITING_STAGES: Final = ("caption_pairs", "caption_by_checkpoint")
 """Stages that have a model write text which others learn from."""
-DOWNLOADING_STAGES: Final = ("download_pairs", "retry_pairs")
-"""Stages that do nothing but fetch addresses."""
+ASKED: Final = "num_asked"
+"""What the record of a part says of pictures or films that it fetched: how many addresses of the web it asked for."""
+FETCHED_KINDS: Final = (RawPairs.kind, RawClips.kind)
+"""Kinds of what is fetched by addresses."""
 OPT_OUT_REASONS: Final = ("opt_out", "tdm_reserved", "training_refused", "robots_disallowed", "robots_unreachable")
 """Reasons for which content was left out because its server, or its robots.txt, does not want this use."""
 
@@ -72,6 +75,11 @@ def short_name(head: ManifestHead) -> str:
 def month(seconds: float) -> str:
     """Month and year of a Unix time, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%m/%Y")
+
+
+def has_asked(artifact: Artifact) -> bool:
+    """Whether a part of its own asked for addresses of the web, by the records of its parts, read one at a time."""
+    return any(bool(record.made_by.get(ASKED)) for record in artifact.each_part())
 
 
 class TrainingFacts:
@@ -127,14 +135,18 @@ class TrainingFacts:
     @cached_property
     def crawled(self) -> list[Entrance]:
         """The entrances whose content was fetched from the web, by a step of the lineage itself."""
-        return [entrance for entrance in self.entrances if self._is_crawled(entrance.head)]
+        return [entrance for entrance in self.entrances if entrance.head.fingerprint in self._fetched]
 
-    def _is_crawled(self, head: ManifestHead) -> bool:
-        """Whether a step fetched what it made. Some can, and read files as well: then what they kept tells."""
-        if head.stage in DOWNLOADING_STAGES:
-            return True
-        can_fetch = "opt_outs" in head.recipe or "deadline_seconds" in head.recipe
-        return can_fetch and self._counts[1].get(head.fingerprint, 0) > 0
+    @cached_property
+    def _fetched(self) -> set[str]:
+        """Fingerprints of what asked for addresses of the web, and of what holds parts of that by reference."""
+        fetched: set[str] = set()
+        for head in self.heads:  # inputs before their readers
+            if head.kind in FETCHED_KINDS:
+                held = {item.fingerprint for item in head.identity_inputs.values()}
+                if held & fetched or has_asked(Artifact(self.store, head)):
+                    fetched.add(head.fingerprint)
+        return fetched
 
     @property
     def num_images(self) -> int:
@@ -176,26 +188,36 @@ class TrainingFacts:
         return month(max(ended)) if ended else None
 
     @cached_property
-    def _counts(self) -> tuple[DomainCounts, dict[str, int]]:
-        """Sums by domain, and fingerprint to the number of URLs of the web that an artifact names."""
-        counts, num_urls = DomainCounts(self._scratch), dict[str, int]()
+    def _counts(self) -> tuple[DomainCounts, DomainCounts]:
+        """Sums by domain: of what steps of the lineage fetched, and of what others had fetched."""
+        fetched, others = DomainCounts(self._folder("fetched")), DomainCounts(self._folder("others"))
         for head in self.whole:
             indexed = indexed_of(head)
-            if indexed is not None and head.kind in (RawPairs.kind, RawClips.kind):
+            if indexed is not None and head.kind in FETCHED_KINDS:
                 tables = listed(Artifact(self.store, head), indexed)
                 each = (tables[number] for number in range(len(tables)))
-                num_urls[head.fingerprint] = counts.add_tables(self.store, each)
-        return counts, num_urls
+                (fetched if head.fingerprint in self._fetched else others).add_tables(self.store, each)
+        return fetched, others
+
+    def _folder(self, name: str) -> Path:
+        folder = self._scratch / name
+        folder.mkdir()
+        return folder
 
     @cached_property
     def domains(self) -> RankedDomains:
-        """Domains that content came from, by size, also where others had fetched it."""
+        """Domains that steps of the lineage fetched content from, by size."""
         return self._counts[0].ranked()
+
+    @cached_property
+    def domains_of_others(self) -> RankedDomains:
+        """Domains of addresses that what was read from outside carries, by size: others had fetched it."""
+        return self._counts[1].ranked()
 
     @property
     def clip_hours(self) -> float:
         """Length of all clips that entered and were kept, in hours."""
-        return self._counts[0].seconds / 3600
+        return sum(counts.seconds for counts in self._counts) / 3600
 
     def _time_of(self, head: ManifestHead) -> StepTimes:
         run = str(head.provenance.get("run", ""))

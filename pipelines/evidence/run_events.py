@@ -7,9 +7,9 @@ told: ids are made of names. Reads heads and the run's records.
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any, Final
@@ -165,11 +165,12 @@ def post_events(address: str, events: Iterable[dict[str, Any]], key: str | None)
     number = 0
     for event in events:
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-        asked = urllib.request.Request(address.rstrip("/") + PATH, json.dumps(event).encode(), headers, method="POST")
+        body = json.dumps(event).encode()
         try:
+            asked = urllib.request.Request(address.rstrip("/") + PATH, body, headers, method="POST")
             with urllib.request.urlopen(asked, timeout=POST_SECONDS):
                 number += 1
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             told = f"{address} did not take event {number + 1}: {error}; {number} were taken"
             raise EndpointError(told, then="neo disclose --help   (the same events may be sent again)") from error
     return number

@@ -254,3 +254,17 @@ def test_drawing_takes_no_gpu_unless_a_site_says_so() -> None:
     assert (given.of_phase("score").gpus, given.of_phase("profile").gpus, given.of_phase("profile").cpus) == (1, 0, 4)
     said = given.adjusted(Resources(phases={"profile": PartResources(gpus=0.5)}))
     assert said.of_phase("profile").gpus == 0.5
+
+
+@pytest.mark.parametrize("address", ["", "http://localhost:5000", "HTTPS://[::1]:80/a/", "https://a_b.example.org/x@y"])
+def test_an_address_of_events_is_taken(tmp_path: Path, address: str) -> None:
+    assert load_site(write(tmp_path, f'store = "s"\nopenlineage = "{address}"\n')).openlineage == address
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:5000", "http://a b", "http://a/b c", "ftp://a", "http://", "http://a:x",
+                "http://a:70000", "http://me:key@a", "http://a?b", "http://a/b#c"],
+)  # fmt: skip
+def test_an_address_that_takes_no_events_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(SiteError, match="mine.toml: openlineage = .*is http:// or https://, a host"):
+        load_site(write(tmp_path, f'store = "s"\nopenlineage = "{address}"\n'))

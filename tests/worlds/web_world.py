@@ -4,10 +4,12 @@ from functools import partial
 
 import pyarrow as pa
 
-from stages.artifacts.kinds import MODEL_PREFIX, SAMPLES_FILE, Checkpoint, RawPairs
+from stages.artifacts.kinds import CARD_FILE, MODEL_PREFIX, SAMPLES_FILE, Checkpoint, ExportedCheckpoint, RawPairs
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 from stages.formats.sample_table import balance_of, write_table
 from tests.worlds.listed_pairs import ListedPairsRecipe, table_of
+
+CARD = "---\nlicense: mit\n---\n# A card of [more](https://example.org) than one line\n"
 
 
 class WebRecipe(ListedPairsRecipe):
@@ -35,6 +37,8 @@ def fetch_part(part: Part, draft: PartDraft, recipe: ListedPairsRecipe) -> None:
     table = web_table(recipe, part.task["first_row"])
     write_table(table, draft.path(SAMPLES_FILE))
     draft.count(balance_of(table))
+    if isinstance(recipe, WebRecipe):
+        draft.annotate(num_asked=table.num_rows)
 
 
 def learn_part(part: Part, draft: PartDraft, recipe: WeightsRecipe) -> None:
@@ -59,6 +63,21 @@ def read_web(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
     starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
     over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
     ctx.spread(partial(fetch_part, recipe=recipe), over=over, phase="import")
+
+
+@stage(number=1, recipe=WeightsRecipe, makes=Checkpoint)
+def learn_both(recipe: WeightsRecipe, pairs: RawPairs, further: RawPairs, *, ctx: StageContext) -> None:
+    ctx.spread(partial(learn_part, recipe=recipe), over=[Part(name="00000")], phase="learn")
+
+
+def write_card(part: Part, draft: PartDraft) -> None:
+    draft.path(MODEL_PREFIX + CARD_FILE).write_text(CARD)
+
+
+@stage(number=1, recipe=WeightsRecipe, makes=ExportedCheckpoint)
+def tell_card(recipe: WeightsRecipe, *, ctx: StageContext) -> None:
+    """An export that is nothing but its card."""
+    ctx.spread(write_card, over=[Part(name="00000")], phase="export")
 
 
 def imported():

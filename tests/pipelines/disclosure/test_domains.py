@@ -1,5 +1,6 @@
 """Content by domain is what brute force over the rows counts, in memory and through files."""
 
+import csv
 from collections import defaultdict
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.local import make
-from pipelines.disclosure.domains import DomainCounts, Fetched, fetched_by_domain
+from pipelines.disclosure.domains import (
+    NO_HOST_NAME,
+    DomainCounts,
+    DomainSum,
+    Fetched,
+    fetched_by_domain,
+    write_domains,
+)
 from pipelines.indexes.domains import domain_of
 from pipelines.indexes.subjects import indexed_of
 from pipelines.indexes.tables import PartTable, listed
@@ -90,3 +98,35 @@ def test_tables_without_addresses_or_of_none_count_nothing(tmp_path: Path) -> No
     assert fetched(tmp_path, empty) == Fetched({}, 0.0)
     odd = pa.table({"url": ["https:///no-host", None, "pairs:a.jpg", "https://10.0.0.7/a"], "verdict": ["kept"] * 4})
     assert fetched(tmp_path, odd) == Fetched({"10.0.0.7": (0, 1)}, 0.0)
+
+
+def test_hosts_that_no_server_can_have_are_one_entry(tmp_path: Path) -> None:
+    odd = ["https://=hyperlink(1)/a", "https://a\tb.com/", "http://a\r\nb.com/", "http://a b.example.org/", "http://./"]
+    good = [
+        "http://a_b.Example.org/",
+        "http://M\u00fcnchen.example/",
+        "https://[2001:DB8::1]/a",
+        "https://-a.example.org",
+    ]
+    urls = [*odd, *good]
+    table = pa.table({"url": urls, "verdict": ["kept"] * len(urls), "image_size_bytes": [10] * len(urls)})
+    assert fetched(tmp_path, table).sums == {
+        NO_HOST_NAME: (50, 5),
+        "example.org": (20, 2),
+        "xn--mnchen-3ya.example": (10, 1),
+        "[2001:db8::1]": (10, 1),
+    }
+
+
+def test_files_hold_any_name_and_cells_are_no_formulas(tmp_path: Path) -> None:
+    names = ["a\tb.com", "a\r\n\u2028b.com", "=1+1", "+a", "-a.org", "@a", "\ta", 'a"b', "m\u00fcnchen"]
+    counts = DomainCounts(tmp_path, max_in_memory=0)
+    for _ in range(2):
+        counts.add(Fetched(dict.fromkeys(names, (1, 1)), 0.0))
+    ranked = counts.ranked().top(100)
+    assert ranked == sorted(DomainSum(name, 2, 2) for name in names)
+    write_domains(tmp_path / "a.csv", ranked)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        _, *cells = [row[0] for row in csv.reader(file)]
+    assert [cell.removeprefix("'") for cell in cells] == sorted(names)
+    assert sum(cell.startswith("'") for cell in cells) == 5 and not any(cell[0] in "=+-@\t" for cell in cells)

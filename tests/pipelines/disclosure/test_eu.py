@@ -85,9 +85,10 @@ def test_what_others_had_fetched_is_told_apart_and_its_domains_are_listed(web: N
     assert web.neo("disclose", "imported/weights", "--eu", "--to", str(tmp_path / "eu.json")).code == 0
     document = json.loads((tmp_path / "eu.json").read_text())
     entries = {entry["asked"]: entry for section in document["sections"] for entry in section["entries"]}
-    assert (
-        entries["Whether crawlers were used"]["answer"].startswith("No step") and entries["Domains by size of content"]
-    )
+    assert entries["Whether crawlers were used"]["answer"].startswith("No step")
     assert "others had fetched it" in entries["Whether crawlers were used"]["note"]
     assert entries["Measures to respect reservations of rights"]["blank"]
-    assert (tmp_path / "eu.domains.csv").exists()
+    assert "Domains by size of content" not in entries and not (tmp_path / "eu.domains.csv").exists()
+    shown = entries["Domains of what others had fetched, by size of content"]["rows"]
+    with (tmp_path / "eu.others.domains.csv").open() as file:
+        assert [row[0] for row in csv.reader(file)][1:] == [one["domain"] for one in shown]

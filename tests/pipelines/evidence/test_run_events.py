@@ -1,6 +1,7 @@
 """Events of a run fit OpenLineage's own schemas, name the same ids each time, and reach an endpoint."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,10 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
+from cluster.local import make
+from pipelines.evidence.run_events import EndpointError, post_events
 from tests.pipelines.conftest import TOYS, NeoSite
+from tests.worlds.web_world import CARD, WeightsRecipe, tell_card
 
 SCHEMAS = json.loads((Path(__file__).with_name("schemas") / "openlineage.json").read_text())["schemas"]
 REGISTRY: Registry[Any] = Registry().with_resources([(one["$id"], Resource.from_contents(one)) for one in SCHEMAS])
@@ -110,6 +114,37 @@ def test_events_are_posted_in_order_with_a_key(
     assert {(path, key) for path, key, _ in taken} == {("/api/v1/lineage", "Bearer secret")}
     refused = site.neo("disclose", "data", "--openlineage", "--post")
     assert refused.code == 3 and "did not take event 4: HTTP Error 500" in refused.err and "3 were taken" in refused.err
+
+
+def test_under_json_what_is_no_document_stands_in_one(site: NeoSite, copy: Path) -> None:
+    said = site.neo("disclose", "data", "--openlineage", "--json")
+    assert said.json["events"] == events_of(site, "data") and said.json["exit_code"] == 0
+    made = make(tell_card.bind("card", WeightsRecipe()), site.store)
+    ref = f"{made.stage}/{made.short}"
+    assert site.neo("disclose", ref, "--card").out == CARD
+    assert site.neo("disclose", ref, "--card", "--json").json["card"] == CARD
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://a b:5000", "http://localhost:9x", "http://127.0.0.1:99999"])
+def test_an_address_that_is_none_is_refused_in_words(address: str) -> None:
+    with pytest.raises(EndpointError, match="did not take event 1"):
+        post_events(address, [{}], None)
+
+
+def test_an_endpoint_that_speaks_no_http_is_refused_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(EndpointError, match="did not take event 1"):
+            post_events(f"http://127.0.0.1:{server.getsockname()[1]}", [{}], None)
+        thread.join()
 
 
 def test_one_form_at_a_time_and_words_for_what_has_none(site: NeoSite, copy: Path) -> None:
