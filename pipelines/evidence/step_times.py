@@ -23,7 +23,7 @@ class StepTimes:
     began_seconds: float | None = None
     """Unix time at which an attempt first held it."""
     ended_seconds: float | None = None
-    """Unix time at which the newest attempt at it ended."""
+    """Unix time at which the newest attempt at it ended; of a step that the run committed, when it did."""
     outcome: str = ""
     """How that ended: `committed`, `reused`, `failed`, `interrupted`, `superseded`; '' if it did not."""
     reason: str = ""
@@ -42,7 +42,8 @@ def step_times(run: Run) -> dict[str, StepTimes]:
                 one.began_seconds = one.began_seconds or event.at_seconds
             elif isinstance(event, StepEnded):
                 one = times.setdefault(event.step, StepTimes())
-                one.ended_seconds, one.outcome, one.reason = event.at_seconds, event.outcome, event.reason
+                if (one.outcome, event.outcome) != ("committed", "reused"):  # each resume reuses what the run has made
+                    one.ended_seconds, one.outcome, one.reason = event.at_seconds, event.outcome, event.reason
         if num_found < MESSAGES_AT_A_TIME:
             return times
         first += num_found
