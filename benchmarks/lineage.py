@@ -1,6 +1,6 @@
 """What finding samples costs by an index, beside reading the tables with pyarrow: look-ups, lists, sentences, looks.
 
-`python -m benchmarks.lineage --samples 5000000 --folder /tmp/lineage [--no-text] [--delay 0.03]`: tables and records of
+`python -m benchmarks.lineage --samples 5000000 --folder lineage [--no-text] [--delay 0.03]`: tables and records of
 so many pairs are made in the folder, without pictures, and kept there for the next time; then their indexes. Each
 measure prints wall and CPU seconds; the baseline is pyarrow's own scan of a column in all tables, in the same process.
 At the end 100,000 of the pairs lie on an S3 server (moto) of this machine, behind a proxy that holds each request back.
