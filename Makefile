@@ -15,7 +15,7 @@ TOGETHER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 RAY_TESTS := $(addprefix tests/cluster/,test_session.py test_jobs.py test_graph.py test_two_nodes.py gangs parts machines) \
 	tests/pipelines/running/test_on_ray.py
 
-.PHONY: demo test test-long test-kill test-oldest-ray soak stories lint constraints format clean help
+.PHONY: demo test test-long test-hostile test-kill test-oldest-ray soak stories lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ $(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
 
 test-oldest-ray: $(OLD_VENV)/ready ## Run the tests of what calls Ray with the oldest Ray that is supported (some minutes)
 	$(OLD_VENV)/bin/python -m pytest $(TOGETHER) $(RAY_TESTS)
+
+test-hostile: $(VENV)/ready ## Hostile pictures, answers and model folders from a printed seed, ten minutes; SEED=7 repeats them, MINUTES=2 is shorter
+	$(BIN)/python -m tests.hostile.fuzz $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 repeats them, MINUTES=5 is shorter
 	$(BIN)/python -m tests.soak.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -40,9 +41,9 @@ def end_of(inspect: Inspect, root: Path, content: bytes, scratch: Path) -> str:
     return "taken"
 
 
-@pytest.mark.parametrize("kind", ["neo", "qwen3"])
-def test_a_mutated_config_is_taken_or_refused_in_words(kind: str, tmp_path: Path) -> None:
-    root = tmp_path / "folder"
+def ends_of(kind: str, numbers: range, folder: Path) -> Counter[str]:
+    """How mutations of the `config.json` of a NEO or a Qwen3 end, in a scratch folder."""
+    root = folder / "folder"
     if kind == "neo":
         write_neo(root)
         inspect: Inspect = partial(inspect_neo, published=None, num_prebuffer_layers=None, own_head=False)
@@ -51,13 +52,26 @@ def test_a_mutated_config_is_taken_or_refused_in_words(kind: str, tmp_path: Path
         inspect = partial(inspect_qwen3, published=None, own_head=False)
     whole = json.loads((root / "config.json").read_bytes())
     ends: Counter[str] = Counter()
-    for seed in range(NUM_MUTATIONS):
-        scratch = tmp_path / str(seed)
+    for number in numbers:
+        scratch = folder / str(number)
         scratch.mkdir()
-        ends[end_of(inspect, root, mutated(whole, seed), scratch)] += 1
-    assert ends["taken"] > NUM_MUTATIONS // 20 and ends["refused"] > NUM_MUTATIONS // 2
+        ends[end_of(inspect, root, mutated(whole, number), scratch)] += 1
     for content in (NESTED_DEEPLY, MANY_DIGITS, b"[]", b"\xff", b"", b"NaN"):
-        assert end_of(inspect, root, content, tmp_path) == "refused"
+        assert end_of(inspect, root, content, folder) == "refused"
+    return ends
+
+
+def check(first: int, stop: int) -> None:
+    """What `make test-hostile` calls, with other numbers each time."""
+    for kind in ("neo", "qwen3"):
+        with TemporaryDirectory() as folder:
+            assert ends_of(kind, range(first, stop), Path(folder)).total() == stop - first
+
+
+@pytest.mark.parametrize("kind", ["neo", "qwen3"])
+def test_a_mutated_config_is_taken_or_refused_in_words(kind: str, tmp_path: Path) -> None:
+    ends = ends_of(kind, range(NUM_MUTATIONS), tmp_path)
+    assert ends["taken"] > NUM_MUTATIONS // 20 and ends["refused"] > NUM_MUTATIONS // 2
 
 
 def test_what_is_taken_is_finite_and_within_bounds() -> None:

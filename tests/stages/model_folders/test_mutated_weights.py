@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from safetensors import safe_open
@@ -36,22 +37,36 @@ def end_of(root: Path, scratch: Path) -> str:
     return "taken"
 
 
-def ends(root: Path, file: Path, mutate: Callable[[int], bytes], scratch: Path) -> Counter[str]:
+def ends(
+    root: Path, file: Path, mutate: Callable[[int], bytes], scratch: Path, numbers: range = range(NUM_MUTATIONS)
+) -> Counter[str]:
     found: Counter[str] = Counter()
-    for seed in range(NUM_MUTATIONS):
-        file.write_bytes(mutate(seed))
-        (one := scratch / str(seed)).mkdir()
+    for number in numbers:
+        file.write_bytes(mutate(number))
+        (one := scratch / str(number)).mkdir()
         found[end_of(root, one)] += 1
     return found
 
 
-def test_a_mutated_weight_file_is_taken_or_refused_in_words(tmp_path: Path) -> None:
-    root = tmp_path / "folder"
+def ends_of_weights(numbers: range, folder: Path) -> Counter[str]:
+    """How mutations of a weight file end."""
+    root = folder / "folder"
     write_qwen3(root)
     file = root / "model.safetensors"
     whole = file.read_bytes()
-    found = ends(root, file, lambda seed: mutated_weights(whole, seed), tmp_path)
-    assert found["refused"] > NUM_MUTATIONS // 2
+    return ends(root, file, lambda number: mutated_weights(whole, number), folder, numbers)
+
+
+def check(first: int, stop: int) -> None:
+    """What `make test-hostile` calls, with other numbers each time."""
+    with TemporaryDirectory() as folder:
+        assert ends_of_weights(range(first, stop), Path(folder)).total() == stop - first
+
+
+def test_a_mutated_weight_file_is_taken_or_refused_in_words(tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    assert ends_of_weights(range(NUM_MUTATIONS), tmp_path)["refused"] > NUM_MUTATIONS // 2
+    file = root / "model.safetensors"
     for header in (DEEP, b"[]", b'{"a": 1, "a": 2}'):
         file.write_bytes(len(header).to_bytes(8, "little") + header)
         assert end_of(root, tmp_path) == "refused"
