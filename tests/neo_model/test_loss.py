@@ -91,7 +91,8 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_one_entropy_for_each_position() -> None:
     hidden, head, targets, weights = problem(30, 20, 1)
-    loss, weight, entropies = weighted_loss(hidden, head, targets, weights)
+    loss, weight, entropies, pooled = weighted_loss(hidden, head, targets, weights)
+    assert pooled is None
     expected = F.cross_entropy(F.linear(hidden, head), targets, reduction="none")
     torch.testing.assert_close(entropies, expected.detach())
     assert loss.requires_grad

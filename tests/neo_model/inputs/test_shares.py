@@ -50,7 +50,8 @@ def test_all_shares_together_are_the_row(num_shares: int, num_documents: int) ->
         assert share.patches.shape[0] == share.patch_positions.shape[0] == 4 * share.context_index.shape[0]
         assert share.row_tokens == whole.row_tokens == whole.num_tokens
         assert share.documents.equal(whole.documents) and share.image_spans.equal(whole.image_spans)
-    named = {*AT_TOKENS, *INDEXES, "documents", "image_spans", "grids", "first_token"}
+        assert share.text_spans is whole.text_spans and share.pairs is whole.pairs, "of the whole row, too"
+    named = {*AT_TOKENS, *INDEXES, "documents", "image_spans", "text_spans", "pairs", "grids", "first_token"}
     assert named == {field.name for field in fields(whole)}, "every field of a batch is looked at here"
 
 
