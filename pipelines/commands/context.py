@@ -6,7 +6,6 @@ the command as `ctx.obj`. Nothing is loaded before a command asks for it.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from rich.text import Text
 from cluster.site import Site, SiteError, load_site
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.screen.console import clean, open_console
+from pipelines.screen.documents import document_text
 from pipelines.screen.warnings import RecordWarnings
 from pipelines.tracking.delivery import deliver_pending
 from stages.store.metadata import METADATA_KEY, open_store
@@ -151,4 +151,4 @@ class CommandContext:
         return f"Next: {self.on_same_site(then)}"
 
     def _print_document(self, document: dict[str, Any]) -> None:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        typer.echo(document_text(document))

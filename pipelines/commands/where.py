@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
 SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
 SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
+HOST_NAME = re.compile(r"[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
 MANY_TABLES = 64
 """An artifact with so many tables and no index is named before they are read, since that takes long."""
 
@@ -101,6 +102,11 @@ def where(
         raise BadCommandError(
             f"say one of {', '.join(asked)}{f', not {len(typed)}' if typed else ''}", then="neo where --help"
         )
+    for name, value in asked.items():
+        if isinstance(value, str) and not _is_text(value):
+            raise BadCommandError(
+                f"{name} {value!a} is no text: it has bytes that are no UTF-8", then="neo where --help"
+            )
     if near is not None and picture is None:
         raise BadCommandError("--near says how like a --picture others are; name one", then="neo where --help")
     if domain is not None:
@@ -156,7 +162,7 @@ def follow_url(command: CommandContext, url: str, behind: str) -> NoReturn:
 def follow_sample(command: CommandContext, digits: str, behind: str) -> NoReturn:
     """Where a sample went, by the beginning of its id. Raises `BadCommandError` if none or several begin so."""
     from pipelines.lineage.forward import find_samples
-    from pipelines.lineage.sought import Search, sample_ids
+    from pipelines.lineage.sought import sample_ids
 
     place = _place(command, behind)
     if not SAMPLE_ID_START.fullmatch(digits):
@@ -164,7 +170,7 @@ def follow_sample(command: CommandContext, digits: str, behind: str) -> NoReturn
             f"{digits!r} is no sample id: 4 to {SAMPLE_ID_DIGITS} of the digits 0 to 9 and a to f; and no URL",
             then="neo list",
         )
-    search = Search(_tells_of(command))
+    search = _search(command)
     is_whole = len(digits) == SAMPLE_ID_DIGITS
     ids = {bytes.fromhex(digits)} if is_whole else find_samples(place.store, digits, place.heads, search)
     if len(ids) > 1:
@@ -184,13 +190,18 @@ def follow_domain(command: CommandContext, name: str, behind: str) -> NoReturn:
     """Where all pictures and videos of a host went. Raises `BadCommandError` if no URL is on it."""
     from pipelines.lineage.sought import domain
 
-    if "/" in name or not name.strip("."):
-        raise BadCommandError(f"{name!r} is no host: write one such as example.org", then="neo where --help")
-    place = _place(command, behind)
-    sightings, search = _followed(command, place, [domain(name)])
+    if not HOST_NAME.fullmatch(name) or not name.strip("."):
+        raise BadCommandError(
+            f"{name!r} is no host: write one such as example.org, without scheme, path, port or user",
+            then="neo where --help",
+        )
+    place, sought = _place(command, behind), domain(name)
+    sightings, search = _followed(command, place, [sought])
     if not sightings:
         raise BadCommandError(f"no URL {place} is on {name}", then="neo list")
-    _say(command, sightings, search, {"domain": name}, name)
+    if not sought.is_indexed:
+        command.say(f"An index has the domains below {name}, not {name} itself: all tables were read.")
+    _say(command, sightings, search, {"domain": name}, name, makes="neo index" if sought.is_indexed else "")
 
 
 def follow_text(command: CommandContext, text: str, behind: str) -> NoReturn:
@@ -213,13 +224,13 @@ def follow_picture(command: CommandContext, path: Path, near: int | None, behind
 
     Raises `BadCommandError` if there is none.
     """
-    from pipelines.lineage.sought import Search, pictures, sample_ids
+    from pipelines.lineage.sought import pictures, sample_ids
 
     data = _bytes_of(path)
     sha256 = hashlib.sha256(data).digest()
     place = _place(command, behind)
     document: dict[str, object] = {"picture": str(path), "sha256": sha256.hex()}
-    soughts, hashes = [pictures([sha256])], Search(_tells_of(command))
+    soughts, hashes = [pictures([sha256])], _search(command)
     if near is not None:
         found = _alike(place, path, data, near, hashes)
         command.say(
@@ -264,18 +275,22 @@ def follow_list(command: CommandContext, path: Path, behind: str) -> NoReturn:
     """Where the samples went that the lines of a file name. Raises `BadCommandError` if there is none of them."""
     from pipelines.lineage.sought import found_by, names, pictures, sample_ids
 
-    lines = [line.strip() for line in _bytes_of(path).decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for line in _bytes_of(path).decode("utf-8-sig", "replace").splitlines()]
     asked = list(dict.fromkeys(line for line in lines if line))
-    ids = [line for line in asked if len(line) == SAMPLE_ID_DIGITS and SAMPLE_ID_START.fullmatch(line)]
-    digests = [line for line in asked if SHA256_DIGITS.fullmatch(line)]
-    others = set(ids) | set(digests)
+    digits = {line.lower() for line in asked}
+    ids = [one for one in digits if len(one) == SAMPLE_ID_DIGITS and SAMPLE_ID_START.fullmatch(one)]
+    digests = [one for one in digits if SHA256_DIGITS.fullmatch(one)]
     soughts = [sample_ids(map(bytes.fromhex, ids)), pictures(map(bytes.fromhex, digests))]
-    soughts.append(names([line for line in asked if line not in others]))
+    soughts.append(names(asked))  # a name may be digits, too
     place = _place(command, behind)
     sightings, search = _followed(command, place, [one for one in soughts if one.digests])
     if not sightings:
         raise BadCommandError(f"none of the {len(asked):,} lines of {path} names a sample {place}", then="neo list")
-    found = found_by(sightings)
+    by_value, hex_digits = found_by(sightings), {*ids, *digests}
+    found = {line: by_value[line] for line in asked if line in by_value}
+    for line in asked:
+        if line.lower() in hex_digits and line != line.lower() and line.lower() in by_value:
+            found[line] = list(dict.fromkeys([*found.get(line, ()), *by_value[line.lower()]]))
     missing = [line for line in asked if line not in found]
     command.say(*(f"  not found: {clean(line)}" for line in missing[:MAX_CANDIDATES]))
     command.say(*([f"  and {len(missing) - MAX_CANDIDATES:,} more"] if len(missing) > MAX_CANDIDATES else []))
@@ -292,10 +307,15 @@ def _followed(
     command: CommandContext, place: SearchedPlace, soughts: Sequence[Sought]
 ) -> tuple[list[Sighting], Search]:
     from pipelines.lineage.forward import follow
+
+    search = _search(command)
+    return follow(place.store, soughts, place.heads, search), search
+
+
+def _search(command: CommandContext) -> Search:
     from pipelines.lineage.sought import Search
 
-    search = Search(_tells_of(command))
-    return follow(place.store, soughts, place.heads, search), search
+    return Search(_tells_of(command), command.warnings.warn)
 
 
 def _tells_of(command: CommandContext) -> Callable[[ManifestHead], None]:
@@ -326,7 +346,8 @@ def _say(
     command.say(clean(title), table)
     unindexed = list(dict.fromkeys(_named(head) for head in search.unindexed))
     if unindexed:
-        command.say(f"Read without an index: {', '.join(unindexed)}. `{makes}` makes indexes.")
+        advice = f" `{makes}` makes indexes." if makes else ""
+        command.say(f"Read without an index: {', '.join(unindexed)}.{advice}")
     document = {
         **asked,
         "sightings": [_sighting_document(sighting) for sighting in sightings],
@@ -354,6 +375,15 @@ def _named(head: ManifestHead) -> str:
 def _place(command: CommandContext, behind: str) -> SearchedPlace:
     store = command.store_to_read()
     return SearchedPlace(store, lineage_of(store, *resolve_artifact(store, behind)) if behind else None)
+
+
+def _is_text(value: str) -> bool:
+    """Whether what was typed is text: bytes that are no UTF-8 reach a program as halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bytes_of(path: Path) -> bytes:

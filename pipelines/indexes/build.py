@@ -26,6 +26,7 @@ from pipelines.indexes.records import (
     parts_key,
     piece_key,
     run_key,
+    runs_prefix,
 )
 from pipelines.indexes.subjects import SUBJECTS, indexed_of
 from pipelines.indexes.tables import PartTables, keep, listed
@@ -55,6 +56,11 @@ RUN_SLOT_BITS: Final = 12
 """Leading bits by which a run has prefix offsets: pieces are cut by as many at the most."""
 RUN_OFFSETS_BYTES: Final = 8 * ((1 << RUN_SLOT_BITS) + 1)
 """Length of the prefix offsets of a run, which come first."""
+
+
+class DamagedPartsError(StoreError):
+    """The list of indexed parts is missing, or is not what was written."""
+
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -146,12 +152,16 @@ def make_indexes(
     spread: TaskSpread = spread_here,
     progress: Callable[[str], None] = lambda _: None,
 ) -> MadeIndexes:
-    """Make the indexes of an artifact that are missing, by `texts` if that is asked for.
+    """Make the indexes of an artifact that are missing or damaged, by `texts` if that is asked for.
 
     What was made before a kill is not made again.
     """
-    tables, subjects = _tables(store, head, texts=texts)
     folder = folder_of(head)
+    subjects = _subjects(head, texts=texts)
+    _forget_damaged(store, head, subjects, spread, progress)
+    if store.size_bytes(parts_key(folder)) is None:
+        _keep_parts(store, head)
+    tables = read_parts(store, folder)
     heads = {name: INDEX_HEAD.read_or_skip(store, head_key(folder, name)) for name in subjects}
     missing = tuple(name for name, one in heads.items() if one is None)
     if missing:
@@ -169,9 +179,41 @@ def make_indexes(
             progress(f"{done:,} of {len(pieces):,} pieces sorted")
         for name in missing:
             heads[name] = _record(store, _index_head(store, head, name, layouts[name], made[name]), folder)
-        for key in [run_key(folder, name, run) for name in missing for run in range(len(tasks))]:
-            _delete(store, key)
+    for key in [key for name in subjects for key in store.keys(runs_prefix(folder, name))]:
+        _delete(store, key)  # of this attempt, and what a killed one left of its own
     return MadeIndexes([one for one in heads.values() if one is not None], len(tables))
+
+
+def _forget_damaged(
+    store: Store, head: ManifestHead, subjects: Sequence[str], spread: TaskSpread, progress: Callable[[str], None]
+) -> None:
+    """Delete what of finished indexes is not what was written, so that it is made again.
+
+    Heads go last: while one is there, its damaged pieces are found again.
+    """
+    folder = folder_of(head)
+    found = {name: INDEX_HEAD.read_or_skip(store, head_key(folder, name)) for name in subjects}
+    heads = {name: one for name, one in found.items() if one is not None}
+    sha256 = _parts_sha256(store, folder)
+    if any(one.parts_sha256 != sha256 for one in heads.values()):
+        progress("the list of parts is damaged and made again")
+        _keep_parts(store, head)
+        sha256 = _parts_sha256(store, folder)
+    damaged = {name for name, one in heads.items() if one.parts_sha256 != sha256}
+    digests = {name: tuple(piece.sha256 for piece in one.pieces) for name, one in heads.items()}
+    tasks = [(name, piece) for name, several in digests.items() for piece in range(len(several))]
+    keys = []
+    for name, piece, is_intact in spread(CompareWork(store, folder, digests), tasks, "compare"):
+        if not is_intact:
+            progress(f"piece {piece} of {name} is damaged and made again")
+            damaged.add(name)
+            keys.append(piece_key(folder, name, piece))
+    for key in [*keys, *(head_key(folder, name) for name in sorted(damaged))]:
+        _delete(store, key)
+
+
+def _parts_sha256(store: Store, folder: str) -> str:
+    return hashlib.sha256(store.read(parts_key(folder)) or b"").hexdigest()
 
 
 def forget_indexes(store: Store, head: ManifestHead) -> None:
@@ -181,25 +223,46 @@ def forget_indexes(store: Store, head: ManifestHead) -> None:
         _delete(store, key)
 
 
-def read_parts(store: Store, folder: str) -> PartTables:
-    """The list of indexed parts. Raises `StoreError` where it is missing."""
+@dataclass(frozen=True)
+class CompareWork:
+    """Compares a piece with the digest of it in the head of its index. Pickles."""
+
+    store: Store
+    folder: str
+    digests: Mapping[str, Sequence[str]]
+    """The digests of the pieces, by subject."""
+
+    def __call__(self, task: tuple[str, int]) -> tuple[str, int, bool]:
+        """Subject and number of a piece: the same, and whether it is what was written."""
+        subject, piece = task
+        data = self.store.read(piece_key(self.folder, subject, piece))
+        is_intact = data is not None and hashlib.sha256(data).hexdigest() == self.digests[subject][piece]
+        return subject, piece, is_intact
+
+
+def read_parts(store: Store, folder: str, sha256: str = "") -> PartTables:
+    """The list of indexed parts. Raises `DamagedPartsError` where it is missing, or its digest is not `sha256`."""
     data = store.read(parts_key(folder))
-    if data is None:
-        raise StoreError(f"{parts_key(folder)} is missing, which an index names its parts by: `neo index REF --afresh`")
+    if data is None or (sha256 and hashlib.sha256(data).hexdigest() != sha256):
+        how = "is missing" if data is None else "has other bytes than were written"
+        raise DamagedPartsError(
+            f"{parts_key(folder)} {how}, which an index names its parts by: `neo index` makes it again"
+        )
     return PartTables(read_table(data))
 
 
-def _tables(store: Store, head: ManifestHead, *, texts: bool) -> tuple[PartTables, tuple[str, ...]]:
-    """The list of parts as it is kept, made where it is missing, and what they are indexed by.
-
-    Raises `StoreError` for a kind without tables.
-    """
+def _subjects(head: ManifestHead, *, texts: bool) -> tuple[str, ...]:
+    """What an artifact is indexed by. Raises `StoreError` for a kind without tables."""
     indexed = indexed_of(head, texts=texts)
     if indexed is None:
         raise StoreError(f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]} holds {head.kind}: nothing of it is indexed")
-    if store.size_bytes(parts_key(folder_of(head))) is None:
-        keep(store, head, listed(Artifact(store, head), indexed))
-    return read_parts(store, folder_of(head)), indexed.subjects
+    return indexed.subjects
+
+
+def _keep_parts(store: Store, head: ManifestHead) -> None:
+    indexed = indexed_of(head, texts=True)
+    assert indexed is not None
+    keep(store, head, listed(Artifact(store, head), indexed))
 
 
 def _digests(store: Store, tables: PartTables, part: int, names: Iterable[str]) -> dict[str, Digests]:
@@ -261,7 +324,6 @@ def _stretch(store: Store, keys: Sequence[str], piece: int, layout: IndexLayout)
 def _index_head(
     store: Store, head: ManifestHead, subject: str, layout: IndexLayout, pieces: Mapping[int, PieceFile]
 ) -> IndexHead:
-    parts = store.read(parts_key(folder_of(head))) or b""
     return IndexHead(
         layout_version=LAYOUT_VERSION,
         subject=subject,
@@ -270,7 +332,7 @@ def _index_head(
         piece_bits=layout.piece_bits,
         slot_bits=layout.slot_bits,
         part_bytes=layout.part_bytes,
-        parts_sha256=hashlib.sha256(parts).hexdigest(),
+        parts_sha256=_parts_sha256(store, folder_of(head)),
         pieces=tuple(pieces[number] for number in range(layout.num_pieces)),
     )
 

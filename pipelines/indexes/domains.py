@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def host_of(url: str) -> str:
 
 @lru_cache(maxsize=MAX_KNOWN_HOSTS)
 def plain_host(host: str) -> str:
-    """A host as servers know it: `MÜNCHEN.example.` is `xn--mnchen-3ya.example`."""
-    host = host.lower().rstrip(".")
+    """A host as servers know it, without empty labels: `.MÜNCHEN..example.` is `xn--mnchen-3ya.example`."""
+    host = host.lower().strip(".")
+    host = ".".join(filter(None, host.split("."))) if ".." in host else host
     if host.isascii():
         return host
     import idna
@@ -64,9 +66,33 @@ def domain_of(host: str) -> str:
     return _suffixes().privatesuffix(host) or host
 
 
+def is_above_domains(host: str) -> bool:
+    """Whether hosts below this one belong to other domains than it does, so that no single domain holds them all.
+
+    >>> is_above_domains("co.uk"), is_above_domains("example.co.uk"), is_above_domains("shop.example.co.uk")
+    (True, False, False)
+    """
+    if _ADDRESS.fullmatch(host):
+        return False
+    return domain_of(f"0.{host}") != domain_of(host) or host in _above_suffixes()
+
+
 def is_within(host: str, domain: str) -> bool:
-    """Whether a host is `domain` or lies below it."""
-    return host == domain or host.endswith(f".{domain}")
+    """Whether a host is `domain` or lies below it. Nothing lies below an address."""
+    return host == domain or (host.endswith(f".{domain}") and not _ADDRESS.fullmatch(domain))
+
+
+@cache
+def _above_suffixes() -> frozenset[str]:
+    """Everything above a public suffix, suffixes or not: `hedmark.no` is none, and `os.hedmark.no` is one."""
+    from publicsuffixlist import PSLFILE
+
+    listed = Path(PSLFILE).read_text("utf-8").partition("===END ICANN DOMAINS===")[0].splitlines()
+    hosts: set[str] = set()
+    for rule in (line.split()[0] for line in listed if line.strip() and not line.startswith("//")):
+        labels = plain_host(rule.lstrip("!*.")).split(".")
+        hosts |= {".".join(labels[first:]) for first in range(1, len(labels))}
+    return frozenset(hosts)
 
 
 @cache

@@ -2,7 +2,8 @@
 
 An index is cut into pieces by the leading bits of the digest, `IndexLayout.piece_bits` of them:
 
-    00000.bin   prefix offsets: uint32 [S + 1], the number of the first entry of each slot of the piece, and of all
+    00000.bin   prefix offsets: uint32 [S + 1, 2], the number of the first entry of each slot of the piece, and of all;
+                and beside each the checksum of the entries of its slot (`checksum`)
                 entries [E, 3 + W]: 24 bits of the digest behind those of its slot, and the number of a part (W bytes)
 
 A slot is all entries whose digests have the same `IndexLayout.slot_bits` leading bits: 64 to 128 on average, where
@@ -12,6 +13,8 @@ digests that are in no table, some 8 are taken for one that is. The table of the
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,8 +32,8 @@ ENTRIES_PER_SLOT: Final = 128
 """Entries in a slot on average, at most: one look-up reads some 600 bytes."""
 ENTRIES_PER_PIECE: Final = 2**22
 """Entries in a piece on average, at most: 21 MB, and some 400 MB of memory while it is sorted."""
-OFFSET_BYTES: Final = 4
-"""Bytes of a prefix offset."""
+OFFSET_BYTES: Final = 8
+"""Bytes of a prefix offset and of the checksum beside it."""
 FOUND_FIELDS: Final = [("digest", "<u8"), ("part", "<u4")]
 """Fields of what is indexed before it is sorted: a digest, and the number of the part whose table holds it."""
 
@@ -105,6 +108,36 @@ def leading(digests: Digests, num_bits: int) -> Digests:
     return (digests >> np.uint64(1)) >> np.uint64(63 - num_bits)
 
 
+class DamagedSlotError(ValueError):
+    """The entries of a slot are not those that were written."""
+
+
+def checksum(slot: int, entries: bytes | memoryview) -> int:
+    """The checksum of the entries of a slot, by its number in the piece; never 0, so that no stretch of zeros passes.
+
+    >>> checksum(7, b"")
+    8
+    """
+    return zlib.crc32(entries, slot + 1) or 1
+
+
+def check_slots(offsets: NDArray[np.uint32], first: int, entries: Bytes) -> None:
+    """Compare the slots from `first` on with their checksums. Raises `DamagedSlotError`.
+
+    `offsets` [N + 1, 2] are theirs, and the one behind them; `entries` [E, 3 + W] are all that they hold.
+    """
+    edges = ((offsets[:, 0].astype("i8") - int(offsets[0, 0])) * entries.shape[1]).tolist()
+    slots = range(first, first + len(edges) - 1)
+    _check(memoryview(entries.tobytes()), zip(slots, edges, edges[1:], offsets[:-1, 1].tolist(), strict=False))
+
+
+def _check(entries: memoryview, slots: Iterable[tuple[int, int, int, int]]) -> None:
+    """Compare slots with their checksums: the number of each, its first byte, the one behind it, and the checksum."""
+    for slot, start, end, known in slots:
+        if not 0 <= start <= end <= len(entries) or checksum(slot, entries[start:end]) != known:
+            raise DamagedSlotError(f"has other entries in slot {slot} than were written")
+
+
 def piece_bytes(found: NDArray[np.void], layout: IndexLayout) -> tuple[bytes, int]:
     """The bytes of a piece, from everything that was found for it, in any order; and its number of entries.
 
@@ -114,13 +147,16 @@ def piece_bytes(found: NDArray[np.void], layout: IndexLayout) -> tuple[bytes, in
 
     known, parts = _distinct(leading(found["digest"], layout.known_bits), found["part"], 8 * layout.part_bytes)
     slots = (known >> np.uint64(REST_BITS)).astype(np.int64) & (layout.num_slots - 1)
-    offsets = np.zeros(layout.num_slots + 1, "<u4")
-    np.cumsum(np.bincount(slots, minlength=layout.num_slots), out=offsets[1:])
+    offsets = np.zeros((layout.num_slots + 1, 2), "<u4")
+    offsets[1:, 0] = np.cumsum(np.bincount(slots, minlength=layout.num_slots))
     entries = np.empty((len(known), layout.entry_bytes), np.uint8)
     # Numbers with the highest byte first: their last bytes are those of an entry.
     entries[:, :REST_BYTES] = known.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 8 - REST_BYTES :]
     entries[:, REST_BYTES:] = parts.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 4 - layout.part_bytes :]
-    return offsets.tobytes() + entries.tobytes(), len(known)
+    data = entries.tobytes()
+    edges, view = (offsets[:, 0].astype("i8") * layout.entry_bytes).tolist(), memoryview(data)
+    offsets[:-1, 1] = [checksum(slot, view[edges[slot] : edges[slot + 1]]) for slot in range(layout.num_slots)]
+    return offsets.tobytes() + data, len(known)
 
 
 def _distinct(known: Digests, parts: NDArray[np.unsignedinteger[Any]], part_bits: int) -> tuple[Digests, Digests]:
@@ -158,16 +194,28 @@ def _numbers(columns: Bytes) -> NDArray[np.int64]:
     return numbers
 
 
+def piece_arrays(piece: Any, layout: IndexLayout) -> tuple[NDArray[np.uint32], Bytes]:
+    """Prefix offsets with checksums [S + 1, 2], and entries [E, 3 + W], of a whole piece."""
+    import numpy as np
+
+    offsets = np.frombuffer(piece, "<u4", 2 * (layout.num_slots + 1)).reshape(-1, 2)
+    return offsets, np.frombuffer(piece, np.uint8, offset=layout.offsets_bytes).reshape(-1, layout.entry_bytes)
+
+
 def matches(piece: Any, digests: Digests, layout: IndexLayout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which of the digests a whole piece holds: for each match the number of the digest, and of the part.
 
     All are searched for side by side, each among the entries of its slot: a dozen passes, however large the piece is.
+    Raises `DamagedSlotError` where one of these slots is damaged.
     """
     import numpy as np
 
-    offsets = np.frombuffer(piece, "<u4", layout.num_slots + 1)
-    entries = np.frombuffer(piece, np.uint8, offset=layout.offsets_bytes).reshape(-1, layout.entry_bytes)
-    slots, wanted = layout.slots(digests), layout.rests(digests)
+    checked, entries = piece_arrays(piece, layout)
+    offsets, slots, wanted = checked[:, 0], layout.slots(digests), layout.rests(digests)
+    asked = np.unique(slots)
+    edges = ((offsets[at].astype("i8") * layout.entry_bytes).tolist() for at in (asked, asked + 1))
+    known = checked[asked, 1].tolist()
+    _check(memoryview(piece)[layout.offsets_bytes :], zip(asked.tolist(), *edges, known, strict=True))
     low, end = offsets[slots].astype(np.int64), offsets[slots + 1].astype(np.int64)
     high = end.copy()
     while (is_open := low < high).any():

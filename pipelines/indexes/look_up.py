@@ -11,9 +11,9 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Final
 
-from pipelines.indexes.build import read_parts
-from pipelines.indexes.entries import REST_BITS, matches, parts_of, rests_of
-from pipelines.indexes.pieces import Pieces
+from pipelines.indexes.build import DamagedPartsError, read_parts
+from pipelines.indexes.entries import REST_BITS, parts_of, piece_arrays, rests_of
+from pipelines.indexes.pieces import DamagedIndexError, Pieces
 from pipelines.indexes.records import INDEX_HEAD, folder_of, head_key
 from pipelines.indexes.tables import PartTables
 from stages.artifacts.head import ManifestHead
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Digests = NDArray[np.uint64]
     Numbers = NDArray[np.int64]
 
-MAX_NEAR_SLOTS: Final = 2**20
-"""Slots whose numbers are listed bit by bit, at most; with more, every slot is compared."""
+MAX_NEAR_SLOTS: Final = 2**12
+"""Slots that are read one by one, at most: with more, whole pieces are read, of 21 MB each."""
 FEW: Final = 64
 """Digests up to which each is looked up by its own reads."""
 
@@ -41,8 +41,11 @@ class Index(Pieces):
 
     @cached_property
     def parts(self) -> PartTables:
-        """The parts whose numbers are found. Read at first use."""
-        return read_parts(self.store, self.folder)
+        """The parts whose numbers are found. Read at first use. Raises `DamagedIndexError`."""
+        try:
+            return read_parts(self.store, self.folder, self.head.parts_sha256)
+        except DamagedPartsError as error:
+            raise DamagedIndexError(str(error)) from error
 
     def find(self, digest: int) -> list[int]:
         """Numbers of the parts that may hold what has this digest, rising; [] for none."""
@@ -71,7 +74,7 @@ class Index(Pieces):
         numbers, parts = [nothing], [nothing]
         for piece, data in zip(asked, self.whole(asked), strict=True):
             own = order[edges[piece] : edges[piece + 1]]
-            questions, found = matches(data, digests[own], self.layout)
+            questions, found = self.matches(piece, data, digests[own])
             numbers.append(own[questions])
             parts.append(found)
         return np.concatenate(numbers), np.concatenate(parts)
@@ -111,9 +114,13 @@ class Index(Pieces):
         """Numbers of the parts that may hold a digest which differs from this one in `max_bits` bits at the most.
 
         Looks into every slot whose own bits differ in no more: 2,000 of 4 million for 3 bits, at 390 million digests.
+        Where these are too many, 600,000 for 8 bits, it reads the whole pieces that have them.
         """
         import numpy as np
 
+        width = self.layout.slot_bits
+        if sum(comb(width, number) for number in range(min(width, max_bits) + 1)) > MAX_NEAR_SLOTS:
+            return self._find_near_in_whole(digest, max_bits)
         slots = self._near_slots(digest >> (64 - self.layout.slot_bits), max_bits)
         known = np.uint64(digest >> (64 - self.layout.known_bits))
 
@@ -126,11 +133,26 @@ class Index(Pieces):
         found = map(near, slots) if self.store.folder else ahead(near, slots, NUM_READERS)
         return sorted({part for parts in found for part in parts})
 
+    def _find_near_in_whole(self, digest: int, max_bits: int) -> list[int]:
+        """The same from whole pieces, one after the other: some 32 bytes of memory for each entry of one."""
+        import numpy as np
+
+        layout, known = self.layout, np.uint64(digest >> (64 - self.layout.known_bits))
+        own = digest >> (64 - layout.piece_bits)
+        pieces = [one for one in range(layout.num_pieces) if (one ^ own).bit_count() <= max_bits]
+        found: set[int] = set()
+        for piece, data in zip(pieces, self.whole(pieces), strict=True):
+            self.compare(piece, data)
+            offsets, entries = piece_arrays(data, layout)
+            first = piece * layout.num_slots
+            slots = np.arange(first, first + layout.num_slots, dtype=np.uint64) << np.uint64(REST_BITS)
+            there = np.repeat(slots, np.diff(offsets[:, 0])) | rests_of(entries).astype(np.uint64)
+            found.update(parts_of(entries[num_bits(there ^ known) <= max_bits]).tolist())
+        return sorted(found)
+
     def _near_slots(self, slot: int, max_bits: int) -> list[int]:
         """The slots of the whole index whose numbers differ from `slot` in `max_bits` bits at the most, rising."""
         width = self.layout.slot_bits
-        if sum(comb(width, number) for number in range(min(width, max_bits) + 1)) > MAX_NEAR_SLOTS:
-            return [other for other in range(1 << width) if (other ^ slot).bit_count() <= max_bits]
         bits = [1 << bit for bit in range(width)]
         numbers = range(min(width, max_bits) + 1)
         return sorted(slot ^ sum(flipped) for number in numbers for flipped in combinations(bits, number))

@@ -1,19 +1,21 @@
-"""The pieces of an index, read: a slot by two small reads, or a whole piece.
+"""The pieces of an index, read: a slot by two small reads, or a whole piece; what is damaged is never taken for good.
 
 In a local folder pieces are mapped into memory, `MAX_MAPPED` of them at the most; of an object store the prefix offsets
-of a slot and its entries are two range reads.
+of a slot and its entries are two range reads. Each slot that is read is compared with its checksum.
 """
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.indexes.entries import OFFSET_BYTES
+from pipelines.indexes.entries import OFFSET_BYTES, DamagedSlotError, check_slots, matches
 from pipelines.indexes.records import IndexHead, folder_of, piece_key
+from pipelines.indexes.subjects import TEXTS
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.formats.read_ahead import ahead
@@ -25,12 +27,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
+    Digests = NDArray[np.uint64]
     Numbers = NDArray[np.int64]
 
 MAX_MAPPED: Final = 64
 """Pieces that are mapped into memory at a time, at most; of 21 MB each."""
 NUM_PIECES_AHEAD: Final = 8
 """Pieces of an object store that are read at a time where many digests are looked up: 170 MB."""
+
+
+class DamagedIndexError(StoreError):
+    """A file of an index is missing, or is not what was written: the tables themselves are what answers."""
 
 
 class Pieces:
@@ -43,31 +50,45 @@ class Pieces:
         self.layout = head.layout
         self.folder = folder_of(artifact)
         self._mapped: OrderedDict[int, Any] = OrderedDict()
+        self._compared: set[int] = set()
 
     def each_slot(self, piece: int, first: int, until: int) -> Iterator[tuple[int, Bytes]]:
         """Slots of a piece with their entries."""
-        offsets, entries = self._offsets(piece, first, until), self.slots(piece, first, until)
+        offsets, entries = self._slots(piece, first, until)
         for slot in range(first, until):
             start, end = (offsets[slot - first : slot - first + 2] - offsets[0]).tolist()
             if start < end:
                 yield slot, entries[start:end]
 
-    def _offsets(self, piece: int, first: int, until: int) -> Numbers:
+    def slots(self, piece: int, first: int, until: int) -> Bytes:
+        """The entries of the slots from `first` to `until`: two reads. Raises `DamagedIndexError`."""
+        return self._slots(piece, first, until)[1]
+
+    def _slots(self, piece: int, first: int, until: int) -> tuple[Numbers, Bytes]:
+        """Prefix offsets of slots, and the entries of all of them."""
         import numpy as np
 
         data = self._range(piece, first * OFFSET_BYTES, (until - first + 1) * OFFSET_BYTES)
-        return np.frombuffer(data, "<u4").astype(np.int64)
-
-    def slots(self, piece: int, first: int, until: int) -> Bytes:
-        """The entries of the slots from `first` to `until`: two reads."""
-        import numpy as np
-
-        start, *_, end = self._offsets(piece, first, until).tolist()
-        if start == end:
-            return np.zeros((0, self.layout.entry_bytes), np.uint8)
+        checked = np.frombuffer(data, "<u4").reshape(-1, 2)
+        offsets: Numbers = checked[:, 0].astype(np.int64)
+        start, *_, end = offsets.tolist()
         size = self.layout.entry_bytes
-        data = self._range(piece, self.layout.offsets_bytes + start * size, (end - start) * size)
-        return np.frombuffer(data, np.uint8).reshape(-1, size)
+        entries = np.zeros((0, size), np.uint8)
+        if start < end <= self.head.pieces[piece].num_entries:
+            data = self._range(piece, self.layout.offsets_bytes + start * size, (end - start) * size)
+            entries = np.frombuffer(data, np.uint8).reshape(-1, size)
+        try:
+            check_slots(checked, first, entries)
+        except DamagedSlotError as error:
+            raise self._damaged(piece, str(error)) from error
+        return offsets, entries
+
+    def matches(self, piece: int, data: Any, digests: Digests) -> tuple[Numbers, Numbers]:
+        """Which of the digests a whole piece holds: numbers of digests, and of parts. Raises `DamagedIndexError`."""
+        try:
+            return matches(data, digests, self.layout)
+        except DamagedSlotError as error:
+            raise self._damaged(piece, str(error)) from error
 
     def _range(self, piece: int, start: int, length: int) -> Any:
         if self.store.folder is not None:
@@ -83,6 +104,12 @@ class Pieces:
     def whole(self, pieces: Sequence[int]) -> Iterable[Any]:
         """Whole pieces, in order."""
         return map(self._map, pieces) if self.store.folder else ahead(self._read, pieces, NUM_PIECES_AHEAD)
+
+    def compare(self, piece: int, data: Any) -> None:
+        """Compare a whole piece with its digest, once. Raises `DamagedIndexError`."""
+        if piece not in self._compared and hashlib.sha256(data).hexdigest() != self.head.pieces[piece].sha256:
+            raise self._damaged(piece, "has other bytes than were written")
+        self._compared.add(piece)
 
     def _read(self, piece: int) -> bytes:
         data = self.store.read(piece_key(self.folder, self.head.subject, piece))
@@ -112,9 +139,10 @@ class Pieces:
         if size_bytes != self.head.pieces[piece].size_bytes:
             raise self._damaged(piece, "is missing" if size_bytes is None else f"has {size_bytes} bytes")
 
-    def _damaged(self, piece: int, how: str) -> StoreError:
+    def _damaged(self, piece: int, how: str) -> DamagedIndexError:
         named = f"{self.artifact.stage}/{self.artifact.fingerprint[:SHOWN_DIGITS]}"
-        return StoreError(
+        texts = " --text" if self.head.subject == TEXTS else ""
+        return DamagedIndexError(
             f"{piece_key(self.folder, self.head.subject, piece)} {how}, {self.head.pieces[piece].size_bytes} bytes "
-            f"were written. It is derived: `neo index {named} --afresh` makes it again"
+            f"were written. It is derived: `neo index {named}{texts}` makes it again"
         )

@@ -21,7 +21,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.store.record_kind import RecordKind
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 """Number of the layout of indexes. It is in the name of their folder, so those of another are made beside them."""
 DIGITS: Final = 16
 """Digits of the manifest's sha256 in the folder of an index."""
@@ -109,4 +109,9 @@ def parts_key(folder: str) -> str:
 
 def run_key(folder: str, subject: str, group: int) -> str:
     """Where a run lies: what a group of parts holds, sorted."""
-    return f"{folder}/runs/{subject}/{group:05d}.run"
+    return f"{runs_prefix(folder, subject)}{group:05d}.run"
+
+
+def runs_prefix(folder: str, subject: str) -> str:
+    """Where all runs of an index lie."""
+    return f"{folder}/runs/{subject}/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pipelines.indexes.look_up import open_index
+from pipelines.indexes.look_up import Index
 from pipelines.indexes.subjects import IDS, bytes_digest
 from pipelines.indexes.tables import PartTable
 from pipelines.lineage.finders import FINDERS, SOURCE_TABLES, find_in_source, find_in_use_of_model, with_given
@@ -61,15 +61,15 @@ def find_samples(
 
 def tables_beginning_with(artifact: Artifact, id_start: str, search: Search) -> Iterable[PartTable]:
     """The tables that may hold samples whose ids begin so: all of them, where there is no index."""
-    index = open_index(artifact.store, artifact.head, IDS)
-    if index is None:
-        search.read_all(artifact.head)
-        return part_tables(artifact, SOURCE_TABLES[artifact.head.kind])
     low, high = (bytes_digest(bytes.fromhex(id_start.ljust(2 * SAMPLE_ID_BYTES, digit))) for digit in "0f")
-    _, parts = index.find_between(low, high)
-    different = sorted(set(parts.tolist()))
-    search.num_unread += len(different[MAX_PARTS_NAMED:])
-    return (index.parts[part] for part in different[:MAX_PARTS_NAMED])
+
+    def parts(index: Index) -> list[int]:
+        different = sorted(set(index.find_between(low, high)[1].tolist()))
+        search.num_unread += len(different[MAX_PARTS_NAMED:])
+        return different[:MAX_PARTS_NAMED]
+
+    named = search.named(artifact, IDS, parts)
+    return part_tables(artifact, SOURCE_TABLES[artifact.head.kind]) if named is None else named
 
 
 def beginning_with(sample_ids: pa.ChunkedArray, id_start: str) -> set[bytes]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pipelines.lineage.graph import step_name
+from pipelines.screen.documents import as_json
 from stages.artifacts.artifact import Artifact
 
 TableRow: TypeAlias = Mapping[str, Any]
@@ -187,15 +188,6 @@ class WeightsSighting(ModelSighting):
     def details(self) -> dict[str, Any]:
         """The optimizer steps that read the sample, and the training that saw it before."""
         return {"steps": list(self.steps), "seen_before_by": self.seen_before_by}
-
-
-def as_json(value: Any) -> Any:
-    """A value as JSON has it: bytes as hex digits, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {name: as_json(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    return value.hex() if isinstance(value, bytes) else value
 
 
 def _by_text(by_row: Mapping[int, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.exits import BadCommandError
-from pipelines.indexes.domains import domain_of, host_of, is_within, plain_host
-from pipelines.indexes.look_up import open_index
+from pipelines.indexes.domains import domain_of, host_of, is_above_domains, is_within, plain_host
+from pipelines.indexes.look_up import Index, open_index
+from pipelines.indexes.pieces import DamagedIndexError
 from pipelines.indexes.subjects import (
     DOMAINS,
     GIVING,
@@ -56,6 +57,8 @@ class Search:
 
     tell: Callable[[ManifestHead], None] = lambda _: None
     """Is told of each artifact without an index before its tables are read."""
+    warn: Callable[[str], None] = lambda _: None
+    """Is told of each index that is damaged, before the tables are read in its place."""
     unindexed: list[ManifestHead] = field(default_factory=list)
     """Artifacts of which all tables were read."""
     num_unread: int = 0
@@ -67,6 +70,20 @@ class Search:
         """All tables of this artifact are going to be read."""
         self.tell(head)
         self.unindexed.append(head)
+
+    def named(self, artifact: Artifact, subject: str, find: Callable[[Index], Iterable[int]]) -> list[PartTable] | None:
+        """The tables of the parts that `find` finds in an index; None where all of them must be read.
+
+        That is where there is no index, or one that is damaged.
+        """
+        index = open_index(artifact.store, artifact.head, subject)
+        if index is not None:
+            try:
+                return [index.parts[part] for part in find(index)]
+            except DamagedIndexError as error:
+                self.warn(f"{error}. Until then all tables are read")
+        self.read_all(artifact.head)
+        return None
 
     def found(self, row: TableRow) -> TableRow:
         """Count a row. Raises `BadCommandError` where there are too many to follow."""
@@ -92,6 +109,8 @@ class Sought:
     """Kinds of artifacts that are searched."""
     has_all: bool = False
     """Whether a part must hold all digests, not just one of them."""
+    is_indexed: bool = True
+    """Whether an index has them; else all tables are read."""
 
     def rows(self, artifact: Artifact, search: Search) -> tuple[TableRow, ...]:
         """The rows of an artifact that are looked for, each with its `part`."""
@@ -104,16 +123,20 @@ class Sought:
 
     def _tables(self, artifact: Artifact, file_name: str, search: Search) -> Iterable[PartTable]:
         """The tables that may hold them: all, where there is no index."""
-        import numpy as np
-
-        index = open_index(artifact.store, artifact.head, self.subject)
-        if index is None:
+        if not self.is_indexed:
             search.read_all(artifact.head)
             return part_tables(artifact, file_name)
+        named = search.named(artifact, self.subject, self._parts)
+        return part_tables(artifact, file_name) if named is None else named
+
+    def _parts(self, index: Index) -> Iterable[int]:
+        import numpy as np
+
         if self.has_all:
-            return (index.parts[part] for part in index.find_all(self.digests))
+            return index.find_all(self.digests)
         _, parts = index.find_many(np.array(self.digests, np.uint64))
-        return (index.parts[part] for part in np.unique(parts).tolist())
+        numbers: list[int] = np.unique(parts).tolist()
+        return numbers
 
 
 def names(values: Sequence[str]) -> Sought:
@@ -134,9 +157,13 @@ def pictures(values: Iterable[bytes]) -> Sought:
 
 
 def domain(name: str) -> Sought:
-    """Pictures and videos whose URL is on this host, or on one below it."""
+    """Pictures and videos whose URL is on this host, or on one below it.
+
+    An index has domains that somebody registered: above these, as `co.uk` is, all tables are read.
+    """
     host = plain_host(name)
-    return Sought(DOMAINS, (name_digest(domain_of(host)),), _on_host(lambda one: is_within(one, host)), NAMED)
+    is_wanted = _on_host(lambda one: is_within(one, host))
+    return Sought(DOMAINS, (name_digest(domain_of(host)),), is_wanted, NAMED, is_indexed=not is_above_domains(host))
 
 
 def sentence(text: str) -> Sought:
@@ -187,12 +214,10 @@ def alike(artifact: Artifact, perceptual_hash: int, max_bits: int, search: Searc
     indexed = indexed_of(artifact.head)
     if indexed is None or LOOKS not in indexed.subjects:
         return []
-    index = open_index(artifact.store, artifact.head, LOOKS)
-    if index is None:
-        search.read_all(artifact.head)
+    digest = looks_digest(perceptual_hash)
+    tables = search.named(artifact, LOOKS, lambda index: index.find_near(digest, max_bits))
+    if tables is None:
         tables = part_tables(artifact, indexed.file_name, indexed.phase, indexed.prefix)
-    else:
-        tables = [index.parts[part] for part in index.find_near(looks_digest(perceptual_hash), max_bits)]
     found: list[Alike] = []
     for table in tables_of(artifact.store, tables, ["sample_id", "hash"]):
         hashed = table.filter(table["hash"].is_valid())

@@ -68,8 +68,7 @@ def execute_run(
         delivery = DeliveryThread(site.mlflow, told)
         attempt.execute(run_graph)
         if attempt.outcome == "done":
-            committed = [step for step, ending in attempt.endings.items() if ending.ending == "committed"]
-            index_committed(run, committed, site, attempt.say)
+            index_committed(run, site, attempt.say)
     num_undelivered = delivery.close()
     for one in told:
         settle(one)

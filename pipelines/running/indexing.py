@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,22 +14,22 @@ from pipelines.runs.run import Run
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import InterruptedRunError, StageError
-from stages.store.errors import StoreError
 
 if TYPE_CHECKING:
     from cluster.site import Site
 
 
-def index_committed(run: Run, steps: Sequence[str], site: Site, say: Callable[[str], None]) -> None:
-    """Make the indexes that the site asks for, of the artifacts of these steps; `say` gets lines for people.
+def index_committed(run: Run, site: Site, say: Callable[[str], None]) -> None:
+    """Make the indexes that the site asks for, of all that any attempt of this run has committed.
 
-    What was committed stays so: an error or a stop is told, with the command that continues.
+    `say` gets lines for people. What was committed stays so: an error or a stop is told, with the command that
+    continues.
     """
     texts = site.indexes == "texts"
     if site.indexes == "none":
         return
     try:
-        heads = [head for head in map(_reader(run), steps) if head is not None and indexed_of(head, texts=texts)]
+        heads = [head for head in _committed(run) if indexed_of(head, texts=texts)]
         if heads:
             with _spread(site, say) as spread:
                 for head in heads:
@@ -37,16 +37,16 @@ def index_committed(run: Run, steps: Sequence[str], site: Site, say: Callable[[s
                     make_indexes(run.store, head, texts=texts, spread=spread)
     except (KeyboardInterrupt, InterruptedRunError):
         say(f"The making of indexes was stopped; `neo index{' --text' if texts else ''}` continues.")
-    except (StoreError, StageError, OSError) as error:
+    except Exception as error:  # whatever it is, the steps of the run are done
         say(f"Indexes were not made: {error}. `neo index{' --text' if texts else ''}` tries again.")
 
 
-def _reader(run: Run) -> Callable[[str], ManifestHead | None]:
-    def read(name: str) -> ManifestHead | None:
-        step = run.request.step(name)
-        return read_head(run.store, step.stage, step.fingerprint)
-
-    return read
+def _committed(run: Run) -> Iterator[ManifestHead]:
+    """The artifacts that the run has made, without those that it found made by others."""
+    for step in run.request.steps:
+        head = read_head(run.store, step.stage, step.fingerprint)
+        if head is not None and head.provenance.get("run") == run.name:
+            yield head
 
 
 @contextmanager

@@ -24,7 +24,7 @@ REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
 PLAIN_WIDTH = 160
 """Width of tables in a file or a pipe, in columns: wide enough that their lines are not broken."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLES = {
     "waiting": "dim",
     "running": "bold cyan",
@@ -45,7 +45,7 @@ def open_console(*, stderr: bool = False) -> Console:
 
 
 def clean(text: str) -> str:
-    """Text of foreign origin without terminal escapes and other control characters."""
+    """Text of foreign origin without terminal escapes, other control characters, and bytes that are no UTF-8."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

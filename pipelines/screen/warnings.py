@@ -23,8 +23,11 @@ class RecordWarnings(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning that was not printed before. From any thread."""
-        message = record.getMessage()
+        """Print a warning of a record. From any thread."""
+        self.warn(record.getMessage())
+
+    def warn(self, message: str) -> None:
+        """Print a warning that was not printed before."""
         if message not in self.messages:
             self.messages.append(message)
             open_console(stderr=True).print(Text(f"warning: {clean(message)}", style="yellow"), soft_wrap=True)

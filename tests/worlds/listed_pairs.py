@@ -1,6 +1,8 @@
 """Pairs without pictures on some domains, with repeated URLs and pictures, and failed rows: real tables."""
 
 import hashlib
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 
 import pyarrow as pa
@@ -13,6 +15,10 @@ from stages.formats.sample_table import balance_of, read_table, sample_id_type, 
 class ListedPairsRecipe(Recipe):
     num_pairs: int = 300
     num_rows_per_part: int = 50
+    carries: bool = False
+    """Whether the list has columns of the user's own, of types that JSON does not know."""
+    named_by_digits: bool = False
+    """Whether pictures have references too, which look like ids."""
 
 
 def url_of(row: int) -> str:
@@ -34,8 +40,17 @@ def table_of(recipe: ListedPairsRecipe, first_row: int) -> pa.Table:
         None if gone else hashlib.sha256(f"picture {row}".encode()).digest()
         for row, gone in zip(shared, lost, strict=True)
     ]
+    carried = {
+        "score": pa.array([float("nan")] * len(numbers)),
+        "seen": pa.array([datetime(2026, 1, 2, 3, 4, 5)] * len(numbers)),
+        "day": pa.array([date(2026, 1, 2)] * len(numbers)),
+        "price": pa.array([Decimal("1.50")] * len(numbers)),
+    }
+    named = {"reference": pa.array([hashlib.md5(str(n).encode()).hexdigest() for n in numbers])}
     return pa.table(
-        {
+        (carried if recipe.carries else {})
+        | (named if recipe.named_by_digits else {})
+        | {
             "sample_id": pa.array(
                 [hashlib.sha256(f"row {n}".encode()).digest()[:16] for n in numbers], sample_id_type()
             ),

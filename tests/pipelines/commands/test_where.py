@@ -1,6 +1,7 @@
 """Where one URL, sample, picture, domain or list of them went, in all artifacts or behind one, by index or not."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -148,3 +149,71 @@ def test_pictures_that_look_alike_need_a_step_that_compared_looks(listed: NeoSit
     file.write_bytes(b"picture 1")
     assert "takes `dedup_pairs` with `max_near_bits`" in listed.neo("where", "--picture", str(file), "--near", "3").err
     assert "name one" in listed.neo("where", url_listed(3), "--near", "3").err
+
+
+def test_above_what_is_registered_the_same_is_found_with_and_without_an_index(listed: NeoSite) -> None:
+    asks = {name: listed.neo("where", "--domain", name, "--json").json for name in ("co.uk", "uk", ".Shop3..co.uk.")}
+    listed.neo("index")
+    for name, scanned in asks.items():
+        told = listed.neo("where", "--domain", name, "--json").json
+        assert told["sightings"] == scanned["sightings"] and bool(told["unindexed"]) is name.endswith("uk")
+    ends = [row["sample_id"].hex() for row in rows() if row["url"].split("/")[2].endswith(".co.uk")]
+    assert [row["sample_id"] for row in asks["uk"]["sightings"][0]["details"]["samples"]] == ends
+    shown = listed.neo("where", "--domain", "co.uk").out
+    assert "An index has the domains below co.uk, not co.uk itself" in shown and "makes indexes" not in shown
+    for name in ("example.org:8080", "[::1]:80", "me@example.org", "...", "a b.org"):
+        assert "is no host: write one such as example.org, without scheme, path, port" in (
+            listed.neo("where", "--domain", name).err
+        )
+    assert "no URL in " in listed.neo("where", "--domain", "[::1]").err
+
+
+def test_a_damaged_index_is_told_and_the_tables_answer(listed: NeoSite) -> None:
+    lines = listed.folder / "lines.txt"
+    lines.write_text("\n".join(row["url"] for row in rows()[:50]))
+    asks = [("--file", str(lines)), (url_listed(3),), ("--sample", rows()[9]["sample_id"].hex()[:8])]
+    scanned = [listed.neo("where", *ask, "--json").json["sightings"] for ask in asks]
+    listed.neo("index")
+    for subject in ("names", "ids"):
+        for piece in listed.folder.glob(f"store/indexes/*/*/*/{subject}/*.bin"):
+            data = piece.read_bytes()
+            piece.write_bytes(bytes(byte ^ 0x5A for byte in data))
+    for ask, wanted in zip(asks, scanned, strict=True):
+        told = listed.neo("where", *ask, "--json")
+        assert told.json["sightings"] == wanted and len(told.json["unindexed"]) == 1
+        (warning,) = told.json["warnings"]
+        assert "has other entries in slot" in warning and "Until then all tables are read" in warning
+        assert "makes it again" in told.err
+    assert "is damaged and made again" in listed.neo("index").out
+    assert listed.neo("where", url_listed(3), "--json").json["unindexed"] == []
+
+
+def test_columns_of_ones_own_are_json_and_bytes_that_are_no_text_are_refused(site: NeoSite) -> None:
+    make(list_pairs.bind("pairs", ListedPairsRecipe(num_pairs=50, carries=True)), site.store)
+    told = json.loads(site.neo("where", url_listed(5), "--json").out, parse_constant=pytest.fail)
+    row = told["sightings"][0]["details"]["samples"][0]
+    assert [row[name] for name in ("score", "seen", "day", "price")] == [
+        None, "2026-01-02T03:04:05", "2026-01-02", "1.50",
+    ]  # fmt: skip
+    broken = b"http://x/\xff".decode("utf-8", "surrogateescape")
+    for words in ((broken,), ("--sample", broken), ("--domain", broken), ("--text", f"a red {broken}")):
+        refused = site.neo("where", *words)
+        assert refused.code == 2 and "is no text: it has bytes that are no UTF-8" in refused.err
+        assert site.neo("where", *words, "--json").json["exit_code"] == 2
+    assert "cannot be read" in site.neo("where", "--picture", broken).err
+
+
+def test_a_list_may_have_upper_case_digits_a_mark_of_utf_8_and_names_of_digits(site: NeoSite) -> None:
+    make(list_pairs.bind("pairs", ListedPairsRecipe(named_by_digits=True)), site.store)
+    held = [row for first in range(0, 300, 50) for row in table_of(RECIPE, first).to_pylist()]
+    name = hashlib.md5(b"8").hexdigest()
+    lines = [held[7]["url"], held[1]["sample_id"].hex().upper(), held[11]["sha256"].hex().upper(), name]
+    file = site.folder / "lines.txt"
+    file.write_text("\ufeff" + "\r\n".join(lines))
+    for _ in range(2):
+        told = site.neo("where", "--file", str(file), "--json").json
+        found = {one["asked"]: one["sample_ids"] for one in told["found"]}
+        assert told["missing"] == [] and list(found) == lines
+        assert found[lines[1]] == [lines[1].lower()] and held[11]["sample_id"].hex() in found[lines[2]]
+        assert found[name] == [held[8]["sample_id"].hex()]
+        site.neo("index")

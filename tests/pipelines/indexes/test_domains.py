@@ -3,7 +3,15 @@
 import pyarrow as pa
 import pytest
 
-from pipelines.indexes.domains import domain_of, host_of, hosts_of_urls, is_within
+from pipelines.indexes.domains import (
+    _suffixes,
+    domain_of,
+    host_of,
+    hosts_of_urls,
+    is_above_domains,
+    is_within,
+    plain_host,
+)
 
 URLS = {
     "https://CDN.Shop.Example.co.uk:8443/a/b.jpg?x=//no.org": "cdn.shop.example.co.uk",
@@ -44,3 +52,22 @@ def test_a_domain_is_what_somebody_registered(host: str, domain: str) -> None:
 def test_a_host_lies_within_itself_and_what_is_above_it() -> None:
     assert is_within("a.example.org", "example.org") and is_within("example.org", "example.org")
     assert not is_within("notexample.org", "example.org")
+    assert is_within("10.0.0.7", "10.0.0.7") and not is_within("1.10.0.0.7", "10.0.0.7")
+
+
+def test_hosts_above_domains_are_all_that_rules_stand_below() -> None:
+    """An index has none of these: whatever lies below belongs to another domain."""
+    rules = {name.lstrip("!") for name in _suffixes()._publicsuffix}
+    assert len(rules) > 5000
+    above = {name.split(".", number)[-1] for name in rules for number in range(name.count(".") + 1)}
+    exceptions = {name[1:] for name in _suffixes()._publicsuffix if name.startswith("!")}
+    assert [
+        name for name in above - exceptions - {"*"} if not is_above_domains(plain_host(name.removeprefix("*.")))
+    ] == []
+    for host in ("example.org", "shop.example.co.uk", "a.b.example.kawasaki.jp", "city.kawasaki.jp", "10.0.0.7"):
+        assert not is_above_domains(host)
+    assert is_above_domains("localhost")
+
+
+def test_dots_too_many_are_none() -> None:
+    assert plain_host(".Example..co.uk.") == "example.co.uk"
