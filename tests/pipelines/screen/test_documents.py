@@ -20,7 +20,7 @@ def test_every_value_becomes_json() -> None:
     }  # fmt: skip
     assert json.loads(document_text(values), parse_constant=refuse) == {
         "nan": None, "infinite": [None, 1.5], "at": "2026-01-02T03:04:05+00:00", "on": "2026-01-02",
-        "clock": "03:04:00", "price": "1.50", "id": "0aff", "none": None, "several": [1, True, {"deep": None}], 
+        "clock": "03:04:00", "price": "1.50", "id": "0aff", "none": None, "several": [1, True, {"deep": None}],
         "for": "0:01:30", "uuid": str(UUID(int=7)),
     }  # fmt: skip
     assert as_json({7: "ä"}) == {"7": "ä"}
