@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,14 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
-from pipelines.comparing.differences import (
-    Differences,
-    NumberChange,
-    ScoreDifference,
-    StepDifference,
-    compare,
-    document,
-)
+from pipelines.comparing.differences import Differences, StepDifference, compare, document
+from pipelines.comparing.scores import NumberChange, ScoreDifference, UnpairedEvaluation
 from pipelines.comparing.sides import Side, side_of
 from pipelines.exits import BadCommandError
 from pipelines.screen.console import clean
@@ -50,6 +45,8 @@ def diff(
             command.say(step_table(step), "")
     for score in found.scores:
         command.say(score_table(score), "")
+    if found.unpaired:
+        command.say(unpaired_table(found.unpaired), "")
     command.end(document(first, second, found), then=f"neo trace {b}" if first.kind != "run" else f"neo show {b}")
 
 
@@ -96,8 +93,8 @@ def step_table(step: StepDifference) -> Table:
 def score_table(score: ScoreDifference) -> Table:
     """The numbers of two evaluations that differ, without the ends of intervals."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(clean(f"scores on {score.questions}"), overflow="fold")
-    for heading in ("A", "B", "B - A"):
+    table.add_column(clean(f"scores on {_asked(score)}"), overflow="fold")
+    for heading in (f"A\n{score.a}", f"B\n{score.b}", "B - A"):
         table.add_column(heading, justify="right", no_wrap=True)
     shown = [one for one in score.numbers if one.a != one.b and not one.name.endswith(("_low", "_high"))]
     for one in shown[:MAX_LINES]:
@@ -108,6 +105,32 @@ def score_table(score: ScoreDifference) -> Table:
     if not shown:
         table.add_row("all the same", "", "", "")
     return table
+
+
+def unpaired_table(unpaired: Sequence[UnpairedEvaluation]) -> Table:
+    """The evaluations that are compared with none, each with what sets it apart from the nearest of the other side."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text("not compared", "bold"))
+    for one in unpaired:
+        own, other = ("A", "B") if one.side == "a" else ("B", "A")
+        table.add_row(f"  {own}  {clean(one.evaluation)}", Text(clean(f"{one.step}, on {_asked(one)}")))
+        for change in one.changes[:MAX_LINES]:
+            table.add_row("", Text(clean(str(change)), "cyan"))
+        if len(one.changes) > MAX_LINES:
+            table.add_row("", f"... {len(one.changes) - MAX_LINES} more: --json")
+        if not one.nearest:
+            table.add_row("", f"{other} has none on these questions")
+        elif not one.changes:
+            table.add_row("", Text(clean(f"asks as {one.nearest} of {other}, and is not the only one that does")))
+        else:
+            table.add_row("", Text(clean(f"(between A and B; the nearest of {other} is {one.nearest})")))
+    return table
+
+
+def _asked(one: ScoreDifference | UnpairedEvaluation) -> str:
+    return f"{one.questions} and {one.pairs}" if one.pairs else one.questions
 
 
 def _number(change: NumberChange) -> str:

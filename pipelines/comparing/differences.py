@@ -1,21 +1,23 @@
 """What differs between two steps, and between two sides of a comparison, as plain values.
 
-Works on heads and recipes. What is the same is not listed. The numbers of evaluations are compared where both sides
-asked the same questions.
+Works on heads and recipes. What is the same is not listed. Evaluations are compared by `scores.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from pipelines.comparing.alignment import Pair, aligned
+from pipelines.comparing.scores import (
+    ComparedValue,
+    NumberChange,
+    ScoreDifference,
+    UnpairedEvaluation,
+    compared_scores,
+)
 from pipelines.comparing.sides import ComparedStep, Side
 from pipelines.planning.recipe_diff import Change, field_changes
-from pipelines.tracking.page_contents import evaluation_metrics
-from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.store.store import Store
@@ -25,19 +27,7 @@ SCHEMA_VERSION = 1
 Relation = Literal["same", "differs", "only_in_a", "only_in_b"]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NumberChange(_Value):
-    """A number that differs; None on the side that does not have it."""
-
-    name: str
-    a: float | None
-    b: float | None
-
-
-class StepDifference(_Value):
+class StepDifference(ComparedValue):
     """Two steps that were aligned, or a step of one side alone, and what differs."""
 
     step: str
@@ -72,22 +62,14 @@ class StepDifference(_Value):
         return bool(self.recipe or self.code or self.sources or self.reads)
 
 
-class ScoreDifference(_Value):
-    """Two evaluations of the same questions, and the numbers of both."""
-
-    questions: str
-    """What was asked: a benchmark, or stage and shown digits of the questions."""
-    a: str
-    b: str
-    numbers: tuple[NumberChange, ...]
-    """All numbers that one of the two has, the same ones as well."""
-
-
-class Differences(_Value):
+class Differences(ComparedValue):
     """Everything that differs between two sides."""
 
     steps: tuple[StepDifference, ...]
     scores: tuple[ScoreDifference, ...]
+    """Evaluations that asked the same in the same way, one of each side."""
+    unpaired: tuple[UnpairedEvaluation, ...] = ()
+    """Evaluations that are compared with none of the other side."""
     settings: tuple[Change, ...] = ()
     """The values of `--set` that one of two runs has; none for artifacts."""
 
@@ -100,7 +82,9 @@ def compare(store: Store, a: Side, b: Side) -> Differences:
     """What differs. Reads the numbers of evaluations that asked the same, and nothing else."""
     differing = [_compared(pair, a, b) for pair in aligned(a.steps, b.steps)]
     set_a, set_b = (dict(text.partition("=")[::2] for text in side.settings) for side in (a, b))
-    return Differences(steps=tuple(differing), scores=tuple(_scores(store, a, b)), settings=field_changes(set_a, set_b))
+    scores, unpaired = compared_scores(store, a, b)
+    settings = field_changes(set_a, set_b)
+    return Differences(steps=tuple(differing), scores=scores, unpaired=unpaired, settings=settings)
 
 
 def document(a: Side, b: Side, found: Differences) -> dict[str, Any]:
@@ -196,25 +180,3 @@ def _number_changes(before: Mapping[str, float], after: Mapping[str, float]) -> 
         for name in names
         if before.get(name) != after.get(name)
     )
-
-
-def _scores(store: Store, a: Side, b: Side) -> Iterator[ScoreDifference]:
-    asked_b = {_questions(head): head for head in b.evaluations}
-    for head in a.evaluations:
-        other = asked_b.get(_questions(head))
-        if other is None or other.fingerprint == head.fingerprint:
-            continue
-        numbers_a, numbers_b = (evaluation_metrics(Artifact(store, one)) for one in (head, other))
-        names = [*numbers_a, *(name for name in numbers_b if name not in numbers_a)]
-        yield ScoreDifference(
-            questions=_questions(head),
-            a=f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}",
-            b=f"{other.stage}/{other.fingerprint[:SHOWN_DIGITS]}",
-            numbers=tuple(NumberChange(name=name, a=numbers_a.get(name), b=numbers_b.get(name)) for name in names),
-        )
-
-
-def _questions(head: ManifestHead) -> str:
-    """What an evaluation asked: of two with one text, the questions are the same."""
-    asked = head.inputs.get("questions")
-    return f"{asked.stage}/{asked.fingerprint[:SHOWN_DIGITS]}" if asked else head.stage

@@ -6,7 +6,7 @@ Reads heads, many at a time, and the frozen plan of a run. A step of a run that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.lineage.graph import Node, lineage_of, step_name
@@ -16,9 +16,9 @@ from pipelines.runs.run import Run
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.kinds import Evaluation
+from stages.contract import fork_of
 from stages.store.errors import StoreError
 from stages.store.store import Store
-from stages.training.forks import fork_of
 
 RUN_KIND = "run"
 """Kind of a side that is a run."""
@@ -62,8 +62,8 @@ class Side:
     """`run`, or the kind of the artifact."""
     steps: tuple[ComparedStep, ...]
     """Inputs before what reads them."""
-    evaluations: tuple[ManifestHead, ...]
-    """Evaluations on this side, or of the model that it is."""
+    evaluations: tuple[ComparedStep, ...]
+    """Committed evaluations on this side, or of the model that it is."""
     settings: tuple[str, ...] = ()
     """The values of `--set` of a run."""
 
@@ -82,14 +82,14 @@ def side_of(store: Store, ref: str) -> Side:
     lineage = lineage_of(store, found.artifact.stage, found.artifact.fingerprint)
     steps = tuple(map(_of_node, lineage.nodes))
     head = found.artifact.head
-    measured = (head,) if head.kind == Evaluation.kind else _evaluations_of(store, head)
+    measured = steps[-1:] if head.kind == Evaluation.kind else _evaluations_of(store, head)
     return Side(ref, steps[-1].short, head.kind, steps, measured)
 
 
 def _of_run(run: Run, ref: str) -> Side:
     heads = run.store.each(lambda step: _head(run.store, step), run.request.steps)
     steps = tuple(_planned(step, head) for step, head in zip(run.request.steps, heads, strict=True))
-    evaluations = tuple(head for head in heads if head is not None and head.kind == Evaluation.kind)
+    evaluations = tuple(step for step in steps if step.head is not None and step.head.kind == Evaluation.kind)
     return Side(ref, run.name, RUN_KIND, steps, evaluations, run.request.settings)
 
 
@@ -107,17 +107,29 @@ def _planned(step: FrozenStep, head: ManifestHead | None) -> ComparedStep:
 
 
 def _of_node(node: Node) -> ComparedStep:
-    head = node.head
-    fork = None if head is None else fork_of(head)
+    if node.head is not None:
+        return replace(_committed(node.head), reads=node.inputs)
     return ComparedStep(
-        step=step_name(head) if head else node.stage,
+        step=node.stage,
         stage=node.stage,
         fingerprint=node.fingerprint,
-        recipe=head.recipe if head else {},
-        number=head.number if head else 0,
+        recipe={},
+        number=0,
         reads=node.inputs,
+        head=None,
+    )
+
+
+def _committed(head: ManifestHead) -> ComparedStep:
+    return ComparedStep(
+        step=step_name(head),
+        stage=head.stage,
+        fingerprint=head.fingerprint,
+        recipe=head.recipe,
+        number=head.number,
+        reads={name: item.fingerprint for name, item in head.inputs.items()},
         head=head,
-        begins=str(fork or ""),
+        begins=str(fork_of(head) or ""),
     )
 
 
@@ -128,7 +140,7 @@ def _head(store: Store, step: FrozenStep) -> ManifestHead | None:
         return None
 
 
-def _evaluations_of(store: Store, model: ManifestHead) -> tuple[ManifestHead, ...]:
+def _evaluations_of(store: Store, model: ManifestHead) -> tuple[ComparedStep, ...]:
     """The evaluations in the store that asked a model, found by a listing of them and a few KB for each."""
     if not model.holds_model:
         return ()
@@ -141,4 +153,4 @@ def _evaluations_of(store: Store, model: ManifestHead) -> tuple[ManifestHead, ..
 
     heads = store.each(read, store.folders(f"artifacts/{EVALUATING_STAGE}/"))
     asked = (head for head in heads if head is not None and "checkpoint" in head.inputs)
-    return tuple(head for head in asked if head.inputs["checkpoint"].fingerprint == model.fingerprint)
+    return tuple(_committed(head) for head in asked if head.inputs["checkpoint"].fingerprint == model.fingerprint)
