@@ -26,7 +26,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import read_head
 from stages.artifacts.profiles import profile_pictures
 from stages.commit.heartbeat import Life
-from stages.training.forks import fork_of
+from stages.contract import fork_of
 
 LIVES: dict[Life, str] = {"alive": "under way", "unknown": "out of contact", "dead": "dead"}
 STATE_OF = {"reuse": "committed", "continue": "begun", "make": "not made"}

@@ -21,7 +21,7 @@ from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean, open_console
 from pipelines.screen.text_graph import lanes
 from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.training.forks import fork_of
+from stages.contract import fork_of
 
 MAX_NAMED = 3
 """Artifacts that a line about damaged heads names, at most."""

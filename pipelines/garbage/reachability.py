@@ -16,10 +16,9 @@ from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder, manifest_key
 from stages.artifacts.records import INPUT_RECORDS, InputRecord
 from stages.commit.checkpoints import FORK_RECORD
-from stages.contract import Fork
+from stages.contract import Fork, fork_of
 from stages.store.refs import read_ref
 from stages.store.store import Store
-from stages.training.forks import fork_of
 
 ArtifactName: TypeAlias = tuple[str, str]
 """Stage and shown digits of the fingerprint, as in the artifact's folder."""

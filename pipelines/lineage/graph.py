@@ -15,10 +15,9 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import Manifest, ManifestFields, artifact_folder, read_manifest
 from stages.artifacts.records import EXAMINED_FACT
-from stages.contract import Fork
+from stages.contract import Fork, fork_of
 from stages.store.errors import StoreError
 from stages.store.store import Store
-from stages.training.forks import fork_of
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from stages.contract.events import (
     WarningPosted,
 )
 from stages.contract.faults import LASTING_FAULTS, MachineFault, machine_fault
-from stages.contract.fork import Fork, ReadingSteps
+from stages.contract.fork import Fork, ReadingSteps, fork_of
 from stages.contract.parts import Part, PartDraft, PartFacts, PartTask, PartWork
 from stages.contract.ranks import GangLayout, Rank, RankCheckpoints
 from stages.contract.recipe import Recipe, conduct
@@ -85,6 +85,7 @@ __all__ = [
     "WarningPosted",
     "carried",
     "conduct",
+    "fork_of",
     "installed",
     "load_carried",
     "load_stage",

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead
+from stages.artifacts.manifest import FORK
 from stages.artifacts.records import InputRecord
 
 
@@ -75,3 +77,9 @@ class Fork(_Frozen):
 
     def __str__(self) -> str:
         return f"begins at step {self.at_step:,} of {self.short}"
+
+
+def fork_of(head: ManifestHead) -> Fork | None:
+    """The checkpoint that an artifact began from; None for one that is no fork."""
+    recorded = head.provenance.get(FORK)
+    return None if recorded is None else Fork.model_validate(recorded)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.kinds import ROW_INDEX_FILE, ROWS_PHASE, Rows
 from stages.artifacts.records import STEPS_PHASE
-from stages.contract import ReadingSteps, StageError
+from stages.contract import ReadingSteps, StageError, fork_of
 from stages.formats.external_sort import Buckets
 from stages.formats.packed_rows.row_index import RowFacts
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.packed_rows.sample_index import halves
 from stages.formats.sample_table import SAMPLE_ID_BYTES, read_table, sample_id_type
-from stages.training.forks import course_of, fork_of
+from stages.training.forks import course_of
 from stages.training.loading.step_rows import RowOrder
 from stages.training.skipped import LeftOutOfSteps
 

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from stages.artifacts.fingerprint import SHOWN_DIGITS, digest
 from stages.artifacts.head import ManifestHead
-from stages.artifacts.manifest import FORK
 from stages.artifacts.records import InputRecord, PartRecord
-from stages.contract import Fork, ReadingSteps, Recipe
+from stages.contract import Fork, ReadingSteps, Recipe, fork_of
 from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.loading.step_rows import Span, spans
 from stages.training.objectives.fields import ObjectivesRecipe
@@ -48,12 +47,6 @@ class ForkOrigin:
     def short(self) -> str:
         """Its name in messages, such as `train_prebuffer/3f2a9c01d4e5`."""
         return f"{self.stage}/{self.fingerprint[:SHOWN_DIGITS]}"
-
-
-def fork_of(head: ManifestHead) -> Fork | None:
-    """The checkpoint that an artifact began from; None for one that is no fork."""
-    recorded = head.provenance.get(FORK)
-    return None if recorded is None else Fork.model_validate(recorded)
 
 
 def forked(training: ForkOrigin, checkpoint: PartRecord, inputs: Mapping[str, InputRecord]) -> Fork:

@@ -6,15 +6,17 @@ checkpoint was trained for retrieval, by its lineage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.ancestry import ancestry
+from stages.artifacts.head import ManifestHead
 from stages.artifacts.kinds import Checkpoint
 from stages.artifacts.learned import learned_from
 from stages.artifacts.phase_files import read_file
 from stages.artifacts.records import PartRecord
+from stages.contract import fork_of
 from stages.evaluation.retrieval.embedding import VECTORS_FILE
 from stages.evaluation.retrieval.recall import recalls, sides_of
 from stages.formats.sample_table import Verdict, read_table
@@ -57,14 +59,24 @@ def retrieval_numbers(
 def trained_for_retrieval(checkpoint: Checkpoint) -> bool | None:
     """Whether a training that the checkpoint comes from had a contrastive loss; None where its lineage is incomplete.
 
-    What was trained outside of this store is not known, and counts as trained without.
+    The steps that a fork takes over from the training that it begins from count, too: those of a fork of a fork from
+    the first training on. What was trained outside of this store is not known, and counts as trained without.
     """
     try:
         heads = {head.fingerprint: head for head in ancestry(checkpoint)}
     except StoreError:
         return None
     learned = learned_from(heads.values(), checkpoint.fingerprint)
-    return any(heads[one].recipe.get("contrastive_weight", 0) > 0 for one in learned)
+    return any(recipe.get("contrastive_weight", 0) > 0 for one in learned for recipe in _recipes(heads[one]))
+
+
+def _recipes(head: ManifestHead) -> Iterator[Mapping[str, Any]]:
+    """The recipe of an artifact, then those of the trainings before it of which it is a fork."""
+    yield head.recipe
+    fork = fork_of(head)
+    while fork is not None:
+        yield fork.recipe
+        fork = fork.begun_from
 
 
 class _Distinct:

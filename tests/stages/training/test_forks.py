@@ -12,10 +12,10 @@ from pipelines.lineage.sightings import Carryover
 from pipelines.runs.forks import fork_at
 from stages.artifacts.kinds import Rows
 from stages.artifacts.records import InputRecord
-from stages.contract import Fork, ReadingSteps
+from stages.contract import Fork, ReadingSteps, fork_of
 from stages.training.checkpoints.facts import CheckpointFacts
 from stages.training.exposure import seen_rows
-from stages.training.forks import ForkOrigin, fork_of, spans_of, why_unfit
+from stages.training.forks import ForkOrigin, spans_of, why_unfit
 from stages.training.loading.step_rows import Span
 from tests.stages.training.test_exposure import batches_in, keep_batches, rows_in
 from tests.stages.training.test_loop import LLM, RECIPE, ROWS, die_after, training, two_ranks
