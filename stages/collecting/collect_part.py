@@ -13,10 +13,9 @@ from typing import Any, TypeAlias
 
 from stages.artifacts.phase_files import read_entry
 from stages.artifacts.records import FileEntry
-from stages.collecting.distinct import is_web_address
 from stages.collecting.listing import TableReader
 from stages.contract import PartTask, PinnedFile
-from stages.download.address import WebAddress, parse_address
+from stages.download.address import WebAddress, is_web_address, parse_address
 from stages.download.reasons import RowError
 from stages.download.spool import SpooledPicture
 from stages.formats.sample_table import read_table

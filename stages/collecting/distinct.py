@@ -9,13 +9,14 @@ A name that several pictures of the source have is ambiguous, unless all are the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.records import PartRecord
 from stages.collecting.image_names import IMAGES, ImagePlace
 from stages.collecting.listing import REFERENCES
 from stages.collecting.slots import NUM_SLOTS, read_slots
 from stages.contract import Part, PartDraft, PartFacts, PartTask
+from stages.download.address import is_web_address
 from stages.formats.sample_table import write_table
 from stages.importing.picture_folder import plain_path
 from stages.importing.reasons import ImportReason
@@ -23,8 +24,6 @@ from stages.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-WEB_STARTS: Final = ("http://", "https://")
 
 
 class NameSlots(PartTask):
@@ -56,11 +55,6 @@ def local_name(name: str, prefix: str) -> str | ImportReason:
     if path.startswith("/") or ".." in steps or steps[0].endswith(":"):
         return ImportReason.PATH_OUTSIDE
     return "/".join(step for step in steps if step not in ("", "."))
-
-
-def is_web_address(name: str) -> bool:
-    """Whether a picture is asked for on the web."""
-    return name.lower().startswith(WEB_STARTS)
 
 
 def find_distinct(

@@ -19,6 +19,7 @@ MAX_URL_CHARS: Final = 8192
 MAX_LABEL_CHARS: Final = 63
 """Longest part of a host name between dots, in ASCII."""
 SCHEME_PORTS: Final = {"http": 80, "https": 443}
+WEB_STARTS: Final = ("http://", "https://")
 # Control characters would split the request line; lone surrogates have no UTF-8.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # A name of labels, or the colons and digits of an IPv6 address (`urlsplit` has taken its brackets off).
@@ -57,6 +58,11 @@ class WebAddress:
         if self.scheme == "https" and hop.scheme == "http":
             raise RowError(Reason.REDIRECT_FORBIDDEN)
         return hop
+
+
+def is_web_address(name: str) -> bool:
+    """Whether the name of a picture of a conversation is asked for on the web, and not in a source of files."""
+    return name.lower().startswith(WEB_STARTS)
 
 
 @lru_cache(maxsize=16_384)

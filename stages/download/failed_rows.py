@@ -17,7 +17,7 @@ from stages.artifacts.phase_files import read_entry
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.artifacts.taken_over import num_table_rows
 from stages.contract import Part, PartTask, Store
-from stages.download.address import parse_address
+from stages.download.address import is_web_address, parse_address
 from stages.download.extended import RETRIED_PART, next_number
 from stages.download.fetch_rows import RowsToFetch
 from stages.download.raw_pairs import RESERVED_COLUMNS, ROWS_OF_A_PART
@@ -76,6 +76,8 @@ class FailedPiece(PartTask):
     """Number of its first row in the whole URL table."""
     reasons: list[str]
     """The reasons of its rows that are fetched again."""
+    is_collected: bool = False
+    """Whether its rows may be pictures of conversations that lie in files, which are no matter of the web."""
 
 
 class FailedRows(PartTask):
@@ -95,12 +97,15 @@ def parts_to_retry(records: Sequence[PartRecord], reasons: Collection[str], num_
     groups: list[list[FailedPiece]] = []
     num_in_group: list[int] = []
     first_row = 0
+    has_collected = any(map(_is_collected, records))
     for record in records:
         wanted = sorted(reason for reason in record.items.failed if reason in reasons)
         num_rows = sum(record.items.failed[reason] for reason in wanted)
         if num_rows:
-            first = int(record.part) * ROWS_OF_A_PART if _is_collected(record) else first_row
-            piece = FailedPiece(part=record.part, first_row=first, reasons=wanted)
+            collected = _is_collected(record)
+            first = int(record.part) * ROWS_OF_A_PART if collected else first_row
+            collected = collected or (has_collected and RETRIED_PART.fullmatch(record.part) is not None)
+            piece = FailedPiece(part=record.part, first_row=first, reasons=wanted, is_collected=collected)
             is_full = not groups or len(groups[-1]) == MAX_PIECES or num_in_group[-1] + num_rows > num_rows_per_part
             if is_full:
                 groups.append([])
@@ -128,6 +133,7 @@ def read_failed_rows(
 
     read: list[pa.Table] = []
     numbers: list[int] = []
+    of_files: list[bool] = []
     for piece in FailedRows.of(part).pieces:
         data = read_entry(store, tables[piece.part])
         names = [name for name in pq.read_schema(pa.BufferReader(data)).names if name not in _NOT_READ]
@@ -139,13 +145,14 @@ def read_failed_rows(
         numbers += [
             piece.first_row + place if key is None else int(key) for place, key in zip(places, keys, strict=True)
         ]
+        of_files += _lie_in_files(rows) if piece.is_collected else [False] * len(rows)
         read.append(rows)
     in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
     samples = pa.concat_tables(read, promote_options="default").take(pa.array(in_order, pa.int64()))
     rows = samples.select(["sample_id", "url", "caption", "reason"]).to_pylist()
     reserved = RESERVED_COLUMNS - {REFERENCE}
     carried = samples.select([name for name in samples.column_names if name not in reserved])
-    asked = [_asked_again(**row) for row in rows]
+    asked = [_asked_again(**row, is_of_file=of_files[place]) for row, place in zip(rows, in_order, strict=True)]
     if verifies:
         hashes = text_column(samples, EXPECTED_HASH, "sample table")
         asked = [with_expected(row, text) for row, text in zip(asked, hashes, strict=True)]
@@ -157,9 +164,18 @@ def _is_collected(record: PartRecord) -> bool:
     return bool(record.files) and owner_of(record.files[0].key).startswith(f"{COLLECTED}/")
 
 
-def _asked_again(sample_id: bytes, url: str, caption: str, reason: str) -> UrlRow:
-    """A failed row as it is asked for. One whose picture is no matter of the web keeps its reason."""
-    if not url.startswith(("http://", "https://")):
+def _lie_in_files(rows: pa.Table) -> list[bool]:
+    """Which rows are pictures of conversations in files. Those of a download, which a retry put among them, have no
+    name that conversations refer to."""
+    names = rows[REFERENCE].to_pylist() if REFERENCE in rows.column_names else [None] * len(rows)
+    return [
+        name is not None and not is_web_address(url) for name, url in zip(names, rows["url"].to_pylist(), strict=True)
+    ]
+
+
+def _asked_again(sample_id: bytes, url: str, caption: str, reason: str, *, is_of_file: bool) -> UrlRow:
+    """A failed row as it is asked for. One whose picture lies in a file keeps its reason."""
+    if is_of_file:
         return UrlRow(sample_id, url, caption, None, Reason.spelled(reason))
     try:
         return UrlRow(sample_id, url, caption, parse_address(url), None)

@@ -85,6 +85,61 @@ def test_tables_of_earlier_releases_are_read_beside_those_of_now(tmp_path: Path)
     assert wanted.table.to_pydict() == {"shop": ["two", "two"]} and list(wanted.first_row) == [1, 3]
 
 
+def table_in(store: Store, folder: Path, name: str, urls: list[str], references: list[str | None]) -> FileEntry:
+    """A sample table of rows that all failed with a timeout."""
+    columns = {
+        "sample_id": [hashlib.md5(url.encode()).digest() for url in urls],
+        "url": urls,
+        "caption": [""] * len(urls),
+        "reason": ["timeout"] * len(urls),
+        "key": [None if name == "00000" else f"{number:010d}" for number in range(len(urls))],
+    }
+    if any(references):
+        columns["reference"] = references
+    write_table(pa.table(columns), folder / name)
+    data = (folder / name).read_bytes()
+    store.create(f"tables/{name}", data)
+    return FileEntry(
+        name=SAMPLES_FILE, key=f"tables/{name}", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+    )
+
+
+ODD_URLS = [
+    "HTTPS://EXAMPLE.com/a.jpg",
+    " http://b.example/b.jpg",
+    "\ufeffhttps://c.example/c.jpg",
+    "Http://d.example/",
+]
+
+
+def test_every_row_of_a_download_is_asked_for_again_however_its_url_is_written(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    tables = {"00000": table_in(store, tmp_path, "00000", ODD_URLS, [])}
+    (part,) = parts_to_retry([record("00000", 0, timeout=4)], {"timeout"}, 100)
+    _, wanted = read_failed_rows(part, tables, store)
+    assert [row.refusal for row in wanted.rows] == [None] * 4
+    hosts = [row.address.host for row in wanted.rows if row.address is not None]
+    assert hosts == ["example.com", "b.example", "c.example", "d.example"]
+    assert [row.url for row in wanted.rows] == ODD_URLS
+
+
+@pytest.mark.parametrize("name", ["00000", "retry1_00000"])
+def test_only_collected_pictures_of_files_keep_their_reasons(tmp_path: Path, name: str) -> None:
+    """Those that were retried before, as well; rows of a download among them have no name."""
+    store, urls = Store(tmp_path / "store"), ["photos:cut.jpg", "HTTPS://EXAMPLE.com/a.jpg", " https://b.example/"]
+    tables = {name: table_in(store, tmp_path, name, urls, ["cut.jpg", "HTTPS://EXAMPLE.com/a.jpg", None])}
+    made = FileEntry(name=SAMPLES_FILE, key=f"artifacts/collect_images/{'a' * 12}/s", size_bytes=1, sha256="0" * 64)
+    collected = record("00000", 9).model_copy(update={"files": (made,)})
+    failed = {"items": ItemBalance(kept=0, failed={"timeout": 3})}
+    records = [collected.model_copy(update=failed)]
+    if name != "00000":
+        records = [collected, record(name, 0, timeout=3)]
+    (part,) = parts_to_retry(records, {"timeout"}, 100)
+    _, wanted = read_failed_rows(part, tables, store)
+    assert [row.refusal for row in wanted.rows] == [Reason.TIMEOUT, None, None]
+    assert [row.address is None for row in wanted.rows] == [True, False, False]
+
+
 def test_nothing_is_planned_where_nothing_failed_so() -> None:
     assert parts_to_retry([record("00000", 8, not_found=2)], {"timeout"}, 100) == []
 
