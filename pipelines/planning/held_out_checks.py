@@ -1,16 +1,17 @@
 """What a plan says, before anything is made, of training on what a model is then measured on.
 
 Owns two remarks. A draw for training from which nothing is held out: it leaves out the samples that are bound to its
-`heldout`, and where nothing is bound, a score says less than it seems to. An evaluation whose questions come from
-samples that a training drew from, which `evaluate` refuses when it begins: the same rule, applied to the graph of the
-plan and to heads of what is committed, some dozens of a few KB, so that a run is refused before it costs anything.
+`heldout`, and where nothing is bound, a score says less than it seems to. An evaluation whose questions or pairs
+come from samples that a training drew from, which `evaluate` refuses when it begins: the same rule, applied to the
+graph of the plan and to heads of what is committed, some dozens of a few KB, so that a run is refused before it costs
+anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pipelines.exits import RefusedError
 from pipelines.planning.request import NO_FINGERPRINT, FrozenStep, PlannedInput, Request
@@ -25,6 +26,8 @@ from stages.store.store import Store
 
 DRAWING_STAGE = "mix_samples"
 ASKING_STAGE = "evaluate"
+MEASURED_INPUTS: Final = ("questions", "pairs")
+"""Inputs of an evaluation that may hold nothing of what its checkpoint was trained on."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def holds_nothing_out(step: FrozenStep) -> bool:
 
 
 def asked_about_training(request: Request, to_make: Iterable[str], store: Store) -> dict[str, str]:
-    """Evaluation to the sentence that says which draw of the training may hold its questions' samples.
+    """Evaluation to the sentence that says which draw of the training may hold the samples of its questions or pairs.
 
     Of the steps `to_make` alone, and without those that allow it. A lineage of which heads are missing tells nothing.
     """
@@ -70,14 +73,22 @@ def asked_about_training(request: Request, to_make: Iterable[str], store: Store)
         return {}
     remarks = {}
     for step in asking:
-        read = {name: _key(item.step, item.fingerprint) for name, item in step.inputs.items()}
-        if (found := seen_in_training(lineage, read["checkpoint"], read["questions"])) is not None:
-            drawn, source = map(_shown, found)
-            remarks[step.name] = (
-                f"{step.inputs['checkpoint'].step} is trained on what {step.inputs['questions'].step} asks about: "
-                f"{drawn} draws from {source} and does not hold the questions out"
-            )
+        if told := [*_seen(step, lineage)]:
+            remarks[step.name] = "; ".join(told)
     return remarks
+
+
+def _seen(step: FrozenStep, lineage: Mapping[str, _AnyAncestor]) -> Iterator[str]:
+    """A sentence for each input of an evaluation whose samples the training of its checkpoint drew from."""
+    read = {name: _key(item.step, item.fingerprint) for name, item in step.inputs.items()}
+    for name in MEASURED_INPUTS:
+        found = seen_in_training(lineage, read["checkpoint"], read[name]) if name in read else None
+        if found is not None:
+            drawn, source = map(_shown, found)
+            yield (
+                f"{step.inputs['checkpoint'].step} is trained on what {step.inputs[name].step}, bound to {name}, asks "
+                f"about: {drawn} draws from {source} and does not hold the {name} out"
+            )
 
 
 def refuse_asked_about_training(remarks: Mapping[str, str], pipeline: str) -> None:

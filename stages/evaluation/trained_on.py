@@ -22,7 +22,7 @@ from stages.store.errors import StoreError
 
 AnyAncestor = TypeVar("AnyAncestor", bound=Ancestor)
 MENDED_BY: Final = (
-    "Give the questions to mix_samples as `heldout` and train again, ask other questions, or set allow_trained_on=true"
+    "Give them to mix_samples as `heldout` and train again, ask about others, or set allow_trained_on=true"
 )
 SAMPLES: Final = frozenset(kind.kind for kind in get_args(SampleArtifact))
 """Kinds of artifacts that hold samples."""

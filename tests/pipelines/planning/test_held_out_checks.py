@@ -53,7 +53,8 @@ def test_questions_of_the_training_are_refused_before_anything_is_made(site: Neo
     told = steps.pop("own")
     assert set(steps.values()) == {""}
     drawn = r"(pretrain|mid|chat)_mix draws from (kept|pairs|talks)"
-    assert re.fullmatch(f"chat is trained on what talks asks about: {drawn} and does not hold the questions out", told)
+    said = f"chat is trained on what talks, bound to questions, asks about: {drawn} and does not hold the questions out"
+    assert re.fullmatch(said, told)
     assert told in " ".join(site.neo("plan", typed).out.split())
 
     refused = site.neo("run", typed)
@@ -103,7 +104,30 @@ def test_a_checkpoint_bound_by_use_brings_its_lineage(tmp_path: Path, *, is_know
     own = step("own", "evaluate", "Evaluation", NO_FINGERPRINT, checkpoint=tuned, questions=asked)
     request = Request(pipeline="own", request="own", targets=("own",), steps=(pairs, tuned, asked, own))
     found = asked_about_training(request, ["own"], store)
-    told = f"ccc is trained on what exam asks about: mix_samples/{'b' * 12} draws from import_pairs/{'a' * 12}"
+    told = (
+        f"ccc is trained on what exam, bound to questions, asks about: mix_samples/{'b' * 12} draws from import_pairs/"
+    )
     assert list(found) == (["own"] if is_known else [])
     assert all(remark.startswith(told) for remark in found.values())
     assert not asked_about_training(request, [], store)
+
+
+def test_pairs_that_a_training_drew_from_are_told_too_by_the_name_of_the_input(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    pairs = commit(store, "RawPairs", "import_pairs", "a" * 64)
+    commit(store, "Draw", "mix_samples", "b" * 64, sources_pairs="a" * 64)
+    tuned = commit(store, "Checkpoint", "tune_end_to_end", "c" * 64, draw="b" * 64)
+    others = step("others", "import_pairs", "RawPairs", NO_FINGERPRINT)
+    exam = step("exam", "read_questions", "Conversations", NO_FINGERPRINT)
+    own = step("own", "evaluate", "Evaluation", NO_FINGERPRINT, checkpoint=tuned, questions=exam, pairs=pairs)
+    good = step("good", "evaluate", "Evaluation", NO_FINGERPRINT, checkpoint=tuned, questions=exam, pairs=others)
+    steps = (pairs, tuned, others, exam, own, good)
+    request = Request(pipeline="own", request="own", targets=("own",), steps=steps)
+    drawn = f"mix_samples/{'b' * 12} draws from import_pairs/{'a' * 12}"
+    assert asked_about_training(request, ["own", "good"], store) == {
+        "own": f"ccc is trained on what aaa, bound to pairs, asks about: {drawn} and does not hold the pairs out"
+    }
+    both = own.model_copy(update={"inputs": {**own.inputs, "questions": own.inputs["pairs"]}})
+    request = request.model_copy(update={"steps": (*steps[:-2], both, good)})
+    told = asked_about_training(request, ["own"], store)["own"]
+    assert [name in told for name in ("bound to questions", "; ", "bound to pairs")] == [True] * 3
