@@ -44,7 +44,8 @@ def retrieval_table(metrics: Mapping[str, float]) -> Table | None:
 
     The heading says where the checkpoint was not trained for it.
     """
-    if not has_recalls(metrics):
+    num_failed = metrics.get("num_retrieval_failed")
+    if not has_recalls(metrics) and not num_failed:
         return None
     table = Table(box=None, pad_edge=False)
     table.add_column(f"retrieval{UNTRAINED if metrics.get('trained_for_retrieval') == 0 else ''}")
@@ -52,13 +53,13 @@ def retrieval_table(metrics: Mapping[str, float]) -> Table | None:
         table.add_column(heading, justify="right")
     sides = zip(SIDES, ("picture to caption", "caption to picture"), ("captions", "pictures"), strict=True)
     for name, shown, among in sides:
-        for k in RANKS:
+        for k in RANKS if has_recalls(metrics) else ():
             metric = f"{name}_r{k}"
             recall, chance = _shown(metrics[metric]), _shown(metrics.get(f"chance_{metric}"))
             number = f"{metrics[f'num_retrieval_{among}']:,.0f} {among}"
             table.add_row(f"{shown}, R@{k}", recall, _interval(metrics, metric), chance, number)
-    if metrics.get("num_retrieval_failed"):
-        table.add_row(f"not looked up: {metrics['num_retrieval_failed']:,.0f} pairs")
+    if num_failed:
+        table.add_row(f"not looked up: {num_failed:,.0f} pairs")
     return table
 
 

@@ -42,6 +42,8 @@ class PairTrouble(ItemReason):
     """The caption is empty."""
     TOO_LONG = "too_long", Verdict.FAILED
     """The picture and its caption have more tokens than a prompt may."""
+    NOT_FINITE = "not_finite", Verdict.FAILED
+    """The network's vector of the picture or of the caption has NaN or infinity, which is near nothing."""
 
 
 class EmbedTask(PartTask):
@@ -121,8 +123,9 @@ def embed_pairs(draft: PartDraft, task: EmbedTask, vectors: PairVectors) -> None
         readable = [one for one in group if isinstance(one, ReadPair)]
         made = iter(zip(*vectors.vectors(readable), strict=True)) if readable else iter(())
         for one in group:
-            reasons.append(one if isinstance(one, PairTrouble) else None)
-            for side, vector in zip(sides, (None, None) if isinstance(one, PairTrouble) else next(made), strict=True):
+            found = one if isinstance(one, PairTrouble) else _checked(*next(made))
+            reasons.append(found if isinstance(found, PairTrouble) else None)
+            for side, vector in zip(sides, (None, None) if isinstance(found, PairTrouble) else found, strict=True):
                 side.append(vector)
         draft.progress(len(reasons))
     of_vectors = pa.list_(pa.float32())
@@ -157,6 +160,16 @@ def embed_parts(pairs: KeptPairs | RawPairs, num_pairs: int, size: int) -> list[
 def caption_digest(caption: str) -> bytes:
     """What tells captions apart: sha256 of the text without blanks around it."""
     return hashlib.sha256(caption.strip().encode("utf-8", "surrogatepass")).digest()
+
+
+def _checked(
+    picture: NDArray[np.float32], caption: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | PairTrouble:
+    """The vectors [H] of a pair, or why they cannot be compared with others."""
+    import numpy as np
+
+    is_finite = np.isfinite(picture).all() and np.isfinite(caption).all()
+    return (picture, caption) if is_finite else PairTrouble.NOT_FINITE
 
 
 def _together(read: Iterable[tuple[Pair, ReadPair | PairTrouble]]) -> Iterator[list[ReadPair | PairTrouble]]:

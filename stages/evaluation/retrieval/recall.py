@@ -2,7 +2,7 @@
 
 Owns the ranks and the metrics R@1, R@5 and R@10. A picture that has several captions is one question with several
 right answers, as is a caption of several pictures; each is looked up among all distinct ones. Of equal similarity the
-wrong one counts as nearer: a checkpoint that says the same of everything gets nothing right.
+wrong one counts as nearer: a checkpoint that says the same of everything gets nothing right, nor one that says NaN.
 
 A distinct pictures, B distinct captions, H width. Time grows with A B H, 10,000 of each at 2,048: 0.8 TFLOP; in memory
 are blocks of at most `BLOCK_SCORES` similarities and the relation, 16 bytes a pair; the vectors lie in files.
@@ -64,7 +64,8 @@ def ranks(side: RetrievalSide, other: RetrievalSide) -> NDArray[np.int64]:
         for number, line in enumerate(scores):
             right = side.right[start + number]
             best = line[right].max()
-            found[start + number] = 1 + (line >= best).sum() - (line[right] >= best).sum()
+            # Not `>=`: where the best one, or another, is NaN, no comparison holds, and all of the others are nearer.
+            found[start + number] = 1 + (~(line < best)).sum() - (~(line[right] < best)).sum()
     return found
 
 

@@ -1,18 +1,23 @@
 """An evaluation with pairs of its own: every number can be counted again from the vectors, and no pair vanishes."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neo_model.inputs.batch import Document
 from pipelines.running.scores import retrieval_table
 from stages.artifacts.kinds import METRICS_FILE, Evaluation
 from stages.contract import StageError
 from stages.evaluate import EvaluateRecipe, evaluate
-from stages.evaluation.retrieval.embedding import VECTORS_FILE
+from stages.evaluation.retrieval.embedding import VECTORS_FILE, EmbedTask, ReadPair, embed_pairs
 from stages.exporting.scores import UNTRAINED_PAIRS, Measured, scores_of
+from stages.formats.pairs import Pair, PairReader
 from stages.formats.sample_table import read_table
+from tests.stages.toy_world.test_train_toy_llm import FolderDraft
 from tests.worlds.colour_world import ColourWorld, PicturesRecipe, make_pictures
 
 RECIPE = EvaluateRecipe(
@@ -64,6 +69,45 @@ def test_vectors_are_of_length_one_and_broken_pairs_have_none(rows: list[dict[st
     for row in rows:
         for name in ("picture_vector", "caption_vector"):
             assert row[name] is None if row["verdict"] == "failed" else abs(np.linalg.norm(row[name]) - 1) < 1e-5
+
+
+@dataclass
+class NotFinite:
+    """Vectors of which some are no numbers, as a network of broken weights makes them."""
+
+    pairs: PairReader
+    broken: dict[int, float]
+    """Number of a pair to what stands in the vector of its picture, or of its caption, in turn."""
+
+    def read(self, pair: Pair) -> ReadPair:
+        return ReadPair(Document(token_ids=[0], supervised=[False], grids=[]), np.zeros((0, 0), np.uint8))
+
+    def vectors(self, pairs: list[ReadPair]) -> tuple[np.ndarray, np.ndarray]:
+        sides = np.eye(len(pairs), dtype=np.float32), np.eye(len(pairs), dtype=np.float32)
+        for number, value in self.broken.items():
+            sides[number % 2][number, 0] = value
+        return sides
+
+
+def test_a_pair_whose_vectors_are_no_numbers_is_failed_and_looked_up_by_none(
+    colour_world: ColourWorld, tmp_path: Path
+) -> None:
+    colour_world.make(PAIRS)
+    pairs = PairReader(colour_world.open(PAIRS))
+    (part,) = pairs.parts
+    for name, broken in {"some": {2: np.nan, 5: np.inf}, "all": dict.fromkeys(range(9), np.nan)}.items():
+        draft: Any = FolderDraft(tmp_path / name)
+        vectors: Any = NotFinite(pairs, broken)
+        embed_pairs(draft, EmbedTask(of_part=part, start=0, stop=9), vectors)
+        rows = read_table((tmp_path / name / VECTORS_FILE).read_bytes()).to_pylist()
+        assert [number for number, row in enumerate(rows) if row["reason"] == "not_finite"] == list(broken)
+        assert all((row["picture_vector"] is None) == (row["caption_vector"] is None) for row in rows)
+        assert draft.items.failed == {"not_finite": len(broken)} and draft.items.kept == 9 - len(broken)
+
+
+def test_where_no_pair_has_vectors_the_table_says_how_many_were_not_looked_up() -> None:
+    table = retrieval_table({"num_retrieval_pairs": 9, "num_retrieval_failed": 9, "num_retrieval_pictures": 0})
+    assert table is not None and list(table.columns[0].cells) == ["not looked up: 9 pairs"]
 
 
 def test_the_size_of_parts_changes_no_number_and_the_first_pairs_are_taken(

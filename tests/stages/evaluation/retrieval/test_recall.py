@@ -89,3 +89,14 @@ def test_fewer_candidates_than_k_are_all_found() -> None:
     vectors = np.eye(3, dtype=np.float32)
     numbers = recalls(*sides_of(np.arange(3), np.arange(3), vectors, -vectors), trained=None)
     assert numbers["image_to_text_r1"] == 0 and numbers["image_to_text_r5"] == numbers["chance_image_to_text_r5"] == 1
+
+
+@pytest.mark.parametrize("num_broken", [1, 200])
+def test_vectors_that_are_no_numbers_find_nothing(num_broken: int) -> None:
+    vectors = np.eye(200, dtype=np.float32)
+    broken = vectors.copy()
+    broken[:num_broken] = np.nan
+    numbers = recalls(*sides_of(np.arange(200), np.arange(200), broken, vectors), trained=None)
+    found = (200 - num_broken) / 200
+    assert numbers["image_to_text_r1"] == numbers["image_to_text_r10"] == found
+    assert numbers["text_to_image_r1"] == 0, "whatever is NaN is nearer than the right one"
