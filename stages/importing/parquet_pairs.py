@@ -60,8 +60,10 @@ def pair_columns(schema: pa.Schema, rule: PairRule, path: str) -> PairColumns:
         _check_is_text(schema, caption, "caption", path)
     url = rule.columns.get("url", "url")
     if "url" in rule.columns:
-        _check_is_text(schema, match_columns(["url"], schema.names, {"url": url}, where=path)["url"], "url", path)
-    url_column = url if url in others and _is_text(schema.field(url).type) else None
+        named = [name for name in schema.names if name != image]
+        _check_is_text(schema, match_columns(["url"], named, {"url": url}, where=path)["url"], "url", path)
+    is_read = url in schema.names and url != image and _may_be_text(schema.field(url).type)
+    url_column = url if is_read else None
     has_status = all(name in others for name in TOOL_COLUMNS)
     return PairColumns(image, caption, url_column, has_status)
 
@@ -212,7 +214,7 @@ def _image_column(schema: pa.Schema, rule: PairRule, path: str) -> str:
 
 def _check_is_text(schema: pa.Schema, name: str, ours: str, path: str) -> None:
     kind = schema.field(name).type
-    if not (_is_text(kind) or _is_binary(kind)):
+    if not _may_be_text(kind):
         raise StageError(
             f"{path}: column {name!r} is {kind}, and a {ours} must be text; {_shown(schema)}. Write it as text, or "
             f"name the column that is meant: columns={{{ours!r}: '...'}}"
@@ -244,6 +246,11 @@ def _is_binary(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _may_be_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type is read as text, which may be kept as binary."""
+    return _is_text(kind) or _is_binary(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -108,6 +108,26 @@ def test_a_table_that_does_not_fit_is_refused_in_words(
         pair_columns(pa.schema(list(columns.items())), RULE, "data/0.parquet")
 
 
+@pytest.mark.parametrize("name", ["url", "link"])
+def test_a_url_that_is_kept_as_binary_is_read(name: str, intake: Intake) -> None:
+    urls = pa.array([b"https://a.example/1", None, b"https://\xff"], pa.binary())
+    table = pa.table(
+        {"image": pa.array([{"bytes": picture(), "path": None}] * 3, HUB_IMAGE), "caption": list("abc"), name: urls}
+    )
+    rule = RULE if name == "url" else PairRule(captions="beside", columns={"url": "link"})
+    pairs, carried = parquet_pairs(written(table), "0.parquet", [0], first_row=0, rule=rule, intake=intake)
+    assert [pair.url for pair in pairs] == ["https://a.example/1", None, "https://\udcff"]
+    assert carried.column_names == []
+    with pytest.raises(StageError, match="has no column 'image', which `columns` names for 'url'"):
+        pair_columns(table.schema, PairRule(captions="beside", columns={"url": "image"}), "0.parquet")
+
+
+def test_a_picture_in_a_binary_column_called_url_is_no_url() -> None:
+    schema = pa.schema([("url", pa.binary()), ("caption", pa.string())])
+    columns = pair_columns(schema, RULE, "0.parquet")
+    assert (columns.image, columns.url) == ("url", None)
+
+
 def test_without_captions_pictures_alone_are_read() -> None:
     schema = pa.schema([("image", HUB_IMAGE), ("conversations", pa.string())])
     columns = pair_columns(schema, PairRule(captions="none"), "0.parquet")
