@@ -44,19 +44,22 @@ def verify(
     report = check_folder(folder, partial(bytes_bar, command.console))
     state = check_signature(report, signature or folder / SIGNATURE_FILE, key)
     report.findings += state.findings
-    command.say(*_sentences(report, state))
+    command.say(*sentences(report, state))
     again = shlex.join(["neo", *command.words])
     if report.findings:
-        command.end(_document(report, state), then=f"{again}   (with a copy that is whole)", code=ExitCode.STEP_FAILED)
+        command.end(
+            document_of(report, state), then=f"{again}   (with a copy that is whole)", code=ExitCode.STEP_FAILED
+        )
     if state.is_unchecked:
-        command.end(_document(report, state), then=f"{again} --key PUBLIC.pem")
+        command.end(document_of(report, state), then=f"{again} --key PUBLIC.pem")
     if state.state == "valid" and report.record is not None:
         short = report.record.artifact["fingerprint"][:SHOWN_DIGITS]
-        command.end(_document(report, state), then=f"neo trace {short}   (where the store that holds it is)")
-    command.end(_document(report, state), then=shlex.join(["neo", "sign", str(folder), "--key", "PRIVATE.pem"]))
+        command.end(document_of(report, state), then=f"neo trace {short}   (where the store that holds it is)")
+    command.end(document_of(report, state), then=shlex.join(["neo", "sign", str(folder), "--key", "PRIVATE.pem"]))
 
 
-def _sentences(report: FolderReport, state: SignatureState) -> list[str]:
+def sentences(report: FolderReport, state: SignatureState) -> list[str]:
+    """What people are told, a line each; the last one is the verdict."""
     lines = [f"{_where(report, finding)} {finding.told}" for finding in report.findings[:MAX_NAMED]]
     if len(report.findings) > MAX_NAMED:
         lines.append(f"and {len(report.findings) - MAX_NAMED:,} more, which --json names")
@@ -66,6 +69,7 @@ def _sentences(report: FolderReport, state: SignatureState) -> list[str]:
         read = f"{report.num_files:,} file{_s(report.num_files)}, {size}"
         lines.append(f"{report.folder} says that it is {record.named}. Read: {read}.")
         number = len(record.document["artifacts"])
+        lines += _links(report)
         lines.append(f"Root {record.root}, over {number:,} artifact{_s(number)}." if record.root else "")
         if record.document.get("lacking"):
             lines.append(f"Its lineage was not whole when it was copied: {record.document['lacking']}")
@@ -73,11 +77,27 @@ def _sentences(report: FolderReport, state: SignatureState) -> list[str]:
         lines.append(f"Not looked at, since git and hubs put them there: {', '.join(report.skipped)}")
     lines.append(state.told)
     verdict = (
-        f"NOT as recorded: {len(report.findings):,} finding{_s(len(report.findings))}."
+        f"NOT as recorded: {len(report.findings):,} finding{_s(len(report.findings))}"
         if report.findings
-        else "All as recorded."
+        else "All as recorded"
     )
-    return [*filter(None, lines), verdict]
+    listed = report.listed
+    without = f"{listed.num_not_copied:,} of {listed.num_listed:,} files are not in this copy"
+    verdict += f"; {without}." if listed.num_not_copied else "."
+    return [_printable(line) for line in (*lines, verdict) if line]
+
+
+def _links(report: FolderReport) -> list[str]:
+    """Sentences that name the links in the places of files."""
+    links = [f"{report.folder / path} is a link to {target}" for path, target in report.links.items()]
+    if len(links) > MAX_NAMED:
+        links[MAX_NAMED:] = [f"and {len(links) - MAX_NAMED:,} more links, which --json names"]
+    return [*links, "The bytes of links lie elsewhere, and can change there."] if links else []
+
+
+def _printable(text: str) -> str:
+    """A text with names of files that are no UTF-8, as it can be printed."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _s(number: int) -> str:
@@ -88,7 +108,8 @@ def _where(report: FolderReport, finding: FolderFinding) -> str:
     return str(report.folder / finding.path)
 
 
-def _document(report: FolderReport, state: SignatureState) -> dict[str, Any]:
+def document_of(report: FolderReport, state: SignatureState) -> dict[str, Any]:
+    """What programs are told."""
     record = report.record
     return {
         "folder": str(report.folder),
@@ -98,7 +119,12 @@ def _document(report: FolderReport, state: SignatureState) -> dict[str, Any]:
         "num_artifacts": len(record.document["artifacts"]) if record else 0,
         "num_files": report.num_files,
         "size_bytes": report.size_bytes,
-        "findings": [{"kind": one.kind, "path": one.path, "what": one.told} for one in report.findings],
+        "num_listed": report.listed.num_listed,
+        "num_not_copied": report.listed.num_not_copied,
+        "findings": [
+            {"kind": one.kind, "path": _printable(one.path), "what": _printable(one.told)} for one in report.findings
+        ],
+        "links": [{"path": path, "target": _printable(target)} for path, target in report.links.items()],
         "not_looked_at": report.skipped,
         "signature": state.state,
         "key_sha256": state.key_sha256,

@@ -82,7 +82,7 @@ def check_signature(report: FolderReport, path: Path, key: Path | None) -> Signa
         return SignatureState("invalid", "The signature is missing.", findings=[found])
     try:
         signed, hint = _read(path)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         return _invalid(path, f"cannot be read as a signature ({type(error).__name__})", None)
     if findings := _compare(report, signed, path):
         return SignatureState("invalid", "The signature is over other files.", hint, findings)
@@ -97,7 +97,10 @@ def _read(path: Path) -> tuple[dict[str, str], str | None]:
     bundle = json.loads(path.read_bytes())
     hint = bundle["verificationMaterial"].get("publicKey", {}).get("hint")
     payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
-    return {one["name"]: one["digest"] for one in payload["predicate"]["resources"]}, hint
+    signed = {one["name"]: one["digest"] for one in payload["predicate"]["resources"]}
+    if not all(isinstance(text, str) for text in (*signed, *signed.values(), hint or "")):
+        raise TypeError("names, digests and the hint of a key are texts")
+    return signed, hint
 
 
 def _invalid(path: Path, problem: str, hint: str | None) -> SignatureState:

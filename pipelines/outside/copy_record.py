@@ -10,6 +10,7 @@ Owns these two files. The second is written and read a line at a time: memory do
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,10 @@ from pipelines.outside.target_folder import HIDDEN
 from stages.artifacts.ancestry import ancestry
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import files_root_of
-from stages.artifacts.kinds import LINEAGE_FILE
+from stages.artifacts.kinds import LINEAGE_FILE, MODEL_PREFIX
 from stages.artifacts.merkle import canonical
 from stages.exporting.lineage_file import described, sealed
+from stages.exporting.lineage_shape import MAX_SIZE_BYTES
 from stages.store.errors import StoreError
 
 FILES_FILE: Final = "files.jsonl"
@@ -64,17 +66,39 @@ def read_files(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a list of files. Raises `ValueError` for one that is not spelled as `write_record` spells it."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                file = json.loads(line)
-                is_ours = canonical(file) + b"\n" == line and file.keys() == _KEYS
-            except (AttributeError, ValueError) as error:
-                raise ValueError(f"line {number} cannot be read: {error}") from error
-            if not is_ours:
-                raise ValueError(f"line {number} is not as it was written")
-            yield file
+            yield _read_line(line, f"line {number}")
 
 
-_KEYS = {"copied", "name", "part", "path", "phase", "sha256", "size_bytes"}
+def part_of_model(path: Path) -> tuple[str, str] | None:
+    """Phase and part of the last file of a list, if that part holds a model: then the artifact does, too.
+
+    Two lines are parsed, the others are only looked through. Raises `ValueError` where one of the two is damaged.
+    """
+    model = last = b""
+    with path.open("rb") as lines:
+        for line in lines:
+            last, model = line, line if _NAMED_AS_MODEL in line else model
+    if not model:
+        return None
+    parts = [(file["phase"], file["part"]) for file in (_read_line(model, "a line"), _read_line(last, "the last line"))]
+    return parts[0] if parts[0] == parts[1] else None
+
+
+def _read_line(line: bytes, named: str) -> dict[str, Any]:
+    try:
+        file = json.loads(line)
+        is_ours = canonical(file) + b"\n" == line and {name: type(value) for name, value in file.items()} == _TYPES
+        is_ours = is_ours and 0 <= file["size_bytes"] <= MAX_SIZE_BYTES and bool(_SHA256.fullmatch(file["sha256"]))
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{named} cannot be read: {error}") from error
+    if not is_ours:
+        raise ValueError(f"{named} is not as it was written")
+    return dict(file)
+
+
+_TYPES = {"copied": bool, "name": str, "part": str, "path": str, "phase": str, "sha256": str, "size_bytes": int}
+_SHA256 = re.compile("[0-9a-f]{64}")
+_NAMED_AS_MODEL = f'"name":"{MODEL_PREFIX}'.encode()
 
 
 def _lines(artifact: Artifact, folder: Path, patterns: Sequence[str]) -> Iterator[bytes]:

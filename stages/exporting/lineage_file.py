@@ -66,7 +66,7 @@ def opened(data: bytes) -> dict[str, Any]:
         )
     try:
         is_as_sealed = document.get(SEALED) == _document_root(document) and _spelled(document) == data
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise LineageFileError(f"cannot be read ({type(error).__name__}: {error})") from error
     if not is_as_sealed:
         raise LineageFileError(f"is not as it was written: its {SEALED} is that of another text")

@@ -1,8 +1,11 @@
 """Folders that can be verified: a copy of toy rows, and an export without its weights."""
 
 import hashlib
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -10,6 +13,23 @@ from stages.exporting.lineage import lineage_document
 from stages.exporting.lineage_file import sealed
 from tests.pipelines.conftest import TOYS, NeoSite
 from tests.stages.exporting.test_model_card import LINEAGE
+
+FILE: Final = {"name": "x", "size_bytes": 1, "sha256": "0" * 64}
+"""A file that no export has, as `lineage.json` lists it."""
+
+
+def resealed(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write a lineage anew after a change: what somebody would do who knows how."""
+    document = json.loads(path.read_bytes())
+    del document["document_root"]
+    change(document)
+    path.write_bytes(sealed(document))
+
+
+def linked(path: Path, outside: Path) -> None:
+    """Move a file or a folder, and leave a link in its place."""
+    shutil.move(path, outside)
+    path.symlink_to(outside)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.evidence.folder_check import NOT_LOOKED_AT, FolderReport, check_folder
 from pipelines.exits import BadCommandError
-from stages.exporting.lineage_file import sealed
 from tests.pipelines.conftest import NeoSite
+from tests.pipelines.evidence.conftest import FILE, linked, resealed
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -156,16 +156,6 @@ def test_a_file_that_cannot_be_read_ends_the_command_in_words(export: Path) -> N
     assert [(one.kind, one.path) for one in check_folder(export).findings] == [("missing", "README.md")]
 
 
-@pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "sub/../../secret"])
-def test_a_record_that_leads_out_of_its_folder_is_not_followed(export: Path, path: str) -> None:
-    document = json.loads((export / "lineage.json").read_text())
-    del document["document_root"]
-    document["files"].append({"name": path, "size_bytes": 1, "sha256": "0" * 64})
-    (export / "lineage.json").write_bytes(sealed(document))
-    (finding,) = check_folder(export).findings
-    assert (finding.kind, finding.path) == ("record", "lineage.json") and "leads out of the folder" in finding.told
-
-
 def test_ctrl_c_ends_a_check_at_once(export: Path) -> None:
     """A file that is being hashed is left off."""
 
@@ -178,3 +168,57 @@ def test_ctrl_c_ends_a_check_at_once(export: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         check_folder(export, stopped)
+
+
+def test_links_in_the_places_of_files_are_named(site: NeoSite, export: Path, tmp_path: Path) -> None:
+    """The cache of a hub is a folder of links; what they lead to is compared."""
+    for name in ("model.safetensors", "lineage.json"):
+        linked(export / name, tmp_path / name)
+    said = site.neo("verify", str(export))
+    assert said.code == 0 and f"{export}/model.safetensors is a link to {tmp_path}/model.safetensors" in said.out
+    document = site.neo("verify", str(export), "--json").json
+    assert [one["path"] for one in document["links"]] == ["model.safetensors", "lineage.json"]
+    flip(tmp_path / "model.safetensors", 5)
+    assert [(one.kind, one.path) for one in check_folder(export).findings] == [("changed", "model.safetensors")]
+    (tmp_path / "model.safetensors").unlink()
+    assert [(one.kind, one.path) for one in check_folder(export).findings] == [("missing", "model.safetensors")]
+
+
+def test_a_file_behind_a_link_to_a_folder_is_not_read(export: Path, tmp_path: Path) -> None:
+    linked(export / "sub", tmp_path / "sub")
+    report = check_folder(export)
+    assert [(one.kind, one.path) for one in report.findings] == [("missing", "sub/a.json"), ("extra", "sub")]
+    assert "sub/a.json" not in report.digests
+
+
+@pytest.mark.parametrize("name", ["lock", "unfinished", "about.json"])
+def test_a_folder_with_the_name_of_a_record_is_looked_into(copy: Path, name: str) -> None:
+    (copy / ".neo" / name).unlink(missing_ok=True)
+    (copy / ".neo" / name).mkdir()
+    (copy / ".neo" / name / "evil.py").touch()
+    assert check_folder(copy).findings
+    if name != "about.json":
+        assert f".neo/{name}/evil.py" in {one.path for one in check_folder(copy).findings}
+    shutil.rmtree(copy / ".neo" / name)
+    (copy / ".neo" / name).symlink_to(copy)
+    assert check_folder(copy).findings
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_finding(export: Path) -> None:
+    """Folders in folders, until the path of one is longer than the system takes."""
+    at = os.open(export, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        at, before = os.open("d" * 250, os.O_RDONLY, dir_fd=at), at
+        os.close(before)
+    os.close(at)
+    (finding,) = check_folder(export).findings
+    assert finding.kind == "extra" and finding.told == "cannot be looked into: File name too long"
+
+
+def test_names_that_cannot_be_opened_or_printed_are_findings(site: NeoSite, export: Path) -> None:
+    resealed(export / "lineage.json", lambda document: document["files"].append({**FILE, "name": "n" * 300}))
+    Path(os.fsdecode(bytes(export) + b"/\xff.py")).touch()
+    said, document = site.neo("verify", str(export)), site.neo("verify", str(export), "--json").json
+    assert said.code == 1 and "cannot be read: File name too long" in said.out and "udcff.py is not listed" in said.out
+    assert [one["kind"] for one in document["findings"]] == ["missing", "extra"]
