@@ -1,7 +1,7 @@
 """What a folder says that it holds: the record of a copy, or `lineage.json` of an exported checkpoint.
 
-Owns which of the two a folder has, and what is wrong with it. The record is read, no other file of the folder. Whoever
-gave the folder may have written it: no field is used before it is known to be of its type, and no path before it is
+Owns which of the two a folder has, and what is wrong with it. The record is read, no other file of the folder. Somebody
+else may have written it: no field is used before it is known to be of its type, and no path before it is
 known to stay in the folder.
 """
 
