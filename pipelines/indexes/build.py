@@ -203,6 +203,8 @@ def _forget_damaged(
     digests = {name: tuple(piece.sha256 for piece in one.pieces) for name, one in heads.items()}
     tasks = [(name, piece) for name, several in digests.items() for piece in range(len(several))]
     keys = []
+    if tasks:
+        progress(f"{len(tasks):,} pieces there are compared with their digests")
     for name, piece, is_intact in spread(CompareWork(store, folder, digests), tasks, "compare"):
         if not is_intact:
             progress(f"piece {piece} of {name} is damaged and made again")

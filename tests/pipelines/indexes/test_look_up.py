@@ -39,6 +39,9 @@ def test_a_look_up_in_an_object_store_takes_two_requests(
     numbers, parts = index.find_many(digests)
     assert sorted(zip(numbers.tolist(), parts.tolist(), strict=True)) == [(n, part) for n, (part, _) in enumerate(ids)]
     assert proxy.num_seen("GET", ".bin") == before + 3, "many are found in whole pieces"
+    monkeypatch.setattr(look_up, "MAX_NEAR_SLOTS", 1)
+    assert ids[77][0] in index.find_near(bytes_digest(ids[77][1]) ^ 1 << 63, 16)
+    assert proxy.num_seen("GET", ".bin") == before + 4, "so are those near where many slots are"
     seen = proxy.num_seen("GET", "samples.parquet")
     (sighting,) = trace_url(there, url_of(60), all_heads(there))
     assert len(sighting.details()["samples"]) == 1 and proxy.num_seen("GET", "samples.parquet") == seen + 1
