@@ -21,7 +21,6 @@ from pipelines.tracking.page_contents import evaluation_metrics
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults
 from stages.artifacts.records import InputRecord
-from stages.evaluate import EvaluateRecipe
 from stages.store.store import Store
 
 ASKED_INPUTS = ("questions", "pairs")
@@ -132,6 +131,8 @@ def _rule(step: ComparedStep) -> dict[str, Any]:
     """
     if step.stage != EVALUATING_STAGE:
         return dict(step.recipe)
+    from stages.evaluate import EvaluateRecipe  # here: every command would begin a tenth of a second later
+
     recipe = EvaluateRecipe()
     fields = recipe.model_dump(mode="json") | dict(step.recipe)
     return {name: value for name, value in fields.items() if name not in conduct_defaults(recipe)}
