@@ -9,9 +9,12 @@ from tests.cluster.own_process import run_main
 from tests.pipelines.conftest import TOYS, NeoSite
 
 
-def test_a_cluster_that_cannot_be_reached_is_told_with_the_way_without_it(site: NeoSite) -> None:
+def test_a_cluster_that_cannot_be_reached_is_told_with_the_way_without_it(
+    site: NeoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert site.neo("run", f"{TOYS}:data").code == 0
     site.file.write_text(site.file.read_text() + '[ray]\naddress = "127.0.0.1:9"\n')
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # also where another test has Ray up in this process
     refused = site.neo("index")
     assert refused.code == 3 and "no Ray at '127.0.0.1:9'" in refused.err, refused
     assert "neo index --here" in refused.last_line

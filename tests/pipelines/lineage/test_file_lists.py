@@ -139,10 +139,13 @@ def test_places_count_the_files_of_all_parts(files: ArtifactFiles) -> None:
     assert [file.place for file in placed(files.manifest.parts())] == list(range(12))
 
 
-def test_a_cluster_that_cannot_be_reached_is_told_with_the_way_without_it(site: NeoSite) -> None:
+def test_a_cluster_that_cannot_be_reached_is_told_with_the_way_without_it(
+    site: NeoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Records alone are compared here, whatever the site; a site without a cluster starts no Ray."""
     assert site.neo("run", f"{TOYS}:data").code == 0
     site.file.write_text(site.file.read_text() + '[ray]\naddress = "127.0.0.1:9"\n')
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # also where another test has Ray up in this process
     refused = site.neo("audit", "data/rows")
     assert refused.code == 3 and "no Ray at '127.0.0.1:9'" in refused.err, refused
     assert "neo audit data/rows --here" in refused.last_line
