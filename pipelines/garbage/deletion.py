@@ -15,13 +15,13 @@ from pathlib import Path
 
 from pipelines.garbage.forgotten import forget
 from pipelines.garbage.lists import CollectionEnd, end_list, list_key, name_uploads, write_list
-from pipelines.garbage.reachability import Reachability
-from pipelines.garbage.survey import ASIDE, BEGUN_TO_DELETE, INDEXES, Candidate, Objects, Survey, unnamed_uploads
+from pipelines.garbage.reachability import ASIDE, Reachability
+from pipelines.garbage.survey import BEGUN_TO_DELETE, INDEXES, Candidate, Objects, Survey, unnamed_uploads
 from pipelines.runs.run import Run
 from stages.artifacts.manifest import artifact_folder, manifest_key
 from stages.artifacts.records import STEPS_PHASE
 from stages.commit.attempt import AttemptId
-from stages.commit.claims import DELETED_MARK, Claimant, ClaimHeldError
+from stages.commit.claims import DELETED_MARK, Claimant, ClaimHeldError, delete_claims
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
 from stages.store.store import Store
@@ -30,7 +30,7 @@ AT_A_TIME = 1000
 """Objects that are deleted side by side before the next ones are looked at."""
 BEGUN = "collected.begun.json"
 """Name of the mark of an artifact of which something may be gone: it is deleted to the end, whatever leads to it."""
-LEADS_TO_IT_NOW = "a run or a name leads to it by now"
+LEADS_TO_IT_NOW = "a run, a name or an artifact that stays leads to it by now"
 
 
 @dataclass
@@ -51,9 +51,12 @@ class Deletion:
         folder = list_key(self.number).rpartition("/")[0]
         before = next(written for _, _, written in self.store.objects(f"{folder}/")) - self.grace
         self._forget(found)
-        for one in found.deletable:
+        for one in self._ordered(found):
             if one.objects.newest > before and one.why != BEGUN_TO_DELETE:
                 self._spare(one.short, "it was written just now, by the clock of the store")
+                self.reached.keep([one.artifact])
+            elif one.is_whole and one.artifact in self.reached and one.why != BEGUN_TO_DELETE:
+                self._spare(one.short, LEADS_TO_IT_NOW)
             elif one.is_whole:
                 self._delete_artifact(one)
             else:
@@ -66,6 +69,15 @@ class Deletion:
         )
         end_list(self.store, self.number, end)
         return end
+
+    def _ordered(self, found: Survey) -> list[Candidate]:
+        """What is deleted: artifacts before what they were made of, and uploads last.
+
+        So wherever this ends, nothing is left without what it was made of, and what is spared keeps all of that.
+        """
+        whole = {one.artifact: one for one in found.deletable if one.is_whole}
+        uploads = [one for one in found.deletable if not one.is_whole]
+        return [*(whole[artifact] for artifact in self.reached.children_first(whole)), *uploads]
 
     def _spare(self, what: str, why: str) -> None:
         self.spared[what] = why
@@ -82,7 +94,7 @@ class Deletion:
         folder = artifact_folder(*one.artifact)
         claimant = Claimant(self.store, folder, one.short, AttemptId("gc", self.number))
         try:
-            with claimant.claim_of_ended():
+            with claimant.claim_of_ended() as claim:
                 if not self._may_delete(one, folder):
                     self._spare(one.short, LEADS_TO_IT_NOW)
                     return
@@ -92,8 +104,9 @@ class Deletion:
                     self._delete(keys)
         except ClaimHeldError as error:
             self._spare(one.short, f"{error.holder.holder} is at work on it")
+            self.reached.keep([one.artifact])
             return
-        self._delete(list(self.store.keys(f"{folder}/claims/")))
+        delete_claims(self.store, folder, claim.number, self._delete_one)
         for prefix in (f"{INDEXES}/{one.short}", folder):
             _remove_empty_folders(self.store, prefix)
         self.deleted += one.objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pipelines.garbage.forgotten import forgotten_runs
@@ -21,11 +21,10 @@ from stages.store.store import Store
 
 INDEXES = "indexes"
 """Prefix of the indexes of artifacts, which are derived and go with them."""
-ASIDE = "collected"
-"""Word in the key of a manifest that was quarantined to be deleted."""
 NOTHING_LEADS_TO_IT = "no run and no name leads to it"
 ONLY_FORGOTTEN = "only forgotten runs lead to it"
 BEGUN_TO_DELETE = "its deletion was begun"
+MADE_INTO_WHAT_STAYS = "an artifact that stays leads to it"
 NO_RECORD_NAMES_THEM = "uploads that no record names"
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of writing of no object."""
@@ -84,23 +83,30 @@ class Survey:
 
 
 def survey(store: Store, reached: Reachability, grace: timedelta, now: datetime) -> Survey:
-    """What nothing leads to. Refreshes `reached`, after everything was listed; reads no file of a part."""
+    """What nothing leads to. Refreshes `reached`, after everything was listed; reads no file of a part.
+
+    What stays for being new keeps all that it was made of, and is in `reached` afterwards.
+    """
     listed = [(stage, name) for stage in store.folders("artifacts/") for name in store.folders(f"artifacts/{stage}/")]
     reached.refresh()
     forgotten = Reachability(store)
     for run in sorted(reached.to_forget | forgotten_runs(store)):
         forgotten.add_run(run)
-    found = []
+    for artifact, earlier in forgotten.earlier.items():
+        reached.earlier[artifact] |= earlier
+    candidates: dict[ArtifactName, Candidate] = {}
     for artifact in listed:
         is_marked = store.size_bytes(f"{artifact_folder(*artifact)}/{DELETED_MARK}") is not None
-        if artifact in reached and not is_marked:
-            one = _uploads(store, artifact, reached)
-        else:
+        if is_marked or artifact not in reached:
             one = _whole(store, artifact, BEGUN_TO_DELETE if is_marked else _why(artifact, forgotten))
-        if one is not None and (one.is_whole or one.objects.number):  # of a folder, empty directories may be left
-            is_young = one.objects.newest > now - grace and one.why != BEGUN_TO_DELETE
-            found.append(one if not is_young else _staying(one, now))
-    return Survey(tuple(found), tuple(sorted(reached.to_forget)))
+            candidates[artifact] = _if_old(one, now, grace)
+    reached.keep([artifact for artifact, one in candidates.items() if one.stays])
+    for artifact in listed:
+        if artifact not in candidates and (uploads := _uploads(store, artifact, reached)) is not None:
+            candidates[artifact] = _if_old(uploads, now, grace)
+    found = (_if_unneeded(candidates[artifact], reached) for artifact in listed if artifact in candidates)
+    # Of a folder on a disk, empty directories may be left.
+    return Survey(tuple(one for one in found if one.is_whole or one.objects.number), tuple(sorted(reached.to_forget)))
 
 
 def unnamed_uploads(store: Store, artifact: ArtifactName) -> Iterator[tuple[str, Objects]]:
@@ -149,9 +155,18 @@ def _why(artifact: ArtifactName, forgotten: Reachability) -> str:
     return ONLY_FORGOTTEN if artifact in forgotten else NOTHING_LEADS_TO_IT
 
 
-def _staying(one: Candidate, now: datetime) -> Candidate:
+def _if_old(one: Candidate, now: datetime, grace: timedelta) -> Candidate:
+    """A candidate, which stays where it was written within the grace."""
+    if one.objects.newest <= now - grace or one.why == BEGUN_TO_DELETE:
+        return one
     hours = max((now - one.objects.newest).total_seconds(), 0) / 3600
-    return Candidate(one.artifact, one.why, one.objects, one.is_whole, f"last written {hours:.1f} hours ago")
+    return replace(one, stays=f"last written {hours:.1f} hours ago")
+
+
+def _if_unneeded(one: Candidate, reached: Reachability) -> Candidate:
+    """A candidate, which stays where what stays leads to it. A deletion that was begun is judged when it continues."""
+    is_needed = one.is_whole and not one.stays and one.why != BEGUN_TO_DELETE and one.artifact in reached
+    return replace(one, stays=MADE_INTO_WHAT_STAYS) if is_needed else one
 
 
 def _summed(store: Store, prefix: str) -> Objects:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.exits import ExitCode, RefusedError
+from pipelines.garbage.reachability import ArtifactName, lenders_of, name_of
+from pipelines.lineage.graph import lineage_of
 from pipelines.planning.plan import Plan
 from pipelines.running.attempt import Attempt, RunGraph, StepEnding
 from pipelines.running.indexing import index_committed
@@ -17,6 +19,7 @@ from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import DeliveryThread
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead
 from stages.artifacts.manifest import manifest_key
 from stages.store.store import Store
 
@@ -92,10 +95,33 @@ def _check_reused(plan: Plan, run: Run) -> None:
     of the two finds the other.
     """
     reused = [plan.manifests[one.step] for one in plan.decisions if one.action == "reuse"]
-    keys = [manifest_key(head.stage, head.fingerprint) for head in reused]
-    for head, size_bytes in zip(reused, run.store.each(run.store.size_bytes, keys), strict=True):
-        if size_bytes is None:
-            raise RefusedError(
-                f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]} was deleted while the run was planned; plan it again",
-                then=plan.request.command,
-            )
+    if missing := _missing(run.store, [name_of(head.stage, head.fingerprint) for head in reused]):
+        raise RefusedError(
+            f"{'/'.join(missing)} was deleted while the run was planned; plan it again", then=plan.request.command
+        )
+    for step in plan.request.steps:
+        if step.used:
+            _check_used(plan.manifests[step.name], run.store)
+
+
+def _check_used(used: ManifestHead, store: Store) -> None:
+    """Raise `RefusedError` where `--use` bound an artifact of which the store lacks something that it was made of.
+
+    The plan has no steps for that, which could make it again.
+    """
+    heads = [node.head or used for node in lineage_of(store, used.stage, used.fingerprint).nodes]
+    read = [name_of(item.stage, item.fingerprint) for head in heads for item in head.inputs.values()]
+    lenders = [lender for head in heads for lender in lenders_of(head)]
+    if missing := _missing(store, [*read, *lenders]):
+        short = f"{used.stage}/{used.fingerprint[:SHOWN_DIGITS]}"
+        raise RefusedError(
+            f"--use {short}: {'/'.join(missing)}, of which it was made, is not in the store",
+            then=f"neo audit {short}",
+        )
+
+
+def _missing(store: Store, names: Iterable[ArtifactName]) -> ArtifactName | None:
+    """The first of these artifacts that has no manifest; None where all have."""
+    asked = list(dict.fromkeys(names))
+    sizes = store.each(store.size_bytes, [manifest_key(*name) for name in asked])
+    return next((name for name, size_bytes in zip(asked, sizes, strict=True) if size_bytes is None), None)

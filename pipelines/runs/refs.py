@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,16 @@ def resolve_artifact(store: Store, ref: str) -> tuple[str, str]:
         return target.stage, target.fingerprint
     assert resolved.artifact is not None
     return resolved.artifact.stage, resolved.artifact.fingerprint
+
+
+def runs_and_artifacts(store: Store, refs: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of the runs that are named, and stage and fingerprint of each artifact. Raises like `resolve_artifact`.
+
+    A run stands for all that it makes, of which `resolve_artifact` takes one.
+    """
+    named = {ref: run_named(store, ref) for ref in refs}
+    artifacts = [resolve_artifact(store, ref) for ref, run in named.items() if run is None]
+    return [run for run in named.values() if run is not None], artifacts
 
 
 def _unfinished(store: Store, ref: str) -> tuple[str, str] | None:

@@ -92,7 +92,7 @@ class Claimant:
     ended_attempts: frozenset[str] = frozenset()
     """Attempts of this run that have ended: their claims have lapsed, though their heartbeats may still move."""
     _num_claims: int = 0
-    """Number of claims at the last look. It never falls."""
+    """Number of claims at the last look. It falls where they were deleted."""
 
     @cached_property
     def _observer(self) -> Observer:
@@ -166,8 +166,22 @@ class Claimant:
             key = _key(self.folder, last + 1)
             with fault_point("claim.taken", key):
                 is_ours = self.store.create_json(key, ours.model_dump(mode="json"))
-            if is_ours:
+            if is_ours and self._is_last(last + 1):
                 return Claim(self.store, self.folder, last + 1)
+
+    def _is_last(self, number: int) -> bool:
+        """Whether a claim that was just taken is the last one and follows another; one that follows none is withdrawn.
+
+        It is not while `delete_claims` is at work, and where that left the release of a claim of the same number.
+        """
+        if number and not self._exists(number - 1):
+            key = _key(self.folder, number)
+            with fault_point("claim.taken", key):
+                self.store.delete(key)
+            self._num_claims = 0
+            return False
+        was_released = self.store.size_bytes(_released_key(self.folder, number)) is not None
+        return not was_released and not self._exists(number + 1)
 
     def _why_lapsed(self, number: int, record: ClaimRecord) -> str | None:
         """Why a claim has lapsed, '' where it was released; None while its holder may be at work."""
@@ -194,6 +208,28 @@ def check_not_deleted(store: Store, folder: str, step: str) -> None:
             f"step {step!r}: the deletion of {folder} was broken off, and some of it is gone: `neo gc --delete` ends "
             "it; then run the command again"
         )
+
+
+def delete_claims(store: Store, folder: str, last: int, delete: Callable[[str], None]) -> None:
+    """Delete the claims up to number `last`, which was released, the newest first; none where there is a newer one.
+
+    `delete` deletes one object. An attempt that takes a claim creates it and then looks for the one before; here one is
+    deleted, and then it is looked for the one after. So one of the two notices the other.
+    """
+    # Claims 0 to 3 exist. An attempt that saw 3 released creates 4 after 3 is gone: it finds no 3, and withdraws 4. Or
+    # it created 4 before: then 3 is put back, and all stay.
+    for number in reversed(range(last + 1)):
+        if store.size_bytes(_key(folder, number + 1)) is not None:
+            return
+        data = store.read(_key(folder, number)) or b"{}"
+        for key in (_beat_key(folder, number), _key(folder, number)):
+            delete(key)
+        if store.size_bytes(_key(folder, number + 1)) is not None:
+            with fault_point("claim.taken", _key(folder, number)):
+                store.create(_released_key(folder, number), b"")
+                store.create(_key(folder, number), data)
+            return
+        delete(_released_key(folder, number))
 
 
 def claiming_runs(store: Store, folder: str) -> list[str]:

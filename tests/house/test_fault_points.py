@@ -28,7 +28,11 @@ PLACES = {
     "attempt.begun": {"pipelines/runs/run.py:begin_attempt"},
     "attempt.ended": {"pipelines/runs/run.py:end_attempt"},
     "cancel.asked": {"pipelines/runs/run.py:request_stop"},
-    "claim.taken": {"stages/commit/claims.py:_take"},
+    "claim.taken": {
+        "stages/commit/claims.py:_take",
+        "stages/commit/claims.py:_is_last",
+        "stages/commit/claims.py:delete_claims",
+    },
     "claim.released": {"stages/commit/claims.py:_release"},
     "submission.recorded": {"pipelines/runs/submissions.py:begin"},
     "job.submitted": {"pipelines/commands/submit.py:_submit"},
