@@ -1,11 +1,20 @@
 """`neo gc` shows first and deletes then; what is new, named or needed stays, and it says why."""
 
 import json
+import shutil
 from pathlib import Path
 
 from stages.commit.heartbeat import ProcessMark
 from tests.pipelines.conftest import NeoSite
 from tests.pipelines.garbage.stores import DATA, all_files, artifacts, made_by, two_runs
+
+TWO_TARGETS = """
+from tests.worlds.pipeline_world import LlmRecipe, toy_llm
+
+
+def pair():
+    return [toy_llm.bind("one", LlmRecipe()), toy_llm.bind("other", LlmRecipe(width=8))]
+"""
 
 
 def test_it_shows_and_deletes_what_a_forgotten_run_alone_kept(site: NeoSite) -> None:
@@ -64,3 +73,34 @@ def test_a_run_whose_reused_artifact_was_deleted_meanwhile_does_not_begin(site: 
     monkeypatch.setattr(executing, "open_run", deleted_meanwhile)
     refused = site.neo("run", DATA)
     assert refused.code == 3 and f"judge_toys/{kept.parent.name} was deleted while the run was planned" in refused.err
+
+
+def test_a_used_artifact_is_refused_where_what_it_was_made_of_is_gone(site: NeoSite) -> None:
+    site.neo("run", DATA)
+    mix, kept = site.artifact_folder("mix").name, site.artifact_folder("kept")
+    use = ("--use", f"mix={mix}", "--set", "rows.pairs_per_row=1")
+    assert site.neo("run", DATA, *use).code == 0
+    (site.artifact_folder("rows") / "manifest.json").unlink()  # it is made again
+    (kept / "manifest.json").unlink()
+    refused = site.neo("run", DATA, *use)
+    assert refused.code == 3 and f"judge_toys/{kept.name}, of which it was made" in " ".join(refused.err.split())
+
+
+def test_the_grace_has_bounds(site: NeoSite) -> None:
+    assert site.neo("gc", "--grace", "nan").code == 2
+    for hours in ("inf", "1e300", "1e9"):
+        refused = site.neo("gc", "--grace", hours)
+        assert refused.code == 2 and "give hours from 0 to 876,000" in " ".join(refused.err.split())
+    two_runs(site)
+    assert site.neo("gc", "--grace", "876000").code == 0
+
+
+def test_it_names_the_run_that_is_forgotten_and_keeps_all_targets_of_one(site: NeoSite) -> None:
+    (site.folder / "own.py").write_text(TWO_TARGETS)
+    run = site.neo("run", f"{site.folder}/own.py:pair", "--json").json["run"]
+    shown = site.neo("gc", "--forget", "pair", "--grace", "0")
+    assert f"To forget: run {run}." in shown.out and f"--forget {run}" in shown.last_line
+    shutil.rmtree(site.folder / "store/refs/pair")  # else these keep what they point at
+    assert len(site.neo("gc", "--forget", run, "--grace", "0", "--json").json["deletions"]) == 2
+    kept = site.neo("gc", "--forget", run, "--keep", run, "--grace", "0")
+    assert f"Keeping all that run {run} makes." in kept.out and "Nothing may be deleted" in kept.out

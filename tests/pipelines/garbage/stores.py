@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +47,33 @@ def made_by(store: Store, run: str) -> set[str]:
 
 
 def check_nothing_looks_whole(store: Store) -> None:
-    """Every manifest, and every record where no mark keeps attempts away, names files that are there."""
+    """Every manifest, and every record where no mark keeps attempts away, names files that are there.
+
+    What a committed artifact was made of is committed, too.
+    """
     for short in artifacts(store):
         folder = f"artifacts/{short}"
         keys = set(store.keys(f"{folder}/"))
         records = [key for key in keys if key.startswith(f"{folder}/records/") and key.endswith(".json")]
         if f"{folder}/manifest.json" in keys:
-            files = [entry for part in store.read_json(f"{folder}/manifest.json")["parts"] for entry in part["files"]]
+            manifest = store.read_json(f"{folder}/manifest.json")
+            files = [entry for part in manifest["parts"] for entry in part["files"]]
+            read = [f"artifacts/{one['stage']}/{one['fingerprint'][:12]}" for one in manifest["inputs"].values()]
+            assert all(store.size_bytes(f"{one}/manifest.json") for one in read), f"{folder} lost what it was made of"
         elif f"{folder}/collected.json" in keys:
             files = [entry for key in records for entry in store.read_json(key)["files"]]
         else:
             assert not records, f"{folder} has records, no manifest and no mark"
             continue
         assert all(store.size_bytes(entry["key"]) == entry["size_bytes"] for entry in files), folder
+
+
+def grow_old(folder: Path, days: float = 3.0) -> None:
+    """Set the time of writing of every file below a folder so many days back."""
+    then = time.time() - days * 86400
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
 
 
 def listed(store: Store, number: int = 0) -> dict[str, Any]:

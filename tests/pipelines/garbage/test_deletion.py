@@ -8,16 +8,27 @@ from pathlib import Path
 import pytest
 
 import stages.store.fault_points as points
-from pipelines.garbage.deletion import Deletion
+from pipelines.garbage.deletion import LEADS_TO_IT_NOW, Deletion
 from pipelines.garbage.forgotten import forgotten_runs
 from pipelines.garbage.reachability import Reachability
-from pipelines.garbage.survey import ONLY_FORGOTTEN, survey
+from pipelines.garbage.survey import MADE_INTO_WHAT_STAYS, ONLY_FORGOTTEN, survey
 from stages.commit.attempt import AttemptId
 from stages.commit.claims import Claimant
 from stages.commit.heartbeat import Observer
 from stages.store.store import Store
 from tests.pipelines.conftest import NeoSite
-from tests.pipelines.garbage.stores import DATA, OTHER, artifacts, check_nothing_looks_whole, listed, made_by, two_runs
+from tests.pipelines.garbage.stores import (
+    DATA,
+    OTHER,
+    artifacts,
+    check_nothing_looks_whole,
+    grow_old,
+    listed,
+    made_by,
+    two_runs,
+)
+from tests.pipelines.garbage.test_reachability import commit, name
+from tests.pipelines.garbage.test_reachability import point as set_name
 
 NO_GRACE = timedelta(0)
 GC_POINTS = tuple(sorted(point for point in points.POINTS if point.startswith("gc.")))
@@ -77,7 +88,8 @@ def test_what_a_run_needs_by_now_is_as_it_was(site: NeoSite, monkeypatch: pytest
     def late(self: Reachability) -> None:
         asked.append(1)
         if len(asked) == 2:
-            assert not store.size_bytes(f"artifacts/{found.deletable[0].short}/manifest.json")
+            (first, *_) = reached.children_first(one.artifact for one in found.deletable)
+            assert first[0] == "pack_toys" and not store.size_bytes(f"artifacts/{'/'.join(first)}/manifest.json")
             store.create(f"runs/{old}/attempts/2.json", attempt)
         refresh(self)
 
@@ -99,9 +111,43 @@ def test_an_artifact_that_an_attempt_makes_is_spared(site: NeoSite) -> None:
     with claimant.claim_of_ended():
         young = collect(site.store)
         spared = Deletion(site.store, reached, NO_GRACE, lambda _: None).carry_out(found).spared
-    assert young == {} and spared == {mine: "attempt 1 of run other is at work on it"}
-    assert mine in artifacts(site.store)
-    assert collect(site.store) == {} and mine not in artifacts(site.store)
+    (read,) = (one for one in made_by(site.store, old) - made_by(site.store, new) if one.startswith("judge_toys/"))
+    assert young == {} and mine.startswith("draw_toys/")
+    assert spared == {mine: "attempt 1 of run other is at work on it", read: LEADS_TO_IT_NOW}
+    assert made_by(site.store, new) | {mine, read} == artifacts(site.store), "what was made of it is deleted"
+    assert collect(site.store) == {} and made_by(site.store, new) == artifacts(site.store)
+
+
+def test_what_an_artifact_that_is_too_new_was_made_of_stays(site: NeoSite) -> None:
+    old, new = two_runs(site)
+    mine = sorted(made_by(site.store, old) - made_by(site.store, new))
+    assert [one.partition("/")[0] for one in mine] == ["draw_toys", "judge_toys", "pack_toys"]
+    for short in mine[:2]:
+        grow_old(site.folder / "store/artifacts" / short)
+    said = site.neo("gc", "--forget", old, "--delete", "--json").json
+    assert said["deletions"] == [] and [one["artifact"] for one in said["stays"]] == mine
+    assert [MADE_INTO_WHAT_STAYS in one["stays"] for one in said["stays"]] == [True, True, False]
+    check_nothing_looks_whole(site.store)
+    grow_old(site.folder / "store/artifacts" / mine[2])
+    assert site.neo("gc", "--delete", "--json").json["spared"] == {}
+    assert artifacts(site.store) == made_by(site.store, new)
+
+
+def test_an_old_artifact_stays_while_one_that_is_too_new_took_parts_over_from_it(tmp_path: Path) -> None:
+    store, grace = Store(tmp_path), timedelta(hours=24)
+    for letter in "abcd":
+        commit(store, letter, **({"taken_over": {f"make/{'a' * 12}": 3}} if letter in "bc" else {}))
+        if letter != "b":
+            grow_old(tmp_path / "artifacts/make" / (letter * 12))
+    set_name(store, "d")  # uploads in it are looked for
+    reached = Reachability(store)
+    found = survey(store, reached, grace, datetime.now(UTC))
+    assert {one.artifact: one.stays for one in found.candidates if one.artifact != name("b")} == {
+        name("a"): MADE_INTO_WHAT_STAYS,
+        name("c"): "",
+    }
+    Deletion(store, reached, grace, lambda _: None).carry_out(found)
+    assert artifacts(store) == {"/".join(name(letter)) for letter in "abd"}
 
 
 def test_an_attempt_stays_away_from_what_is_half_deleted(site: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.garbage.reachability import Reachability
+from pipelines.garbage.reachability import ASIDE, Reachability
 from stages.artifacts.manifest import FORK, Manifest, manifest_bytes, manifest_key
 from stages.artifacts.records import InputRecord, ItemBalance, PartRecord
 from stages.commit.checkpoints import ForkRecord
@@ -102,3 +102,21 @@ def test_nothing_is_told_while_a_needed_record_is_damaged(tmp_path: Path) -> Non
     with pytest.raises(TornRecordError):
         reached(other)
     assert reached(other, forgotten=["own-1"]) == set()
+
+
+def test_what_was_made_of_an_artifact_is_before_it_damaged_or_quarantined(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store, "e")
+    commit(store, "a", "e")
+    commit(store, "b", taken_over={f"make/{'c' * 12}": 1})
+    commit(store, "c", "a")
+    commit(store, "d", "a")
+    store.quarantine(manifest_key(*name("b")), ASIDE)
+    store.create_json(f"artifacts/make/{'f' * 12}/inputs.json", {"rows": read("b").model_dump()})
+    store.create(manifest_key(*name("f")), b"{")
+    found = Reachability(store)
+    ordered = [digits[0] for _, digits in found.children_first(name(letter) for letter in "abcdef")]
+    assert "".join(letter for letter in ordered if letter != "d") == "fbcae"
+    assert ordered.index("d") < ordered.index("a") and not found.lends_parts
+    found.keep([name("b")])
+    assert {digits[0] for _, digits in found} == set("bcae") and found.lends_parts == {name("c")}

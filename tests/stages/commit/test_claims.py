@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.commit.attempt import AttemptId
-from stages.commit.claims import Claim, Claimant, ClaimRecord
+from stages.commit.claims import Claim, Claimant, ClaimHeldError, ClaimRecord, delete_claims
 from stages.commit.heartbeat import LOST_AFTER_VARIABLE, ProcessMark
 from stages.contract import Event, InterruptedRunError, SupersededError
 from stages.store.store import Store
@@ -153,3 +153,38 @@ def test_whoever_was_overtaken_learns_it_at_its_next_commit(store: Store) -> Non
 def test_a_torn_claim_keeps_nobody_waiting(store: Store) -> None:
     store.create(f"{FOLDER}/claims/0.json", b'{"host": "fa')
     assert taken(store, "run-1").number == 1
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+def test_claims_stay_where_one_is_taken_while_they_are_deleted(store: Store, is_before: bool) -> None:
+    for number in range(3):
+        assert taken(store, f"old-{number}").number == number
+    late: list[Claim] = []
+
+    def delete(key: str) -> None:
+        if not is_before:
+            store.delete(key)
+        if key.endswith("claims/2.json"):
+            late.append(taken(store, "late-1"))
+        store.delete(key) if is_before else None
+
+    delete_claims(store, FOLDER, 2, delete)
+    assert [claim.number for claim in late] == [3]
+    assert [store.size_bytes(f"{FOLDER}/claims/{number}.json") is not None for number in range(5)] == [True] * 4 + [
+        False
+    ]
+    assert taken(store, "next-1").number == 4
+    delete_claims(store, FOLDER, 3, store.delete)
+    assert taken(store, "next-2").number == 5, "there was a newer one"
+
+
+def test_an_attempt_that_saw_claims_which_were_deleted_takes_the_first(store: Store) -> None:
+    asks = claimant(store, "waits-1")
+    with asks.claim_of_ended() as first, pytest.raises(ClaimHeldError):
+        claimant(store, "other-1").claim_of_ended().__enter__()
+    delete_claims(store, FOLDER, first.number, store.delete)
+    assert not list(store.keys(f"{FOLDER}/claims/"))
+    asks._num_claims = 1  # as of one that waited
+    with asks.claim_of_ended() as claim:
+        assert claim.number == 0
+    assert [key for key in store.keys(f"{FOLDER}/claims/") if key.endswith(".json")] == [f"{FOLDER}/claims/0.json"]
