@@ -180,7 +180,11 @@ def record_of(folder: Path) -> FolderRecord:
     Raises `BadCommandError` where it has none, and `DamagedRecordError` where it has one that cannot be used.
     """
     if not os.path.isdir(folder):  # noqa: PTH112  `Path.is_dir` raises for a name that is too long
-        raise BadCommandError(f"{folder} is no folder", then=HELP)
+        raise BadCommandError(
+            f"{folder} is no folder: this compares an exported folder, or a copy by `neo get`, without a store. What lies "
+            "in a store is compared by `neo audit`",
+            then=HELP,
+        )
     if any((folder / HIDDEN / name).exists() for name in ("about.json", LINEAGE_FILE)):
         return FolderRecord(folder, _opened(folder, f"{HIDDEN}/{LINEAGE_FILE}", is_copy=True), is_copy=True)
     return FolderRecord(folder, _opened(folder, LINEAGE_FILE, is_copy=False), is_copy=False)
