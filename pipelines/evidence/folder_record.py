@@ -181,8 +181,8 @@ def record_of(folder: Path) -> FolderRecord:
     """
     if not os.path.isdir(folder):  # noqa: PTH112  `Path.is_dir` raises for a name that is too long
         raise BadCommandError(
-            f"{folder} is no folder: this compares an exported folder, or a copy by `neo get`, without a store. What lies "
-            "in a store is compared by `neo audit`",
+            f"{folder} is no folder: this compares an exported folder, or a copy by `neo get`, without a store. What "
+            "lies in a store is compared by `neo audit`",
             then=HELP,
         )
     if any((folder / HIDDEN / name).exists() for name in ("about.json", LINEAGE_FILE)):
