@@ -127,7 +127,7 @@ def _records(table: pa.Table | pa.RecordBatch) -> Iterator[Record | None]:
 
     fields = [field for field in table.schema if field.name != MALFORMED]
     try:
-        columns = [plain_values(table.column(field.name), field) for field in fields]
+        columns = [plain_values(table.column(field.name), field, decodes_all=True) for field in fields]
     except UnicodeDecodeError:
         if table.num_rows == 1:
             yield None

@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from stages.contract import StageError
 from stages.origins.tables.byte_streams import decompressed, text_bytes
@@ -114,26 +114,35 @@ def read_rows(
                 yield {MALFORMED: error}
 
 
-def plain_values(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    """The values of a column: JSON text parsed, text that is no UTF-8 as `bytes`, and all else as `held_values`."""
+def plain_values(column: pa.Array | pa.ChunkedArray, field: pa.Field, *, decodes_all: bool = False) -> list[Any]:
+    """The values of a column: JSON text parsed, text that is no UTF-8 as `bytes`, and all else as `held_values`.
+
+    `decodes_all` raises `UnicodeDecodeError` for text in lists and structs that is no UTF-8, which is None otherwise.
+    """
     import pyarrow as pa
 
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return held_values(column)
+        return held_values(column, raised=UnicodeDecodeError if decodes_all else ())
     is_json = is_json_text(field)
     return [_plain(value, is_json) for value in column.cast(pa.large_binary()).to_pylist()]
 
 
 _NOT_HELD = (ValueError, OverflowError, LookupError)
+Raised: TypeAlias = "type[Exception] | tuple[()]"
 
 
-def held_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """The values of a column; None for what Python cannot hold: a day of the year 10000, a time in an unknown zone."""
+def held_values(column: pa.Array | pa.ChunkedArray, *, raised: Raised = ()) -> list[Any]:
+    """The values of a column; None for what Python cannot hold: a day of the year 10000, a time in an unknown zone.
+
+    Errors that are `raised` are let through.
+    """
     try:
         return list(column.to_pylist())
+    except raised:
+        raise
     except _NOT_HELD:
-        return [_held(value) for value in column]
+        return [_held(value, raised) for value in column]
 
 
 def held_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -142,9 +151,11 @@ def held_rows(table: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _held(value: pa.Scalar) -> Any:
+def _held(value: pa.Scalar, raised: Raised) -> Any:
     try:
         return value.as_py()
+    except raised:
+        raise
     except _NOT_HELD:
         return None
 
