@@ -61,7 +61,7 @@ def test_the_tokens_of_all_shares_are_those_of_the_row(num_documents: int, on_gr
 def test_a_row_of_fewer_tokens_than_ranks_leaves_none_without_a_token() -> None:
     """As a micro-batch of no rows is."""
     from neo_model.inputs.batch import pack
-    from stages.training.loading.micro_batches import NOTHING
+    from stages.training.objectives.forms import NOTHING
 
     nothing = pack([NOTHING], [], image_context_id=50)
     taken = [place.take(nothing) for place in places(4, 4)]
