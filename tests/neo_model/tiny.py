@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -80,11 +81,12 @@ def slow_attention(batch: Batch, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     rows = []
     for query in range(q.shape[0]):
         keys = [key for key in range(k.shape[0]) if may_see(batch, query, key)]
-        of_head = []
+        of_head: list[Tensor] = []
         for head in range(heads):
             group = head * groups // heads
             scores = torch.stack([q[query, head].double() @ k[key, group].double() for key in keys]) / width**0.5
             shares = torch.softmax(scores, dim=0)
-            of_head.append(sum(share * v[key, group].double() for share, key in zip(shares, keys, strict=True)))
-        rows.append(torch.stack(of_head))  # type: ignore[arg-type]
+            mean = sum(share * v[key, group].double() for share, key in zip(shares, keys, strict=True))
+            of_head.append(cast(Tensor, mean))
+        rows.append(torch.stack(of_head))
     return torch.stack(rows)
