@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neo_model.inputs.batch import Batch, Document
-
-PATCHES_OF_A_TOKEN = 4
-"""Patches of 16 x 16 pixels that become one visual token."""
+from neo_model.inputs.shares import PATCHES_OF_A_TOKEN
 
 
 @dataclass(frozen=True, kw_only=True)

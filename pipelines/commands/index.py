@@ -18,7 +18,6 @@ from pipelines.lineage.graph import all_heads, lineage_of, step_name
 from pipelines.running.signals import stop_on_signals
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.byte_progress import size_in_words
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.contract import InterruptedRunError
 from stages.store.store import Store
@@ -83,8 +82,7 @@ def _indexed(
     store: Store, head: ManifestHead, spread: TaskSpread, command: CommandContext, *, texts: bool
 ) -> dict[str, object]:
     """Make the indexes of one artifact, and tell of it."""
-    named = f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}"
-    command.say(f"{step_name(head):<20} {named}")
+    command.say(f"{step_name(head):<20} {head.short}")
     made = make_indexes(store, head, texts=texts, spread=spread, progress=lambda line: command.say(f"  {line}"))
     command.say(f"  {in_words(made)}")
     return {

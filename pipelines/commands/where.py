@@ -369,7 +369,7 @@ def _sighting_document(sighting: Sighting) -> dict[str, object]:
 
 
 def _named(head: ManifestHead) -> str:
-    return f"{step_name(head)} ({head.stage}/{head.fingerprint[:SHOWN_DIGITS]})"
+    return f"{step_name(head)} ({head.short})"
 
 
 def _place(command: CommandContext, behind: str) -> SearchedPlace:

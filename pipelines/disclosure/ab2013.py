@@ -6,9 +6,9 @@ information) is left blank: the store holds no such facts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from pipelines.disclosure.facts import TrainingFacts, short_name
+from pipelines.disclosure.facts import TrainingFacts, step_rows
 from pipelines.disclosure.summary import Entry, FormSection, PublicSummary
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
@@ -35,7 +35,7 @@ def _items(facts: TrainingFacts) -> Iterator[Entry]:
         rows=places if len(places) > 1 else (),
     )
     yield Entry("How the datasets further the intended purpose")
-    counts = [("step", "items"), *((short_name(head), f"{head.items.kept:,}") for head in facts.whole)]
+    counts = [("step", "items"), *((head.short, f"{head.items.kept:,}") for head in facts.whole)]
     num_kept = sum(head.items.kept for head in facts.whole)
     yield Entry(
         "Number of data points", f"{num_kept:,} items entered and were kept.", query=f"{trace} --json", rows=counts
@@ -52,21 +52,15 @@ def _items(facts: TrainingFacts) -> Iterator[Entry]:
     yield Entry("Whether datasets were purchased or licensed")
     yield Entry("Whether they include personal information")
     yield Entry("Whether they include aggregate consumer information")
-    steps: list[Sequence[str]] = [("step", "entered", "kept", "dropped", "failed")]
-    for head in facts.heads:
-        items = head.items
-        if items.total:
-            numbers = (items.total, items.kept, items.num_dropped, items.num_failed)
-            steps.append((short_name(head), *(f"{number:,}" for number in numbers)))
     yield Entry(
         "Cleaning, processing and other modification",
         "Each step that items went through; its purpose is in the recipe (`neo show`).",
         query=trace,
-        rows=steps if len(steps) > 1 else (),
+        rows=step_rows(facts.heads),
     )
     yield _period(facts, trace)
     yield Entry("Dates on which the datasets were first used in development")
-    written = [short_name(head) for head in facts.written]
+    written = [head.short for head in facts.written]
     told = f"Yes: {', '.join(written)} had models write captions." if written else "No step generated data."
     yield Entry(
         "Whether synthetic data was generated or is",

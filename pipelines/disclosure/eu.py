@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipelines.disclosure.domains import RankedDomains
-from pipelines.disclosure.facts import Entrance, TrainingFacts, short_name
+from pipelines.disclosure.facts import Entrance, TrainingFacts, step_rows
 from pipelines.disclosure.summary import Entry, FormSection, PublicSummary
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
@@ -59,7 +59,7 @@ def eu_summary(facts: TrainingFacts, *, is_sme: bool, ref: str) -> PublicSummary
 
 def _model(facts: TrainingFacts) -> Iterator[Entry]:
     yield Entry("Versioned name of the model")
-    rows = [("model", "read from"), *((short_name(head), _places(head.provenance)) for head in facts.models)]
+    rows = [("model", "read from"), *((head.short, _places(head.provenance)) for head in facts.models)]
     told = "It was trained from the models below; what those had learned from is not in this store."
     none = "It was trained from no other model that the store knows."
     yield Entry(
@@ -215,7 +215,7 @@ def _synthetic(facts: TrainingFacts) -> Iterator[Entry]:
     rows = [("step", "model", "captions", "command")]
     for head in facts.written:
         model = str(head.recipe.get("model") or ", ".join(item.stage for item in head.inputs.values()))
-        rows.append((short_name(head), model, f"{head.items.kept:,}", f"neo show {short_name(head)}"))
+        rows.append((head.short, model, f"{head.items.kept:,}", f"neo show {head.short}"))
     yield Entry("Synthetic data", "Models wrote captions of pictures:", query=f"neo show {rows[1][0]}", rows=rows)
 
 
@@ -245,7 +245,7 @@ def _removed(facts: TrainingFacts) -> Iterator[Entry]:
     rows = [("step", "reason", "items")]
     for head in facts.heads:
         if head.stage.startswith(("filter_", "dedup_")):
-            rows += [(short_name(head), name, f"{number:,}") for name, number in sorted(head.items.dropped.items())]
+            rows += [(head.short, name, f"{number:,}") for name, number in sorted(head.items.dropped.items())]
     yield Entry("Measures to keep illegal content out")
     if len(rows) > 1:
         yield Entry(
@@ -254,16 +254,10 @@ def _removed(facts: TrainingFacts) -> Iterator[Entry]:
 
 
 def _processing(facts: TrainingFacts) -> Iterator[Entry]:
-    rows: list[Sequence[str]] = [("step", "entered", "kept", "dropped", "failed")]
-    for head in facts.heads:
-        items = head.items
-        if items.total:
-            counts = (items.total, items.kept, items.num_dropped, items.num_failed)
-            rows.append((short_name(head), *(f"{number:,}" for number in counts)))
     yield Entry(
         "Steps of processing",
         "Each step that items went through:",
-        rows=rows if len(rows) > 1 else (),
+        rows=step_rows(facts.heads),
         query=f"neo trace {facts.target.fingerprint[:SHOWN_DIGITS]}",
     )
 

@@ -53,7 +53,7 @@ class Entrance:
     @property
     def short(self) -> str:
         """Stage and shown digits of the fingerprint."""
-        return short_name(self.head)
+        return self.head.short
 
     @property
     def sources(self) -> dict[str, dict[str, Any]]:
@@ -67,14 +67,20 @@ class Entrance:
         return (month(began), month(ended)) if began is not None and ended is not None else None
 
 
-def short_name(head: ManifestHead) -> str:
-    """Stage and shown digits of the fingerprint: what people type."""
-    return f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}"
-
-
 def month(seconds: float) -> str:
     """Month and year of a Unix time, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%m/%Y")
+
+
+def step_rows(heads: Sequence[ManifestHead]) -> list[Sequence[str]]:
+    """A table of the steps that items went through, its headings first; [] where there is none."""
+    rows: list[Sequence[str]] = [("step", "entered", "kept", "dropped", "failed")]
+    for head in heads:
+        items = head.items
+        if items.total:
+            counts = (items.total, items.kept, items.num_dropped, items.num_failed)
+            rows.append((head.short, *(f"{number:,}" for number in counts)))
+    return rows if len(rows) > 1 else []
 
 
 def has_asked(artifact: Artifact) -> bool:
@@ -106,7 +112,7 @@ class TrainingFacts:
     @property
     def short(self) -> str:
         """The model, as people type it."""
-        return short_name(self.target)
+        return self.target.short
 
     @cached_property
     def entrances(self) -> list[Entrance]:

@@ -31,7 +31,6 @@ from pipelines.indexes.records import (
 from pipelines.indexes.subjects import SUBJECTS, indexed_of
 from pipelines.indexes.tables import PartTables, keep, listed
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.formats.external_sort import raw
 from stages.formats.read_ahead import ahead
@@ -257,7 +256,7 @@ def _subjects(head: ManifestHead, *, texts: bool) -> tuple[str, ...]:
     """What an artifact is indexed by. Raises `StoreError` for a kind without tables."""
     indexed = indexed_of(head, texts=texts)
     if indexed is None:
-        raise StoreError(f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]} holds {head.kind}: nothing of it is indexed")
+        raise StoreError(f"{head.short} holds {head.kind}: nothing of it is indexed")
     return indexed.subjects
 
 

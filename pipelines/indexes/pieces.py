@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pipelines.indexes.entries import OFFSET_BYTES, DamagedSlotError, check_slots, matches
 from pipelines.indexes.records import IndexHead, folder_of, piece_key
 from pipelines.indexes.subjects import TEXTS
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.formats.read_ahead import ahead
 from stages.store.errors import CutShortError, StoreError
@@ -140,9 +139,8 @@ class Pieces:
             raise self._damaged(piece, "is missing" if size_bytes is None else f"has {size_bytes} bytes")
 
     def _damaged(self, piece: int, how: str) -> DamagedIndexError:
-        named = f"{self.artifact.stage}/{self.artifact.fingerprint[:SHOWN_DIGITS]}"
         texts = " --text" if self.head.subject == TEXTS else ""
         return DamagedIndexError(
             f"{piece_key(self.folder, self.head.subject, piece)} {how}, {self.head.pieces[piece].size_bytes} bytes "
-            f"were written. It is derived: `neo index {named}{texts}` makes it again"
+            f"were written. It is derived: `neo index {self.artifact.short}{texts}` makes it again"
         )

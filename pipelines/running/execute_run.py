@@ -18,7 +18,6 @@ from pipelines.runs.run import AttemptOutcome, Run, open_run
 from pipelines.screen.console import Display
 from pipelines.screen.progress import Scoreboard
 from pipelines.tracking.delivery import DeliveryThread
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.artifacts.manifest import manifest_key
 from stages.store.store import Store
@@ -113,10 +112,9 @@ def _check_used(used: ManifestHead, store: Store) -> None:
     read = [name_of(item.stage, item.fingerprint) for head in heads for item in head.inputs.values()]
     lenders = [lender for head in heads for lender in lenders_of(head)]
     if missing := _missing(store, [*read, *lenders]):
-        short = f"{used.stage}/{used.fingerprint[:SHOWN_DIGITS]}"
         raise RefusedError(
-            f"--use {short}: {'/'.join(missing)}, of which it was made, is not in the store",
-            then=f"neo audit {short}",
+            f"--use {used.short}: {'/'.join(missing)}, of which it was made, is not in the store",
+            then=f"neo audit {used.short}",
         )
 
 

@@ -11,7 +11,6 @@ from pipelines.indexes.on_machines import spread_on
 from pipelines.indexes.subjects import indexed_of
 from pipelines.lineage.graph import step_name
 from pipelines.runs.run import Run
-from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import InterruptedRunError, StageError
 
@@ -33,7 +32,7 @@ def index_committed(run: Run, site: Site, say: Callable[[str], None]) -> None:
         if heads:
             with _spread(site, say) as spread:
                 for head in heads:
-                    say(f"{step_name(head)}: makes the indexes of {head.stage}/{head.fingerprint[:SHOWN_DIGITS]}")
+                    say(f"{step_name(head)}: makes the indexes of {head.short}")
                     make_indexes(run.store, head, texts=texts, spread=spread)
     except (KeyboardInterrupt, InterruptedRunError):
         say(f"The making of indexes was stopped; `neo index{' --text' if texts else ''}` continues.")

@@ -113,7 +113,7 @@ def order_of_losses(metric: str) -> tuple[int, bool, str]:
 def dataset(head: ManifestHead, store: Store) -> dict[str, str]:
     """The fields of an MLflow data set for an artifact; equal on the page that made it and those that read it."""
     return {
-        "name": f"{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}",
+        "name": head.short,
         "digest": head.content[:DIGEST_CHARACTERS],
         "source_type": "neo",
         "source": json.dumps({"uri": f"{store.url}/{artifact_folder(head.stage, head.fingerprint)}"}),
@@ -198,7 +198,7 @@ def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Call
     """The note of a step's page, in Markdown. `link` turns a step's name into a link to its page."""
     readers = [other.name for other in request.steps if any(i.step == step.name for i in other.inputs.values())]
     lines = [
-        f"**{step.name}** is {head.kind} `{head.stage}/{head.fingerprint[:SHOWN_DIGITS]}`: {describe_counts(head)}.",
+        f"**{step.name}** is {head.kind} `{head.short}`: {describe_counts(head)}.",
         "",
         *_origin(step, head, link),
         "",

@@ -114,6 +114,11 @@ class ManifestHead(ManifestFields):
     """Why this head was computed from the manifest instead of read; '' for one that was read. Never stored."""
 
     @property
+    def short(self) -> str:
+        """Stage and shown digits of the fingerprint, such as `pack_rows/3f2a9c01d4e5`: what people type."""
+        return f"{self.stage}/{self.fingerprint[:SHOWN_DIGITS]}"
+
+    @property
     def num_parts(self) -> int:
         """Parts of all phases."""
         return sum(phase.num_parts for phase in self.phases)
@@ -229,7 +234,7 @@ def _stored_head(store: Store, stage: str, fingerprint: str, manifest_size: int)
     except ValidationError as error:
         return f"is damaged ({what_is_wrong(error)})"
     if (head.stage, head.fingerprint[:SHOWN_DIGITS]) != (stage, fingerprint[:SHOWN_DIGITS]):
-        return f"is that of {head.stage}/{head.fingerprint[:SHOWN_DIGITS]}"
+        return f"is that of {head.short}"
     if head.manifest_bytes != manifest_size:
         return (
             f"is that of another manifest: of {head.manifest_bytes:,} bytes, the manifest beside it has "

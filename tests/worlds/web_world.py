@@ -45,11 +45,15 @@ def learn_part(part: Part, draft: PartDraft, recipe: WeightsRecipe) -> None:
     draft.path(MODEL_PREFIX + "config.json").write_text("{}")
 
 
+def web_parts(recipe: ListedPairsRecipe) -> list[Part]:
+    """A part for each stretch of the rows."""
+    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
+    return [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
+
+
 @stage(number=1, recipe=WebRecipe, makes=RawPairs)
 def fetch_web(recipe: WebRecipe, *, ctx: StageContext) -> None:
-    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
-    over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
-    ctx.spread(partial(fetch_part, recipe=recipe), over=over, phase="download")
+    ctx.spread(partial(fetch_part, recipe=recipe), over=web_parts(recipe), phase="download")
 
 
 @stage(number=1, recipe=WeightsRecipe, makes=Checkpoint)
@@ -60,9 +64,7 @@ def learn_web(recipe: WeightsRecipe, pairs: RawPairs, *, ctx: StageContext) -> N
 @stage(number=1, recipe=ListedPairsRecipe, makes=RawPairs)
 def read_web(recipe: ListedPairsRecipe, *, ctx: StageContext) -> None:
     """The same pairs, as if others had fetched them."""
-    starts = range(0, recipe.num_pairs, recipe.num_rows_per_part)
-    over = [Part(name=f"{number:05d}", task={"first_row": first}) for number, first in enumerate(starts)]
-    ctx.spread(partial(fetch_part, recipe=recipe), over=over, phase="import")
+    ctx.spread(partial(fetch_part, recipe=recipe), over=web_parts(recipe), phase="import")
 
 
 @stage(number=1, recipe=WeightsRecipe, makes=Checkpoint)
