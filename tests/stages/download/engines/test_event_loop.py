@@ -113,7 +113,9 @@ def test_connections_are_kept_where_more_urls_of_the_host_wait(start: Start) -> 
     server, routes = start(lambda path, _: said(path.encode()))
     assert delivered(urls_of(50), routes, max_requests_per_host=2) == {n: f"/{n}".encode() for n in range(50)}
     assert server.num_connections < 10
-    assert b"Connection: close" in server.requests[-1] and b"Connection" not in server.requests[0]
+    # Two connections end side by side, so that the answer to the very last URL may be asked for before the other one's.
+    assert any(b"Connection: close" in request for request in server.requests[-2:])
+    assert b"Connection" not in server.requests[0]
 
 
 def test_bytes_that_come_late_behind_an_answer_cost_the_next_url_nothing(start: Start) -> None:
