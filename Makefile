@@ -15,7 +15,7 @@ TOGETHER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 RAY_TESTS := $(addprefix tests/cluster/,test_session.py test_jobs.py test_graph.py test_two_nodes.py gangs parts machines) \
 	tests/pipelines/running/test_on_ray.py
 
-.PHONY: demo test test-long test-hostile test-kill test-oldest-ray soak stories lint constraints format clean help
+.PHONY: demo docs test test-long test-hostile test-kill test-oldest-ray soak stories lint constraints format clean help
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,6 +59,10 @@ test-hostile: $(VENV)/ready ## Hostile pictures, answers and model folders from 
 
 soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 repeats them, MINUTES=5 is shorter
 	$(BIN)/python -m tests.soak.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+docs: $(VENV)/ready ## Build the documentation into build/site; a dead link ends it
+	$(BIN)/python -m mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
 	$(BIN)/ruff check .
