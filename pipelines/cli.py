@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -54,7 +55,8 @@ from pipelines.commands.verify import verify
 from pipelines.commands.view import view
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from pipelines.screen.warnings import RecordWarnings
+from pipelines.screen.console import write_text
+from pipelines.screen.warnings import RecordWarnings, clean_log_lines
 from stages.contract import StageError
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
 
@@ -233,10 +235,14 @@ def explained(error: BaseException, words: Sequence[str]) -> CommandError:
 
 def main() -> None:
     """The entry point of `neo`."""
+    clean_log_lines()
     try:
         app(prog_name="neo")
     except KeyboardInterrupt:  # before a command began, or after it ended
         sys.exit(int(ExitCode.INTERRUPTED))
+    except Exception:  # what no command expects: its message may hold text of others
+        write_text(traceback.format_exc(), stderr=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

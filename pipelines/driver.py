@@ -23,7 +23,7 @@ from pipelines.running.summary import report
 from pipelines.runs.resume import check_plan_matches_code
 from pipelines.runs.run import Run
 from pipelines.runs.submissions import Submission, Submissions
-from pipelines.screen.console import Display
+from pipelines.screen.console import Display, write_text
 from stages.store.store import Store
 
 
@@ -94,7 +94,7 @@ def main() -> int:
     try:
         return int(drive(run, int(number)))
     except CommandError as refusal:
-        sys.stderr.write(f"neo: {refusal}\n")
+        write_text(f"neo: {refusal}\n", stderr=True)
         return int(refusal.code)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cluster.site import Site, SiteError, load_site
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
-from pipelines.screen.console import clean, open_console
+from pipelines.screen.console import clean, open_console, write_text
 from pipelines.screen.documents import document_text
 from pipelines.screen.warnings import RecordWarnings
 from pipelines.tracking.delivery import deliver_pending
@@ -151,4 +151,4 @@ class CommandContext:
         return f"Next: {self.on_same_site(then)}"
 
     def _print_document(self, document: dict[str, Any]) -> None:
-        typer.echo(document_text(document))
+        write_text(f"{document_text(document)}\n")

@@ -29,6 +29,8 @@ from pipelines.evidence.run_events import post_events, run_events
 from pipelines.exits import BadCommandError
 from pipelines.runs.refs import resolve, resolve_artifact, run_named
 from pipelines.runs.run import Run
+from pipelines.screen.console import write_text
+from pipelines.screen.documents import spelled
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import CARD_FILE, MODEL_PREFIX, ExportedCheckpoint
 from stages.store.store import Store
@@ -117,7 +119,7 @@ def _slsa(store: Store, ref: str) -> str:
 
 
 def _openlineage(store: Store, ref: str) -> str:
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in run_events(_run(store, ref)))
+    return "".join(spelled(event) + "\n" for event in run_events(_run(store, ref)))
 
 
 def _card(store: Store, ref: str) -> str:
@@ -142,7 +144,7 @@ _WRAPPED: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
 
 
 def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return spelled(document, indent=2) + "\n"
 
 
 @contextmanager
@@ -230,7 +232,7 @@ def _give(command: CommandContext, text: str, ref: str, to: Path | None, form: s
     if to is None and command.as_json and form in _WRAPPED:
         command.end({"ref": ref, **_WRAPPED[form](text)}, then=shlex.join(["neo", "trace", ref]))
     if to is None:
-        typer.echo(text, nl=False)
+        write_text(text)
         return
     _written(to, text)
     command.say(f"{to}: {to.stat().st_size:,} bytes.")

@@ -13,6 +13,7 @@ from pipelines.exits import BadCommandError
 from pipelines.outside.held_files import held_files, in_words, location
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.byte_progress import size_in_words
+from pipelines.screen.console import write_text
 from stages.artifacts.artifact import Artifact, open_artifact
 
 EVERYTHING = ("*",)
@@ -41,7 +42,7 @@ def files(
         )
     if paths and not command.as_json:
         for file in listed:
-            typer.echo(location(artifact, file.entry))
+            write_text(f"{location(artifact, file.entry)}\n")
         return
     total_bytes = sum(file.entry.size_bytes for file in listed)
     command.say(f"{in_words(artifact)} holds {len(listed):,} files, {size_in_words(total_bytes)}:")

@@ -11,6 +11,7 @@ import typer
 from pipelines.commands.ask import ModelArgument
 from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError
+from pipelines.screen.console import write_text
 
 MAX_PICTURES = 64
 """Most pictures of a conversation."""
@@ -86,9 +87,10 @@ def serve(
         name = Path(name).resolve().name if Path(ref).is_dir() else name
         session = ServingSession(name, model, tokenizer, limits, max_sequences=batch, max_requests=max_requests)
         address = address_of(bound)
-        typer.echo(f"{name}: {address} (the page), {address}/v1 (the protocol). Ctrl-C ends it.", err=command.as_json)
+        told = f"{name}: {address} (the page), {address}/v1 (the protocol). Ctrl-C ends it.\n"
+        write_text(told, stderr=command.as_json)
         if not is_loopback(bound):
-            typer.echo(f"WARNING: {host} is not loopback: anybody who reaches it may ask.", err=True)
+            write_text(f"WARNING: {host} is not loopback: anybody who reaches it may ask.\n", stderr=True)
         with session:
             app = session.app(is_loopback=is_loopback(bound), log=command.say)
             serve_app(app, bound, stopping=session.close, say=command.say)

@@ -6,7 +6,6 @@ in files by hash, which are summed one after the other.
 
 from __future__ import annotations
 
-import csv
 import heapq
 import json
 import math
@@ -23,6 +22,7 @@ from pipelines.indexes.tables import PartTable
 from stages.formats.read_ahead import ahead
 from stages.formats.sample_table import Verdict
 from stages.store.store import Store
+from stages.surfaces.csv_tables import write_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +37,6 @@ NUM_FILES: Final = 64
 """Files that domains are spread over by hash. Of 6 million domains each has 100,000."""
 NO_HOST_NAME: Final = "(not a host name)"
 """What is counted in the place of a domain, where a URL has a host that no server can have, such as `=a(1)`."""
-FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that programs for tables take for a formula."""
 _HTTP: Final = "^[Hh][Tt][Tt][Pp][Ss]?://"
 _HOST_NAME: Final = re.compile(r"[a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\]")
 
@@ -169,13 +167,9 @@ class RankedDomains:
 
 
 def write_domains(path: Path, domains: Iterable[DomainSum]) -> None:
-    """Write domains as CSV. What programs for tables would take for a formula begins with an apostrophe."""
+    """Write domains as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        written = csv.writer(file)
-        written.writerow(DomainSum._fields)
-        for one in domains:
-            domain = f"'{one.domain}" if one.domain.startswith(FORMULA_BEGINNINGS) else one.domain
-            written.writerow((domain, one.size_bytes, one.num_urls))
+        write_csv(file, DomainSum._fields, domains)
 
 
 def fetched_by_domain(store: Store, table: PartTable) -> Fetched:

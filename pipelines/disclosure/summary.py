@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any, Final
+
+from stages.surfaces.markup import markup_text
 
 BLANK: Final = "Left blank: the store cannot know this. To be stated by the provider."
 
@@ -86,8 +87,8 @@ class PublicSummary:
     def page(self) -> str:
         """The summary as one HTML page, which needs no other file and prints well."""
         body = "".join(_section(section) for section in self.sections)
-        told = f"<p>About <code>{escape(self.subject)}</code>. {len(self.blanks)} answers are left blank.</p>"
-        title = escape(self.form)
+        told = f"<p>About <code>{markup_text(self.subject)}</code>. {len(self.blanks)} answers are left blank.</p>"
+        title = markup_text(self.form)
         return f"{_HEAD.format(title=title)}<h1>{title}</h1>{told}{body}</body></html>\n"
 
 
@@ -106,19 +107,19 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _section(section: FormSection) -> str:
     rows = "".join(_row(entry) for entry in section.entries)
-    return f"<h2>{escape(section.number)} {escape(section.title)}</h2><table class='form'>{rows}</table>"
+    return f"<h2>{markup_text(section.number)} {markup_text(section.title)}</h2><table class='form'>{rows}</table>"
 
 
 def _row(entry: Entry) -> str:
     if entry.answer is None:
         told = f"<em>{BLANK}</em>"
     else:
-        told = "<br>".join(escape(line) for line in entry.answer.splitlines())
+        told = "<br>".join(markup_text(line) for line in entry.answer.splitlines())
     told += _table(entry.rows) if entry.rows else ""
-    told += f"<p class='note'>{escape(entry.note)}</p>" if entry.note else ""
-    told += f"<p class='query'><code>{escape(entry.query)}</code></p>" if entry.query else ""
+    told += f"<p class='note'>{markup_text(entry.note)}</p>" if entry.note else ""
+    told += f"<p class='query'><code>{markup_text(entry.query)}</code></p>" if entry.query else ""
     kind = " class='blank'" if entry.is_blank else ""
-    return f"<tr{kind}><th>{escape(entry.asked)}</th><td>{told}</td></tr>"
+    return f"<tr{kind}><th>{markup_text(entry.asked)}</th><td>{told}</td></tr>"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -128,7 +129,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(kind: str, cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{kind}>{markup_text(cell)}</{kind}>" for cell in cells) + "</tr>"
 
 
 _HEAD: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>

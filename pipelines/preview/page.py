@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from html import escape
 from typing import Final
 
 from pipelines.preview.items import Preview, PreviewDrawing, PreviewItem, PreviewPicture, PreviewSpan, PreviewStrip
-from pipelines.screen.console import clean
 from stages.store.errors import StoreError
+from stages.surfaces.markup import markup_text
 
 MAX_TEXT_CHARS: Final = 50_000
 """Characters of one stretch of text on the page."""
@@ -36,11 +35,11 @@ pre.supervised { border-color: #2a8; background: #eaf8f1; } pre.picture { border
 
 def preview_page(preview: Preview) -> str:
     """The page, as HTML text."""
-    title = _escaped(preview.title)
+    title = markup_text(preview.title)
     body = "\n".join(_body(preview))
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{markup_text(POLICY)}">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n{body}\n</html>\n"
     )
 
@@ -48,7 +47,7 @@ def preview_page(preview: Preview) -> str:
 def _body(preview: Preview) -> Iterator[str]:
     yield _list(preview.facts)
     for trouble in preview.troubles:
-        yield f'<p class="trouble">{_escaped(trouble)}</p>'
+        yield f'<p class="trouble">{markup_text(trouble)}</p>'
     yield from map(_drawing, preview.drawn)
     yield "<p>Green: what the loss asks for.</p>"
     for item in preview.items:
@@ -60,16 +59,16 @@ def _drawing(drawing: PreviewDrawing) -> str:
     try:
         shown = f'<img alt="" src="data:image/png;base64,{base64.b64encode(drawing.read()).decode()}">'
     except StoreError as error:
-        shown = f'<p class="trouble">{_escaped(str(error))}</p>'
-    return f'<figure class="drawn">{shown}<figcaption>{_escaped(drawing.place)}</figcaption></figure>'
+        shown = f'<p class="trouble">{markup_text(str(error))}</p>'
+    return f'<figure class="drawn">{shown}<figcaption>{markup_text(drawing.place)}</figcaption></figure>'
 
 
 def _item(item: PreviewItem) -> Iterator[str]:
-    yield f"<h2>{_escaped(item.heading)}</h2>"
+    yield f"<h2>{markup_text(item.heading)}</h2>"
     if item.verdict:
         # The class is one of three words of ours, never text from outside.
         kind = next((word for word in ("dropped", "failed") if item.verdict.startswith(word)), "kept")
-        yield f'<p class="{kind}">{_escaped(item.verdict)}</p>'
+        yield f'<p class="{kind}">{markup_text(item.verdict)}</p>'
     yield _list(item.fields)
     yield from (_figure(number, picture) for number, picture in enumerate(item.pictures, 1))
     yield from (_strip(number, strip) for number, strip in enumerate(item.strips, 1))
@@ -77,15 +76,15 @@ def _item(item: PreviewItem) -> Iterator[str]:
 
 
 def _figure(number: int, picture: PreviewPicture) -> str:
-    about = f"picture {number}: {_escaped(picture.about)}"
+    about = f"picture {number}: {markup_text(picture.about)}"
     return f"<figure>{_image(picture)}<figcaption>{about}</figcaption></figure>"
 
 
 def _strip(number: int, strip: PreviewStrip) -> str:
     frames = "".join(
-        f"<figure>{_image(one)}<figcaption>{_escaped(one.about)}</figcaption></figure>" for one in strip.frames
+        f"<figure>{_image(one)}<figcaption>{markup_text(one.about)}</figcaption></figure>" for one in strip.frames
     )
-    return f'<div class="strip"><p>strip {number}: {_escaped(strip.about)}</p>{frames}</div>'
+    return f'<div class="strip"><p>strip {number}: {markup_text(strip.about)}</p>{frames}</div>'
 
 
 def _image(picture: PreviewPicture) -> str:
@@ -95,16 +94,12 @@ def _image(picture: PreviewPicture) -> str:
 
 
 def _span(span: PreviewSpan) -> str:
-    speaker = f"<b>{_escaped(span.speaker)}</b>  " if span.speaker else ""
+    speaker = f"<b>{markup_text(span.speaker)}</b>  " if span.speaker else ""
     left_out = len(span.text) - MAX_TEXT_CHARS
     more = f"\n... {left_out:,} characters more" if left_out > 0 else ""
-    return f'<pre class="{span.role.value}">{speaker}{_escaped(span.text[:MAX_TEXT_CHARS])}{more}</pre>'
+    return f'<pre class="{span.role.value}">{speaker}{markup_text(span.text[:MAX_TEXT_CHARS])}{more}</pre>'
 
 
 def _list(entries: tuple[tuple[str, str], ...]) -> str:
-    rows = (f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in entries)
+    rows = (f"<dt>{markup_text(name)}</dt><dd>{markup_text(value)}</dd>" for name, value in entries)
     return f"<dl>{''.join(rows)}</dl>" if entries else ""
-
-
-def _escaped(text: str) -> str:
-    return escape(clean(text))

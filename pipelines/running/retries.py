@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -16,6 +15,7 @@ from types import FrameType
 from pipelines.exits import ExitCode
 from pipelines.runs.resume import wait_for_known_state
 from pipelines.runs.run import Run
+from pipelines.screen.console import write_text
 
 SECONDS_BEFORE_RETRY = 5.0
 """Pause before a driver is started again, so that whatever ended it may pass."""
@@ -82,5 +82,4 @@ def ended_in_words(code: int) -> str:
 
 
 def _say(line: object) -> None:
-    sys.stderr.write(f"neo: {line}\n")
-    sys.stderr.flush()
+    write_text(f"neo: {line}\n", stderr=True)

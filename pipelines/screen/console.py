@@ -6,25 +6,27 @@ Owns the console, and the rule that foreign text never reaches it with control c
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import Scoreboard, StepState, clock_time
 from stages.contract import Event, WarningPosted
+from stages.surfaces.visible import visible
 
 REDRAWS_PER_SECOND = 4
 WIDE_COLUMNS, BAR_COLUMNS = 60, 16
 PLAIN_WIDTH = 160
 """Width of tables in a file or a pipe, in columns: wide enough that their lines are not broken."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLES = {
     "waiting": "dim",
     "running": "bold cyan",
@@ -36,17 +38,37 @@ STYLES = {
 }
 
 
+class SafeConsole(Console):
+    """A console without markup that cleans whatever is printed on it: only its own styles and movements are obeyed."""
+
+    def __init__(self, file: IO[str] | None = None, *, stderr: bool = False) -> None:
+        super().__init__(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable. Those with control codes are rich's own, since text makes none."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr, without markup; 160 columns wide if it writes to a file or a pipe."""
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = SafeConsole(stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PLAIN_WIDTH
     return console
 
 
 def clean(text: str) -> str:
-    """Text of foreign origin without terminal escapes, other control characters, and bytes that are no UTF-8."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Text of foreign origin without terminal escapes, other control characters, bytes that are no UTF-8, and
+    credentials. What is measured before it is printed, as cells of tables are, should pass it first."""
+    return visible(text)
+
+
+def write_text(text: str, *, stderr: bool = False) -> None:
+    """Write text as it is to stdout or stderr, with its line ends: what programs read, and what a driver logs."""
+    stream = sys.stderr if stderr else sys.stdout
+    stream.write(clean(text))
+    stream.flush()
 
 
 class Display:

@@ -1,4 +1,4 @@
-"""Warnings of the store's records, on stderr: each once, however often a command meets the record.
+"""Warnings on stderr: those of the store's records, each once, and the log lines that nothing else takes.
 
 Owns the logging handler for records that cannot be read and that a command goes on without.
 """
@@ -9,7 +9,7 @@ import logging
 
 from rich.text import Text
 
-from pipelines.screen.console import clean, open_console
+from pipelines.screen.console import clean, open_console, write_text
 
 RECORDS_LOGGER = "stages.store.record_kind"
 """The logger that tells which records are left out."""
@@ -41,3 +41,16 @@ class RecordWarnings(logging.Handler):
         logger.addHandler(handler)
         logger.propagate = False
         return handler
+
+
+class _LastResort(logging.Handler):
+    """Writes what no handler takes, as `logging` does, without what a terminal would obey."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line of a log. From any thread."""
+        write_text(f"{self.format(record)}\n", stderr=True)
+
+
+def clean_log_lines() -> None:
+    """Clean the log lines of every library that this process writes to stderr."""
+    logging.lastResort = _LastResort(logging.WARNING)

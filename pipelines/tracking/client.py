@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from stages.surfaces.visible import visible
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -86,8 +88,8 @@ class PageClient:
         """Add tags, parameters and metrics to a page, in as few calls as MLflow allows; none if all are empty."""
         from mlflow.entities import Param, RunTag
 
-        all_params = [Param(*item) for item in parameters.items()]
-        all_tags = [RunTag(name, text[:MAX_TAG_CHARACTERS]) for name, text in tags.items()]
+        all_params = [Param(name, visible(text)) for name, text in parameters.items()]
+        all_tags = [RunTag(name, visible(text)[:MAX_TAG_CHARACTERS]) for name, text in tags.items()]
         calls = zip_longest(
             _batches(metrics, MAX_METRICS_PER_CALL),
             _batches(all_params, MAX_PARAMETERS_PER_CALL),

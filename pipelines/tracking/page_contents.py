@@ -5,7 +5,6 @@ Owns the texts and numbers and never calls MLflow: `run_pages.py` and `committed
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,8 @@ from stages.artifacts.records import FileEntry
 from stages.store.errors import StoreError
 from stages.store.record_kind import RecordKind
 from stages.store.store import Store
+from stages.surfaces.csv_tables import Cell, write_csv
+from stages.surfaces.markdown import code, escaped, table
 
 DIGEST_CHARACTERS = 32
 """Length of a data set's digest on a page; MLflow accepts at most 36 characters."""
@@ -198,7 +199,7 @@ def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Call
     """The note of a step's page, in Markdown. `link` turns a step's name into a link to its page."""
     readers = [other.name for other in request.steps if any(i.step == step.name for i in other.inputs.values())]
     lines = [
-        f"**{step.name}** is {head.kind} `{head.short}`: {describe_counts(head)}.",
+        f"**{escaped(step.name)}** is {escaped(head.kind)} {code(head.short)}: {escaped(describe_counts(head))}.",
         "",
         *_origin(step, head, link),
         "",
@@ -210,24 +211,27 @@ def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Call
         f"Pages that made or read it: search for `` tags.`neo.fingerprint` = '{head.fingerprint}' `` "
         "or for `neo.input.<name>`.",
         "",
-        f"`neo trace {request.pipeline}/{step.name}` prints its lineage, `{request.command}` continues.",
+        f"{code(f'neo trace {request.pipeline}/{step.name}')} prints its lineage, {code(request.command)} continues.",
     ]
     return "\n".join(lines)
 
 
 def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
     """The note of a run's page, in Markdown."""
-    steps = [f"1. {link(step.name)}: {step.stage} `{step.fingerprint[:SHOWN_DIGITS]}`" for step in request.steps]
-    settings = [f"- `--set {setting}`" for setting in request.settings]
+    steps = [
+        f"1. {link(step.name)}: {escaped(step.stage)} {code(step.fingerprint[:SHOWN_DIGITS])}" for step in request.steps
+    ]
+    settings = [f"- {code(f'--set {setting}')}" for setting in request.settings]
     return "\n".join(
         [
-            f"**{request.run}**: pipeline `{request.pipeline}`, {outcome}.",
+            f"**{escaped(request.run)}**: pipeline {code(request.pipeline)}, {escaped(outcome)}.",
             "",
             *(["Settings:", *settings, ""] if settings else []),
             "Steps:",
             *steps,
             "",
-            f"`{request.command}` continues from what is committed; `neo show {request.run}` shows its state.",
+            f"{code(request.command)} continues from what is committed; "
+            f"{code(f'neo show {request.run}')} shows its state.",
         ]
     )
 
@@ -236,17 +240,17 @@ def _origin(step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) ->
     """Lines that say what an artifact was made from: steps of this run, or artifacts if `--use` bound it."""
     if step.used:
         made_by = head.provenance.get("attempt", "an unnamed attempt")
-        yield f"Bound by `--use`; made by {made_by} as step {step_name(head)}."
+        yield f"Bound by `--use`; made by {escaped(str(made_by))} as step {escaped(step_name(head))}."
         yield ""
     if not head.inputs:
         yield "Made from no other artifact: its data was read from outside."
         return
     yield "Made from:"
     for name, item in head.inputs.items():
-        parent = f"`{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}`"
+        parent = code(f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}")
         # Not inputs of this run: those of before a fork, and rows that it was examined on under another binding.
         elsewhere = step.used or name not in step.inputs
-        yield f"- `{name}`: {parent if elsewhere else link(step.inputs[name].step)}"
+        yield f"- {code(name)}: {parent if elsewhere else link(step.inputs[name].step)}"
 
 
 def _box_lines(node: Node) -> tuple[str, str, str]:
@@ -271,47 +275,41 @@ def _reasons(head: ManifestHead) -> Iterator[str]:
     items = head.items
     if not items.dropped and not items.failed:
         return
-    yield "| items | verdict | reason |"
-    yield "| ---: | --- | --- |"
-    yield f"| {items.kept:,} | kept | |"
+    rows = [(f"{items.kept:,}", "kept", "")]
     for verdict, reasons in (("dropped", items.dropped), ("failed", items.failed)):
-        for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
-            yield f"| {number:,} | {verdict} | {reason} |"
-    yield ""
+        by_number = sorted(reasons.items(), key=lambda pair: -pair[1])
+        rows += [(f"{number:,}", verdict, escaped(reason)) for reason, number in by_number]
+    yield table(("items", "verdict", "reason"), rows)
 
 
 def _rules(head: ManifestHead) -> Iterator[str]:
     """A Markdown table of how the rules of a filter were applied; nothing for other stages."""
     if not head.rules:
         return
-    yield "| items | rule | |"
-    yield "| ---: | --- | --- |"
-    for rule, counts in head.rules.items():
-        yield from (f"| {number:,} | {rule} | {how} |" for how, number in sorted(counts.items()))
-    yield ""
+    rows = [
+        (f"{number:,}", code(rule), escaped(how))
+        for rule, counts in head.rules.items()
+        for how, number in sorted(counts.items())
+    ]
+    yield table(("items", "rule", ""), rows)
 
 
 def _sources(head: ManifestHead) -> Iterator[str]:
     """A Markdown table of the counts by source of a draw or of packed rows; nothing for other kinds."""
     names, *rows = lines_of_sources(counts_of_sources(head))
     if rows:
-        yield f"| {' | '.join(names)} |"
-        yield f"| --- |{' ---: |' * (len(names) - 1)}"
-        yield from (f"| {' | '.join(row)} |" for row in rows)
-        yield ""
+        yield table(names, [(code(source), *numbers) for source, *numbers in rows])
 
 
 def _csv(names: list[str], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_cell(row[name]) for name in names] for row in rows)
+    write_csv(text, names, ([_cell(row[name]) for name in names] for row in rows))
     return text.getvalue()
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+def _cell(value: Any) -> Cell:
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list | dict):

@@ -19,6 +19,7 @@ from pipelines.tracking.committed_step import CommittedSteps
 from pipelines.tracking.plots import draw_curves
 from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
+from stages.surfaces.markdown import escaped
 
 PICTURES_FOLDER = "pictures"
 """The folder, among the files of a page, of pictures that were drawn while its step ran."""
@@ -196,7 +197,8 @@ class RunPages:
     def _link(self, step: str) -> str:
         """A link to a step's page, or its name where it has no page yet."""
         page = self._pages.find(self._key(step))
-        return f"[{step}](#/experiments/{self._pages.experiment}/runs/{page})" if page else step
+        name = escaped(step)
+        return f"[{name}](#/experiments/{self._pages.experiment}/runs/{page})" if page else name
 
     def _run_note(self, outcome: str) -> str:
         return page_contents.run_note(self.request, outcome, self._link)

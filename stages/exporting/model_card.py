@@ -14,8 +14,8 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.exporting.card_metadata import Statements, Terms, front_matter, own_name
 from stages.exporting.lineage import ExportLineage, num_drawn_by_source
-from stages.exporting.markdown import code, escaped, table
 from stages.exporting.scores import Measured, Score, scores_of
+from stages.surfaces.markdown import code, escaped, table
 
 if TYPE_CHECKING:
     from neo_model.config import NeoConfig

@@ -1,12 +1,18 @@
 """What a person sees while a run goes on: progress, rate, what was kept, dropped and failed."""
 
 import io
+import re
 import time
 
 import pytest
+from hypothesis import given
 from rich.console import Console
+from rich.panel import Panel
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
 
-from pipelines.screen.console import Display, clean, open_console
+from pipelines.screen.console import Display, SafeConsole, clean, open_console, write_text
 from pipelines.screen.progress import Scoreboard, clock_time
 from stages.artifacts.records import ItemBalance
 from stages.contract import (
@@ -21,6 +27,8 @@ from stages.contract import (
     StepStarted,
     StepWaiting,
 )
+from stages.surfaces.visible import UNSHOWN
+from tests.stages.surfaces.hostile_text import TEXTS
 
 
 class Clock:
@@ -154,3 +162,38 @@ def test_foreign_text_loses_escapes_and_keeps_letters() -> None:
 def test_colour_is_not_forced_on_those_who_do_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert open_console().no_color
+
+
+ESCAPES_OF_RICH = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@given(TEXTS)
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_nothing_that_is_printed_moves_a_cursor_or_hides_text(is_terminal: bool, text: str) -> None:
+    """However it is printed: as a string, a `Text`, the cell of a table, its title, or a line of a run."""
+    out = io.StringIO()
+    console = SafeConsole(out)
+    console._force_terminal = is_terminal
+    table = Table("a", text, title=text, caption=text)
+    table.add_row(text, Text(text, "bold"))
+    with Progress(TextColumn("{task.description}"), console=console) as bar:
+        bar.add_task(text)
+        console.print(text, Text(text, "red"), table, Panel(text), {"a": text})
+    Display(console, Scoreboard({"mid": 1}, Clock())).print_line(text)
+    # What rich itself writes: styles and movements of the cursor, and on a terminal returns to the start of a line.
+    shown = ESCAPES_OF_RICH.sub("", out.getvalue()).replace("\r", "")
+    assert not UNSHOWN.search(shown) and "=hunter2" not in shown
+
+
+def test_an_escape_that_rich_would_write_is_not_let_through_from_text() -> None:
+    out = io.StringIO()
+    console = SafeConsole(out)
+    console._force_terminal = True
+    console.print("\x1b[31mred\x1b[2J", Text("\x1b]8;;http://a/\x1b\\b"))
+    assert "\x1b" not in out.getvalue()
+
+
+def test_text_for_programs_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    write_text("a\tb\n")
+    write_text("c\x1b[2J\n", stderr=True)
+    assert capsys.readouterr() == ("a\tb\n", "c\N{REPLACEMENT CHARACTER}[2J\n")

@@ -5,7 +5,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from hypothesis import given
+
 from pipelines.screen.documents import as_json, document_text
+from stages.surfaces.credentials import without_credentials
+from stages.surfaces.visible import UNSHOWN
+from tests.stages.surfaces.hostile_text import TEXTS
 
 
 def refuse(name: str) -> None:
@@ -30,3 +35,10 @@ def test_bytes_that_are_no_utf_8_are_printed_all_the_same() -> None:
     text = document_text({"path": b"caf\xe9 \xc3\xa4".decode("utf-8", "surrogateescape")})
     assert text.isprintable() is False and text.encode() and "caf\\udce9 ä" in text
     assert json.loads(text)["path"] == "caf\udce9 ä"
+
+
+@given(TEXTS)
+def test_a_document_holds_no_character_that_a_terminal_obeys_and_means_the_same(text: str) -> None:
+    written = document_text({"caption": text, text: 1})
+    assert not UNSHOWN.search(written) and "=hunter2" not in written
+    assert json.loads(written)["caption"] == without_credentials(text)

@@ -10,17 +10,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from stages.surfaces.credentials import without_credentials
+from stages.surfaces.visible import UNSHOWN
+
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>&|~$#!])")
 """Characters that begin markup, HTML, a formula or an entity somewhere in a line."""
 _BLOCK: Final = re.compile(r"^(\d+(?=[.)])|(?=[-+=:]))")
 """What stands before a character that begins a list, a rule or a heading at the start of a line: digits, or nothing."""
-_UNSHOWN: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Control characters, and those that turn the direction of a text around."""
+_LEFT_OUT: Final = re.compile(f"(?![\t-\r\u2028\u2029]){UNSHOWN.pattern}|[\u200c\u200d]")
+"""Characters of which nothing stays in a line, not even a mark: those that no surface shows, and joiners."""
 
 
 def one_line(text: str) -> str:
     """The text on one line, without characters that cannot be seen."""
-    return " ".join(_UNSHOWN.sub("", text).split())
+    return " ".join(_LEFT_OUT.sub("", without_credentials(text)).split())
 
 
 def escaped(text: str) -> str:
