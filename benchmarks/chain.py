@@ -145,7 +145,7 @@ def trace(store: Store) -> str:
     last = asked(store).steps[-1]
     lineage = lineage_of(store, last.stage, last.fingerprint)
     num_parts = sum(node.head.num_parts for node in lineage.nodes if node.head)
-    return f"{lineage_table(lineage).row_count} artifacts, {num_parts} parts"
+    return f"{lineage_table(lineage).num_rows} artifacts, {num_parts} parts"
 
 
 def roots(store: Store) -> str:

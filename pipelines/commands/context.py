@@ -20,6 +20,7 @@ from cluster.site import Site, SiteError, load_site
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.screen.console import clean, open_console, write_text
 from pipelines.screen.documents import document_text
+from pipelines.screen.text_table import print_whole
 from pipelines.screen.warnings import RecordWarnings
 from pipelines.tracking.delivery import deliver_pending
 from stages.store.metadata import METADATA_KEY, open_store
@@ -106,15 +107,14 @@ class CommandContext:
                 "declares a single writer: one command at a time. A second one would destroy what the first has "
                 "recorded, and nothing would notice."
             )
-            open_console(stderr=True).print(Text(warning, style="bold red"), soft_wrap=True)
+            print_whole(open_console(stderr=True), Text(warning, style="bold red"))
         return store
 
     def say(self, *things: Any) -> None:
-        """Show lines or tables to a person. With `--json`, nothing."""
+        """Show lines and tables to a person. With `--json`, nothing."""
         if not self.as_json:
             for thing in things:
-                shown = Text(clean(thing)) if isinstance(thing, str) else thing
-                self.console.print(shown, soft_wrap=isinstance(shown, Text))
+                print_whole(self.console, Text(clean(thing)) if isinstance(thing, str) else thing)
 
     def end(self, document: dict[str, Any], then: str, code: ExitCode = ExitCode.DONE) -> NoReturn:
         """End the command: print the line that names the next command, or the document."""
@@ -122,7 +122,7 @@ class CommandContext:
             left_out = {"warnings": self.warnings.messages} if self.warnings.messages else {}
             self._print_document({**document, **left_out, "exit_code": int(code), "next": self.on_same_site(then)})
         else:
-            self.say(self._next_line(then))
+            self.console.print(Text(self._next_line(then)), soft_wrap=True)  # unbroken, to be copied
         raise typer.Exit(int(code))
 
     def fail(self, error: CommandError) -> NoReturn:
@@ -132,7 +132,7 @@ class CommandContext:
             self._print_document(failure)
         else:
             console = open_console(stderr=True)
-            console.print(Text(f"neo: {clean(str(error))}", style="red"), soft_wrap=True)
+            print_whole(console, Text(f"neo: {clean(str(error))}", style="red"))
             console.print(Text(self._next_line(error.then)), soft_wrap=True)
         raise typer.Exit(int(error.code))
 

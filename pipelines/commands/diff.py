@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -15,6 +14,7 @@ from pipelines.comparing.scores import NumberChange, ScoreDifference, UnpairedEv
 from pipelines.comparing.sides import Side, side_of
 from pipelines.exits import BadCommandError
 from pipelines.screen.console import clean
+from pipelines.screen.text_table import TextTable, number, sentence
 
 MAX_LINES = 12
 """Numbers and versions of a step that are shown, at most; `--json` has all."""
@@ -44,7 +44,7 @@ def diff(
         if step.relation != "same":
             command.say(step_table(step), "")
     for score in found.scores:
-        command.say(score_table(score), "")
+        command.say(*score_lines(score), "")
     if found.unpaired:
         command.say(unpaired_table(found.unpaired), "")
     command.end(document(first, second, found), then=f"neo trace {b}" if first.kind != "run" else f"neo show {b}")
@@ -63,69 +63,63 @@ def in_words(found: Differences) -> str:
     return f"Of {len(found.steps)} steps: {', '.join(f'{number} {what}' for number, what in counts if number)}."
 
 
-def step_table(step: StepDifference) -> Table:
+def step_table(step: StepDifference) -> TextTable:
     """What differs between two steps, a line for each field; one line where only what is read differs."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = TextTable("", sentence(""), has_headings=False)
     both = f"{step.a} -> {step.b.rpartition('/')[2]}" if step.relation == "differs" else step.a or step.b
     renamed = f" (in B {step.renamed})" if step.renamed else ""
     alone = {"only_in_a": "  only in A", "only_in_b": "  only in B"}.get(step.relation, "")
-    table.add_row(Text(clean(step.step + renamed), "bold"), Text(both + alone))
+    table.add(Text(clean(step.step + renamed), "bold"), Text(both + alone))
     for title, changes in (
         ("recipe", step.recipe), ("code", step.code), ("reads", step.reads), ("source", step.sources),
     ):  # fmt: skip
         for change in changes:
-            table.add_row(f"  {title}", Text(clean(str(change)), "cyan"))
+            table.add(f"  {title}", Text(clean(str(change)), "cyan"))
     if step.reads_changed:
-        table.add_row("  reads", Text(clean(f"{', '.join(step.reads_changed)}: different")))
+        table.add("  reads", Text(clean(f"{', '.join(step.reads_changed)}: different")))
     if step.same_content:
-        table.add_row("  holds", "the same, byte by byte")
+        table.add("  holds", "the same, byte by byte")
     lines = [str(change) for change in step.versions] if step.differs_itself else []
     lines = [f"made with {line}" for line in lines] + [_number(change) for change in step.counts]
     for line in lines[:MAX_LINES]:
-        table.add_row("", Text(clean(line)))
+        table.add("", Text(clean(line)))
     if len(lines) > MAX_LINES:
-        table.add_row("", f"... {len(lines) - MAX_LINES} more: --json")
+        table.add("", f"... {len(lines) - MAX_LINES} more: --json")
     return table
 
 
-def score_table(score: ScoreDifference) -> Table:
-    """The numbers of two evaluations that differ, without the ends of intervals."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(clean(f"scores on {_asked(score)}"), overflow="fold")
-    for heading in (f"A\n{score.a}", f"B\n{score.b}", "B - A"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def score_lines(score: ScoreDifference) -> Iterator[str | TextTable]:
+    """Two evaluations, and their numbers that differ, without the ends of intervals."""
+    yield from (f"scores on {_asked(score)}", f"  A  {score.a}", f"  B  {score.b}")
+    table = TextTable("score", number("A"), number("B"), number("B - A"))
     shown = [one for one in score.numbers if one.a != one.b and not one.name.endswith(("_low", "_high"))]
     for one in shown[:MAX_LINES]:
         change = f"{one.b - one.a:+.4g}" if one.a is not None and one.b is not None else ""
-        table.add_row(clean(one.name), *("-" if value is None else f"{value:.4g}" for value in (one.a, one.b)), change)
+        table.add(one.name, *("-" if value is None else f"{value:.4g}" for value in (one.a, one.b)), change)
     if len(shown) > MAX_LINES:
-        table.add_row(f"... {len(shown) - MAX_LINES} more: --json", "", "", "")
+        table.add(f"... {len(shown) - MAX_LINES} more: --json")
     if not shown:
-        table.add_row("all the same", "", "", "")
-    return table
+        table.add("all the same")
+    yield table
 
 
-def unpaired_table(unpaired: Sequence[UnpairedEvaluation]) -> Table:
+def unpaired_table(unpaired: Sequence[UnpairedEvaluation]) -> TextTable:
     """The evaluations that are compared with none, each with what sets it apart from the nearest of the other side."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(Text("not compared", "bold"))
+    table = TextTable("", sentence(""), has_headings=False)
+    table.add(Text("not compared", "bold"))
     for one in unpaired:
         own, other = ("A", "B") if one.side == "a" else ("B", "A")
-        table.add_row(f"  {own}  {clean(one.evaluation)}", Text(clean(f"{one.step}, on {_asked(one)}")))
+        table.add(f"  {own}  {clean(one.evaluation)}", Text(clean(f"{one.step}, on {_asked(one)}")))
         for change in one.changes[:MAX_LINES]:
-            table.add_row("", Text(clean(str(change)), "cyan"))
+            table.add("", Text(clean(str(change)), "cyan"))
         if len(one.changes) > MAX_LINES:
-            table.add_row("", f"... {len(one.changes) - MAX_LINES} more: --json")
+            table.add("", f"... {len(one.changes) - MAX_LINES} more: --json")
         if not one.nearest:
-            table.add_row("", f"{other} has none on these questions")
+            table.add("", f"{other} has none on these questions")
         elif not one.changes:
-            table.add_row("", Text(clean(f"asks as {one.nearest} of {other}, and is not the only one that does")))
+            table.add("", Text(clean(f"asks as {one.nearest} of {other}, and is not the only one that does")))
         else:
-            table.add_row("", Text(clean(f"(between A and B; the nearest of {other} is {one.nearest})")))
+            table.add("", Text(clean(f"(between A and B; the nearest of {other} is {one.nearest})")))
     return table
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -21,8 +20,19 @@ from pipelines.planning.estimates.estimate import Estimate, Estimator, ZeroLayou
 from pipelines.planning.estimates.expected_sizes import ExpectedSizes
 from pipelines.planning.estimates.fitting import FILLED_SHARE, fits, smallest_gpu
 from pipelines.planning.request import Request
+from pipelines.screen.text_table import TextTable, number
 
 GIB = 2**30
+GOING = {
+    "weights": 6,
+    "masters": 3,
+    "moments": 5,
+    "gradients": 4,
+    "buckets": 1,
+    "gathered": 2,
+    "activations": 7,
+}
+"""What the memory of a rank consists of, and which column is left out first on a narrow screen."""
 
 
 def estimate(
@@ -168,24 +178,13 @@ def _time(one: Estimate, assumed: Assumptions) -> str:
     )
 
 
-def _memory_table(one: Estimate) -> Table:
+def _memory_table(one: Estimate) -> TextTable:
     """Memory of a rank under each ZeRO stage, plain and with activation checkpointing, in GiB."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = (
-        f"  GiB a rank of {one.gang.num_ranks}",
-        "weights",
-        "masters",
-        "moments",
-        "gradients",
-        "buckets",
-        "gathered",
-        "activations",
-    )
-    for heading in (*headings, "peak", ""):
-        table.add_column(heading, justify="left" if heading in (headings[0], "") else "right", no_wrap=True)
+    parts = (number(name, goes) for name, goes in GOING.items())
+    table = TextTable(f"  GiB a rank of {one.gang.num_ranks}", *parts, number("peak"), "")
     for layout in one.layouts:
         for frugal in (False, True):
-            table.add_row(*_memory_row(one, layout, frugal))
+            table.add(*_memory_row(one, layout, frugal))
     return table
 
 
@@ -194,11 +193,10 @@ def _memory_row(one: Estimate, layout: ZeroLayout, frugal: bool) -> Iterator[str
     is_chosen = layout.zero_stage == one.gang.zero_stage and frugal == one.gang.activation_checkpointing
     yield f"{'*' if is_chosen else ' '} ZeRO {layout.zero_stage}{', checkpointing' if frugal else ''}"
     if layout.refused:
-        yield from ("-",) * 8
+        yield from ("-",) * len((*GOING, "peak"))
         yield "refused"
         return
-    columns = ("weights", "masters", "moments", "gradients", "buckets", "gathered", "activations", "peak")
-    yield from (f"{getattr(memory, name) / GIB:.2f}" for name in columns)
+    yield from (f"{getattr(memory, name) / GIB:.2f}" for name in (*GOING, "peak"))
     host = f"{memory.on_host / GIB:.2f} on the host" if memory.on_host else ""
     too_large = one.gpu is not None and not fits(memory.peak, one.gpu)
     yield f"too large for a {one.gpu.name}" if one.gpu and too_large else host

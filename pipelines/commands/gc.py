@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError, RefusedError
@@ -19,6 +18,7 @@ from pipelines.garbage.survey import Candidate, Survey, survey
 from pipelines.runs.refs import find_run, runs_and_artifacts
 from pipelines.screen.byte_progress import size_in_words
 from pipelines.screen.console import clean
+from pipelines.screen.text_table import TextTable, number, sentence
 from stages.store.errors import TornRecordError
 from stages.store.store import Store
 
@@ -103,8 +103,8 @@ def _forgettable(store: Store, ref: str) -> str:
     return run.name
 
 
-def _in_words(found: Survey, kept_runs: Sequence[str], *, delete: bool) -> list[Table | str]:
-    words: list[Table | str] = [f"{'Forgetting' if delete else 'To forget:'} run {run}." for run in found.runs]
+def _in_words(found: Survey, kept_runs: Sequence[str], *, delete: bool) -> list[TextTable | str]:
+    words: list[TextTable | str] = [f"{'Forgetting' if delete else 'To forget:'} run {run}." for run in found.runs]
     words += [f"Keeping all that run {run} makes." for run in kept_runs]
     words += [""] if words else []
     if found.deletable:
@@ -119,19 +119,11 @@ def _in_words(found: Survey, kept_runs: Sequence[str], *, delete: bool) -> list[
     return [*words, f"{will} {total.number:,} objects, {size_in_words(total.size_bytes)}."]
 
 
-def _table(candidates: Sequence[Candidate]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("artifact", "why", "objects", "size"):
-        right = heading in ("objects", "size")
-        table.add_column(heading, no_wrap=heading != "why", overflow="fold", justify="right" if right else "left")
+def _table(candidates: Sequence[Candidate]) -> TextTable:
+    table = TextTable("artifact", number("objects", goes=1), number("size"), sentence("why"))
     for one in candidates:
-        objects = one.objects
-        table.add_row(
-            one.short,
-            clean("; ".join(filter(None, (one.why, one.stays)))),
-            f"{objects.number:,}",
-            size_in_words(objects.size_bytes),
-        )
+        why = "; ".join(filter(None, (one.why, one.stays)))
+        table.add(one.short, one.objects.number, size_in_words(one.objects.size_bytes), why)
     return table
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
 from pipelines.planning.catalog import shipped_pipelines
 from pipelines.runs.in_brief import runs_in_brief
-from pipelines.screen.console import STYLES, clean
+from pipelines.screen.console import STYLES
+from pipelines.screen.text_table import Column, TextTable, sentence
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
@@ -27,7 +27,7 @@ def list_(ctx: typer.Context) -> None:
     """List pipelines, runs and names of artifacts."""
     command: CommandContext = ctx.obj
     shipped = shipped_pipelines()
-    command.say(_table(("pipeline", "what it makes"), [(name, about) for name, about in shipped.items()]))
+    command.say(_table(("pipeline", sentence("what it makes")), [(name, about) for name, about in shipped.items()]))
     runs, names = _store_contents(command.possible_store())
     if runs:
         command.say("", _table(("run", "state", "attempts"), runs))
@@ -57,8 +57,8 @@ def _store_contents(store: Store) -> tuple[list[tuple[str, str, str]], list[tupl
     return runs, names
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*headings, box=None, pad_edge=False)
+def _table(headings: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> TextTable:
+    table = TextTable(*headings)
     for row in rows:
-        table.add_row(*(Text(clean(cell), STYLES.get(cell, "")) for cell in row))
+        table.add(*(Text(cell, STYLES.get(cell, "")) for cell in row))
     return table

@@ -8,7 +8,6 @@ from typing import Annotated, Protocol
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import PipelineArgument
@@ -21,6 +20,7 @@ from pipelines.planning.site_checks import check_ray_version, check_site_names
 from pipelines.planning.source_files import LOCK, keep_in_lock
 from pipelines.planning.sources import DefinedSource, Definitions, load_definitions, sources_of
 from pipelines.screen.byte_progress import size_in_words
+from pipelines.screen.text_table import TextTable, number
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import StageError
 from stages.origins.changes import Thoroughness, differences
@@ -171,18 +171,14 @@ def _progress(command: CommandContext, name: str) -> Iterator[Told]:
         yield lambda done_bytes, total_bytes: progress.update(task, completed=done_bytes, total=total_bytes)
 
 
-def _table(rows: Sequence[tuple[str, Pin, Pin | None, int | None]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("source", "files", "size", "rows", "digest", ""):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("files", "size", "rows") else "left")
+def _table(rows: Sequence[tuple[str, Pin, Pin | None, int | None]]) -> TextTable:
+    table = TextTable("source", number("files", goes=1), number("size"), number("rows"), "digest", "")
     for name, now, before, said_rows in rows:
         rows_text = "" if now.num_rows is None else f"{now.num_rows:,}"
         if said_rows is not None and now.num_rows is not None and said_rows != now.num_rows:
             rows_text += f" (the recipe says {said_rows:,})"
         news = "new" if before is None else "unchanged" if before.digest == now.digest else "changed"
-        table.add_row(
-            name, f"{len(now.files):,}", size_in_words(now.size_bytes), rows_text, now.digest[:SHOWN_DIGITS], news
-        )
+        table.add(name, len(now.files), size_in_words(now.size_bytes), rows_text, now.digest[:SHOWN_DIGITS], news)
     return table
 
 

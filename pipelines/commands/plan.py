@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -28,6 +27,7 @@ from pipelines.planning.recipe_diff import paths_in
 from pipelines.planning.request import FrozenStep
 from pipelines.planning.site_checks import check_site_names
 from pipelines.screen.text_graph import lanes
+from pipelines.screen.text_table import Column, TextTable, sentence
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
 ACTION_STYLES = {"make": "bold cyan", "continue": "yellow", "reuse": "green dim"}
@@ -63,13 +63,12 @@ def plan(
     command.end(plan_document(current), then=then)
 
 
-def plan_table(plan: Plan, *, graph: bool) -> Table:
+def plan_table(plan: Plan, *, graph: bool) -> TextTable:
     """A row for each step: its action and the reason; with `graph`, lanes that draw which step reads which."""
     edges = {step.name: sorted({item.step for item in step.inputs.values()}) for step in plan.request.steps}
     drawn = lanes(edges)
-    table = Table(box=None, pad_edge=False)
-    for heading in [*([""] if graph else []), "step", "stage", "artifact", "plan", "why"]:
-        table.add_column(heading, no_wrap=heading != "why", overflow="fold")
+    columns = (Column("step"), Column("stage", goes=1), Column("artifact"), Column("plan"), sentence("why"))
+    table = TextTable(*([Column("", "lanes")] if graph else []), *columns)
     for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
         why = Text(decision.reason)
         for change in decision.changes:
@@ -82,8 +81,8 @@ def plan_table(plan: Plan, *, graph: bool) -> Table:
             why.append("\nholds nothing out: bind what the model is examined on to `heldout`", style="yellow")
         if decision.trained_on:
             why.append(f"\n{decision.trained_on}; it would refuse to begin", style="yellow")
-        table.add_row(
-            *([drawn[step.name]] if graph else []),
+        table.add(
+            *(["\n".join(drawn[step.name])] if graph else []),
             step.name,
             step.stage,
             step.fingerprint[:SHOWN_DIGITS],

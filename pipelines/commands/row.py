@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
@@ -13,7 +12,7 @@ from pipelines.exits import BadCommandError
 from pipelines.lineage.contents import row_document
 from pipelines.lineage.graph import lineage_of
 from pipelines.runs.refs import resolve_artifact
-from pipelines.screen.console import clean
+from pipelines.screen.text_table import Column, TextTable, number
 from stages.artifacts.kinds import Rows
 from stages.formats.packed_rows.rows import RowReader
 
@@ -45,9 +44,9 @@ def show_row(command: CommandContext, ref: str, number: int) -> NoReturn:
     command.end(document, then=f"neo where {documents[0]['sample_id']}")
 
 
-def _documents_table(documents: list[dict[str, Any]]) -> Table:
+def _documents_table(documents: list[dict[str, Any]]) -> TextTable:
     """A line for each document of a row, in order."""
-    table = Table("document", "sample id", "source", "tokens", box=None, pad_edge=False)
+    table = TextTable(number("document"), "sample id", Column("source", goes=1), number("tokens"))
     for position, document in enumerate(documents):
-        table.add_row(str(position), document["sample_id"], clean(document["source"]), f"{document['num_tokens']:,}")
+        table.add(position, document["sample_id"], document["source"], document["num_tokens"])
     return table

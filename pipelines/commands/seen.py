@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
@@ -14,7 +13,7 @@ from pipelines.exits import BadCommandError
 from pipelines.lineage.contents import lines_of_sources, seen_document
 from pipelines.lineage.graph import Lineage, lineage_of
 from pipelines.runs.refs import resolve_artifact
-from pipelines.screen.console import clean
+from pipelines.screen.text_table import TextTable, number
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import StageError
@@ -57,12 +56,14 @@ def show_seen(command: CommandContext, ref: str, at: str) -> NoReturn:
     command.end({"target": target.short, "seen": documents}, then=f"neo show {target.fingerprint[:SHOWN_DIGITS]}")
 
 
-def sources_table(counts: Mapping[str, Mapping[str, float]]) -> Table:
+def sources_table(counts: Mapping[str, Mapping[str, float]]) -> TextTable:
     """Counts by source as a table: a line for each source, a column for each count."""
-    head, *lines = lines_of_sources(counts)
-    table = Table(*head, box=None, pad_edge=False)
-    for source, *numbers in lines:
-        table.add_row(clean(source), *numbers)
+    (source_heading, *headings), *lines = lines_of_sources(counts)
+    table = TextTable(
+        source_heading, *(number(heading, goes=len(headings) - at) for at, heading in enumerate(headings))
+    )
+    for line in lines:
+        table.add(*line)
     return table
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -19,7 +18,9 @@ from pipelines.planning.recipe_diff import field_changes, flat_fields
 from pipelines.running.scores import SHOWN, accuracy_table, published_table, retrieval_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
-from pipelines.screen.console import STYLES, clean
+from pipelines.screen.console import STYLES
+from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, remark_cells
+from pipelines.screen.text_table import Column, TextTable, number, sentence
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -83,16 +84,14 @@ def _show_run(run: Run, command: CommandContext) -> None:
     command.end(document, then=then)
 
 
-def _steps_table(plan: Plan) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "state", "artifact", "holds"):
-        table.add_column(heading, no_wrap=heading != "holds")
+def _steps_table(plan: Plan) -> TextTable:
+    table = TextTable("step", "state", "artifact", Column("stage", goes=1), *HOLDING_COLUMNS)
     for step, decision in zip(plan.request.steps, plan.decisions, strict=True):
         head = plan.manifests.get(step.name)
-        holds = describe_counts(head) if head else decision.reason
+        holds = holding_cells(head) if head else remark_cells(decision.reason)
         state = STATE_OF[decision.action]
         style = "green" if state == "committed" else "yellow"
-        table.add_row(step.name, Text(state, style), f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}", clean(holds))
+        table.add(step.name, Text(state, style), step.fingerprint[:SHOWN_DIGITS], step.stage, *holds)
     return table
 
 
@@ -192,63 +191,63 @@ def _best_lines(artifact: Artifact) -> list[str]:
     ]
 
 
-def _fields_table(artifact: Artifact) -> Table:
-    table = Table("recipe and inputs", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _fields_table(artifact: Artifact) -> TextTable:
+    table = TextTable("recipe and inputs", sentence(""))
     for name, value in flat_fields(artifact.head.recipe):
-        table.add_row(name, clean(value))
+        table.add(name, value)
     for name, item in artifact.head.inputs.items():
-        table.add_row(Text(name, "cyan"), f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}")
+        table.add(Text(name, "cyan"), f"{item.stage}/{item.fingerprint[:SHOWN_DIGITS]}")
     return table
 
 
-def _funnel(artifact: Artifact) -> list[Table]:
+def _funnel(artifact: Artifact) -> list[TextTable]:
     items = artifact.head.items
     if not items.dropped and not items.failed:
         return []
-    table = Table("items", "verdict", "reason", box=None, pad_edge=False)
-    table.add_row(f"{items.kept:,}", Text("kept", STYLES["committed"]), "")
+    table = TextTable(number("items"), "verdict", "reason")
+    table.add(items.kept, Text("kept", STYLES["committed"]))
     for verdict, reasons in (("dropped", items.dropped), ("failed", items.failed)):
-        for reason, number in sorted(reasons.items(), key=lambda pair: -pair[1]):
-            table.add_row(f"{number:,}", verdict, clean(reason))
+        for reason, num_items in sorted(reasons.items(), key=lambda pair: -pair[1]):
+            table.add(num_items, verdict, reason)
     return [table]
 
 
-def _rules_table(artifact: Artifact) -> list[Table | str]:
+def _rules_table(artifact: Artifact) -> list[TextTable | str]:
     """To how many items each rule of a filter was applied, and to how many it was not."""
     rules = artifact.head.rules
     if not rules:
         return []
-    table = Table("items", "rule", "", box=None, pad_edge=False)
+    table = TextTable(number("items"), "rule", "")
     for rule, counts in rules.items():
-        for how, number in sorted(counts.items(), key=lambda pair: -pair[1]):
+        for how, num_items in sorted(counts.items(), key=lambda pair: -pair[1]):
             is_off = how == "no column"
-            table.add_row(f"{number:,}", clean(rule), Text(clean(how), "yellow" if is_off else ""))
+            table.add(num_items, rule, Text(how, "yellow" if is_off else ""))
     return ["", table]
 
 
-def _skipped_table(artifact: Artifact) -> list[Table]:
+def _skipped_table(artifact: Artifact) -> list[TextTable]:
     skipped = skipped_row_records(artifact)
     if not skipped:
         return []
-    table = Table("damaged rows left out", "row", "of", "samples", box=None, pad_edge=False)
+    table = TextTable("damaged rows left out", number("row"), "of", sentence("samples"))
     for one in skipped:
         of, samples = f"{one['rows'][:SHOWN_DIGITS]}/{one['part']}", ", ".join(one["sample_ids"])
-        table.add_row(f"step {one['step']:,}", f"{one['row']:,}", of, samples)
+        table.add(f"step {one['step']:,}", one["row"], of, samples)
     return [table]
 
 
-def _skipped_steps_table(artifact: Artifact) -> list[Table]:
+def _skipped_steps_table(artifact: Artifact) -> list[TextTable]:
     skipped = skipped_step_records(artifact)
     if not skipped:
         return []
-    table = Table("steps left out", "by", "at", "reason", box=None, pad_edge=False)
+    table = TextTable("steps left out", Column("by", goes=2), Column("at", goes=1), sentence("reason"))
     for one in skipped:
-        table.add_row(f"step {one['step']:,}", clean(one["by"]), one["at"], clean(one["reason"]))
+        table.add(f"step {one['step']:,}", one["by"], one["at"], one["reason"])
     return [table]
 
 
-def _numbers_table(metrics: dict[str, float]) -> Table:
-    table = Table("metric", "value", box=None, pad_edge=False)
-    for name, number in metrics.items():
-        table.add_row(clean(name), f"{number:.6g}")
+def _numbers_table(metrics: dict[str, float]) -> TextTable:
+    table = TextTable("metric", number("value"))
+    for name, value in metrics.items():
+        table.add(name, f"{value:.6g}")
     return table

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -24,9 +23,9 @@ from pipelines.runs.status import RunStatus
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import StepState, balance, clock_time, progress
+from pipelines.screen.text_table import TextTable, number, sentence
 
 SECONDS_BETWEEN_LOOKS = 1.0
-HEADINGS = ("step", "state", "done", "rate", "ends in", "last commit", "attempt")
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
 
 
@@ -140,17 +139,21 @@ def _screen(run_status: RunStatus) -> Group:
     )
 
 
-def steps_table(run_status: RunStatus) -> Table:
-    """A row for each step, without the columns that are empty: on a narrow screen the others need the room."""
+def steps_table(run_status: RunStatus) -> TextTable:
+    """A row for each step."""
     with run_status.board.lock:
         rows = [_row(run_status, state) for state in run_status.board.steps.values()]
-    table = Table(box=None, pad_edge=False)
-    shown = [number for number in range(len(HEADINGS)) if any(str(row[number]) for row in rows)]
-    for heading in (HEADINGS[number] for number in shown):
-        is_number = heading in ("rate", "ends in", "last commit")
-        table.add_column(heading, no_wrap=heading != "done", justify="right" if is_number else "left")
+    table = TextTable(
+        "step",
+        "state",
+        sentence("done"),
+        number("rate", goes=3),
+        number("ends in", goes=4),
+        number("last commit", goes=2),
+        number("attempt", goes=1),
+    )
     for row in rows:
-        table.add_row(*(row[number] for number in shown))
+        table.add(*row)
     return table
 
 

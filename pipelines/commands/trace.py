@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
@@ -19,7 +18,9 @@ from pipelines.exits import BadCommandError
 from pipelines.lineage.graph import Lineage, Node, describe_counts, describe_source, lineage_of
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean, open_console
+from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, remark_cells
 from pipelines.screen.text_graph import lanes
+from pipelines.screen.text_table import Cell, Column, TextTable
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import fork_of
 
@@ -106,25 +107,22 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
     command.end(document, then=f"neo audit {target.fingerprint[:SHOWN_DIGITS]}")
 
 
-def lineage_table(lineage: Lineage) -> Table:
+def lineage_table(lineage: Lineage) -> TextTable:
     """A row for each artifact, inputs before what reads them, with the edges drawn."""
     drawn = lanes(lineage.reads)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "step", "artifact", "kind"):  # never cut: an artifact is named again in the next command
-        table.add_column(heading, no_wrap=True)
-    table.add_column("holds")
+    table = TextTable(Column("", "lanes"), "step", "artifact", Column("kind", goes=1), *HOLDING_COLUMNS)
     for fingerprint, edges in drawn.items():
-        table.add_row(edges, *_cells(lineage, fingerprint))
+        table.add("\n".join(edges), *_cells(lineage, fingerprint))
     return table
 
 
-def _cells(lineage: Lineage, fingerprint: str) -> tuple[str, str, str, str]:
+def _cells(lineage: Lineage, fingerprint: str) -> tuple[Cell, ...]:
     """Step, shown fingerprint, kind and contents of an artifact, or of the checkpoint that a fork began from."""
     shown = fingerprint[:SHOWN_DIGITS]
     if (fork := lineage.begun_from.get(fingerprint)) is not None:
-        return fork.stage, shown, "checkpoint", f"step {fork.at_step}, which a fork began from"
+        return fork.stage, shown, "checkpoint", *remark_cells(f"step {fork.at_step:,}, which a fork began from")
     node = lineage.by_fingerprint[fingerprint]
-    return node.step, shown, node.kind, clean(describe_counts(node.head) if node.head else node.problem)
+    return node.step, shown, node.kind, *(holding_cells(node.head) if node.head else remark_cells(node.problem))
 
 
 def without_heads(lineage: Lineage) -> Iterator[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import more_option, with_more_options
@@ -19,6 +18,7 @@ from pipelines.exits import BadCommandError
 from pipelines.lineage.graph import Lineage, all_heads, lineage_of, step_name
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
 from pipelines.screen.console import clean
+from pipelines.screen.text_table import Column, TextTable, sentence
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
@@ -339,10 +339,10 @@ def _say(
     makes: str = "neo index",
 ) -> NoReturn:
     """The artifacts that hold what was asked for; how the search went; and the next command."""
-    table = Table("step", "artifact", "kind", "what it holds", box=None, pad_edge=False)
+    table = TextTable("step", "artifact", Column("kind", goes=1), sentence("what it holds"))
     for sighting in sightings:
         artifact = f"{sighting.stage}/{sighting.fingerprint[:SHOWN_DIGITS]}"
-        table.add_row(sighting.step, artifact, sighting.kind, clean(describe(sighting)))
+        table.add(sighting.step, artifact, sighting.kind, describe(sighting))
     command.say(clean(title), table)
     unindexed = list(dict.fromkeys(_named(head) for head in search.unindexed))
     if unindexed:

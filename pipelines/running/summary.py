@@ -12,18 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.exits import ExitCode
-from pipelines.lineage.graph import describe_counts, lineage_of
+from pipelines.lineage.graph import lineage_of
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
 from pipelines.running.execute_run import RunResult
 from pipelines.running.scores import accuracy_table, retrieval_table
 from pipelines.runs.log import log_key
-from pipelines.screen.console import STYLES, clean
+from pipelines.screen.console import STYLES
+from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells
 from pipelines.screen.progress import clock_time
+from pipelines.screen.text_table import Cell, Column, TextTable, number
 from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
 from pipelines.tracking.sqlite import sqlite_path
 from stages.artifacts.artifact import Artifact
@@ -91,8 +92,8 @@ WORDS = {
 class CommittedStep:
     """What the report needs of a committed artifact, without its parts, which may be many thousand."""
 
-    holds: str
-    """Parts and items, in words."""
+    holds: tuple[Cell, ...]
+    """Parts and items, as cells of a table."""
     content: str
     """Content digest of the artifact."""
     items: ItemBalance
@@ -113,24 +114,23 @@ def _committed(store: Store, step: FrozenStep) -> CommittedStep | None:
         return None
     metrics = evaluation_metrics(Artifact(store, head))
     drawn = tuple(entry.key for entry in pictures(head))
-    return CommittedStep(describe_counts(head), head.content, head.items, metrics, drawn)
+    return CommittedStep(holding_cells(head), head.content, head.items, metrics, drawn)
 
 
-def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> Table:
+def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) -> TextTable:
     """A row for each step: how it ended, its time, its artifact and what that holds."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "ended", "time", "artifact", "holds"):
-        table.add_column(heading, no_wrap=heading != "holds", justify="right" if heading == "time" else "left")
+    table = TextTable("step", "ended", number("time", goes=2), "artifact", Column("stage", goes=1), *HOLDING_COLUMNS)
     for step in plan.request.steps:
         ending = result.endings.get(step.name)
         ended = ending.ending.replace("_", " ") if ending else "not started"
         state = result.board.steps[step.name]
-        table.add_row(
+        table.add(
             step.name,
             Text(ended, STYLES.get(ended, "dim")),
             clock_time(state.seconds) if state.seconds else "",
-            f"{step.stage}/{step.fingerprint[:SHOWN_DIGITS]}",
-            clean(made[step.name].holds) if step.name in made else "",
+            step.fingerprint[:SHOWN_DIGITS],
+            step.stage,
+            *(made[step.name].holds if step.name in made else ()),
         )
     return table
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
-def lanes(reads: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """One line of text for each name, that together draw the graph: a dot for it, lines to what reads it later.
+def lanes(reads: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+    """Lines of text for each name, that together draw the graph: a dot for it, and lines to what reads it later. And
+    what is drawn below, where a row of text beside it takes more lines than one.
 
     A ring reads nothing; a dot right below another in its lane reads that one.
 
-    >>> for name, line in lanes({"a": [], "b": [], "c": ["a", "b"]}).items():
+    >>> for name, (line, _) in lanes({"a": [], "b": [], "c": ["a", "b"]}).items():
     ...     print(line, name)
     ○   a
     │ ○ b
@@ -18,19 +19,20 @@ def lanes(reads: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """
     last_reader = {source: name for name, sources in reads.items() for source in sources}
     open_lanes: list[str | None] = []
-    drawn: dict[str, str] = {}
+    drawn: dict[str, tuple[str, str]] = {}
     for name, sources in reads.items():
         inputs = {open_lanes.index(source) for source in sources}
         closing = {lane for lane in inputs if last_reader[str(open_lanes[lane])] == name}
         own = _lane_for(open_lanes, closing)
-        drawn[name] = _row(open_lanes, own, inputs - {own}, closing, bool(sources))
+        row = _row(open_lanes, own, inputs - {own}, closing, bool(sources))
         for lane in closing:
             open_lanes[lane] = None
         open_lanes[own] = name if name in last_reader else None
         while open_lanes and open_lanes[-1] is None:
             open_lanes.pop()
-    width = max(map(len, drawn.values()), default=0)
-    return {name: line.ljust(width) for name, line in drawn.items()}
+        drawn[name] = row, "".join("  " if lane is None else "│ " for lane in open_lanes)
+    width = max((len(line) for line, _ in drawn.values()), default=0)
+    return {name: (line.ljust(width), below.rstrip().ljust(width)) for name, (line, below) in drawn.items()}
 
 
 def _lane_for(open_lanes: list[str | None], closing: set[int]) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 TOYS = str(Path(__file__).with_name("toy_pipeline.py"))
 NOBODY = "http://127.0.0.1:9"
 """A tracker that does not answer: tests that are not about tracking need none."""
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+"""What makes text bold or coloured on a terminal."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,14 @@ class NeoSite:
     def neo(self, *words: str) -> Said:
         """Type a command, carried out in this process without Ray."""
         return self.type_([*words, "--site", str(self.file)])
+
+    def on_terminal(self, columns: int, *words: str) -> Said:
+        """Type a command on a terminal of so many columns; its styles are left out of what it printed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TTY_COMPATIBLE", "1")
+            patch.setenv("COLUMNS", str(columns))
+            said = self.neo(*words)
+        return Said(said.code, STYLE.sub("", said.out), STYLE.sub("", said.err))
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """Type a command in a process group of its own, as a terminal does, without Ray."""

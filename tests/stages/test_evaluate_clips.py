@@ -79,8 +79,8 @@ def test_kinds_may_be_scored_as_numbers(colour_world: ColourWorld) -> None:
 def test_the_table_of_a_run_shows_the_controls_and_numbers(made: Evaluation) -> None:
     numbers = json.loads(made.read(made.part("00000", "evaluate").file(METRICS_FILE)))
     table = accuracy_table(numbers)
-    assert [str(column.header) for column in table.columns][3:] == ["blind", "shuffled", "guessing"]
-    assert list(table.columns[0].cells)[-2:] == ["all: MRA", "far: MRA"]
+    assert [column.heading for column in table.columns][3:] == ["blind", "shuffled", "guessing"]
+    assert table.cells(0)[-2:] == ["all: MRA", "far: MRA"]
     assert len(list(accuracy_table({"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6}).columns)) == 5
 
 

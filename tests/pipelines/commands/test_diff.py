@@ -6,7 +6,7 @@ from tests.pipelines.garbage.stores import two_runs
 
 def test_it_names_what_differs_and_only_that(site: NeoSite) -> None:
     old, new = two_runs(site)
-    said = site.neo("diff", old, new)
+    said = site.on_terminal(80, "diff", old, new)
     assert said.code == 0 and "Of 4 steps: 1 the same, 3 different." in said.out
     assert "min_width_px: 13 -> 15" in said.out and "kept: different" in " ".join(said.out.split())
     assert max(len(line) for line in said.out.splitlines() if not line.startswith("Next:")) <= 80

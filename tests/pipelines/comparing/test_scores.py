@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
-from pipelines.commands.diff import score_table, unpaired_table
+from pipelines.commands.diff import score_lines, unpaired_table
 from pipelines.comparing.scores import compared_scores
 from pipelines.comparing.sides import RUN_KIND, ComparedStep, Side
 from pipelines.screen.console import open_console
+from pipelines.screen.text_table import print_whole
 from stages.artifacts.head import read_head
 from stages.artifacts.kinds import METRICS_FILE
 from stages.artifacts.manifest import Manifest, manifest_bytes, manifest_key
@@ -106,12 +108,14 @@ def test_the_tables_name_both_artifacts_in_80_columns(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
     a = side(evaluation(store, "aaaa", 0.3, model="c1"), evaluation(store, "bbbb", 0.3, model="c1", max_frames=8))
     b = side(evaluation(store, "cccc", 0.4, model="c2", step="other"))
     scores, unpaired = compared_scores(store, a, b)
     console = open_console()
-    for table in (*map(score_table, scores), unpaired_table(unpaired)):
-        console.print(table)
+    for thing in (*(line for score in scores for line in score_lines(score)), unpaired_table(unpaired)):
+        print_whole(console, Text(thing) if isinstance(thing, str) else thing)
     out = capsys.readouterr().out
     for text in ("evaluate/aaaaaaaaaaaa", "evaluate/cccccccccccc", "+0.1", "not compared", "max_frames: 8 -> 256"):
         assert text in out, out

@@ -107,7 +107,7 @@ def test_a_pair_whose_vectors_are_no_numbers_is_failed_and_looked_up_by_none(
 
 def test_where_no_pair_has_vectors_the_table_says_how_many_were_not_looked_up() -> None:
     table = retrieval_table({"num_retrieval_pairs": 9, "num_retrieval_failed": 9, "num_retrieval_pictures": 0})
-    assert table is not None and list(table.columns[0].cells) == ["not looked up: 9 pairs"]
+    assert table is not None and table.cells(0) == ["not looked up: 9 pairs"]
 
 
 def test_the_size_of_parts_changes_no_number_and_the_first_pairs_are_taken(
@@ -123,10 +123,10 @@ def test_a_checkpoint_that_was_not_trained_for_it_is_measured_and_the_tables_say
     numbers = numbers_of(evaluation)
     assert numbers["trained_for_retrieval"] == 0
     table = retrieval_table(numbers)
-    assert table is not None and table.row_count == 7
-    assert table.columns[0].header == "retrieval (not trained for it)"
-    assert list(table.columns[0].cells)[-1] == "not looked up: 2 pairs"
-    assert retrieval_table({**numbers, "trained_for_retrieval": 1}).columns[0].header == "retrieval"
+    assert table is not None and table.num_rows == 7
+    assert table.columns[0].heading == "retrieval (not trained for it)"
+    assert table.cells(0)[-1] == "not looked up: 2 pairs"
+    assert retrieval_table({**numbers, "trained_for_retrieval": 1}).columns[0].heading == "retrieval"
     shown = scores_of(Measured(name="n", benchmark=None, evaluation="e", questions="q", numbers=numbers))
     recalls = [score for score in shown if score.of == UNTRAINED_PAIRS]
     assert [score.metric for score in recalls[:2]] == ["image_to_text_r1", "image_to_text_r5"] and len(recalls) == 6
