@@ -12,12 +12,16 @@ import pytest
 import typer
 import yaml
 
+from cluster.site import Site
+from docs.make.stages import described
 from pipelines.cli import app
-from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, named
+from tests.docs.pages import DOCS, PAGES, ROOT, Block, blocks, commands, named
+from tests.house.test_layout import FLOORS
 
 LANGUAGES = {"sh", "bash", "python", "toml", "json", "yaml", "text", "xml", ""}
 READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
 EVERYWHERE = [*PAGES, *(path for path in READMES if path.exists())]
+NAME = re.compile(r"\b[a-z]+_[a-z_]+\b")
 GROUP: Any = typer.main.get_command(app)
 
 
@@ -67,3 +71,23 @@ def trouble_with(line: str) -> str:
 
 def test_a_wrong_command_is_found() -> None:
     assert trouble_with("neo pln tiny") and trouble_with("neo plan tiny --sites x") and not trouble_with("neo plan x")
+
+
+def test_what_stands_for_an_option_of_another_tool_exists() -> None:
+    """The second column of the tables of coming-from/ names recipe fields, fields of sites, and stages."""
+    schema = Site.model_json_schema()
+    known = {name for model in (schema, *schema["$defs"].values()) for name in model["properties"]}
+    for stage in described():
+        known |= {stage.name, *(field.name.rpartition(".")[2] for field in stage.fields)}
+    for page in (DOCS / "coming-from").glob("*.md"):
+        lines = [line.split("|") for line in page.read_text().splitlines() if line.count("|") >= 4]
+        words = [word for line in lines for code in re.findall(r"`([^`]+)`", line[2]) for word in NAME.findall(code)]
+        assert sorted(set(words) - known) == [], page.name
+
+
+def test_every_message_of_the_troubleshooting_is_one_that_is_printed() -> None:
+    page = (DOCS / "troubleshooting.md").read_text().partition("## What a screen shows")[0]
+    messages = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][2:]
+    sources = [path for top in FLOORS for path in (ROOT / top).rglob("*.py")]
+    text = " ".join(re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in sources)
+    assert len(messages) > 5 and [message for message in messages if message not in text] == []

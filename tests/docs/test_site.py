@@ -118,3 +118,10 @@ def test_the_shipped_sites_fit_the_schema() -> None:
         jsonschema.validate(tomllib.loads(file.read_text()), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"store": "x", "gang": {"num_rank": 2}}, schema)
+
+
+@pytest.mark.long
+def test_the_page_of_capacity_is_what_neo_estimate_computes() -> None:
+    from docs.make.capacity import capacity_page
+
+    assert (DOCS / "capacity.md").read_text() == capacity_page(), "python -m docs.make.capacity > docs/capacity.md"
