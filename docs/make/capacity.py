@@ -35,8 +35,9 @@ def site_of(num_ranks: int) -> Site:
 def estimates(pipeline: str, num_ranks: int) -> Iterator[Estimate]:
     """The estimates of the training steps of a pipeline."""
     with TemporaryDirectory() as nothing:
-        plan = planned(TypedSelection(pipeline), Store(nothing))
-    return Estimator(ExpectedSizes(plan, None, None), site_of(num_ranks), ASSUMED).steps()
+        store = Store(nothing)
+        sizes = ExpectedSizes(planned(TypedSelection(pipeline), store), store, None)
+        yield from Estimator(sizes, site_of(num_ranks), ASSUMED).steps()
 
 
 def smallest(one: Estimate) -> tuple[str, float]:
@@ -74,9 +75,9 @@ def capacity_page() -> str:
     """The whole page."""
     blocks = []
     for pipeline in PIPELINES:
-        rows = [row(one) for num_ranks in NUM_RANKS for one in estimates(pipeline, num_ranks)]
+        rows = (row(one) for num_ranks in NUM_RANKS for one in estimates(pipeline, num_ranks))
         head = ("step", "GPUs", "tokens of a row", "tokens", "first layout that fits", "peak of a GPU", "days")
-        blocks += [f"## {pipeline} on {GPU}", table(head, sorted(rows, key=lambda one: NUM_RANKS.index(int(one[1]))))]
+        blocks += [f"## {pipeline} on {GPU}", table(head, rows)]
     assumed = ", ".join(f"{name} {value:g}" for name, value in vars(replace(ASSUMED)).items())
     return page(
         "Capacity",
