@@ -80,10 +80,16 @@ class CommandContext:
     def store_to_read(self, *, delivers: bool = True) -> Store:
         """The site's store for reading, once MLflow was given the messages that dead attempts left in it.
 
-        Raises `RefusedError` if nothing was ever made there.
+        Raises `RefusedError` if nothing was ever made there, or if the store has lost its own record.
         """
         store = self.possible_store()
         if not (store.folder / METADATA_KEY).is_file() if store.folder else store.read(METADATA_KEY) is None:
+            if store.some_keys("runs/", 1):
+                raise RefusedError(
+                    f"{METADATA_KEY} is missing in the store {self.site.store}, where runs were made: put it back from "
+                    "a copy; without one, the next `neo run` writes it again",
+                    then="neo list",
+                )
             raise RefusedError(f"there is nothing yet in the store {self.site.store}", then="neo list")
         if delivers:
             self.deliver_pending(store)
