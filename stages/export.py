@@ -139,7 +139,7 @@ def _write_lineage(folder: Path, lineage: ExportLineage) -> None:
     (folder / LINEAGE_FILE).write_bytes(sealed(lineage_document(lineage, files)))
 
 
-@stage(number=7, recipe=ExportRecipe, makes=ExportedCheckpoint, accepts=(5, 6), phases=("export",))
+@stage(number=8, recipe=ExportRecipe, makes=ExportedCheckpoint, accepts=(5, 6, 7), phases=("export",))
 def export(
     recipe: ExportRecipe,
     checkpoint: Checkpoint,

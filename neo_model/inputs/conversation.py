@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from neo_model.config_fields import shown
+from neo_model.inputs.tokenizer_file import MAX_BLANK_RUN, TokenizerError, has_endless_blank, read_tokenizer
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -40,10 +43,6 @@ ROLES: Final = ("system", "user", "assistant")
 
 class ConversationError(ValueError):
     """A conversation that cannot be rendered; the message gives the fault."""
-
-
-class TokenizerError(ValueError):
-    """A tokenizer that does not fit a NEO model; the message gives the token or the count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +82,13 @@ def add_special_tokens(tokenizer: Tokenizer) -> None:
 def load_tokenizer(folder: Path, *, vocab_size: int | None = None) -> Tokenizer:
     """Read `folder/tokenizer.json` and register NEO's tokens. Special tokens in text stay text.
 
-    Raises TokenizerError if an id does not fit `vocab_size` rows or a structural token is missing.
+    Raises TokenizerError if the file is none of a known family, an id does not fit `vocab_size` rows or a structural
+    token is missing.
     """
-    from tokenizers import Tokenizer
-
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise TokenizerError(f"{file} does not exist: save the tokenizer in its fast form, one tokenizer.json")
-    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer = read_tokenizer(file)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     add_special_tokens(tokenizer)
@@ -105,7 +103,8 @@ def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
     token, largest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
     if largest >= vocab_size:
         raise TokenizerError(
-            f"token {token!r} has id {largest} and the model has {vocab_size} rows: use the tokenizer it was made with"
+            f"token {shown(token)} has id {largest} and the model has {vocab_size} rows: use the tokenizer it was made "
+            "with"
         )
 
 
@@ -238,7 +237,12 @@ class DocumentWriter:
         """Append text. Special tokens that it spells out become ordinary pieces of text.
 
         Added tokens that a tokenizer does not call special, such as `<think>` of a Qwen3, are what it makes of them.
+        Raises ConversationError for a run of white space that the patterns of tokenizers cannot match.
         """
+        if has_endless_blank(text):
+            raise ConversationError(
+                f"a run of white space of more than {MAX_BLANK_RUN:,} characters, which no text has"
+            )
         self._tokenizer.encode_special_tokens = True
         self._extend(self._tokenizer.encode(text, add_special_tokens=False).ids, supervised=supervised)
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from neo_model.config import NeoConfig
 from stages.exporting.remote_code import AUTO_MAP, PROCESSOR_MAP, TEMPLATE, remote_code
 
+AUTO_MAP_FIELD: Final = "auto_map"
+"""The field of settings that says which code loads what; only what is exported here says anything."""
 GENERATION_FILE: Final = "generation_config.json"
 PROCESSOR_FILES: Final = ("processor_config.json", "preprocessor_config.json")
 """Settings of the processor, under the names by which transformers of either version looks for it."""
@@ -42,13 +44,17 @@ def make_loadable(folder: Path, config: NeoConfig) -> None:
     for name, content in remote_code().items():
         (folder / name).write_bytes(content)
     stated = json.loads((folder / "config.json").read_bytes())
-    _write(folder / "config.json", {"template": TEMPLATE, **stated, "auto_map": AUTO_MAP})
+    _write(folder / "config.json", {"template": TEMPLATE, **stated, AUTO_MAP_FIELD: AUTO_MAP})
     processor = {
         "processor_class": PROCESSOR_MAP["AutoProcessor"].split(".")[1],
-        "auto_map": PROCESSOR_MAP,
+        AUTO_MAP_FIELD: PROCESSOR_MAP,
         "min_pixels": config.min_pixels_px,
         "max_pixels": config.max_pixels_px,
     }
+    for file in folder.glob("*.json"):
+        if AUTO_MAP_FIELD in (settings := _stated(file)) and file.name != "config.json":
+            # It may name code of another repository, which `trust_remote_code=True`, meant for ours, would run as well.
+            _write(file, {name: value for name, value in settings.items() if name != AUTO_MAP_FIELD})
     for name in PROCESSOR_FILES:
         _write(folder / name, {**_stated(folder / name), **processor})
     _write(folder / GENERATION_FILE, _generation(folder))
@@ -68,8 +74,8 @@ def _generation(folder: Path) -> dict[str, Any]:
 
 def _stated(file: Path) -> dict[str, Any]:
     """The settings that a file of the folder states; {} where there is none."""
-    stated: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
-    return stated
+    stated = json.loads(file.read_bytes()) if file.is_file() else {}
+    return stated if isinstance(stated, dict) else {}
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:

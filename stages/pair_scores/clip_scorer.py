@@ -100,13 +100,17 @@ def check_clip(config: dict[str, Any], names: Sequence[str], source: str) -> Non
 def load_clip(folder: Path, head: Path | None) -> ClipScorer:
     """Load a CLIP, and a head for it, onto the GPU if there is one. Raises `StageError`."""
     import torch
-    from tokenizers import Tokenizer
     from transformers import CLIPModel
+
+    from neo_model.inputs.tokenizer_file import TokenizerError, read_tokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, dtype=torch.float32)
     model = loaded.eval().requires_grad_(False).to(device)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        tokenizer = read_tokenizer(folder / "tokenizer.json")
+    except TokenizerError as error:
+        raise StageError(f"the CLIP in {folder} cannot read text: {error}") from error
     tokenizer.enable_truncation(model.config.text_config.max_position_embeddings)
     end = model.config.text_config.eos_token_id
     # The padding is the last token again, as CLIP has it: the network looks at the first one.

@@ -1,4 +1,4 @@
-"""Hostile inputs drawn from a seed, for as long as is asked: pictures, answers of servers, model folders.
+"""Hostile inputs drawn from a seed, for as long as is asked: pictures, answers of servers, model folders, text.
 
     python -m tests.hostile.fuzz --minutes 10 --seed 7
 
@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROUNDS: Final = {
     "pictures": ("tests.stages.download.test_mutated_pictures:check_mutations", 500),
     "answers": ("tests.stages.download.engines.test_mutated_answers:check", 300),
+    "tokenizers": ("tests.stages.model_folders.test_mutated_tokenizers:check", 300),
     "configs": ("tests.stages.model_folders.test_mutated_configs:check", 500),
     "weights": ("tests.stages.model_folders.test_mutated_weights:check", 500),
 }

@@ -106,6 +106,9 @@ def test_what_the_base_model_brought_is_kept(exported, tmp_path) -> None:
     (other / "chat_template.jinja").write_text("own template")
     (other / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "eos_token_id": 7}')
     (other / "preprocessor_config.json").write_text('{"own": 1}')
+    (other / "tokenizer_config.json").write_text(
+        '{"auto_map": {"AutoTokenizer": ["their/repo--code.Theirs", null]}, "a": 1}'
+    )
     make_loadable(other, config)
     made = json.loads((other / "config.json").read_text())
     assert (made["template"], made["force"]) == ("own", 1)
@@ -116,6 +119,7 @@ def test_what_the_base_model_brought_is_kept(exported, tmp_path) -> None:
     assert (generation["do_sample"], generation["temperature"]) == (True, 0.6)
     assert generation["eos_token_id"] == [*ends, 7], "a base model knows no end of a turn"
     assert json.loads((other / "preprocessor_config.json").read_text())["own"] == 1
+    assert json.loads((other / "tokenizer_config.json").read_text()) == {"a": 1}, "code of others is not named"
     assert read_config(other) == config
 
 

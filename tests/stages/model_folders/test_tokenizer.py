@@ -84,7 +84,7 @@ def test_ids_that_do_not_follow_are_named(fast: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{}", "tokenizer.json cannot be read"), (b"not JSON", "tokenizer.json cannot be read")],
+    [(b"{}", "model of tokenizer.json is of type None"), (b"not JSON", "tokenizer.json is no JSON")],
 )
 def test_a_tokenizer_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
