@@ -22,7 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster.board import open_board
 from cluster.failure import Failure
-from cluster.session import on_this_machine, ray_session
+from cluster.session import on_this_machine, ray_session, worker_options
 from cluster.site import Site
 from cluster.step_task import StepOutcome, run_step_task
 from stages.commit.step_spec import StepSpec
@@ -48,6 +48,7 @@ class StepGraph:
         Raises ValueError where steps read one another in a circle.
         """
         self.specs = specs
+        self._site = site
         self.nodes: dict[str, DAGNode] = {}
         with _user_code_by_value(specs.values()):
             for step in _topological_order(specs, edges):
@@ -83,7 +84,7 @@ class StepGraph:
         node = self.nodes[step]
         arguments = [inputs[_name(one)] if isinstance(one, DAGNode) else one for one in node.get_args()]
         with _user_code_by_value([self.specs[step]]):
-            options = {**node.get_options(), "scheduling_strategy": on_this_machine()}
+            options = {**node.get_options(), "scheduling_strategy": on_this_machine(), **worker_options(self._site)}
             return _STEP_TASK.options(**options).remote(*arguments, board=board)
 
 

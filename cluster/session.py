@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,18 @@ SETTINGS = {
 """Environment variables of every process of a run."""
 
 
+_CARRIED: ContextVar[frozenset[str]] = ContextVar("carried", default=frozenset())
+"""Networks that the workers of the open session refuse; none where somebody else opened it."""
+
+
 class SessionError(RuntimeError):
     """Ray could not be started or reached; the message names the address and a remedy. No work was begun."""
 
 
 @contextmanager
 def ray_session(site: Site) -> Iterator[None]:
-    """Within this context, Ray is connected in this process. A session that is already open is reused and left open.
+    """Within this context, Ray is connected in this process. A session that is already open is reused and left open:
+    its workers may lack what this site asks for, see `worker_options`.
 
     Raises `SessionError` if Ray cannot be started or reached, or is of a version that was not tested.
     """
@@ -70,16 +76,33 @@ def ray_session(site: Site) -> Iterator[None]:
         raise SessionError(refusal)
     if ray.is_initialized():
         yield
-    elif site.is_embedded:
-        with _local_ray(site):
-            yield
-    else:
+        return
+    _CARRIED.set(_refused(site))
+    try:
+        if site.is_embedded:
+            with _local_ray(site):
+                yield
+            return
         with _kept_sigterm_handler():
             _connect(site, runtime_env=_runtime_env(site))
         try:
             yield
         finally:
             ray.shutdown()
+    finally:
+        _CARRIED.set(frozenset())
+
+
+def worker_options(site: Site) -> dict[str, Any]:
+    """Options of a Ray task, by which it and all that it starts refuse the networks that a site refuses.
+
+    None where the session was opened for the site. One that was open before, of another site or of the user's own,
+    keeps what it refuses, and its workers get the site's networks as well.
+    """
+    refused = _refused(site)
+    if refused <= _CARRIED.get():
+        return {}
+    return {"runtime_env": {"env_vars": {REFUSED_NETWORKS_VARIABLE: ",".join(sorted(refused | _CARRIED.get()))}}}
 
 
 def on_this_machine() -> NodeAffinitySchedulingStrategy:
@@ -126,9 +149,13 @@ class _DriverJob(JobConfig):  # type: ignore[misc]  # mypy does not follow impor
         return True
 
 
+def _refused(site: Site) -> frozenset[str]:
+    return frozenset(map(str, site.refused_networks))
+
+
 def _settings(site: Site) -> dict[str, str]:
     """Environment variables of every process of a run at a site."""
-    refused = ",".join(map(str, site.refused_networks))
+    refused = ",".join(sorted(_refused(site)))
     return {**SETTINGS, REFUSED_NETWORKS_VARIABLE: refused} if refused else SETTINGS
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -18,6 +18,8 @@ from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from stages.artifacts.fingerprint import UnstableValueError
 from stages.contract import Fork, with_recipes
 
+MAX_SHOWN_CHARACTERS: Final = 200
+"""Most characters of a wrong value that a message shows."""
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -110,7 +112,7 @@ def _with_field(model: ModelT, path: Sequence[str], text: str) -> ModelT:
     try:
         return type(model).model_validate(values)
     except ValidationError as error:
-        raise ValueError(_complaints(error, text)) from error
+        raise ValueError(_complaints(error, name, text)) from error
 
 
 def _inside(current: Any, name: str, rest: Sequence[str], text: str) -> Any:
@@ -144,7 +146,7 @@ def _read(text: str, wanted: Any, name: str) -> Any:
         return adapter.validate_python(text)
     except ValidationError as error:
         problems = "; ".join(item["msg"] for item in error.errors(include_url=False))
-        raise ValueError(f"{name} takes {_type_name(wanted)}, got {text!r} ({problems})") from error
+        raise ValueError(f"{name} takes {_type_name(wanted)}, got {_short(text)} ({problems})") from error
 
 
 def _type_name(wanted: Any) -> str:
@@ -157,8 +159,13 @@ def _type_name(wanted: Any) -> str:
     return str(wanted).replace("typing.", "")
 
 
-def _complaints(error: ValidationError, text: str) -> str:
+def _complaints(error: ValidationError, name: str, text: str) -> str:
+    """What is wrong, each with its field; what is wrong with several fields together, with the one that was set."""
     return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or type(error).__name__}: {item['msg']}, got {text!r}"
+        f"{'.'.join(map(str, item['loc'])) or name}: {item['msg'].removeprefix('Value error, ')}, got {_short(text)}"
         for item in error.errors(include_url=False)
     )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}...")

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from stages.artifacts.fingerprint import CONDUCT
 
+LARGEST_INTEGER: Final = 2**63 - 1
+"""Largest whole number of a recipe, either way: tables and messages hold numbers of 64 bits."""
+LARGEST_FLOAT: Final = 10**15
+"""Largest other number, either way: beyond it, sums and products of a computation are infinite or lose their digits."""
+LARGEST_BY_UNIT: Final[Mapping[str, int]] = {
+    "_seconds": 10**9,  # 30 years; clocks and sockets take no time that is ten times as long
+    "_px": 10**12,
+    "_tokens": 10**15,
+}
+"""End of a field's name to its largest number."""
+
 
 class Recipe(BaseModel):
-    """Everything that changes what a stage makes, and nothing about where it runs."""
+    """Everything that changes what a stage makes, and nothing about where it runs.
+
+    Numbers have upper bounds, which no computation of today comes near: a value that could be planned but not be
+    carried out is refused where it is read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        of_unit = next((most for unit, most in LARGEST_BY_UNIT.items() if name.endswith(unit)), None)
+        for number in _numbers(value):
+            most = of_unit or (LARGEST_FLOAT if isinstance(number, float) else LARGEST_INTEGER)
+            if abs(number) > most:
+                raise ValueError(f"is beyond {most:,}, the largest number that can be carried out here")
+        return value
 
 
 def conduct(default: Any, **constraints: Any) -> Any:
@@ -24,3 +51,15 @@ def conduct(default: Any, **constraints: Any) -> Any:
     task or a fact. `constraints` are those of pydantic's `Field`, such as `ge=0, le=1`.
     """
     return Field(default, json_schema_extra=dict(CONDUCT), **constraints)
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers in a value of a recipe, those of its lists and mappings included."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _numbers(one)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for one in value:
+            yield from _numbers(one)

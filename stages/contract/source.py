@@ -28,8 +28,9 @@ class Source(Recipe):
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Digest of the files, 64 hex digits. Planning fills it in from `sources.lock`; None means not pinned."""
 
-    def __init__(self, name: str, **fields: Any) -> None:
-        super().__init__(**{"name": name, **fields})
+    def __init__(self, /, name: str | None = None, **fields: Any) -> None:
+        # Called with what was typed for a source as well, in which there may be no name, or any other one.
+        super().__init__(**fields if name is None else {"name": name, **fields})
 
 
 class PinnedFile(BaseModel):

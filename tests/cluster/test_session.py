@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import time
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from cluster.session import SessionError, ray_session
+from cluster.session import SessionError, ray_session, worker_options
 from cluster.site import RaySettings, Site
 from cluster.versions import OLDEST_RAY
 from stages.contract import REFUSED_NETWORKS_VARIABLE
@@ -38,6 +39,25 @@ def test_a_session_within_a_session_is_the_same_and_stays_open(ray_site: Site) -
     with ray_session(ray_site):
         assert ray.get_runtime_context().get_node_id() == node
     assert ray.is_initialized()
+
+
+def test_workers_of_a_session_that_was_open_refuse_the_networks_of_a_further_site(ray_site: Site) -> None:
+    """A notebook has Ray up for one site, and runs a pipeline at another one, which refuses more."""
+    further = ray_site.model_copy(update={"refused_networks": (ip_network("198.18.0.0/16"),)})
+
+    @ray.remote(num_cpus=0)
+    def refused() -> str:
+        return os.environ.get(REFUSED_NETWORKS_VARIABLE, "")
+
+    @ray.remote(num_cpus=0)
+    def starts_a_part() -> tuple[str, str]:
+        return os.environ.get(REFUSED_NETWORKS_VARIABLE, ""), ray.get(refused.remote())
+
+    with ray_session(further):
+        assert worker_options(ray_site) == worker_options(Site(name="any", store="s")) == {}
+        of_step, of_part = ray.get(starts_a_part.options(**worker_options(further)).remote())
+    assert of_step == of_part == "198.18.0.0/16,93.184.215.0/24"
+    assert ray.get(refused.remote()) == "93.184.215.0/24", "workers of the open session are as they were"
 
 
 def test_the_death_of_a_worker_prints_nothing(ray_site: Site, capfd: pytest.CaptureFixture[str]) -> None:
