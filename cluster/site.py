@@ -29,6 +29,7 @@ from pydantic import (
 
 from cluster.placement import DriverResources, Placed
 from stages.contract import PROFILE_PHASE, GangLayout
+from stages.surfaces.credentials import has_credentials, without_credentials
 
 SHIPPED = Path(__file__).with_name("sites")
 DEFAULT_SITE = "embedded"
@@ -41,6 +42,9 @@ LEAST_SILENT_SECONDS = 600.0
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
+NO_CREDENTIALS = (
+    "it holds a password or a token, and is recorded and shown; keys of object stores stand in the environment"
+)
 EVENT_ADDRESS = re.compile(r'(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?(/[!"$->@-~]*)?')
 """Address to which events can be sent: without blanks, and without a user's name or key."""
 MAX_PORT = 65535
@@ -244,6 +248,20 @@ class Site(_Table):
             raise ValueError("an address of events is http:// or https://, a host, and a port or path if need be")
         return address
 
+    @field_validator("store")
+    @classmethod
+    def _holds_no_credentials(cls, address: str) -> str:
+        if has_credentials(address):
+            raise ValueError(NO_CREDENTIALS)
+        return address
+
+    @field_validator("sources")
+    @classmethod
+    def _lie_at_addresses_alone(cls, sources: Mapping[str, str]) -> Mapping[str, str]:
+        if any(map(has_credentials, sources.values())):
+            raise ValueError(NO_CREDENTIALS)
+        return sources
+
     @property
     def is_embedded(self) -> bool:
         """Whether Ray is started for the run on this machine."""
@@ -360,7 +378,8 @@ def _first_fault(error: ValidationError) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["loc"][:1] == ("ray",) and fault["loc"][1] in SECRET_FIELDS:
         return f"{where} is not the name of an environment variable; values stand in the environment, never in a file"
-    return f"{where} = {fault['input']!r}: {fault['msg']}" if fault["type"] != "missing" else f"{where} is missing"
+    shown = without_credentials(repr(fault["input"]))
+    return f"{where} = {shown}: {fault['msg']}" if fault["type"] != "missing" else f"{where} is missing"
 
 
 def _suggestion(word: str, known: list[str]) -> str:

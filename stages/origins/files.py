@@ -24,6 +24,7 @@ from stages.origins.places.remote import RemotePlace, WebPlace
 from stages.origins.places.toy import SCHEME as TOY
 from stages.origins.places.toy import ToyPlace, split_toy
 from stages.store.range_stream import buffered_ranges
+from stages.surfaces.credentials import has_credentials, without_credentials
 
 if TYPE_CHECKING:
     from stages.origins.routes import Routes
@@ -37,6 +38,11 @@ _PATTERN_SIGNS = re.compile(r"[*?]")
 
 def open_place(url: str) -> Place:
     """The place that a URL names. Nothing is asked of it yet."""
+    if has_credentials(url):
+        raise StageError(
+            f"{without_credentials(url)}: the place of a source is recorded, so it takes no user, password or token; "
+            "keys of object stores and hubs stand in the environment, other files are copied first"
+        )
     if url.startswith(TOY):
         return ToyPlace(url)
     if url.startswith(HUB):
@@ -60,7 +66,10 @@ def select_files(uri: str, base: Path) -> tuple[Place, list[ListedFile]]:
         place: Place = ToyPlace(url)
         return place, _some([file for file in place.list_files() if path in ("", file.path)], uri)
     if "?" in uri and uri.startswith(("https://", "http://")):
-        raise StageError(f"{uri}: a URL with a query is not read, for it may hold a secret; copy the file, and name it")
+        raise StageError(
+            f"{without_credentials(uri)}: a URL with a query is not read, for it may hold a secret; copy the file, and "
+            "name it"
+        )
     root, rest = _split_pattern(uri if "://" in uri else str(_local(uri, base)))
     place = open_place(root)
     if isinstance(place, HubPlace):

@@ -268,3 +268,17 @@ def test_an_address_of_events_is_taken(tmp_path: Path, address: str) -> None:
 def test_an_address_that_takes_no_events_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(SiteError, match="mine.toml: openlineage = .*is http:// or https://, a host"):
         load_site(write(tmp_path, f'store = "s"\nopenlineage = "{address}"\n'))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'store = "s3://key:hunter2@bucket/neo"',
+        '[sources]\ntalks = "https://me:hunter2@host/talks.json"',
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(tmp_path: Path, line: str) -> None:
+    (tmp_path / "lab.toml").write_text(("" if line.startswith("store") else 'store = "/tmp/s"\n') + line + "\n")
+    with pytest.raises(SiteError, match="it holds a password or a token") as refused:
+        load_site(tmp_path / "lab.toml")
+    assert "hunter2" not in str(refused.value)
