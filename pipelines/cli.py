@@ -25,6 +25,7 @@ from pipelines.commands.diff import diff
 from pipelines.commands.disclose import disclose
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
+from pipelines.commands.exposure import exposure
 from pipelines.commands.files import files
 from pipelines.commands.gc import gc
 from pipelines.commands.get import get
@@ -171,6 +172,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "index": index,
     "row": row,
     "seen": seen,
+    "exposure": exposure,
     "diff": diff,
     "ask": ask,
     "serve": serve,

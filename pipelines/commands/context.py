@@ -52,6 +52,8 @@ class CommandContext:
     """The downloads of which failed rows are fetched again, as they were typed."""
     sentence: str | None = None
     """What `neo where` looks for in captions, texts and messages."""
+    reason: str | None = None
+    """The reason or verdict that `neo exposure` and `neo impact` ask about."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

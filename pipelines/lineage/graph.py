@@ -55,6 +55,11 @@ class Node:
         return f"{self.stage}/{self.fingerprint[:SHOWN_DIGITS]}"
 
     @property
+    def is_absent(self) -> bool:
+        """Whether there is no manifest at all: the artifact was never committed, or is gone."""
+        return self.head is None and self.why_no_head == _missing(self.stage, self.fingerprint)
+
+    @property
     def step(self) -> str:
         """The step that made the artifact, as its pipeline calls it."""
         return step_name(self.head) if self.head else "?"
@@ -162,11 +167,16 @@ def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
 
 def all_heads(store: Store) -> Iterator[ManifestHead]:
     """The head of every artifact in the store that can be read, by stage. Costs a listing a stage and a few KB each."""
+    return (node.head for node in all_nodes(store) if node.head is not None)
+
+
+def all_nodes(store: Store) -> Iterator[Node]:
+    """Every artifact in the store by stage, also those that are not committed or cannot be read, without a head. Costs
+    as much as `all_heads`.
+    """
     for stage in store.folders("artifacts/"):
         names = [(stage, name) for name in store.folders(f"artifacts/{stage}/")]
-        for node in store.each(lambda named: _node(store, *named), names):
-            if node.head is not None:
-                yield node.head
+        yield from store.each(lambda named: _node(store, *named), names)
 
 
 def step_name(known: ManifestFields) -> str:

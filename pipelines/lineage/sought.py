@@ -114,20 +114,20 @@ class Sought:
 
     def rows(self, artifact: Artifact, search: Search) -> tuple[TableRow, ...]:
         """The rows of an artifact that are looked for, each with its `part`."""
-        indexed = indexed_of(artifact.head, texts=self.subject == TEXTS)
-        if indexed is None or self.subject not in indexed.subjects:
-            return ()
-        tables = self._tables(artifact, indexed.file_name, search)
+        tables = self.tables(artifact, search)
         read = given_rows_of if artifact.head.kind in GIVING else rows_of
         return tuple(map(search.found, read(artifact, tables, SUBJECTS[self.subject].columns, self.is_wanted)))
 
-    def _tables(self, artifact: Artifact, file_name: str, search: Search) -> Iterable[PartTable]:
-        """The tables that may hold them: all, where there is no index."""
+    def tables(self, artifact: Artifact, search: Search) -> Iterable[PartTable]:
+        """The tables that may hold them: all, where there is no index; none of an artifact that has no such column."""
+        indexed = indexed_of(artifact.head, texts=self.subject == TEXTS)
+        if indexed is None or self.subject not in indexed.subjects:
+            return ()
         if not self.is_indexed:
             search.read_all(artifact.head)
-            return part_tables(artifact, file_name)
+            return part_tables(artifact, indexed.file_name)
         named = search.named(artifact, self.subject, self._parts)
-        return part_tables(artifact, file_name) if named is None else named
+        return part_tables(artifact, indexed.file_name) if named is None else named
 
     def _parts(self, index: Index) -> Iterable[int]:
         import numpy as np

@@ -121,6 +121,27 @@ class SampleIndex:
                 rows_by_sample.setdefault(sample_id, []).append(row)
         return rows_by_sample
 
+    def rows_holding(self, sample_ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """The rows that hold any of these samples [N], which are sorted: each row once, rising; no object for a sample.
+
+        Raises like `rows_of_many`.
+        """
+        import numpy as np
+
+        found = [np.zeros(0, np.int64)]
+        wanted = sample_ids.view(f"V{SAMPLE_ID_BYTES}")
+        if len(wanted):
+            slots = _slots(halves(wanted)[0], self._bits)
+            ranges = list(self._ranges(slots))
+            stretches = [(int(slots[first]), int(slots[until - 1]) + 1) for first, until in ranges]
+            read = read_ahead(self.artifact.store, self._entries, stretches)
+            for (first, until), entries in zip(ranges, read, strict=True):
+                ids = np.ascontiguousarray(entries["sample_id"]).view(f"S{SAMPLE_ID_BYTES}")
+                places = np.searchsorted(sample_ids[first:until], ids)
+                places[places == until - first] = 0
+                found.append(entries["row"][sample_ids[first:until][places] == ids].astype(np.int64))
+        return np.unique(np.concatenate(found))
+
     def _ranges(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         """Ranges (first, until) of `slots`, which rise, that are read at once.
 

@@ -97,11 +97,20 @@ class RowOrder:
 
     def steps_of_row(self, row: int, num_steps: int) -> Iterator[int]:
         """The steps before `num_steps` that take `row`, in order: one at most in each epoch that was reached."""
+        for _, steps in self.steps_of_rows(_whole([row]), num_steps):
+            yield from steps.tolist()
+
+    def steps_of_rows(self, rows: Whole, num_steps: int) -> Iterator[tuple[Whole, Whole]]:
+        """The steps before `num_steps` that take any of `rows` [N]: for each epoch that was reached, which of them
+        (numbers below N) were taken in it, and the step that took each.
+        """
+        import numpy as np
+
         until = self.first_row + num_steps * self.rows_per_step
         for epoch in range(self.first_row // self.num_rows, -(-until // self.num_rows)):
-            position = epoch * self.num_rows + self._place(epoch, row)
-            if self.first_row <= position < until:
-                yield (position - self.first_row) // self.rows_per_step
+            positions = epoch * self.num_rows + self._places(epoch, rows)
+            taken = np.flatnonzero((self.first_row <= positions) & (positions < until))
+            yield taken, (positions[taken] - self.first_row) // self.rows_per_step
 
     def times_taken(self, num_steps: int) -> Whole:
         """How often each row is taken in the first `num_steps` steps that read these rows."""
@@ -135,12 +144,17 @@ class RowOrder:
         rows[grouped] = self._shuffle(epoch).items(groups) * self.rows_together + within
         return rows
 
-    def _place(self, epoch: int, row: int) -> int:
-        """The place of a row in an epoch."""
-        if row >= self._num_in_groups:
-            return row
-        group, within = divmod(row, self.rows_together)
-        return int(self._shuffle(epoch).places(_whole([group]))[0]) * self.rows_together + within
+    def _places(self, epoch: int, rows: Whole) -> Whole:
+        """The place of each of these rows in an epoch: the inverse of `_items`."""
+        import numpy as np
+
+        if self.rows_together == 1:
+            return self._shuffle(epoch).places(rows)
+        places = rows.copy()
+        grouped = rows < self._num_in_groups
+        groups, within = np.divmod(rows[grouped], self.rows_together)
+        places[grouped] = self._shuffle(epoch).places(groups) * self.rows_together + within
+        return places
 
     def _shuffle(self, epoch: int) -> Shuffle:
         """The permutation of the groups; a key of its own for each epoch. An artifact of less than a group has one."""

@@ -89,6 +89,14 @@ def test_every_sample_leads_to_its_rows(index: SampleIndex, entries: list[tuple[
     assert all(index.rows_of(sample_id) == [] for sample_id in absent[-5:])
 
 
+def test_many_samples_lead_to_their_rows_together(index: SampleIndex, entries: list[tuple[bytes, int]]) -> None:
+    expected = plainly(entries)
+    absent = [random.Random(-1 - number).randbytes(15) + b"x" for number in range(500)]
+    for some in ([*expected], [*expected][::7] + absent, absent, []):
+        rows = {row for sample_id in some for row in expected.get(sample_id, ())}
+        assert index.rows_holding(np.unique(np.array(some, "S16"))).tolist() == sorted(rows)
+
+
 def test_an_entry_takes_20_bytes_and_stands_once(index: SampleIndex, entries: list[tuple[bytes, int]]) -> None:
     assert (
         index.record.file(SAMPLE_ROWS_FILE).size_bytes == ENTRY_BYTES * len(set(entries)) < ENTRY_BYTES * len(entries)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,24 @@ def test_the_steps_of_a_row_are_those_that_take_it(
     taken = [order.rows_of_step(step) for step in range(num_steps)]
     expected = sorted(Counter({step: rows.count(row) for step, rows in enumerate(taken)}).elements())
     assert list(order.steps_of_row(row, num_steps)) == expected
+
+
+@settings(deadline=None, max_examples=40)
+@given(num_rows, rows_per_step, seed, together, st.integers(0, 12), st.integers(0, 700))
+def test_the_steps_of_many_rows_are_those_that_take_them(
+    num_rows: int, rows_per_step: int, seed: int, together: int, num_steps: int, first_row: int
+) -> None:
+    order = RowOrder(
+        num_rows=num_rows, rows_per_step=rows_per_step, seed=seed, rows_together=together, first_row=first_row
+    )
+    some = np.arange(0, num_rows, 3)
+    dealt = Counter((row, step) for step in range(num_steps) for row in order.rows_of_step(step) if row % 3 == 0)
+    found = Counter(
+        (int(some[number]), int(step))
+        for numbers, steps in order.steps_of_rows(some, num_steps)
+        for number, step in zip(numbers, steps, strict=True)
+    )
+    assert found == dealt
 
 
 @settings(deadline=None, max_examples=40)

@@ -1,0 +1,256 @@
+"""What `neo exposure` and `neo impact` are asked about: one of a few ways to name samples, found in the store.
+
+Owns which way was typed, what typos get, and how what was found is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from pipelines.commands.context import CommandContext
+from pipelines.exits import BadCommandError
+from pipelines.exposure import asked
+from pipelines.exposure.asked import Beginnings, Nodes
+from pipelines.exposure.holds import Doubts
+from pipelines.lineage.graph import Node
+from pipelines.lineage.sought import Search, Sought, domain, names, pictures, sample_ids
+from pipelines.planning.catalog import suggestion
+from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
+from pipelines.screen.console import clean
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.artifacts.head import ManifestHead
+from stages.formats.sample_table import SAMPLE_ID_BYTES
+from stages.store.store import Store
+
+SAMPLE_ID = re.compile(rf"[0-9a-fA-F]{{{2 * SAMPLE_ID_BYTES}}}")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+ID_START = re.compile(rf"[0-9a-fA-F]{{4,{2 * SAMPLE_ID_BYTES - 1}}}")
+HOST_NAME = re.compile(r"[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
+MANY_TABLES = 64
+"""An artifact with so many tables and no index is named before they are read, since that takes long."""
+
+WhatArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="URL|ID", help="A URL, a name of a picture or video in its source, or a whole sample id."),
+]
+ListOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--file", metavar="LIST", help="Many: a URL, name, sample id or sha256 on each line.")
+]
+DomainOption: TypeAlias = Annotated[
+    str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
+]
+SourceOption: TypeAlias = Annotated[
+    str | None, typer.Option("--source", metavar="NAME", help="All of a source: of a mixture, or from outside.")
+]
+OfOption: TypeAlias = Annotated[
+    str | None, typer.Option("--of", metavar="REF", help="All that an artifact holds, or its parts named by --part.")
+]
+PartOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--part", metavar="PART", help="A part of the artifact --of REF; may be repeated.")
+]
+ReasonOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="REASON", help="Samples that some step judged so: a reason, or a verdict."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What was typed; one of these, but for `parts`, which belong to `of`."""
+
+    what: str | None = None
+    listed: Path | None = None
+    domain: str | None = None
+    source: str | None = None
+    of: str | None = None
+    parts: Sequence[str] = ()
+    reason: str | None = None
+    made_by: str | None = None
+    verb: str
+    """The command that asks, such as `neo exposure`."""
+
+    def check(self) -> None:
+        """Raise `BadCommandError` unless one thing is asked about."""
+        typed = {
+            "URL|ID": self.what, "--file": self.listed, "--domain": self.domain, "--source": self.source,
+            "--of": self.of, "--reason": self.reason, "--made-by": self.made_by,
+        }  # fmt: skip
+        names_ = [name for name, value in typed.items() if value is not None]
+        known = [name for name in typed if name != "--made-by" or self.verb == "neo impact"]
+        if self.parts and self.of is None:
+            raise self.wrong("--part names a part of an artifact: say which with --of REF")
+        if len(names_) != 1:
+            raise self.wrong(f"say one of {', '.join(known)}{f', not {len(names_)}' if names_ else ''}")
+        for name, value in typed.items():
+            if isinstance(value, str) and not value.strip():
+                raise self.wrong(f"{name} is empty")
+            if isinstance(value, str) and not value.isprintable():
+                raise self.wrong(f"{name} {value!a} is no text that could be looked for")
+
+    def wrong(self, why: str) -> BadCommandError:
+        """The error for a question that cannot be asked."""
+        return BadCommandError(why, then=f"{self.verb} --help")
+
+
+@dataclass
+class Asked:
+    """What was asked about, as it was found."""
+
+    beginnings: Beginnings
+    title: str
+    """What was asked about, in words."""
+    document: dict[str, Any]
+    """The same for JSON, and what was found of it."""
+    doubts: Doubts
+    missing: list[str] = field(default_factory=list)
+    """Lines of a list that no table has."""
+    unindexed: list[ManifestHead] = field(default_factory=list)
+    """Artifacts of which all tables were read."""
+
+    def lines(self) -> Iterator[str]:
+        """What was found, in sentences."""
+        found = self.beginnings
+        if found.num_found:
+            ends = ", ".join(f"{number:,} {ending}" for ending, number in sorted(found.verdicts.items()))
+            yield f"Found in tables: {found.num_kept:,} kept{f', {ends}' if ends else ''}."
+        yield from (f"  not found: {clean(line)}" for line in self.missing[:MAX_CANDIDATES])
+        if len(self.missing) > MAX_CANDIDATES:
+            yield f"  and {len(self.missing) - MAX_CANDIDATES:,} more"
+        if self.unindexed:
+            shorts = list(dict.fromkeys(head.short for head in self.unindexed))
+            more = f" and {len(shorts) - 3} more" if len(shorts) > 3 else ""
+            yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
+
+
+def find(command: CommandContext, store: Store, question: Question, nodes: Nodes, doubts: Doubts) -> Asked:
+    """Where what is asked about begins. Raises `BadCommandError` where there is no such thing."""
+    if question.what is not None or question.listed is not None:
+        return _by_lines(command, question, nodes, doubts)
+    if question.domain is not None:
+        return _by_domain(command, question, question.domain, nodes, doubts)
+    if question.source is not None:
+        return _by_source(question, question.source, nodes, doubts)
+    if question.reason is not None:
+        return _by_reason(question, question.reason, nodes, doubts)
+    assert question.of is not None
+    return _by_artifact(store, question, question.of, nodes, doubts)
+
+
+def _by_lines(command: CommandContext, question: Question, nodes: Nodes, doubts: Doubts) -> Asked:
+    path, what = question.listed, question.what
+    lines = [what] if path is None else _lines_of(question, path)
+    lines = list(dict.fromkeys(line for line in lines if line))
+    if not lines:
+        raise question.wrong(f"{path} has no line to look for")
+    ids = [bytes.fromhex(line) for line in lines if SAMPLE_ID.fullmatch(line)]
+    digests = [bytes.fromhex(line) for line in lines if SHA256.fullmatch(line)]
+    soughts = [one for one in (names(lines), sample_ids(ids), pictures(digests)) if one.digests]
+    found, search = _sought(command, soughts, nodes, doubts, keeps_values=True)
+    values = {line: found.found.get(line) or found.found.get(line.lower()) for line in lines}
+    missing = [line for line, samples in values.items() if not samples]
+    title = clean(lines[0]) if path is None else f"{len(lines) - len(missing):,} of {len(lines):,} lines of {path}"
+    if not found.num_found and not doubts.reasons:
+        raise BadCommandError(_not_there(question, lines), then="neo list")
+    listed = [{"asked": line, "sample_ids": samples} for line, samples in values.items() if samples]
+    document: dict[str, Any] = {"asked": {"file": str(path)} if path else {"url_or_id": lines[0]}, "found": listed}
+    return Asked(found, title, {**document, "missing": missing}, doubts, missing, search.unindexed)
+
+
+def _by_domain(command: CommandContext, question: Question, host: str, nodes: Nodes, doubts: Doubts) -> Asked:
+    if not HOST_NAME.fullmatch(host) or not host.strip("."):
+        raise question.wrong(
+            f"--domain {host!r} is no host: write one such as example.org, without scheme, path, port or user"
+        )
+    found, search = _sought(command, [domain(host)], nodes, doubts)
+    if not found.num_found and not doubts.reasons:
+        raise BadCommandError(f"no URL in a table is on {host}", then="neo list")
+    return Asked(found, f"{host} and the hosts below it", _counted({"domain": host}, found), doubts,
+                 unindexed=search.unindexed)  # fmt: skip
+
+
+def _by_source(question: Question, source: str, nodes: Nodes, doubts: Doubts) -> Asked:
+    known = sorted(asked.sources_of(nodes))
+    if source not in known:
+        raise question.wrong(
+            f"--source {source}: there is no such source{suggestion(source, known)}; "
+            f"sources: {', '.join(known[:MAX_CANDIDATES]) or 'none'}"
+        )
+    return Asked(asked.of_source(nodes, source), f"all of source {source}", {"asked": {"source": source}}, doubts)
+
+
+def _by_reason(question: Question, reason: str, nodes: Nodes, doubts: Doubts) -> Asked:
+    known = sorted(asked.reasons_of(nodes))
+    if reason not in known:
+        raise question.wrong(
+            f"--reason {reason}: no step judged anything so{suggestion(reason, known)}; "
+            f"verdicts and reasons: {', '.join(known)}"
+        )
+    found = asked.of_reason(nodes, reason, doubts)
+    return Asked(found, f"samples that were judged {reason}", _counted({"reason": reason}, found), doubts)
+
+
+def _by_artifact(store: Store, question: Question, ref: str, nodes: Nodes, doubts: Doubts) -> Asked:
+    stage, fingerprint = resolve_artifact(store, ref)
+    short = f"{stage}/{fingerprint[:SHOWN_DIGITS]}"
+    node = nodes.get(short)
+    if node is None or node.head is None:
+        raise question.wrong(f"--of {ref}: {short} cannot be read{f': {node.why_no_head}' if node else ''}")
+    document = {"asked": {"artifact": short, **({"parts": list(question.parts)} if question.parts else {})}}
+    if not question.parts:
+        return Asked(asked.of_artifacts([node]), f"all of {short}", document, doubts)
+    return Asked(
+        _parts_of(question, node, doubts),
+        f"part{'s' if len(question.parts) > 1 else ''} {', '.join(question.parts)} of {short}",
+        document,
+        doubts,
+    )
+
+
+def _parts_of(question: Question, node: Node, doubts: Doubts) -> Beginnings:
+    assert node.head is not None
+    if node.kind not in asked.PARTS_FILES:
+        raise question.wrong(f"--part: {node.short} holds {node.kind}, which has no parts with samples of their own")
+    known = asked.part_names(node)
+    for part in question.parts:
+        if part not in known:
+            raise question.wrong(
+                f"--part {part}: {node.short} has no such part{suggestion(part, known)}; "
+                f"parts: {', '.join(known[:MAX_CANDIDATES])}{' ...' if len(known) > MAX_CANDIDATES else ''}"
+            )
+    return asked.of_part(node, question.parts, doubts)
+
+
+def _sought(
+    command: CommandContext, soughts: Sequence[Sought], nodes: Nodes, doubts: Doubts, *, keeps_values: bool = False
+) -> tuple[Beginnings, Search]:
+    def tell(head: ManifestHead) -> None:
+        num_tables = head.last_phase.num_parts
+        if num_tables >= MANY_TABLES:
+            command.say(f"{head.short} has no index: its {num_tables:,} tables are read. `neo index` makes one.")
+
+    search = Search(tell, command.warnings.warn)
+    return asked.of_soughts(nodes, soughts, search, doubts, keeps_values=keeps_values), search
+
+
+def _lines_of(question: Question, path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines()]
+    except OSError as error:
+        raise question.wrong(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _counted(asked_about: Mapping[str, str], found: Beginnings) -> dict[str, Any]:
+    return {"asked": dict(asked_about), "num_kept": found.num_kept, "not_kept": found.verdicts}
+
+
+def _not_there(question: Question, lines: Sequence[str]) -> str:
+    if question.listed is not None:
+        return f"none of the {len(lines):,} lines of {question.listed} names a sample in a table"
+    few = f"; a sample id has {2 * SAMPLE_ID_BYTES} digits, all of which are needed here"
+    return f"no table has {lines[0]}, as URL, name or sample id{few if ID_START.fullmatch(lines[0]) else ''}"

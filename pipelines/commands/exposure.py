@@ -1,0 +1,160 @@
+"""`neo exposure`: how often weights saw a sample, a part, a domain or a source, and what of that is not known."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from pipelines.commands.asked_about import (
+    DomainOption,
+    ListOption,
+    OfOption,
+    PartOption,
+    Question,
+    ReasonOption,
+    SourceOption,
+    WhatArgument,
+    find,
+)
+from pipelines.commands.context import CommandContext
+from pipelines.commands.options import RefArgument, more_option, with_more_options
+from pipelines.exits import BadCommandError, ExitCode
+from pipelines.exposure.account import Exposure, weigh
+from pipelines.exposure.holds import Doubts, note_missing, relevant
+from pipelines.exposure.weights import USERS
+from pipelines.lineage.graph import all_nodes
+from pipelines.runs.refs import resolve_artifact
+from pipelines.screen.console import clean
+from stages.artifacts.fingerprint import SHOWN_DIGITS
+
+SCHEMA_VERSION = 1
+"""Version of the JSON document: raised where a field changes its meaning or goes."""
+MAX_STRETCHES = 6
+"""Runs of consecutive steps that a line shows, at most; `--json` has all."""
+
+
+@with_more_options(more_option("reason", None, ReasonOption))
+def exposure(
+    ctx: typer.Context,
+    ref: RefArgument,
+    what: WhatArgument = None,
+    *,
+    listed: ListOption = None,
+    domain: DomainOption = None,
+    source: SourceOption = None,
+    of: OfOption = None,
+    parts: PartOption = None,
+) -> None:
+    """Show how often, and in which steps, weights saw something.
+
+    For example: neo exposure tiny/chat --domain example.org. What REF was trained on, itself and in the weights that it
+    began from, by optimizer step; what it was only examined on, measured on or wrote captions for; and what the store
+    does not know, such as what a language model from outside has seen. 0 is claimed only where it is known.
+    """
+    command: CommandContext = ctx.obj
+    question = Question(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
+                        reason=command.reason, verb="neo exposure")  # fmt: skip
+    question.check()
+    store, doubts = command.store_to_read(), Doubts()
+    stage, fingerprint = resolve_artifact(store, ref)
+    short = f"{stage}/{fingerprint[:SHOWN_DIGITS]}"
+    nodes = {node.short: node for node in all_nodes(store)}
+    head = nodes[short].head if short in nodes else None
+    if head is not None and head.kind not in USERS:
+        raise BadCommandError(f"{short} holds {head.kind}, which is no weights", then=f"neo show {short}")
+    near = relevant(nodes, short) if head is not None else nodes
+    note_missing(near, doubts)
+    found = find(command, store, question, near, doubts)
+    told = weigh(store, near.values(), found.beginnings, doubts).exposure(short)
+    if head is None and not told.trained_on:
+        why = f": {nodes[short].why_no_head}" if short in nodes else ""
+        raise BadCommandError(f"{short} is no training that began, and is not committed{why}", then="neo list")
+    command.say(f"{short} and {found.title}:", *found.lines(), "", *_tables(told))
+    command.say("", *textwrap.wrap(clean(_conclusion(told)), command.text_columns))
+    document: dict[str, Any] = {"version": SCHEMA_VERSION, "weights": short, **found.document, **told.document}
+    code = ExitCode.STEP_FAILED if told.doubts else ExitCode.DONE
+    command.end(document, then=_next(told), code=code)
+
+
+def _tables(told: Exposure) -> Iterator[Table | str]:
+    yield _trained_table(told)
+    if told.otherwise or told.captions:
+        yield from ("", _otherwise_table(told))
+    for title, lines in (
+        ("Not known:", [f"{one.what}: {one.why}" for one in told.not_known]),
+        ("Could not be read:", list(told.doubts)),
+        ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
+    ):
+        if lines:
+            yield from ("", title, _folded(lines))
+
+
+def _trained_table(told: Exposure) -> Table:
+    table = Table("trained in", "times", "samples", "steps", box=None, pad_edge=False)
+    table.columns[0].overflow = table.columns[3].overflow = "fold"
+    for one in told.trained_on:
+        samples = "" if one.num_samples is None else f"{one.num_samples:,}"
+        table.add_row(
+            clean(f"{one.training.step} ({one.training.short})"),
+            f"{one.reads.num_documents:,}",
+            samples,
+            f"{steps_in_words(one.reads.stretches)} of {one.training.num_taken:,}",
+        )
+    if not told.trained_on:
+        table.add_row("no training that the store knows", "0", "", "")
+    return table
+
+
+def _otherwise_table(told: Exposure) -> Table:
+    table = Table("seen otherwise", "by", "holds", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for one in told.otherwise:
+        remark = f" ({one.remark})" if one.remark else ""
+        table.add_row(one.how, clean(one.by), f"{one.num_documents:,} in {one.name} ({one.artifact}){remark}")
+    for captions, by, times in told.captions:
+        table.add_row(
+            "learned from captions", clean(captions), clean(f"written by {by}, trained on it {times:,} times")
+        )
+    return table
+
+
+def _folded(lines: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("", overflow="fold")
+    for line in lines:
+        table.add_row(clean(f"  {line}"))
+    return table
+
+
+def steps_in_words(stretches: list[list[int]]) -> str:
+    """Runs of consecutive steps: `3, 7 to 9, 12 and 40 more`."""
+    words = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in stretches[:MAX_STRETCHES]]
+    left = sum(last - first + 1 for first, last in stretches[MAX_STRETCHES:])
+    return f"{', '.join(words) or 'none'}{f' and {left:,} more' if left else ''}"
+
+
+def _conclusion(told: Exposure) -> str:
+    """What the answer comes to, in a sentence or two."""
+    times = f"{told.times:,} time{'' if told.times == 1 else 's'}"
+    if told.doubts:
+        return (
+            f"Trained on it {times} in what could be read. Something behind these weights cannot be read, so they may "
+            "have seen it more often: this is no proof that they did not."
+        )
+    if told.not_known:
+        seen = f"Trained on it {times} in this store." if told.times else "No training in this store read it."
+        return f"{seen} What is not known may have seen it, so {told.times:,} is the least, not all."
+    if told.times:
+        return f"Trained on it {times}. All that lies behind these weights is in this store."
+    return "Never trained on it: all that lies behind these weights is in this store."
+
+
+def _next(told: Exposure) -> str:
+    if told.doubts:
+        return f"neo audit {told.short}"
+    return f"neo seen {told.short}" if told.times else f"neo trace {told.short}"
