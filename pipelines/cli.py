@@ -29,6 +29,7 @@ from pipelines.commands.exposure import exposure
 from pipelines.commands.files import files
 from pipelines.commands.gc import gc
 from pipelines.commands.get import get
+from pipelines.commands.impact import impact
 from pipelines.commands.index import index
 from pipelines.commands.init import init
 from pipelines.commands.list import list_
@@ -173,6 +174,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "row": row,
     "seen": seen,
     "exposure": exposure,
+    "impact": impact,
     "diff": diff,
     "ask": ask,
     "serve": serve,

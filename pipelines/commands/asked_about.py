@@ -58,6 +58,14 @@ ReasonOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--reason", metavar="REASON", help="Samples that some step judged so: a reason, or a verdict."),
 ]
+MadeByOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--made-by",
+        metavar="MAKER",
+        help="All that a stage made (filter_pairs@2 with its number), code=DIGEST of your own, or PACKAGE==VERSION.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +146,8 @@ def find(command: CommandContext, store: Store, question: Question, nodes: Nodes
         return _by_source(question, question.source, nodes, doubts)
     if question.reason is not None:
         return _by_reason(question, question.reason, nodes, doubts)
+    if question.made_by is not None:
+        return _by_maker(question, question.made_by, nodes, doubts)
     assert question.of is not None
     return _by_artifact(store, question, question.of, nodes, doubts)
 
@@ -193,6 +203,20 @@ def _by_reason(question: Question, reason: str, nodes: Nodes, doubts: Doubts) ->
         )
     found = asked.of_reason(nodes, reason, doubts)
     return Asked(found, f"samples that were judged {reason}", _counted({"reason": reason}, found), doubts)
+
+
+def _by_maker(question: Question, maker: str, nodes: Nodes, doubts: Doubts) -> Asked:
+    chosen = asked.of_makers(nodes, maker)
+    if not chosen:
+        known = sorted(asked.makers_of(nodes))
+        raise question.wrong(
+            f"--made-by {maker}: no artifact was made by it{suggestion(maker, known)}; write a stage such as "
+            "filter_pairs@2 with its number, code=DIGEST of a stage of your own, or a package such as pillow==11.0.0"
+        )
+    shorts = [node.short for node in chosen]
+    more = f" and {len(shorts) - MAX_CANDIDATES} more" if len(shorts) > MAX_CANDIDATES else ""
+    title = f"what {maker} made: {', '.join(shorts[:MAX_CANDIDATES])}{more}"
+    return Asked(asked.of_artifacts(chosen), title, {"asked": {"made_by": maker, "artifacts": shorts}}, doubts)
 
 
 def _by_artifact(store: Store, question: Question, ref: str, nodes: Nodes, doubts: Doubts) -> Asked:

@@ -54,6 +54,10 @@ class CommandContext:
     """What `neo where` looks for in captions, texts and messages."""
     reason: str | None = None
     """The reason or verdict that `neo exposure` and `neo impact` ask about."""
+    made_by: str | None = None
+    """The stage, code or package whose artifacts `neo impact` asks about."""
+    behind: str | None = None
+    """The artifact among whose lineage `neo impact` looks, as it was typed."""
     typed: ClassVar[CommandContext | None] = None
     """The command that this process carries out, for one with too many options to take its context as well."""
 

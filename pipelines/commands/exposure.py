@@ -90,7 +90,7 @@ def _tables(told: Exposure) -> Iterator[Table | str]:
         ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
     ):
         if lines:
-            yield from ("", title, _folded(lines))
+            yield from ("", title, folded(lines))
 
 
 def _trained_table(told: Exposure) -> Table:
@@ -123,7 +123,8 @@ def _otherwise_table(told: Exposure) -> Table:
     return table
 
 
-def _folded(lines: list[str]) -> Table:
+def folded(lines: list[str]) -> Table:
+    """Lines that are broken where they are too long for the screen."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("", overflow="fold")
     for line in lines:

@@ -159,19 +159,19 @@ class Weighed:
             otherwise=otherwise,
             captions=tuple(self._captions(found)),
             not_known=found.not_known,
-            doubts=tuple(self.doubts.of(self._behind_all(short, found))),
+            doubts=tuple(self.doubts_of(short)),
             not_compared=tuple(one for one in self.readings.not_compared if one in rows),
             times_by_sample=self._times_by_sample(found),
         )
 
-    def _behind_all(self, short: str, found: Behind) -> list[str]:
-        """All artifacts that the answer about weights rests on."""
-        names = [short, *(training.short for training in found.trainings)]
-        for training in found.trainings:
+    def doubts_of(self, short: str) -> list[str]:
+        """What could not be read of all that weights, and the trainings behind them, were made of."""
+        names = [short]
+        for training in behind(self.holds, short, self.trainings).trainings:
             examined = {*training.examined_on}
             names += [short_of(item) for name, item in training.inputs.items() if name not in examined]
-            names += [short_of(stretch.rows) for stretch in training.course]
-        return self.holds.behind(names)
+            names += [training.short, *(short_of(stretch.rows) for stretch in training.course)]
+        return self.doubts.of(self.holds.behind(names))
 
     def _trained_on(self, training: Training) -> TrainedOn:
         tally = self.readings.tallies.get(training.short)

@@ -161,6 +161,31 @@ def of_artifacts(chosen: Iterable[Node]) -> Beginnings:
     return beginnings
 
 
+def of_makers(nodes: Nodes, maker: str) -> list[Node]:
+    """What something made: `STAGE`, `STAGE@NUMBER`, `code=DIGEST` of a stage of a user's, or `PACKAGE==VERSION`."""
+    package, is_package, version = maker.partition("==")
+    stage, is_numbered, number = maker.partition("@")
+    code = maker.removeprefix("code=") if maker.startswith("code=") else ""
+
+    def was_made_so(head: ManifestHead) -> bool:
+        if code:
+            own = head.provenance.get("code") or {}
+            texts = [*head.provenance.get("code_texts", ()), *(one for one in own.values() if isinstance(one, str))]
+            return any(text.startswith(code) for text in texts)
+        if is_package:
+            return head.versions.get(package) == version
+        return head.stage == stage and (not is_numbered or str(head.number) == number)
+
+    return [node for node in nodes.values() if node.head is not None and was_made_so(node.head)]
+
+
+def makers_of(nodes: Nodes) -> set[str]:
+    """Every stage with its number, and every package with its version, to compare what was typed with."""
+    heads = [node.head for node in nodes.values() if node.head is not None]
+    stages = {f"{head.stage}@{head.number}" for head in heads} | {head.stage for head in heads}
+    return stages | {f"{package}=={version}" for head in heads for package, version in head.versions.items()}
+
+
 def known_sources(head: ManifestHead) -> set[str]:
     """Names of the sources in a draw or in packed rows, as its parts recorded them or its inputs are called."""
     drawn = {name.partition(".")[2] for name in head.inputs if slot_of(name) == "sources"}
