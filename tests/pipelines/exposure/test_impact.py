@@ -1,4 +1,4 @@
-"""What a planted bad part did is what the real order of rows dealt, training by training, from the right checkpoint on."""
+"""What a planted bad part did is what the real order of rows dealt, training by training."""
 
 from collections import Counter
 from dataclasses import replace
