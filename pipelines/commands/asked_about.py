@@ -69,7 +69,7 @@ MadeByOption: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class TypedQuestion:
     """What was typed; one of these, but for `parts`, which belong to `of`."""
 
     what: str | None = None
@@ -114,7 +114,7 @@ class Asked:
     title: str
     """What was asked about, in words."""
     document: dict[str, Any]
-    """The same for JSON, and what was found of it."""
+    """What was asked about as JSON has it, and what was found of it."""
     doubts: Doubts
     missing: list[str] = field(default_factory=list)
     """Lines of a list that no table has."""
@@ -136,7 +136,7 @@ class Asked:
             yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
 
 
-def find(command: CommandContext, store: Store, question: Question, nodes: Nodes, doubts: Doubts) -> Asked:
+def find(command: CommandContext, store: Store, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
     """Where what is asked about begins. Raises `BadCommandError` where there is no such thing."""
     if question.what is not None or question.listed is not None:
         return _by_lines(command, question, nodes, doubts)
@@ -152,7 +152,7 @@ def find(command: CommandContext, store: Store, question: Question, nodes: Nodes
     return _by_artifact(store, question, question.of, nodes, doubts)
 
 
-def _by_lines(command: CommandContext, question: Question, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_lines(command: CommandContext, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
     path, what = question.listed, question.what
     lines = [what] if path is None else _lines_of(question, path)
     lines = list(dict.fromkeys(line for line in lines if line))
@@ -172,7 +172,7 @@ def _by_lines(command: CommandContext, question: Question, nodes: Nodes, doubts:
     return Asked(found, title, {**document, "missing": missing}, doubts, missing, search.unindexed)
 
 
-def _by_domain(command: CommandContext, question: Question, host: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_domain(command: CommandContext, question: TypedQuestion, host: str, nodes: Nodes, doubts: Doubts) -> Asked:
     if not HOST_NAME.fullmatch(host) or not host.strip("."):
         raise question.wrong(
             f"--domain {host!r} is no host: write one such as example.org, without scheme, path, port or user"
@@ -184,7 +184,7 @@ def _by_domain(command: CommandContext, question: Question, host: str, nodes: No
                  unindexed=search.unindexed)  # fmt: skip
 
 
-def _by_source(question: Question, source: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_source(question: TypedQuestion, source: str, nodes: Nodes, doubts: Doubts) -> Asked:
     known = sorted(asked.sources_of(nodes))
     if source not in known:
         raise question.wrong(
@@ -194,7 +194,7 @@ def _by_source(question: Question, source: str, nodes: Nodes, doubts: Doubts) ->
     return Asked(asked.of_source(nodes, source), f"all of source {source}", {"asked": {"source": source}}, doubts)
 
 
-def _by_reason(question: Question, reason: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_reason(question: TypedQuestion, reason: str, nodes: Nodes, doubts: Doubts) -> Asked:
     known = sorted(asked.reasons_of(nodes))
     if reason not in known:
         raise question.wrong(
@@ -205,7 +205,7 @@ def _by_reason(question: Question, reason: str, nodes: Nodes, doubts: Doubts) ->
     return Asked(found, f"samples that were judged {reason}", _counted({"reason": reason}, found), doubts)
 
 
-def _by_maker(question: Question, maker: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_maker(question: TypedQuestion, maker: str, nodes: Nodes, doubts: Doubts) -> Asked:
     chosen = asked.of_makers(nodes, maker)
     if not chosen:
         known = sorted(asked.makers_of(nodes))
@@ -219,7 +219,7 @@ def _by_maker(question: Question, maker: str, nodes: Nodes, doubts: Doubts) -> A
     return Asked(asked.of_artifacts(chosen), title, {"asked": {"made_by": maker, "artifacts": shorts}}, doubts)
 
 
-def _by_artifact(store: Store, question: Question, ref: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_artifact(store: Store, question: TypedQuestion, ref: str, nodes: Nodes, doubts: Doubts) -> Asked:
     stage, fingerprint = resolve_artifact(store, ref)
     short = f"{stage}/{fingerprint[:SHOWN_DIGITS]}"
     node = nodes.get(short)
@@ -236,7 +236,7 @@ def _by_artifact(store: Store, question: Question, ref: str, nodes: Nodes, doubt
     )
 
 
-def _parts_of(question: Question, node: Node, doubts: Doubts) -> Beginnings:
+def _parts_of(question: TypedQuestion, node: Node, doubts: Doubts) -> Beginnings:
     assert node.head is not None
     if node.kind not in asked.PARTS_FILES:
         raise question.wrong(f"--part: {node.short} holds {node.kind}, which has no parts with samples of their own")
@@ -262,7 +262,7 @@ def _sought(
     return asked.of_soughts(nodes, soughts, search, doubts, keeps_values=keeps_values), search
 
 
-def _lines_of(question: Question, path: Path) -> list[str]:
+def _lines_of(question: TypedQuestion, path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines()]
     except OSError as error:
@@ -273,7 +273,7 @@ def _counted(asked_about: Mapping[str, str], found: Beginnings) -> dict[str, Any
     return {"asked": dict(asked_about), "num_kept": found.num_kept, "not_kept": found.verdicts}
 
 
-def _not_there(question: Question, lines: Sequence[str]) -> str:
+def _not_there(question: TypedQuestion, lines: Sequence[str]) -> str:
     if question.listed is not None:
         return f"none of the {len(lines):,} lines of {question.listed} names a sample in a table"
     few = f"; a sample id has {2 * SAMPLE_ID_BYTES} digits, all of which are needed here"

@@ -14,9 +14,9 @@ from pipelines.commands.asked_about import (
     ListOption,
     OfOption,
     PartOption,
-    Question,
     ReasonOption,
     SourceOption,
+    TypedQuestion,
     WhatArgument,
     find,
 )
@@ -56,7 +56,7 @@ def exposure(
     does not know, such as what a language model from outside has seen. 0 is claimed only where it is known.
     """
     command: CommandContext = ctx.obj
-    question = Question(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
+    question = TypedQuestion(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
                         reason=command.reason, verb="neo exposure")  # fmt: skip
     question.check()
     store, doubts = command.store_to_read(), Doubts()

@@ -16,9 +16,9 @@ from pipelines.commands.asked_about import (
     MadeByOption,
     OfOption,
     PartOption,
-    Question,
     ReasonOption,
     SourceOption,
+    TypedQuestion,
     WhatArgument,
     find,
 )
@@ -67,7 +67,7 @@ def impact(
     hours to train again from there. Nothing behind something that cannot be read is called clean.
     """
     command: CommandContext = ctx.obj
-    question = Question(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
+    question = TypedQuestion(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
                         reason=command.reason, made_by=command.made_by, verb="neo impact")  # fmt: skip
     question.check()
     store, doubts = command.store_to_read(), Doubts()

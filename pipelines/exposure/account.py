@@ -14,7 +14,7 @@ from pipelines.exposure.asked import SAMPLE_TABLES, Beginnings, of_ids
 from pipelines.exposure.holds import Doubts, Holds, named, short_of, spread
 from pipelines.exposure.packed_documents import num_held
 from pipelines.exposure.readings import Readings, StepReads, read_all
-from pipelines.exposure.trainings import Training, trainings_of
+from pipelines.exposure.trainings import KnownTraining, trainings_of
 from pipelines.exposure.wanted import Hold, Wanted, ids_of
 from pipelines.exposure.weights import CAPTIONER, Behind, NotKnown, behind
 from pipelines.lineage.graph import Node, all_nodes
@@ -35,7 +35,7 @@ MODEL_INPUT: Final = "checkpoint"
 class TrainedOn:
     """What the steps of one training behind the weights read."""
 
-    training: Training
+    training: KnownTraining
     reads: StepReads
     """The steps that read it, up to the last that is in the weights."""
     num_samples: int | None
@@ -142,7 +142,7 @@ class Weighed:
     """A store, looked at for what is asked about: which trainings read it, for any weights in it."""
 
     holds: Holds
-    trainings: dict[str, Training]
+    trainings: dict[str, KnownTraining]
     readings: Readings
     doubts: Doubts
     _held: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class Weighed:
             names += [training.short, *(short_of(stretch.rows) for stretch in training.course)]
         return self.doubts.of(self.holds.behind(names))
 
-    def _trained_on(self, training: Training) -> TrainedOn:
+    def _trained_on(self, training: KnownTraining) -> TrainedOn:
         tally = self.readings.tallies.get(training.short)
         if tally is None:
             return TrainedOn(training, StepReads.none(), 0)

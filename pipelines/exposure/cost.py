@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, Final
 
 from pipelines.exposure.packed_documents import PackedDocuments
-from pipelines.exposure.trainings import Training
+from pipelines.exposure.trainings import KnownTraining
 from pipelines.runs.outbox import Outbox
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import Rows
@@ -53,7 +53,7 @@ class Cost:
         }
 
 
-def cost_of(training: Training, from_step: int) -> Cost:
+def cost_of(training: KnownTraining, from_step: int) -> Cost:
     """What the committed steps of a training after `from_step` cost."""
     rows, tokens = 0, 0.0
     is_known = True
@@ -79,13 +79,13 @@ def cost_of(training: Training, from_step: int) -> Cost:
     return Cost(cost.num_steps, cost.num_rows, cost.num_tokens, num_steps * median(seconds) * ranks / 3600, said)
 
 
-def num_ranks(training: Training) -> int:
+def num_ranks(training: KnownTraining) -> int:
     """On how many ranks the last checkpoint was trained."""
     committed = training.records.committed()
     return int(committed[-1].made_by.get("num_ranks", 1)) if committed else 1
 
 
-def step_seconds(training: Training) -> Iterator[float]:
+def step_seconds(training: KnownTraining) -> Iterator[float]:
     """Recorded times of some optimizer steps, spread over the run."""
     if not training.run:
         return

@@ -14,7 +14,7 @@ from pipelines.exposure.account import Weighed
 from pipelines.exposure.cost import Cost, cost_of
 from pipelines.exposure.holds import WEIGHTS, inputs_first, short_of
 from pipelines.exposure.readings import StepReads
-from pipelines.exposure.trainings import Training
+from pipelines.exposure.trainings import KnownTraining
 from pipelines.exposure.weights import CAPTIONER, USERS, begins_from
 from pipelines.lineage.graph import Node
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -46,7 +46,7 @@ class CleanPoint:
 class TrainingImpact:
     """A training that holds what is bad, or of which that is not known."""
 
-    training: Training
+    training: KnownTraining
     reads: StepReads
     """Committed steps that read it."""
     to_come: StepReads
@@ -210,7 +210,7 @@ class Judge:
         yield from (node.short for node in inputs_first(nodes.values()) if node.short not in unfinished)
         yield from unfinished
 
-    def _training(self, training: Training) -> TrainingImpact:
+    def _training(self, training: KnownTraining) -> TrainingImpact:
         tally = self.weighed.readings.tallies.get(training.short)
         reads = StepReads.none() if tally is None else tally.reads
         seen, to_come = reads.until(training.num_taken), reads.after(training.num_taken)
@@ -232,7 +232,7 @@ class Judge:
             doubts=tuple(self.weighed.doubts_of(training.short)),
         )
 
-    def _clean_point(self, training: Training, first: int | None) -> CleanPoint | None:
+    def _clean_point(self, training: KnownTraining, first: int | None) -> CleanPoint | None:
         """The last state before step `first`; None where it begins with what is bad."""
         if not first:
             return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.exposure.holds import Doubts, Holds, short_of
 from pipelines.exposure.packed_documents import Documents, PackedDocuments
-from pipelines.exposure.trainings import Training
+from pipelines.exposure.trainings import KnownTraining
 from pipelines.exposure.wanted import Hold, Wanted, joined, places_in
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import Rows
@@ -101,7 +101,7 @@ class StepReads:
 class Tally:
     """Counts what the steps of one training read."""
 
-    training: Training
+    training: KnownTraining
     ids: NDArray[np.bytes_] | None
     """Samples that are counted one by one; None where every sample is asked about."""
     until_step: int
@@ -179,10 +179,10 @@ class Readings:
     """Rows whose index from samples to rows was too long to be compared with its digest before it was believed."""
 
 
-def read_all(holds: Holds, trainings: Sequence[Training], doubts: Doubts) -> Readings:
+def read_all(holds: Holds, trainings: Sequence[KnownTraining], doubts: Doubts) -> Readings:
     """What the steps of these trainings read. What cannot be read is a doubt about the rows."""
     readings = Readings()
-    readers: dict[str, list[tuple[Training, ReadingSteps]]] = {}
+    readers: dict[str, list[tuple[KnownTraining, ReadingSteps]]] = {}
     for training in trainings:
         for stretch in training.course:
             readers.setdefault(short_of(stretch.rows), []).append((training, stretch))
@@ -205,7 +205,7 @@ def read_all(holds: Holds, trainings: Sequence[Training], doubts: Doubts) -> Rea
 
 
 def _read(
-    reading: Sequence[tuple[Training, ReadingSteps]],
+    reading: Sequence[tuple[KnownTraining, ReadingSteps]],
     hold: Hold,
     among: frozenset[str] | None,
     tallies: Mapping[str, Tally],
@@ -220,7 +220,7 @@ def _read(
     return packed.is_compared
 
 
-def _ids(holds: Holds, training: Training) -> NDArray[np.bytes_] | None:
+def _ids(holds: Holds, training: KnownTraining) -> NDArray[np.bytes_] | None:
     """The samples that may be in the rows of a training; None where that is every sample of some source."""
     rows: Iterable[Hold] = (holds.holds.get(short_of(stretch.rows), {}) for stretch in training.course)
     together = Wanted.of(())

@@ -34,7 +34,7 @@ from stages.training.skipped import LeftOutOfSteps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class KnownTraining:
     """A training over packed rows, finished or not."""
 
     store: Store
@@ -92,7 +92,7 @@ class Training:
         return tuple(self.records.kept())
 
 
-def trainings_of(store: Store, nodes: Iterable[Node], doubts: Doubts) -> Iterator[Training]:
+def trainings_of(store: Store, nodes: Iterable[Node], doubts: Doubts) -> Iterator[KnownTraining]:
     """The trainings among these artifacts. What cannot be read of one is a doubt about it."""
     for node in nodes:
         try:
@@ -105,10 +105,10 @@ def trainings_of(store: Store, nodes: Iterable[Node], doubts: Doubts) -> Iterato
             doubts.add(node.short, error if isinstance(error, StoreError) else f"its recipe lacks {error}")
 
 
-def _finished(store: Store, head: ManifestHead) -> Training:
+def _finished(store: Store, head: ManifestHead) -> KnownTraining:
     artifact = Artifact(store, head)
     num_steps_taken(artifact)  # raises for a recipe without steps
-    return Training(
+    return KnownTraining(
         store=store,
         stage=head.stage,
         fingerprint=head.fingerprint,
@@ -123,7 +123,7 @@ def _finished(store: Store, head: ManifestHead) -> Training:
     )
 
 
-def _unfinished(store: Store, node: Node) -> Iterator[Training]:
+def _unfinished(store: Store, node: Node) -> Iterator[KnownTraining]:
     """The training whose folder this is, as the last run planned it that held it; nothing for other artifacts."""
     folder = artifact_folder(node.stage, node.fingerprint)
     inputs = INPUT_RECORDS.read(store, f"{folder}/inputs.json") or {}
@@ -139,7 +139,7 @@ def _unfinished(store: Store, node: Node) -> Iterator[Training]:
             plan = FROZEN_PLAN.read(store, f"runs/{run}/plan.json")
         for planned in plan.steps if plan else ():
             if (planned.stage, planned.fingerprint[:SHOWN_DIGITS]) == (node.stage, node.fingerprint[:SHOWN_DIGITS]):
-                yield Training(
+                yield KnownTraining(
                     store=store,
                     stage=planned.stage,
                     fingerprint=planned.fingerprint,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ID_TYPE: Final = f"S{SAMPLE_ID_BYTES}"
 """Sample ids as numpy compares and sorts them."""
 ANY: Final = ""
-"""In the place of a source: the samples are wanted whatever source they were drawn from."""
+"""Stands in the place of a source: the samples are wanted whatever source they were drawn from."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipelines.exposure.holds import WEIGHTS, Holds, held_inputs, named, short_of
-from pipelines.exposure.trainings import Training
+from pipelines.exposure.trainings import KnownTraining
 from pipelines.lineage.graph import Node
 from stages.artifacts import kinds
 from stages.artifacts.learned import slot_of
@@ -48,7 +48,7 @@ class NotKnown:
 class Behind:
     """What lies behind weights, their own training among it."""
 
-    trainings: tuple[Training, ...]
+    trainings: tuple[KnownTraining, ...]
     """Trainings whose steps changed them, inputs first."""
     not_known: tuple[NotKnown, ...]
     """Weights among them that came from elsewhere, or from stages that record no steps."""
@@ -58,7 +58,7 @@ class Behind:
     """What could not be read, so that nothing certain can be said of them."""
 
 
-def behind(holds: Holds, short: str, trainings: Mapping[str, Training]) -> Behind:
+def behind(holds: Holds, short: str, trainings: Mapping[str, KnownTraining]) -> Behind:
     """What lies behind an artifact that is made of weights, or behind a training that is not finished."""
     order = list(_weights_first(holds, short, trainings))
     found = [trainings[one] for one in order if one in trainings]
@@ -74,7 +74,7 @@ def behind(holds: Holds, short: str, trainings: Mapping[str, Training]) -> Behin
     )
 
 
-def begins_from(holds: Holds, short: str, trainings: Mapping[str, Training]) -> list[str]:
+def begins_from(holds: Holds, short: str, trainings: Mapping[str, KnownTraining]) -> list[str]:
     """The weights that an artifact is made of, or that a training begins from, by their short names."""
     node = holds.nodes.get(short)
     if short in trainings:
@@ -87,7 +87,7 @@ def begins_from(holds: Holds, short: str, trainings: Mapping[str, Training]) -> 
     return [one for one in names if one in holds.nodes and holds.nodes[one].kind in WEIGHTS]
 
 
-def _weights_first(holds: Holds, short: str, trainings: Mapping[str, Training]) -> Iterator[str]:
+def _weights_first(holds: Holds, short: str, trainings: Mapping[str, KnownTraining]) -> Iterator[str]:
     """The weights behind an artifact and itself, each after those that it began from."""
     done, waiting = set[str](), [(short, False)]
     while waiting:
@@ -100,7 +100,7 @@ def _weights_first(holds: Holds, short: str, trainings: Mapping[str, Training]) 
             waiting += [(before, False) for before in begins_from(holds, one, trainings)]
 
 
-def _inputs_of(short: str, trainings: Mapping[str, Training]) -> list[str]:
+def _inputs_of(short: str, trainings: Mapping[str, KnownTraining]) -> list[str]:
     """What a training learned from, since one that is not finished has no head to say it."""
     if short not in trainings:
         return []
