@@ -24,9 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.disclosure.domains import DomainCounts
-from pipelines.indexes.domains import domain_of, plain_host
+from pipelines.indexes.domains import domain_of
 from pipelines.indexes.tables import PartTable
 from stages.store.store import Store
+from stages.takedowns.hosts import plain_host
 
 ROWS_PER_PART = 10_000
 NEW_DOMAIN_EVERY = 70

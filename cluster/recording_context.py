@@ -17,6 +17,7 @@ from stages.commit.inputs import read_pinned
 from stages.commit.parts import PartWriter
 from stages.contract import (
     PROFILE_PHASE,
+    Artifact,
     GangLayout,
     NumbersReported,
     Part,
@@ -46,6 +47,9 @@ class GatheringContext(ABC):
     """Phases that the stage declares, None for any; the executed step sets it."""
     unchanged: Mapping[str, Sequence[PartRecord]] = field(default_factory=dict, kw_only=True)
     """Phase to the records of parts that an earlier make has of rows that did not change; the executed step sets it."""
+
+    before: Artifact | None = field(default=None, kw_only=True)
+    """What the stage made of the same recipe under fewer takedowns; the executed step sets it."""
 
     @abstractmethod
     def make_parts(self, work: PartWork, parts: Sequence[Part], phase: str, keep: Callable[[PartRecord], None]) -> None:

@@ -52,6 +52,7 @@ from pipelines.commands.skip import skip
 from pipelines.commands.stages import stages_
 from pipelines.commands.status import status
 from pipelines.commands.submit import submit
+from pipelines.commands.takedown import takedown
 from pipelines.commands.trace import trace
 from pipelines.commands.verify import verify
 from pipelines.commands.view import view
@@ -182,6 +183,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "sign": sign,
     "disclose": disclose,
+    "takedown": takedown,
     "gc": gc,
     "doctor": doctor,
     "list": list_,

@@ -38,6 +38,7 @@ from stages.download.fetching import ENGINES, fetch_part
 from stages.download.manners.usage_terms import UsageTerms
 from stages.download.part_health import check_downloader, check_network
 from stages.download.picture_recipe import FetchRecipe
+from stages.download.rewritten import rewrite_pairs
 from stages.download.spool import Spool
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.importing.imported_pairs import write_pairs
@@ -49,6 +50,7 @@ from stages.origins.tables.formats import TableOptions
 from stages.profiles.example_pictures import PairPictures, images_of_parts
 from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
 from stages.store.store import Store
+from stages.takedowns.tombstones import Tombstones
 
 GROUP_BYTES = 64 * 1024 * 1024
 """Bytes of small files of a table that are read in one part, at least."""
@@ -84,7 +86,8 @@ def collect_part(
     """Get the pictures of one of `num_parts` parts, and write them."""
     task = CollectTask.of(part)
     rows = owned_names(task, store)
-    web = web_references(rows)
+    tombstones = Tombstones(store, recipe.taken_down)
+    web = web_references(rows, tombstones)
     outcomes: dict[int, Outcome] = dict(web.refused)
     with hosts_of(reader.place) as routes:
         asking = FetchTask(
@@ -108,7 +111,14 @@ def collect_part(
     said = {number: fetched.terms[place] for place, (number, _) in enumerate(web.addresses)}
     terms = [said.get(number, UsageTerms()) for number in range(len(rows))]
     samples = write_pairs(
-        pairs, None, draft, source=recipe.source.name, spool=fetched.spool, number=task.number, terms=terms
+        pairs,
+        None,
+        draft,
+        source=recipe.source.name,
+        spool=fetched.spool,
+        number=task.number,
+        tombstones=tombstones,
+        terms=terms,
     )
     keep_profile(draft, samples.drop_columns(["caption"]), part.name, num_parts)  # all are empty
     remarks = [*fetched.remarks, *intake.remarks]
@@ -143,6 +153,8 @@ def collecting_parts(tables: Sequence[Part], distinct: Sequence[PartRecord], num
 )
 def collect_images(recipe: CollectImagesRecipe, *, ctx: StageContext) -> None:
     """List references and pictures, bring equal names together, then get each picture once."""
+    if rewrite_pairs(ctx, recipe, None, "collect"):
+        return
     table = ctx.pinned(recipe.source)
     images = None if recipe.images is None else ctx.pinned(recipe.images)
     reader = TableReader(place=table.place, columns=recipe.columns)

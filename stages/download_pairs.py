@@ -30,6 +30,7 @@ from stages.download.extended import (
 from stages.download.fetch_rows import RowsToFetch, fetch_rows
 from stages.download.picture_recipe import FetchRecipe
 from stages.download.raw_pairs import RESERVED_COLUMNS
+from stages.download.rewritten import rewrite_pairs
 from stages.download.url_rows import EXPECTED_HASH, NAMING_COLUMNS, read_url_rows
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.columns import listed_names
@@ -40,6 +41,7 @@ from stages.origins.scores import ScoreFields, not_a_score, score_columns
 from stages.origins.table_recipe import TableRecipe
 from stages.profiles.example_pictures import PairPictures, images_of_parts
 from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
+from stages.takedowns.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +108,13 @@ def check_scores(pinned: PinnedSource, recipe: DownloadPairsRecipe) -> None:
 
 
 def download_rows(
-    rows: PartRows, routes: Routes, source: str, recipe: DownloadPairsRecipe, draft: PartDraft
+    rows: PartRows,
+    routes: Routes,
+    source: str,
+    recipe: DownloadPairsRecipe,
+    draft: PartDraft,
+    *,
+    tombstones: Tombstones | None = None,
 ) -> pa.Table:
     """Download the rows of one part and write it; returns its sample table.
 
@@ -114,7 +122,7 @@ def download_rows(
     """
     read = read_url_rows(rows, source, verifies=recipe.verify_hash is not None)
     wanted = RowsToFetch(read, rows.table, rows.first_row)
-    return fetch_rows(wanted, routes, recipe, draft)
+    return fetch_rows(wanted, routes, recipe, draft, tombstones)
 
 
 def download_part(
@@ -134,7 +142,8 @@ def download_part(
     rows = reader.read(part)
     rows = replace(rows, first_row=num_before + rows.first_row)
     with hosts_of(place) as routes:
-        samples = download_rows(rows, routes, recipe.source.name, recipe, draft)
+        tombstones = Tombstones(reader.store, recipe.taken_down)
+        samples = download_rows(rows, routes, recipe.source.name, recipe, draft, tombstones=tombstones)
     keep_profile(draft, samples, part.name, num_parts)
 
 
@@ -147,6 +156,8 @@ def download_part(
 )
 def download_pairs(recipe: DownloadPairsRecipe, extends: RawPairs | None, *, ctx: StageContext) -> None:
     """Read the URL table, then download it, a part for each stretch of rows, behind the parts of `extends`."""
+    if rewrite_pairs(ctx, recipe, extends, "download"):
+        return
     if extends is not None:
         check_same_rule(recipe, extends)
         check_other_source(recipe.source.name, extends)

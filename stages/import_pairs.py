@@ -19,6 +19,7 @@ from pydantic import Field
 from stages.artifacts.kinds import RawPairs
 from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext, conduct, stage
 from stages.download.picture_recipe import PictureRecipe
+from stages.download.rewritten import rewrite_pairs
 from stages.download.spool import Spool
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.importing.captions import CaptionFrom, PairRule
@@ -29,6 +30,8 @@ from stages.importing.parts import FileIndex, ImportTask, IndexTask, import_part
 from stages.importing.read_part import SourceReader
 from stages.profiles.example_pictures import PairPictures, images_of_parts
 from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
+from stages.store.store import Store
+from stages.takedowns.tombstones import Tombstones
 
 INDEX_PHASE = "index"
 """The phase that reads the layout of Parquet files and of very large tars."""
@@ -69,7 +72,14 @@ def index_part(part: Part, draft: PartDraft, reader: SourceReader, max_tar_bytes
 
 
 def import_part(
-    part: Part, draft: PartDraft, *, reader: SourceReader, form: Form, recipe: ImportPairsRecipe, num_parts: int
+    part: Part,
+    draft: PartDraft,
+    *,
+    reader: SourceReader,
+    form: Form,
+    recipe: ImportPairsRecipe,
+    store: Store,
+    num_parts: int,
 ) -> None:
     """Import the pairs of one of `num_parts` parts."""
     task = ImportTask.of(part)
@@ -77,7 +87,15 @@ def import_part(
     with Spool(spool_path) as spool:
         intake = Intake(recipe, spool, draft.progress)
         pairs, carried = reader.read(task, intake)
-    samples = write_pairs(pairs, carried, draft, source=recipe.source.name, spool=spool_path, number=task.number)
+    samples = write_pairs(
+        pairs,
+        carried,
+        draft,
+        source=recipe.source.name,
+        spool=spool_path,
+        number=task.number,
+        tombstones=Tombstones(store, recipe.taken_down),
+    )
     draft.fact(form=form)
     draft.annotate(unexplained=intake.remarks)
     keep_profile(draft, samples, part.name, num_parts)
@@ -86,6 +104,8 @@ def import_part(
 @stage(number=2, recipe=ImportPairsRecipe, makes=RawPairs, accepts=(1,), phases=(INDEX_PHASE, "import", PROFILE_PHASE))
 def import_pairs(recipe: ImportPairsRecipe, *, ctx: StageContext) -> None:
     """Index the files that need it, then import the pairs: a part for each tar, group of rows or range of paths."""
+    if rewrite_pairs(ctx, recipe, None, "import"):
+        return
     pinned = ctx.pinned(recipe.source)
     form = recipe.form or guess_form([file.path for file in pinned.files])
     reader = SourceReader(place=pinned.place, rule=recipe.pair_rule)
@@ -96,7 +116,7 @@ def import_pairs(recipe: ImportPairsRecipe, *, ctx: StageContext) -> None:
         for part, record in zip(indexing, ctx.spread(indexer, over=indexing, phase=INDEX_PHASE), strict=True):
             indexes[IndexTask.of(part).file.path] = FileIndex.of(record)
     parts = import_parts(form, pinned.files, indexes, recipe.num_pairs_per_part)
-    work = partial(import_part, reader=reader, form=form, recipe=recipe, num_parts=len(parts))
+    work = partial(import_part, reader=reader, form=form, recipe=recipe, store=ctx.store, num_parts=len(parts))
     records = ctx.spread(work, over=parts, phase="import")
     subject = ProfileSubject(title=f"import_pairs of {recipe.source.name}", items="items")
     draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))

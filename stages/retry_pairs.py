@@ -32,10 +32,12 @@ from stages.download.failed_rows import (
 )
 from stages.download.fetch_rows import fetch_rows
 from stages.download.picture_recipe import FetchRecipe
+from stages.download.rewritten import rewrite_pairs
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.origins.files import hosts_of
 from stages.profiles.example_pictures import PairPictures, images_of_parts
 from stages.profiles.pictures import ProfileSubject, draw_profile, keep_profile
+from stages.takedowns.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +112,7 @@ def retry_part(
     """Fetch the rows of one part of `num_parts` again; the URL table lies at `place`."""
     with hosts_of(place) as routes:
         failed, wanted = read_failed_rows(part, tables, store, verifies=recipe.verify_hash is not None)
-        samples = fetch_rows(wanted, routes, recipe, draft)
+        samples = fetch_rows(wanted, routes, recipe, draft, Tombstones(store, recipe.taken_down))
     if REFERENCE in wanted.table.column_names:  # captions of collected pictures are empty, and not counted
         samples, failed = samples.drop_columns(["caption"]), [table.drop_columns(["caption"]) for table in failed]
     keep_profile(draft, samples, part.name, num_parts, instead_of=failed)
@@ -119,6 +121,8 @@ def retry_part(
 @stage(number=1, recipe=RetryPairsRecipe, makes=RawPairs, phases=("download", PROFILE_PHASE))
 def retry_pairs(recipe: RetryPairsRecipe, extends: RawPairs, *, ctx: StageContext) -> None:
     """Take over all parts of `extends`, and fetch its failed rows again in parts of their own."""
+    if rewrite_pairs(ctx, recipe, extends, "download", retried=recipe.reasons):
+        return
     check_same_download(recipe, extends)
     before = list(extends.each_part())
     retried = parts_to_retry(before, recipe.reasons, recipe.num_urls_per_part)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from pipelines.indexes.domains import HOST, domain_of, plain_host
+from pipelines.indexes.domains import domain_of
 from pipelines.indexes.tables import PartTable
 from stages.formats.read_ahead import ahead
 from stages.formats.sample_table import Verdict
 from stages.store.store import Store
 from stages.surfaces.csv_tables import write_csv
+from stages.takedowns.hosts import HOST, plain_host
 
 if TYPE_CHECKING:
     import numpy as np

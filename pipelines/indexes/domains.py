@@ -6,20 +6,15 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from stages.takedowns.hosts import HOST, MAX_KNOWN_HOSTS, is_address, plain_host
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from publicsuffixlist import PublicSuffixList
-
-MAX_KNOWN_HOSTS: Final = 2**17
-"""Hosts whose domain is remembered: some 20 MB."""
-HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//(?:[^/?#]*@)?(?P<host>\[[0-9A-Fa-f:.]*\]|[^/?#:@]*)"
-"""The host of a URL: `HTTPS://me@Shop.Example.org:8080/a.jpg` has `Shop.Example.org`."""
-_ADDRESS: Final = re.compile(r"[0-9.]+|\[.*\]")
 
 
 def hosts_of_urls(urls: pa.ChunkedArray) -> set[str]:
@@ -33,27 +28,6 @@ def hosts_of_urls(urls: pa.ChunkedArray) -> set[str]:
     return {plain_host(host.decode("utf-8", "replace")) for host in hosts}
 
 
-def host_of(url: str) -> str:
-    """The host of a URL, as `plain_host` spells it; '' where it has none."""
-    found = re.match(HOST, url)
-    return plain_host(found["host"]) if found else ""
-
-
-@lru_cache(maxsize=MAX_KNOWN_HOSTS)
-def plain_host(host: str) -> str:
-    """A host as servers know it, without empty labels: `.MÜNCHEN..example.` is `xn--mnchen-3ya.example`."""
-    host = host.lower().strip(".")
-    host = ".".join(filter(None, host.split("."))) if ".." in host else host
-    if host.isascii():
-        return host
-    import idna
-
-    try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except idna.IDNAError:
-        return host
-
-
 @lru_cache(maxsize=MAX_KNOWN_HOSTS)
 def domain_of(host: str) -> str:
     """The domain that a host belongs to: itself, if it is an address or a public suffix.
@@ -61,7 +35,7 @@ def domain_of(host: str) -> str:
     >>> domain_of("cdn.shop.example.co.uk"), domain_of("10.0.0.7"), domain_of("localhost")
     ('example.co.uk', '10.0.0.7', 'localhost')
     """
-    if _ADDRESS.fullmatch(host):
+    if is_address(host):
         return host
     return _suffixes().privatesuffix(host) or host
 
@@ -72,14 +46,9 @@ def is_above_domains(host: str) -> bool:
     >>> is_above_domains("co.uk"), is_above_domains("example.co.uk"), is_above_domains("shop.example.co.uk")
     (True, False, False)
     """
-    if _ADDRESS.fullmatch(host):
+    if is_address(host):
         return False
     return domain_of(f"0.{host}") != domain_of(host) or host in _above_suffixes()
-
-
-def is_within(host: str, domain: str) -> bool:
-    """Whether a host is `domain` or lies below it. Nothing lies below an address."""
-    return host == domain or (host.endswith(f".{domain}") and not _ADDRESS.fullmatch(domain))
 
 
 @cache

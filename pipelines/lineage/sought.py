@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.exits import BadCommandError
-from pipelines.indexes.domains import domain_of, host_of, is_above_domains, is_within, plain_host
+from pipelines.indexes.domains import domain_of, is_above_domains
 from pipelines.indexes.look_up import Index, open_index
 from pipelines.indexes.pieces import DamagedIndexError
 from pipelines.indexes.subjects import (
@@ -39,6 +39,7 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
 from stages.duplicates.measures.hash_bits import num_bits
 from stages.formats.kept_rows import NAME_COLUMNS
+from stages.takedowns.hosts import host_of, is_within, plain_host
 
 if TYPE_CHECKING:
     import pyarrow as pa

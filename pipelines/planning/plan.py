@@ -19,6 +19,7 @@ from pipelines.planning.progress import Progress, read_progress
 from pipelines.planning.recipe_diff import Change, field_changes
 from pipelines.planning.request import NO_FINGERPRINT, FrozenStep, Request
 from pipelines.planning.unused_steps import UnusedSteps, unused_steps
+from pipelines.takedowns.naming import made_before, num_taken_down
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder
@@ -194,7 +195,7 @@ def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[st
     if step.fork is not None:
         changes, at_step = field_changes(step.fork.recipe, step.recipe, without=step.conduct), step.fork.at_step
         return Decision(step=step.name, action="make", reason=str(step.fork), changes=changes, at_step=at_step)
-    reason, changes = _why_made(step, request, store, remade)
+    reason, changes = _why_without(step, store) or _why_made(step, request, store, remade)
     unused, taken = unused_steps(step, request.pipeline, store), _taken_from(step, store)
     if taken is None:
         return Decision(step=step.name, action="make", reason=reason, changes=changes, unused=unused)
@@ -210,8 +211,20 @@ def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[st
     )
 
 
+def _why_without(step: FrozenStep, store: Store) -> tuple[str, tuple[Change, ...]] | None:
+    """The reason of a step that is made again because something that it made is taken down; None for another."""
+    before = made_before(store, step.stage, step.recipe, step.earlier)
+    if before is None:
+        return None
+    number = num_taken_down(store, before, step.recipe)
+    of_inputs = "" if number else " of what it reads"
+    return f"{f'{number:,} of its' if number else 'some'} samples{of_inputs} are taken down", ()
+
+
 def _taken_from(step: FrozenStep, store: Store) -> ManifestHead | None:
     """The artifact of which a step takes parts over by reference; None where there is none yet."""
+    if (before := made_before(store, step.stage, step.recipe, step.earlier)) is not None:
+        return before
     extended = step.inputs.get(EXTENDS_INPUT)
     names = [(step.stage, one) for one in step.earlier] if step.part_by_part else []
     for stage, fingerprint in [(extended.stage, extended.fingerprint)] if extended is not None else names:

@@ -17,6 +17,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import AnyStep, Pipeline
 from pipelines.planning.recipe_diff import flat_fields
 from pipelines.planning.sources import PlannedSource
+from pipelines.takedowns.naming import Takedowns
 from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults, digest
 from stages.artifacts.head import ManifestHead, read_head
 from stages.artifacts.manifest import artifact_folder
@@ -128,6 +129,8 @@ class Request(_Frozen):
     """The pinned sources that the steps read, by name."""
     retries: tuple[str, ...] = ()
     """The values of `--retry-rows` as they were typed."""
+    takedowns: tuple[str, ...] = ()
+    """The lists of all takedowns that there were when the request was frozen, by their digests."""
 
     @property
     def unpinned(self) -> tuple[str, ...]:
@@ -208,8 +211,10 @@ def freeze(
     target = selection.only or selection.until
     targets = (target,) if target else tuple(step.name for step in pipeline.targets)
     frozen: dict[str, FrozenStep] = {}
+    takedowns = Takedowns(store)
     for name in _needed(steps, targets, selection.uses):
-        frozen[name] = _frozen_step(steps[name], frozen, store, selection.uses.get(name))
+        used = selection.uses.get(name)
+        frozen[name] = _bound_by_use(steps[name], used) if used else _frozen_step(steps[name], frozen, takedowns)
     return Request(
         pipeline=pipeline.name,
         request=pipeline.request,
@@ -224,6 +229,7 @@ def freeze(
             for name in sorted({name for step in frozen.values() for name in step.sources})
             if name in (sources or {})
         },
+        takedowns=takedowns.lists,
     )
 
 
@@ -242,23 +248,20 @@ def _needed(steps: Mapping[str, AnyStep], targets: tuple[str, ...], uses: Mappin
     return list(needed)
 
 
-def _frozen_step(
-    step: AnyStep, before: Mapping[str, FrozenStep], store: Store, used: ManifestHead | None
-) -> FrozenStep:
-    """One step as plain values. `before` has its inputs; `used` is the artifact that `--use` bound it to, if any."""
-    if used is not None:
-        return _bound_by_use(step, used)
+def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], takedowns: Takedowns) -> FrozenStep:
+    """One step as plain values. `before` has its inputs."""
     reads = {edge: before[dependency.name] for edge, dependency in step.edges.items()}
     outside = tuple(dict.fromkeys(source.name for source in sources_in(step.recipe)))
     is_named = all(source.digest is not None for source in sources_in(step.recipe)) and all(
         made.fingerprint != NO_FINGERPRINT for made in reads.values()
     )
     number, name, conduct_inputs = step.stage.number, NO_FINGERPRINT, step.stage.conduct_edges(reads)
-    earlier: list[str] = []
+    inputs = {edge: source.fingerprint for edge, source in reads.items()}
+    extended = {edge: source.earlier for edge, source in reads.items()}
+    step, earlier = takedowns.named(step, inputs if is_named else None, extended)
     if is_named:
-        inputs = {edge: source.fingerprint for edge, source in reads.items()}
-        earlier = step.stage.earlier(step.recipe, inputs, {edge: source.earlier for edge, source in reads.items()})
-        number, name, conduct_inputs = _name_in_store(step, inputs, store)
+        earlier += step.stage.earlier(step.recipe, inputs, extended)
+        number, name, conduct_inputs = _name_in_store(step, inputs, takedowns.store)
         _check_fork(step, inputs)
     recipe = step.recipe.model_dump(mode="json")
     if type(step.recipe).model_validate(recipe) != step.recipe:

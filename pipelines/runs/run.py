@@ -20,6 +20,7 @@ from pipelines.planning.code_diff import code_texts
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.settled import forget_settled
+from pipelines.takedowns.naming import keep_held
 from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
 from stages.commit.inputs import keep_pin
@@ -270,7 +271,8 @@ class Run:
 def open_run(store: Store, request: Request) -> Run:
     """The run of a request.
 
-    Writes the lists of its sources' files, the code of a user's stages, and the frozen plan, unless the store has them.
+    Writes the lists of its sources' files, what is to be forgotten of artifacts that parts are taken over from, the
+    code of a user's stages, and the frozen plan, unless the store has them.
     """
     run = Run(store, request.run)
     if store.size_bytes(f"{run.folder}/plan.json") is None:
@@ -278,6 +280,8 @@ def open_run(store: Store, request: Request) -> Run:
     for source in request.sources.values():
         if source.pin is not None:
             keep_pin(store, source.key, source.pin.files)
+    for step in request.steps:
+        keep_held(store, step.stage, step.recipe, step.earlier)
     file = request.user_file if any(step.code for step in request.steps) else None
     with fault_point("run.frozen"):
         for key, text in code_texts(file).items() if file else ():

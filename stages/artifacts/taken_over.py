@@ -24,6 +24,8 @@ JUDGED_INPUT: Final = "raw"
 """Name of the input of verdicts that holds what they judge: a raw artifact, or verdicts again."""
 SUPERSEDED_FACT: Final = "superseded"
 """Fact of a part: reason to the number of its failed rows whose verdict stands in a later part."""
+TAKEN_DOWN_FIELD: Final = "taken_down"
+"""Field of the recipe of a stage that brings samples in: the lists of what it leaves out, by their digests."""
 TAKEN_FROM: Final = "taken_from"
 """Field of `made_by` of a part that was taken over: the artifact that made its files."""
 

@@ -16,7 +16,7 @@ from stages.artifacts.records import FileEntry
 from stages.collecting.listing import TableReader
 from stages.contract import PartTask, PinnedFile
 from stages.download.address import WebAddress, is_web_address, parse_address
-from stages.download.reasons import RowError
+from stages.download.reasons import Reason, RowError
 from stages.download.spool import SpooledPicture
 from stages.formats.sample_table import read_table
 from stages.importing.imported_pairs import ImportedPair
@@ -25,6 +25,7 @@ from stages.importing.reasons import ImportReason
 from stages.origins.files import open_file
 from stages.origins.pieces import FilePiece
 from stages.store.store import Store
+from stages.takedowns.tombstones import Tombstones
 
 Owned: TypeAlias = Mapping[str, Any]
 """A row of `owned_NNNNN.parquet`."""
@@ -61,11 +62,14 @@ class WebReferences:
     """Number of a name to why its address is not asked for."""
 
 
-def web_references(rows: Sequence[Owned]) -> WebReferences:
+def web_references(rows: Sequence[Owned], tombstones: Tombstones) -> WebReferences:
     """The names that are web addresses, those that may not be asked for told apart."""
     addresses, refused = [], dict[int, Outcome]()
+    gone = tombstones.names([row["name"].encode("utf-8", "surrogateescape") for row in rows]) if tombstones else ()
     for number, row in enumerate(rows):
-        if is_web_address(row["name"]) and not row["held"]:
+        if tombstones and gone[number]:
+            refused[number] = Reason.TAKEN_DOWN
+        elif is_web_address(row["name"]) and not row["held"]:
             try:
                 addresses.append((number, parse_address(row["name"])))
             except RowError as error:

@@ -27,7 +27,7 @@ from stages.artifacts.manifest import (
     read_manifest,
 )
 from stages.artifacts.records import InputRecord, PartRecord, total
-from stages.artifacts.taken_over import TAKEN_FROM, unchanged_parts
+from stages.artifacts.taken_over import TAKEN_DOWN_FIELD, TAKEN_FROM, unchanged_parts
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import begin_fork
@@ -71,6 +71,8 @@ class RecordingContext(StageContext, Protocol):
     """Phases that the stage declares; None: it declares none, and may name any."""
     unchanged: Mapping[str, Sequence[PartRecord]]
     """Phase to the records of parts that an earlier make has of rows that did not change."""
+    before: Artifact | None
+    """What the stage made of the same recipe under fewer takedowns."""
 
 
 def execute_step(
@@ -100,6 +102,7 @@ def execute_step(
         with open_context(writer, post) as context:
             context.places, context.phases = spec.places, spec.stage.phases
             context.unchanged = _unchanged(spec, artifacts, writer)
+            context.before = _made_before(spec)
             spec.stage(spec.recipe, *spec.stage.arrange(artifacts), ctx=context)
             records = tuple(context.records)
         manifest = _commit(spec, fold(spec, inputs, records), writer)
@@ -138,6 +141,14 @@ def _earlier_parts(spec: StepSpec, artifacts: Mapping[str, Artifact]) -> list[Pa
             same = unchanged_parts(artifacts[name], Artifact(spec.store, judged))
             return [record for record in Artifact(spec.store, made).parts if record.part in same]
     return []
+
+
+def _made_before(spec: StepSpec) -> Artifact | None:
+    """What the stage made of the same recipe before something of it was taken down; None where nothing was."""
+    taken_down = getattr(spec.recipe, TAKEN_DOWN_FIELD, ())
+    found = (_readable(spec.store, spec.stage.name, one) for one in spec.earlier) if taken_down else ()
+    head = next(filter(None, found), None)
+    return None if head is None else spec.stage.makes(spec.store, head)
 
 
 def _readable(store: Store, stage: str, fingerprint: str) -> ManifestHead | None:

@@ -3,6 +3,7 @@
 from stages.contract import Part, PartDraft, Recipe, StageContext, stage
 """
 
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.records import PROFILE_PHASE, FileEntry, ItemBalance, PartRecord
 from stages.contract.binding import BindError, Stage, Step, load_stage, stage, with_recipes
 from stages.contract.context import REFUSED_NETWORKS_VARIABLE, StageContext
@@ -39,6 +40,7 @@ __all__ = [
     "PROFILE_PHASE",
     "REFUSED_NETWORKS_VARIABLE",
     "USER_FILE_PREFIX",
+    "Artifact",
     "BindError",
     "CheckpointCommitted",
     "CheckpointDelayed",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from stages.artifacts.artifact import Artifact
 from stages.artifacts.records import PartRecord
 from stages.contract.parts import Part, PartWork
 from stages.contract.ranks import GangLayout, Rank
@@ -27,6 +28,10 @@ class StageContext(Protocol):
     @property
     def scratch(self) -> Path:
         """A private local folder, removed when the stage returns."""
+
+    @property
+    def before(self) -> Artifact | None:
+        """What the stage made of the same recipe under fewer takedowns, of which it takes parts over; mostly None."""
 
     @property
     def store(self) -> Store:

@@ -38,6 +38,10 @@ class PictureRecipe(Recipe):
     inks. Pictures in sRGB, without a profile or with a broken one keep their numbers. `as_is` ignores profiles,
     as the released models' code does."""
 
+    taken_down: tuple[str, ...] = ()
+    """Takedowns of which nothing is kept or asked for, by the digests of their lists. `neo takedown` records them, and
+    planning names those that count here; leave it as it is."""
+
     @property
     def picture_rule(self) -> PictureRule:
         """The fields that decide what becomes of a picture's bytes."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE
 from stages.contract import PartDraft
 from stages.download.manners.usage_terms import UsageTerms
+from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
 from stages.download.url_rows import NAMING_COLUMNS, UrlRow
 from stages.formats.losses import examples_of
@@ -21,9 +22,12 @@ from stages.formats.sample_table import ItemReason, balance_of, sample_id_type, 
 from stages.formats.tar import TarWriter
 from stages.origins.json_values import json_rows
 from stages.origins.tables.row_batches import MALFORMED
+from stages.takedowns.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from stages.takedowns.tombstones import Mask
 
 ROWS_OF_A_PART: Final = 1_000_000
 """Distance between the first keys of two parts whose rows are those of no table, so that keys differ across parts:
@@ -60,10 +64,9 @@ def write_raw_pairs(
     Columns of `url_table` but URL and caption are carried along as they are, so none may be in `RESERVED_COLUMNS`.
     Records as facts an example of each reason, and how many carried values the json members cannot spell.
     """
-    samples = _samples(rows, outcomes, _keys(outcomes, first_row))
+    samples = _samples(rows, outcomes, keys_of(outcomes, first_row))
     carried = url_table.select([name for name in url_table.column_names if name not in NAMING_COLUMNS])
-    further, unspelled = _further(carried, outcomes)
-    offsets = _write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), further, outcomes, spool)
+    offsets, unspelled = write_tar(draft.path(PAIRS_FILE), samples.to_pylist(), carried, outcomes, spool)
     samples = _with_offsets(samples, offsets)
     samples = samples if terms is None else _with_terms(samples, terms)
     for field in carried.schema:
@@ -77,7 +80,47 @@ def write_raw_pairs(
     return samples
 
 
-def _keys(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int | Sequence[int]) -> list[str | None]:
+def without_taken_down(
+    rows: Sequence[UrlRow],
+    outcomes: Sequence[SpooledPicture | ItemReason],
+    table: pa.Table,
+    tombstones: Tombstones | None,
+) -> tuple[list[UrlRow], list[SpooledPicture | ItemReason], pa.Table]:
+    """The same rows without anything of those that are to be forgotten, but for their sample ids.
+
+    They are known by URL, reference, caption, sample id or the bytes of their picture. All three are parallel.
+    """
+    import pyarrow as pa
+
+    if not tombstones:
+        return list(rows), list(outcomes), table
+    names = {"url": [row.url for row in rows], "caption": [row.caption for row in rows]}
+    asked = pa.table({name: pa.array(values, pa.string()) for name, values in names.items()})
+    asked = asked.append_column("sample_id", pa.array([row.sample_id for row in rows], sample_id_type()))
+    hashes = [outcome.sha256 if isinstance(outcome, SpooledPicture) else None for outcome in outcomes]
+    asked = asked.append_column("sha256", pa.array(hashes, pa.binary(SHA256_BYTES)))
+    if "reference" in table.column_names:
+        asked = asked.append_column("reference", table["reference"])
+    gone = tombstones.rows_of(asked)
+    if not gone.any():
+        return list(rows), list(outcomes), table
+    nothing = [UrlRow(row.sample_id, None, None, None, Reason.TAKEN_DOWN) for row in rows]
+    return (
+        [nothing[number] if gone[number] else row for number, row in enumerate(rows)],
+        [Reason.TAKEN_DOWN if gone[number] else outcome for number, outcome in enumerate(outcomes)],
+        blanked(table, gone),
+    )
+
+
+def blanked(table: pa.Table, gone: Mask) -> pa.Table:
+    """The table with nothing but nulls in these rows."""
+    import numpy as np
+    import pyarrow as pa
+
+    return table.take(pa.array(np.arange(table.num_rows), mask=gone))
+
+
+def keys_of(outcomes: Sequence[SpooledPicture | ItemReason], first_row: int | Sequence[int]) -> list[str | None]:
     """The key of each row's members in the tar: that of the first row with the same picture in the spool.
 
     A row that was not kept has one where rows do not follow each other, because its number is known by it alone.
@@ -144,18 +187,20 @@ def _further(
     return iter(rows), unspelled
 
 
-def _write_tar(
+def write_tar(
     path: Path,
     samples: Sequence[Mapping[str, Any]],
-    further: Iterator[Mapping[str, Any]],
+    carried: pa.Table,
     outcomes: Sequence[SpooledPicture | ItemReason],
     spool: Path,
-) -> list[int | None]:
-    """Write the tar of the kept rows; returns for each row the offset of its picture in the tar, or None.
+) -> tuple[list[int | None], dict[str, int]]:
+    """Write the tar of the kept rows, whose pictures lie in the file `spool`.
 
-    `further` gives the carried values of each kept row. Rows that share a place in the spool share the
-    picture in the tar, which lies there under the first one's key.
+    Returns for each row the offset of its picture in the tar, or None, and column of `carried` to how many of its
+    values JSON cannot spell. Rows that share a place in the spool share the picture in the tar, which lies there under
+    the first one's key.
     """
+    further, unspelled = _further(carried, outcomes)
     offsets: list[int | None] = [None] * len(samples)
     written: dict[int, int] = {}
     with TarWriter(path) as tar, spool.open("rb") as pictures:
@@ -169,7 +214,7 @@ def _write_tar(
                 members = {"jpg": data, "txt": sample["caption"].encode(), "json": _facts(sample, carried)}
                 written[outcome.offset] = tar.add(sample["key"], members)["jpg"]
             offsets[number] = written[outcome.offset]
-    return offsets
+    return offsets, unspelled
 
 
 def _facts(sample: Mapping[str, Any], further: Mapping[str, Any]) -> bytes:

@@ -26,6 +26,8 @@ class Reason(ItemReason):
     """The server, or its robots.txt, forbids the use for training (`Content-Usage: train-ai=n`)."""
     ROBOTS_DISALLOWED = "robots_disallowed"
     """The robots.txt of the host forbids this address to us, and the recipe respects it."""
+    TAKEN_DOWN = "taken_down"
+    """`neo takedown` names its URL, host, picture, caption or sample id; nothing of it is kept but the sample id."""
     UNSUPPORTED_FORMAT = "unsupported_format"
     """A format that is never handed to a decoder, such as SVG, PDF or HEIC."""
     ANIMATED = "animated"

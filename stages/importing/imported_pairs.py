@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from stages.contract import PartDraft
 from stages.download.manners.usage_terms import UsageTerms
-from stages.download.raw_pairs import RESERVED_COLUMNS, ROWS_OF_A_PART, write_raw_pairs
+from stages.download.raw_pairs import RESERVED_COLUMNS, ROWS_OF_A_PART, without_taken_down, write_raw_pairs
 from stages.download.reasons import Reason
 from stages.download.spool import SpooledPicture
 from stages.download.url_rows import UrlRow
@@ -24,6 +24,7 @@ from stages.importing.intake import Outcome
 from stages.importing.reasons import ImportReason
 from stages.origins.clean_text import TextEncodingError, clean_text
 from stages.origins.sample_id import sample_id
+from stages.takedowns.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,11 +61,13 @@ def write_pairs(
     source: str,
     spool: Path,
     number: int,
+    tombstones: Tombstones | None = None,
     terms: Sequence[UsageTerms] | None = None,
 ) -> pa.Table:
     """Write and count part `number` of the source named `source`; returns its sample table.
 
     `carried` is a table parallel to `pairs`, if any, and `terms` what web servers said, where they were asked.
+    Nothing of what is to be forgotten is written.
     """
     import pyarrow as pa
 
@@ -74,6 +77,7 @@ def write_pairs(
     if carried is not None:
         for name in carried.column_names:
             table = table.append_column(carried_name(name), carried[name])
+    rows, outcomes, table = without_taken_down(rows, outcomes, table, tombstones)
     first_row = number * ROWS_OF_A_PART
     return write_raw_pairs(rows, outcomes, table, draft, spool=spool, first_row=first_row, shown_row=0, terms=terms)
 

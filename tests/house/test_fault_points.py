@@ -22,6 +22,9 @@ STORE_ROOMS = ("stages/store",)
 """What these files are called begins so: there the methods are made of each other."""
 
 PLACES = {
+    "takedown.list_kept": {"pipelines/takedowns/records.py:keep_list"},
+    "takedown.found": {"pipelines/takedowns/held.py:keep_held_parts"},
+    "takedown.recorded": {"pipelines/takedowns/records.py:record"},
     "store.metadata_created": {"stages/store/metadata.py:_create"},
     "source.kept": {"stages/commit/inputs.py:keep_pin"},
     "run.frozen": {"pipelines/runs/run.py:open_run"},

@@ -20,6 +20,10 @@ PASSED_BY_OTHERS = {
         "runs delete nothing; `tests/pipelines/garbage/test_deletion.py` stops `neo gc` there",
     ),
     **dict.fromkeys(("index.uploaded", "index.recorded", "index.deleted"), "a run makes no index; `neo index` does"),
+    **dict.fromkeys(
+        ("takedown.list_kept", "takedown.found", "takedown.recorded"),
+        "nothing is taken down; `tests/pipelines/commands/test_takedown.py` stops `neo takedown` there",
+    ),
     "record.quarantined": "only what is torn or outdated is quarantined",
 }
 """Points that a run which nothing disturbs does not come by, and why."""

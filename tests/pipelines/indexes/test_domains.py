@@ -6,12 +6,10 @@ import pytest
 from pipelines.indexes.domains import (
     _suffixes,
     domain_of,
-    host_of,
     hosts_of_urls,
     is_above_domains,
-    is_within,
-    plain_host,
 )
+from stages.takedowns.hosts import host_of, is_within, plain_host
 
 URLS = {
     "https://CDN.Shop.Example.co.uk:8443/a/b.jpg?x=//no.org": "cdn.shop.example.co.uk",
