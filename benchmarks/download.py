@@ -103,8 +103,13 @@ def ours(asked: argparse.Namespace, folder: Path) -> int:
     table = pa.table({"url": urls, "caption": ["noise"] * num_images, MALFORMED: pa.nulls(num_images, pa.string())})
     draft = Draft(scratch=folder, report=lambda _: None)
     resized = {"resize_mode": "keep_ratio_largest", "resize_px": asked.resize_px} if asked.resize_px else {}
+    engine, _, decode = asked.side.partition(" ")
     recipe = DownloadPairsRecipe(
-        source=Source("urls"), engine=asked.side, deadline_seconds=asked.deadline_seconds or 10.0, **resized
+        source=Source("urls"),
+        engine=engine,
+        decode=decode or "exact",
+        deadline_seconds=asked.deadline_seconds or 10.0,
+        **resized,
     )
     routes = dict.fromkeys(hosts, (HOST, asked.port))
     download_rows(PartRows(table, {}, first_row=0), routes, "urls", recipe, draft)
@@ -166,11 +171,13 @@ def best(asked: argparse.Namespace, _: Path) -> int:
 
 SIDES: dict[str, Callable[[argparse.Namespace, Path], int]] = {
     "event_loop": ours,
+    "event_loop reduced": ours,
     "img2dataset": ours,
     "img2dataset alone": theirs,
     "best": best,
 }
-"""Engines of `download_pairs`, img2dataset's own command, and what one core can do at best."""
+"""Engines of `download_pairs`, one with JPEGs decoded no larger than they need be, img2dataset's own command, and what
+one core can do at best."""
 
 
 def cost_seconds(side: str, port: int, num_images: int, *options: str) -> tuple[float, float]:

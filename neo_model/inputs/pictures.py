@@ -107,11 +107,19 @@ def picture_facts(data: bytes | memoryview) -> PictureFacts:
         )
 
 
-def open_pixels(data: bytes | memoryview, *, max_pixels_px: int, colour: Colour = "as_is") -> NDArray[np.uint8]:
+def open_pixels(
+    data: bytes | memoryview,
+    *,
+    max_pixels_px: int,
+    colour: Colour = "as_is",
+    at_least: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
     """Decode the first frame to 8-bit RGB [height, width, 3], upright, transparency over a contrasting background.
 
     `max_pixels_px` bounds width x height as announced by the header, before anything is decoded. `colour` says whether
-    an embedded profile is honoured: pictures in artifacts are settled, and need it no more.
+    an embedded profile is honoured: pictures in artifacts are settled, and need it no more. Where a picture is made
+    smaller anyway, `at_least` is the width and height that are needed: a JPEG may come out at one to four eighths of
+    its sides then, never smaller than that, at about half of the cost.
     Raises PictureError; never runs a decoder outside `FORMATS`, never pads truncated data. Takes at most some 20 bytes
     a pixel beside the data, and time in proportion to pixels.
     """
@@ -125,11 +133,13 @@ def open_pixels(data: bytes | memoryview, *, max_pixels_px: int, colour: Colour 
             detail = f"{width_px} x {height_px} px{block}, at most {max_pixels_px} px are decoded"
             raise PictureError(PictureTrouble.TOO_MANY_PIXELS, detail)
         profile = container.profile if colour == "srgb" else None
-        pixels = None if changes_colours(profile, image.mode) else _plain_jpeg(data, image)
+        needed = None if at_least is None else oriented(at_least, container.orientation)
+        pixels = None if changes_colours(profile, image.mode) else _plain_jpeg(data, image, needed)
         if pixels is None:
             image.load()
             pixels = np.asarray(to_rgb(image, profile))
-        if pixels.shape != (height_px, width_px, NUM_CHANNELS):
+        least_w, least_h = needed or image.size
+        if not (least_h <= pixels.shape[0] <= height_px and least_w <= pixels.shape[1] <= width_px):
             detail = f"{pixels.shape} decoded where the header has {width_px} x {height_px} px"
             raise PictureError(PictureTrouble.UNDECODABLE, detail)
         return _upright(pixels, container.orientation)
@@ -263,10 +273,13 @@ def oriented(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation >= 5 else size
 
 
-def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | None:
+def _plain_jpeg(
+    data: bytes | memoryview, image: Image, needed: tuple[int, int] | None = None
+) -> NDArray[np.uint8] | None:
     """The pixels of a JPEG in colour or grey, decoded in one go; None where Pillow is to decode, or to say why not.
 
     The same decoder with the same settings, so the same pixels, without copies into Pillow's layout and out of it.
+    Where only a smaller width and height are `needed`, as they are stored, the decoder may leave out detail.
     Data that it warns about (an early end, broken codes) is left to Pillow, and so is a header that the two read
     differently. Beside exported weights simplejpeg may be missing.
     """
@@ -281,7 +294,11 @@ def _plain_jpeg(data: bytes | memoryview, image: Image) -> NDArray[np.uint8] | N
         height_px, width_px, _, _ = simplejpeg.decode_jpeg_header(data)
         if (width_px, height_px) != image.size:
             return None
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
+        needed_w, needed_h = needed or image.size
+        # Scales above a half take longer than decoding in full.
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, "RGB", min_width=needed_w, min_height=needed_h, min_factor=2
+        )
     except ValueError:
         return None
     return pixels

@@ -23,9 +23,9 @@ from neo_model.inputs.pictures import (
     picture_facts,
 )
 from neo_model.inputs.signatures import known_format
-from stages.download.engines.img2dataset import Resize, ResizeMode, resizer
 from stages.download.jpeg import MAX_SCANS, MAX_SIDE_PX, plain_jpeg
 from stages.download.reasons import Reason, RowError
+from stages.download.resizing import ResizeMode, Resizing
 
 JPEG_START: Final = b"\xff\xd8\xff"
 
@@ -42,6 +42,8 @@ class PictureRule:
     """Longest or shortest side after resizing, in pixels, depending on the mode."""
     jpeg_quality: int
     """JPEG quality of pictures that are re-encoded."""
+    decode: Literal["exact", "reduced"] = "exact"
+    """Whether JPEGs that are resized are decoded in full, or as small as the result allows."""
     colour: Colour = "srgb"
     """`srgb`: a picture whose embedded profile gives it other colours than sRGB is converted and re-encoded. `as_is`:
     profiles are ignored, here and by all readers of the artifact."""
@@ -66,7 +68,7 @@ class PictureJudge:
 
     def __init__(self, rule: PictureRule) -> None:
         self._rule = rule
-        self._resize = _resize_by(rule)
+        self._resizing = Resizing(mode=rule.resize_mode, resize_px=rule.resize_px, jpeg_quality=rule.jpeg_quality)
 
     def __call__(self, data: bytes) -> JudgedPicture:
         """The picture as it is kept. Raises `RowError` with the reason if it is not."""
@@ -112,16 +114,19 @@ class PictureJudge:
         return JudgedPicture(data, *picture.size, f"{facts.format} {facts.mode}")
 
     def _resized(self, picture: JudgedPicture) -> JudgedPicture:
-        """The picture made smaller if the rule asks for it. img2dataset ignores EXIF, so it gets upright pixels."""
-        if self._resize is None or not self._makes_smaller(picture):
+        """The picture made smaller if the rule asks for it, from upright pixels."""
+        if not self._makes_smaller(picture):
             return picture
-        smaller = self._resize(open_pixels(picture.data, max_pixels_px=self._rule.max_pixels_px))
-        if smaller is None:
-            raise RowError(Reason.UNDECODABLE)
-        return JudgedPicture(*smaller, picture.sent_as)
+        size, is_exact = (picture.width_px, picture.height_px), self._rule.decode == "exact"
+        pixels = open_pixels(
+            picture.data,
+            max_pixels_px=self._rule.max_pixels_px,
+            at_least=None if is_exact else self._resizing.scaled_size(size),
+        )
+        return JudgedPicture(*self._resizing.to_jpeg(pixels, size), picture.sent_as)
 
     def _makes_smaller(self, picture: JudgedPicture) -> bool:
-        return self._resize is not None and max(picture.width_px, picture.height_px) > self._rule.resize_px
+        return self._rule.resize_mode != "no" and max(picture.width_px, picture.height_px) > self._rule.resize_px
 
     def _converts(self, profile: bytes | None, mode: str) -> bool:
         return self._rule.colour == "srgb" and changes_colours(profile, mode)
@@ -131,12 +136,6 @@ class PictureJudge:
             raise RowError(Reason.TOO_MANY_PIXELS)
         if max(width_px, height_px) > MAX_SIDE_PX:
             raise RowError(Reason.SIDE_TOO_LONG)
-
-
-def _resize_by(rule: PictureRule) -> Resize | None:
-    if rule.resize_mode == "no":
-        return None
-    return resizer(resize_px=rule.resize_px, mode=rule.resize_mode, jpeg_quality=rule.jpeg_quality)
 
 
 def _reason_of(trouble: PictureTrouble, data: bytes) -> Reason:

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from neo_model.inputs.colours import Colour
 from stages.contract import Recipe, conduct
-from stages.download.engines.img2dataset import ResizeMode
 from stages.download.engines.interface import EngineName, FetchLimits
 from stages.download.judge_picture import PictureRule
 from stages.download.manners.usage_terms import ALL_OPT_OUTS, Manners, OptOut
+from stages.download.resizing import ResizeMode
 
 
 class PictureRecipe(Recipe):
@@ -31,6 +31,10 @@ class PictureRecipe(Recipe):
     """Resize mode of img2dataset. `no` keeps the bytes of ordinary JPEGs as they are."""
     resize_px: int = Field(default=1024, ge=1)
     """Longest or shortest side after resizing, in pixels, depending on the mode; smaller pictures are not resized."""
+    decode: Literal["exact", "reduced"] = "exact"
+    """How JPEGs that are made smaller are decoded. `exact` decodes all pixels, and gives the bytes of img2dataset.
+    `reduced` lets the decoder skip detail that the result has no room for, down to an eighth of each side: up to 2.5
+    times as fast for large pictures, which differ from `exact` about as much as JPEG alters them (37 to 57 dB)."""
     jpeg_quality: int = Field(default=95, ge=1, le=100)
     """JPEG quality of pictures that are re-encoded: other formats, CMYK JPEGs, converted and resized pictures."""
     colour: Colour = "srgb"
@@ -50,6 +54,7 @@ class PictureRecipe(Recipe):
             animated=self.animated,
             resize_mode=self.resize_mode,
             resize_px=self.resize_px,
+            decode=self.decode,
             jpeg_quality=self.jpeg_quality,
             colour=self.colour,
         )

@@ -1,9 +1,9 @@
 """Fetch with img2dataset's `Downloader`; the one module that imports img2dataset or knows how it works inside.
 
-What runs of img2dataset: its thread pool, one `urllib` request for each URL with its user agent, its X-Robots-Tag
-check, and its `Resizer` where a recipe asks for smaller pictures. It offers no hook for the rest, so three of its
-collaborators are replaced: the opener behind `urllib.request.urlopen`, the resizer and the sample writer. It also
-wants a table of URLs on disk and a folder for statistics; both are written to scratch.
+What runs of img2dataset: its thread pool, one `urllib` request for each URL with its user agent, and its X-Robots-Tag
+check. It offers no hook for the rest, so three of its collaborators are replaced: the opener behind
+`urllib.request.urlopen`, the resizer and the sample writer. It also wants a table of URLs on disk and a folder for
+statistics; both are written to scratch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from email.message import Message
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.http.http_client import HttpClient
@@ -23,19 +23,9 @@ from stages.download.http.http_message import HttpResponse
 from stages.download.manners.usage_terms import OPT_OUT_DIRECTIVES, USER_AGENT_TOKEN, UsageTerms
 from stages.download.reasons import Reason, RowError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 NUM_THREADS: Final = 16
 OPT_OUT_MESSAGE: Final = "Use of image disallowed by X-Robots-Tag directive"
 """The error message of img2dataset 1.47 for a picture that its X-Robots-Tag check refused."""
-
-ResizeMode: TypeAlias = Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"]
-"""The resize modes of img2dataset."""
-Resize: TypeAlias = Callable[["NDArray[np.uint8]"], tuple[bytes, int, int] | None]
-"""Takes a picture as RGB [height, width, 3]; gives a smaller one as JPEG with its width and height, or None where it
-cannot be read."""
 
 _ONE_OPENER: Final = threading.Lock()
 """Held while our opener is installed: a process has one, so a second part in the same process waits for the first."""
@@ -54,28 +44,6 @@ def fetch(task: FetchTask, deliver: Deliver) -> None:
     opener = _Opener(client)
     with closing(client), _installed(opener):
         _download(task, _Writer(deliver, lambda number: opener.terms.get(task.urls[number], UsageTerms())))
-
-
-def resizer(*, resize_px: int, mode: ResizeMode, jpeg_quality: int) -> Resize:
-    """img2dataset's `Resizer`, which makes pictures smaller and leaves those that are small enough."""
-    _ask_for_no_version()
-    from img2dataset.resizer import Resizer
-
-    resizer = Resizer(
-        image_size=resize_px,
-        resize_mode=mode,
-        resize_only_if_bigger=True,
-        encode_quality=jpeg_quality,
-        encode_format="jpg",
-    )
-
-    def resize(pixels: NDArray[np.uint8]) -> tuple[bytes, int, int] | None:
-        # It wants a file. PPM is a line before the pixels as they are, where PNG takes longer than all else together.
-        header = b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0])
-        resized, width_px, height_px, _, _, error = resizer(BytesIO(b"".join((header, pixels.data))))
-        return None if error is not None else (resized, width_px, height_px)
-
-    return resize
 
 
 def _ask_for_no_version() -> None:

@@ -117,19 +117,29 @@ def test_larger_pictures_are_resized_upright(picture: Any, mode: Any, size: tupl
             assert is_red(image, 5, top + 5) and not is_red(image, size[0] - 5, size[1] - 5)
 
 
-@pytest.mark.parametrize("size", [(200, 131), (131, 200), (70, 65)])
-def test_a_resized_picture_has_the_bytes_that_img2dataset_makes_of_it(
-    picture: Any, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
-    from img2dataset.resizer import Resizer
+def test_a_jpeg_that_is_decoded_smaller_has_the_same_size_and_hardly_other_pixels(picture: Any) -> None:
+    smooth = np.asarray(Image.effect_noise((40, 30), 40).resize((1000, 750), Image.Resampling.BICUBIC).convert("RGB"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for options in ({}, {"exif": exif}):
+        data = picture(Image.fromarray(smooth), quality=90, **options)
+        exact, reduced = (
+            PictureJudge(rule(resize_mode="keep_ratio", resize_px=200, decode=decode))(data)
+            for decode in ("exact", "reduced")
+        )
+        assert (exact.width_px, exact.height_px) == (reduced.width_px, reduced.height_px)
+        assert exact.data != reduced.data
+        differences = np.asarray(shown(exact.data)).astype(int) - np.asarray(shown(reduced.data))
+        assert 10 * np.log10(255**2 / (differences**2).mean()) > 37  # dB
 
-    jpeg = picture(Image.effect_noise(size, 60).convert("RGB"))
-    settings = {"image_size": 64, "encode_quality": 95, "encode_format": "jpg", "resize_only_if_bigger": True}
-    alone = Resizer(resize_mode="keep_ratio_largest", **settings)
-    made, width_px, height_px, *_ = alone(io.BytesIO(picture(shown(jpeg), "PNG")))
-    held = PictureJudge(rule(resize_mode="keep_ratio_largest"))(jpeg)
-    assert (held.data, held.width_px, held.height_px) == (made, width_px, height_px)
+
+def test_a_jpeg_that_would_not_come_out_at_half_its_size_is_decoded_in_full(picture: Any) -> None:
+    data = picture(Image.effect_noise((120, 90), 60).convert("RGB"))
+    exact, reduced = (
+        PictureJudge(rule(resize_mode="keep_ratio_largest", resize_px=61, decode=decode))(data)
+        for decode in ("exact", "reduced")
+    )
+    assert exact == reduced
 
 
 def test_smaller_pictures_stay_as_they_are(picture: Any) -> None:
