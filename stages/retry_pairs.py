@@ -1,7 +1,8 @@
 """Fetch pictures again that a download failed to get, and keep what it made.
 
-Reads  RawPairs  a download, pictures collected for conversations, or a retry of either: samples.parquet of the parts
-                 that lost rows for one of the reasons
+Reads  RawPairs  a download, pictures collected for conversations, pairs imported from a tool that tells the URLs of its
+                 failed rows (img2dataset), or a retry of these: samples.parquet of the parts that lost rows for one of
+                 the reasons
 Makes  RawPairs  all parts of that download, taken over by reference, and parts `retry1_00000`, ... in the layout of a
                  download (stages/download_pairs.py), a row for each row that was fetched again
 
@@ -24,6 +25,7 @@ from stages.contract import PROFILE_PHASE, Part, PartDraft, Source, StageContext
 from stages.download.extended import check_same_rule, taken_parts
 from stages.download.failed_rows import (
     COLLECTED,
+    IMPORTED,
     REFERENCE,
     FailedRows,
     parts_to_retry,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from stages.artifacts.records import FileEntry
 
 RETRY = "retry_pairs"
-DOWNLOADS = ("download_pairs", COLLECTED, RETRY)
+DOWNLOADS = ("download_pairs", COLLECTED, IMPORTED, RETRY)
 """Stages whose artifacts can be retried: their failed rows have a URL that was asked for."""
 
 
@@ -53,7 +55,8 @@ class RetryPairsRecipe(FetchRecipe):
     """Which failed rows of a download are fetched again, and under which limits."""
 
     source: Source
-    """The URL table of the download, or the table of conversations whose pictures were collected."""
+    """The URL table of the download, the table of conversations whose pictures were collected, or the files that were
+    imported."""
     reasons: tuple[str, ...] = spelled_reasons(["transient"])
     """Reasons of the rows that are fetched again, such as `timeout` and `server_error`; `transient` stands for all that
     another try may mend."""
@@ -80,8 +83,8 @@ def check_same_download(recipe: RetryPairsRecipe, extends: RawPairs) -> None:
     head = extends.head
     if head.stage not in DOWNLOADS:
         raise StageError(
-            f"{extends!r} was made by {head.stage}, which fetches nothing from the web; retry {DOWNLOADS[0]} or "
-            f"{COLLECTED}"
+            f"{extends!r} was made by {head.stage}, which knows nothing of the web; retry {DOWNLOADS[0]}, {COLLECTED} "
+            f"or {IMPORTED}"
         )
     theirs = RetryPairsRecipe.model_validate(
         {name: value for name, value in head.recipe.items() if name in RetryPairsRecipe.model_fields}
@@ -113,7 +116,8 @@ def retry_part(
     with hosts_of(place) as routes:
         failed, wanted = read_failed_rows(part, tables, store, verifies=recipe.verify_hash is not None)
         samples = fetch_rows(wanted, routes, recipe, draft, Tombstones(store, recipe.taken_down))
-    if REFERENCE in wanted.table.column_names:  # captions of collected pictures are empty, and not counted
+    has_captions = any(row.caption for row in wanted.rows)
+    if REFERENCE in wanted.table.column_names and not has_captions:  # of collected pictures; they are not counted
         samples, failed = samples.drop_columns(["caption"]), [table.drop_columns(["caption"]) for table in failed]
     keep_profile(draft, samples, part.name, num_parts, instead_of=failed)
 

@@ -31,8 +31,8 @@ def retry(
         str,
         typer.Argument(
             metavar="REF",
-            help="A download, or pictures collected for conversations: PIPELINE/STEP, RUN/STEP, digits of its "
-            "fingerprint, or a run with one download.",
+            help="A download, pictures collected for conversations, or an import of what img2dataset downloaded: "
+            "PIPELINE/STEP, RUN/STEP, digits of its fingerprint, or a run with one download.",
         ),
     ],
     *,

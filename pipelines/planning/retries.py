@@ -50,7 +50,7 @@ def _with_retry(pipeline: Pipeline, text: str) -> Pipeline:
     if extended.stage.name not in DOWNLOADS:
         downloads = ", ".join(one for one, step in pipeline.steps.items() if step.stage.name in DOWNLOADS) or "none"
         raise BadCommandError(
-            f"--retry-rows {text}: {name!r} is {extended.stage.name}, which fetches nothing from the web; steps that "
+            f"--retry-rows {text}: {name!r} is {extended.stage.name}, which knows nothing of the web; steps that "
             f"do: {downloads}",
             then=then,
         )

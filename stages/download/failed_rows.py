@@ -2,8 +2,8 @@
 
 Owns the reasons that may be named, the parts that failed rows are gathered into, and how such a part is read. The parts
 follow from the counts in the records of the download; no table is read before its rows are fetched. A failed row keeps
-its sample id, its number in the whole URL table and the columns that it carries. Of collected pictures, whose parts
-are numbered by `ROWS_OF_A_PART`, it keeps the name that conversations refer to it by, too.
+its sample id, its number in the whole URL table and the columns that it carries. Of collected and imported pictures,
+whose parts are numbered by `ROWS_OF_A_PART`, it keeps the name that conversations refer to it by, too.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ MAX_PIECES: Final = 256
 """Parts of a download that one part takes failed rows of, at most: the table of each is read."""
 COLLECTED: Final = "collect_images"
 """Stage whose pairs are pictures of conversations, some of them from the web."""
+IMPORTED: Final = "import_pairs"
+"""Stage whose pairs other tools collected, and whose failed rows have a URL where those say it, as img2dataset does."""
 REFERENCE: Final = "reference"
 """Column with the names that conversations refer to pictures by."""
 _NOT_READ: Final = frozenset(("robots_txt", "usage_headers", "sha256", "image_offset", "position"))
@@ -77,7 +79,7 @@ class FailedPiece(PartTask):
     reasons: list[str]
     """The reasons of its rows that are fetched again."""
     is_collected: bool = False
-    """Whether its rows may be pictures of conversations that lie in files, which are no matter of the web."""
+    """Whether its rows were collected or imported: those whose pictures lie in files are no matter of the web."""
 
 
 class FailedRows(PartTask):
@@ -160,21 +162,21 @@ def read_failed_rows(
 
 
 def _is_collected(record: PartRecord) -> bool:
-    """Whether a part was made by `collect_images`, and taken over since or not. One of a retry was not."""
-    return bool(record.files) and owner_of(record.files[0].key).startswith(f"{COLLECTED}/")
+    """Whether `collect_images` or `import_pairs` made a part, taken over since or not. One of a retry they did not."""
+    makers = (f"{COLLECTED}/", f"{IMPORTED}/")
+    return bool(record.files) and owner_of(record.files[0].key).startswith(makers)
 
 
 def _lie_in_files(rows: pa.Table) -> list[bool]:
-    """Which rows are pictures of conversations in files. Those of a download, which a retry put among them, have no
-    name that conversations refer to."""
+    """Which rows are pictures in files, or have no caption that could be read. Those of a download, which a retry put
+    among them, have no name that conversations refer to."""
     names = rows[REFERENCE].to_pylist() if REFERENCE in rows.column_names else [None] * len(rows)
-    return [
-        name is not None and not is_web_address(url) for name, url in zip(names, rows["url"].to_pylist(), strict=True)
-    ]
+    of_urls = zip(names, rows["url"].to_pylist(), rows["caption"].to_pylist(), strict=True)
+    return [name is not None and (caption is None or not is_web_address(url)) for name, url, caption in of_urls]
 
 
-def _asked_again(sample_id: bytes, url: str, caption: str, reason: str, *, is_of_file: bool) -> UrlRow:
-    """A failed row as it is asked for. One whose picture lies in a file keeps its reason."""
+def _asked_again(sample_id: bytes, url: str, caption: str | None, reason: str, *, is_of_file: bool) -> UrlRow:
+    """A failed row as it is asked for. One of which nothing on the web is wanted keeps its reason."""
     if is_of_file:
         return UrlRow(sample_id, url, caption, None, Reason.spelled(reason))
     try:

@@ -21,11 +21,13 @@ from stages.download_pairs import DownloadPairsRecipe, download_pairs
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
+from stages.import_pairs import ImportPairsRecipe, import_pairs
 from stages.profiles.pictures import NUMBERS_FILE
 from stages.profiles.profile import Profile
 from stages.read_conversations import ReadConversationsRecipe, read_conversations
 from stages.retry_pairs import RetryPairsRecipe, retry_pairs
 from stages.store.store import Store
+from tests.stages.importing.conftest import download_urls
 from tests.worlds.flaky_web import FAILS, FlakyWeb, flaky_web, picture
 
 FETCH: dict[str, Any] = {
@@ -164,6 +166,36 @@ def test_pictures_of_conversations_are_fetched_again_and_those_of_files_keep_the
     )
     items = make(read, store, sources=sources).head.items
     assert (items.kept, items.dropped) == (37, {"image_missing": 6})
+
+
+def test_rows_that_img2dataset_lost_are_fetched_again_and_those_without_a_url_keep_their_reasons(
+    web: FlakyWeb, tmp_path: Path
+) -> None:
+    folder, cut = tmp_path / "shards", picture(1000)[:-200]
+    download_urls([f"{web.url}/{number:06d}.jpg" for number in range(20)], folder, "webdataset")
+    with tarfile.open(folder / "00001.tar", "w") as tar:  # a tar without a table: nothing says where its pictures are
+        for name, data in (("0.jpg", cut), ("0.txt", b"cut"), ("1.jpg", picture(1001)), ("1.txt", b"whole")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    sources, store = {"shards": str(folder)}, Store(tmp_path / "store")
+    imported = import_pairs.bind("pairs", ImportPairsRecipe(source=Source("shards"), max_share_lost=1))
+    fields = {"source": Source("shards"), "reasons": ("transient", "truncated"), "max_share_lost": 1}
+    first = make(imported, store, sources=sources)
+    assert first.head.items.failed == {"not_found": 2, "truncated": 1} | dict.fromkeys(FAILS.values(), 2)
+    web.mend()
+    retried = retry(imported, **fields)
+    again = make(retried, store, sources=sources)
+    assert again.head.items.failed == {"not_found": 2, "truncated": 1} and again.head.items.total == 22
+    before, after = rows_of(first), rows_of(again)
+    assert before.keys() < after.keys() and all(after[one] == before[one] for one in before)
+    for row in (after[one] for one in after.keys() - before.keys()):
+        number = int(row["caption"].removeprefix("row "))
+        assert row["url"] == f"{web.url}/{number:06d}.jpg" and row["picture"] == picture(number)
+    assert len({row["key"] for row in after.values()}) == len(after)
+    assert again.head.items.kept == len(after) == 19
+    once_more = make(retry_pairs.bind("more", RetryPairsRecipe(**(FETCH | fields)), retried), store, sources=sources)
+    assert rows_of(once_more) == after and once_more.head.items.failed == again.head.items.failed
 
 
 def check_profile(again: RawPairs, clean: RawPairs) -> None:

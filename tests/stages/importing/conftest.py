@@ -67,42 +67,45 @@ PATHS = ("0.jpg", "404", "1.jpg", "page", "opted_out", "503", "short", "2.jpg", 
 
 def download_shard(folder: Path, output_format: str, shard: int = 0) -> None:
     """Let img2dataset download a shard of PATHS, and of three URLs that lead nowhere, into `folder`."""
+    with small_web() as web, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        urls = [f"{web}/{path}" for path in PATHS]
+        urls += [f"http://127.0.0.1:{closed.getsockname()[1]}/x.jpg", "gopher://x/y.jpg", "http:///nowhere.jpg"]
+        download_urls(urls, folder, output_format, shard)
+
+
+def download_urls(urls: list[str], folder: Path, output_format: str, shard: int = 0) -> None:
+    """Let img2dataset download a shard of these URLs, captioned `row 0`, `row 1`, ..., into `folder`."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     from img2dataset import writer
     from img2dataset.downloader import Downloader
     from img2dataset.resizer import Resizer
 
-    with small_web() as web, socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        urls = [f"{web}/{path}" for path in PATHS]
-        urls += [f"http://127.0.0.1:{closed.getsockname()[1]}/x.jpg", "gopher://x/y.jpg", "http:///nowhere.jpg"]
-        captions = [f"row {number}" for number in range(len(urls))]
-        table = pa.table(
-            {"url": urls, "caption": captions, "similarity": [number / 100 for number in range(len(urls))]}
-        )
-        table_path = folder.parent / "urls.feather"
-        with pa.ipc.new_file(str(table_path), table.schema) as file:
-            file.write_table(table)
-        folder.mkdir(exist_ok=True)
-        writers = {"webdataset": writer.WebDatasetSampleWriter, "files": writer.FilesSampleWriter}
-        Downloader(
-            sample_writer_class={**writers, "parquet": writer.ParquetSampleWriter}[output_format],
-            resizer=Resizer(image_size=256, resize_mode="no", resize_only_if_bigger=True),
-            thread_count=4,
-            save_caption=True,
-            extract_exif=True,
-            output_folder=str(folder),
-            column_list=table.column_names,
-            timeout=5,
-            number_sample_per_shard=100,
-            oom_shard_count=5,
-            compute_hash="sha256",
-            verify_hash_type=None,
-            encode_format="jpg",
-            retries=0,
-            user_agent_token="test",
-            disallowed_header_directives=["noai"],
-        ).download_shard((shard, str(table_path)))
+    captions = [f"row {number}" for number in range(len(urls))]
+    table = pa.table({"url": urls, "caption": captions, "similarity": [number / 100 for number in range(len(urls))]})
+    table_path = folder.parent / "urls.feather"
+    with pa.ipc.new_file(str(table_path), table.schema) as file:
+        file.write_table(table)
+    folder.mkdir(exist_ok=True)
+    writers = {"webdataset": writer.WebDatasetSampleWriter, "files": writer.FilesSampleWriter}
+    Downloader(
+        sample_writer_class={**writers, "parquet": writer.ParquetSampleWriter}[output_format],
+        resizer=Resizer(image_size=256, resize_mode="no", resize_only_if_bigger=True),
+        thread_count=4,
+        save_caption=True,
+        extract_exif=True,
+        output_folder=str(folder),
+        column_list=table.column_names,
+        timeout=5,
+        number_sample_per_shard=100,
+        oom_shard_count=5,
+        compute_hash="sha256",
+        verify_hash_type=None,
+        encode_format="jpg",
+        retries=0,
+        user_agent_token="test",
+        disallowed_header_directives=["noai"],
+    ).download_shard((shard, str(table_path)))
 
 
 EXPECTED = {
