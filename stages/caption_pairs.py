@@ -8,8 +8,8 @@ Makes  KeptPairs   parts: verdicts.parquet, a row for each pair; columns.parquet
 No picture is copied: stages that read KeptPairs find the new captions in place of the old ones, and the old ones stay
 in the raw table and in `original_caption`. Each picture is asked about once for each wording of the prompt, however
 many pairs share it within a part. A recorded part is never asked again; of one that was interrupted, the answers are in
-the cache of its machine (`captioning/caption_cache.py`). Time grows with the pairs over what the endpoint answers;
-memory holds one part's table and the pictures in flight.
+the cache of its machine (`captioning/caption_cache.py`), or with `shared_answers` in a place for all machines. Time
+grows with the pairs over what the endpoint answers; memory holds one part's table and the pictures in flight.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from stages.captioning.endpoint import CaptionQuestion, Endpoint, ask_all
 from stages.captioning.part_answers import PartAnswers, draw_captions, write_captions
 from stages.captioning.questions import Asking
 from stages.captioning.reasons import CaptionReason
+from stages.captioning.shared_answers import SharedAnswers
 from stages.contract import PROFILE_PHASE, Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.formats.pairs import Pair, PairReader
@@ -68,6 +69,9 @@ class CaptionPairsRecipe(Recipe):
     it in the site's `secrets` too."""
     num_at_once: int = conduct(32, ge=1)
     """Requests in flight of one part; the site decides how many parts are worked on at once."""
+    shared_answers: str = conduct("")
+    """Folder or address, such as `s3://bucket/answers`, that all machines see and where answers are kept until it is
+    removed, so that a machine which takes a part over asks nothing twice; "" keeps them on each machine alone."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may get no caption for one reason before the step fails; 1 takes anything."""
 
@@ -81,6 +85,13 @@ class CaptionPairsRecipe(Recipe):
             )
         return endpoint
 
+    @field_validator("shared_answers")
+    @classmethod
+    def _is_one_place_for_all(cls, place: str) -> str:
+        if place and "://" not in place and not place.startswith("/"):
+            raise ValueError(f"shared_answers = {place!r} means another folder on each machine; give an absolute path")
+        return place
+
     @property
     def asking(self) -> Asking:
         """All that decides an answer but the picture."""
@@ -93,6 +104,12 @@ class CaptionPairsRecipe(Recipe):
             max_side_px=self.max_side_px,
             jpeg_quality=self.jpeg_quality,
         )
+
+    def cache(self, reader: PairReader, part: str) -> CaptionCache:
+        """What is known already about the pictures of a part, on this machine and, if it is shared, on others."""
+        if not self.shared_answers:
+            return CaptionCache()
+        return CaptionCache(SharedAnswers(self.shared_answers, repr(self.asking), reader.raw.fingerprint, part))
 
     def reach(self) -> Endpoint:
         """The endpoint with its key. Raises `StageError` where the key's variable is not set."""
@@ -121,7 +138,7 @@ def _body(pair: Pair, reader: PairReader, asking: Asking) -> dict[str, Any] | Ca
 def caption_part(part: Part, draft: PartDraft, reader: PairReader, recipe: CaptionPairsRecipe) -> None:
     """Write captions for the pairs of one part, in `columns.parquet`."""
     asking, endpoint = recipe.asking, recipe.reach()
-    with CaptionCache() as cache:
+    with recipe.cache(reader, part.name) as cache:
         pairs = list(reader.pairs_of(part.name))
         answers = PartAnswers(pairs, asking, cache, draft, keep_cut=recipe.keep_cut)
         questions = (CaptionQuestion(key, partial(_body, pair, reader, asking)) for key, pair in answers.unanswered())

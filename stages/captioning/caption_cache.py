@@ -2,8 +2,9 @@
 
 An SQLite file that all processes of a user share on the machine, in a folder of the user's own below that for temporary
 files, or where `NEO_CAPTION_CACHE` says. It saves money and decides nothing: without it the same is asked again.
-Another machine has a cache of its own, so of a part that moves on the answers are asked again; parts that are recorded
-never are. A caption of 200 characters takes some 300 bytes: a million are 300 MB. Remove the file when a run is done.
+Another machine has a cache of its own: of a part that moves on, the answers are asked again unless they are shared
+(`shared_answers.py`); parts that are recorded never are. A caption of 200 characters takes some 300 bytes: a million
+are 300 MB. Remove the file when a run is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from stages.captioning.shared_answers import SharedAnswers
 from stages.contract import StageError
 from stages.store.private_folder import temporary_folder
 
@@ -27,8 +29,9 @@ BUSY_SECONDS: Final = 60.0
 class CaptionCache:
     """Answers by their keys, open within a context."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_path()
+    def __init__(self, shared: SharedAnswers | None = None) -> None:
+        self.path = cache_path()
+        self._shared = shared
         self._database: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
@@ -40,11 +43,17 @@ class CaptionCache:
             self._run("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB) WITHOUT ROWID")
         except OSError as error:
             raise self._unusable(error) from error
+        for key, answer in self._shared.read() if self._shared else ():
+            self._keep(key, answer)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._database is not None:
-            self._database.close()
+        try:
+            if self._shared is not None:
+                self._shared.flush()
+        finally:
+            if self._database is not None:
+                self._database.close()
 
     def get(self, key: bytes) -> bytes | None:
         """The answer under a key, or None."""
@@ -52,7 +61,12 @@ class CaptionCache:
         return None if row is None else bytes(row[0])
 
     def put(self, key: bytes, answer: bytes) -> None:
-        """Keep an answer; the first one under a key stays."""
+        """Keep an answer, for others as well where answers are shared; the first one under a key stays."""
+        self._keep(key, answer)
+        if self._shared is not None:
+            self._shared.add(key, answer)
+
+    def _keep(self, key: bytes, answer: bytes) -> None:
         self._run("INSERT OR IGNORE INTO answers VALUES (?, ?)", key, answer)
 
     def _run(self, statement: str, *values: bytes) -> tuple[bytes, ...] | None:

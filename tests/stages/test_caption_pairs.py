@@ -14,9 +14,11 @@ from stages import caption_pairs as stage_file
 from stages.artifacts.kinds import KeptPairs
 from stages.caption_pairs import CaptionPairsRecipe, caption_pairs
 from stages.captioning import endpoint as endpoint_file
+from stages.captioning import shared_answers as shared_file
 from stages.captioning.caption_cache import CaptionCache
 from stages.captioning.endpoint import Endpoint
 from stages.captioning.reasons import CaptionReason
+from stages.captioning.shared_answers import SharedAnswers
 from stages.contract import StageError, Step
 from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
@@ -167,6 +169,47 @@ def test_a_resume_asks_nothing_twice(store: Store, monkeypatch: pytest.MonkeyPat
         made = make(step(server), store)
     assert half > 0 and set(server.asked.values()) == {1}
     assert made.manifest.items.kept == sum(server.asked.values())
+
+
+def test_another_machine_asks_nothing_twice_where_answers_are_shared(
+    server: CaptionServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first machine is gone when a part has all its answers; the second has neither its cache nor its store."""
+    shared = {"shared_answers": str(tmp_path / "shared")}
+    with monkeypatch.context() as broken:
+        broken.setattr(stage_file, "write_captions", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("lost")))
+        with pytest.raises(RuntimeError, match="lost"):
+            make(step(server, **shared), store)
+    half = sum(server.asked.values())
+    monkeypatch.setenv("NEO_CAPTION_CACHE", str(tmp_path / "other.sqlite"))
+    made = make(step(server, **shared), Store(tmp_path / "other"))
+    assert half > 0 and set(server.asked.values()) == {1}
+    assert made.manifest.items.kept == sum(server.asked.values())
+
+    make(step(server, model="other", **shared), store)
+    assert set(server.asked.values()) == {2}, "another model's answers are none of this one's"
+    objects = [file for file in (tmp_path / "shared").rglob("*") if file.is_file()]
+    assert 0 < len(objects) <= 4
+    objects[0].write_bytes(b"no answers")
+    with pytest.raises(StageError, match=r"holds no answers .*; remove it"):
+        for number, model in enumerate(("toy-vl", "other")):
+            make(step(server, model=model, **shared), Store(tmp_path / f"{number}"))
+
+
+def test_answers_are_shared_while_a_part_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_file, "FLUSH_SECONDS", 0.0)
+    answers = SharedAnswers(str(tmp_path / "shared"), "asking", "part")
+    for number in range(3):
+        answers.add(bytes([number]), f"answer {number} \u00e9".encode())
+    seen = dict(SharedAnswers(str(tmp_path / "shared"), "asking", "part").read())
+    assert seen == {bytes([number]): f"answer {number} \u00e9".encode() for number in range(3)}
+    assert not list(SharedAnswers(str(tmp_path / "shared"), "asking", "other part").read())
+
+
+def test_a_place_that_is_another_one_on_each_machine_is_refused() -> None:
+    with pytest.raises(ValueError, match="give an absolute path"):
+        CaptionPairsRecipe(model="m", shared_answers="answers")
+    assert CaptionPairsRecipe(model="m", shared_answers="s3://bucket/answers").shared_answers
 
 
 def test_answers_are_named_by_all_that_decides_them(server: CaptionServer, store: Store) -> None:
