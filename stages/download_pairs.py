@@ -12,9 +12,10 @@ Parts are fixed stretches of the table. The same responses give the same bytes, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
@@ -49,8 +50,36 @@ if TYPE_CHECKING:
     from stages.origins.routes import Routes
 
 
+IMG2DATASET_NAMES: Final[Mapping[str, str]] = {
+    "url_list": "the table is `source`",
+    "url_col": 'name the column in columns, as columns={"url": "URL"}',
+    "caption_col": 'name the column in columns, as columns={"caption": "TEXT"}',
+    "image_size": "img2dataset's image_size is `resize_px` here",
+    "resize_only_if_bigger": "smaller pictures are never resized",
+    "encode_quality": "img2dataset's encode_quality is `jpeg_quality` here",
+    "skip_reencode": "ordinary JPEGs keep their bytes wherever they are not resized",
+    "number_sample_per_shard": "img2dataset's number_sample_per_shard is `num_urls_per_part` here",
+    "timeout": "`deadline_seconds` is the time for a whole answer, not for each piece of it",
+    "retries": "`num_tries` counts the first try, too",
+    "thread_count": "many requests share a thread; `max_requests_per_host` bounds those at one host",
+    "processes_count": "the site says how many parts are worked on at once",
+    "save_additional_columns": "all columns of the table are carried along",
+    "compute_hash": "the sha256 of each picture is always in the table",
+    "max_image_area": "img2dataset's max_image_area is `max_pixels_px` here",
+    "min_image_size": "`filter_pairs` judges by it, as `min_side_px`",
+    "max_aspect_ratio": "`filter_pairs` judges by it, as `max_aspect`",
+    "disallowed_header_directives": "`opt_outs` are the ways to forbid a use that are respected",
+    "user_agent_token": "requests say who asks, and opt-outs for that name count",
+    "enable_wandb": "MLflow shows each run",
+    "incremental_mode": "what was made is never made again, whatever was broken off",
+}
+"""Options of img2dataset to what is said to those who type them."""
+
+
 class DownloadPairsRecipe(TableRecipe, FetchRecipe):
     """Which URL table is downloaded, under which limits, and how pictures are kept."""
+
+    names_elsewhere: ClassVar[Mapping[str, str]] = IMG2DATASET_NAMES
 
     num_urls_per_part: int = Field(default=10_000, ge=1, le=100_000)
     """Rows of the table in one part, which is the unit of work that is repeated when a worker dies. A part of 10,000

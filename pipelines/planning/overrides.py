@@ -102,6 +102,9 @@ def _with_field(model: ModelT, path: Sequence[str], text: str) -> ModelT:
     name, rest = path[0], path[1:]
     fields = type(model).model_fields
     if name not in fields:
+        elsewhere: Mapping[str, str] = getattr(model, "names_elsewhere", {})
+        if name in elsewhere:
+            raise ValueError(f"{type(model).__name__} has no field {name!r}: {elsewhere[name]}")
         raise ValueError(
             f"{type(model).__name__} has no field {name!r}{suggestion(name, list(fields))}; "
             f"fields: {', '.join(fields) or 'none'}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from stages.artifacts.fingerprint import CONDUCT
 
@@ -29,6 +29,16 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    names_elsewhere: ClassVar[Mapping[str, str]] = {}
+    """What users of another tool may call a field, to what they are told when they do: what it is here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_names_elsewhere(cls, values: Any) -> Any:
+        for name in values if isinstance(values, Mapping) else ():
+            if name in cls.names_elsewhere:
+                raise ValueError(f"{cls.__name__} has no field {name!r}: {cls.names_elsewhere[name]}")
+        return values
 
     @field_validator("*")
     @classmethod

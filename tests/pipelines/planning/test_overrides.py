@@ -87,3 +87,8 @@ def test_only_what_follows_a_changed_step_gets_another_name() -> None:
     after = apply_settings(before, ["mix.num_repetitions=2"])
     changed = {name for name, step in after.steps.items() if step.fingerprint != before.steps[name].fingerprint}
     assert changed == {"mix", "rows", "weights", "evaluate"}
+
+
+def test_an_option_of_img2dataset_is_told_by_our_name() -> None:
+    with pytest.raises(BadCommandError, match="no field 'image_size': img2dataset's image_size is `resize_px` here"):
+        apply_settings(find_pipeline("tiny"), ["pairs.image_size=256"])

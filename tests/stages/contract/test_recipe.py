@@ -1,10 +1,14 @@
 """A field marked `conduct` is kept with the recipe and takes no part in identity."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
 from stages.artifacts.fingerprint import canonical_bytes, conduct_defaults, fingerprint
-from stages.contract import Recipe, conduct
+from stages.contract import Recipe, Source, conduct
+from stages.download_pairs import DownloadPairsRecipe
+from stages.filter_pairs import FilterPairsRecipe
 
 
 class Losses(Recipe):
@@ -31,3 +35,12 @@ def test_conduct_is_checked_explained_and_written() -> None:
     assert DownloadRecipe.model_fields["max_share_lost"].description == "Largest share of the items that may be lost."
     assert DownloadRecipe(max_share_lost=1).model_dump(mode="json")["max_share_lost"] == 1
     assert conduct_defaults(DownloadRecipe(max_share_lost=1)) == {"max_share_lost": 0.8, "losses.max_share_lost": 0.5}
+
+
+def test_who_types_the_name_of_another_tool_is_told_ours() -> None:
+    with pytest.raises(ValueError, match="has no field 'image_size': img2dataset's image_size is `resize_px` here"):
+        DownloadPairsRecipe.model_validate({"source": Source("urls"), "image_size": 256})
+    ours = DownloadPairsRecipe.model_fields
+    assert not ours.keys() & DownloadPairsRecipe.names_elsewhere.keys()
+    for said in DownloadPairsRecipe.names_elsewhere.values():
+        assert set(re.findall("`(.*?)`", said)) <= {*ours, *FilterPairsRecipe.model_fields, "filter_pairs"}
