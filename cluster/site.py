@@ -32,6 +32,8 @@ from stages.contract import PROFILE_PHASE, GangLayout
 from stages.surfaces.credentials import has_credentials, without_credentials
 
 SHIPPED = Path(__file__).with_name("sites")
+TEMPLATES = ("example_cluster",)
+"""Shipped files that name machines which nobody has: to be copied and filled in."""
 DEFAULT_SITE = "embedded"
 LOCAL_ADDRESS = "local"
 """Address that stands for a Ray on this machine, started for one run and ended with it."""
@@ -312,14 +314,19 @@ def load_site(name_or_path: str | Path | None = None) -> Site:
 
 
 def shipped_sites() -> list[str]:
-    """Names of the sites that come with the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    """Names of the sites that come with the package and can be used as they are."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml") if path.stem not in TEMPLATES)
 
 
 def _site_file(wanted: str) -> Path:
     if wanted.endswith(".toml") or os.sep in wanted:
         return Path(wanted).expanduser()
     names = shipped_sites()
+    if wanted in TEMPLATES:
+        raise SiteError(
+            f"{wanted} is a template, not a site: copy {SHIPPED / f'{wanted}.toml'} to a file of your own, fill in its "
+            "addresses, and name that file"
+        )
     if wanted not in names:
         raise SiteError(
             f"there is no site {wanted!r}{_suggestion(wanted, names)}; name {_either(names)} or a .toml file"

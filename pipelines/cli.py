@@ -7,15 +7,18 @@ and an exit code.
 from __future__ import annotations
 
 import copy
+import importlib.metadata
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cluster.versions import PACKAGE
 from pipelines.commands.ask import ask
 from pipelines.commands.audit import audit
 from pipelines.commands.cancel import cancel
@@ -26,6 +29,7 @@ from pipelines.commands.disclose import disclose
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
 from pipelines.commands.exposure import exposure
+from pipelines.commands.examples import GROUPS, OTHERS, epilog_of
 from pipelines.commands.files import files
 from pipelines.commands.gc import gc
 from pipelines.commands.get import get
@@ -58,6 +62,7 @@ from pipelines.commands.verify import verify
 from pipelines.commands.view import view
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.running.summary import REPAIR_COMMAND
 from pipelines.screen.console import write_text
 from pipelines.screen.warnings import RecordWarnings, clean_log_lines
 from stages.contract import StageError
@@ -67,6 +72,14 @@ EPILOG = (
     "Exit codes: 0 done or nothing to do, 1 a step failed (run again to continue), 2 bad command or pipeline, "
     "3 refused before start, 4 resume refused, 5 superseded, 75 interrupted (run again to continue)."
 )
+ENVIRONMENT = (
+    "NEO_SITE names the site, NEO_HOME the folder that holds the store and MLflow's database of this machine "
+    "(./neo-store and beside it, without it)."
+)
+OF_NEO_ALONE = ("_version", "install_completion", "show_completion")
+"""Options that stand before a command's name alone."""
+MEANT = re.compile(r"'([^']+)'[.;]? ?\(?[Dd]id you mean '([^']+)'")
+"""What was typed, and what is near it, in a message."""
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What click raises for an unknown command, a wrong option or a missing argument. typer exports no name for it."""
 
@@ -82,7 +95,8 @@ class NeoCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own options, those of `neo`, and `--help`."""
-        shared = [copy.copy(option) for option in ctx.parent.command.params] if ctx.parent is not None else []
+        of_neo = ctx.parent.command.params if ctx.parent is not None else []
+        shared = [copy.copy(option) for option in of_neo if option.name not in OF_NEO_ALONE]
         for option in shared:
             option.expose_value = False  # the context has it
         own = super().get_params(ctx)
@@ -105,6 +119,16 @@ class NeoGroup(TyperGroup):
                 super().parse_args(ctx, shared)
             fail(ctx, error)
 
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """List the commands in groups."""
+        grouped = {name for names in GROUPS.values() for name in names}
+        for heading, names in {**GROUPS, OTHERS: tuple(name for name in self.commands if name not in grouped)}.items():
+            width = formatter.width - 6 - max(map(len, self.commands))
+            rows = [(name, self.commands[name].get_short_help_str(width)) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command. An expected error ends it with a message; any other one with a traceback."""
         try:
@@ -120,16 +144,33 @@ app = typer.Typer(
     cls=NeoGroup,
     help="Train native vision-language models: plan a pipeline, run it, resume it after any failure, and trace what "
     "it made.",
-    epilog=EPILOG,
+    epilog=f"{ENVIRONMENT}\n\n{EPILOG}",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+def say_version(is_asked: bool) -> None:
+    """Print the version of the package, and end."""
+    if is_asked:
+        typer.echo(f"neo {importlib.metadata.version(PACKAGE)}")
+        raise typer.Exit
+
+
+VersionOption: TypeAlias = Annotated[
+    bool, typer.Option("--version", callback=say_version, is_eager=True, help="Say the version, and end.")
+]
+
+
 @app.callback()
-def make_context(ctx: typer.Context, site: SiteOption = "", as_json: JsonOption = False) -> None:
+def make_context(
+    ctx: typer.Context,
+    site: SiteOption = "",
+    as_json: JsonOption = False,
+    _version: VersionOption = False,
+) -> None:
     """Make the context of the command, from the options before and after its name."""
     source = ctx.get_parameter_source("site")
     is_typed = source is not None and source.name == "COMMANDLINE"
@@ -192,7 +233,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "mirror": mirror_,
 }
 for name, function in COMMANDS.items():
-    app.command(name, cls=NeoCommand)(function)
+    app.command(name, cls=NeoCommand, epilog=epilog_of(name))(function)
 
 
 def options_first(options: Sequence[Any], args: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -223,20 +264,45 @@ def options_first(options: Sequence[Any], args: Sequence[str]) -> tuple[list[str
 def explained(error: BaseException, words: Sequence[str]) -> CommandError:
     """An error as a message, an exit code and the command to type next. `words` were typed."""
     if isinstance(error, CommandError):
+        error.then = corrected(words, str(error)) or error.then
         return error
     if isinstance(error, KeyboardInterrupt):
         return StoppedError("stopped by Ctrl-C", then="neo list")
     if isinstance(error, UsageError):
         path = error.ctx.command_path if error.ctx is not None else "neo"
-        return BadCommandError(error.format_message(), then=f"{path} --help")
-    again = shlex.join(["neo", *words])
+        message = error.format_message()
+        return BadCommandError(message, then=corrected(words, message) or f"{path} --help")
+    return RefusedError(str(error), then=_mending(error, shlex.join(["neo", *words])))
+
+
+def _mending(error: BaseException, again: str) -> str:
+    """The command that mends what the store or the system refused: the one that the message names, or `again`."""
     if isinstance(error, TornRecordError):
-        return RefusedError(str(error), then=f"{again}   (once that file is put back from a copy)")
+        return f"{again}   (once that file is put back from a copy)"
+    if isinstance(error, StoreError) and (repair := REPAIR_COMMAND.search(str(error))):
+        return repair[1]
     if isinstance(error, StoreError) and not isinstance(
         error, DiskFullError | StoreDeniedError | StoreUnavailableError
     ):
-        return RefusedError(str(error), then="neo audit REF   (names what is damaged)")
-    return RefusedError(str(error), then=f"{again}   (once that is fixed)")
+        return "neo list   (`neo audit` of a name there says what is damaged)"
+    return f"{again}   (once that is fixed)"
+
+
+def corrected(words: Sequence[str], message: str) -> str | None:
+    """The command that was typed, with the word that a message suggests; None where it suggests none.
+
+    >>> corrected(["show", "tiny/evalute"], "nothing is called 'tiny/evalute' (did you mean 'tiny/evaluate'?)")
+    'neo show tiny/evaluate'
+    """
+    match = MEANT.search(message)
+    if match is None:
+        return None
+    typed = re.compile(rf"(?<![\w-]){re.escape(match[1])}(?![\w-])")
+    at = next((index for index, word in enumerate(words) if typed.search(word)), None)
+    if at is None:
+        return None
+    right = typed.sub(match[2].replace("\\", r"\\"), words[at], count=1)
+    return shlex.join(["neo", *words[:at], right, *words[at + 1 :]])
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ the command as `ctx.obj`. Nothing is loaded before a command asks for it.
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,23 @@ from stages.store.metadata import METADATA_KEY, open_store
 from stages.store.store import Store
 
 MAX_TEXT_COLUMNS = 100
+DOCUMENT_VERSION = 1
+"""Schema version of the documents of `--json`, `version` in each: it rises when a key goes or means another thing."""
+
+
+def program() -> str:
+    """What to type for `neo`: the path that was typed, where a shell would not find it by its name."""
+    typed = Path(sys.argv[0])
+    if typed.name != "neo" or not typed.is_file():
+        return "neo"
+    found = shutil.which("neo")
+    return "neo" if found and Path(found).samefile(typed) else _as_typed(typed)
+
+
+def _as_typed(path: Path) -> str:
+    """A path as short as it can be typed here."""
+    relative = path.absolute().is_relative_to(Path.cwd())
+    return shlex.quote(str(path.absolute().relative_to(Path.cwd()) if relative else path))
 
 
 @dataclass
@@ -132,7 +151,8 @@ class CommandContext:
         """End the command: print the line that names the next command, or the document."""
         if self.as_json:
             left_out = {"warnings": self.warnings.messages} if self.warnings.messages else {}
-            self._print_document({**document, **left_out, "exit_code": int(code), "next": self.on_same_site(then)})
+            ending = {"exit_code": int(code), "next": self.on_same_site(then)}
+            self._print_document({"version": DOCUMENT_VERSION, **document, **left_out, **ending})
         else:
             self.console.print(Text(self._next_line(then)), soft_wrap=True)  # unbroken, to be copied
         raise typer.Exit(int(code))
@@ -141,7 +161,7 @@ class CommandContext:
         """End the command with an error: its message on stderr and the next command, or the document."""
         if self.as_json:
             failure = {"error": str(error), "exit_code": int(error.code), "next": self.on_same_site(error.then)}
-            self._print_document(failure)
+            self._print_document({"version": DOCUMENT_VERSION, **failure})
         else:
             console = open_console(stderr=True)
             print_whole(console, Text(f"neo: {clean(str(error))}", style="red"))
@@ -155,9 +175,11 @@ class CommandContext:
         'neo resume --site lab   (once there is room)'
         """
         command, gap, remark = then.partition("   ")
-        if not self.typed_site or not command.startswith("neo ") or "--help" in command or "--site" in command:
+        if not command.startswith("neo "):
             return then
-        return f"{command} --site {shlex.quote(self.typed_site)}{gap}{remark}"
+        if self.typed_site and "--help" not in command and "--site" not in command:
+            command = f"{command} --site {shlex.quote(self.typed_site)}"
+        return f"{command.replace('neo', program(), 1)}{gap}{remark}"
 
     def _next_line(self, then: str) -> str:
         return f"Next: {self.on_same_site(then)}"

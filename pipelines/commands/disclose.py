@@ -90,7 +90,7 @@ def disclose(
         bool, typer.Option("--post", help="With --openlineage: send it to the address `openlineage` of the site.")
     ] = False,
 ) -> None:
-    """Tell others what REF is, what it learned from and how it was made, in a form that they read.
+    """Tell others what REF is and was made from, in their forms.
 
     Every figure of --eu and --ab2013 stands beside the command that it comes from; what the store cannot know is left
     blank and marked.

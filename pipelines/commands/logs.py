@@ -67,7 +67,7 @@ def logs(
     follow: FollowOption = False,
     of: OfOption = "",
 ) -> None:
-    """Show why an attempt failed, its driver's log, and what its stages printed.
+    """Show why an attempt failed, and what was printed.
 
     Tracebacks come first. All of it is in the store, so it outlives the machines.
     """

@@ -18,9 +18,11 @@ from pipelines.planning.recipe_diff import field_changes, flat_fields
 from pipelines.running.scores import SHOWN, accuracy_table, published_table, retrieval_table
 from pipelines.runs.refs import resolve
 from pipelines.runs.run import Run
+from pipelines.screen.byte_progress import size_in_words
 from pipelines.screen.console import STYLES
-from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, remark_cells
+from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, holding_document, remark_cells
 from pipelines.screen.text_table import Column, TextTable, number, sentence
+from pipelines.screen.units import counted, times_in_words
 from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -56,11 +58,12 @@ def _show_run(run: Run, command: CommandContext) -> None:
         attempts = [(record, ends[record.number - 1]) for record in run.first_attempts(standing.num_attempts)]
         plan = planning.result()
     at_work = {seen.record.number: LIVES[seen.life] for seen in standing.open}
-    command.say(f"{run.name}: pipeline {run.request.pipeline}, {standing.state}, {len(attempts)} attempts")
+    command.say(f"{run.name}: pipeline {run.request.pipeline}, {standing.state}, {counted(len(attempts), 'attempt')}")
     command.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
         ended = ": ".join(filter(None, (end.outcome, end.reason))) if end else at_work.get(record.number, "")
-        command.say(f"  attempt {record.number} on {record.host}, process {record.process_id}: {ended}")
+        when = times_in_words(record.at_seconds, end.at_seconds if end else None)
+        command.say(f"  attempt {record.number} on {record.host}, process {record.process_id}, {when}: {ended}")
     command.say("", _steps_table(plan))
     document = {
         "run": run.name,
@@ -75,7 +78,13 @@ def _show_run(run: Run, command: CommandContext) -> None:
             for record, end in attempts
         ],
         "steps": [
-            {"name": step.name, "stage": step.stage, "fingerprint": step.fingerprint, **_state(decision)}
+            {
+                "name": step.name,
+                "stage": step.stage,
+                "fingerprint": step.fingerprint,
+                **_state(decision),
+                "holds": holding_document(plan.manifests.get(step.name)),
+            }
             for step, decision in zip(plan.request.steps, plan.decisions, strict=True)
         ],
     }
@@ -105,7 +114,8 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     made_by = f"made by {head.provenance.get('attempt', '?')} as step {step_name(head)}"
     command.say(f"{head.kind} {head.stage}/{artifact.short}, {describe_counts(head)}, {made_by}")
     command.say(f"  fingerprint {head.fingerprint}", f"  content     {head.content}")
-    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({head.size_bytes:,} bytes)", "")
+    size = f"{size_in_words(head.size_bytes)}; `neo files {artifact.short}` lists it"
+    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size})", "")
     command.say(*_fork_lines(artifact), *_taken_lines(artifact), *_code_lines(artifact))
     command.say(_fields_table(artifact))
     command.say(*_best_lines(artifact))
@@ -136,7 +146,9 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "best": best_examined(artifact),
         "skipped": skipped_row_records(artifact),
         "skipped_steps": skipped_step_records(artifact),
+        "folder": f"{artifact.store.url}/{artifact.folder}",
         "num_parts": head.num_parts,
+        "at_step": head.at_step,
         "size_bytes": head.size_bytes,
         "versions": head.versions,
         "provenance": head.provenance,

@@ -22,7 +22,7 @@ def skip(
     step: Annotated[int, typer.Option("--step", metavar="N", help="The optimizer step, counted from 1.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
 ) -> None:
-    """Leave out an optimizer step that fails again at each resume because of its data.
+    """Leave out an optimizer step that fails again and again.
 
     Recorded with reason, user and time, and for good: every later attempt leaves it out, on any number of ranks.
     Nothing is updated at that step, and later steps keep their numbers, rows and learning rates.

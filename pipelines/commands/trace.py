@@ -161,6 +161,7 @@ def _node_document(node: Node) -> dict[str, object]:
         "items": head.items.model_dump() if head else None,
         "num_entered": head.items.total if head else None,
         "num_parts": head.num_parts if head else None,
+        "at_step": head.at_step if head else None,
         "size_bytes": head.size_bytes if head else None,
         "content": head.content if head else None,
     }

@@ -88,7 +88,7 @@ def where(
     listed: ListOption = None,
     behind: BehindOption = "",
 ) -> None:
-    """Show what one URL, pair, video, clip, text or conversation went into.
+    """Show what one URL, picture, video or text went into.
 
     Its verdict, the draws and packed rows that hold it, the optimizer steps that read it, and the checkpoints that
     were trained on it. Uses the indexes that `neo index` makes; without them, reads the tables of all samples.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pipelines.exits import BadCommandError
-from pipelines.planning.catalog import NAME_PATTERN
+from pipelines.planning.catalog import NAME_PATTERN, suggestion
 from pipelines.planning.progress import read_progress
 from pipelines.runs.run import Run
 from stages.artifacts.artifact import Artifact
@@ -131,10 +132,20 @@ def find_head(store: Store, ref: str) -> ManifestHead:
 
 def _nothing(store: Store, ref: str) -> BadCommandError:
     return BadCommandError(
-        f"nothing in {store.url} is called {ref!r}; a reference is a run, a name such as tiny/evaluate, "
-        "or 4 or more digits of a fingerprint",
+        f"nothing in {store.url} is called {ref!r}{_near(store, ref)}; a reference is a run, a name such as "
+        "tiny/evaluate, or 4 or more digits of a fingerprint",
         then="neo list",
     )
+
+
+def _near(store: Store, ref: str) -> str:
+    """The run or name that is likely meant, as a suggestion; ''. Names are listed only where a pipeline is near."""
+    pipeline, slash, _ = ref.partition("/")
+    pipelines = store.folders("refs/")
+    if not slash:
+        return suggestion(ref, [*pipelines, *store.folders("runs/")])
+    (near,) = get_close_matches(pipeline, pipelines, n=1) or ("",)
+    return suggestion(ref, [f"{near}/{step}" for step in store.folders(f"refs/{near}/")]) if near else ""
 
 
 def _candidates(store: Store, start: str, stage_wanted: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ open: alive, dead, or out of contact. The first command that finds it dead recor
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import time
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ class AttemptRecord(ProcessMark):
     """Name of the site that the attempt runs on."""
     job: str = ""
     """Name of the Ray job that the driver runs in; '' if the run was not submitted."""
+    user: str = ""
+    """Name of the user of the driver's process, where the system tells; earlier versions wrote none."""
     decisions: tuple[Decision, ...] = ()
     """The action and reason for each step when the attempt began."""
 
@@ -192,7 +195,8 @@ class Run:
         """Take the next attempt number; returns it. Two commands at once take two numbers."""
         number = self.num_attempts + 1
         while True:
-            record = AttemptRecord(number=number, site=site, job=job, decisions=plan.decisions, **ProcessMark.here())
+            mark = ProcessMark.here()
+            record = AttemptRecord(number=number, site=site, job=job, user=_user(), decisions=plan.decisions, **mark)
             with fault_point("attempt.begun"):
                 ours = self.store.create_json(self._attempt_key(number), record.model_dump(mode="json"))
             if ours:
@@ -293,3 +297,11 @@ def open_run(store: Store, request: Request) -> Run:
 def all_runs(store: Store) -> list[Run]:
     """Every run in the store, by name, from one listing."""
     return [Run(store, name) for name in store.folders("runs/")]
+
+
+def _user() -> str:
+    """Who runs this process; '' where the system has no name for its number, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -111,9 +111,12 @@ class RunStatus:
 
     def _shows_all_steps(self, messages: Sequence[Message]) -> bool:
         """Whether these messages show how far each step is that may run: its last commit, or its start or waiting."""
+        events = [event for message in messages for event in message.events]
+        if self.state == "done":  # the steps that it made itself, with how long each took
+            own = {step for step, made_by in self.made_by.items() if made_by.startswith(f"{self.run.name}-")}
+            return own <= {event.step for event in events if isinstance(event, StepEnded)}
         if any(message.kind == "attempt_started" and message.attempt == self.attempt for message in messages):
             return True
-        events = (event for message in messages for event in message.events)
         shown = {event.step for event in events if is_commit(event) or isinstance(event, StepWaiting)}
         return _steps_that_may_run(self.plan) <= shown
 
@@ -132,6 +135,8 @@ class RunStatus:
             self._reset_unfinished()
             self._last_start_read = message.attempt
         for event in sorted(message.events, key=_sort_key):
+            if isinstance(event, StepEnded) and event.outcome == "committed" and event.step in self.board.steps:
+                self.board.steps[event.step].seconds = event.seconds
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
                 self.clock.at_seconds = event.at_seconds
                 queued = self.board.steps[event.step].queued

@@ -168,7 +168,7 @@ class Scoreboard:
             case StepEnded():
                 state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
                 state.queued = state.unsaved = ""
-                state.seconds = event.seconds
+                state.seconds = event.seconds or state.seconds
                 state.items = event.items if event.items.total else state.items
 
     def elapsed_seconds(self, state: StepState) -> float:

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from ray._private import ray_constants
 
 from cluster.placement import DriverResources, Placement
-from cluster.site import Site, load_site
+from cluster.site import SHIPPED, Site, load_site
 from pipelines.cli import app
 from pipelines.exits import ExitCode
 from tests.cluster.image_constraints import CONSTRAINTS
@@ -217,7 +217,7 @@ def understood(words: list[str]) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def example() -> Site:
-    return load_site("example_cluster")
+    return load_site(SHIPPED / "example_cluster.toml")
 
 
 def test_the_site_in_the_job_is_the_example_seen_from_inside(example: Site, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ray._private.label_utils import validate_label_selector
 
 from cluster.placement import Placement
-from cluster.site import GangResources, PartResources, Resources, Site, SiteError, load_site, shipped_sites
+from cluster.site import SHIPPED, GangResources, PartResources, Resources, Site, SiteError, load_site, shipped_sites
 from stages.contract import GangLayout
 
 
@@ -41,7 +41,7 @@ def test_neo_home_and_neo_site_choose_place_and_file(tmp_path: Path, monkeypatch
 
 
 def test_every_shipped_site_loads() -> None:
-    assert shipped_sites() == ["embedded", "example_cluster", "one_gpu"]
+    assert shipped_sites() == ["embedded", "one_gpu"]
     for name in shipped_sites():
         assert load_site(name).name == name
 
@@ -151,7 +151,7 @@ def test_labels_select_as_ray_selects(choice: str, machine: dict[str, str], is_a
 
 @pytest.mark.parametrize("name", ["example_cluster", "embedded", "mine"])
 def test_a_site_that_was_written_down_as_it_states_itself_gives_the_same_resources(tmp_path: Path, name: str) -> None:
-    site = load_site(write(tmp_path, PLACED) if name == "mine" else name)
+    site = load_site(write(tmp_path, PLACED) if name == "mine" else SHIPPED / f"{name}.toml")
     again = Site.model_validate(site.model_dump(mode="json", exclude_unset=True))
     assert again == site
     for stage in ("download_pairs", "pack_rows", "tune_end_to_end", "evaluate"):
@@ -199,8 +199,13 @@ def test_a_secret_in_the_place_of_a_name_is_refused_and_not_shown(tmp_path: Path
     assert "3" not in str(refused.value).replace(str(tmp_path), "")
 
 
+def test_the_example_of_a_cluster_is_a_template_and_no_site() -> None:
+    with pytest.raises(SiteError, match=r"example_cluster is a template, not a site: copy .*example_cluster\.toml"):
+        load_site("example_cluster")
+
+
 def test_a_site_that_does_not_exist_names_those_that_do() -> None:
-    with pytest.raises(SiteError, match=r"no site 'embeded'; did you mean 'embedded'.*'example_cluster'"):
+    with pytest.raises(SiteError, match=r"no site 'embeded'; did you mean 'embedded'.*'one_gpu'"):
         load_site("embeded")
     with pytest.raises(SiteError, match=r"nowhere\.toml"):
         load_site("nowhere.toml")

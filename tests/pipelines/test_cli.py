@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import typer
 
 from pipelines.cli import COMMANDS, app, options_first
+from pipelines.commands.context import CommandContext
+from pipelines.commands.examples import EXAMPLES, GROUPS
 from tests.pipelines.conftest import ROOT, TOYS, NeoSite
 
 
@@ -163,3 +166,67 @@ def test_the_next_command_is_for_the_same_site(site: NeoSite, monkeypatch: pytes
     assert site.type_(["list", f"--site={site.file}"]).last_line == f"Next: neo plan tiny --site {site.file}"
     monkeypatch.setenv("NEO_SITE", str(site.file))
     assert site.type_(["list"]).last_line == "Next: neo plan tiny"
+
+
+def test_every_command_stands_in_one_group_and_has_an_example(site: NeoSite) -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted({*grouped}) and set(grouped) <= set(COMMANDS)
+    assert set(EXAMPLES) <= set(COMMANDS)
+    told = site.type_(["-h"]).out
+    assert all(f"\n{heading}:\n" in told for heading in GROUPS) and "NEO_HOME" in told
+    assert "..." not in told.partition("\nBegin:")[2], "no sentence is cut"
+    assert "Example" in site.type_(["where", "-h"]).out
+
+
+@pytest.mark.parametrize("example", [line for lines in EXAMPLES.values() for line in lines])
+def test_an_example_can_be_typed(example: str) -> None:
+    _, name, *words = shlex.split(example)
+    group = typer.main.get_command(app)
+    with group.make_context("neo", [name, *words]) as context:
+        command = group.commands[name]
+        rest = options_first(group.params, words)[1]
+        command.make_context(name, rest, parent=context)
+
+
+def test_the_version_is_said(site: NeoSite) -> None:
+    assert re.fullmatch(r"neo \d+\.\d+\S*\n", site.type_(["--version"]).out)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        (["plan", "tinny"], "neo plan tiny"),
+        (["plam", "tiny"], "neo plan tiny"),
+        (["plan", f"{TOYS}:data", "--set", "kpet.min_width_px=12"], f"neo plan {TOYS}:data --set kept.min_width_px=12"),
+        (["plan", f"{TOYS}:data", "--set", "kept.min_widht_px=12"], f"neo plan {TOYS}:data --set kept.min_width_px=12"),
+        (["plan", f"{TOYS}:data", "--until", "kpet"], f"neo plan {TOYS}:data --until kept"),
+        (["describe", "filter_pair"], "neo describe filter_pairs"),
+        (["show", "data/kpet"], "neo show data/kept"),
+        (["status", "dta"], "neo status data"),
+    ],
+)
+def test_after_a_typo_the_next_command_is_the_right_one_for_the_same_site(
+    site: NeoSite, typed: list[str], right: str
+) -> None:
+    if typed[0] in ("show", "status"):
+        assert site.neo("run", f"{TOYS}:data").code == 0
+    told = site.neo(*typed)
+    assert told.code == 2, told
+    assert told.last_line == f"Next: {right} --site {site.file}"
+    assert site.neo(*shlex.split(right)[1:]).code == 0
+    document = site.neo(*typed, "--json").json
+    assert document["version"] == 1 and document["next"].startswith(right)
+
+
+def test_a_program_that_the_shell_does_not_find_is_named_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program_file = tmp_path / ".venv" / "bin" / "neo"
+    program_file.parent.mkdir(parents=True)
+    program_file.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program_file)])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert CommandContext().on_same_site("neo list") == ".venv/bin/neo list"
+    monkeypatch.setenv("PATH", str(program_file.parent))
+    assert CommandContext().on_same_site("neo list") == "neo list"

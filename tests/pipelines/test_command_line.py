@@ -42,7 +42,7 @@ def test_the_command_line_is_the_one_that_is_written_down() -> None:
 
 def test_every_command_is_registered() -> None:
     files = {path.stem for path in (Path(__file__).parents[2] / "pipelines" / "commands").glob("*.py")}
-    shared = {"__init__", "context", "options", "pending_job", "selection", "sighting_words"}
+    shared = {"__init__", "context", "examples", "options", "pending_job", "selection", "sighting_words"}
     assert files - shared == set(COMMANDS)
 
 
