@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.lineage.graph import best_examined
 from pipelines.runs.in_brief import RUNS_AT_A_TIME, RunInBrief, runs_in_brief
-from pipelines.runs.run import Run
+from pipelines.runs.run import AttemptRecord, Run
 from pipelines.tracking.page_contents import evaluation_metrics
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import read_head
@@ -90,10 +90,15 @@ def _listed(one: RunInBrief) -> ListedRun:
         num_attempts=one.num_attempts,
         began_seconds=one.begun_at_seconds,
         seconds=seconds,
-        by="@".join(filter(None, (last.user, last.host))) if last else "",
+        by=_by(last) if last else "",
         reason=last_end.reason if last_end and one.state != "done" else "",
         best=_best(run) if one.state == "done" else None,
     )
+
+
+def _by(attempt: AttemptRecord) -> str:
+    """`user@host`, as far as the attempt has recorded them."""
+    return "@".join(filter(None, (attempt.origin.user if attempt.origin else "", attempt.host)))
 
 
 def _best(run: Run) -> tuple[str, str, float] | None:

@@ -7,16 +7,17 @@ open: alive, dead, or out of contact. The first command that finds it dead recor
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.machines.origin import Origin
 from pipelines.planning.code_diff import code_texts
 from pipelines.planning.plan import Decision, Plan
 from pipelines.planning.request import FROZEN_PLAN, Request
@@ -52,10 +53,10 @@ class AttemptRecord(ProcessMark):
     """Name of the site that the attempt runs on."""
     job: str = ""
     """Name of the Ray job that the driver runs in; '' if the run was not submitted."""
-    user: str = ""
-    """Name of the user of the driver's process, where the system tells; earlier versions wrote none."""
     decisions: tuple[Decision, ...] = ()
     """The action and reason for each step when the attempt began."""
+    origin: Origin | None = None
+    """Who began it, with which code, on what machine; None in records of before."""
 
 
 class AttemptEnd(_Record):
@@ -194,9 +195,14 @@ class Run:
     def begin_attempt(self, plan: Plan, site: str, job: str = "") -> int:
         """Take the next attempt number; returns it. Two commands at once take two numbers."""
         number = self.num_attempts + 1
+        began: dict[str, Any] = {
+            "site": site,
+            "job": job,
+            "decisions": plan.decisions,
+            "origin": origin_here(plan.request),
+        }
         while True:
-            mark = ProcessMark.here()
-            record = AttemptRecord(number=number, site=site, job=job, user=_user(), decisions=plan.decisions, **mark)
+            record = AttemptRecord(number=number, **began, **ProcessMark.here())
             with fault_point("attempt.begun"):
                 ours = self.store.create_json(self._attempt_key(number), record.model_dump(mode="json"))
             if ours:
@@ -294,14 +300,11 @@ def open_run(store: Store, request: Request) -> Run:
     return run
 
 
+def origin_here(request: Request) -> Origin:
+    """Who asks for a request now, on this machine, with which commit of the code that its pipeline came from."""
+    return Origin.here(Path(request.user_file.path) if request.user_file else None)
+
+
 def all_runs(store: Store) -> list[Run]:
     """Every run in the store, by name, from one listing."""
     return [Run(store, name) for name in store.folders("runs/")]
-
-
-def _user() -> str:
-    """Who runs this process; '' where the system has no name for its number, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.machines.origin import Origin
 from cluster.site import Site
 from cluster.versions import Versions
 from pipelines.exits import ExitCode
-from pipelines.runs.run import AttemptRecord, Run
+from pipelines.runs.run import AttemptRecord, Run, origin_here
 from stages.store.fault_points import fault_point
 from stages.store.metadata import open_store
 from stages.store.numbering import first_missing
@@ -67,6 +68,8 @@ class SubmissionEnd(_Record):
 SUBMISSION = RecordKind[Submission](
     Submission, "a submission of a run", "put it back from a copy, or submit the run again"
 )
+ORIGIN = RecordKind[Origin](Origin, "who submitted a run", "put it back from a copy; only pages of MLflow show it")
+"""Kept beside the submission and not in it: drivers of an earlier version refuse fields that they do not know."""
 SUBMISSION_END = RecordKind[SubmissionEnd](
     SubmissionEnd, "the end of a submission", "put it back from a copy, or submit the run again"
 )
@@ -108,7 +111,15 @@ class Submissions:
         record = submission.model_dump(mode="json", exclude=unset)
         with fault_point("submission.recorded"):
             ours = self.run.store.create_json(self._key(number), record)
+            if ours:
+                origin = origin_here(self.run.request)
+                self.run.store.create_json(self._origin_key(number), origin.model_dump(mode="json"))
         return submission if ours else None
+
+    def origin_of(self, job: str) -> Origin | None:
+        """Who submitted the run as this Ray job; None where that is not known."""
+        number = job.removeprefix(f"{self.run.name}-").partition("-")[0]
+        return ORIGIN.read_or_skip(self.run.store, self._origin_key(int(number))) if number.isdecimal() else None
 
     def attempt_of(self, submission: Submission) -> AttemptRecord | None:
         """The attempt that was begun for a submission, or None so far."""
@@ -137,6 +148,9 @@ class Submissions:
 
     def _key(self, number: int) -> str:
         return f"{self.run.folder}/submissions/{number}.json"
+
+    def _origin_key(self, number: int) -> str:
+        return f"{self.run.folder}/submissions/{number}.origin.json"
 
     def _end_key(self, number: int) -> str:
         return f"{self.run.folder}/submissions/{number}.ended.json"

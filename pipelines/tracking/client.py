@@ -19,7 +19,7 @@ from stages.surfaces.visible import visible
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
     from mlflow.entities import Run as MlflowRun
 
 MAX_METRICS_PER_CALL = 800
@@ -131,6 +131,13 @@ def to_metrics(
         )
         for name, number in numbers.items()
     ]
+
+
+def dataset_input(fields: Mapping[str, str], context: str) -> DatasetInput:
+    """A data set of these fields, and what it is to the page that it is logged on."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", context)])
 
 
 def milliseconds(seconds: float) -> int:

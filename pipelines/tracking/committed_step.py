@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking import page_contents
-from pipelines.tracking.client import PageClient, to_metrics
+from pipelines.tracking.client import PageClient, dataset_input, to_metrics
+from pipelines.tracking.datasets import artifact_dataset, outside_dataset
 from pipelines.tracking.models import LoggedModels
+from pipelines.tracking.run_contents import OUTSIDE
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead, read_head
 from stages.store.store import Store
@@ -46,12 +48,14 @@ class CommittedSteps:
         artifact = Artifact(self.store, head)
         known = self.pages.read(page)
         models_read = self._log_inputs(page, head, known)
+        tags_of_models = {f"neo.input_model.{name}": f"models:/{model}" for name, model in models_read.items()}
         evaluated = page_contents.evaluation_metrics(artifact)
-        of_model = models_read[0] if models_read else None
+        of_model = next(iter(models_read.values()), None)
         self.pages.log(
             page,
             tags={
                 **page_contents.step_tags(head),
+                **tags_of_models,
                 "neo.folder": page_contents.folder_url(artifact),
                 "neo.manifest": page_contents.manifest_url(artifact),
                 "mlflow.note.content": note,
@@ -71,30 +75,29 @@ class CommittedSteps:
         self.pages.log_files(page, partial(page_contents.write_files, artifact))
         return evaluated
 
-    def _log_inputs(self, page: str, head: ManifestHead, known: MlflowRun) -> list[str]:
-        """Log data read or made as data sets, and models that were read as inputs; returns the models' ids."""
+    def _log_inputs(self, page: str, head: ManifestHead, known: MlflowRun) -> dict[str, str]:
+        """Log data read or made as data sets, and models that were read as inputs; returns input name to model id."""
         from mlflow.entities import LoggedModelInput
 
         datasets = [] if head.holds_model else [self._dataset(head, "made")]
-        models: list[str] = []
+        for name, source in head.provenance.get("sources", {}).items():
+            datasets.append(dataset_input(outside_dataset(name, source), OUTSIDE))
+        models: dict[str, str] = {}
         for name, item in head.inputs.items():
             parent = read_head(self.store, item.stage, item.fingerprint)
             if parent is None:
                 continue
             model = self.models.find(parent.fingerprint) if parent.holds_model else None
             if model is not None:
-                models.append(str(model.model_id))
+                models[name] = str(model.model_id)
             else:
                 datasets.append(self._dataset(parent, f"read as {name}"))
         already = {model.model_id for model in known.inputs.model_inputs}
-        new = [LoggedModelInput(model) for model in dict.fromkeys(models) if model not in already]
+        new = [LoggedModelInput(model) for model in dict.fromkeys(models.values()) if model not in already]
         if datasets or new:
             self.pages.mlflow.log_inputs(page, datasets=datasets, models=new)
         return models
 
     def _dataset(self, head: ManifestHead, context: str) -> DatasetInput:
         """An artifact as a data set. It is equal on all pages, by which MLflow links its maker with its readers."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(**page_contents.dataset(head, self.store))
-        return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        return dataset_input(artifact_dataset(head, self.store, page_contents.counts(head)), context)

@@ -5,6 +5,7 @@ Both refer to the artifact by its fingerprint and its folder in the store; no we
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,6 +62,15 @@ class LoggedModels:
             self._register(model, artifact.head, tags)
         if model.model_id not in {output.model_id for output in known.outputs.model_outputs}:
             self.pages.mlflow.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
+
+    def list_on(self, page: str, fingerprints: Sequence[str]) -> None:
+        """List the logged models of these artifacts as made by `page`: the run of the steps that made them."""
+        from mlflow.entities import LoggedModelOutput
+
+        known = {output.model_id for output in self.pages.read(page).outputs.model_outputs}
+        found = [model for one in fingerprints if (model := self.find(one)) is not None]
+        if new := [LoggedModelOutput(model.model_id, 0) for model in found if model.model_id not in known]:
+            self.pages.mlflow.log_outputs(page, new)
 
     def _register(self, model: LoggedModel, head: ManifestHead, tags: dict[str, str]) -> None:
         """Upload the head and add a version of the registered model `<pipeline>-<step>`.

@@ -20,17 +20,14 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import HEAD_FILE, ManifestHead, NamedFile, head_bytes
 from stages.artifacts.kinds import METRICS_FILE
-from stages.artifacts.manifest import artifact_folder, manifest_key
+from stages.artifacts.manifest import manifest_key
 from stages.artifacts.profiles import profile_files
 from stages.artifacts.records import FileEntry
 from stages.store.errors import StoreError
 from stages.store.record_kind import RecordKind
-from stages.store.store import Store
 from stages.surfaces.csv_tables import Cell, write_csv
 from stages.surfaces.markdown import code, escaped, table
 
-DIGEST_CHARACTERS = 32
-"""Length of a data set's digest on a page; MLflow accepts at most 36 characters."""
 NUM_SAMPLE_ROWS = 100
 """Rows of `samples.csv`: the first ones of the first sample table."""
 MAX_CELL_CHARACTERS = 500
@@ -84,6 +81,7 @@ def funnel(head: ManifestHead) -> dict[str, Any]:
     return {"entered": items.total, "kept": items.kept, "dropped": items.dropped, "failed": items.failed}
 
 
+_COMMIT = "mlflow.source.git.commit"
 METRICS = RecordKind[dict[str, float]](
     dict[str, int | float], "the numbers of an evaluation", "`neo audit REF --repair` lets the next run make them again"
 )
@@ -109,17 +107,6 @@ def is_loss(metric: str) -> bool:
 def order_of_losses(metric: str) -> tuple[int, bool, str]:
     """Sort key of losses: `loss`, `heldout/loss`, then `loss/<source>` and `heldout/loss/<source>`."""
     return metric.count("/") - metric.startswith(HELD_OUT), metric.startswith(HELD_OUT), metric
-
-
-def dataset(head: ManifestHead, store: Store) -> dict[str, str]:
-    """The fields of an MLflow data set for an artifact; equal on the page that made it and those that read it."""
-    return {
-        "name": head.short,
-        "digest": head.content[:DIGEST_CHARACTERS],
-        "source_type": "neo",
-        "source": json.dumps({"uri": f"{store.url}/{artifact_folder(head.stage, head.fingerprint)}"}),
-        "profile": json.dumps({**counts(head), "kind": head.kind}),
-    }
 
 
 def folder_url(artifact: Artifact) -> str:
@@ -216,8 +203,8 @@ def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Call
     return "\n".join(lines)
 
 
-def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
-    """The note of a run's page, in Markdown."""
+def run_note(request: Request, outcome: str, link: Callable[[str], str], origin: Mapping[str, str]) -> str:
+    """The note of a run's page, in Markdown. `origin` holds the tags that say who began it, and where."""
     steps = [
         f"1. {link(step.name)}: {escaped(step.stage)} {code(step.fingerprint[:SHOWN_DIGITS])}" for step in request.steps
     ]
@@ -226,6 +213,7 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
         [
             f"**{escaped(request.run)}**: pipeline {code(request.pipeline)}, {escaped(outcome)}.",
             "",
+            *_asked_by(origin),
             *(["Settings:", *settings, ""] if settings else []),
             "Steps:",
             *steps,
@@ -234,6 +222,19 @@ def run_note(request: Request, outcome: str, link: Callable[[str], str]) -> str:
             f"{code(f'neo show {request.run}')} shows its state.",
         ]
     )
+
+
+def _asked_by(origin: Mapping[str, str]) -> Iterator[str]:
+    """A line that says who began a run, on which machine, with which code; nothing where that is not recorded."""
+    phrases = [
+        f"Begun by {escaped(origin['mlflow.user'])}" if "mlflow.user" in origin else "Begun",
+        f"on {escaped(origin['neo.host'])} ({escaped(origin['neo.hardware'])})" if "neo.hardware" in origin else "",
+        f"with commit {code(origin[_COMMIT][:SHOWN_DIGITS])}" if _COMMIT in origin else "",
+        "and changes to it" if origin.get("mlflow.source.git.dirty") == "true" else "",
+    ]
+    if len(said := [phrase for phrase in phrases if phrase]) > 1:
+        yield f"{' '.join(said)}."
+        yield ""
 
 
 def _origin(step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) -> Iterator[str]:

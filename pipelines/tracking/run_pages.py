@@ -17,6 +17,8 @@ from pipelines.tracking import page_contents
 from pipelines.tracking.client import NOTHING, PageClient, to_metrics
 from pipelines.tracking.committed_step import CommittedSteps
 from pipelines.tracking.plots import draw_curves
+from pipelines.tracking.run_contents import step_origin_tags
+from pipelines.tracking.run_summary import RunSummary
 from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
 from stages.surfaces.markdown import escaped
@@ -67,12 +69,20 @@ class RunPages:
         """The frozen plan of the run."""
         return self._run.request
 
+    @property
+    def _summary(self) -> RunSummary:
+        return RunSummary(self._pages, self._run)
+
     def begin(self, message: Message) -> None:
         """Show on the run's page that an attempt runs; creates the page if it is missing."""
         page = self._page("", message.at_seconds)
         self._pages.set_running(page)
-        tags = {"neo.attempt": str(message.attempt), "neo.outcome": "running"}
-        self._pages.log(page, tags=tags | {"mlflow.note.content": self._run_note("running")})
+        tags = {
+            "neo.attempt": str(message.attempt),
+            "neo.outcome": "running",
+            **self._summary.begin(page, message.attempt),
+        }
+        self._pages.log(page, tags=tags | {"mlflow.note.content": self._run_note("running", message.attempt)})
 
     def add_events(self, message: Message) -> None:
         """Change the pages by the events of a message, in order; the metrics of one step are sent in one call."""
@@ -98,8 +108,9 @@ class RunPages:
         for step in self.request.steps:
             self._end_with_run(step, message)
         page = self._page("", message.at_seconds)
-        note = {"mlflow.note.content": self._run_note(message.outcome)}
+        note = {"mlflow.note.content": self._run_note(message.outcome, message.attempt)}
         self._log_outcome(page, message.outcome, message.reason, note)
+        self._summary.end(page, message)
         self._log_target_lineage(page)
         self._pages.set_ended(page, RUN_STATUS[message.outcome], message.at_seconds)
 
@@ -134,7 +145,8 @@ class RunPages:
             case StepStarted():
                 page = self._page(event.step, event.at_seconds)
                 self._pages.set_running(page)
-                self._pages.log(page, tags={"neo.outcome": "running", "neo.attempt": str(attempt)})
+                tags = step_origin_tags(self._summary.origin_tags(attempt))
+                self._pages.log(page, tags={"neo.outcome": "running", "neo.attempt": str(attempt), **tags})
             case CheckpointCommitted():
                 page = self._page(event.step, event.at_seconds)
                 self._pages.log(page, tags={"neo.checkpoint_step": str(event.at_step)})
@@ -200,8 +212,8 @@ class RunPages:
         name = escaped(step)
         return f"[{name}](#/experiments/{self._pages.experiment}/runs/{page})" if page else name
 
-    def _run_note(self, outcome: str) -> str:
-        return page_contents.run_note(self.request, outcome, self._link)
+    def _run_note(self, outcome: str, attempt: int) -> str:
+        return page_contents.run_note(self.request, outcome, self._link, self._summary.origin_tags(attempt))
 
     def _head(self, step: FrozenStep) -> ManifestHead | None:
         return read_head(self._run.store, step.stage, step.fingerprint)

@@ -50,7 +50,7 @@ def _pages(client: Any, experiment: str) -> dict[str, dict[str, Any]]:
 
 def _page(client: Any, run: Any, names: dict[str, str], models: dict[str, str]) -> dict[str, Any]:
     run = client.get_run(run.info.run_id)
-    tags = {name: _plain(text, names) for name, text in run.data.tags.items()}
+    tags = {name: _plain(text, names | models) for name, text in run.data.tags.items()}
     return {
         "status": run.info.status,
         "times": (run.info.start_time, run.info.end_time),

@@ -71,6 +71,44 @@ def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
     assert version.tags["neo.fingerprint"] == tags["neo.fingerprint"]
 
 
+def test_the_page_of_the_run_says_who_asked_for_what_where_and_what_came_of_it(tracked: NeoSite) -> None:
+    import mlflow
+
+    assert tracked.neo("run", SCORED, "--set", "evaluate.kinds=[]").code == 0
+    (run,) = all_runs(tracked.store)
+    page = runs_of(tracked, "scored")[run.name]
+    tags, record = page.data.tags, run.attempt(1)
+    assert record is not None and record.origin is not None
+    assert tags["mlflow.user"] == record.origin.user
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == (SCORED, "LOCAL")
+    assert tags["mlflow.project.entryPoint"] == SCORED
+    assert tags.get("mlflow.source.git.commit", "") == record.origin.commit
+    assert (tags["neo.host"], tags["neo.hardware"]) == (record.host, record.origin.hardware)
+    assert tags["neo.version.python"] == "3.11" and tags["neo.command"].startswith("neo run ")
+    assert f"Begun by {record.origin.user} on {record.host}" in note_of(page)
+    assert page.data.params["evaluate.kinds"] == "[]"
+    assert page.data.metrics["total/steps_made"] == 3 and page.data.metrics["total/attempts"] == 1
+    made = {output.model_id for output in page.outputs.model_outputs}
+    assert len(made) == 2  # the language model and the weights
+    assert runs_of(tracked, "scored")["evaluate"].data.tags["mlflow.user"] == record.origin.user
+    assert not page.inputs.dataset_inputs  # it read no data
+
+    assert tracked.neo("run", DATA).code == 0
+    made_by = runs_of(tracked, "data")["kept"].inputs.dataset_inputs
+    for item in made_by:
+        assert Path(mlflow.data.get_source(item.dataset).load()).joinpath("manifest.json").is_file()
+
+
+def test_models_that_were_read_are_on_a_page_though_mlflow_leaves_them_out_of_a_search(tracked: NeoSite) -> None:
+    """`search_runs` fills no model inputs (MLflow 3.17), so pages also name in tags what they read."""
+    assert tracked.neo("run", SCORED).code == 0
+    mlflow = client(tracked)
+    experiment = mlflow.get_experiment_by_name("scored").experiment_id
+    (found,) = mlflow.search_runs([experiment], "tags.`neo.step` = 'weights'")
+    (read,) = mlflow.get_run(found.info.run_id).inputs.model_inputs
+    assert found.data.tags["neo.input_model.llm"] == f"models:/{read.model_id}"
+
+
 def test_curves_and_pictures_of_training_are_on_the_page_of_its_step(tracked: NeoSite) -> None:
     assert tracked.neo("run", DATA).code == 0
     (run,) = all_runs(tracked.store)
