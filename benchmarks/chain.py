@@ -43,7 +43,7 @@ from pipelines.planning.catalog import find_pipeline
 from pipelines.planning.plan import decide
 from pipelines.planning.request import FrozenStep, Request, Selection, freeze
 from pipelines.running.summary import committed_steps
-from pipelines.tracking.page_contents import lineage_picture
+from pipelines.tracking.graph_picture import lineage_picture
 from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import head_bytes, head_key, head_of

@@ -28,8 +28,8 @@ from pipelines.commands.diff import diff
 from pipelines.commands.disclose import disclose
 from pipelines.commands.doctor import doctor
 from pipelines.commands.estimate import estimate
-from pipelines.commands.exposure import exposure
 from pipelines.commands.examples import GROUPS, OTHERS, epilog_of
+from pipelines.commands.exposure import exposure
 from pipelines.commands.files import files
 from pipelines.commands.gc import gc
 from pipelines.commands.get import get
@@ -44,6 +44,7 @@ from pipelines.commands.options import JsonOption, SiteOption
 from pipelines.commands.pin import pin_
 from pipelines.commands.plan import plan
 from pipelines.commands.push import push
+from pipelines.commands.report import report
 from pipelines.commands.resume import resume
 from pipelines.commands.retry import retry
 from pipelines.commands.row import row
@@ -205,6 +206,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "skip": skip,
     "logs": logs,
     "show": show,
+    "report": report,
     "look": look,
     "files": files,
     "get": get,

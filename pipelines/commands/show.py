@@ -10,7 +10,7 @@ from rich.text import Text
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument
 from pipelines.commands.seen import sources_table
-from pipelines.lineage.contents import counts_of_sources
+from pipelines.lineage.contents import counts_of_sources, evaluation_metrics, pictures
 from pipelines.lineage.graph import best_examined, describe_counts, skipped_row_records, skipped_step_records, step_name
 from pipelines.planning.code_diff import CODE_FOLDER
 from pipelines.planning.plan import Decision, Plan, decide
@@ -23,7 +23,7 @@ from pipelines.screen.console import STYLES
 from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, holding_document, remark_cells
 from pipelines.screen.text_table import Column, TextTable, number, sentence
 from pipelines.screen.units import counted, times_in_words
-from pipelines.tracking.page_contents import evaluation_metrics, funnel, pictures
+from pipelines.tracking.page_contents import funnel
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import read_head

@@ -95,7 +95,7 @@ def _show(lineage: Lineage, picture: Path | None, command: CommandContext) -> No
     command.say(*(f"  missing: {node.short} ({node.problem})" for node in lineage.missing))
     command.say(*without_heads(lineage))
     if picture is not None:
-        from pipelines.tracking.page_contents import lineage_picture
+        from pipelines.tracking.graph_picture import lineage_picture
 
         command.say(f"Picture: {lineage_picture(lineage, picture)}")
     document = {

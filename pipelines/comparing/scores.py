@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.comparing.alignment import aligned
 from pipelines.comparing.sides import EVALUATING_STAGE, ComparedStep, Side
+from pipelines.lineage.contents import evaluation_metrics
 from pipelines.planning.recipe_diff import Change, field_changes
-from pipelines.tracking.page_contents import evaluation_metrics
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS, conduct_defaults
 from stages.artifacts.records import InputRecord

@@ -1,4 +1,4 @@
-"""Contents of draws and packed rows by source, and the rows and samples that training has read.
+"""Contents of artifacts: counts by source, scores and pictures, and the rows and samples that training has read.
 
 Owns these counts as plain values and JSON documents; `pipelines/commands` makes tables and sentences of them.
 """
@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.lineage.graph import step_name
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
-from stages.artifacts.kinds import Draw
+from stages.artifacts.kinds import METRICS_FILE, Draw
+from stages.artifacts.records import FileEntry
 from stages.formats.draws import COUNTED
 from stages.formats.packed_rows.rows import RowReader
+from stages.store.record_kind import RecordKind
+
+MAX_PICTURE_BYTES = 20_000_000
+"""Largest picture of an artifact that pages show."""
 
 if TYPE_CHECKING:
     from stages.training.exposure import SeenRows
@@ -38,6 +43,23 @@ def lines_of_sources(counts: Mapping[str, Mapping[str, float]]) -> list[list[str
         [source, *(f"{of_source.get(column, 0):,.0f}" for column in columns)] for source, of_source in counts.items()
     ]
     return [["source", *(column.replace("_", " ") for column in columns)], *lines]
+
+
+METRICS = RecordKind[dict[str, float]](
+    dict[str, int | float], "the numbers of an evaluation", "`neo audit REF --repair` lets the next run make them again"
+)
+
+
+def evaluation_metrics(artifact: Artifact) -> dict[str, float]:
+    """The numbers in an artifact's `metrics.json`; {} if it has none."""
+    entry = artifact.find_file(METRICS_FILE)
+    return METRICS.parsed(artifact.read_json(entry), f"{artifact.store.url}/{entry.key}") if entry else {}
+
+
+def pictures(head: ManifestHead) -> list[FileEntry]:
+    """The PNG files of an artifact that are small enough for a page: of each name the first, as its head has them."""
+    entries = (one.file for one in head.files)
+    return [entry for entry in entries if entry.name.endswith(".png") and entry.size_bytes <= MAX_PICTURE_BYTES]
 
 
 def row_document(reader: RowReader, row: int) -> dict[str, Any]:

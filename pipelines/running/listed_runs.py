@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelines.lineage.contents import evaluation_metrics
 from pipelines.lineage.graph import best_examined
 from pipelines.runs.in_brief import RUNS_AT_A_TIME, RunInBrief, runs_in_brief
 from pipelines.runs.run import AttemptRecord, Run
-from pipelines.tracking.page_contents import evaluation_metrics
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import read_head
 from stages.contract import StageError

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from pipelines.exits import ExitCode
+from pipelines.lineage.contents import evaluation_metrics, pictures
 from pipelines.lineage.graph import lineage_of
 from pipelines.planning.plan import Plan
 from pipelines.planning.request import FrozenStep
@@ -25,7 +26,7 @@ from pipelines.screen.console import STYLES
 from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells
 from pipelines.screen.progress import clock_time
 from pipelines.screen.text_table import Cell, Column, TextTable, number
-from pipelines.tracking.page_contents import evaluation_metrics, lineage_picture, pictures
+from pipelines.tracking.graph_picture import lineage_picture
 from pipelines.tracking.sqlite import sqlite_path
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from pipelines.planning.plan import Plan, decide
 from pipelines.runs.feed import Feed, is_commit, is_count
@@ -59,7 +60,7 @@ class RunStatus:
         """Functions that are called with every event, after the board has taken it."""
         self.waiting: Submission | None = None
         """A pending submission: handed to the cluster, and no attempt was begun for it yet."""
-        self._feed = Feed(run, self._shows_all_steps)
+        self._feed = Feed(run, partial(_shows_all_steps, self))
         self._last_start_read = 0  # number of the last attempt whose start is among the messages read
         self._seed()
         self.refresh()
@@ -109,17 +110,6 @@ class RunStatus:
             else:
                 time.sleep(min(SECONDS_BETWEEN_LOOKS, beat_seconds()))
 
-    def _shows_all_steps(self, messages: Sequence[Message]) -> bool:
-        """Whether these messages show how far each step is that may run: its last commit, or its start or waiting."""
-        events = [event for message in messages for event in message.events]
-        if self.state == "done":  # the steps that it made itself, with how long each took
-            own = {step for step, made_by in self.made_by.items() if made_by.startswith(f"{self.run.name}-")}
-            return own <= {event.step for event in events if isinstance(event, StepEnded)}
-        if any(message.kind == "attempt_started" and message.attempt == self.attempt for message in messages):
-            return True
-        shown = {event.step for event in events if is_commit(event) or isinstance(event, StepWaiting)}
-        return _steps_that_may_run(self.plan) <= shown
-
     def _seed(self) -> None:
         """Set the board from the plan: committed steps as committed, others with the parts recorded in all phases."""
         for decision in self.plan.decisions:
@@ -135,8 +125,7 @@ class RunStatus:
             self._reset_unfinished()
             self._last_start_read = message.attempt
         for event in sorted(message.events, key=_sort_key):
-            if isinstance(event, StepEnded) and event.outcome == "committed" and event.step in self.board.steps:
-                self.board.steps[event.step].seconds = event.seconds
+            _keep_time(event, self.board)
             if event.step in self.board.steps and self.board.steps[event.step].status not in OVER:
                 self.clock.at_seconds = event.at_seconds
                 queued = self.board.steps[event.step].queued
@@ -194,6 +183,32 @@ class RunStatus:
         with self.board.lock:
             for state in self.board.steps.values():
                 state.pause()
+
+
+def _shows_all_steps(status: RunStatus, messages: Sequence[Message]) -> bool:
+    """Whether these messages show how far each step is that may run: its last commit, or its start or waiting."""
+    events = [event for message in messages for event in message.events]
+    if status.state == "done":
+        return _steps_of(status.run.name, status.made_by) <= _ended(events)
+    if any(message.kind == "attempt_started" and message.attempt == status.attempt for message in messages):
+        return True
+    shown = {event.step for event in events if is_commit(event) or isinstance(event, StepWaiting)}
+    return _steps_that_may_run(status.plan) <= shown
+
+
+def _steps_of(run: str, made_by: dict[str, str]) -> set[str]:
+    """The steps that a run made itself, by the attempts that committed them: how long each took is shown."""
+    return {step for step, attempt in made_by.items() if attempt.startswith(f"{run}-")}
+
+
+def _ended(events: Sequence[Event]) -> set[str]:
+    return {event.step for event in events if isinstance(event, StepEnded)}
+
+
+def _keep_time(event: Event, board: Scoreboard) -> None:
+    """Keep how long a committed step took, which its records do not say."""
+    if isinstance(event, StepEnded) and event.outcome == "committed" and event.step in board.steps:
+        board.steps[event.step].seconds = event.seconds
 
 
 def _steps_that_may_run(plan: Plan) -> set[str]:

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipelines.lineage.contents import evaluation_metrics
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.tracking import page_contents
 from pipelines.tracking.client import PageClient, dataset_input, to_metrics
 from pipelines.tracking.datasets import artifact_dataset, outside_dataset
 from pipelines.tracking.models import LoggedModels
+from pipelines.tracking.registry import Registry, is_handed_on, models_scored_by
 from pipelines.tracking.run_contents import OUTSIDE
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead, read_head
 from stages.store.store import Store
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, LoggedModel
     from mlflow.entities import Run as MlflowRun
 
 
@@ -31,6 +33,11 @@ class CommittedSteps:
     pages: PageClient
     request: Request
     store: Store
+
+    @property
+    def registry(self) -> Registry:
+        """The registered models of the pipeline."""
+        return Registry(self.pages, self.request.pipeline)
 
     @property
     def models(self) -> LoggedModels:
@@ -49,8 +56,8 @@ class CommittedSteps:
         known = self.pages.read(page)
         models_read = self._log_inputs(page, head, known)
         tags_of_models = {f"neo.input_model.{name}": f"models:/{model}" for name, model in models_read.items()}
-        evaluated = page_contents.evaluation_metrics(artifact)
-        of_model = next(iter(models_read.values()), None)
+        evaluated = evaluation_metrics(artifact)
+        scored = self._scored(step) if evaluated else []
         self.pages.log(
             page,
             tags={
@@ -67,11 +74,13 @@ class CommittedSteps:
             },
             metrics=[
                 *to_metrics(page_contents.counts(head), at_seconds, None),
-                *to_metrics(evaluated, at_seconds, None, model=of_model, page=page),
+                *to_metrics(evaluated, at_seconds, None),
             ],
         )
+        for of_step, scored_model in scored:
+            self._score(page, of_step, scored_model, evaluated, at_seconds)
         if head.holds_model:
-            self.models.log(page, step.name, artifact, known)
+            self._log_model(page, step, artifact, known, at_seconds)
         self.pages.log_files(page, partial(page_contents.write_files, artifact))
         return evaluated
 
@@ -97,6 +106,36 @@ class CommittedSteps:
         if datasets or new:
             self.pages.mlflow.log_inputs(page, datasets=datasets, models=new)
         return models
+
+    def _log_model(self, page: str, step: FrozenStep, artifact: Artifact, known: MlflowRun, at_seconds: float) -> None:
+        """Log the model that a step made, register it where it is handed on, and give it the scores that there are."""
+        model = self.models.log(page, step.name, artifact, known, at_seconds)
+        if not is_handed_on(self.request, step):
+            return
+        self.registry.register(step, self.request, artifact, model)
+        for evaluation in self.request.steps:
+            of_evaluation = self.pages.find(f"{self.request.run}/{evaluation.name}")
+            if of_evaluation is None or step not in models_scored_by(self.request, evaluation):
+                continue
+            head = read_head(self.store, evaluation.stage, evaluation.fingerprint)
+            if head is not None and (numbers := evaluation_metrics(Artifact(self.store, head))):
+                self._score(of_evaluation, step, model, numbers, at_seconds)
+
+    def _scored(self, evaluation: FrozenStep) -> list[tuple[FrozenStep, LoggedModel]]:
+        """The logged models that an evaluation is about, with their steps."""
+        steps = models_scored_by(self.request, evaluation)
+        return [(step, model) for step in steps if (model := self.models.find(step.fingerprint)) is not None]
+
+    def _score(
+        self, page: str, step: FrozenStep, model: LoggedModel, numbers: dict[str, float], at_seconds: float
+    ) -> None:
+        """Give a model the numbers of the evaluation whose page this is; numbers that it has are left alone."""
+        known = {(one.key, one.run_id) for one in self.pages.mlflow.get_logged_model(model.model_id).metrics or ()}
+        metrics = to_metrics(numbers, at_seconds, None, model=str(model.model_id), page=page)
+        if new := [metric for metric in metrics if (metric.key, page) not in known]:
+            self.pages.log(page, metrics=new)
+        if is_handed_on(self.request, step):
+            self.registry.score(step, model, numbers)
 
     def _dataset(self, head: ManifestHead, context: str) -> DatasetInput:
         """An artifact as a data set. It is equal on all pages, by which MLflow links its maker with its readers."""

@@ -11,21 +11,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from pipelines.lineage.graph import Lineage
+from pipelines.lineage.layers import Slot, depths_of, layers_of, untangle
+from pipelines.report.lineage_svg import lineage_boxes
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
-
-Slot: TypeAlias = "tuple[str, int]"
-"""(name, column): the slot of the name's box if the column is its depth, else a slot that its edges pass through."""
 
 SCALE = 2
 """Pixels per unit of length: with 2, text stays sharp on pages that shrink the picture. Lengths below are in units."""
 MIN_BOX_WIDTH, PASSAGE_HEIGHT = 176, 10
 GAP_X, GAP_Y, MARGIN = 44, 16, 16
 FONT, LINE_HEIGHT, PADDING_X, PADDING_Y = 12, 16, 8, 7
-NUM_SWEEPS = 8
-"""Passes over the columns that reduce crossings of lines."""
 AFTER_COMMA = re.compile("(?<=,) ")
 PAPER, INK, EDGE = (255, 255, 255), (34, 40, 49), (140, 150, 165)
 FILLS = {
@@ -99,9 +98,9 @@ def lay_out(reads: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str
     lines = {name: tuple(part for line in texts[name] for part in _wrapped(line, font, most)) for name in reads}
     widest = max(font.getlength(line) for wrapped in lines.values() for line in wrapped)
     box_width = max(MIN_BOX_WIDTH, round(widest / SCALE) + 2 * PADDING_X)
-    depths = _depths(reads)
-    columns, links = _columns(reads, depths)
-    _untangle(columns, links)
+    depths = depths_of(reads)
+    columns, links = layers_of(reads, depths)
+    untangle(columns, links)
     heights = {name: box_height(wrapped) for name, wrapped in lines.items()}
     middles, height = _middles(columns, depths, heights)
     return GraphLayout(depths, lines, links, middles, box_width, height)
@@ -133,63 +132,6 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, most_pixels: float) -> Ite
             longer = word
         line = longer
     yield line
-
-
-def _depths(reads: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The column of each name: right of all that it reads. A name without inputs is just left of its first reader."""
-    depths: dict[str, int] = {}
-    for name, sources in reads.items():
-        depths[name] = 1 + max((depths[source] for source in sources), default=-1)
-    for name, sources in reads.items():
-        if not sources:
-            depths[name] = max(0, min((depths[reader] for reader in _readers(reads, name)), default=1) - 1)
-    return depths
-
-
-def _readers(reads: Mapping[str, Sequence[str]], name: str) -> Iterator[str]:
-    return (reader for reader, sources in reads.items() if name in sources)
-
-
-def _columns(
-    reads: Mapping[str, Sequence[str]], depths: Mapping[str, int]
-) -> tuple[list[list[Slot]], list[tuple[Slot, Slot]]]:
-    """The slots of each column, and the links between neighbouring columns. The edges of one name share their slots."""
-    columns: list[list[Slot]] = [[] for _ in range(max(depths.values()) + 1)]
-    links: dict[tuple[Slot, Slot], None] = {}
-    for name, depth in depths.items():
-        columns[depth].append((name, depth))
-    for name, sources in reads.items():
-        for source in sources:
-            for depth in range(depths[source], depths[name] - 1):
-                if (source, depth + 1) not in columns[depth + 1]:
-                    columns[depth + 1].append((source, depth + 1))
-                links[(source, depth), (source, depth + 1)] = None
-            links[(source, depths[name] - 1), (name, depths[name])] = None
-    return columns, list(links)
-
-
-def _untangle(columns: list[list[Slot]], links: Sequence[tuple[Slot, Slot]]) -> None:
-    """Sort each column by the mean position of its neighbours, forth and back (the barycentre heuristic)."""
-    before: dict[Slot, list[Slot]] = {}
-    after: dict[Slot, list[Slot]] = {}
-    for source, target in links:
-        before.setdefault(target, []).append(source)
-        after.setdefault(source, []).append(target)
-    for sweep in range(NUM_SWEEPS):
-        neighbours, ordered = (before, columns) if sweep % 2 == 0 else (after, columns[::-1])
-        rank = {slot: _rank(column, slot) for column in columns for slot in column}
-        for column in ordered:
-            means = {slot: _mean([rank[near] for near in neighbours.get(slot, [slot])]) for slot in column}
-            column.sort(key=means.__getitem__)
-            rank |= {slot: _rank(column, slot) for slot in column}
-
-
-def _rank(column: Sequence[Slot], slot: Slot) -> float:
-    return (column.index(slot) + 0.5) / len(column)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _middles(
@@ -240,3 +182,13 @@ def _box(pen: ImageDraw.ImageDraw, name: str, layout: GraphLayout, fill: tuple[i
     for index, line in enumerate(layout.lines[name]):
         at = ((left + PADDING_X) * SCALE, (top + PADDING_Y + index * LINE_HEIGHT) * SCALE)
         pen.text(at, line, fill=INK, font=font, stroke_width=0.6 if index == 0 else 0, stroke_fill=INK)
+
+
+def lineage_picture(lineage: Lineage, path: Path) -> Path:
+    """Draw a lineage as a PNG at `path`, which is returned: a box for each artifact with step, kind and counts.
+
+    A training that a fork began from has a box too, with the step of the checkpoint.
+    """
+    boxes = lineage_boxes(lineage)
+    texts = {name: box.lines for name, box in boxes.items()}
+    return draw_graph(lineage.reads, texts, {name: box.role for name, box in boxes.items()}, path)

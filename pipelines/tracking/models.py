@@ -1,20 +1,15 @@
-"""Models in MLflow: a logged model for each artifact that holds one, and its version in the model registry.
-
-Both refer to the artifact by its fingerprint and its folder in the store; no weights are uploaded.
-"""
+"""Logged models of MLflow: one for each artifact that holds a model, with the folder that MLflow loads it by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipelines.tracking import page_contents
 from pipelines.tracking.client import PageClient
+from pipelines.tracking.model_files import model_files
 from stages.artifacts.artifact import Artifact
-from stages.artifacts.head import HEAD_FILE, ManifestHead, head_bytes
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -26,7 +21,7 @@ READY = "READY"
 
 @dataclass(frozen=True)
 class LoggedModels:
-    """The logged models of one experiment, and the registered models of one pipeline."""
+    """The logged models of one experiment."""
 
     pages: PageClient
     pipeline: str
@@ -41,27 +36,33 @@ class LoggedModels:
         )
         return models[0] if models else None
 
-    def log(self, page: str, step: str, artifact: Artifact, known: MlflowRun) -> None:
-        """Log an artifact as a model that was made by `page`, and register it. `known` is the page as it is now."""
+    def log(self, page: str, step: str, artifact: Artifact, known: MlflowRun, at_seconds: float) -> LoggedModel:
+        """Log an artifact as a model that was made by `page`; returns it. `known` is the page as it is now.
+
+        The status READY is set last: a logged model without it was interrupted here, and its files are sent again.
+        """
         from mlflow.entities import LoggedModelOutput
 
-        tags = {
-            **page_contents.step_tags(artifact.head),
-            "neo.folder": page_contents.folder_url(artifact),
-            "neo.manifest": page_contents.manifest_url(artifact),
-        }
-        model = self.find(artifact.fingerprint) or self.pages.mlflow.create_logged_model(
+        client = self.pages.mlflow
+        model = self.find(artifact.fingerprint) or client.create_logged_model(
             self.pages.experiment,
             name=f"{self.pipeline}-{step}",
             source_run_id=page,
-            tags=tags,
+            tags={
+                **page_contents.step_tags(artifact.head),
+                "neo.folder": page_contents.folder_url(artifact),
+                "neo.manifest": page_contents.manifest_url(artifact),
+            },
             params=page_contents.parameters(artifact.head.recipe),
             model_type=artifact.head.kind,
         )
         if model.status != READY:
-            self._register(model, artifact.head, tags)
+            with model_files(artifact, str(model.model_id), at_seconds) as folder:
+                client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, READY)
         if model.model_id not in {output.model_id for output in known.outputs.model_outputs}:
-            self.pages.mlflow.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
+            client.log_outputs(page, [LoggedModelOutput(model.model_id, 0)])
+        return model
 
     def list_on(self, page: str, fingerprints: Sequence[str]) -> None:
         """List the logged models of these artifacts as made by `page`: the run of the steps that made them."""
@@ -71,24 +72,3 @@ class LoggedModels:
         found = [model for one in fingerprints if (model := self.find(one)) is not None]
         if new := [LoggedModelOutput(model.model_id, 0) for model in found if model.model_id not in known]:
             self.pages.mlflow.log_outputs(page, new)
-
-    def _register(self, model: LoggedModel, head: ManifestHead, tags: dict[str, str]) -> None:
-        """Upload the head and add a version of the registered model `<pipeline>-<step>`.
-
-        The status READY is set last: a logged model without it was interrupted here, and is registered again.
-        """
-        client, name = self.pages.mlflow, str(model.name)
-        self._log_head(model, head)
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name, tags={"neo.pipeline": self.pipeline})
-        source = f"models:/{model.model_id}"
-        if source not in {version.source for version in client.search_model_versions(f"name = '{name}'")}:
-            client.create_model_version(
-                name, source, model.source_run_id, tags, model_id=model.model_id, await_creation_for=0
-            )
-        client.finalize_logged_model(model.model_id, READY)
-
-    def _log_head(self, model: LoggedModel, head: ManifestHead) -> None:
-        with TemporaryDirectory(prefix="neo-page-") as folder:
-            (Path(folder) / HEAD_FILE).write_bytes(head_bytes(head))
-            self.pages.mlflow.log_model_artifacts(model.model_id, folder)

@@ -12,19 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipelines.lineage.contents import counts_of_sources, lines_of_sources
-from pipelines.lineage.graph import Lineage, Node, describe_counts, lineage_of, step_name
+from pipelines.lineage.contents import MAX_PICTURE_BYTES, counts_of_sources, lines_of_sources, pictures
+from pipelines.lineage.graph import describe_counts, lineage_of, step_name
 from pipelines.planning.request import FrozenStep, Request
-from pipelines.tracking.graph_picture import draw_graph
+from pipelines.report.lineage_svg import lineage_svg
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import HEAD_FILE, ManifestHead, NamedFile, head_bytes
-from stages.artifacts.kinds import METRICS_FILE
 from stages.artifacts.manifest import manifest_key
 from stages.artifacts.profiles import profile_files
-from stages.artifacts.records import FileEntry
 from stages.store.errors import StoreError
-from stages.store.record_kind import RecordKind
 from stages.surfaces.csv_tables import Cell, write_csv
 from stages.surfaces.markdown import code, escaped, table
 
@@ -32,10 +29,10 @@ NUM_SAMPLE_ROWS = 100
 """Rows of `samples.csv`: the first ones of the first sample table."""
 MAX_CELL_CHARACTERS = 500
 MAX_PARAMETER_CHARACTERS = 500
-MAX_PICTURE_BYTES = 20_000_000
-"""Largest picture of an artifact that is uploaded to its page."""
 PROFILE_FOLDER = "profile"
 """The folder, among the files of a page, of what was drawn of a stage's work."""
+LINEAGE_NAME = "lineage.svg"
+"""The picture of an artifact's lineage, among the files of a page."""
 HELD_OUT = "heldout/"
 """Prefix of metrics that were measured on the held-out set."""
 
@@ -82,21 +79,6 @@ def funnel(head: ManifestHead) -> dict[str, Any]:
 
 
 _COMMIT = "mlflow.source.git.commit"
-METRICS = RecordKind[dict[str, float]](
-    dict[str, int | float], "the numbers of an evaluation", "`neo audit REF --repair` lets the next run make them again"
-)
-
-
-def evaluation_metrics(artifact: Artifact) -> dict[str, float]:
-    """The numbers in an artifact's `metrics.json`; {} if it has none."""
-    entry = artifact.find_file(METRICS_FILE)
-    return METRICS.parsed(artifact.read_json(entry), f"{artifact.store.url}/{entry.key}") if entry else {}
-
-
-def pictures(head: ManifestHead) -> list[FileEntry]:
-    """The PNG files of an artifact that are small enough for a page: of each name the first, as its head has them."""
-    entries = (one.file for one in head.files)
-    return [entry for entry in entries if entry.name.endswith(".png") and entry.size_bytes <= MAX_PICTURE_BYTES]
 
 
 def is_loss(metric: str) -> bool:
@@ -136,7 +118,8 @@ def write_files(artifact: Artifact, folder: Path) -> None:
     for entry in pictures(head):
         (folder / Path(entry.name).name).write_bytes(artifact.read(entry))
     write_profile(artifact, folder / PROFILE_FOLDER)
-    lineage_picture(lineage_of(artifact.store, head.stage, head.fingerprint), folder / "lineage.png")
+    lineage = lineage_of(artifact.store, head.stage, head.fingerprint)
+    (folder / LINEAGE_NAME).write_text(lineage_svg(lineage), encoding="utf-8")
 
 
 def write_profile(artifact: Artifact, folder: Path) -> None:
@@ -167,19 +150,6 @@ def sample_rows(artifact: Artifact) -> str:
 
 def _is_last(one: NamedFile, artifact: Artifact) -> bool:
     return one.phase == artifact.head.last_phase.phase
-
-
-def lineage_picture(lineage: Lineage, path: Path) -> Path:
-    """Draw a lineage as a PNG at `path`, which is returned: a box for each artifact with step, kind and counts.
-
-    A training that a fork began from has a box too, with the step of the checkpoint.
-    """
-    texts = {node.fingerprint: _box_lines(node) for node in lineage.nodes}
-    roles = {node.fingerprint: _role(node, lineage) for node in lineage.nodes}
-    for fingerprint, fork in lineage.begun_from.items():
-        texts[fingerprint] = (fork.stage, f"checkpoint {fingerprint[:SHOWN_DIGITS]}", f"step {fork.at_step}")
-        roles[fingerprint] = "model"
-    return draw_graph(lineage.reads, texts, roles, path)
 
 
 def step_note(request: Request, step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) -> str:
@@ -252,23 +222,6 @@ def _origin(step: FrozenStep, head: ManifestHead, link: Callable[[str], str]) ->
         # Not inputs of this run: those of before a fork, and rows that it was examined on under another binding.
         elsewhere = step.used or name not in step.inputs
         yield f"- {code(name)}: {parent if elsewhere else link(step.inputs[name].step)}"
-
-
-def _box_lines(node: Node) -> tuple[str, str, str]:
-    """The lines in the box of an artifact: its step, kind with fingerprint, and counts."""
-    counted = describe_counts(node.head) if node.head else "missing"
-    return node.step, f"{node.kind} {node.fingerprint[:SHOWN_DIGITS]}", counted
-
-
-def _role(node: Node, lineage: Lineage) -> str:
-    """The role of an artifact in a lineage, which gives its box a colour."""
-    if node.head is None:
-        return "missing"
-    if node is lineage.target or node.kind in ("Evaluation", "ExportedCheckpoint"):
-        return "result"
-    if node.head.holds_model:
-        return "model"
-    return "data" if node.inputs else "source"
 
 
 def _reasons(head: ManifestHead) -> Iterator[str]:

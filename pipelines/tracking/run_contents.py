@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from pydantic import ValidationError
-
 from cluster.machines.origin import Origin
-from pipelines.planning.request import FrozenStep, Request
+from pipelines.planning.request import Request
+from pipelines.report.facts import changed_fields
 from pipelines.runs.run import AttemptRecord
-from pipelines.tracking.page_contents import parameters
+from pipelines.tracking.page_contents import MAX_PARAMETER_CHARACTERS
 from stages.artifacts.head import ManifestHead
-from stages.contract import BindError, load_stage
 
-SHIPPED_STAGES: Final = "stages."
-"""How the import paths of shipped stages begin. A user's own code is not imported to show a page."""
 OUTSIDE: Final = "read from outside"
 """The context of a data set that lies outside of the store."""
 TRAINED_ON: Final = "training"
@@ -60,21 +56,9 @@ def step_origin_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 def changed_parameters(request: Request) -> dict[str, str]:
     """Fields of all recipes that are not at their defaults, as `step.field`; of stages of a user's own, all fields."""
-    return {
-        f"{step.name}.{name}": text
-        for step in request.steps
-        for name, text in parameters(_changed_fields(step)).items()
-    }
-
-
-def _changed_fields(step: FrozenStep) -> Mapping[str, object]:
-    if not step.import_path.startswith(SHIPPED_STAGES):
-        return step.recipe
-    try:
-        recipe = load_stage(step.import_path).recipe_type.model_validate(step.recipe)
-    except (ImportError, BindError, ValidationError):  # a plan of before, that this code does not read
-        return step.recipe
-    return recipe.model_dump(mode="json", exclude_defaults=True)
+    changed = {step.name: changed_fields(step) for step in request.steps}
+    flat = {f"{step}.{name}": text for step, fields in changed.items() for name, text in fields.items()}
+    return {name: text[:MAX_PARAMETER_CHARACTERS] for name, text in flat.items()}
 
 
 def totals(

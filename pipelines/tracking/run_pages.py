@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from pipelines.lineage.graph import lineage_of
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
@@ -63,15 +62,12 @@ class RunPages:
     def __init__(self, pages: PageClient, run: Run) -> None:
         self._pages = pages
         self._run = run
+        self._summary = RunSummary(pages, run)
 
     @property
     def request(self) -> Request:
         """The frozen plan of the run."""
         return self._run.request
-
-    @property
-    def _summary(self) -> RunSummary:
-        return RunSummary(self._pages, self._run)
 
     def begin(self, message: Message) -> None:
         """Show on the run's page that an attempt runs; creates the page if it is missing."""
@@ -82,7 +78,7 @@ class RunPages:
             "neo.outcome": "running",
             **self._summary.begin(page, message.attempt),
         }
-        self._pages.log(page, tags=tags | {"mlflow.note.content": self._run_note("running", message.attempt)})
+        self._pages.log(page, tags=tags | self._summary.note("running", message.attempt, self._link))
 
     def add_events(self, message: Message) -> None:
         """Change the pages by the events of a message, in order; the metrics of one step are sent in one call."""
@@ -108,10 +104,9 @@ class RunPages:
         for step in self.request.steps:
             self._end_with_run(step, message)
         page = self._page("", message.at_seconds)
-        note = {"mlflow.note.content": self._run_note(message.outcome, message.attempt)}
+        note = self._summary.note(message.outcome, message.attempt, self._link)
         self._log_outcome(page, message.outcome, message.reason, note)
         self._summary.end(page, message)
-        self._log_target_lineage(page)
         self._pages.set_ended(page, RUN_STATUS[message.outcome], message.at_seconds)
 
     def _end_with_run(self, step: FrozenStep, message: Message) -> None:
@@ -131,13 +126,6 @@ class RunPages:
         """Whether a later attempt has begun the step, or the run (`step` ''); an earlier one must not end its page."""
         page = self._pages.find(self._key(step))
         return page is not None and int(self._pages.read(page).data.tags.get("neo.attempt", 0)) > attempt
-
-    def _log_target_lineage(self, page: str) -> None:
-        """Draw the lineage of the run's first target onto the run's own page."""
-        target = self.request.step(self.request.targets[0])
-        if self._head(target) is not None:
-            lineage = lineage_of(self._run.store, target.stage, target.fingerprint)
-            self._pages.log_files(page, lambda folder: page_contents.lineage_picture(lineage, folder / "lineage.png"))
 
     def _add_event(self, event: Event, attempt: int) -> None:
         """Change the page of a step by one event; metrics are added by `add_events`."""
@@ -211,9 +199,6 @@ class RunPages:
         page = self._pages.find(self._key(step))
         name = escaped(step)
         return f"[{name}](#/experiments/{self._pages.experiment}/runs/{page})" if page else name
-
-    def _run_note(self, outcome: str, attempt: int) -> str:
-        return page_contents.run_note(self.request, outcome, self._link, self._summary.origin_tags(attempt))
 
     def _head(self, step: FrozenStep) -> ManifestHead | None:
         return read_head(self._run.store, step.stage, step.fingerprint)

@@ -5,9 +5,14 @@ Owns the calls that fill it; `run_contents.py` has what is said, `run_pages.py` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from pipelines.report.facts import read_facts
+from pipelines.report.lineage_svg import lineage_svg
+from pipelines.report.page import report_page
 from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
 from pipelines.runs.submissions import Submissions
@@ -71,6 +76,23 @@ class RunSummary:
         made = [name for name, head in heads.items() if head.provenance.get("run") == self.run.name]
         numbers = run_contents.totals(heads, made, message.attempt, self._seconds(message))
         self.pages.log(page, metrics=to_metrics(numbers, message.at_seconds, None))
+        self._log_report(page)
+
+    def note(self, outcome: str, attempt: int, link: Callable[[str], str]) -> dict[str, str]:
+        """The tag that holds the note of the page."""
+        text = page_contents.run_note(self.run.request, outcome, link, self.origin_tags(attempt))
+        return {"mlflow.note.content": text}
+
+    def _log_report(self, page: str) -> None:
+        """Add the report of the run to its page, and the lineage of all that it made."""
+        facts = read_facts(self.run)
+
+        def write(folder: Path) -> None:
+            (folder / "report.html").write_text(report_page(facts), encoding="utf-8")
+            if facts.lineage is not None:
+                (folder / page_contents.LINEAGE_NAME).write_text(lineage_svg(facts.lineage), encoding="utf-8")
+
+        self.pages.log_files(page, write)
 
     def _seconds(self, message: Message) -> float:
         """Seconds that all attempts took up to the one that this message ends. Attempts that overlap count twice."""

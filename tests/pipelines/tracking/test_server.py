@@ -64,7 +64,7 @@ def test_the_chain_can_be_walked_on_the_pages(tracked: NeoSite) -> None:
 
     mlflow = client(tracked)
     files = {item.path for item in mlflow.list_artifacts(evaluate.info.run_id)}
-    assert files == {"contact_sheet.png", "funnel.json", "head.json", "lineage.png"}
+    assert files == {"contact_sheet.png", "funnel.json", "head.json", "lineage.svg"}
     note = note_of(weights)
     assert f"runs/{llm.info.run_id}" in note and f"runs/{evaluate.info.run_id}" in note
     (version,) = mlflow.search_model_versions("name = 'scored-weights'")
