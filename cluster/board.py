@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from cluster.failure import Failure
 from cluster.machines.shared_demand import Demand, SharedDemand
@@ -30,6 +30,10 @@ STOP_POLL_SECONDS = 0.5
 """How often one process polls the board for a stop request."""
 FLUSH_SECONDS = 10.0
 """Longest wait for the board to receive what a process posted; after that its last events are lost."""
+PATIENCE_SECONDS = 60.0
+"""How long a board that Ray cannot reach for the moment, such as on a busy machine, is asked again."""
+PAUSE_SECONDS = 0.5
+"""Pause before it is asked again."""
 
 
 class Board:
@@ -37,6 +41,7 @@ class Board:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._num_taken = 0  # events that the driver has taken, and that are not kept any more
         self._recorded_parts: defaultdict[str, set[str]] = defaultdict(set)
         self._stop_requested = False
         self._cancelled_phases: set[str] = set()
@@ -61,10 +66,14 @@ class Board:
         """Queue the progress of parts, except of those that were recorded while their machine gathered it."""
         self._events += [one for one in progress if one.part not in self._recorded_parts[one.step]]
 
-    def collect(self) -> list[Event]:
-        """The events posted since the last call, oldest first."""
-        events, self._events = self._events, []
-        return events
+    def collect(self, num_taken: int) -> list[Event]:
+        """The events after the first `num_taken` of the run, oldest first; those before are kept no longer.
+
+        A call whose answer was lost may be made again: what it told is kept until the next call counts it as taken.
+        """
+        del self._events[: num_taken - self._num_taken]
+        self._num_taken = num_taken
+        return list(self._events)
 
     def request_stop(self) -> None:
         """Ask all parts and ranks of the run to stop at their next commit."""
@@ -178,6 +187,35 @@ def open_board() -> Iterator[ActorHandle]:
         with suppress(RayError):
             ray.get(board.withdraw_demands.remote(), timeout=FLUSH_SECONDS)
         ray.kill(board)
+
+
+def answered(ask: Callable[[], Any]) -> Any:
+    """The board's answer to a call that may be made twice. `ask` makes it and returns its reference.
+
+    Raises `RayError` where the board is lost, or cannot be reached for `PATIENCE_SECONDS`.
+    """
+    until_seconds = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ray.get(ask())
+        except ActorUnavailableError:  # the call may have been carried out, and its answer lost
+            if time.monotonic() >= until_seconds:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+class EventInbox:
+    """The driver's end of the board: each event is taken once, also where Ray loses an answer."""
+
+    def __init__(self, board: ActorHandle) -> None:
+        self._board = board
+        self._num_taken = 0
+
+    def take(self) -> list[Event]:
+        """The events that were posted since the last call, oldest first."""
+        events: list[Event] = answered(lambda: self._board.collect.remote(self._num_taken))
+        self._num_taken += len(events)
+        return events
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import ray
 from ray.dag import DAGNode
 from ray.exceptions import RayError, RayTaskError
 
-from cluster.board import open_board
+from cluster.board import EventInbox, open_board
 from cluster.failure import Failure
 from cluster.session import on_this_machine, ray_session, worker_options
 from cluster.site import Site
@@ -111,6 +111,7 @@ class _Scheduler:
     def __init__(self, graph: StepGraph, board: ActorHandle, on_event: Callable[[Event], None], stop: Flag) -> None:
         self._graph = graph
         self._board = board
+        self._inbox = EventInbox(board)
         self._on_event = on_event
         self._stop = stop
         self._is_stop_forwarded = False
@@ -126,7 +127,7 @@ class _Scheduler:
             self._forward_stop()
             ended, _ = ray.wait(list(self._running), timeout=POLL_SECONDS)
             outcomes = [self._outcome(ref) for ref in ended]
-            for event in ray.get(self._board.collect.remote()):
+            for event in self._inbox.take():
                 self._on_event(event)
             for outcome in outcomes:
                 self._record(outcome)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
-from cluster.board import BoardPost, CheckpointTime, StopPoll, flush
+from cluster.board import BoardPost, CheckpointTime, StopPoll, answered, flush
 from cluster.failure import Failure
 from cluster.gangs.forming import GangDemand, is_placed, nodes_of, reserved
 from cluster.gangs.growth import Growth
@@ -98,7 +98,7 @@ class _Gangs:
             death = self._run(gang, group, wait)
         if death is None:
             return True
-        failures: list[Failure] = ray.get(self._board.failures.remote(gang))
+        failures: list[Failure] = answered(lambda: self._board.failures.remote(gang))
         first = failures[0] if failures else None
         if first is not None and first.kind is InterruptedRunError and self._is_to_form_again(gang):
             return False
@@ -112,7 +112,9 @@ class _Gangs:
 
     def _is_to_form_again(self, gang: str) -> bool:
         """Whether the ranks stopped so that another gang can form, and nobody asked the run to stop."""
-        return not ray.get(self._board.stop_requested.remote()) and ray.get(self._board.is_dissolved.remote(gang))
+        if answered(self._board.stop_requested.remote):
+            return False
+        return bool(answered(lambda: self._board.is_dissolved.remote(gang)))
 
     def _run(self, gang: str, group: PlacementGroup, wait: MachineWait) -> Exception | None:
         from cluster.gangs.trainer import run_worker_group  # Ray Train takes seconds to import
@@ -156,7 +158,7 @@ class _Watch:
         if self.has_begun:
             self._grow()
             return
-        self.has_begun = ray.get(self.board.num_joined.remote(self.gang)) >= self.group.bundle_count
+        self.has_begun = answered(lambda: self.board.num_joined.remote(self.gang)) >= self.group.bundle_count
         if self.has_begun:
             self.wait.over()
         elif self.stop_asked():
@@ -204,7 +206,7 @@ def _enter_rank(config: dict[str, Any]) -> None:
         if _is_lost_peer(error) and failure.fault != GPU_ERROR:
             raise
         # Reported before this rank ends: then its peers fail in their next collective, and those failures come second.
-        ray.get(board.report_failure.remote(task.gang, failure))
+        answered(lambda: board.report_failure.remote(task.gang, failure))
         raise RankFailedError(failure.message) from None
     finally:
         flush(board)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import ray
 from ray.exceptions import RayError
 
-from cluster.board import FLUSH_SECONDS, BoardPost, StopPoll
+from cluster.board import FLUSH_SECONDS, BoardPost, StopPoll, answered
 from cluster.failure import Failure
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.parts import PartWriter
@@ -88,7 +88,7 @@ def make_part(boxed_ref: list[Any], part: Part, board: ActorHandle) -> PartResul
     payload = _payload_of(boxed_ref[0])
     context = ray.get_runtime_context()
     node, task = context.get_node_id(), context.get_task_id()
-    if not ray.get(board.may_begin.remote(payload.key, task, node)):
+    if not answered(lambda: board.may_begin.remote(payload.key, task, node)):
         return PartResult(None, node)
     try:
         return PartResult(payload.work(part, BoardPost(board), StopPoll(board)), node)

@@ -7,10 +7,10 @@ import time
 import pytest
 import ray
 
-from cluster.board import Board, BoardPost, StopPoll, drain_message, flush, open_board
+from cluster.board import Board, BoardPost, EventInbox, StopPoll, drain_message, flush, open_board
 from cluster.failure import Failure
 from cluster.site import Site
-from stages.contract import ItemBalance, NumbersReported, PartProgress, PartRecorded, PhaseOpened, StageError
+from stages.contract import Event, ItemBalance, NumbersReported, PartProgress, PartRecorded, PhaseOpened, StageError
 
 NUM_EVENTS = 200
 
@@ -32,7 +32,7 @@ def test_what_a_worker_posted_has_arrived_when_it_ends(ray_site: Site) -> None:
     with open_board() as board:
         with pytest.raises(ray.exceptions.RayError):
             ray.get(post_and_die.remote(board))
-        collected = ray.get(board.collect.remote())
+        collected = EventInbox(board).take()
     assert [int(one.numbers["number"]) for one in collected] == list(range(NUM_EVENTS))
 
 
@@ -59,8 +59,47 @@ def test_events_are_collected_once_and_in_order() -> None:
     posted = [event(1), event(2)]
     for one in posted:
         board.post(one)
-    assert board.collect() == posted
-    assert board.collect() == []
+    assert board.collect(0) == posted
+    assert board.collect(0) == posted, "an answer that was lost is asked for again"
+    board.post(later := event(3))
+    assert board.collect(2) == [later]
+    assert board.collect(3) == []
+
+
+class UnreachableAtTimes:
+    """A board in this process of which Ray loses every second answer."""
+
+    def __init__(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.board, self.num_calls, self.collect = board, 0, self
+        monkeypatch.setattr("cluster.board.PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr("cluster.board.ray.get", self.answer)
+
+    def remote(self, num_taken: int) -> list[Event]:
+        return self.board.collect(num_taken)
+
+    def answer(self, events: list[Event]) -> list[Event]:
+        self.num_calls += 1
+        if self.num_calls % 2:
+            raise ray.exceptions.ActorUnavailableError("cannot be reached", None)
+        return events
+
+
+def test_every_event_is_taken_once_where_answers_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    inbox = EventInbox(UnreachableAtTimes(board, monkeypatch))
+    posted, taken = [event(number) for number in range(6)], []
+    for number, one in enumerate(posted):
+        board.post(one)
+        taken += inbox.take() if number % 2 else []
+    assert taken == posted
+
+
+def test_a_board_that_stays_unreachable_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    unreachable = UnreachableAtTimes(Board(), monkeypatch)
+    monkeypatch.setattr("cluster.board.PATIENCE_SECONDS", 0.0)
+    with pytest.raises(ray.exceptions.ActorUnavailableError):
+        EventInbox(unreachable).take()
+    assert unreachable.num_calls == 1
 
 
 def test_no_part_begins_in_a_cancelled_phase_on_a_node_left_out_or_after_a_stop_request() -> None:
@@ -100,10 +139,10 @@ def test_progress_that_was_gathered_before_its_part_was_recorded_is_dropped() ->
     board.post(PartRecorded(step="toy", phase="write", part="000", items=ItemBalance()))
     late, current = (PartProgress(step="toy", phase="write", part=part, num_done=1) for part in ("000", "001"))
     board.post_all([late, current])
-    assert board.collect()[2:] == [current]
+    assert board.collect(0)[2:] == [current]
     board.post(PhaseOpened(step="toy", phase="read", num_parts=2, num_recorded=0))
     board.post_all([late])
-    assert board.collect()[1:] == [late]
+    assert board.collect(3)[1:] == [late]
 
 
 @ray.remote(max_retries=0)
@@ -117,7 +156,7 @@ def post_progress(board: ray.actor.ActorHandle) -> None:
 def test_of_progress_one_message_is_posted_and_of_what_informs_every_one(ray_site: Site) -> None:
     with open_board() as board:
         ray.get(post_progress.remote(board))
-        collected = ray.get(board.collect.remote())
+        collected = EventInbox(board).take()
     assert [int(one.numbers["number"]) for one in collected if one.event == "numbers"] == list(range(NUM_EVENTS))
     assert 1 <= sum(one.event == "progress" for one in collected) < 20
 
