@@ -213,7 +213,7 @@ def _beginning(step: FrozenStep, request: Request, store: Store, remade: list[st
 
 def _why_without(step: FrozenStep, store: Store) -> tuple[str, tuple[Change, ...]] | None:
     """The reason of a step that is made again because something that it made is taken down; None for another."""
-    before = made_before(store, step.stage, step.recipe, step.earlier)
+    before = made_before(store, step.stage, step.remade_of)
     if before is None:
         return None
     number = num_taken_down(store, before, step.recipe)
@@ -223,7 +223,7 @@ def _why_without(step: FrozenStep, store: Store) -> tuple[str, tuple[Change, ...
 
 def _taken_from(step: FrozenStep, store: Store) -> ManifestHead | None:
     """The artifact of which a step takes parts over by reference; None where there is none yet."""
-    if (before := made_before(store, step.stage, step.recipe, step.earlier)) is not None:
+    if (before := made_before(store, step.stage, step.remade_of)) is not None:
         return before
     extended = step.inputs.get(EXTENDS_INPUT)
     names = [(step.stage, one) for one in step.earlier] if step.part_by_part else []

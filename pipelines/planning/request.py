@@ -73,6 +73,9 @@ class FrozenStep(_Frozen):
     """The checkpoint that a training begins from, as `--from` named it; None for step 0."""
     earlier: tuple[str, ...] = ()
     """Fingerprints of what the step may have made before its inputs grew, the newest first: parts are taken over."""
+    remade_of: str = ""
+    """Fingerprint of what the step made before something of it was taken down: parts that hold nothing of it are taken
+    over. One of `earlier`; '' for another step."""
     part_by_part: str = ""
     """Name of the input of which each part is worked on alone; '' for another stage."""
     conduct: dict[str, Any] = Field(default_factory=dict)
@@ -258,7 +261,8 @@ def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], takedowns: Tak
     number, name, conduct_inputs = step.stage.number, NO_FINGERPRINT, step.stage.conduct_edges(reads)
     inputs = {edge: source.fingerprint for edge, source in reads.items()}
     extended = {edge: source.earlier for edge, source in reads.items()}
-    step, earlier = takedowns.named(step, inputs if is_named else None, extended)
+    step, remade_of = takedowns.named(step, inputs if is_named else None, extended)
+    earlier = [remade_of] if remade_of else []
     if is_named:
         earlier += step.stage.earlier(step.recipe, inputs, extended)
         number, name, conduct_inputs = _name_in_store(step, inputs, takedowns.store)
@@ -286,6 +290,7 @@ def _frozen_step(step: AnyStep, before: Mapping[str, FrozenStep], takedowns: Tak
         conduct_inputs=conduct_inputs,
         fork=step.fork,
         earlier=tuple(earlier),
+        remade_of=remade_of,
         part_by_part=step.stage.part_by_part,
         conduct=conduct_defaults(step.recipe),
         code=step.stage.code,

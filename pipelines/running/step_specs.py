@@ -29,6 +29,7 @@ def step_specs(plan: Plan, run: Run, attempt: int, places: Mapping[str, str] | N
             conduct_inputs=step.conduct_inputs,
             fork=step.fork,
             earlier=step.earlier,
+            remade_of=step.remade_of,
             store=run.store,
             attempt=AttemptId(run.name, attempt),
             places={

@@ -291,7 +291,7 @@ def open_run(store: Store, request: Request) -> Run:
         if source.pin is not None:
             keep_pin(store, source.key, source.pin.files)
     for step in request.steps:
-        keep_held(store, step.stage, step.recipe, step.earlier)
+        keep_held(store, step.stage, step.recipe, step.remade_of)
     file = request.user_file if any(step.code for step in request.steps) else None
     with fault_point("run.frozen"):
         for key, text in code_texts(file).items() if file else ():

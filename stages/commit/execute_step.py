@@ -27,7 +27,7 @@ from stages.artifacts.manifest import (
     read_manifest,
 )
 from stages.artifacts.records import InputRecord, PartRecord, total
-from stages.artifacts.taken_over import TAKEN_DOWN_FIELD, TAKEN_FROM, unchanged_parts
+from stages.artifacts.taken_over import TAKEN_FROM, unchanged_parts
 from stages.artifacts.versions import versions
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import begin_fork
@@ -145,9 +145,7 @@ def _earlier_parts(spec: StepSpec, artifacts: Mapping[str, Artifact]) -> list[Pa
 
 def _made_before(spec: StepSpec) -> Artifact | None:
     """What the stage made of the same recipe before something of it was taken down; None where nothing was."""
-    taken_down = getattr(spec.recipe, TAKEN_DOWN_FIELD, ())
-    found = (_readable(spec.store, spec.stage.name, one) for one in spec.earlier) if taken_down else ()
-    head = next(filter(None, found), None)
+    head = _readable(spec.store, spec.stage.name, spec.remade_of) if spec.remade_of else None
     return None if head is None else spec.stage.makes(spec.store, head)
 
 

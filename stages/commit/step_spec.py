@@ -43,6 +43,8 @@ class StepSpec:
     """The checkpoint that a training begins from; None for step 0."""
     earlier: tuple[str, ...] = ()
     """Fingerprints of what the stage may have made before its inputs grew, the newest first."""
+    remade_of: str = ""
+    """Fingerprint of what the step made before something of it was taken down; '' for another step."""
     places: Mapping[str, SourcePlace] = field(default_factory=dict)
     """Source name to where its files lie, for the sources of the recipe."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

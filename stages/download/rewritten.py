@@ -8,6 +8,7 @@ since the part that they come from has their row. Everything else of a row stays
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.artifacts.phase_files import damaged, read_entry
-from stages.artifacts.records import PartRecord
+from stages.artifacts.records import FileEntry, PartRecord
 from stages.artifacts.taken_over import superseded_reasons, with_superseded
 from stages.contract import Part, PartDraft, StageContext
 from stages.download.extended import RETRIED_PART
@@ -58,6 +59,7 @@ def rewrite_pairs(
     before = ctx.before
     if not isinstance(before, RawPairs):
         return False
+    assert extends is None or before.fingerprint != extends.fingerprint, "what it extends is not what it made"
     lists = [one for one in recipe.taken_down if one not in before.head.recipe.get("taken_down", ())]
     holding = parts_that_hold(ctx.store, lists, before.stage, before.fingerprint)
     extended = {} if extends is None else {one.part: with_superseded(one, retried) for one in extends.each_part()}
@@ -97,7 +99,10 @@ def rewrite_part(
     import pyarrow as pa
 
     record, store = records[part.name], tombstones.store
-    samples = read_table(read_entry(store, record.file(SAMPLES_FILE)))
+    table = read_entry(store, record.file(SAMPLES_FILE))
+    if hashlib.sha256(table).hexdigest() != record.file(SAMPLES_FILE).sha256:
+        raise damaged(record.file(SAMPLES_FILE).key, "has other bytes than were committed")
+    samples = read_table(table)
     gone = _to_forget(samples, tombstones)
     if _is_retried(record):
         by_row = tombstones.rows_of(samples.drop_columns(["sha256"]))
@@ -106,8 +111,7 @@ def rewrite_part(
     samples = _forgotten(samples, gone, superseded_reasons(record))
     entry = record.file(PAIRS_FILE)
     with local_file(store, entry.key, entry.size_bytes) as stored:
-        if stored.stat().st_size != entry.size_bytes:
-            raise damaged(entry.key, f"has not the {entry.size_bytes} bytes that were committed")
+        _check_whole(entry, stored)
         samples, num_unspelled = _with_tar(samples, draft, stored, keys)
     write_table(samples, draft.path(SAMPLES_FILE))
     counted = without_reasons(samples, superseded_reasons(record))
@@ -121,6 +125,13 @@ def rewrite_part(
     draft.annotate(num_taken_down=int(np.count_nonzero(gone)))
     if not _is_retried(record):  # its profile would have to leave out rows of other parts
         keep_profile(draft, counted, part.name, num_parts)
+
+
+def _check_whole(entry: FileEntry, stored: Path) -> None:
+    """Raise `StoreError` where a file is not as it was committed: its bytes get a new digest, which would hide that."""
+    with stored.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise damaged(entry.key, "has other bytes than were committed")
 
 
 def _is_retried(record: PartRecord) -> bool:
