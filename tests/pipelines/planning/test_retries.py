@@ -73,7 +73,7 @@ def test_named_twice_the_second_stands_behind_the_first() -> None:
         ("pairs", "write it as STEP=REASONS"),
         ("pairs=", "write it as STEP=REASONS"),
         ("pair=timeout", "there is no step 'pair' (did you mean 'pairs'?)"),
-        ("own=timeout", "'own' is import_pairs, which fetches nothing from the web; steps that do: pairs"),
+        ("a=timeout", "'a' is filter_pairs, which knows nothing of the web; steps that do: pairs, own"),
         ("pairs=tiemout", "did you mean 'timeout'?"),
         ("pairs=opt_out", "'opt_out' is no reason that rows are fetched again for"),
     ],
