@@ -147,6 +147,6 @@ def test_a_wrong_word_is_answered_before_anything_is_fetched(run: Downloaded, wo
 
 def test_a_retry_of_another_step_is_refused_by_run_and_plan(run: Downloaded) -> None:
     told = run.site.neo("plan", run.pipeline, "--retry-rows", "kept=timeout")
-    assert told.code == 2 and "fetches nothing from the web; steps that do: pairs" in told.err
+    assert told.code == 2 and "knows nothing of the web; steps that do: pairs" in told.err
     told = run.site.neo("run", run.pipeline, "--retry-rows", "pairs")
     assert told.code == 2 and "write it as STEP=REASONS" in told.err
