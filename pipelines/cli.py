@@ -156,7 +156,7 @@ app = typer.Typer(
 def say_version(is_asked: bool) -> None:
     """Print the version of the package, and end."""
     if is_asked:
-        typer.echo(f"neo {importlib.metadata.version(PACKAGE)}")
+        write_text(f"neo {importlib.metadata.version(PACKAGE)}\n")
         raise typer.Exit
 
 

@@ -1,6 +1,6 @@
 """Which URLs may be asked for: they are checked as text, taken apart and normalised to ASCII.
 
-Their hosts are resolved, and all addresses checked (`special_networks.py`), in `http/resolver.py`.
+Their hosts are resolved, and all addresses checked (`http/special_networks.py`), in `http/resolver.py`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from typing import Final, TypeAlias
 
 from stages.download.address import WebAddress
 from stages.download.http.http_message import Deadline
+from stages.download.http.special_networks import is_public, is_refused
 from stages.download.reasons import Reason, RowError
-from stages.download.special_networks import is_public, is_refused
 from stages.origins.routes import Routes, SocketAddress, is_listed
 
 MAX_THREADS: Final = 256

@@ -99,7 +99,9 @@ def test_a_stage_of_a_users_file_is_described(narrow: NeoSite, tmp_path: Path) -
 
 def test_what_is_no_stage_is_told_with_what_there_is(site: NeoSite, tmp_path: Path) -> None:
     told = site.neo("describe", "filter_pair")
-    assert told.code == 2 and "did you mean 'filter_pairs'?" in told.err and "Next: neo stages" in told.err
+    assert (
+        told.code == 2 and "did you mean 'filter_pairs'?" in told.err and "Next: neo describe filter_pairs" in told.err
+    )
     (tmp_path / "own.py").write_text(OWN)
     for request in (f"{tmp_path}/own.py", f"{tmp_path}/own.py:shouts"):
         told = site.neo("describe", request)

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from stages.contract import REFUSED_NETWORKS_VARIABLE
-from stages.download.special_networks import is_public, is_refused
+from stages.download.http.special_networks import is_public, is_refused
 
 REGISTRIES = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.0.0/29 192.0.0.8/32
