@@ -12,6 +12,7 @@ from pipelines.commands.options import KeepCodeOption, OptionalRunArgument, Roll
 from pipelines.commands.plan import in_words, plan_table
 from pipelines.commands.run import carry_on, nothing_to_make
 from pipelines.commands.selection import TypedSelection, requested
+from pipelines.commands.status import later_takedowns
 from pipelines.exits import CommandError, ResumeRefusedError
 from pipelines.planning.plan import Plan, check_only, decide
 from pipelines.planning.request import Request
@@ -72,7 +73,8 @@ def resume(
         _refuse_if_alive(current, command)
     command.say(*changes)
     command.say(plan_table(plan, graph=False), in_words(plan))
-    command.say(*_what_was_lost(resumed, plan), *_what_differs(plan.request, store, command.site.sources), "")
+    command.say(*_what_was_lost(resumed, plan), *_what_differs(plan.request, store, command.site.sources))
+    command.say(*later_takedowns(current), "")
     carry_on(plan, command, again=f"neo resume {current.name}", allows_rollback=allow_rollback)
 
 

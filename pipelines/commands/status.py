@@ -19,11 +19,13 @@ from pipelines.running.summary import look_closer
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import command_after, newest_run
+from pipelines.runs.run import Run
 from pipelines.runs.status import RunStatus
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import StepState, balance, clock_time, progress
 from pipelines.screen.text_table import TextTable, number, sentence
+from pipelines.takedowns.records import recorded_since
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
@@ -44,6 +46,7 @@ def status(ctx: typer.Context, run: OptionalRunArgument = None, *, watch: WatchO
     if watch and not run_status.is_over:
         watch_run(run_status, command)
     command.say(headline(run_status), steps_table(run_status), *waiting_lines(run_status))
+    command.say(*([] if run_status.state == "done" else later_takedowns(chosen)))
     command.end(document(run_status), then=_next(run_status))
 
 
@@ -95,6 +98,7 @@ def document(run_status: RunStatus) -> dict[str, Any]:
         "host": record.host if record else "",
         "reason": end.reason if end else "",
         "beat_age_seconds": run_status.heartbeat_age_seconds,
+        "later_takedowns": recorded_since(run_status.run.store, run_status.run.request.takedowns),
         "steps": [_step_document(run_status, state) for state in run_status.board.steps.values()],
     }
 
@@ -132,6 +136,18 @@ def waiting_lines(run_status: RunStatus) -> list[str]:
             for state in run_status.board.steps.values()
             if (words := state.queued or state.unsaved)
         ]
+
+
+def later_takedowns(run: Run) -> list[str]:
+    """A line if something was taken down after a run was planned."""
+    numbers = recorded_since(run.store, run.request.takedowns)
+    if not numbers:
+        return []
+    named = f"Takedown {numbers[0]} was" if len(numbers) == 1 else f"Takedowns {', '.join(map(str, numbers))} were"
+    return [
+        f"{named} recorded after this run was planned, which ends by its plan. "
+        f"Then this makes again what holds something of it: {run.request.command}"
+    ]
 
 
 def _screen(run_status: RunStatus) -> Group:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import getpass
 import socket
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -88,6 +89,16 @@ def num_takedowns(store: Store) -> int:
 def takedowns(store: Store) -> list[Takedown]:
     """All takedowns, in order. Raises `TornRecordError` where one cannot be read: nothing is planned without it."""
     return [TAKEDOWN.read_existing(store, _key(number)) for number in range(1, num_takedowns(store) + 1)]
+
+
+def recorded_since(store: Store, lists: Collection[str]) -> list[int]:
+    """Numbers of the takedowns that a plan does not know, which was frozen when there were these lists.
+
+    Those that cannot be read are left out: `takedowns` tells of them before anything is planned.
+    """
+    numbers = range(1, num_takedowns(store) + 1)
+    known = ((number, TAKEDOWN.read_or_skip(store, _key(number))) for number in numbers)
+    return [number for number, one in known if one is not None and one.list_sha256 not in lists]
 
 
 def _key(number: int) -> str:

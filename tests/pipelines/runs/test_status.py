@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from subprocess import Popen
 
 import pytest
@@ -220,3 +221,23 @@ def test_what_waits_for_machines_is_told_to_every_machine_however_long_it_waits(
     fill_outbox(run, [awaited.told_again([MachinesAwaited(step="kept", asked="")]), counts(200)], 2)
     assert steps(site.neo("status", "--json").json)["kept"]["waits"] == ""
     assert all(not awaited.told_again([]) for _ in range(20))
+
+
+def test_a_takedown_after_the_plan_is_told_until_the_run_is_done(site: NeoSite, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("https://nobody.example/1.jpg\n")
+    assert site.neo("takedown", str(listed), "--record").code == 0
+    kill_in_the_middle(site, num_recorded=2)
+    planned_under = site.neo("status", "--json").json
+    assert planned_under["later_takedowns"] == [] and "Takedown" not in site.neo("status").out
+    for number in (2, 3):
+        listed.write_text(f"https://nobody.example/{number}.jpg\n")
+        assert site.neo("takedown", str(listed), "--record").code == 0
+        assert site.neo("status", "--json").json["later_takedowns"] == list(range(2, number + 1))
+    line = (
+        "Takedowns 2, 3 were recorded after this run was planned, which ends by its plan. "
+        f"Then this makes again what holds something of it: neo run {DATA}"
+    )
+    assert line in " ".join(site.neo("status").out.split())
+    assert line in " ".join(site.neo("resume").out.split())
+    assert "Takedown" not in site.neo("status").out
