@@ -18,7 +18,7 @@ from stages.artifacts.kinds import PAIRS_FILE, SAMPLES_FILE, RawPairs
 from stages.artifacts.phase_files import damaged, read_entry
 from stages.artifacts.records import FileEntry, PartRecord
 from stages.artifacts.taken_over import superseded_reasons, with_superseded
-from stages.contract import Part, PartDraft, StageContext
+from stages.contract import Part, PartDraft, StageContext, StageError
 from stages.download.extended import RETRIED_PART
 from stages.download.picture_recipe import PictureRecipe
 from stages.download.raw_pairs import RESERVED_COLUMNS, blanked, keys_of, write_tar
@@ -81,6 +81,10 @@ def rewrite_pairs(
         num_parts=len(over),
     )
     records = ctx.spread(work, over=over, phase=phase, taken=taken)
+    if before.head.items.kept and not any(record.items.kept for record in records):
+        raise StageError(
+            f"all that {before.stage}/{before.short} kept is taken down; take its source out of the pipeline"
+        )
     subject = ProfileSubject(title=f"{before.stage}/{before.short} without what is taken down", items="rows")
     draw_profile(ctx, records, subject, PairPictures(images_of_parts(ctx.store, records)))
     return True
