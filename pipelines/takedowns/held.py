@@ -108,7 +108,10 @@ def _found(asked: _Question) -> HeldParts:
     tombstones = Tombstones(store, lists, asked.typed)
 
     def read(table: PartTable) -> tuple[str, int, int, bool]:
-        return table.part, *_counted(table, store, columns, tombstones)
+        try:
+            return table.part, *_counted(table, store, columns, tombstones)
+        except (KeyError, OSError, ValueError) as error:  # Arrow's own errors are of these
+            raise artifact.damaged(table.key, f"cannot be read ({error})") from error
 
     num_samples, num_kept, parts = 0, 0, list[str]()
     for part, samples, kept, is_any in map(read, tables) if store.folder else ahead(read, tables, NUM_READERS):
