@@ -302,8 +302,11 @@ def load_site(name_or_path: str | Path | None = None) -> Site:
     path = _site_file(wanted)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SiteError(f"there is no site file {path}; known sites are {_either(shipped_sites())}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SiteError(f"site {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SiteError(f"site {path}: {why}") from error
     for complaint in _unknown_keys(table, Site, ()):
         raise SiteError(f"site {path}: {complaint}")
     try:

@@ -38,9 +38,8 @@ def list_(
     Of each run when it began, how long it worked, by whom, how it ended and what it scored; newest first.
     """
     command: CommandContext = ctx.obj
-    shipped = shipped_pipelines()
+    store, shipped = command.possible_store(), shipped_pipelines()
     command.say(_table(("pipeline", sentence("what it makes")), list(shipped.items())))
-    store = command.possible_store()
     is_empty = store.folder is not None and not store.folder.is_dir()
     runs, num_runs = ([], 0) if is_empty else listed_runs(store, None if all_ else MAX_RUNS)
     names = [] if is_empty else _names(store)

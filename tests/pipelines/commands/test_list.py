@@ -30,3 +30,9 @@ def test_a_long_history_shows_its_newest_runs_and_counts_the_others(site: NeoSit
         assert site.neo("run", f"{TOYS}:scored", "--set", f"llm.width={width}").code == 0
     (newest,), num_runs = listed_runs(site.store, 1)
     assert num_runs == 2 and newest.name == site.neo("list", "--json").json["runs"][0]["run"]
+
+
+def test_a_site_file_that_is_not_there_is_said_in_words_before_anything_is_listed(site: NeoSite) -> None:
+    told = site.neo("list", "--site", "nowhere.toml")
+    assert told.code == 2 and told.out == "" and "there is no site file nowhere.toml; known sites are" in told.err
+    assert "Errno" not in told.err
