@@ -14,11 +14,13 @@ LARGEST_INTEGER: Final = 2**63 - 1
 LARGEST_FLOAT: Final = 10**15
 """Largest other number, either way: beyond it, sums and products of a computation are infinite or lose their digits."""
 LARGEST_BY_UNIT: Final[Mapping[str, int]] = {
-    "_seconds": 10**9,  # 30 years; clocks and sockets take no time that is ten times as long
+    "seed": 2**64 - 1,  # seeds are hashed, or given to generators that take 64 bits
+    "seeds": 2**64 - 1,
+    "_seconds": 9 * 10**9,  # a moment of Unix time, too; clocks and locks take no longer time than 9.2e9
     "_px": 10**12,
     "_tokens": 10**15,
 }
-"""End of a field's name to its largest number."""
+"""End of a field's name to its largest number, either way."""
 
 
 class Recipe(BaseModel):

@@ -10,7 +10,7 @@ from pipelines.planning.overrides import _with_field
 from pipelines.planning.stage_catalog import AnyStage, shipped_stages
 from stages.artifacts.fingerprint import UnstableValueError, canonical_bytes
 from stages.contract import Recipe, Source
-from stages.contract.recipe import LARGEST_INTEGER
+from stages.contract.recipe import LARGEST_BY_UNIT, LARGEST_INTEGER
 
 TEXTS = (
     "99999999999999999999", "-99999999999999999999", "9" * 5_000, "1e308", "-1e308", "1e999", "NaN", "-Infinity", "-1",
@@ -53,8 +53,9 @@ def test_a_hostile_value_is_taken_or_refused_in_words(stage: AnyStage) -> None:
             except ValueError as error:
                 assert name in str(error), f"{stage.name}.{name}={text[:30]!r}: {error}"
             else:
-                numbers = numbers_in(changed.model_dump())
-                assert all(abs(number) <= LARGEST_INTEGER for number in numbers), f"{stage.name}.{name}={text[:30]!r}"
+                most = LARGEST_BY_UNIT["seed"] if name.endswith("seed") else LARGEST_INTEGER
+                numbers = numbers_in(changed.model_dump()[name])
+                assert all(abs(number) <= most for number in numbers), f"{stage.name}.{name}={text[:30]!r}"
 
 
 class Wide(Recipe):
@@ -68,18 +69,21 @@ class Wide(Recipe):
     """Shares by name."""
     seeds: tuple[int, ...] = ()
     """Seeds of several draws."""
+    numbers: tuple[int, ...] = ()
+    """Other whole numbers."""
 
 
 @pytest.mark.parametrize(
     ("field", "value", "most"),
     [
         ("side_px", 10**13, "1,000,000,000,000"),
-        ("wait_seconds", 1e10, "1,000,000,000"),
+        ("wait_seconds", 1e10, "9,000,000,000"),
         ("shares", {"a": 1e300}, "1,000,000,000,000,000"),
-        ("seeds", (1, 2**63), "9,223,372,036,854,775,807"),
+        ("seeds", (1, 2**64), "18,446,744,073,709,551,615"),
+        ("numbers", (1, 2**63), "9,223,372,036,854,775,807"),
     ],
 )
 def test_a_number_beyond_what_can_be_carried_out_is_refused_with_the_largest(field: str, value: Any, most: str) -> None:
     with pytest.raises(ValidationError, match=f"{field}\n.*is beyond {most}"):
         Wide(**{field: value})
-    assert Wide(side_px=10**12, wait_seconds=1e9, shares={"a": 1e15}, seeds=(2**63 - 1,)).side_px == 10**12
+    assert Wide(side_px=10**12, wait_seconds=1.76e9, shares={"a": 1e15}, seeds=(2**64 - 1,)).side_px == 10**12
