@@ -32,7 +32,10 @@ from stages.captioning.shared_answers import SharedAnswers
 from stages.contract import PROFILE_PHASE, Part, PartDraft, Recipe, StageContext, StageError, conduct, stage
 from stages.formats.losses import MAX_SHARE_LOST, check_losses
 from stages.formats.pairs import Pair, PairReader
+from stages.surfaces.credentials import has_credentials
 
+PLACES = ("s3", "gs", "az")
+"""Schemes of the addresses at which answers may be shared."""
 PROMPT = "Describe this picture in one to three plain sentences. Say what can be seen, and nothing else."
 
 
@@ -88,7 +91,15 @@ class CaptionPairsRecipe(Recipe):
     @field_validator("shared_answers")
     @classmethod
     def _is_one_place_for_all(cls, place: str) -> str:
-        if place and "://" not in place and not place.startswith("/"):
+        scheme, is_address, _ = place.partition("://")
+        if has_credentials(place):
+            raise ValueError(
+                "`shared_answers` is recorded, so it takes no user, password, signature or token; give the address "
+                "alone, and the credentials in the environment of the machines that ask"
+            )
+        if is_address and scheme not in PLACES:
+            raise ValueError(f"shared_answers: no place begins with {scheme}://; known are {', '.join(PLACES)}")
+        if place and not is_address and not place.startswith("/"):
             raise ValueError(f"shared_answers = {place!r} means another folder on each machine; give an absolute path")
         return place
 

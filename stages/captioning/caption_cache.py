@@ -56,8 +56,10 @@ class CaptionCache:
                 self._database.close()
 
     def get(self, key: bytes) -> bytes | None:
-        """The answer under a key, or None."""
+        """The answer under a key, or None. Where answers are shared, others get what only this machine had."""
         row = self._run("SELECT answer FROM answers WHERE key = ?", key)
+        if row is not None and self._shared is not None:
+            self._shared.add(key, bytes(row[0]))
         return None if row is None else bytes(row[0])
 
     def put(self, key: bytes, answer: bytes) -> None:

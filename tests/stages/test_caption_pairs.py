@@ -24,7 +24,7 @@ from stages.filter_pairs import FilterPairsRecipe, filter_pairs
 from stages.formats.pairs import PairReader
 from stages.formats.sample_table import read_table
 from stages.store import private_folder as private_folder_file
-from stages.store.errors import StoreError
+from stages.store.errors import StoreError, StoreUnavailableError
 from stages.store.store import Store
 from tests.worlds.caption_server import Answer, CaptionServer, answered, caption_server, failed
 from tests.worlds.mixture_world import PairsRecipe, make_pairs
@@ -190,10 +190,35 @@ def test_another_machine_asks_nothing_twice_where_answers_are_shared(
     assert set(server.asked.values()) == {2}, "another model's answers are none of this one's"
     objects = [file for file in (tmp_path / "shared").rglob("*") if file.is_file()]
     assert 0 < len(objects) <= 4
-    objects[0].write_bytes(b"no answers")
-    with pytest.raises(StageError, match=r"holds no answers .*; remove it"):
-        for number, model in enumerate(("toy-vl", "other")):
-            make(step(server, model=model, **shared), Store(tmp_path / f"{number}"))
+
+
+def left_at(place: str) -> dict[bytes, bytes]:
+    return dict(SharedAnswers(place, "asking", "part").read())
+
+
+def test_a_place_that_holds_nonsense_or_fails_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "shared")
+    with CaptionCache(SharedAnswers(place, "asking", "part")) as cache:
+        cache.put(b"a", b"one")
+    (whole,) = (file for file in (tmp_path / "shared").rglob("*") if file.is_file())
+    whole.with_name("0").write_bytes(b"no answers")
+    assert left_at(place) == {b"a": b"one"} and "holds no answers" in caplog.text
+
+    def is_down(*_: object) -> None:
+        raise StoreUnavailableError("it is down")
+
+    with monkeypatch.context() as broken:
+        for name in ("keys", "overwrite"):
+            broken.setattr(Store, name, is_down)
+        with CaptionCache(SharedAnswers(place, "asking", "part")) as cache:
+            cache.put(b"b", b"two")
+            assert (cache.get(b"a"), cache.get(b"b")) == (b"one", b"two")
+    assert "not shared with other machines any longer: it is down" in caplog.text
+    with CaptionCache(SharedAnswers(place, "asking", "part")) as cache:
+        assert cache.get(b"b") == b"two", "what this machine alone has is left for others when it is used again"
+    assert left_at(place) == {b"a": b"one", b"b": b"two"}
 
 
 def test_answers_are_shared_while_a_part_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +235,11 @@ def test_a_place_that_is_another_one_on_each_machine_is_refused() -> None:
     with pytest.raises(ValueError, match="give an absolute path"):
         CaptionPairsRecipe(model="m", shared_answers="answers")
     assert CaptionPairsRecipe(model="m", shared_answers="s3://bucket/answers").shared_answers
+    for place in ("s3://key:secret@bucket/x", "https://user:pw@host/x"):
+        with pytest.raises(ValueError, match="takes no user, password, signature or token"):
+            CaptionPairsRecipe(model="m", shared_answers=place)
+    with pytest.raises(ValueError, match="no place begins with foo://; known are s3, gs, az"):
+        CaptionPairsRecipe(model="m", shared_answers="foo://x")
 
 
 def test_answers_are_named_by_all_that_decides_them(server: CaptionServer, store: Store) -> None:
