@@ -18,7 +18,8 @@ from pipelines.exits import BadCommandError
 from pipelines.exposure import asked
 from pipelines.exposure.asked import Beginnings, Nodes
 from pipelines.exposure.holds import Doubts
-from pipelines.lineage.graph import Node
+from pipelines.exposure.weights import USERS
+from pipelines.lineage.graph import Node, lineage_of
 from pipelines.lineage.sought import Search, Sought, domain, names, pictures, sample_ids
 from pipelines.planning.catalog import suggestion
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
@@ -136,6 +137,16 @@ class Asked:
             yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
 
 
+def with_asked(store: Store, question: TypedQuestion, nodes: Nodes) -> Nodes:
+    """These artifacts, and the one that `--of` names with what it was made of: others may share parts of it."""
+    if question.of is None:
+        return nodes
+    stage, fingerprint = resolve_artifact(store, question.of)
+    if f"{stage}/{fingerprint[:SHOWN_DIGITS]}" in nodes:
+        return nodes
+    return {**nodes, **{node.short: node for node in lineage_of(store, stage, fingerprint).nodes}}
+
+
 def find(command: CommandContext, store: Store, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
     """Where what is asked about begins. Raises `BadCommandError` where there is no such thing."""
     if question.what is not None or question.listed is not None:
@@ -167,7 +178,11 @@ def _by_lines(command: CommandContext, question: TypedQuestion, nodes: Nodes, do
     title = clean(lines[0]) if path is None else f"{len(lines) - len(missing):,} of {len(lines):,} lines of {path}"
     if not found.num_found and not doubts.reasons:
         raise BadCommandError(_not_there(question, lines), then="neo list")
-    listed = [{"asked": line, "sample_ids": samples} for line, samples in values.items() if samples]
+    listed = [
+        {"asked": line, "sample_ids": [*samples][: asked.MAX_IDS], "has_more": len(samples) > asked.MAX_IDS}
+        for line, samples in values.items()
+        if samples
+    ]
     document: dict[str, Any] = {"asked": {"file": str(path)} if path else {"url_or_id": lines[0]}, "found": listed}
     return Asked(found, title, {**document, "missing": missing}, doubts, missing, search.unindexed)
 
@@ -191,7 +206,10 @@ def _by_source(question: TypedQuestion, source: str, nodes: Nodes, doubts: Doubt
             f"--source {source}: there is no such source{suggestion(source, known)}; "
             f"sources: {', '.join(known[:MAX_CANDIDATES]) or 'none'}"
         )
-    return Asked(asked.of_source(nodes, source), f"all of source {source}", {"asked": {"source": source}}, doubts)
+    found = asked.of_source(nodes, source)
+    if question.verb == "neo exposure" and not any(nodes[short].kind not in USERS for short in found.holds):
+        raise _without_samples(f"--source {source}", next(iter(found.holds)), nodes)
+    return Asked(found, f"all of source {source}", {"asked": {"source": source}}, doubts)
 
 
 def _by_reason(question: TypedQuestion, reason: str, nodes: Nodes, doubts: Doubts) -> Asked:
@@ -225,18 +243,26 @@ def _by_artifact(store: Store, question: TypedQuestion, ref: str, nodes: Nodes, 
     node = nodes.get(short)
     if node is None or node.head is None:
         raise question.wrong(f"--of {ref}: {short} cannot be read{f': {node.why_no_head}' if node else ''}")
+    if question.verb == "neo exposure" and node.kind in USERS:
+        raise _without_samples(f"--of {ref}", short, nodes)
     document = {"asked": {"artifact": short, **({"parts": list(question.parts)} if question.parts else {})}}
     if not question.parts:
         return Asked(asked.of_artifacts([node]), f"all of {short}", document, doubts)
     return Asked(
-        _parts_of(question, node, doubts),
+        _parts_of(question, node, nodes, doubts),
         f"part{'s' if len(question.parts) > 1 else ''} {', '.join(question.parts)} of {short}",
         document,
         doubts,
     )
 
 
-def _parts_of(question: TypedQuestion, node: Node, doubts: Doubts) -> Beginnings:
+def _without_samples(typed: str, short: str, nodes: Nodes) -> BadCommandError:
+    """The error for what was typed, where it holds no samples that could be counted."""
+    why = f"{typed}: {short} holds {nodes[short].kind}, which has no samples that weights could have seen"
+    return BadCommandError(f"{why}; `neo impact` says what was made of it", then=f"neo impact --of {short}")
+
+
+def _parts_of(question: TypedQuestion, node: Node, nodes: Nodes, doubts: Doubts) -> Beginnings:
     assert node.head is not None
     if node.kind not in asked.PARTS_FILES:
         raise question.wrong(f"--part: {node.short} holds {node.kind}, which has no parts with samples of their own")
@@ -247,7 +273,7 @@ def _parts_of(question: TypedQuestion, node: Node, doubts: Doubts) -> Beginnings
                 f"--part {part}: {node.short} has no such part{suggestion(part, known)}; "
                 f"parts: {', '.join(known[:MAX_CANDIDATES])}{' ...' if len(known) > MAX_CANDIDATES else ''}"
             )
-    return asked.of_part(node, question.parts, doubts)
+    return asked.of_part(nodes, node, question.parts, doubts)
 
 
 def _sought(

@@ -19,6 +19,7 @@ from pipelines.commands.asked_about import (
     TypedQuestion,
     WhatArgument,
     find,
+    with_asked,
 )
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import RefArgument, more_option, with_more_options
@@ -66,7 +67,7 @@ def exposure(
     head = nodes[short].head if short in nodes else None
     if head is not None and head.kind not in USERS:
         raise BadCommandError(f"{short} holds {head.kind}, which is no weights", then=f"neo show {short}")
-    near = relevant(nodes, short) if head is not None else nodes
+    near = with_asked(store, question, relevant(nodes, short)) if head is not None else nodes
     note_missing(near, doubts)
     found = find(command, store, question, near, doubts)
     told = weigh(store, near.values(), found.beginnings, doubts).exposure(short)

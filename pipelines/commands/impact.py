@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeAlias
@@ -21,6 +22,7 @@ from pipelines.commands.asked_about import (
     TypedQuestion,
     WhatArgument,
     find,
+    with_asked,
 )
 from pipelines.commands.context import CommandContext
 from pipelines.commands.exposure import folded, steps_in_words
@@ -31,7 +33,7 @@ from pipelines.exposure.holds import Doubts, note_missing
 from pipelines.exposure.impact import Impact, Judge, TrainingImpact
 from pipelines.exposure.wanted import ANY
 from pipelines.lineage.graph import all_nodes, lineage_of
-from pipelines.planning.request import FROZEN_PLAN
+from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.console import clean
 from stages.store.store import Store
@@ -76,7 +78,7 @@ def impact(
     if command.behind is not None:
         lineage = lineage_of(store, *resolve_artifact(store, command.behind))
         among = frozenset(node.short for node in lineage.nodes)
-        nodes = {short: node for short, node in nodes.items() if short in among}
+        nodes = with_asked(store, question, {short: node for short, node in nodes.items() if short in among})
     note_missing(nodes, doubts)
     found = find(command, store, question, nodes, doubts)
     whole = frozenset(
@@ -210,6 +212,13 @@ def _next(store: Store, told: Impact, found: Asked) -> str:
         if one.clean is not None and one.clean.training == one.training.short:
             plan = FROZEN_PLAN.read_or_skip(store, f"runs/{one.training.run}/plan.json") if one.training.run else None
             if plan is not None:
-                return f"neo plan {plan.request} --from {one.training.step}@{one.clean.at_step}"
+                return _plan_from(plan, one.training.step, one.clean.at_step)
     names = [one.training.short for one in told.trainings] + [one.short for one in told.made]
     return f"neo trace {names[-1]}" if names else "neo list"
+
+
+def _plan_from(request: Request, step: str, at_step: int) -> str:
+    """The command that plans a request again, with one training begun from its own checkpoint."""
+    steps = tuple(one.model_copy(update={"fork": None}) if one.name == step else one for one in request.steps)
+    command = request.model_copy(update={"steps": steps}).command
+    return f"{command.replace('neo run', 'neo plan', 1)} --from {shlex.quote(f'{step}@{at_step}')}"

@@ -41,6 +41,8 @@ SAMPLE_TABLES = {**TABLES, **VERDICT_TABLES}
 
 PARTS_FILES = {**SAMPLE_TABLES, kinds.Draw.kind: DRAW_FILE, kinds.Rows.kind: ROW_INDEX_FILE}
 """Every kind of which one part can be asked about, and the table of a part."""
+MAX_IDS = 1_000
+"""Sample ids that are listed for one value, at most: a picture may be that of millions of samples."""
 
 
 @dataclass
@@ -55,8 +57,8 @@ class Beginnings:
     """Samples that were found and kept, each time that a table has them."""
     verdicts: dict[str, int] = field(default_factory=dict)
     """Number of those that were found and not kept, by verdict and reason: `failed (not_found)`."""
-    found: dict[str, list[str]] = field(default_factory=dict)
-    """What was typed, as far as a table has it, to the ids of its samples, hex."""
+    found: dict[str, dict[str, None]] = field(default_factory=dict)
+    """What was typed, as far as a table has it, to the ids of its samples, hex: one more than `MAX_IDS` at most."""
 
     def begin(self, short: str, hold: Hold) -> None:
         """An artifact holds this by itself."""
@@ -82,7 +84,7 @@ def of_soughts(
 ) -> Beginnings:
     """Samples by name, id, picture or domain, wherever samples begin.
 
-    `found` says what each value led to, if `keeps_values`: a few hundred bytes for each sample.
+    `found` says what each value led to, if `keeps_values`: a few hundred bytes for each sample that is listed.
     """
     beginnings = Beginnings()
     for short, node in nodes.items():
@@ -100,18 +102,52 @@ def of_soughts(
     return beginnings
 
 
-def of_part(node: Node, parts: Sequence[str], doubts: Doubts) -> Beginnings:
-    """What some parts of an artifact keep, draw or pack. Raises `KeyError` that names a part which there is not."""
+def of_part(nodes: Nodes, node: Node, parts: Sequence[str], doubts: Doubts) -> Beginnings:
+    """What some parts of an artifact keep, draw or pack, also in artifacts that share the files of these parts.
+
+    Those took a part over, or it was taken over from them: for another attempt at failed rows, a takedown, or a source
+    that grew. Raises `KeyError` that names a part which there is not.
+    """
     assert node.head is not None
-    artifact, beginnings = Artifact(node.store, node.head), Beginnings()
-    tables = {table.part: table for table in part_tables(artifact, PARTS_FILES[node.kind])}
+    beginnings = Beginnings()
+    tables = {table.part: table for table in part_tables(Artifact(node.store, node.head), PARTS_FILES[node.kind])}
     chosen = [tables[part] for part in parts]
-    if node.kind == kinds.Rows.kind:
-        beginnings.begin(node.short, {ANY: Wanted()})
-        beginnings.row_parts[node.short] = frozenset(parts)
-        return beginnings
-    _Rows(artifact, chosen, ("sample_id",), _all_rows).add_to(beginnings, doubts)
+    _begin_at(beginnings, node, chosen, doubts)
+    keys = {table.key for table in chosen}
+    for other in _sharing(nodes, node):
+        assert other.head is not None
+        try:
+            tables_there = part_tables(Artifact(other.store, other.head), PARTS_FILES[other.kind])
+        except StoreError as error:
+            doubts.add(other.short, error)
+            continue
+        shared = Beginnings()
+        _begin_at(shared, other, [table for table in tables_there if table.key in keys], doubts)
+        for short, hold in shared.holds.items():
+            beginnings.begin(short, hold)
+        beginnings.row_parts |= shared.row_parts
     return beginnings
+
+
+def _sharing(nodes: Nodes, node: Node) -> Iterator[Node]:
+    """Other artifacts of the same kind that may hold files of a part of this one, by what they say they took over."""
+    assert node.head is not None
+    owners = {node.short, *node.head.provenance.get("taken_over", ())}
+    for other in nodes.values():
+        if other.head is None or other.kind != node.kind or other.short == node.short:
+            continue
+        if not owners.isdisjoint({other.short, *other.head.provenance.get("taken_over", ())}):
+            yield other
+
+
+def _begin_at(beginnings: Beginnings, node: Node, tables: Sequence[PartTable], doubts: Doubts) -> None:
+    """What the parts with these tables keep, draw or pack."""
+    assert node.head is not None
+    if node.kind != kinds.Rows.kind:
+        _Rows(Artifact(node.store, node.head), tables, ("sample_id",), _all_rows).add_to(beginnings, doubts)
+    elif tables:
+        beginnings.begin(node.short, {ANY: Wanted()})
+        beginnings.row_parts[node.short] = frozenset(table.part for table in tables)
 
 
 def of_reason(nodes: Nodes, reason: str, doubts: Doubts) -> Beginnings:
@@ -257,9 +293,9 @@ def _keep_values(beginnings: Beginnings, rows: pa.Table, columns: Sequence[str])
     for column in set(columns) & set(rows.column_names):
         for value, sample in zip(rows[column].to_pylist(), ids, strict=True):
             spelled = value.hex() if isinstance(value, bytes) else value
-            known = beginnings.found.setdefault(spelled, []) if spelled else []
-            if sample not in known:
-                known.append(sample)
+            known = beginnings.found.setdefault(spelled, {}) if spelled else {}
+            if len(known) <= MAX_IDS:
+                known[sample] = None
 
 
 def _may_have(head: ManifestHead, reason: str) -> bool:

@@ -14,7 +14,7 @@ from pipelines.exposure.account import Weighed
 from pipelines.exposure.cost import Cost, cost_of
 from pipelines.exposure.holds import WEIGHTS, inputs_first, short_of
 from pipelines.exposure.readings import StepReads
-from pipelines.exposure.trainings import KnownTraining
+from pipelines.exposure.trainings import KnownTraining, origins_of
 from pipelines.exposure.weights import CAPTIONER, USERS, begins_from
 from pipelines.lineage.graph import Node
 from stages.artifacts.fingerprint import SHOWN_DIGITS
@@ -52,7 +52,7 @@ class TrainingImpact:
     to_come: StepReads
     """Steps of an unfinished training that will read it."""
     begins_from: tuple[str, ...]
-    """Weights that it began from and that hold it, by their short names."""
+    """Weights that it began from and that hold it, and trainings that are bad and that it forks, by short names."""
     is_bad_itself: bool
     """Whether the training itself is what was asked about."""
     clean: CleanPoint | None
@@ -215,7 +215,8 @@ class Judge:
         reads = StepReads.none() if tally is None else tally.reads
         seen, to_come = reads.until(training.num_taken), reads.after(training.num_taken)
         before = begins_from(self.weighed.holds, training.short, self.weighed.trainings)
-        begins = tuple(one for one in before if one in self.holding)
+        origins = [one.short for one in origins_of(training) if one.short in self.bad]
+        begins = tuple(dict.fromkeys([*(one for one in before if one in self.holding), *origins]))
         is_bad = training.short in self.bad
         first = 0 if is_bad or begins else seen.first
         clean = self._clean_point(training, first if first is not None else to_come.first)
@@ -236,11 +237,9 @@ class Judge:
         """The last state before step `first`; None where it begins with what is bad."""
         if not first:
             return None
-        store, origin = training.store, training.fork
+        store = training.store
         folders: list[tuple[str, str, int]] = [(training.stage, training.fingerprint, training.num_steps)]
-        while origin is not None:
-            folders.append((origin.stage, origin.fingerprint, origin.at_step))
-            origin = origin.begun_from
+        folders += [(origin.stage, origin.fingerprint, origin.at_step) for origin in origins_of(training)]
         damaged = ""
         for stage, fingerprint, until_step in folders:
             for record in reversed(forkable(CheckpointRecords(store, artifact_folder(stage, fingerprint)))):

@@ -96,13 +96,33 @@ def trainings_of(store: Store, nodes: Iterable[Node], doubts: Doubts) -> Iterato
     """The trainings among these artifacts. What cannot be read of one is a doubt about it."""
     for node in nodes:
         try:
-            if node.head is not None:
-                if is_trained(Artifact(store, node.head)):
-                    yield _finished(store, node.head)
-            else:
-                yield from _unfinished(store, node)
-        except (KeyError, StoreError) as error:
-            doubts.add(node.short, error if isinstance(error, StoreError) else f"its recipe lacks {error}")
+            training = _training_of(store, node)
+        except StoreError as error:
+            doubts.add(node.short, error)
+        except KeyError as error:
+            doubts.add(node.short, f"{node.short}: its recipe or its inputs lack {error}, so its steps are not known")
+        else:
+            if training is not None:
+                yield training
+
+
+def origins_of(training: KnownTraining) -> Iterator[Fork]:
+    """The checkpoints that a training began from: its own, that of the training which it forks, and so on."""
+    origin = training.fork
+    while origin is not None:
+        yield origin
+        origin = origin.begun_from
+
+
+def _training_of(store: Store, node: Node) -> KnownTraining | None:
+    """The training that an artifact is, with its course; None for another artifact. Raises `KeyError`, `StoreError`."""
+    if node.head is None:
+        training = _unfinished(store, node)
+    else:
+        training = _finished(store, node.head) if is_trained(Artifact(store, node.head)) else None
+    if training is not None:
+        _ = training.course  # computed here, where a recipe without its fields is a doubt about it
+    return training
 
 
 def _finished(store: Store, head: ManifestHead) -> KnownTraining:
@@ -123,12 +143,12 @@ def _finished(store: Store, head: ManifestHead) -> KnownTraining:
     )
 
 
-def _unfinished(store: Store, node: Node) -> Iterator[KnownTraining]:
-    """The training whose folder this is, as the last run planned it that held it; nothing for other artifacts."""
+def _unfinished(store: Store, node: Node) -> KnownTraining | None:
+    """The training whose folder this is, as the last run planned it that held it; None for another artifact."""
     folder = artifact_folder(node.stage, node.fingerprint)
     inputs = INPUT_RECORDS.read(store, f"{folder}/inputs.json") or {}
     if not any(name.startswith(ROWS) for name in inputs):
-        return
+        return None
     conduct = dict[str, InputRecord]()
     for key in store.keys(f"{folder}/conduct_inputs/"):
         conduct |= INPUT_RECORDS.read(store, key) or {} if key.endswith(".json") else {}
@@ -139,7 +159,9 @@ def _unfinished(store: Store, node: Node) -> Iterator[KnownTraining]:
             plan = FROZEN_PLAN.read(store, f"runs/{run}/plan.json")
         for planned in plan.steps if plan else ():
             if (planned.stage, planned.fingerprint[:SHOWN_DIGITS]) == (node.stage, node.fingerprint[:SHOWN_DIGITS]):
-                yield KnownTraining(
+                if "rows_per_step" not in planned.recipe:
+                    return None  # reads rows, and takes no steps over them
+                return KnownTraining(
                     store=store,
                     stage=planned.stage,
                     fingerprint=planned.fingerprint,
@@ -152,5 +174,4 @@ def _unfinished(store: Store, node: Node) -> Iterator[KnownTraining]:
                     left_out=LeftOutOfSteps.recorded(skipped, skipped_steps),
                     head=None,
                 )
-                return
     raise StoreError(f"{folder} is a training that is not finished, and no run's plan says with which recipe")

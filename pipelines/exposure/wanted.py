@@ -34,10 +34,13 @@ class Wanted:
 
     @classmethod
     def of(cls, ids: Iterable[bytes]) -> Wanted:
-        """These samples."""
+        """These samples. Raises `ValueError` for an id that has not 16 bytes, such as one spelled in hex."""
         import numpy as np
 
-        return cls(np.unique(np.array(list(ids), ID_TYPE)))
+        known = list(ids)
+        for wrong in (one for one in known if len(one) != SAMPLE_ID_BYTES):
+            raise ValueError(f"{wrong!r} is no sample id: it has {len(wrong)} bytes, not {SAMPLE_ID_BYTES}")
+        return cls(np.unique(np.array(known, ID_TYPE)))
 
     @property
     def is_every(self) -> bool:

@@ -100,6 +100,9 @@ def test_typos_get_the_nearest_and_nonsense_gets_words(whole: NeoSite) -> None:
     }.items():
         said = whole.neo("exposure", "whole/weights", *words)
         assert said.code == 2 and part in said.err, (words, said.err)
+    for words in (("--of", "whole/evaluate"), ("--of", "whole/weights"), ("--of", "whole/llm")):
+        said = whole.neo("exposure", "whole/weights", *words)
+        assert said.code == 2 and "which has no samples that weights could have seen" in " ".join(said.err.split())
     assert "holds KeptPairs, which is no weights" in whole.neo("exposure", "whole/kept", url_of(5)).err
 
 

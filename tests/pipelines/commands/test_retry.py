@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from stages.artifacts.kinds import PAIRS_FILE, VERDICTS_FILE
+from pipelines.exposure.asked import of_part, part_names
+from pipelines.exposure.holds import Doubts
+from pipelines.lineage.graph import all_nodes
+from stages.artifacts.kinds import PAIRS_FILE, VERDICTS_FILE, KeptPairs
 from stages.artifacts.manifest import read_manifest
 from stages.artifacts.records import FileEntry
 from tests.pipelines.conftest import NeoSite
@@ -78,6 +81,12 @@ def test_what_failed_is_fetched_and_the_rest_is_taken_over(run: Downloaded) -> N
     assert "taken over  4 parts of filter_pairs/" in site.neo("show", "own/kept").out
     kept = site.neo("show", "own/kept", "--json").json
     assert kept["items"]["kept"] == 36
+
+    nodes = {node.short: node for node in all_nodes(site.store)}
+    judged = [node for node in nodes.values() if node.kind == KeptPairs.kind]
+    for node in judged:
+        begun = of_part(nodes, node, part_names(node)[:1], Doubts())
+        assert len(judged) == 2 and set(begun.holds) == {one.short for one in judged}, "one part, of two artifacts"
     retried = site.neo("show", "own/pairs_retry1", "--json").json
     assert retried["items"] == {"entered": 40, "kept": 36, "dropped": {}, "failed": {"not_found": 4}}
 

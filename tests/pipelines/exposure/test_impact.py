@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipelines.commands.impact import _plan_from
 from pipelines.exposure.account import weigh
 from pipelines.exposure.asked import Beginnings, of_artifacts, of_ids, of_part
 from pipelines.exposure.cost import cost_of
@@ -13,8 +14,10 @@ from pipelines.exposure.holds import Doubts
 from pipelines.exposure.impact import Impact, Judge
 from pipelines.exposure.trainings import trainings_of
 from pipelines.lineage.graph import Node, all_nodes
+from pipelines.planning.request import FROZEN_PLAN
 from stages.artifacts.artifact import open_artifact
 from stages.artifacts.kinds import Rows
+from stages.contract import Fork
 from stages.formats.packed_rows.rows import RowReader
 from stages.formats.permutation import Shuffle
 from tests.pipelines.conftest import TOYS, NeoSite
@@ -58,9 +61,10 @@ def dealt(site: NeoSite, samples: set[bytes], num_steps: int) -> Counter[int]:
 
 
 def test_a_planted_bad_part_is_in_exactly_the_steps_that_were_dealt_it(whole: NeoSite) -> None:
-    pairs = nodes_of(whole)[short_of(whole, "pairs")]
+    nodes = nodes_of(whole)
+    pairs = nodes[short_of(whole, "pairs")]
     for part in range(3):
-        told = judged(whole, of_part(pairs, [f"{part:05d}"], Doubts()))
+        told = judged(whole, of_part(nodes, pairs, [f"{part:05d}"], Doubts()))
         expected = dealt(whole, {sample_id(url_of(number)) for number in range(part, 12, 3) if number % 5 != 4}, 6)
         (training,) = told.trainings
         documents = zip(training.reads.steps.tolist(), training.reads.documents.tolist(), strict=True)
@@ -102,3 +106,36 @@ def test_the_command_says_it_in_words_and_json(whole: NeoSite, monkeypatch: pyte
     made = whole.neo("impact", "--made-by", "toy_llm@1", "--json").json
     assert made["version"] == 1 and made["trainings"][0]["first_step"] == 0
     assert "did you mean 'toy_llm'?" in whole.neo("impact", "--made-by", "toy_lm").err
+
+
+def test_a_fork_of_a_bad_training_began_from_it_however_far_back(whole: NeoSite) -> None:
+    weighed = weigh(whole.store, all_nodes(whole.store), Beginnings(), Doubts())
+    short = short_of(whole, "weights")
+    training = weighed.trainings[short]
+    first = Fork(stage="train_toy", fingerprint="b" * 64, at_step=2, content="", recipe={}, inputs={}, course=())
+    second = first.model_copy(update={"fingerprint": "c" * 64, "at_step": 4, "begun_from": first})
+    weighed.trainings[short] = replace(training, fork=second)
+    for bad in (first.short, second.short):
+        told = Judge(weighed, frozenset([bad])).judge()
+        assert [(one.first_step, one.begins_from, one.clean) for one in told.trainings] == [(0, (bad,), None)]
+        assert told.clean == () and [one.short for one in told.made] == [short_of(whole, "evaluate")]
+    assert Judge(weighed, frozenset(["train_toy/dddddddddddd"])).judge().clean == (short,)
+
+
+def test_a_recipe_of_a_users_own_without_the_fields_of_steps_is_a_doubt(whole: NeoSite) -> None:
+    nodes = nodes_of(whole)
+    weights = nodes[short_of(whole, "weights")]
+    assert weights.head is not None
+    recipe = {name: value for name, value in weights.head.recipe.items() if name != "until_steps"}
+    doubts, own = Doubts(), replace(weights, head=weights.head.model_copy(update={"recipe": recipe}))
+    assert list(trainings_of(whole.store, [own], doubts)) == []
+    assert "lack 'until_steps'" in doubts.reasons[own.short][0]
+
+
+def test_the_next_command_has_all_that_was_typed(whole: NeoSite) -> None:
+    (training,) = trainings_of(whole.store, all_nodes(whole.store), Doubts())
+    plan = FROZEN_PLAN.read(whole.store, f"runs/{training.run}/plan.json")
+    assert plan is not None
+    typed = plan.model_copy(update={"settings": ("weights.words=a b",), "retries": ("pairs:timeout",)})
+    command = _plan_from(typed, "weights", 2)
+    assert command == f"neo plan {plan.request} --set 'weights.words=a b' --retry-rows pairs:timeout --from weights@2"

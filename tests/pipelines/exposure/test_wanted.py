@@ -49,3 +49,9 @@ def test_places_are_those_of_a_sorted_list() -> None:
         one if sample in IDS[:20] else None for one, sample in zip(wanted, IDS, strict=True)
     ]
     assert places_in(ids[:0], wanted).tolist() == [-1] * 40
+
+
+@pytest.mark.parametrize("wrong", [IDS[0].hex().encode(), b"", IDS[0][:15]])
+def test_an_id_of_another_length_is_refused_and_never_cut(wrong: bytes) -> None:
+    with pytest.raises(ValueError, match=f"it has {len(wrong)} bytes, not 16"):
+        Wanted.of([IDS[1], wrong])
