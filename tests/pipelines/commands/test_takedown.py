@@ -130,6 +130,14 @@ def test_parts_that_hold_it_are_made_again_without_it_and_nothing_is_fetched(run
     assert site.neo("plan", run.pipeline, "--json").json["steps"][0]["action"] == "reuse"
 
 
+def test_a_damaged_table_of_the_right_size_is_said_in_words(run: Downloaded) -> None:
+    key = run.records("pairs")["00001"].file(SAMPLES_FILE).key
+    path = run.site.store.folder / key
+    path.write_bytes(bytes(path.stat().st_size))
+    said = run.site.neo("takedown", run.listed(run.url(11)))
+    assert said.code != 0 and key in said.err.replace("\n", "") and "cannot be read" in " ".join(said.err.split())
+
+
 def shared_table(web: FlakyWeb, path: Path) -> Path:
     """Twenty rows of which four pictures have two captions each, in one part."""
     numbers = [*range(16), 0, 1, 2, 4]
