@@ -137,7 +137,7 @@ class Asked:
             yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
 
 
-def with_asked(store: Store, question: TypedQuestion, nodes: Nodes) -> Nodes:
+def with_asked(store: Store, question: TypedQuestion, nodes: dict[str, Node]) -> dict[str, Node]:
     """These artifacts, and the one that `--of` names with what it was made of: others may share parts of it."""
     if question.of is None:
         return nodes
