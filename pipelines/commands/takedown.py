@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipelines.screen.console import clean
 from pipelines.screen.text_table import TextTable, number, sentence
 
 if TYPE_CHECKING:
+    from pipelines.lineage.graph import Node
     from pipelines.takedowns.records import Takedown
     from pipelines.takedowns.survey import TakedownSurvey
     from pipelines.takedowns.typed_list import TypedList
@@ -48,7 +49,7 @@ def takedown(
 ) -> None:
     """Forget URLs, domains, pictures, samples or captions: show what holds them, and record it with --record.
 
-    From then on nothing of the list is fetched, and the next run makes what holds something of it again, without it:
+    From then on no picture of the list is fetched, and the next run makes what holds something of it again, without it:
     parts that hold nothing are taken over, models are trained again. For example:
     neo takedown opt_outs.txt --record --reason "request 17 of 2 December"
     """
@@ -61,7 +62,7 @@ def takedown(
 
 
 def _take_down(command: CommandContext, path: Path, *, reason: str, records: bool, takes_all: bool) -> NoReturn:
-    from pipelines.lineage.graph import all_heads
+    from pipelines.lineage.graph import all_nodes
     from pipelines.takedowns.held import keep_held_parts
     from pipelines.takedowns.records import keep_list, record
     from pipelines.takedowns.survey import survey
@@ -71,9 +72,12 @@ def _take_down(command: CommandContext, path: Path, *, reason: str, records: boo
     typed = read_list_file(path)
     store = command.store_to_write() if records else command.possible_store()
     data = list_bytes(typed)
-    found = survey(store, data, all_heads(store), partial(_tell, command))
-    _say_found(command, path, typed, found)
+    unsearched: list[Node] = []
+    found = survey(store, data, _searched(all_nodes(store), unsearched), partial(_tell, command))
+    _say_found(command, path, typed, found, is_all=not unsearched)
+    command.say(*_left_out(unsearched))
     document = _document(path, typed, digest_of(data), found)
+    document["unsearched"] = [{"artifact": one.short, "why": one.why_no_head} for one in unsearched]
     _check_all(found, path, takes_all=takes_all or not records)
     if not records:
         words = ["neo", "takedown", str(path), "--record", *(["--reason", reason] if reason else [])]
@@ -84,7 +88,7 @@ def _take_down(command: CommandContext, path: Path, *, reason: str, records: boo
         keep_held_parts(store, digest, one.head)
     recorded, is_new = record(store, digest, reason)
     command.say(
-        "", f"Takedown {recorded} is {'recorded' if is_new else 'on record already'}: nothing of it is fetched."
+        "", f"Takedown {recorded} is {'recorded' if is_new else 'on record already'}: no picture of it is fetched."
     )
     again = _pipelines(store, found)
     command.say(*_what_next(store, found, again))
@@ -103,11 +107,35 @@ def _check_all(found: TakedownSurvey, path: Path, *, takes_all: bool) -> None:
         )
 
 
-def _say_found(command: CommandContext, path: Path, typed: TypedList, found: TakedownSurvey) -> None:
+def _searched(nodes: Iterable[Node], unsearched: list[Node]) -> Iterator[ManifestHead]:
+    """The heads of artifacts; those without one are added to `unsearched`."""
+    for node in nodes:
+        if node.head is None:
+            unsearched.append(node)
+        else:
+            yield node.head
+
+
+def _left_out(unsearched: Sequence[Node]) -> list[str]:
+    """What was not searched and may hold something, in words."""
+    groups = {
+        "unfinished": [one.short for one in unsearched if one.is_absent],
+        "unreadable": [one.short for one in unsearched if not one.is_absent],
+    }
+    return [
+        f"Not searched, since {why}: {clean(', '.join(names[:MAX_SHOWN]))}"
+        + (f", and {len(names) - MAX_SHOWN:,} more." if len(names) > MAX_SHOWN else ".")
+        for why, names in groups.items()
+        if names
+    ]
+
+
+def _say_found(command: CommandContext, path: Path, typed: TypedList, found: TakedownSurvey, *, is_all: bool) -> None:
     listed = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in typed.numbers.items())
     command.say(f"{path} lists {listed}.", "")
     if not found.holders:
-        command.say("Nothing in the store has any of it. On record, it is never fetched.")
+        searched = "Nothing in the store has any of it" if is_all else "Nothing that was searched has any of it"
+        command.say(f"{searched}. On record, no picture of it is fetched.")
         return
     table = TextTable(
         "step", "artifact", number("samples"), number("kept", goes=2), number("parts", goes=1), sentence("then")
@@ -171,7 +199,10 @@ def _tell(command: CommandContext, head: ManifestHead) -> None:
     """Say what takes long before it begins."""
     num_tables = head.last_phase.num_parts
     if num_tables >= MANY_TABLES:
-        command.say(f"{head.short} has no index for this: its {num_tables:,} tables are read. `neo index` makes one.")
+        command.say(
+            f"{head.short}: its {num_tables:,} tables are read. Lists of pictures and samples alone are found by indexes, "
+            "which `neo index` makes."
+        )
 
 
 def _document(path: Path, typed: TypedList, digest: str, found: TakedownSurvey) -> dict[str, Any]:

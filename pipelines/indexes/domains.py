@@ -51,6 +51,20 @@ def is_above_domains(host: str) -> bool:
     return domain_of(f"0.{host}") != domain_of(host) or host in _above_suffixes()
 
 
+def has_known_suffix(host: str) -> bool:
+    """Whether a host may be one of the internet: an address, or a name that ends as one of the list.
+
+    >>> has_known_suffix("10.0.0.7"), has_known_suffix("a.co.uk"), has_known_suffix("photo.jpg")
+    (True, True, False)
+    """
+    return is_address(host) or host.rpartition(".")[2] in _last_labels()
+
+
+@cache
+def _last_labels() -> frozenset[str]:
+    return frozenset(plain_host(one.rpartition(".")[2]) for one in _suffixes()._publicsuffix)
+
+
 @cache
 def _above_suffixes() -> frozenset[str]:
     """Everything above a public suffix, suffixes or not: `hedmark.no` is none, and `os.hedmark.no` is one."""

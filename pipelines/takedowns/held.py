@@ -1,7 +1,8 @@
 """Finds what an artifact holds of a list: how many of its samples, in which parts.
 
-By the indexes of the artifact, where it has all that are needed; else all tables are read, a few columns of each. An
-artifact never changes, so what was found once is kept, created exclusively.
+Pictures and samples by the indexes of the artifact, where it has both; else all tables are read, a few columns of each.
+Indexes know URLs and hosts as a table spells them, so that a URL with a blank behind it would be missed: tables are read
+for these. An artifact never changes, so what was found once is kept, created exclusively.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipelines.indexes.look_up import open_index
 from pipelines.indexes.pieces import DamagedIndexError
-from pipelines.indexes.subjects import DOMAINS, IDS, NAMES, PICTURES, TABLES, Indexed
+from pipelines.indexes.subjects import IDS, PICTURES, TABLES, Indexed
 from pipelines.indexes.tables import PartTable, listed
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-INDEX_OF: Final = {"url": NAMES, "domain": DOMAINS, "picture": PICTURES, "sample": IDS}
-"""Kind of an entry to the index that knows it; captions have none by their whole text."""
+INDEX_OF: Final = {"picture": PICTURES, "sample": IDS}
+"""Kind of an entry to the index that knows it. Captions have none by their whole text, URLs and hosts none by what they
+are compared by."""
 COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
     "url": NAME_COLUMNS,
     "domain": ("url",),

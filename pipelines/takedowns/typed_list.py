@@ -12,24 +12,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pipelines.exits import BadCommandError
-from pipelines.indexes.domains import domain_of, is_above_domains
+from pipelines.indexes.domains import domain_of, has_known_suffix, is_above_domains
 from pipelines.indexes.subjects import bytes_digest, name_digest
-from stages.download.address import parse_address
-from stages.download.reasons import RowError
 from stages.formats.sample_table import SAMPLE_ID_BYTES
-from stages.takedowns.hosts import plain_host
+from stages.origins.clean_text import TextEncodingError, clean_text, trim
 from stages.takedowns.lists import KINDS, entry, sorted_entries, text_digest
+from stages.takedowns.spelling import WEB, spelled, spelled_host
 
 MAX_FAULTS: Final = 8
 """Lines that an error names, at most."""
 SHOWN_CHARACTERS: Final = 40
-WEB: Final = re.compile(r"(https?)://", re.IGNORECASE)
 HOST: Final = re.compile(r"[^\s/?#@:\[\]]+\.[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
 DIGITS: Final = {2 * SAMPLE_ID_BYTES: "sample", 64: "picture"}
 """Hex digits of what is named by them."""
@@ -50,10 +47,12 @@ class TypedList:
     def add(self, line: int, kind: str, value: str) -> None:
         """Add what a line names; `kind` is '' where it says by itself what it is."""
         try:
-            kind = kind.strip().lower() or _guessed(value)
+            if not trim(value):
+                raise ValueError("it has no value, or one that shows nothing")
+            kind = trim(kind).lower() or _guessed(trim(value))
             if kind not in KINDS:
                 raise ValueError(f"{_shown(kind)} is no kind: {', '.join(KINDS)}")
-            self.entries += b"".join(_entries(kind, value))
+            self.entries += b"".join(_entries(kind, value.strip() if kind == "caption" else trim(value)))
             self.numbers[kind] += 1
         except ValueError as error:
             self.fault(line, str(error))
@@ -70,9 +69,8 @@ def read_list_file(path: Path) -> TypedList:
     found = TypedList()
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            for line, kind, value in _rows(path, lines):
-                if value.strip():
-                    found.add(line, kind, value.strip())
+            for line, kind, value in _rows(path, lines, found):
+                found.add(line, kind, value)
     except (OSError, csv.Error, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise BadCommandError(f"{path} cannot be read: {why}", then="neo takedown --help") from error
@@ -93,16 +91,11 @@ def list_bytes(found: TypedList) -> bytes:
     return sorted_entries(found.entries)
 
 
-def _rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+def _rows(path: Path, lines: Iterable[str], found: TypedList) -> Iterator[tuple[int, str, str]]:
     """Number, kind ('' where it is not said) and value of each row of a file, by its name's ending."""
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv"):
-        reader = csv.DictReader(lines, delimiter="\t" if ending == ".tsv" else ",")
-        names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-        if "value" not in names:
-            raise ValueError(f"its first line names no column `value`, but {', '.join(names) or 'nothing'}")
-        for row in reader:
-            yield reader.line_num, (row.get(names.get("kind", "kind")) or ""), row[names["value"]] or ""
+        yield from _table_rows(csv.reader(lines, delimiter="\t" if ending == ".tsv" else ",", strict=True), found)
     elif ending in (".jsonl", ".ndjson"):
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -114,7 +107,23 @@ def _rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
         for number, one in enumerate(document, start=1):
             yield number, *_of_json(one, f"entry {number}")
     else:
-        yield from ((number, "", line) for number, line in enumerate(lines, start=1))
+        yield from ((number, "", line) for number, line in enumerate(lines, start=1) if trim(line))
+
+
+def _table_rows(reader: Any, found: TypedList) -> Iterator[tuple[int, str, str]]:
+    """The rows of a CSV or TSV; one with cells too many or too few is a fault, since nobody knows what it means."""
+    columns = [trim(name).lower() for name in next(reader, ())]
+    if columns.count("value") != 1 or columns.count("kind") > 1:
+        raise ValueError(f"its first line names no column `value`, or one twice: {', '.join(columns) or 'nothing'}")
+    for cells in reader:
+        if cells and len(cells) != len(columns):
+            found.fault(
+                reader.line_num,
+                f"{len(cells)} cells, and the first line has {len(columns)}: put a value with a comma or tab into quotes",
+            )
+        elif cells:
+            row = dict(zip(columns, cells, strict=True))
+            yield reader.line_num, row.get("kind", ""), row["value"]
 
 
 def _of_json(one: Any, where: str) -> tuple[str, str]:
@@ -133,6 +142,11 @@ def _guessed(value: str) -> str:
     if WEB.match(value):
         return "url"
     if HOST.fullmatch(value) and not value.startswith("."):
+        if not has_known_suffix(spelled_host(value)):
+            raise ValueError(
+                f"{_shown(value)} ends like no host: a name of a picture, or a host of your own network, stands in a "
+                "CSV, after its kind (`url`, `domain`)"
+            )
         return "domain"
     raise ValueError(
         f"{_shown(value)} is no URL, no host, no sha256 of a picture (64 hex digits) and no sample id (32); a name or "
@@ -146,14 +160,15 @@ def _entries(kind: str, value: str) -> Iterator[bytes]:
         for spelling in spellings(value):
             yield entry(kind, text_digest(spelling), name_digest(spelling))
     elif kind == "domain":
-        host = plain_host(value)
-        if not HOST.fullmatch(host):
-            raise ValueError(f"{_shown(value)} is no host: write example.org, without scheme, path, port or user")
+        host = spelled_host(value.removeprefix("*."))
+        if not HOST.fullmatch(host) or "*" in host:
+            raise ValueError(f"{_shown(value)} is no host: write example.org, without scheme, path, port, user or `*`")
         if is_above_domains(host):
             raise ValueError(f"{_shown(value)} is above all domains that somebody registered; name these")
         yield entry(kind, text_digest(host), name_digest(domain_of(host)))
     elif kind == "caption":
-        yield entry(kind, text_digest(value), name_digest(value))
+        for text in dict.fromkeys((value, _cleaned(value))):
+            yield entry(kind, text_digest(text), name_digest(text))
     else:
         num_bytes = SHA256_BYTES if kind == "picture" else SAMPLE_ID_BYTES
         if not re.fullmatch(f"[0-9a-fA-F]{{{2 * num_bytes}}}", value):
@@ -164,12 +179,17 @@ def _entries(kind: str, value: str) -> Iterator[bytes]:
 
 def spellings(url: str) -> list[str]:
     """A URL as it was typed and as we ask for it, each with http and with https; another name, as it is."""
-    found = [url]
-    if WEB.match(url):
-        with suppress(RowError):  # such a URL is never asked for, and is known by its text
-            found.append(parse_address(url).url)
-        found += [WEB.sub("https://" if one[4:5] == ":" else "http://", one, count=1) for one in found]
+    found = [*dict.fromkeys(spelled(url)[:2])]
+    found += [WEB.sub("https://" if one[4:5] == ":" else "http://", one, count=1) for one in found if WEB.match(one)]
     return list(dict.fromkeys(found))
+
+
+def _cleaned(caption: str) -> str:
+    """A caption as tables have it."""
+    try:
+        return clean_text(caption)
+    except TextEncodingError as error:
+        raise ValueError(f"{_shown(caption)} is not UTF-8") from error
 
 
 def _shown(value: str) -> str:

@@ -15,7 +15,7 @@ from stages.artifacts.phase_files import read_entry
 from stages.artifacts.records import FileEntry
 from stages.collecting.listing import TableReader
 from stages.contract import PartTask, PinnedFile
-from stages.download.address import WebAddress, is_web_address, parse_address
+from stages.download.address import is_web_address, parse_address
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import SpooledPicture
 from stages.formats.sample_table import read_table
@@ -24,6 +24,7 @@ from stages.importing.intake import Intake, Outcome
 from stages.importing.reasons import ImportReason
 from stages.origins.files import open_file
 from stages.origins.pieces import FilePiece
+from stages.origins.web_address import WebAddress
 from stages.store.store import Store
 from stages.takedowns.tombstones import Tombstones
 

@@ -20,7 +20,7 @@ from stages.cutting.reasons import ClipReason
 from stages.cutting.texts import cleaned
 from stages.cutting.video_files import opened_video
 from stages.cutting.video_index import VideoIndex
-from stages.download.address import WebAddress, parse_address
+from stages.download.address import parse_address
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.file_fetching import fetch_files
 from stages.download.reasons import Reason, RowError
@@ -29,6 +29,7 @@ from stages.origins.routes import Routes
 from stages.origins.row_parts import PartRows
 from stages.origins.sample_id import Fields
 from stages.origins.tables.row_batches import MALFORMED
+from stages.origins.web_address import WebAddress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,63 +1,19 @@
-"""Which URLs may be asked for: they are checked as text, taken apart and normalised to ASCII.
+"""Which URLs may be asked for, as the reasons of rows say it; redirects too.
 
-Their hosts are resolved, and all addresses checked (`http/special_networks.py`), in `http/resolver.py`.
+They are taken apart as text (`origins/web_address.py`). Their hosts are resolved, and all addresses checked
+(`http/special_networks.py`), in `http/resolver.py`.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from stages.download.reasons import Reason, RowError
 from stages.origins.clean_text import trim
+from stages.origins.web_address import AddressError, WebAddress, read_address
 
-MAX_URL_CHARS: Final = 8192
-"""Longest URL that is asked for, in characters."""
-MAX_LABEL_CHARS: Final = 63
-"""Longest part of a host name between dots, in ASCII."""
-SCHEME_PORTS: Final = {"http": 80, "https": 443}
 WEB_STARTS: Final = ("http://", "https://")
-# Control characters would split the request line; lone surrogates have no UTF-8.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# A name of labels, or the colons and digits of an IPv6 address (`urlsplit` has taken its brackets off).
-_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]+:[0-9a-f:.]*")
-# `%` is kept: what the URL escaped already is not escaped twice.
-_KEPT_IN_PATH: Final = "%/:=&?~#+!$,;'@()*[]|"
-
-
-@dataclass(frozen=True, slots=True)
-class WebAddress:
-    """A URL that may be asked for, taken apart and normalised to ASCII."""
-
-    scheme: str
-    host: str
-    port: int
-    target: str
-    """Path and query as they stand in the request line."""
-
-    @property
-    def authority(self) -> str:
-        """The Host header: host, and port unless it is the default of the scheme."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == SCHEME_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The normalised URL, without a fragment."""
-        return f"{self.scheme}://{self.authority}{self.target}"
-
-    def follow(self, location: str) -> WebAddress:
-        """The target of a redirect to `location`, absolute or relative. Raises `RowError` (redirect_forbidden)."""
-        try:
-            hop = parse_address(urljoin(self.url, trim(location)))
-        except (RowError, ValueError) as error:
-            raise RowError(Reason.REDIRECT_FORBIDDEN) from error
-        if self.scheme == "https" and hop.scheme == "http":
-            raise RowError(Reason.REDIRECT_FORBIDDEN)
-        return hop
 
 
 def is_web_address(name: str) -> bool:
@@ -65,54 +21,23 @@ def is_web_address(name: str) -> bool:
     return name.lower().startswith(WEB_STARTS)
 
 
-@lru_cache(maxsize=16_384)
 def parse_address(url: str) -> WebAddress:
-    """Check a URL as text. Raises `RowError` (url_scheme, url_malformed).
-
-    White space, line ends and invisible characters around it are no part of it: lists are full of them. Results are
-    kept, some 10 MB, because a URL of a part is read with its row and again when it is asked for.
-    """
-    url = trim(url)
-    if len(url) > MAX_URL_CHARS or _CONTROL.search(url):
-        raise RowError(Reason.URL_MALFORMED)
+    """Check a URL as text. Raises `RowError` (url_scheme, url_malformed)."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = _ascii_host(parts.hostname or "")
+        return read_address(url)
+    except AddressError as error:
+        raise RowError(Reason.URL_SCHEME if error.is_scheme else Reason.URL_MALFORMED) from error
+
+
+def follow_address(address: WebAddress, location: str) -> WebAddress:
+    """The target of a redirect from an address to `location`, absolute or relative.
+
+    Raises `RowError` (redirect_forbidden).
+    """
+    try:
+        hop = read_address(urljoin(address.url, trim(location)))
     except ValueError as error:
-        raise RowError(Reason.URL_MALFORMED) from error
-    if parts.scheme not in SCHEME_PORTS:
-        raise RowError(Reason.URL_SCHEME)
-    if "@" in parts.netloc or port == 0 or not _HOST.fullmatch(host):
-        raise RowError(Reason.URL_MALFORMED)
-    query = f"?{quote(parts.query, safe=_KEPT_IN_PATH)}" if parts.query else ""
-    target = quote(parts.path or "/", safe=_KEPT_IN_PATH) + query
-    return WebAddress(parts.scheme, host, port or SCHEME_PORTS[parts.scheme], target)
-
-
-def _ascii_host(host: str) -> str:
-    """The host in ASCII as browsers ask for it: percent-encoding undone, then UTS 46, non-transitional.
-
-    `straße.example` becomes `xn--strae-oqa.example`, not `strasse.example`, which may be somebody else's; `☃.example`
-    becomes `xn--n3h.example`, though IDNA 2008 has no symbols. Raises `ValueError`.
-    """
-    host = unquote(host, errors="strict").lower() if "%" in host and ":" not in host else host
-    if host.isascii():
-        return host
-    import idna
-
-    return ".".join(map(_ascii_label, idna.uts46_remap(host, std3_rules=False).split(".")))
-
-
-def _ascii_label(label: str) -> str:
-    import idna
-
-    if label.isascii():
-        return label
-    try:
-        return idna.alabel(label).decode("ascii")
-    except idna.InvalidCodepoint as error:
-        spelled = f"xn--{label.encode('punycode').decode('ascii')}"
-        if len(spelled) > MAX_LABEL_CHARS:
-            raise ValueError(f"the label {label!r} is too long") from error
-        return spelled
+        raise RowError(Reason.REDIRECT_FORBIDDEN) from error
+    if address.scheme == "https" and hop.scheme == "http":
+        raise RowError(Reason.REDIRECT_FORBIDDEN)
+    return hop

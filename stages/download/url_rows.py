@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from stages.download.address import WebAddress, parse_address
+from stages.download.address import parse_address
 from stages.download.reasons import Reason, RowError
 from stages.formats.sample_table import text_column
 from stages.origins.clean_text import TextEncodingError, clean_text
 from stages.origins.sample_id import Fields, sample_id
 from stages.origins.tables.row_batches import MALFORMED
+from stages.origins.web_address import WebAddress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,7 +1,7 @@
 """Tombstones: which rows of a sample table are to be forgotten, by all lists that count for a step.
 
-Owns how a row is recognised: by its URL or reference as the table spells it, blanks around it aside; by the host of its
-URL, or one above it; by the sha256 of its stored bytes; by its sample id; by its whole caption or text.
+Owns how a row is recognised: by its URL or reference, as the table spells it or as we ask for it; by the host of its URL,
+or one above it; by the sha256 of its stored bytes; by its sample id; by its whole caption or text.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stages.store.store import Store
-from stages.takedowns.hosts import host_of, with_above
+from stages.takedowns.hosts import with_above
 from stages.takedowns.lists import DIGEST_BYTES, KINDS, entries_of, read_list, text_digest
+from stages.takedowns.spelling import spelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +64,15 @@ class Tombstones:
 
     def names(self, urls: Sequence[bytes | None], *, on_hosts: bool = True) -> Mask:
         """Which of these URLs or references are to be forgotten, or, with `on_hosts`, are on a host that is."""
-        texts = [None if url is None else url.decode("utf-8", "surrogateescape").strip() for url in urls]
-        gone = self._hits("url", [None if text is None else text_digest(text) for text in texts])
-        if on_hosts and len(self._of("domain")):
-            hosts = [None if text is None else host_of(text) for text in texts]
+        by_host = on_hosts and bool(len(self._of("domain")))
+        if not by_host and not len(self._of("url")):
+            return _mask(False for _ in urls)
+        names = [None if url is None else spelled(url.decode("utf-8", "surrogateescape")) for url in urls]
+        gone = self._hits("url", [None if name is None else text_digest(name.text) for name in names])
+        others = {number: name.url for number, name in enumerate(names) if name is not None and name.url != name.text}
+        gone[list(others)] |= self._hits("url", [text_digest(url) for url in others.values()])
+        if by_host:
+            hosts = [None if name is None else name.host for name in names]
             known = {host: self._is_gone(host) for host in set(hosts) if host}
             gone |= _mask(known.get(host or "", False) for host in hosts)
         return gone

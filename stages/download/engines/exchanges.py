@@ -8,7 +8,6 @@ from contextlib import closing
 from functools import partial
 from typing import Final, TypeAlias
 
-from stages.download.address import WebAddress
 from stages.download.engines.connection import Connection, LargePlaces, StaleConnectionError
 from stages.download.engines.interface import USER_AGENT, FetchTask
 from stages.download.http.content_codings import has_codings
@@ -18,6 +17,7 @@ from stages.download.http.http_message import BodyCap, Deadline, HttpResponse
 from stages.download.http.resolver import Lookup, LookupWait, Resolver, Targets
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import SocketAddress
+from stages.origins.web_address import WebAddress
 
 MAX_IDLE: Final = 64
 """Kept connections that wait for a request, at most."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from stages.contract import NetworkDownError
-from stages.download.address import WebAddress
 from stages.download.engines.exchanges import BrokenOffError, Exchanges, UnreachableError
 from stages.download.engines.interface import Deliver, FetchTask
 from stages.download.engines.schedule import Schedule
@@ -15,6 +14,7 @@ from stages.download.engines.url_steps import Fetch, StepActions, UrlSteps
 from stages.download.http.fetch_steps import Ask
 from stages.download.http.http_message import HttpResponse
 from stages.download.manners.network_watch import MAX_PROBE_SECONDS, NetworkWatch
+from stages.origins.web_address import WebAddress
 
 NUM_AT_ONCE: Final = 64
 """Requests that are open at once, those that take long not counted."""

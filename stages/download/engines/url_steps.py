@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, cast
 
-from stages.download.address import WebAddress
 from stages.download.engines.doubtful import Doubtful
 from stages.download.engines.interface import Deliver, FetchFailure, FetchTask
 from stages.download.http.fetch_steps import (
@@ -24,6 +23,7 @@ from stages.download.http.http_message import HttpResponse
 from stages.download.manners.robots import Robots
 from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
+from stages.origins.web_address import WebAddress
 
 ROUND_SECONDS: Final = 5.0
 """Wait before URLs whose hosts could not be reached are asked again after an outage."""

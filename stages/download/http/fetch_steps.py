@@ -12,11 +12,12 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from stages.download.address import WebAddress, parse_address
+from stages.download.address import follow_address, parse_address
 from stages.download.http.http_message import BodyCap, Deadline, HttpResponse
 from stages.download.manners.robots import MAX_ROBOTS_BYTES, Robots, robots_address, robots_of
 from stages.download.manners.usage_terms import Manners, UsageTerms, evidence, refusal
 from stages.download.reasons import Reason, RowError
+from stages.origins.web_address import WebAddress
 
 MAX_REDIRECTS: Final = 10
 """Redirects that are followed, as many as urllib follows."""
@@ -133,7 +134,7 @@ def _follow(
             terms.headers = evidence(response.headers)
             return _accepted(response, manners)
         location = response.headers.get("Location", "")
-        address = address.follow(location)
+        address = follow_address(address, location)
         if not location or visited.count(address.url) >= MAX_VISITS or len(visited) > MAX_REDIRECTS:
             raise RowError(Reason.REDIRECT_LOOP)
         visited.append(address.url)

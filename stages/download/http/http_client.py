@@ -8,7 +8,6 @@ from collections.abc import Collection, Generator, Iterable
 from concurrent.futures import Future
 from typing import BinaryIO, TypeVar
 
-from stages.download.address import WebAddress
 from stages.download.http.fetch_steps import AskRobots, Pause, Step, StepAnswer, TryLimits, fetch_steps, robots_steps
 from stages.download.http.http_exchange import get_once
 from stages.download.http.http_message import BodyCap, HttpResponse
@@ -17,6 +16,7 @@ from stages.download.manners.robots import Robots
 from stages.download.manners.usage_terms import Manners, UsageTerms
 from stages.download.reasons import RowError
 from stages.origins.routes import Routes
+from stages.origins.web_address import WebAddress
 
 Headers = Iterable[tuple[str, str]]
 """Names and values of request headers."""

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import BinaryIO, Final
 
-from stages.download.address import WebAddress
 from stages.download.http.content_codings import is_coded, undo_codings
 from stages.download.http.http_message import RECEIVE_BYTES, BodyCap, Deadline, HttpResponse, Wire, read_response
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import SocketAddress
+from stages.origins.web_address import WebAddress
 
 ACCEPT: Final = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,*/*;q=0.1"
 """The formats that are decoded. Servers that choose by this header must not choose AVIF or SVG; those that know the

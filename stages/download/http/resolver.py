@@ -21,11 +21,11 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from typing import Final, TypeAlias
 
-from stages.download.address import WebAddress
 from stages.download.http.http_message import Deadline
 from stages.download.http.special_networks import is_public, is_refused
 from stages.download.reasons import Reason, RowError
 from stages.origins.routes import Routes, SocketAddress, is_listed
+from stages.origins.web_address import WebAddress
 
 MAX_THREADS: Final = 256
 """Names of one part that are resolved at once. A thread that waits for an answer costs some 30 kB."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from stages.download.address import WebAddress
 from stages.download.manners.usage_terms import USER_AGENT_TOKEN, training_use
 from stages.download.reasons import Reason
+from stages.origins.web_address import WebAddress
 
 MAX_ROBOTS_BYTES: Final = 512 * 1024
 """Beginning of a robots.txt that is read; RFC 9309 asks for 500 KiB at least."""

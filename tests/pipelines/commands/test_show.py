@@ -31,4 +31,4 @@ def test_rules_that_were_applied_and_that_were_not_are_shown(site: NeoSite) -> N
     assert ["3", "max_punsafe", "no", "column"] in lines
     rules = site.neo("show", kept.short, "--json").json["rules"]
     assert rules["worst_nsfw_tag"] == {"applied to NSFW": 2, "null": 1} and rules["max_punsafe"] == {"no column": 3}
-    assert "| 3 | max_pwatermark | no column |" in list(_rules(kept.head))
+    assert "| 3 | `max_pwatermark` | no column |" in "".join(_rules(kept.head))

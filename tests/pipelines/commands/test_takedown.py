@@ -219,7 +219,7 @@ def test_rows_that_were_fetched_again_are_forgotten_in_both_places(run: Download
 def test_a_takedown_of_nothing_here_is_recorded_and_changes_no_name(run: Downloaded) -> None:
     site = run.site
     shown = site.neo("takedown", run.listed("http://elsewhere.example/1.jpg", "f" * 64, "0" * 32))
-    assert "Nothing in the store has any of it. On record, it is never fetched." in shown.out
+    assert "Nothing in the store has any of it. On record, no picture of it is fetched." in shown.out
     run.take_down("http://elsewhere.example/1.jpg", "f" * 64, "0" * 32)
     plan = site.neo("plan", run.pipeline, "--json").json
     assert {one["action"] for one in plan["steps"]} == {"reuse"}
@@ -227,6 +227,17 @@ def test_a_takedown_of_nothing_here_is_recorded_and_changes_no_name(run: Downloa
     assert (again["number"], again["is_new"]) == (1, False)
     (known,) = site.neo("takedown", "--json").json["takedowns"]
     assert known["reason"] == "a request" and known["num_entries"] == {"url": 2, "picture": 1, "sample": 1}
+
+
+def test_what_is_unfinished_is_named_and_nothing_is_not_said(run: Downloaded) -> None:
+    left = run.site.store.folder / "artifacts" / "download_pairs" / "0123456789ab" / "part.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    told = run.site.neo("takedown", run.listed("http://elsewhere.example.org/1.jpg"))
+    assert "Nothing that was searched has any of it." in told.out
+    assert "Not searched, since unfinished: download_pairs/0123456789ab." in told.out
+    (one,) = run.site.neo("takedown", str(run.folder / "list.txt"), "--json").json["unsearched"]
+    assert one["artifact"] == "download_pairs/0123456789ab"
 
 
 def test_a_whole_source_is_taken_only_when_it_is_said_twice(run: Downloaded) -> None:

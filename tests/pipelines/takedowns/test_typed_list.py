@@ -13,7 +13,7 @@ from stages.takedowns.lists import ENTRY_BYTES
 ID, SHA = "0f" * 16, "A1" * 32
 THINGS = [
     ("url", "https://a.example/1.jpg"),
-    ("domain", "b.example"),
+    ("domain", "b.example.org"),
     ("sample", ID),
     ("picture", SHA),
 ]
@@ -51,6 +51,13 @@ def test_a_url_is_meant_in_both_schemes_and_as_it_is_asked_for() -> None:
     assert spellings("folder/1.jpg") == ["folder/1.jpg"] and spellings("http://") == ["http://", "https://"]
 
 
+def test_captions_count_as_tables_have_them_and_stars_are_the_host(tmp_path: Path) -> None:
+    first = read_list_file(written(tmp_path / "a.csv", 'kind,value\ncaption,"A\u200b dog, running"\n'))
+    assert len(list_bytes(first)) == 2 * ENTRY_BYTES
+    stars = read_list_file(written(tmp_path / "b.txt", "*.example.org\n"))
+    assert list_bytes(stars) == list_bytes(read_list_file(written(tmp_path / "c.txt", "example.org\n")))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -65,7 +72,13 @@ def test_a_url_is_meant_in_both_schemes_and_as_it_is_asked_for() -> None:
         ("a.csv", "value,kind\nx,pictures\n", "line 2: 'pictures' is no kind: url, domain, picture, sample, caption"),
         ("a.csv", "value,kind\nabc,sample\n", "line 2: 'abc' is no sample: 32 hex digits"),
         ("a.csv", "value,kind\nhttp://x/,domain\n", "line 2: 'http://x/' is no host"),
-        ("a.csv", "url\nhttp://x/\n", "names no column `value`, but url"),
+        ("a.csv", "url\nhttp://x/\n", "names no column `value`, or one twice: url"),
+        ("a.csv", "kind,value\nurl,https://a.example/w_1,h_2/a.jpg\n", "line 2: 3 cells, and the first line has 2"),
+        ("a.csv", "kind,value\nurl\n", "line 2: 1 cells, and the first line has 2"),
+        ("a.csv", "kind,value\nurl,\n", "line 2: it has no value"),
+        ("a.csv", 'kind,value\ncaption,"A dog\n', "cannot be read: unexpected end of data"),
+        ("a.txt", "photo.jpg\n", "line 1: 'photo.jpg' ends like no host"),
+        ("a.txt", "cdn.*.example.org\n", "line 1: 'cdn.\\*.example.org' is no host"),
         ("a.json", "{}", "holds no list"),
         ("a.json", "[{", "cannot be read"),
         ("a.jsonl", '{"value": 7}\n', "line 1 is neither text nor an object"),
