@@ -10,7 +10,9 @@ import getpass
 import os
 import platform
 import subprocess
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.versions import Versions
 
 GIT_TIMEOUT_SECONDS: Final = 5.0
-"""Longest time that git is waited for: a working tree may lie on a slow network folder."""
+"""Longest time that git is waited for, for all commands: a working tree may lie on a slow network folder."""
 NVIDIA_GPUS: Final = Path("/proc/driver/nvidia/gpus")
 """Where the driver of NVIDIA's GPUs lists them, a folder each."""
 SOURCES: Final = Path(__file__).parents[2]
@@ -74,28 +76,35 @@ def git_state(folder: Path) -> tuple[str, bool]:
 
     A folder that git does not track, such as an installed package below somebody's project, is of no commit.
     """
-    try:
-        if not _git(folder, "ls-files", "--", "."):
+    deadline = time.monotonic() + GIT_TIMEOUT_SECONDS
+    commit = ""
+    with suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        if not _git(folder, deadline, "ls-files", "--", "."):
             return "", False
-        commit = _git(folder, "rev-parse", "--verify", "HEAD")
-        return commit, bool(commit and _git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return "", False
+        commit = _git(folder, deadline, "rev-parse", "--verify", "HEAD")
+        return commit, bool(commit and _git(folder, deadline, "status", "--porcelain", "--untracked-files=no"))
+    return commit, False
 
 
 def gpus(folder: Path = NVIDIA_GPUS) -> tuple[str, ...]:
     """NVIDIA's GPUs of this machine by type, with their number; () where there are none."""
     names: Counter[str] = Counter()
-    for information in sorted(folder.glob("*/information")):
-        lines = dict(line.partition(":")[::2] for line in information.read_text(errors="replace").splitlines())
-        names[lines.get("Model", "GPU").strip()] += 1
+    with suppress(OSError):  # a driver that is being loaded or is in trouble
+        for information in sorted(folder.glob("*/information")):
+            lines = dict(line.partition(":")[::2] for line in information.read_text(errors="replace").splitlines())
+            names[lines.get("Model", "GPU").strip()] += 1
     return tuple(f"{number} x {name}" for name, number in names.items())
 
 
-def _git(folder: Path, *words: str) -> str:
-    """What a git command that changes nothing prints; '' where it fails."""
+def _git(folder: Path, deadline: float, *words: str) -> str:
+    """What a git command that changes nothing prints; '' where it fails.
+
+    Without the variables of git: within a hook they name another working tree, whatever the folder.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    left_seconds = max(0.0, deadline - time.monotonic())
     command = ["git", "--no-optional-locks", "-C", str(folder), *words]
-    ran = subprocess.run(command, capture_output=True, timeout=GIT_TIMEOUT_SECONDS, check=False, text=True)
+    ran = subprocess.run(command, capture_output=True, timeout=left_seconds, check=False, text=True, env=environment)
     return ran.stdout.strip() if ran.returncode == 0 else ""
 
 

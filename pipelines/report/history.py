@@ -33,6 +33,8 @@ MAX_SPANS: Final = 300
 """Spans of one step; later ones are counted only."""
 MAX_WARNINGS: Final = 50
 """Warnings that are kept, the first ones."""
+FOUND_DEAD: Final = frozenset({"killed", "superseded"})
+"""Outcomes of attempts that did not tell their end: another command did, at any time later."""
 Doing: TypeAlias = Literal["working", "waiting", "queued"]
 """What a step does in a span: it works, waits for another run that makes the same, or for machines."""
 
@@ -153,14 +155,16 @@ class _Reader:
         """Take one message."""
         self.history.num_messages += 1
         began, heard = self.history.attempts.get(message.attempt, (message.at_seconds, message.at_seconds))
-        self.history.attempts[message.attempt] = began, max(heard, message.at_seconds)
+        found_dead = message.kind == "attempt_ended" and message.outcome in FOUND_DEAD
+        heard = heard if found_dead else max(heard, message.at_seconds)
+        self.history.attempts[message.attempt] = began, heard
         for event in message.events:
             self._take_event(event, message.attempt)
         if message.kind == "attempt_ended":
             end = {"outcome": message.outcome, "at_seconds": message.at_seconds, "reason": message.reason}
             self.history.ends[message.attempt] = AttemptEnd.model_validate(end)
             for step in [name for name, span in self._open.items() if span.attempt == message.attempt]:
-                self._close(step, message.at_seconds, message.outcome)
+                self._close(step, heard, message.outcome)
 
     def _take_event(self, event: object, attempt: int) -> None:
         match event:

@@ -8,6 +8,7 @@ from typing import Final
 from pipelines.report.charts import step_anchor
 from stages.artifacts.records import ItemBalance
 from stages.surfaces.markup import markup_text
+from stages.surfaces.visible import visible
 
 MAX_TEXT_CHARS: Final = 2000
 """Characters of one text from outside that a page shows."""
@@ -21,7 +22,7 @@ class Markup(str):
 
 def esc(text: object) -> str:
     """Any value as text that is safe in a page, without control characters; long ones are cut, which is said."""
-    whole = str(text)
+    whole = visible(str(text))  # whole: a cut through an address would leave its credentials unrecognized
     left_out = len(whole) - MAX_TEXT_CHARS
     return markup_text(whole[:MAX_TEXT_CHARS]) + (f" ... {left_out:,} characters more" if left_out > 0 else "")
 

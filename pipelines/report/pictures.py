@@ -54,10 +54,12 @@ class Embedder:
 
     def figure(self, key: str, title: str, size_bytes: int = 0) -> str:
         """A picture of the store with a title; or why it is not shown."""
+        from PIL.Image import DecompressionBombError
+
         caption = f"<figcaption>{markup_text(title)}</figcaption>"
         try:
             encoded = None if size_bytes > MAX_SOURCE_BYTES else self._encoded(key)
-        except (StoreError, OSError, ValueError, SyntaxError) as error:
+        except (StoreError, OSError, ValueError, SyntaxError, DecompressionBombError) as error:
             return f'<p class="trouble">{markup_text(f"{title}: {key} cannot be read ({error})")}</p>'
         if encoded is None:
             where = markup_text(f"{title}: not shown, to keep this page small; it lies at {self.store.url}/{key}")

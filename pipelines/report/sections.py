@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pipelines.lineage.graph import describe_counts
 from pipelines.report.charts import curves_svg, spelled, step_anchor, timeline_svg
 from pipelines.report.facts import RunFacts
-from pipelines.report.history import Curve
+from pipelines.report.history import Curve, StepHistory
 from pipelines.report.lineage_svg import lineage_svg
 from pipelines.report.markup import Markup, bar, code, pairs, size, step_link, table
+from pipelines.runs.submissions import asked_by
 from pipelines.screen.progress import clock_time
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.surfaces.markup import markup_text
@@ -35,7 +35,7 @@ MAX_CURVES_OF_CHART: Final = 8
 def overview(facts: RunFacts) -> Iterator[str]:
     """Who asked for what, and how it ended."""
     request, first = facts.request, facts.attempts[0][0] if facts.attempts else None
-    origin = first.origin if first else None
+    asked = asked_by(facts.run, first) if first else None
     ended = facts.attempts[-1][1] if facts.attempts else None
     made = sum(facts.is_made_here(step.name) for step in request.steps)
     yield pairs(
@@ -47,8 +47,8 @@ def overview(facts: RunFacts) -> Iterator[str]:
              f"{len(request.steps) - len(facts.heads)} not committed"),
             ("begun", f"{spelled(first.at_seconds)} UTC" if first else ""),
             ("ended", f"{spelled(ended.at_seconds)} UTC" if ended else ""),
-            ("by", origin.user if origin else ""),
-            ("code", _commit(origin.commit, origin.is_changed) if origin else ""),
+            ("by", asked.user if asked else ""),
+            ("code", _commit(asked.commit, asked.is_changed) if asked else ""),
             ("store", facts.run.store.url),
         ]
     )  # fmt: skip
@@ -65,7 +65,7 @@ def steps(facts: RunFacts) -> Iterator[str]:
     rows = []
     for step in facts.request.steps[:MAX_ROWS]:
         known, head = facts.history.steps.get(step.name), facts.heads.get(step.name)
-        ended = (known.outcome if known else "") or ("committed" if head else "not begun")
+        ended = _how_ended(known, is_committed=head is not None)
         tone = "good" if head else "trouble" if ended == "failed" else "faint"
         rows.append(
             (
@@ -80,6 +80,17 @@ def steps(facts: RunFacts) -> Iterator[str]:
     yield table(("step", "ended", "worked", "waited", "size", "holds"), rows, numbers=(2, 3, 4))
     if len(facts.request.steps) > MAX_ROWS:
         yield f"<p>{len(facts.request.steps) - MAX_ROWS:,} steps more.</p>"
+
+
+def _how_ended(known: StepHistory | None, *, is_committed: bool) -> str:
+    """How a step ended, in words; of one that was cut off, how its last stretch of time did."""
+    if known is not None and known.outcome:
+        return known.outcome
+    if is_committed:
+        return "committed"
+    if known is None or not known.spans:
+        return "not begun"
+    return known.spans[-1].outcome or "not ended"
 
 
 def timeline(facts: RunFacts) -> Iterator[str]:
@@ -104,12 +115,11 @@ def timeline(facts: RunFacts) -> Iterator[str]:
 def funnel(facts: RunFacts) -> Iterator[str]:
     """Kept, dropped and failed items of each step that counts them, and why."""
     rows: list[tuple[object, ...]] = []
-    for step in facts.request.steps:
-        head = facts.heads.get(step.name)
-        if head is not None and head.items.total and len(rows) < MAX_ROWS:
-            items = head.items
-            numbers = (f"{one:,}" for one in (items.total, items.kept, items.num_dropped, items.num_failed))
-            rows.append((step_link(step.name), *numbers, bar(items), _reasons(items.dropped, items.failed)))
+    heads = ((step.name, facts.heads[step.name]) for step in facts.request.steps if step.name in facts.heads)
+    counted = [(name, head.items) for name, head in heads if head.items.total]
+    for name, items in counted[:MAX_ROWS]:
+        numbers = (f"{one:,}" for one in (items.total, items.kept, items.num_dropped, items.num_failed))
+        rows.append((step_link(name), *numbers, bar(items), _reasons(items.dropped, items.failed)))
     if rows:
         yield (
             '<p class="faint">Every item that entered a step ended as one of:<span class="key kept"></span>kept'
@@ -117,6 +127,8 @@ def funnel(facts: RunFacts) -> Iterator[str]:
         )
         names = ("step", "entered", "kept", "dropped", "failed", "", "most frequent reasons")
         yield table(names, rows, numbers=(1, 2, 3, 4))
+    if len(counted) > MAX_ROWS:
+        yield f"<p>{len(counted) - MAX_ROWS:,} steps more that count items.</p>"
 
 
 def _reasons(dropped: Mapping[str, int], failed: Mapping[str, int]) -> str:
@@ -170,8 +182,9 @@ def charts_of(curves: Mapping[str, Curve]) -> Iterator[str]:
     """The charts of one training, those of `CHARTS` alone: '' for one without a point."""
     for title, (whole, prefix) in CHARTS.items():
         names = [name for name in curves if name == whole or name.startswith(prefix)]
-        shown = itertools.islice(sorted(names), MAX_CURVES_OF_CHART)
-        yield curves_svg(title, {name: curves[name].drawn for name in shown})
+        shown = sorted(names, key=lambda name, whole=whole: (name != whole, name))[:MAX_CURVES_OF_CHART]
+        more = f" (and {len(names) - len(shown):,} more)" if len(names) > len(shown) else ""
+        yield curves_svg(title + more, {name: curves[name].drawn for name in shown})
 
 
 def resources(facts: RunFacts) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pipelines.lineage.contents import evaluation_metrics
 from pipelines.lineage.graph import best_examined
 from pipelines.runs.in_brief import RUNS_AT_A_TIME, RunInBrief, runs_in_brief
 from pipelines.runs.run import AttemptRecord, Run
+from pipelines.runs.submissions import asked_by
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import read_head
 from stages.contract import StageError
@@ -90,15 +91,16 @@ def _listed(one: RunInBrief) -> ListedRun:
         num_attempts=one.num_attempts,
         began_seconds=one.begun_at_seconds,
         seconds=seconds,
-        by=_by(last) if last else "",
+        by=_by(run, last) if last else "",
         reason=last_end.reason if last_end and one.state != "done" else "",
         best=_best(run) if one.state == "done" else None,
     )
 
 
-def _by(attempt: AttemptRecord) -> str:
-    """`user@host`, as far as the attempt has recorded them."""
-    return "@".join(filter(None, (attempt.origin.user if attempt.origin else "", attempt.host)))
+def _by(run: Run, attempt: AttemptRecord) -> str:
+    """`user@host`: who asked for the attempt and the machine that drives it, as far as they are recorded."""
+    origin = asked_by(run, attempt)
+    return "@".join(filter(None, (origin.user if origin else "", attempt.host)))
 
 
 def _best(run: Run) -> tuple[str, str, float] | None:

@@ -109,10 +109,10 @@ class Submissions:
         # Drivers of an earlier version refuse fields that they do not know, so these are written only if they are set.
         unset = {name for name, value in (("allows_rollback", allows_rollback), ("retries", retries)) if not value}
         record = submission.model_dump(mode="json", exclude=unset)
+        origin = origin_here(self.run.request)  # before: git may be slow, and a driver may look for it at once
         with fault_point("submission.recorded"):
             ours = self.run.store.create_json(self._key(number), record)
             if ours:
-                origin = origin_here(self.run.request)
                 self.run.store.create_json(self._origin_key(number), origin.model_dump(mode="json"))
         return submission if ours else None
 
@@ -154,3 +154,9 @@ class Submissions:
 
     def _end_key(self, number: int) -> str:
         return f"{self.run.folder}/submissions/{number}.ended.json"
+
+
+def asked_by(run: Run, attempt: AttemptRecord) -> Origin | None:
+    """Who asked for an attempt, with which code: of a submitted one who submitted it, not the driver."""
+    submitted_by = Submissions(run).origin_of(attempt.job) if attempt.job else None
+    return submitted_by or attempt.origin

@@ -78,7 +78,7 @@ class CommittedSteps:
             ],
         )
         for of_step, scored_model in scored:
-            self._score(page, of_step, scored_model, evaluated, at_seconds)
+            self._score(step, of_step, scored_model, evaluated, at_seconds)
         if head.holds_model:
             self._log_model(page, step, artifact, known, at_seconds)
         self.pages.log_files(page, partial(page_contents.write_files, artifact))
@@ -114,12 +114,11 @@ class CommittedSteps:
             return
         self.registry.register(step, self.request, artifact, model)
         for evaluation in self.request.steps:
-            of_evaluation = self.pages.find(f"{self.request.run}/{evaluation.name}")
-            if of_evaluation is None or step not in models_scored_by(self.request, evaluation):
+            if step not in models_scored_by(self.request, evaluation):
                 continue
             head = read_head(self.store, evaluation.stage, evaluation.fingerprint)
             if head is not None and (numbers := evaluation_metrics(Artifact(self.store, head))):
-                self._score(of_evaluation, step, model, numbers, at_seconds)
+                self._score(evaluation, step, model, numbers, at_seconds)
 
     def _scored(self, evaluation: FrozenStep) -> list[tuple[FrozenStep, LoggedModel]]:
         """The logged models that an evaluation is about, with their steps."""
@@ -127,15 +126,18 @@ class CommittedSteps:
         return [(step, model) for step in steps if (model := self.models.find(step.fingerprint)) is not None]
 
     def _score(
-        self, page: str, step: FrozenStep, model: LoggedModel, numbers: dict[str, float], at_seconds: float
+        self, evaluation: FrozenStep, step: FrozenStep, model: LoggedModel, numbers: dict[str, float], at_seconds: float
     ) -> None:
-        """Give a model the numbers of the evaluation whose page this is; numbers that it has are left alone."""
+        """Give a model the numbers of an evaluation; numbers that it has are left alone."""
+        page = self.pages.find(f"{self.request.run}/{evaluation.name}")
+        if page is None:
+            return
         known = {(one.key, one.run_id) for one in self.pages.mlflow.get_logged_model(model.model_id).metrics or ()}
         metrics = to_metrics(numbers, at_seconds, None, model=str(model.model_id), page=page)
         if new := [metric for metric in metrics if (metric.key, page) not in known]:
             self.pages.log(page, metrics=new)
         if is_handed_on(self.request, step):
-            self.registry.score(step, model, numbers)
+            self.registry.score(step, self.request, evaluation, model, numbers)
 
     def _dataset(self, head: ManifestHead, context: str) -> DatasetInput:
         """An artifact as a data set. It is equal on all pages, by which MLflow links its maker with its readers."""

@@ -22,8 +22,10 @@ MAX_SOURCE_CHARACTERS: Final = 20_000
 """Longest source that is sent; MLflow accepts 65,535 bytes."""
 SOURCE_TYPES: Final = {"file": "local", "": "local", "s3": "s3", "gs": "gs", "http": "http", "https": "http"}
 """Scheme of an address to what MLflow calls a source there."""
-HUB: Final = re.compile(r"hf://(datasets/)?(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/?(?P<path>.*)")
-"""An address on a model hub: `hf://datasets/OWNER/NAME@COMMIT/path`."""
+HUB: Final = re.compile(
+    r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/(convert|pr)/[^/]+|[^/]+))?(/(?P<path>.*))?"
+)
+"""A data set on a model hub: `hf://datasets/OWNER/NAME@COMMIT/path`, or a branch such as `@refs/convert/parquet`."""
 
 
 def artifact_dataset(head: ManifestHead, store: Store, profile: Mapping[str, float]) -> dict[str, str]:

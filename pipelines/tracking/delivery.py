@@ -18,7 +18,13 @@ from pipelines.runs.attempts import reconcile, settle
 from pipelines.runs.outbox import MESSAGE, Message, Outbox
 from pipelines.runs.run import Run
 from pipelines.tracking.server import ENVIRONMENT, Tracker, is_rejection
-from stages.store.errors import TornRecordError
+from stages.store.errors import (
+    DiskFullError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnavailableError,
+    TornRecordError,
+)
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
 
@@ -31,6 +37,8 @@ READER_TIMEOUT_SECONDS = 2.0
 """Longest time that any other command waits for a tracker, beside the import of mlflow."""
 MAX_PROBLEM_CHARACTERS = 120
 REACH_TIMEOUT_SECONDS = 2.0
+OF_NOW = (DiskFullError, StoreDeniedError, StoreUnavailableError)
+"""Errors of the store that a later try may not meet."""
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Pauses before the second and third try of a message that MLflow rejects."""
 
@@ -156,7 +164,9 @@ def _deliver_and_mark(tracker: Tracker, run: Run, outbox: Outbox, key: str) -> s
 
 
 def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
-    """Deliver one message; returns why MLflow rejects it for good, or ''. Raises any other error.
+    """Deliver one message; returns why it can never be delivered whole, or ''. Raises any other error.
+
+    That is a rejection by MLflow, or a file of the store that is missing or damaged, which its page then lacks.
 
     A rejection is retried with an empty cache of page ids, since another command may have deleted a cached page.
     """
@@ -166,6 +176,8 @@ def _deliver(tracker: Tracker, run: Run, message: Message) -> str:
         try:
             tracker.deliver(run, message)
         except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, OF_NOW):
+                return f"what its page shows cannot be read: {_in_short(error)}"
             if not is_rejection(error):
                 raise
             rejection = _in_short(error)

@@ -23,8 +23,12 @@ from stages.artifacts.head import HEAD_FILE, head_bytes
 from stages.artifacts.kinds import Checkpoint, ExportedCheckpoint, ModelFolder
 from stages.artifacts.versions import versions
 
-MAX_COPIED_BYTES: Final = 1_000_000_000
-"""Largest model that is copied into MLflow, in bytes of its artifact: those of demos and tests, none of 2B or 9B."""
+MAX_COPIED_BYTES: Final = 100_000_000
+"""Largest model that is copied into MLflow, in bytes of its artifact: those of demos and tests, none of 2B or 9B.
+
+A larger one would keep the end of a run waiting: what is left to deliver then has a minute."""
+DEFAULT_NEW_TOKENS: Final = 128
+"""Longest answer, in tokens, unless `max_new_tokens` is among the parameters."""
 POINTER_FILE: Final = "neo_model.json"
 """Says which artifact of which store a logged model is."""
 WHOLE_MODELS: Final[dict[str, type[ModelFolder]]] = {kind.kind: kind for kind in (Checkpoint, ExportedCheckpoint)}
@@ -74,14 +78,15 @@ def _write_mlmodel(folder: Path, model_id: str, at_seconds: float) -> None:
     """Write `MLmodel` and `requirements.txt`: a pyfunc of one question a row, about a picture or none."""
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import add_to_model
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     inputs = [
         ColSpec(DataType.string, "question"),
         ColSpec(DataType.binary, "picture", required=False),
         ColSpec(DataType.string, "picture_path", required=False),
     ]
-    signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]))
+    params = ParamSchema([ParamSpec("max_new_tokens", DataType.long, DEFAULT_NEW_TOKENS)])
+    signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]), params=params)
     created = datetime.fromtimestamp(at_seconds, UTC).replace(tzinfo=None)
     model = Model(utc_time_created=created, model_uuid=model_id, model_id=model_id, signature=signature)
     add_to_model(model, loader_module=LOADER)

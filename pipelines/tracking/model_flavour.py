@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.tracking.model_files import POINTER_FILE, WHOLE_MODELS
+from pipelines.tracking.model_files import DEFAULT_NEW_TOKENS, POINTER_FILE, WHOLE_MODELS
 from stages.artifacts.head import read_head
 from stages.formats.fit_sample import Limits
 from stages.store.errors import StoreError
@@ -25,8 +25,6 @@ CONFIG_FILE: Final = "config.json"
 """Is there where the weights are."""
 MAX_DECODED_PX: Final = 100_000_000
 """Largest picture that is decoded, in pixels."""
-DEFAULT_NEW_TOKENS: Final = 128
-"""Longest answer, in tokens, unless `max_new_tokens` is among the parameters."""
 
 
 def _load_pyfunc(path: str) -> AskableModel:

@@ -24,6 +24,7 @@ from stages.artifacts.profiles import profile_files
 from stages.store.errors import StoreError
 from stages.surfaces.csv_tables import Cell, write_csv
 from stages.surfaces.markdown import code, escaped, table
+from stages.surfaces.visible import visible
 
 NUM_SAMPLE_ROWS = 100
 """Rows of `samples.csv`: the first ones of the first sample table."""
@@ -57,7 +58,7 @@ def parameters(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= parameters(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value)
-            flat[f"{prefix}{name}"] = text[:MAX_PARAMETER_CHARACTERS]
+            flat[f"{prefix}{name}"] = visible(text)[:MAX_PARAMETER_CHARACTERS]
     return flat
 
 
@@ -267,5 +268,5 @@ def _cell(value: Any) -> Cell:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list | dict):
-        return json.dumps(value, default=bytes.hex, ensure_ascii=False)[:MAX_CELL_CHARACTERS]
-    return str(value)[:MAX_CELL_CHARACTERS]
+        value = json.dumps(value, default=bytes.hex, ensure_ascii=False)
+    return visible(str(value))[:MAX_CELL_CHARACTERS]

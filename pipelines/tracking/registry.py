@@ -2,7 +2,7 @@
 
 Registered are whole models that no other model of the run was made of: exports, and checkpoints that nothing exports.
 `models:/<pipeline>-<step>/latest` is the newest version, by MLflow itself, which reserves that word; the alias `best`
-is the version with the highest accuracy of all that were evaluated.
+is the version with the highest score by the first evaluation of the request.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 BEST: Final = "best"
 """The alias of the version with the highest score."""
-SCORES: Final = ("accuracy", "average", "score")
+SCORES: Final = ("accuracy", "average", "score", "mra", "anls", "vqa_accuracy")
 """Metrics by which versions are compared, by falling precedence; higher is better."""
 SCORE_TAG: Final = "neo.score"
-"""Tag of a version: the score that it is compared by."""
+"""Begins the tags of a version that hold its scores: `neo.score.<step>` for each evaluation step."""
 
 
 def is_handed_on(request: Request, step: FrozenStep) -> bool:
@@ -45,6 +45,11 @@ def models_scored_by(request: Request, step: FrozenStep) -> list[FrozenStep]:
         if other.makes == "ExportedCheckpoint" and any(item.step in names for item in other.inputs.values())
     ]
     return [*asked, *exports]
+
+
+def is_about(request: Request, evaluation: FrozenStep, step: FrozenStep) -> bool:
+    """Whether a step is an evaluation of the model of `step`."""
+    return evaluation.makes == "Evaluation" and step in models_scored_by(request, evaluation)
 
 
 def description(request: Request, step: FrozenStep, head: ManifestHead) -> str:
@@ -92,20 +97,27 @@ class Registry:
                 await_creation_for=0,
             )
 
-    def score(self, step: FrozenStep, model: LoggedModel, metrics: dict[str, float]) -> None:
-        """Note the score of a version, and let `best` be the version with the highest one; ties go to the older."""
+    def score(
+        self, step: FrozenStep, request: Request, evaluation: FrozenStep, model: LoggedModel, metrics: dict[str, float]
+    ) -> None:
+        """Note the score of a version by an evaluation, and let `best` be the version with the highest one.
+
+        Versions are compared by the first evaluation of the request that is about them; ties go to the older.
+        """
         client, name = self.pages.mlflow, self.name_of(step.name)
         version = self._version(name, str(model.model_id))
         measured = next((metrics[metric] for metric in SCORES if metric in metrics), None)
         if version is None or measured is None:
             return
-        client.set_model_version_tag(name, version.version, SCORE_TAG, repr(measured))
+        client.set_model_version_tag(name, version.version, f"{SCORE_TAG}.{evaluation.name}", repr(measured))
+        decides = next(f"{SCORE_TAG}.{one.name}" for one in request.steps if is_about(request, one, step))
         scored = [
-            (float(one.tags[SCORE_TAG]), -int(one.version))
+            (float(one.tags[decides]), -int(one.version))
             for one in client.search_model_versions(f"name = '{name}'")
-            if SCORE_TAG in one.tags
+            if decides in one.tags
         ]
-        client.set_registered_model_alias(name, BEST, str(-max(scored)[1]))
+        if scored:
+            client.set_registered_model_alias(name, BEST, str(-max(scored)[1]))
 
     def _version(self, name: str, model_id: str) -> ModelVersion | None:
         versions = self.pages.mlflow.search_model_versions(f"name = '{name}'")

@@ -14,6 +14,7 @@ from pipelines.report.facts import changed_fields
 from pipelines.runs.run import AttemptRecord
 from pipelines.tracking.page_contents import MAX_PARAMETER_CHARACTERS
 from stages.artifacts.head import ManifestHead
+from stages.surfaces.visible import visible
 
 OUTSIDE: Final = "read from outside"
 """The context of a data set that lies outside of the store."""
@@ -58,7 +59,7 @@ def changed_parameters(request: Request) -> dict[str, str]:
     """Fields of all recipes that are not at their defaults, as `step.field`; of stages of a user's own, all fields."""
     changed = {step.name: changed_fields(step) for step in request.steps}
     flat = {f"{step}.{name}": text for step, fields in changed.items() for name, text in fields.items()}
-    return {name: text[:MAX_PARAMETER_CHARACTERS] for name, text in flat.items()}
+    return {name: visible(text)[:MAX_PARAMETER_CHARACTERS] for name, text in flat.items()}
 
 
 def totals(

@@ -20,8 +20,11 @@ from pipelines.tracking.run_contents import step_origin_tags
 from pipelines.tracking.run_summary import RunSummary
 from stages.artifacts.head import ManifestHead, read_head
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PictureKept, StepEnded, StepStarted
+from stages.store.errors import DamagedFileError, MissingRecordError, TornRecordError
 from stages.surfaces.markdown import escaped
 
+DAMAGE_TAG = "neo.damaged"
+"""Tag of a step's page that lacks something, since a file of its artifact is missing or damaged."""
 PICTURES_FOLDER = "pictures"
 """The folder, among the files of a page, of pictures that were drawn while its step ran."""
 RUN_STATUS = {
@@ -108,6 +111,7 @@ class RunPages:
         self._log_outcome(page, message.outcome, message.reason, note)
         self._summary.end(page, message)
         self._pages.set_ended(page, RUN_STATUS[message.outcome], message.at_seconds)
+        self._summary.log_report(page)
 
     def _end_with_run(self, step: FrozenStep, message: Message) -> None:
         """End the page of a step that is still shown as running, and write its note again, now that all pages exist."""
@@ -167,7 +171,12 @@ class RunPages:
         if event.outcome in ("committed", "reused") and head is not None:
             note = page_contents.step_note(self.request, step, head, self._link)
             committed = CommittedSteps(self._pages, self.request, self._run.store)
-            if evaluated := committed.describe(page, step, head, note, event.at_seconds):
+            try:
+                evaluated = committed.describe(page, step, head, note, event.at_seconds)
+            except (DamagedFileError, MissingRecordError, TornRecordError) as error:  # the page ends all the same
+                self._pages.log(page, tags={DAMAGE_TAG: str(error)})
+                evaluated = {}
+            if evaluated:
                 metrics = to_metrics(evaluated, event.at_seconds, None)
                 self._pages.log(self._page("", event.at_seconds), metrics=metrics)
         self._log_outcome(page, event.outcome, event.reason)

@@ -5,15 +5,17 @@ Owns the calls that fill it; `run_contents.py` has what is said, `run_pages.py` 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from pipelines.report.facts import read_facts
 from pipelines.report.lineage_svg import lineage_svg
 from pipelines.report.page import report_page
-from pipelines.runs.outbox import Message
+from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import Run
 from pipelines.runs.submissions import Submissions
 from pipelines.tracking import page_contents, run_contents
@@ -21,6 +23,12 @@ from pipelines.tracking.client import PageClient, dataset_input, to_metrics
 from pipelines.tracking.datasets import artifact_dataset, outside_dataset
 from pipelines.tracking.models import LoggedModels
 from stages.artifacts.head import ManifestHead, read_head
+
+log = logging.getLogger(__name__)
+MAX_MESSAGES_OF_REPORT: Final = 20_000
+"""Messages of a run beyond which its report is left to `neo report`: each delivery of an end would read all of them."""
+REPORT_TAG: Final = "neo.report"
+"""Tag of a run's page that says why it has no report."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +84,37 @@ class RunSummary:
         made = [name for name, head in heads.items() if head.provenance.get("run") == self.run.name]
         numbers = run_contents.totals(heads, made, message.attempt, self._seconds(message))
         self.pages.log(page, metrics=to_metrics(numbers, message.at_seconds, None))
-        self._log_report(page)
 
     def note(self, outcome: str, attempt: int, link: Callable[[str], str]) -> dict[str, str]:
         """The tag that holds the note of the page."""
         text = page_contents.run_note(self.run.request, outcome, link, self.origin_tags(attempt))
         return {"mlflow.note.content": text}
 
-    def _log_report(self, page: str) -> None:
-        """Add the report of the run to its page, and the lineage of all that it made."""
-        facts = read_facts(self.run)
+    def log_report(self, page: str) -> None:
+        """Add the report of the run to its page; a tag of the page says why it has none.
+
+        No message waits for a report: one that cannot be made, or is of too many messages, is left to `neo report`.
+        """
+        missing = f"`neo report {self.run.name}` makes the report"
+        if Outbox(self.run.store, self.run.name).num_messages() > MAX_MESSAGES_OF_REPORT:
+            self.pages.log(page, tags={REPORT_TAG: f"{missing}: the run has too many messages for one here"})
+            return
+        files: dict[str, str] = {}
+        try:
+            facts = read_facts(self.run)
+            if facts.lineage is not None:
+                files[page_contents.LINEAGE_NAME] = lineage_svg(facts.lineage)
+            files["report.html"] = report_page(facts)
+        except Exception as error:
+            log.warning("the report of %s cannot be made: %s", self.run.name, error)
+            self.pages.log(page, tags={REPORT_TAG: f"{missing}; here it failed: {type(error).__name__}: {error}"})
 
         def write(folder: Path) -> None:
-            (folder / "report.html").write_text(report_page(facts), encoding="utf-8")
-            if facts.lineage is not None:
-                (folder / page_contents.LINEAGE_NAME).write_text(lineage_svg(facts.lineage), encoding="utf-8")
+            for name, text in files.items():
+                (folder / name).write_text(text, encoding="utf-8")
 
-        self.pages.log_files(page, write)
+        if files:
+            self.pages.log_files(page, write)
 
     def _seconds(self, message: Message) -> float:
         """Seconds that all attempts took up to the one that this message ends. Attempts that overlap count twice."""

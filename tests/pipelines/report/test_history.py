@@ -65,11 +65,11 @@ def test_waits_work_and_attempts_are_told_apart(tmp_path, monkeypatch: pytest.Mo
         (1, "waiting", 10, 15, ""),
         (1, "working", 15, 20, ""),
         (1, "queued", 20, 30, ""),
-        (1, "working", 30, 40, "killed"),
+        (1, "working", 30, 33, "killed"),
         (2, "working", 60, 70, "committed"),
     ]
-    assert (step.working_seconds, step.waiting_seconds, step.outcome) == (25, 15, "committed")
-    assert found.attempts == {1: (5, 40), 2: (50, 80)}
+    assert (step.working_seconds, step.waiting_seconds, step.outcome) == (18, 15, "committed")
+    assert found.attempts == {1: (5, 33), 2: (50, 80)}
     assert {number: end.outcome for number, end in found.ends.items()} == {1: "killed", 2: "done"}
     assert found.warnings == [(32, "a", "slow")] and found.num_messages == 6
 

@@ -105,7 +105,7 @@ def test_the_best_version_is_the_one_with_the_highest_score_however_often_it_is_
     assert tracked.neo("mirror").code == 0
     assert pages_dump(uri(tracked)) == before
     first, second = sorted(client.search_model_versions("name = 'scored-weights'"), key=lambda one: int(one.version))
-    assert (first.tags["neo.score"], second.tags["neo.score"]) == ("0.95", "0.95")
+    assert (first.tags["neo.score.evaluate"], second.tags["neo.score.evaluate"]) == ("0.95", "0.95")
     assert client.get_model_version_by_alias("scored-weights", "best").version == first.version
     assert client.get_registered_model("scored-weights").latest_versions[0].version == second.version
     scores = client.get_logged_model(first.source.removeprefix("models:/")).metrics
