@@ -200,8 +200,8 @@ def _tell(command: CommandContext, head: ManifestHead) -> None:
     num_tables = head.last_phase.num_parts
     if num_tables >= MANY_TABLES:
         command.say(
-            f"{head.short}: its {num_tables:,} tables are read. Lists of pictures and samples alone are found by indexes, "
-            "which `neo index` makes."
+            f"{head.short}: its {num_tables:,} tables are read. Lists of pictures and samples alone are found by "
+            "indexes, which `neo index` makes."
         )
 
 

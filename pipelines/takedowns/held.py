@@ -1,8 +1,8 @@
 """Finds what an artifact holds of a list: how many of its samples, in which parts.
 
 Pictures and samples by the indexes of the artifact, where it has both; else all tables are read, a few columns of each.
-Indexes know URLs and hosts as a table spells them, so that a URL with a blank behind it would be missed: tables are read
-for these. An artifact never changes, so what was found once is kept, created exclusively.
+Indexes know URLs and hosts as a table spells them, so that a URL with a blank behind it would be missed: tables are
+read for these. An artifact never changes, so what was found once is kept, created exclusively.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _table_rows(reader: Any, found: TypedList) -> Iterator[tuple[int, str, str]]
         if cells and len(cells) != len(columns):
             found.fault(
                 reader.line_num,
-                f"{len(cells)} cells, and the first line has {len(columns)}: put a value with a comma or tab into quotes",
+                f"{len(cells)} cells, and the first line has {len(columns)}: put values with commas into quotes",
             )
         elif cells:
             row = dict(zip(columns, cells, strict=True))

@@ -1,7 +1,7 @@
 """Tombstones: which rows of a sample table are to be forgotten, by all lists that count for a step.
 
-Owns how a row is recognised: by its URL or reference, as the table spells it or as we ask for it; by the host of its URL,
-or one above it; by the sha256 of its stored bytes; by its sample id; by its whole caption or text.
+Owns how a row is recognised: by its URL or reference, as the table spells it or as we ask for it; by the host of its
+URL, or one above it; by the sha256 of its stored bytes; by its sample id; by its whole caption or text.
 """
 
 from __future__ import annotations
