@@ -182,7 +182,8 @@ def charts_of(curves: Mapping[str, Curve]) -> Iterator[str]:
     """The charts of one training, those of `CHARTS` alone: '' for one without a point."""
     for title, (whole, prefix) in CHARTS.items():
         names = [name for name in curves if name == whole or name.startswith(prefix)]
-        shown = sorted(names, key=lambda name, whole=whole: (name != whole, name))[:MAX_CURVES_OF_CHART]
+        names = [name for name in names if name == whole] + sorted(name for name in names if name != whole)
+        shown = names[:MAX_CURVES_OF_CHART]
         more = f" (and {len(names) - len(shown):,} more)" if len(names) > len(shown) else ""
         yield curves_svg(title + more, {name: curves[name].drawn for name in shown})
 
