@@ -3,7 +3,8 @@
 Owns how columns share the width of a terminal. Ids, numbers, names and paths are never cut and never broken inside;
 sentences are broken between words. Where the terminal is too narrow, columns are left out in the order that they state,
 and a line under the table says which. Then a last column of sentences moves below its rows. Without a terminal nothing
-is left out and nothing is broken, so that each row is one line that can be searched for.
+is left out and nothing is broken, and the lines of a cell stand behind each other, so that each row is one line that
+can be searched for. A file or a pipe is no terminal, whatever `FORCE_COLOR` says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group
@@ -88,10 +89,27 @@ class TextTable:
         return [row[column].plain for row in self._rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        yield from self.lines(options.max_width if console.is_terminal else None)
+        yield from self.lines(options.max_width if _is_on_terminal(console) else None)
 
     def lines(self, width: int | None) -> list[Text]:
         """The table in so many columns of a terminal; None for no terminal. Columns that are empty are not shown."""
+        return (self if width else self._joined())._lines_of_rows(width)
+
+    def _joined(self) -> TextTable:
+        """The same rows, each of which is one line."""
+        if all("\n" not in text.plain for row in self._rows for text in row):
+            return self
+        joined = TextTable(*self.columns, has_headings=self._has_headings)
+        for row in self._rows:
+            joined.add(
+                *(
+                    _lines(text)[0] if column.holds == "lanes" else _one_line(text)
+                    for column, text in zip(self.columns, row, strict=True)
+                )
+            )
+        return joined
+
+    def _lines_of_rows(self, width: int | None) -> list[Text]:
         shown = self._fitting([index for index in range(len(self.columns)) if self._is_filled(index)], width)
         below: list[int] = []
         widths = self._shared(shown, width)
@@ -181,9 +199,19 @@ class TextTable:
 def print_whole(console: Console, thing: Any) -> None:
     """Print a table or a text: nothing is cut, and on a terminal lines are broken between words alone."""
     if isinstance(thing, Text):
-        width = console.width if console.is_terminal else None
+        width = console.width if _is_on_terminal(console) else None
         thing = Group(*(_unbroken(line) for line in wrapped(thing, width)))
     console.print(thing, soft_wrap=isinstance(thing, Group | TextTable))
+
+
+def _is_on_terminal(console: Console) -> bool:
+    """Whether a person reads it. The console alone says so of a pipe too, where colour is forced."""
+    return console.is_terminal and is_screen(console.file)
+
+
+def is_screen(file: IO[str]) -> bool:
+    """Whether what is written to a file goes to a terminal, not to a file or a pipe."""
+    return file.isatty()
 
 
 def wrapped(text: Text, width: int | None) -> list[Text]:
@@ -245,6 +273,13 @@ def _text(cell: Cell) -> Text:
 
 def _lines(text: Text) -> list[Text]:
     return list(text.split("\n", allow_blank=True)) if text.plain else [Text()]
+
+
+def _one_line(text: Text) -> Text:
+    """The lines of a text behind each other."""
+    if "\n" not in text.plain:
+        return text
+    return Text("; ").join(line for line in _lines(text) if line.plain.strip())
 
 
 def _unbroken(line: Text) -> Text:

@@ -67,6 +67,7 @@ class NeoSite:
         """Type a command on a terminal of so many columns; its styles are left out of what it printed."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TTY_COMPATIBLE", "1")
+            patch.setattr("pipelines.screen.text_table.is_screen", lambda _: True)
             patch.setenv("COLUMNS", str(columns))
             said = self.neo(*words)
         return Said(said.code, STYLE.sub("", said.out), STYLE.sub("", said.err))

@@ -109,6 +109,7 @@ def test_the_tables_name_both_artifacts_in_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr("pipelines.screen.text_table.is_screen", lambda _: True)
     monkeypatch.setenv("NO_COLOR", "1")
     a = side(evaluation(store, "aaaa", 0.3, model="c1"), evaluation(store, "bbbb", 0.3, model="c1", max_frames=8))
     b = side(evaluation(store, "cccc", 0.4, model="c2", step="other"))

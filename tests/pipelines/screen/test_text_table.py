@@ -11,6 +11,13 @@ from pipelines.screen.text_table import Column, TextTable, number, print_whole, 
 ID, PATH = "download_pairs/012a9627c695", "/home/someone/store/artifacts/pack_rows/00000.tar"
 
 
+class Screen(io.StringIO):
+    """A file that says of itself that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def table() -> TextTable:
     table = TextTable("step", Column("artifact"), Column("kind", goes=1), number("kept", goes=2), sentence("why"))
@@ -69,9 +76,9 @@ def test_what_may_not_go_stays_whole_on_any_screen() -> None:
     table = TextTable("artifact", "sha256")
     table.add(ID, "a" * 64)
     assert plain(table, 40)[1] == f"{ID}  {'a' * 64}"
-    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
-    print_whole(console, table)
-    assert f"{ID}  {'a' * 64}" in console.file.getvalue()
+    screen = Screen()
+    print_whole(Console(file=screen, width=40, force_terminal=True, color_system=None), table)
+    assert f"{ID}  {'a' * 64}" in screen.getvalue()
 
 
 def test_a_column_without_content_is_not_shown_and_not_said_to_be_left_out() -> None:
@@ -84,7 +91,36 @@ def test_lanes_are_drawn_on_beside_further_lines_of_a_row() -> None:
     table = TextTable(Column("", "lanes"), "step", sentence("why"))
     table.add("○ \n│ ", "pairs", "first line\nsecond line")
     table.add("●\n ", "kept", "one line")
-    assert plain(table, None)[1:] == ["○   pairs  first line", "│          second line", "●   kept   one line"]
+    assert plain(table, 80)[1:] == ["○   pairs  first line", "│          second line", "●   kept   one line"]
+    assert plain(table, None)[1:] == ["○   pairs  first line; second line", "●   kept   one line"]
+
+
+def test_without_a_terminal_the_lines_of_a_cell_stand_behind_each_other_with_their_styles() -> None:
+    table = TextTable("step", sentence("why"), number("n"))
+    table.add("kept", Text.assemble(("changed:", "bold"), "\nmin_side_px 64, was 32\n\n", ("new code", "dim")), 1)
+    table.add("mid", "committed", 22)
+    _, first, second = table.lines(None)
+    assert first.plain == "kept  changed:; min_side_px 64, was 32; new code   1"
+    assert second.plain.index("22") + 2 == len(first.plain)
+    styles = {first.plain[span.start : span.end]: span.style for span in first.spans}
+    assert styles["changed:"] == "bold" and styles["new code"] == "dim"
+
+
+@pytest.mark.parametrize("make", [Screen, io.StringIO])
+def test_a_pipe_with_forced_colours_is_no_terminal(
+    table: TextTable, make: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    file = make()
+    console = Console(file=file, width=52)
+    assert console.is_terminal
+    print_whole(console, table)
+    print_whole(console, Text("what a person reads is broken between its words, and what a pipe takes is not"))
+    is_screen = make is Screen
+    assert ("Not shown in 52 columns" in file.getvalue()) == is_screen
+    assert ("between its words, and what" in file.getvalue()) == (not is_screen)
+    assert "\x1b[" in file.getvalue()
 
 
 def test_foreign_text_cannot_move_the_cursor() -> None:
