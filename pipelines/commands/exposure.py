@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.asked_about import (
     DomainOption,
@@ -29,7 +27,7 @@ from pipelines.exposure.holds import Doubts, note_missing, relevant
 from pipelines.exposure.weights import USERS
 from pipelines.lineage.graph import all_nodes
 from pipelines.runs.refs import resolve_artifact
-from pipelines.screen.console import clean
+from pipelines.screen.text_table import Column, TextTable, number, sentence
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 
 SCHEMA_VERSION = 1
@@ -75,13 +73,13 @@ def exposure(
         why = f": {nodes[short].why_no_head}" if short in nodes else ""
         raise BadCommandError(f"{short} is no training that began, and is not committed{why}", then="neo list")
     command.say(f"{short} and {found.title}:", *found.lines(), "", *_tables(told))
-    command.say("", *textwrap.wrap(clean(_conclusion(told)), command.text_columns))
+    command.say("", _conclusion(told))
     document: dict[str, Any] = {"version": SCHEMA_VERSION, "weights": short, **found.document, **told.document}
     code = ExitCode.STEP_FAILED if told.doubts else ExitCode.DONE
     command.end(document, then=_next(told), code=code)
 
 
-def _tables(told: Exposure) -> Iterator[Table | str]:
+def _tables(told: Exposure) -> Iterator[TextTable | str]:
     yield _trained_table(told)
     if told.otherwise or told.captions:
         yield from ("", _otherwise_table(told))
@@ -91,46 +89,34 @@ def _tables(told: Exposure) -> Iterator[Table | str]:
         ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
     ):
         if lines:
-            yield from ("", title, folded(lines))
+            yield from ("", title, *indented(lines))
 
 
-def _trained_table(told: Exposure) -> Table:
-    table = Table("trained in", "times", "samples", "steps", box=None, pad_edge=False)
-    table.columns[0].overflow = table.columns[3].overflow = "fold"
+def _trained_table(told: Exposure) -> TextTable:
+    table = TextTable(
+        "trained in", Column("artifact", goes=2), number("times"), number("samples", goes=1), sentence("steps")
+    )
     for one in told.trained_on:
-        samples = "" if one.num_samples is None else f"{one.num_samples:,}"
-        table.add_row(
-            clean(f"{one.training.step} ({one.training.short})"),
-            f"{one.reads.num_documents:,}",
-            samples,
-            f"{steps_in_words(one.reads.stretches)} of {one.training.num_taken:,}",
-        )
+        steps = f"{steps_in_words(one.reads.stretches)} of {one.training.num_taken:,}"
+        table.add(one.training.step, one.training.short, one.reads.num_documents, one.num_samples, steps)
     if not told.trained_on:
-        table.add_row("no training that the store knows", "0", "", "")
+        table.add("no training that the store knows", None, 0)
     return table
 
 
-def _otherwise_table(told: Exposure) -> Table:
-    table = Table("seen otherwise", "by", "holds", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
+def _otherwise_table(told: Exposure) -> TextTable:
+    table = TextTable("seen otherwise", sentence("by"), sentence("holds"))
     for one in told.otherwise:
         remark = f" ({one.remark})" if one.remark else ""
-        table.add_row(one.how, clean(one.by), f"{one.num_documents:,} in {one.name} ({one.artifact}){remark}")
+        table.add(one.how, one.by, f"{one.num_documents:,} in {one.name} ({one.artifact}){remark}")
     for captions, by, times in told.captions:
-        table.add_row(
-            "learned from captions", clean(captions), clean(f"written by {by}, trained on it {times:,} times")
-        )
+        table.add("learned from captions", captions, f"written by {by}, trained on it {times:,} times")
     return table
 
 
-def folded(lines: list[str]) -> Table:
-    """Lines that are broken where they are too long for the screen."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("", overflow="fold")
-    for line in lines:
-        table.add_row(clean(f"  {line}"))
-    return table
+def indented(lines: Iterable[str]) -> list[str]:
+    """Lines below a title."""
+    return [f"  {line}" for line in lines]
 
 
 def steps_in_words(stretches: list[list[int]]) -> str:

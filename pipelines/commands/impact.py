@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from rich.table import Table
 
 from pipelines.commands.asked_about import (
     Asked,
@@ -25,7 +23,7 @@ from pipelines.commands.asked_about import (
     with_asked,
 )
 from pipelines.commands.context import CommandContext
-from pipelines.commands.exposure import folded, steps_in_words
+from pipelines.commands.exposure import indented, steps_in_words
 from pipelines.commands.options import more_option, with_more_options
 from pipelines.exits import ExitCode
 from pipelines.exposure.account import weigh
@@ -35,7 +33,7 @@ from pipelines.exposure.wanted import ANY
 from pipelines.lineage.graph import all_nodes, lineage_of
 from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.refs import resolve_artifact
-from pipelines.screen.console import clean
+from pipelines.screen.text_table import Column, TextTable, number, sentence
 from stages.store.store import Store
 
 SCHEMA_VERSION = 1
@@ -88,15 +86,17 @@ def impact(
     )
     told = Judge(weigh(store, nodes.values(), found.beginnings, doubts), whole, among).judge()
     command.say(f"{found.title}:", *found.lines(), "", *_tables(told))
-    command.say("", *textwrap.wrap(clean(_conclusion(told)), command.text_columns))
+    command.say("", _conclusion(told))
     document: dict[str, Any] = {"version": SCHEMA_VERSION, **found.document, **told.document}
     code = ExitCode.STEP_FAILED if told.doubts else ExitCode.DONE
     command.end(document, then=_next(store, told, found), code=code)
 
 
-def _tables(told: Impact) -> Iterator[Table | str]:
+def _tables(told: Impact) -> Iterator[TextTable | str]:
     if told.trainings:
-        yield from (_trainings_table(told), "", _again_table(told))
+        yield _trainings_table(told)
+    if any(one.holds for one in told.trainings):
+        yield from ("", _again_table(told))
     if told.made:
         yield from ("", _made_table(told))
     for title, lines in (
@@ -105,18 +105,23 @@ def _tables(told: Impact) -> Iterator[Table | str]:
         ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
     ):
         if lines:
-            yield from ("", title, folded(lines))
+            yield from ("", title, *indented(lines))
 
 
-def _trainings_table(told: Impact) -> Table:
-    table = Table("training", "from step", "steps that read it", "checkpoints", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
+def _trainings_table(told: Impact) -> TextTable:
+    table = TextTable(
+        "training",
+        Column("artifact", goes=1),
+        number("from step"),
+        sentence("steps that read it"),
+        sentence("checkpoints"),
+    )
     for one in told.trainings:
         first = "not known" if one.first_step is None and one.doubts else "none yet"
-        table.add_row(
-            clean(f"{one.training.step} ({one.training.short})"),
-            first if one.first_step is None else f"{one.first_step:,}",
+        table.add(
+            one.training.step,
+            one.training.short,
+            first if one.first_step is None else one.first_step,
             _steps(one),
             _some([f"{step:,}" for step in one.checkpoints]),
         )
@@ -139,17 +144,21 @@ def _steps(one: TrainingImpact) -> str:
     return "; ".join(words)
 
 
-def _again_table(told: Impact) -> Table:
-    table = Table("to train again", "from", "steps", "rows", "tokens", "hours x ranks", box=None, pad_edge=False)
-    table.columns[0].overflow = table.columns[1].overflow = table.columns[5].overflow = "fold"
+def _again_table(told: Impact) -> TextTable:
+    table = TextTable(
+        "to train again",
+        sentence("from"),
+        number("steps"),
+        number("rows", goes=1),
+        number("tokens"),
+        sentence("hours x ranks"),
+    )
     for one in told.trainings:
         if one.holds:
             cost = one.cost
             hours = cost.hours_from if cost.rank_hours is None else f"{cost.rank_hours:,.3g} ({cost.hours_from})"
             tokens = "?" if cost.num_tokens is None else f"{cost.num_tokens:,.0f}"
-            table.add_row(
-                clean(one.training.step), _from(one), f"{cost.num_steps:,}", f"{cost.num_rows:,}", tokens, clean(hours)
-            )
+            table.add(one.training.step, _from(one), cost.num_steps, cost.num_rows, tokens, hours)
     return table
 
 
@@ -164,13 +173,11 @@ def _from(one: TrainingImpact) -> str:
     return f"checkpoint {one.clean.at_step:,}{other}{remark}"
 
 
-def _made_table(told: Impact) -> Table:
-    table = Table("holds it too", "kind", "how", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
+def _made_table(told: Impact) -> TextTable:
+    table = TextTable("holds it too", "artifact", Column("kind", goes=1), sentence("how"))
     for one in told.made:
         through = f": {_some(list(one.through))}" if one.through else ""
-        table.add_row(clean(f"{one.step} ({one.short})"), one.kind, f"{one.how}{through}")
+        table.add(one.step, one.short, one.kind, f"{one.how}{through}")
     return table
 
 
