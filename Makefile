@@ -61,7 +61,7 @@ soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 
 	$(BIN)/python -m tests.soak.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 docs: $(VENV)/ready ## Build the documentation into build/site; a dead link ends it
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open build/site/index.html"
 
 lint: $(VENV)/ready ## Check style, types and the import contracts
