@@ -223,21 +223,24 @@ def test_what_waits_for_machines_is_told_to_every_machine_however_long_it_waits(
     assert all(not awaited.told_again([]) for _ in range(20))
 
 
-def test_a_takedown_after_the_plan_is_told_until_the_run_is_done(site: NeoSite, tmp_path: Path) -> None:
-    listed = tmp_path / "list.txt"
+def test_a_takedown_after_the_plan_is_told_of_a_run_that_is_not_done(site: NeoSite, tmp_path: Path) -> None:
+    listed, broken = tmp_path / "list.txt", f"{TOYS}:broken_data"
     listed.write_text("https://nobody.example/1.jpg\n")
     assert site.neo("takedown", str(listed), "--record").code == 0
-    kill_in_the_middle(site, num_recorded=2)
-    planned_under = site.neo("status", "--json").json
-    assert planned_under["later_takedowns"] == [] and "Takedown" not in site.neo("status").out
+    assert site.neo("run", broken).code == 1
+    assert site.neo("status", "--json").json["later_takedowns"] == []
+    assert "Takedown" not in site.neo("status").out
     for number in (2, 3):
         listed.write_text(f"https://nobody.example/{number}.jpg\n")
         assert site.neo("takedown", str(listed), "--record").code == 0
         assert site.neo("status", "--json").json["later_takedowns"] == list(range(2, number + 1))
     line = (
         "Takedowns 2, 3 were recorded after this run was planned, which ends by its plan. "
-        f"Then this makes again what holds something of it: neo run {DATA}"
+        f"Then this makes again what holds something of it: neo run {broken}"
     )
     assert line in " ".join(site.neo("status").out.split())
     assert line in " ".join(site.neo("resume").out.split())
-    assert "Takedown" not in site.neo("status").out
+    assert site.neo("run", DATA).code == 0
+    listed.write_text("https://nobody.example/4.jpg\n")
+    assert site.neo("takedown", str(listed), "--record").code == 0
+    assert "Takedown" not in site.neo("status", "data").out
