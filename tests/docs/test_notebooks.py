@@ -18,7 +18,7 @@ NOTEBOOKS = {"look_at_my_data": "rows", "what_did_this_checkpoint_see": "tuned"}
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("name", ["look_at_my_data", long("what_did_this_checkpoint_see")])
+@pytest.mark.parametrize("name", [long("look_at_my_data"), long("what_did_this_checkpoint_see")])
 def test_it_runs_where_the_tutorial_left_off(
     name: str, tmp_path: Path, type_: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
