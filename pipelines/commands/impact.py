@@ -60,7 +60,7 @@ def impact(
     of: OfOption = None,
     parts: PartOption = None,
 ) -> None:
-    """Show which steps and checkpoints hold something bad, and what training again costs.
+    """Show which steps hold something bad, and what to train again.
 
     For example: neo impact --of tiny/pairs --part 00003. The trainings that read it, finished or not, with the first
     step; what began from them; what was made of them; the last clean checkpoint before; and steps, rows, tokens and

@@ -47,7 +47,7 @@ def takedown(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Also where it takes all that a source has kept.")] = False,
 ) -> None:
-    """Forget URLs, domains, pictures, samples or captions: show what holds them, and record it with --record.
+    """Forget what a list names: show what holds it, or record it.
 
     From then on no picture of the list is fetched, and the next run makes what holds something of it again, without it:
     parts that hold nothing are taken over, models are trained again. For example:

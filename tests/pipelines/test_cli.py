@@ -171,7 +171,7 @@ def test_the_next_command_is_for_the_same_site(site: NeoSite, monkeypatch: pytes
 def test_every_command_stands_in_one_group_and_has_an_example(site: NeoSite) -> None:
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted(grouped) == sorted({*grouped}) and set(grouped) <= set(COMMANDS)
-    assert set(EXAMPLES) <= set(COMMANDS)
+    assert set(EXAMPLES) == set(COMMANDS) == set(grouped), "a command without an example, or without a group"
     told = site.type_(["-h"]).out
     assert all(f"\n{heading}:\n" in told for heading in GROUPS) and "NEO_HOME" in told
     assert "..." not in told.partition("\nBegin:")[2], "no sentence is cut"
