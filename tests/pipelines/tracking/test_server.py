@@ -137,7 +137,7 @@ def test_data_sets_are_the_same_at_both_ends_and_counts_are_on_the_page(tracked:
     assert pages["kept"].data.metrics["items_dropped"] == 3
     assert pages["kept"].data.metrics["judge/parts"] == 3
     assert pages["kept"].data.params == {"min_width_px": "13"}
-    drawn = "| source | samples | distinct | drawn |\n| --- | ---: | ---: | ---: |\n| pairs | 7 | 7 | 7 |"
+    drawn = "| source | samples | distinct | drawn |\n| --- | --- | --- | --- |\n| `pairs` | 7 | 7 | 7 |"
     assert drawn in note_of(pages["mix"])
     assert "| source | documents | tokens |" in note_of(pages["rows"]) and "| source |" not in note_of(pages["kept"])
     path = client(tracked).download_artifacts(pages["pairs"].info.run_id, "samples.csv")
