@@ -72,12 +72,10 @@ def test_each_way_of_asking_names_the_steps_that_were_dealt_it(whole: NeoSite, i
     assert missing["found"][0] == {"asked": urls[5], "sample_ids": [sample_id(urls[5]).hex()]}
 
 
-def test_it_reads_well_at_80_columns_and_says_what_is_not_known(
-    whole: NeoSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    said = whole.neo("exposure", "whole/weights", "--domain", "toy.invalid")
-    assert "weights (train_toy/" in said.out and "1 to 6 of 6" in said.out
+def test_it_reads_well_at_80_columns_and_says_what_is_not_known(whole: NeoSite) -> None:
+    said = whole.on_terminal(80, "exposure", "whole/weights", "--domain", "toy.invalid")
+    fingerprint = whole.neo("show", "whole/weights", "--json").json["fingerprint"][:12]
+    assert f"train_toy/{fingerprint}" in said.out.split() and "1 to 6 of 6" in said.out
     assert "what it was trained" in said.out and "is the least, not all." in " ".join(said.out.split())
     assert all(len(line) <= 80 for line in said.out.splitlines() if not line.startswith("Next:"))
     assert said.last_line.startswith("Next: neo seen train_toy/")

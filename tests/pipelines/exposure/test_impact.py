@@ -98,9 +98,8 @@ def test_training_again_takes_the_steps_after_the_clean_state(whole: NeoSite) ->
     assert cost_of(replace(training, run=""), 6).num_steps == 0
 
 
-def test_the_command_says_it_in_words_and_json(whole: NeoSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    words = whole.neo("impact", "--of", "whole/pairs", "--part", "00001")
+def test_the_command_says_it_in_words_and_json(whole: NeoSite) -> None:
+    words = whole.on_terminal(80, "impact", "--of", "whole/pairs", "--part", "00001")
     assert words.code == 0 and "training again takes 6 steps" in " ".join(words.out.split())
     assert all(len(line) <= 80 for line in words.out.splitlines() if not line.startswith("Next:"))
     made = whole.neo("impact", "--made-by", "toy_llm@1", "--json").json
