@@ -375,9 +375,8 @@ def _unknown_keys_below(table: Mapping[str, Any], annotation: Any, where: tuple[
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield from _unknown_keys(table, annotation, where)
         return
-    inner = next(
-        (kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-    )
+    models = (kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel))
+    inner = next(models, None)
     for key, value in table.items():
         if inner is not None and isinstance(value, dict):
             yield from _unknown_keys(value, inner, (*where, key))

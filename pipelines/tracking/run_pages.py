@@ -76,11 +76,8 @@ class RunPages:
         """Show on the run's page that an attempt runs; creates the page if it is missing."""
         page = self._page("", message.at_seconds)
         self._pages.set_running(page)
-        tags = {
-            "neo.attempt": str(message.attempt),
-            "neo.outcome": "running",
-            **self._summary.begin(page, message.attempt),
-        }
+        tags = {"neo.attempt": str(message.attempt), "neo.outcome": "running"}
+        tags |= self._summary.begin(page, message.attempt)
         self._pages.log(page, tags=tags | self._summary.note("running", message.attempt, self._link))
 
     def add_events(self, message: Message) -> None:
