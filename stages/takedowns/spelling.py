@@ -1,7 +1,7 @@
 """How names are compared: by their text, by the URL that we ask for, and by its host. A list and a table alike.
 
-A table has one address in many spellings (`https://Example.org:443/a b.jpg#top`), and the same one is asked for: who
-wants it forgotten does not know how it is spelled where.
+A table has one address in many spellings (`https://Example.org:443/a b.jpg#top`), and the same one is asked for: a
+person who wants it forgotten does not know how it is spelled where.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Spelled(NamedTuple):
     """A name, as it is compared."""
 
     text: str
-    """As it was typed, without what is not seen around it."""
+    """The name as it was typed, without blanks and invisible characters around it."""
     url: str
     """The URL that we ask for; the text where it is none that may be asked for."""
     host: str

@@ -69,7 +69,7 @@ def test_each_way_of_asking_names_the_steps_that_were_dealt_it(whole: NeoSite, i
         assert said.json["version"] == 1 and said.json["is_known"] is False
     missing = whole.neo("exposure", "whole/weights", "--file", str(listed), "--json").json
     assert missing["missing"] == ["http://nobody.invalid/"]
-    assert missing["found"][0] == {"asked": urls[5], "sample_ids": [sample_id(urls[5]).hex()]}
+    assert missing["found"][0] == {"asked": urls[5], "sample_ids": [sample_id(urls[5]).hex()], "has_more": False}
 
 
 def test_it_reads_well_at_80_columns_and_says_what_is_not_known(whole: NeoSite) -> None:
@@ -94,7 +94,7 @@ def test_typos_get_the_nearest_and_nonsense_gets_words(whole: NeoSite) -> None:
         ("--file", "/nowhere/list"): "cannot be read",
         (): "say one of URL|ID",
         ("a", "--domain", "b"): "not 2",
-        ("--of", "whole/evaluate", "--part", "evaluate"): "has no parts with samples of their own",
+        ("--of", "whole/evaluate", "--part", "evaluate"): "which has no samples that weights could have seen",
     }.items():
         said = whole.neo("exposure", "whole/weights", *words)
         assert said.code == 2 and part in said.err, (words, said.err)

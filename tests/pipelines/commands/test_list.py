@@ -33,6 +33,6 @@ def test_a_long_history_shows_its_newest_runs_and_counts_the_others(site: NeoSit
 
 
 def test_a_site_file_that_is_not_there_is_said_in_words_before_anything_is_listed(site: NeoSite) -> None:
-    told = site.neo("list", "--site", "nowhere.toml")
+    told = site.type_(["list", "--site", "nowhere.toml"])
     assert told.code == 2 and told.out == "" and "there is no site file nowhere.toml; known sites are" in told.err
     assert "Errno" not in told.err
