@@ -74,7 +74,7 @@ def resume(
     command.say(*changes)
     command.say(plan_table(plan, graph=False), in_words(plan))
     command.say(*_what_was_lost(resumed, plan), *_what_differs(plan.request, store, command.site.sources))
-    command.say(*later_takedowns(current), "")
+    command.say(*later_takedowns(store, plan.request), "")
     carry_on(plan, command, again=f"neo resume {current.name}", allows_rollback=allow_rollback)
 
 

@@ -14,18 +14,19 @@ from rich.text import Text
 from pipelines.commands.context import CommandContext
 from pipelines.commands.options import OptionalRunArgument
 from pipelines.exits import BadCommandError
+from pipelines.planning.request import Request
 from pipelines.running.signals import deferred_ctrl_c
 from pipelines.running.summary import look_closer
 from pipelines.runs.attempts import end_dead_attempts
 from pipelines.runs.refs import find_run
 from pipelines.runs.resume import command_after, newest_run
-from pipelines.runs.run import Run
 from pipelines.runs.status import RunStatus
 from pipelines.screen.console import STYLES, clean
 from pipelines.screen.plain_lines import PlainLines
 from pipelines.screen.progress import StepState, balance, clock_time, progress
 from pipelines.screen.text_table import TextTable, number, sentence
 from pipelines.takedowns.records import recorded_since
+from stages.store.store import Store
 
 SECONDS_BETWEEN_LOOKS = 1.0
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay and show what happens, until the run ends or Ctrl-C.")]
@@ -46,7 +47,7 @@ def status(ctx: typer.Context, run: OptionalRunArgument = None, *, watch: WatchO
     if watch and not run_status.is_over:
         watch_run(run_status, command)
     command.say(headline(run_status), steps_table(run_status), *waiting_lines(run_status))
-    command.say(*([] if run_status.state == "done" else later_takedowns(chosen)))
+    command.say(*([] if run_status.state == "done" else later_takedowns(chosen.store, chosen.request)))
     command.end(document(run_status), then=_next(run_status))
 
 
@@ -138,15 +139,15 @@ def waiting_lines(run_status: RunStatus) -> list[str]:
         ]
 
 
-def later_takedowns(run: Run) -> list[str]:
+def later_takedowns(store: Store, request: Request) -> list[str]:
     """A line if something was taken down after a run was planned."""
-    numbers = recorded_since(run.store, run.request.takedowns)
+    numbers = recorded_since(store, request.takedowns)
     if not numbers:
         return []
     named = f"Takedown {numbers[0]} was" if len(numbers) == 1 else f"Takedowns {', '.join(map(str, numbers))} were"
     return [
         f"{named} recorded after this run was planned, which ends by its plan. "
-        f"Then this makes again what holds something of it: {run.request.command}"
+        f"Then this makes again what holds something of it: {request.command}"
     ]
 
 

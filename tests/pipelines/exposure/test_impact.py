@@ -111,7 +111,9 @@ def test_a_fork_of_a_bad_training_began_from_it_however_far_back(whole: NeoSite)
     weighed = weigh(whole.store, all_nodes(whole.store), Beginnings(), Doubts())
     short = short_of(whole, "weights")
     training = weighed.trainings[short]
-    first = Fork(stage="train_toy", fingerprint="b" * 64, at_step=2, content="", recipe={}, inputs={}, course=())
+    first = Fork(
+        stage="train_toy", fingerprint="b" * 64, at_step=2, content="", recipe={}, inputs={}, course=training.course
+    )
     second = first.model_copy(update={"fingerprint": "c" * 64, "at_step": 4, "begun_from": first})
     weighed.trainings[short] = replace(training, fork=second)
     for bad in (first.short, second.short):

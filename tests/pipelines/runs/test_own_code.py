@@ -78,13 +78,13 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def plan(site: NeoSite, path: Path) -> dict[str, tuple[str, str]]:
     said = site.neo("plan", f"{path}:go", "--json")
-    assert said.code == 0, said
+    assert said.code == 0, said.err
     return {step["name"]: (step["action"], step["reason"]) for step in said.json["steps"]}
 
 
 def made(site: NeoSite, path: Path) -> Said:
     said = site.neo("run", f"{path}:go")
-    assert said.code == 0, said
+    assert said.code == 0, said.err
     assert {action for action, _ in plan(site, path).values()} == {"reuse"}
     return said
 
@@ -198,7 +198,7 @@ def test_a_bug_fixed_in_a_frozen_runs_file_runs_under_resume(site: NeoSite, mine
     assert site.neo("resume", run.name).code == 1  # the same code makes the same failure
     mine.write_text(MINE)
     said = site.neo("resume", run.name)
-    assert said.code == 0, said
+    assert said.code == 0, said.err
     (other,) = (one.name for one in all_runs(site.store) if one.name != run.name)
     assert (
         f"{mine} has changed since run {run.name} was frozen. It continues with the newest code as run {other}"
@@ -232,7 +232,7 @@ def test_the_recipes_of_a_frozen_run_stay_when_its_code_is_new(site: NeoSite, mi
     run = failed(site, mine)
     mine.write_text(MINE.replace("num_parts=3", "num_parts=1").replace('"neo"', '"ice"'))
     said = site.neo("resume", run.name)
-    assert said.code == 0, said
+    assert said.code == 0, said.err
     assert words(site, "go/pairs") == ["NEO"] * 3
     assert "has changed since; this run continues from its frozen plan." in said.out
 
@@ -265,7 +265,7 @@ def test_a_plan_that_was_frozen_before_code_took_part_is_still_read(site: NeoSit
     assert (site.folder / "store" / "artifacts" / "load_pairs" / old["pairs"][:12] / "records" / "write").is_dir()
     mine.write_text(MINE)
     said = site.neo("resume", run.name)
-    assert said.code == 0, said
+    assert said.code == 0, said.err
     assert "made before its code took part in identity" in said.out
     assert manifest_of(site, "go/pairs")["fingerprint"] != old["pairs"]
 

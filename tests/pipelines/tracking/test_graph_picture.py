@@ -26,7 +26,7 @@ TEXTS = {name: [name, "RawPairs 0123456789ab", "12 parts, 12,000 items, 11,100 k
 
 
 def test_lanes_draw_a_ring_for_sources_a_dot_for_readers_and_a_corner_for_each_far_edge() -> None:
-    drawn = lanes(GRAPH)
+    drawn = {name: line for name, (line, _) in lanes(GRAPH).items()}
     assert list(drawn) == list(GRAPH)
     assert {name for name, line in drawn.items() if "○" in line} == {"llm", "pairs", "text", "questions"}
     for name, line in drawn.items():
@@ -36,7 +36,7 @@ def test_lanes_draw_a_ring_for_sources_a_dot_for_readers_and_a_corner_for_each_f
 
 
 def test_lanes_of_a_graph_without_edges_and_of_none() -> None:
-    assert lanes({"a": [], "b": []}) == {"a": "○", "b": "○"}
+    assert lanes({"a": [], "b": []}) == {"a": ("○", " "), "b": ("○", " ")}
     assert lanes({}) == {}
 
 
