@@ -22,19 +22,7 @@ from stages.formats.sample_table import read_table
 from stages.store.store import Store
 from tests.pipelines.conftest import NeoSite, Said
 from tests.worlds.flaky_web import FlakyWeb, flaky_web, picture
-
-PIPELINE = """
-from stages.contract import Source
-from stages.download_pairs import DownloadPairsRecipe, download_pairs
-from stages.filter_pairs import FilterPairsRecipe, filter_pairs
-
-
-def own():
-    recipe = DownloadPairsRecipe(
-        source=Source("urls"), allow_hosts=("127.0.0.1",), num_tries=1, deadline_seconds=8, num_urls_per_part=10
-    )
-    return filter_pairs.bind("kept", FilterPairsRecipe(), download_pairs.bind("pairs", recipe))
-"""
+from tests.worlds.lossy_download import PIPELINE, lossy_download
 
 
 @dataclass
@@ -75,15 +63,7 @@ class Downloaded:
 
 @pytest.fixture
 def run(site: NeoSite, tmp_path: Path) -> Iterator[Downloaded]:
-    (tmp_path / "sources.toml").write_text('[urls]\nuri = "urls.parquet"\n')
-    (tmp_path / "pipeline.py").write_text(PIPELINE)
-    site.file.write_text(f'store = "{tmp_path / "store"}"\nmlflow = "http://127.0.0.1:9"\n')
-    with flaky_web({3: "server_error"}) as web:
-        web.table(tmp_path / "urls.parquet", 40)
-        pipeline = f"{tmp_path / 'pipeline.py'}:own"
-        told = site.neo("run", pipeline)
-        assert told.code == 0, told
-        web.mend()
+    with lossy_download(site, tmp_path) as (web, pipeline):
         yield Downloaded(site, web, pipeline, tmp_path)
 
 
