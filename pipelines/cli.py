@@ -64,7 +64,7 @@ from pipelines.commands.view import view
 from pipelines.commands.where import where
 from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.running.summary import REPAIR_COMMAND
-from pipelines.screen.console import write_text
+from pipelines.screen.console import replace_unwritable, write_text
 from pipelines.screen.warnings import RecordWarnings, clean_log_lines
 from stages.contract import StageError
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError, TornRecordError
@@ -310,6 +310,7 @@ def corrected(words: Sequence[str], message: str) -> str | None:
 def main() -> None:
     """The entry point of `neo`."""
     clean_log_lines()
+    replace_unwritable()
     try:
         app(prog_name="neo")
     except KeyboardInterrupt:  # before a command began, or after it ended

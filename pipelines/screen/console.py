@@ -5,6 +5,7 @@ Owns the console, and the rule that foreign text never reaches it with control c
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -69,6 +70,14 @@ def write_text(text: str, *, stderr: bool = False) -> None:
     stream = sys.stderr if stderr else sys.stdout
     stream.write(clean(text))
     stream.flush()
+
+
+def replace_unwritable() -> None:
+    """Have characters that the encoding of the terminal lacks written as `?`, as in a plain locale: none of them, such
+    as a lane of a graph, ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 class Display:

@@ -51,7 +51,7 @@ def test_neos_own_options_are_taken_before_and_after_the_command(site: NeoSite) 
 @pytest.mark.parametrize(
     "words",
     [["plan", "tiny", "--nothing", "--json"], ["--json", "plan", "tiny", "--nothing"], ["--nothing", "plan", "--json"],
-     ["bogus", "--json"], ["plan", "--json"], ["--json"]],
+     ["xyzzy", "--json"], ["plan", "--json"], ["--json"]],
 )  # fmt: skip
 def test_a_wrong_flag_is_told_as_json_where_json_was_asked_for(site: NeoSite, words: list[str]) -> None:
     told = site.type_(words)
