@@ -5,7 +5,7 @@ Owns the graph of an artifact's ancestors. Reads heads alone: no data, and no ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -160,9 +160,24 @@ def lineage_of(store: Store, stage: str, fingerprint: str) -> Lineage:
         read |= {node.fingerprint: node for node in nodes}
         inputs = (item for node in nodes if node.head is not None for item in node.head.inputs.values())
         wanted = {item.fingerprint: (item.stage, item.fingerprint) for item in inputs if item.fingerprint not in read}
+    return Lineage(inputs_first(read, [fingerprint]))
+
+
+def inputs_first(nodes: Mapping[str, Node], starts: Iterable[str]) -> tuple[Node, ...]:
+    """The artifacts `starts` and all that they were made of, of those in `nodes`, each after its inputs. Both are by
+    fingerprint.
+    """
     ordered: dict[str, Node] = {}
-    _visit(read, fingerprint, ordered)
-    return Lineage(tuple(ordered.values()))
+
+    def visit(fingerprint: str) -> None:
+        if fingerprint not in ordered and fingerprint in nodes:
+            for one in nodes[fingerprint].inputs.values():
+                visit(one)
+            ordered[fingerprint] = nodes[fingerprint]
+
+    for start in starts:
+        visit(start)
+    return tuple(ordered.values())
 
 
 def all_heads(store: Store) -> Iterator[ManifestHead]:
@@ -239,16 +254,6 @@ def _order(reads: Mapping[str, list[str]], fingerprint: str, ordered: dict[str, 
         for one in inputs:
             _order(reads, one, ordered)
         ordered[fingerprint] = inputs
-
-
-def _visit(read: Mapping[str, Node], fingerprint: str, ordered: dict[str, Node]) -> None:
-    """Add an artifact to `ordered`, after its ancestors."""
-    if fingerprint in ordered:
-        return
-    node = read[fingerprint]
-    for name in node.inputs.values():
-        _visit(read, name, ordered)
-    ordered[fingerprint] = node
 
 
 def _node(store: Store, stage: str, fingerprint: str) -> Node:

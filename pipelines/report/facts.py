@@ -12,7 +12,7 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from pipelines.lineage.contents import evaluation_metrics
-from pipelines.lineage.graph import Lineage, Node, lineage_of
+from pipelines.lineage.graph import Lineage, Node, inputs_first, lineage_of
 from pipelines.planning.recipe_diff import flat_fields
 from pipelines.planning.request import FrozenStep, Request
 from pipelines.report.history import History, read_history
@@ -62,14 +62,12 @@ class RunFacts:
             if head.fingerprint not in read:
                 lineage = lineage_of(self.run.store, head.stage, head.fingerprint)
                 nodes = {node.fingerprint: node for node in lineage.nodes} | nodes
-        return Lineage(_inputs_first(nodes)) if nodes else None
+        return Lineage(inputs_first(nodes, nodes)) if nodes else None
 
 
 def read_facts(run: Run) -> RunFacts:
     """Read all that a report of a run shows."""
-    steps = run.request.steps
-    found = run.store.each(lambda step: read_head(run.store, step.stage, step.fingerprint), steps)
-    heads = {step.name: head for step, head in zip(steps, found, strict=True) if head is not None}
+    heads = committed_heads(run)
     records, history = run.attempts(), read_history(run)
     recorded = run.ends(max((record.number for record in records), default=0))
     ends = dict(enumerate(recorded, start=1)) | history.ends
@@ -80,6 +78,13 @@ def read_facts(run: Run) -> RunFacts:
         attempts=tuple((record, ends.get(record.number)) for record in records),
         history=history,
     )
+
+
+def committed_heads(run: Run) -> dict[str, ManifestHead]:
+    """The heads of the artifacts of a run that are committed, by step."""
+    steps = run.request.steps
+    found = run.store.each(lambda step: read_head(run.store, step.stage, step.fingerprint), steps)
+    return {step.name: head for step, head in zip(steps, found, strict=True) if head is not None}
 
 
 def changed_fields(step: FrozenStep) -> dict[str, str]:
@@ -101,17 +106,3 @@ def _scores(artifact: Artifact) -> dict[str, float]:
         return evaluation_metrics(artifact)
     except StoreError:  # damaged: an audit names it, a report leaves it out
         return {}
-
-
-def _inputs_first(nodes: Mapping[str, Node]) -> tuple[Node, ...]:
-    ordered: dict[str, Node] = {}
-
-    def visit(fingerprint: str) -> None:
-        if fingerprint not in ordered and fingerprint in nodes:
-            for one in nodes[fingerprint].inputs.values():
-                visit(one)
-            ordered[fingerprint] = nodes[fingerprint]
-
-    for fingerprint in nodes:
-        visit(fingerprint)
-    return tuple(ordered.values())

@@ -24,13 +24,13 @@ EXAMINED_ON: Final = "evaluation"
 """The context of a data set that models were asked about."""
 
 
-def origin_tags(record: AttemptRecord, submitted_by: Origin | None, request: Request) -> dict[str, str]:
+def origin_tags(record: AttemptRecord, asked_by: Origin | None, request: Request) -> dict[str, str]:
     """Who began an attempt, how, and where: MLflow's own tags, and ours for what it has none for.
 
     Of a submitted run, user and commit are those of the command that submitted it; the machine is the driver's.
     """
     machine = record.origin or Origin()
-    asked = submitted_by or machine
+    asked = asked_by or Origin()
     versions = machine.versions.model_dump() if machine.versions else {}
     tags = {
         "mlflow.user": asked.user,

@@ -12,17 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from pipelines.report.facts import read_facts
-from pipelines.report.lineage_svg import lineage_svg
-from pipelines.report.page import report_page
+from pipelines.report.facts import committed_heads, read_facts
 from pipelines.runs.outbox import Message, Outbox
 from pipelines.runs.run import Run
-from pipelines.runs.submissions import Submissions
+from pipelines.runs.submissions import asked_by
 from pipelines.tracking import page_contents, run_contents
 from pipelines.tracking.client import PageClient, dataset_input, to_metrics
 from pipelines.tracking.datasets import artifact_dataset, outside_dataset
 from pipelines.tracking.models import LoggedModels
-from stages.artifacts.head import ManifestHead, read_head
+from stages.artifacts.head import ManifestHead
 
 log = logging.getLogger(__name__)
 MAX_MESSAGES_OF_REPORT: Final = 20_000
@@ -41,17 +39,14 @@ class RunSummary:
     @cached_property
     def heads(self) -> dict[str, ManifestHead]:
         """The committed artifacts of the run, by step."""
-        steps = self.run.request.steps
-        found = self.run.store.each(lambda step: read_head(self.run.store, step.stage, step.fingerprint), steps)
-        return {step.name: head for step, head in zip(steps, found, strict=True) if head is not None}
+        return committed_heads(self.run)
 
     def origin_tags(self, attempt: int) -> dict[str, str]:
         """Who began an attempt, with which code, where; {} where its record is lost."""
         record = self.run.attempt(attempt)
         if record is None:
             return {}
-        submitted_by = Submissions(self.run).origin_of(record.job) if record.job else None
-        return run_contents.origin_tags(record, submitted_by, self.run.request)
+        return run_contents.origin_tags(record, asked_by(self.run, record), self.run.request)
 
     def begin(self, page: str, attempt: int) -> dict[str, str]:
         """Add the parameters that differ from defaults, and the sources; returns the tags of the attempt."""
@@ -95,6 +90,9 @@ class RunSummary:
 
         No message waits for a report: one that cannot be made, or is of too many messages, is left to `neo report`.
         """
+        from pipelines.report.lineage_svg import lineage_svg
+        from pipelines.report.page import report_page
+
         missing = f"`neo report {self.run.name}` makes the report"
         if Outbox(self.run.store, self.run.name).num_messages() > MAX_MESSAGES_OF_REPORT:
             self.pages.log(page, tags={REPORT_TAG: f"{missing}: the run has too many messages for one here"})
