@@ -84,8 +84,8 @@ def _take_down(command: CommandContext, path: Path, *, reason: str, records: boo
         words += ["--yes"] if any(one.is_all for one in found.holders) else []
         command.end({**document, "recorded": False}, then=shlex.join(words))
     digest = keep_list(store, data)
-    for one in found.holders:
-        keep_held_parts(store, digest, one.head)
+    for one in found.searched:  # also of what holds nothing: each plan would read its tables again
+        keep_held_parts(store, digest, one.head, one.held)
     recorded, is_new = record(store, digest, reason)
     command.say(
         "", f"Takedown {recorded} is {'recorded' if is_new else 'on record already'}: no picture of it is fetched."

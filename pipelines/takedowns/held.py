@@ -19,6 +19,7 @@ from pipelines.indexes.tables import PartTable, listed
 from stages.artifacts.artifact import Artifact
 from stages.artifacts.head import ManifestHead
 from stages.formats.read_ahead import ahead
+from stages.formats.sample_table import without_reasons
 from stages.store.fault_points import fault_point
 from stages.store.reader import NUM_READERS
 from stages.store.store import Store
@@ -62,11 +63,11 @@ def held_parts(
     return known if known is not None else _found(_Question(store, list_sha256, head, typed, tell))
 
 
-def keep_held_parts(store: Store, list_sha256: str, head: ManifestHead) -> None:
-    """Find what an artifact holds of a list, and put it on record, unless it is."""
+def keep_held_parts(store: Store, list_sha256: str, head: ManifestHead, held: HeldParts | None = None) -> None:
+    """Put on record what an artifact holds of a list, unless it is. It is looked for where `held` does not say it."""
     key = held_key(list_sha256, head.stage, head.fingerprint)
     if store.size_bytes(key) is None:
-        held = held_parts(store, list_sha256, head)
+        held = held or held_parts(store, list_sha256, head)
         with fault_point("takedown.found", key):
             store.create_json(key, held.model_dump(mode="json"))
 
@@ -151,9 +152,6 @@ def _counted(table: PartTable, store: Store, columns: Sequence[str], tombstones:
     gone = rows.filter(pa.array(tombstones.rows_of(rows.select([n for n in columns if n in names]))))
     if "reason" in names:
         gone = gone.filter(pc.fill_null(pc.not_equal(gone["reason"], TAKEN_DOWN), True))
-    counted = gone
-    if table.superseded:
-        superseded = pa.array(list(table.superseded), pa.string())
-        counted = gone.filter(pc.invert(pc.is_in(gone["reason"], value_set=superseded)))
+    counted = without_reasons(gone, table.superseded)
     kept = pc.sum(pc.equal(counted["verdict"], "kept")).as_py() or 0 if "verdict" in names else counted.num_rows
     return counted.num_rows, int(kept), gone.num_rows > 0

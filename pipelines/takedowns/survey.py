@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipelines.takedowns.held import Told, can_hold, held_parts
 from stages.artifacts.head import ManifestHead
@@ -47,9 +48,15 @@ REWRITING = ("download_pairs", "retry_pairs", "import_pairs", "collect_images")
 class TakedownSurvey:
     """What a store holds of a list."""
 
-    holders: tuple[Holder, ...]
+    searched: tuple[Holder, ...]
+    """What was looked through, also where nothing was found."""
     models: tuple[ManifestHead, ...]
     """Trained weights that were made, by way of others, of an artifact that holds something."""
+
+    @cached_property
+    def holders(self) -> tuple[Holder, ...]:
+        """The artifacts that hold something, by name."""
+        return tuple(sorted((one for one in self.searched if one.held.parts), key=lambda one: one.head.short))
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -62,26 +69,17 @@ def survey(store: Store, typed: bytes, heads: Iterable[ManifestHead], tell: Told
     """What the artifacts with these heads hold of a list, given by its bytes. Memory grows with artifacts."""
     digest = digest_of(typed)
     known = {head.fingerprint: head for head in heads}
-    holders: list[Holder] = []
-    for head in known.values():
-        if can_hold(head) and (held := held_parts(store, digest, head, typed=typed, tell=tell)).parts:
-            holders.append(Holder(head, held))
-    holding = {one.head.fingerprint for one in holders}
-    models = [head for head in _behind_first(known) if head.kind in MODELS and _descends(head, known, holding)]
-    return TakedownSurvey(tuple(sorted(holders, key=lambda one: one.head.short)), tuple(models))
-
-
-def _descends(head: ManifestHead, known: dict[str, ManifestHead], holding: set[str]) -> bool:
-    """Whether an artifact was made of one of these, by way of others."""
-    waiting, seen = [head], set[str]()
-    while waiting:
-        for item in waiting.pop().inputs.values():
-            if item.fingerprint in holding:
-                return True
-            if item.fingerprint not in seen and item.fingerprint in known:
-                seen.add(item.fingerprint)
-                waiting.append(known[item.fingerprint])
-    return False
+    searched = tuple(
+        Holder(head, held_parts(store, digest, head, typed=typed, tell=tell))
+        for head in known.values()
+        if can_hold(head)
+    )
+    holding = {one.head.fingerprint for one in searched if one.held.parts}
+    descendants: dict[str, ManifestHead] = {}
+    for head in _behind_first(known):
+        if any(item.fingerprint in holding or item.fingerprint in descendants for item in head.inputs.values()):
+            descendants[head.fingerprint] = head
+    return TakedownSurvey(searched, tuple(head for head in descendants.values() if head.kind in MODELS))
 
 
 def _behind_first(known: dict[str, ManifestHead]) -> Iterator[ManifestHead]:
