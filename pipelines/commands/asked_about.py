@@ -1,40 +1,18 @@
-"""What `neo exposure` and `neo impact` are asked about: one of a few ways to name samples, found in the store.
+"""What `neo exposure` and `neo impact` are asked about: one of a few ways to name samples, as it was typed.
 
-Owns which way was typed, what typos get, and how what was found is told.
+`find_asked.py` finds it in the store. That one loads the rooms of lineage; this one is read with every command.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
-from pipelines.commands.context import CommandContext
 from pipelines.exits import BadCommandError
-from pipelines.exposure import asked
-from pipelines.exposure.asked import Beginnings, Nodes
-from pipelines.exposure.holds import Doubts
-from pipelines.exposure.weights import USERS
-from pipelines.lineage.graph import Node, lineage_of
-from pipelines.lineage.sought import Search, Sought, domain, names, pictures, sample_ids
-from pipelines.planning.catalog import suggestion
-from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
-from pipelines.screen.console import clean
-from stages.artifacts.fingerprint import SHOWN_DIGITS
-from stages.artifacts.head import ManifestHead
-from stages.formats.sample_table import SAMPLE_ID_BYTES
-from stages.store.store import Store
-
-SAMPLE_ID = re.compile(rf"[0-9a-fA-F]{{{2 * SAMPLE_ID_BYTES}}}")
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-ID_START = re.compile(rf"[0-9a-fA-F]{{4,{2 * SAMPLE_ID_BYTES - 1}}}")
-HOST_NAME = re.compile(r"[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
-MANY_TABLES = 64
-"""An artifact with so many tables and no index is named before they are read, since that takes long."""
 
 WhatArgument: TypeAlias = Annotated[
     str | None,
@@ -42,9 +20,6 @@ WhatArgument: TypeAlias = Annotated[
 ]
 ListOption: TypeAlias = Annotated[
     Path | None, typer.Option("--file", metavar="LIST", help="Many: a URL, name, sample id or sha256 on each line.")
-]
-DomainOption: TypeAlias = Annotated[
-    str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
 ]
 SourceOption: TypeAlias = Annotated[
     str | None, typer.Option("--source", metavar="NAME", help="All of a source: of a mixture, or from outside.")
@@ -105,202 +80,3 @@ class TypedQuestion:
     def wrong(self, why: str) -> BadCommandError:
         """The error for a question that cannot be asked."""
         return BadCommandError(why, then=f"{self.verb} --help")
-
-
-@dataclass
-class Asked:
-    """What was asked about, as it was found."""
-
-    beginnings: Beginnings
-    title: str
-    """What was asked about, in words."""
-    document: dict[str, Any]
-    """What was asked about as JSON has it, and what was found of it."""
-    doubts: Doubts
-    missing: list[str] = field(default_factory=list)
-    """Lines of a list that no table has."""
-    unindexed: list[ManifestHead] = field(default_factory=list)
-    """Artifacts of which all tables were read."""
-
-    def lines(self) -> Iterator[str]:
-        """What was found, in sentences."""
-        found = self.beginnings
-        if found.num_found:
-            ends = ", ".join(f"{number:,} {ending}" for ending, number in sorted(found.verdicts.items()))
-            yield f"Found in tables: {found.num_kept:,} kept{f', {ends}' if ends else ''}."
-        yield from (f"  not found: {clean(line)}" for line in self.missing[:MAX_CANDIDATES])
-        if len(self.missing) > MAX_CANDIDATES:
-            yield f"  and {len(self.missing) - MAX_CANDIDATES:,} more"
-        if self.unindexed:
-            shorts = list(dict.fromkeys(head.short for head in self.unindexed))
-            more = f" and {len(shorts) - 3} more" if len(shorts) > 3 else ""
-            yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
-
-
-def with_asked(store: Store, question: TypedQuestion, nodes: dict[str, Node]) -> dict[str, Node]:
-    """These artifacts, and the one that `--of` names with what it was made of: others may share parts of it."""
-    if question.of is None:
-        return nodes
-    stage, fingerprint = resolve_artifact(store, question.of)
-    if f"{stage}/{fingerprint[:SHOWN_DIGITS]}" in nodes:
-        return nodes
-    return {**nodes, **{node.short: node for node in lineage_of(store, stage, fingerprint).nodes}}
-
-
-def find(command: CommandContext, store: Store, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
-    """Where what is asked about begins. Raises `BadCommandError` where there is no such thing."""
-    if question.what is not None or question.listed is not None:
-        return _by_lines(command, question, nodes, doubts)
-    if question.domain is not None:
-        return _by_domain(command, question, question.domain, nodes, doubts)
-    if question.source is not None:
-        return _by_source(question, question.source, nodes, doubts)
-    if question.reason is not None:
-        return _by_reason(question, question.reason, nodes, doubts)
-    if question.made_by is not None:
-        return _by_maker(question, question.made_by, nodes, doubts)
-    assert question.of is not None
-    return _by_artifact(store, question, question.of, nodes, doubts)
-
-
-def _by_lines(command: CommandContext, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
-    path, what = question.listed, question.what
-    lines = [what] if path is None else _lines_of(question, path)
-    lines = list(dict.fromkeys(line for line in lines if line))
-    if not lines:
-        raise question.wrong(f"{path} has no line to look for")
-    ids = [bytes.fromhex(line) for line in lines if SAMPLE_ID.fullmatch(line)]
-    digests = [bytes.fromhex(line) for line in lines if SHA256.fullmatch(line)]
-    soughts = [one for one in (names(lines), sample_ids(ids), pictures(digests)) if one.digests]
-    found, search = _sought(command, soughts, nodes, doubts, keeps_values=True)
-    values = {line: found.found.get(line) or found.found.get(line.lower()) for line in lines}
-    missing = [line for line, samples in values.items() if not samples]
-    title = clean(lines[0]) if path is None else f"{len(lines) - len(missing):,} of {len(lines):,} lines of {path}"
-    if not found.num_found and not doubts.reasons:
-        raise BadCommandError(_not_there(question, lines), then="neo list")
-    listed = [
-        {"asked": line, "sample_ids": [*samples][: asked.MAX_IDS], "has_more": len(samples) > asked.MAX_IDS}
-        for line, samples in values.items()
-        if samples
-    ]
-    document: dict[str, Any] = {"asked": {"file": str(path)} if path else {"url_or_id": lines[0]}, "found": listed}
-    return Asked(found, title, {**document, "missing": missing}, doubts, missing, search.unindexed)
-
-
-def _by_domain(command: CommandContext, question: TypedQuestion, host: str, nodes: Nodes, doubts: Doubts) -> Asked:
-    if not HOST_NAME.fullmatch(host) or not host.strip("."):
-        raise question.wrong(
-            f"--domain {host!r} is no host: write one such as example.org, without scheme, path, port or user"
-        )
-    found, search = _sought(command, [domain(host)], nodes, doubts)
-    if not found.num_found and not doubts.reasons:
-        raise BadCommandError(f"no URL in a table is on {host}", then="neo list")
-    return Asked(found, f"{host} and the hosts below it", _counted({"domain": host}, found), doubts,
-                 unindexed=search.unindexed)  # fmt: skip
-
-
-def _by_source(question: TypedQuestion, source: str, nodes: Nodes, doubts: Doubts) -> Asked:
-    known = sorted(asked.sources_of(nodes))
-    if source not in known:
-        raise question.wrong(
-            f"--source {source}: there is no such source{suggestion(source, known)}; "
-            f"sources: {', '.join(known[:MAX_CANDIDATES]) or 'none'}"
-        )
-    found = asked.of_source(nodes, source)
-    if question.verb == "neo exposure" and not any(nodes[short].kind not in USERS for short in found.holds):
-        raise _without_samples(f"--source {source}", next(iter(found.holds)), nodes)
-    return Asked(found, f"all of source {source}", {"asked": {"source": source}}, doubts)
-
-
-def _by_reason(question: TypedQuestion, reason: str, nodes: Nodes, doubts: Doubts) -> Asked:
-    known = sorted(asked.reasons_of(nodes))
-    if reason not in known:
-        raise question.wrong(
-            f"--reason {reason}: no step judged anything so{suggestion(reason, known)}; "
-            f"verdicts and reasons: {', '.join(known)}"
-        )
-    found = asked.of_reason(nodes, reason, doubts)
-    return Asked(found, f"samples that were judged {reason}", _counted({"reason": reason}, found), doubts)
-
-
-def _by_maker(question: TypedQuestion, maker: str, nodes: Nodes, doubts: Doubts) -> Asked:
-    chosen = asked.of_makers(nodes, maker)
-    if not chosen:
-        known = sorted(asked.makers_of(nodes))
-        raise question.wrong(
-            f"--made-by {maker}: no artifact was made by it{suggestion(maker, known)}; write a stage such as "
-            "filter_pairs@2 with its number, code=DIGEST of a stage of your own, or a package such as pillow==11.0.0"
-        )
-    shorts = [node.short for node in chosen]
-    more = f" and {len(shorts) - MAX_CANDIDATES} more" if len(shorts) > MAX_CANDIDATES else ""
-    title = f"what {maker} made: {', '.join(shorts[:MAX_CANDIDATES])}{more}"
-    return Asked(asked.of_artifacts(chosen), title, {"asked": {"made_by": maker, "artifacts": shorts}}, doubts)
-
-
-def _by_artifact(store: Store, question: TypedQuestion, ref: str, nodes: Nodes, doubts: Doubts) -> Asked:
-    stage, fingerprint = resolve_artifact(store, ref)
-    short = f"{stage}/{fingerprint[:SHOWN_DIGITS]}"
-    node = nodes.get(short)
-    if node is None or node.head is None:
-        raise question.wrong(f"--of {ref}: {short} cannot be read{f': {node.why_no_head}' if node else ''}")
-    if question.verb == "neo exposure" and node.kind in USERS:
-        raise _without_samples(f"--of {ref}", short, nodes)
-    document = {"asked": {"artifact": short, **({"parts": list(question.parts)} if question.parts else {})}}
-    if not question.parts:
-        return Asked(asked.of_artifacts([node]), f"all of {short}", document, doubts)
-    return Asked(
-        _parts_of(question, node, nodes, doubts),
-        f"part{'s' if len(question.parts) > 1 else ''} {', '.join(question.parts)} of {short}",
-        document,
-        doubts,
-    )
-
-
-def _without_samples(typed: str, short: str, nodes: Nodes) -> BadCommandError:
-    """The error for what was typed, where it holds no samples that could be counted."""
-    why = f"{typed}: {short} holds {nodes[short].kind}, which has no samples that weights could have seen"
-    return BadCommandError(f"{why}; `neo impact` says what was made of it", then=f"neo impact --of {short}")
-
-
-def _parts_of(question: TypedQuestion, node: Node, nodes: Nodes, doubts: Doubts) -> Beginnings:
-    assert node.head is not None
-    if node.kind not in asked.PARTS_FILES:
-        raise question.wrong(f"--part: {node.short} holds {node.kind}, which has no parts with samples of their own")
-    known = asked.part_names(node)
-    for part in question.parts:
-        if part not in known:
-            raise question.wrong(
-                f"--part {part}: {node.short} has no such part{suggestion(part, known)}; "
-                f"parts: {', '.join(known[:MAX_CANDIDATES])}{' ...' if len(known) > MAX_CANDIDATES else ''}"
-            )
-    return asked.of_part(nodes, node, question.parts, doubts)
-
-
-def _sought(
-    command: CommandContext, soughts: Sequence[Sought], nodes: Nodes, doubts: Doubts, *, keeps_values: bool = False
-) -> tuple[Beginnings, Search]:
-    def tell(head: ManifestHead) -> None:
-        num_tables = head.last_phase.num_parts
-        if num_tables >= MANY_TABLES:
-            command.say(f"{head.short} has no index: its {num_tables:,} tables are read. `neo index` makes one.")
-
-    search = Search(tell, command.warnings.warn)
-    return asked.of_soughts(nodes, soughts, search, doubts, keeps_values=keeps_values), search
-
-
-def _lines_of(question: TypedQuestion, path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines()]
-    except OSError as error:
-        raise question.wrong(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _counted(asked_about: Mapping[str, str], found: Beginnings) -> dict[str, Any]:
-    return {"asked": dict(asked_about), "num_kept": found.num_kept, "not_kept": found.verdicts}
-
-
-def _not_there(question: TypedQuestion, lines: Sequence[str]) -> str:
-    if question.listed is not None:
-        return f"none of the {len(lines):,} lines of {question.listed} names a sample in a table"
-    few = f"; a sample id has {2 * SAMPLE_ID_BYTES} digits, all of which are needed here"
-    return f"no table has {lines[0]}, as URL, name or sample id{few if ID_START.fullmatch(lines[0]) else ''}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pipelines.commands.asked_about import (
-    DomainOption,
     ListOption,
     OfOption,
     PartOption,
@@ -16,19 +15,18 @@ from pipelines.commands.asked_about import (
     SourceOption,
     TypedQuestion,
     WhatArgument,
-    find,
-    with_asked,
 )
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import RefArgument, more_option, with_more_options
+from pipelines.commands.options import DomainOption, RefArgument, more_option, with_more_options
 from pipelines.exits import BadCommandError, ExitCode
-from pipelines.exposure.account import Exposure, weigh
-from pipelines.exposure.holds import Doubts, note_missing, relevant
-from pipelines.exposure.weights import USERS
 from pipelines.lineage.graph import all_nodes
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.text_table import Column, TextTable, number, sentence
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+
+if TYPE_CHECKING:
+    from pipelines.exposure.account import Exposure
+    from pipelines.exposure.impact import Impact
 
 SCHEMA_VERSION = 1
 """Version of the JSON document: raised where a field changes its meaning or goes."""
@@ -54,6 +52,11 @@ def exposure(
     began from, by optimizer step; what it was only examined on, measured on or wrote captions for; and what the store
     does not know, such as what a language model from outside has seen. 0 is claimed only where it is known.
     """
+    from pipelines.commands.find_asked import find, with_asked
+    from pipelines.exposure.account import weigh
+    from pipelines.exposure.holds import Doubts, note_missing, relevant
+    from pipelines.exposure.weights import USERS
+
     command: CommandContext = ctx.obj
     question = TypedQuestion(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
                         reason=command.reason, verb="neo exposure")  # fmt: skip
@@ -83,13 +86,8 @@ def _tables(told: Exposure) -> Iterator[TextTable | str]:
     yield _trained_table(told)
     if told.otherwise or told.captions:
         yield from ("", _otherwise_table(told))
-    for title, lines in (
-        ("Not known:", [f"{one.what}: {one.why}" for one in told.not_known]),
-        ("Could not be read:", list(told.doubts)),
-        ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
-    ):
-        if lines:
-            yield from ("", title, *indented(lines))
+    yield from section("Not known:", [f"{one.what}: {one.why}" for one in told.not_known])
+    yield from unsure_sections(told)
 
 
 def _trained_table(told: Exposure) -> TextTable:
@@ -114,9 +112,15 @@ def _otherwise_table(told: Exposure) -> TextTable:
     return table
 
 
-def indented(lines: Iterable[str]) -> list[str]:
-    """Lines below a title."""
-    return [f"  {line}" for line in lines]
+def section(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines below a title, and a blank one above; nothing where there are none."""
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def unsure_sections(told: Exposure | Impact) -> Iterator[str]:
+    """What of an answer could not be read, or not be compared."""
+    yield from section("Could not be read:", told.doubts)
+    yield from section("Looked up in an index too long to be compared with its digest:", told.not_compared)
 
 
 def steps_in_words(stretches: list[list[int]]) -> str:

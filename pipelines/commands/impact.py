@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from pipelines.commands.asked_about import (
-    Asked,
-    DomainOption,
     ListOption,
     MadeByOption,
     OfOption,
@@ -19,22 +17,20 @@ from pipelines.commands.asked_about import (
     SourceOption,
     TypedQuestion,
     WhatArgument,
-    find,
-    with_asked,
 )
 from pipelines.commands.context import CommandContext
-from pipelines.commands.exposure import indented, steps_in_words
-from pipelines.commands.options import more_option, with_more_options
+from pipelines.commands.exposure import section, steps_in_words, unsure_sections
+from pipelines.commands.options import DomainOption, more_option, with_more_options
 from pipelines.exits import ExitCode
-from pipelines.exposure.account import weigh
-from pipelines.exposure.holds import Doubts, note_missing
-from pipelines.exposure.impact import Impact, Judge, TrainingImpact
-from pipelines.exposure.wanted import ANY
 from pipelines.lineage.graph import all_nodes, lineage_of
 from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.text_table import Column, TextTable, number, sentence
 from stages.store.store import Store
+
+if TYPE_CHECKING:
+    from pipelines.commands.find_asked import Asked
+    from pipelines.exposure.impact import Impact, TrainingImpact
 
 SCHEMA_VERSION = 1
 """Version of the JSON document: raised where a field changes its meaning or goes."""
@@ -66,6 +62,12 @@ def impact(
     step; what began from them; what was made of them; the last clean checkpoint before; and steps, rows, tokens and
     hours to train again from there. Nothing behind something that cannot be read is called clean.
     """
+    from pipelines.commands.find_asked import find, with_asked
+    from pipelines.exposure.account import weigh
+    from pipelines.exposure.holds import Doubts, note_missing
+    from pipelines.exposure.impact import Judge
+    from pipelines.exposure.wanted import ANY
+
     command: CommandContext = ctx.obj
     question = TypedQuestion(what=what, listed=listed, domain=domain, source=source, of=of, parts=parts or (),
                         reason=command.reason, made_by=command.made_by, verb="neo impact")  # fmt: skip
@@ -99,13 +101,8 @@ def _tables(told: Impact) -> Iterator[TextTable | str]:
         yield from ("", _again_table(told))
     if told.made:
         yield from ("", _made_table(told))
-    for title, lines in (
-        ("Hold none of it:", list(told.clean)),
-        ("Could not be read:", list(told.doubts)),
-        ("Looked up in an index too long to be compared with its digest:", list(told.not_compared)),
-    ):
-        if lines:
-            yield from ("", title, *indented(lines))
+    yield from section("Hold none of it:", told.clean)
+    yield from unsure_sections(told)
 
 
 def _trainings_table(told: Impact) -> TextTable:

@@ -18,6 +18,9 @@ RefArgument: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="REF", help="A run, a name such as tiny/evaluate, or 4 or more digits of a fingerprint."),
 ]
+DomainOption: TypeAlias = Annotated[
+    str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
+]
 RunArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN", help="A run, or a pipeline's name: the run that name points at now.")
 ]

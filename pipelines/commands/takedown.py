@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipelines.commands.context import CommandContext
+from pipelines.commands.unindexed import tell_reading
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.screen.console import clean
 from pipelines.screen.text_table import TextTable, number, sentence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Version of the JSON document: raised where a field changes its meaning or goes."""
-MANY_TABLES = 64
-"""An artifact with so many tables is named before they are read, since that takes long."""
 MAX_SHOWN = 12
 """Models that are named, at most."""
 
@@ -196,13 +195,11 @@ def _when(one: Takedown) -> str:
 
 
 def _tell(command: CommandContext, head: ManifestHead) -> None:
-    """Say what takes long before it begins."""
-    num_tables = head.last_phase.num_parts
-    if num_tables >= MANY_TABLES:
-        command.say(
-            f"{head.short}: its {num_tables:,} tables are read. Lists of pictures and samples alone are found by "
-            "indexes, which `neo index` makes."
-        )
+    words = (
+        ": its {num_tables} tables are read. Lists of pictures and samples alone are found by indexes, which "
+        "`neo index` makes."
+    )
+    tell_reading(command, head, head.short, words)
 
 
 def _document(path: Path, typed: TypedList, digest: str, found: TakedownSurvey) -> dict[str, Any]:

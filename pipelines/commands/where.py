@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 import typer
 
 from pipelines.commands.context import CommandContext
-from pipelines.commands.options import more_option, with_more_options
+from pipelines.commands.options import DomainOption, more_option, with_more_options
 from pipelines.commands.sighting_words import describe
+from pipelines.commands.unindexed import tell_reading
 from pipelines.exits import BadCommandError
 from pipelines.lineage.graph import Lineage, all_heads, lineage_of, step_name
 from pipelines.runs.refs import MAX_CANDIDATES, resolve_artifact
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 SAMPLE_ID_DIGITS = 2 * SAMPLE_ID_BYTES
 SAMPLE_ID_START = re.compile(rf"[0-9a-f]{{4,{SAMPLE_ID_DIGITS}}}")
 SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
-HOST_NAME = re.compile(r"[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
-MANY_TABLES = 64
-"""An artifact with so many tables and no index is named before they are read, since that takes long."""
-
 
 WhatArgument: TypeAlias = Annotated[
     str | None,
@@ -46,9 +43,6 @@ WhatArgument: TypeAlias = Annotated[
 ]
 SampleOption: TypeAlias = Annotated[
     str | None, typer.Option("--sample", metavar="ID", help="A sample's id, all its digits or 4 or more.")
-]
-DomainOption: TypeAlias = Annotated[
-    str | None, typer.Option("--domain", metavar="HOST", help="Every URL on HOST and on the hosts below it.")
 ]
 PictureOption: TypeAlias = Annotated[
     Path | None, typer.Option("--picture", metavar="FILE", help="The picture with the bytes of FILE.")
@@ -188,9 +182,9 @@ def follow_sample(command: CommandContext, digits: str, behind: str) -> NoReturn
 
 def follow_domain(command: CommandContext, name: str, behind: str) -> NoReturn:
     """Where all pictures and videos of a host went. Raises `BadCommandError` if no URL is on it."""
-    from pipelines.lineage.sought import domain
+    from pipelines.lineage.sought import domain, is_host
 
-    if not HOST_NAME.fullmatch(name) or not name.strip("."):
+    if not is_host(name):
         raise BadCommandError(
             f"{name!r} is no host: write one such as example.org, without scheme, path, port or user",
             then="neo where --help",
@@ -315,18 +309,7 @@ def _followed(
 def _search(command: CommandContext) -> Search:
     from pipelines.lineage.sought import Search
 
-    return Search(_tells_of(command), command.warnings.warn)
-
-
-def _tells_of(command: CommandContext) -> Callable[[ManifestHead], None]:
-    """Says what takes long before it begins."""
-
-    def tell(head: ManifestHead) -> None:
-        num_tables = head.last_phase.num_parts
-        if num_tables >= MANY_TABLES:
-            command.say(f"{_named(head)} has no index: its {num_tables:,} tables are read. `neo index` makes one.")
-
-    return tell
+    return Search(lambda head: tell_reading(command, head, _named(head)), command.warnings.warn)
 
 
 def _say(

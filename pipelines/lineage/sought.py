@@ -6,6 +6,7 @@ reading the tables of all parts. Either way the rows are compared with what was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ from stages.takedowns.hosts import host_of, is_within, plain_host
 if TYPE_CHECKING:
     import pyarrow as pa
 
+HOST_NAME = re.compile(r"[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\]")
 NAMED = (kinds.RawPairs.kind, kinds.RawClips.kind)
 """The kinds whose samples have names: the URL of a picture or video, and its reference, where the table has one."""
 
@@ -155,6 +157,11 @@ def pictures(values: Iterable[bytes]) -> Sought:
     """Pictures by the sha256 of their bytes."""
     digests = sorted(values)
     return Sought(PICTURES, tuple(map(bytes_digest, digests)), one_of(digests))
+
+
+def is_host(name: str) -> bool:
+    """Whether a text is a host as people write one: without scheme, path, port or user."""
+    return HOST_NAME.fullmatch(name) is not None and bool(name.strip("."))
 
 
 def domain(name: str) -> Sought:

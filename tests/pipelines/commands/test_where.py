@@ -116,7 +116,7 @@ def test_more_than_can_be_followed_is_refused(listed: NeoSite, monkeypatch: pyte
 def test_many_tables_without_an_index_are_told_before_they_are_read(
     listed: NeoSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.commands.where.MANY_TABLES", 6)
+    monkeypatch.setattr("pipelines.commands.unindexed.MANY_TABLES", 6)
     assert "has no index: its 6 tables are read. `neo index` makes one." in listed.neo("where", url_listed(3)).out
 
 
