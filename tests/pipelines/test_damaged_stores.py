@@ -170,7 +170,7 @@ def test_damage_drawn_from_a_seed_ends_in_words(finished: Path, site: NeoSite, a
 @pytest.mark.parametrize(
     ("pattern", "warned"),
     [
-        ("runs/data-*/attempts/1.json", []),
+        ("runs/data-*/attempts/1.json", ["list"]),
         ("runs/data-*/attempts/1.ended.json", ["list"]),
         ("runs/data-*/outbox/00000001.json", []),
         ("runs/data-*/plan.json", []),

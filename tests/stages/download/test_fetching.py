@@ -401,11 +401,11 @@ def test_pictures_wait_on_scratch_in_any_order(
 
 def test_every_reason_is_reached_by_a_test() -> None:
     """The lists above, and those that have tests of their own here, in test_address.py, test_url_rows.py,
-    test_fault_table.py and manners/test_robots.py."""
+    test_fault_table.py, manners/test_robots.py and tests/pipelines/commands/test_takedown.py."""
     reached = {reason for reason, _ in [*ANSWERS, *PICTURES]} | set(SCRIPTS)
     reached |= {Reason.CONNECT_ERROR, Reason.TLS_ERROR, Reason.UNEXPLAINED}
     reached |= {Reason.URL_FORBIDDEN_ADDRESS, Reason.HOST_UNKNOWN, Reason.DNS_ERROR}
     reached |= {Reason.SCHEMA, Reason.CAPTION_ENCODING, Reason.URL_MALFORMED, Reason.URL_SCHEME, Reason.REPEATED_ROW}
     reached |= {Reason.MALFORMED_ROW, Reason.ROBOTS_DISALLOWED, Reason.ROBOTS_UNREACHABLE}
-    reached |= {Reason.HASH_MISMATCH, Reason.HASH_UNREADABLE}
+    reached |= {Reason.HASH_MISMATCH, Reason.HASH_UNREADABLE, Reason.TAKEN_DOWN}
     assert reached == set(Reason)
