@@ -120,10 +120,10 @@ class CommandContext:
             self.deliver_pending(store)
         return store
 
-    def deliver_pending(self, store: Store) -> None:
-        """Give MLflow the messages that dead attempts left, for two seconds at most; the rest waits for `neo run`,
-        which delivers while it works, or `neo mirror`."""
-        num_left = deliver_pending(store, self.site.mlflow)
+    def deliver_pending(self, store: Store, *, patiently: bool = False) -> None:
+        """Give MLflow the messages that dead attempts left, for two seconds at most, `patiently` for a minute; the
+        rest waits for `neo run`, which delivers while it works, or `neo mirror`."""
+        num_left = deliver_pending(store, self.site.mlflow, patiently=patiently)
         if num_left:
             self.say(f"MLflow is slow: {num_left:,} messages of ended runs are left to later commands.", "")
 

@@ -81,6 +81,6 @@ def nothing_to_make(plan: Plan, command: CommandContext) -> NoReturn:
     store = command.possible_store()
     for step in plan.request.steps:
         point_name(store, plan.request, step.name, plan.request.run)
-    command.deliver_pending(store)
+    command.deliver_pending(store, patiently=True)
     command.say(plan_table(plan, graph=False), in_words(plan))
     command.end(plan_document(plan), then=look_closer(plan))

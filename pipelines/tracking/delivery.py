@@ -32,7 +32,7 @@ SECONDS_BETWEEN_ROUNDS = 2.0
 """Pause between two looks at the outboxes. After a failure it doubles, up to `MAX_SECONDS_BETWEEN_TRIES`."""
 MAX_SECONDS_BETWEEN_TRIES = 60.0
 CLOSE_TIMEOUT_SECONDS = 60.0
-"""Longest time that a run waits for the delivery in progress when it ends."""
+"""Longest time that `neo run` waits for the deliveries in progress when it ends, or has nothing to make."""
 READER_TIMEOUT_SECONDS = 2.0
 """Longest time that any other command waits for a tracker, beside the import of mlflow."""
 MAX_PROBLEM_CHARACTERS = 120
@@ -67,14 +67,14 @@ class DeliveryThread:
         self._thread.join(CLOSE_TIMEOUT_SECONDS)
         return sum(outbox.num_pending() for _, outbox in self._outboxes)
 
-    def leave(self) -> int:
-        """As `close`, but wait no longer than `READER_TIMEOUT_SECONDS`, beside the import of mlflow.
+    def leave(self, timeout_seconds: float) -> int:
+        """As `close`, but wait no longer than `timeout_seconds`, beside the import of mlflow.
 
         Returns how many messages are left because the time was over; 0 if the tracker took all, or did not answer.
         """
         self._closing.set()
         self._loaded.wait()
-        self._thread.join(READER_TIMEOUT_SECONDS)
+        self._thread.join(timeout_seconds)
         if not self._thread.is_alive():
             return 0
         self._leaving.set()
@@ -198,16 +198,17 @@ def check_reachable(uri: str) -> None:
         check_listening(uri, REACH_TIMEOUT_SECONDS)
 
 
-def deliver_pending(store: Store, uri: str) -> int:
+def deliver_pending(store: Store, uri: str, *, patiently: bool = False) -> int:
     """Record the end of dead attempts, then deliver pending messages, for a command that has other things to do.
 
-    Returns how many messages a slow tracker left, after `READER_TIMEOUT_SECONDS`, to later commands. Settled runs cost
-    a request each.
+    Returns how many messages a slow tracker left to later commands. That is after `READER_TIMEOUT_SECONDS`; `patiently`
+    after `CLOSE_TIMEOUT_SECONDS`, in which a message arrives that takes long, such as one with a model to copy, and
+    which a command that waits two seconds would begin anew each time. Settled runs cost a request each.
     """
     runs = reconcile(store)
     if not runs:
         return 0
-    num_left = DeliveryThread(uri, runs).leave()
+    num_left = DeliveryThread(uri, runs).leave(CLOSE_TIMEOUT_SECONDS if patiently else READER_TIMEOUT_SECONDS)
     for run in runs:
         settle(run)
     return num_left

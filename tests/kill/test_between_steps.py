@@ -40,7 +40,7 @@ def test_killed_there_the_run_ends_well_and_the_pages_say_so(
     hold_at_death(home)
     at_death = home.committed()
 
-    for _ in range(10):  # a command with nothing to make delivers for two seconds, and says what it leaves to others
+    for _ in range(10):  # a run with nothing to make delivers for a minute, and says what it leaves to others
         if "MLflow is slow" not in home.run("--until", STEP).out:
             break
     hold_at_the_end(golden, STEP, at_death, home)

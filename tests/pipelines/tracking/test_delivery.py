@@ -151,7 +151,7 @@ def test_a_driver_that_was_killed_while_the_server_was_away(
     assert found == mirrored(served, fresh_database)
 
 
-def test_a_command_that_reads_leaves_a_slow_server_its_backlog(
+def test_a_command_that_reads_leaves_a_slow_server_its_backlog_and_a_run_waits_for_it(
     served: NeoSite, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy.down()
@@ -165,8 +165,9 @@ def test_a_command_that_reads_leaves_a_slow_server_its_backlog(
     assert said.out.startswith(f"MLflow is slow: {num_before} messages of ended runs are left to later commands.")
     wait_until(lambda: all(thread.name != "delivery" for thread in threading.enumerate()))
     assert num_waiting(served) >= num_before - 1
-    proxy.delay_seconds = 0.0
-    monkeypatch.setattr(pipelines.tracking.delivery, "READER_TIMEOUT_SECONDS", 60.0)
-    assert "MLflow" not in served.neo("show", run).out.partition("\n")[0]
+    proxy.delay_seconds = 0.05
+    monkeypatch.setattr(pipelines.tracking.delivery, "CLOSE_TIMEOUT_SECONDS", 60.0)
+    patient = served.neo("run", SCORED)  # has nothing to make, and waits for messages that take longer than 0.1 s
+    assert patient.code == 0 and "MLflow" not in patient.out.partition("\n")[0]
     assert num_waiting(served) == 0
     assert [mark.outcome for mark in settled_runs(served.store).values()] == ["done"]
