@@ -28,6 +28,7 @@ from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.formats.sample_table import SAMPLE_ID_BYTES
 from stages.store.store import Store
+from stages.surfaces.first_few import first_few
 
 SAMPLE_ID = re.compile(rf"[0-9a-fA-F]{{{2 * SAMPLE_ID_BYTES}}}")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -60,8 +61,7 @@ class Asked:
             yield f"  and {len(self.missing) - MAX_CANDIDATES:,} more"
         if self.unindexed:
             shorts = list(dict.fromkeys(head.short for head in self.unindexed))
-            more = f" and {len(shorts) - 3} more" if len(shorts) > 3 else ""
-            yield f"Read without an index: {', '.join(shorts[:3])}{more}. `neo index` makes indexes."
+            yield f"Read without an index: {first_few(shorts, 3)}. `neo index` makes indexes."
 
 
 def with_asked(store: Store, question: TypedQuestion, nodes: dict[str, Node]) -> dict[str, Node]:

@@ -27,6 +27,7 @@ from pipelines.planning.request import FROZEN_PLAN, Request
 from pipelines.runs.refs import resolve_artifact
 from pipelines.screen.text_table import Column, TextTable, number, sentence
 from stages.store.store import Store
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from pipelines.commands.find_asked import Asked
@@ -120,7 +121,7 @@ def _trainings_table(told: Impact) -> TextTable:
             one.training.short,
             first if one.first_step is None else one.first_step,
             _steps(one),
-            _some([f"{step:,}" for step in one.checkpoints]),
+            first_few([f"{step:,}" for step in one.checkpoints], MAX_CHECKPOINTS),
         )
     return table
 
@@ -131,7 +132,7 @@ def _steps(one: TrainingImpact) -> str:
     if one.is_bad_itself:
         words.append("it is what was asked about")
     if one.begins_from:
-        words.append(f"began from {_some(list(one.begins_from))}")
+        words.append(f"began from {first_few(list(one.begins_from), MAX_CHECKPOINTS)}")
     if one.reads.first is not None or not words:
         words.append(f"{steps_in_words(one.reads.stretches)} of {one.training.num_taken:,}")
     if one.to_come.first is not None:
@@ -173,14 +174,9 @@ def _from(one: TrainingImpact) -> str:
 def _made_table(told: Impact) -> TextTable:
     table = TextTable("holds it too", "artifact", Column("kind", goes=1), sentence("how"))
     for one in told.made:
-        through = f": {_some(list(one.through))}" if one.through else ""
+        through = f": {first_few(list(one.through), MAX_CHECKPOINTS)}" if one.through else ""
         table.add(one.step, one.short, one.kind, f"{one.how}{through}")
     return table
-
-
-def _some(words: list[str]) -> str:
-    more = f" and {len(words) - MAX_CHECKPOINTS:,} more" if len(words) > MAX_CHECKPOINTS else ""
-    return f"{', '.join(words[:MAX_CHECKPOINTS])}{more}"
 
 
 def _conclusion(told: Impact) -> str:

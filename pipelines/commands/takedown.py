@@ -16,6 +16,7 @@ from pipelines.commands.unindexed import tell_reading
 from pipelines.exits import BadCommandError, RefusedError
 from pipelines.screen.console import clean
 from pipelines.screen.text_table import TextTable, number, sentence
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from pipelines.lineage.graph import Node
@@ -122,10 +123,7 @@ def _left_out(unsearched: Sequence[Node]) -> list[str]:
         "unreadable": [one.short for one in unsearched if not one.is_absent],
     }
     return [
-        f"Not searched, since {why}: {clean(', '.join(names[:MAX_SHOWN]))}"
-        + (f", and {len(names) - MAX_SHOWN:,} more." if len(names) > MAX_SHOWN else ".")
-        for why, names in groups.items()
-        if names
+        f"Not searched, since {why}: {clean(first_few(names, MAX_SHOWN))}." for why, names in groups.items() if names
     ]
 
 
@@ -146,8 +144,7 @@ def _say_found(command: CommandContext, path: Path, typed: TypedList, found: Tak
     command.say(table)
     names = [f"{one.provenance.get('step', one.stage)} ({one.short})" for one in found.models]
     if names:
-        more = f", and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
-        command.say("", f"Models made from these: {clean(', '.join(names[:MAX_SHOWN]))}{more}.")
+        command.say("", f"Models made from these: {clean(first_few(names, MAX_SHOWN))}.")
 
 
 def _what_next(store: Store, found: TakedownSurvey, again: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from pipelines.screen.text_graph import lanes
 from pipelines.screen.text_table import Cell, Column, TextTable
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.contract import fork_of
+from stages.surfaces.first_few import first_few
 
 MAX_NAMED = 3
 """Artifacts that a line about damaged heads names, at most."""
@@ -129,8 +130,7 @@ def without_heads(lineage: Lineage) -> Iterator[str]:
     """A line for each thing that is wrong with the heads of artifacts, whose manifests were read instead."""
     for problem, nodes in groupby(sorted(lineage.without_head, key=_head_problem), _head_problem):
         named = [node.short for node in nodes]
-        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
-        yield f"  read from its manifest, since its head.json {problem}: {', '.join(named[:MAX_NAMED])}{more}"
+        yield f"  read from its manifest, since its head.json {problem}: {first_few(named, MAX_NAMED)}"
 
 
 def _head_problem(node: Node) -> str:

@@ -30,6 +30,7 @@ from stages.artifacts.learned import learned_from
 from stages.exporting.statements import FOREIGN_STAGES
 from stages.store.errors import StoreError
 from stages.store.store import Store
+from stages.surfaces.first_few import first_few
 
 WRITING_STAGES: Final = ("caption_pairs", "caption_by_checkpoint")
 """Stages that have a model write text which others learn from."""
@@ -96,7 +97,7 @@ class TrainingFacts:
         gaps: a summary of a part would mislead."""
         lineage = lineage_of(store, stage, fingerprint)
         if lineage.missing:
-            gone = ", ".join(node.short for node in lineage.missing[:3])
+            gone = first_few([node.short for node in lineage.missing], 3)
             raise RefusedError(
                 f"of what {lineage.target.short} was made of, {gone} cannot be read: no summary of the rest is made",
                 then=f"neo audit {fingerprint[:SHOWN_DIGITS]}",

@@ -30,6 +30,7 @@ from stages.commit.repair import Damage, Remedy, damaged_files, quarantine_key
 from stages.store.errors import StoreError, TornRecordError
 from stages.store.refs import OF_ARTIFACT, read_ref
 from stages.store.store import Store
+from stages.surfaces.first_few import first_few
 from stages.training.checkpoints.facts import SKIPPED_PHASE
 
 
@@ -97,9 +98,8 @@ class _Totals:
         """The remarks, with one line about all artifacts whose records cannot be checked in whole."""
         old = self.without_digests
         line = (
-            f"Flipped bits in the lists of parts, and in the records of earlier checkpoints, of {', '.join(old[:3])}"
-            f"{f' and {len(old) - 3} more' if len(old) > 3 else ''} cannot be found: committed before manifests kept "
-            "digests of them."
+            f"Flipped bits in the lists of parts, and in the records of earlier checkpoints, of "
+            f"{first_few(old, 3)} cannot be found: committed before manifests kept digests of them."
         )
         return (*self.remarks, line) if old else tuple(self.remarks)
 

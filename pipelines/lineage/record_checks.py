@@ -28,6 +28,7 @@ from stages.store.errors import StoreError, TornRecordError
 from stages.store.metadata import readable_json
 from stages.store.record_kind import what_is_wrong
 from stages.store.store import Store
+from stages.surfaces.first_few import first_few
 from stages.training.checkpoints.facts import SKIPPED_PHASE, SKIPPED_STEPS_PHASE
 from stages.training.skipped import skipped_fact, skipped_steps_fact
 
@@ -122,7 +123,7 @@ class ArtifactRecords:
         if listed is None:
             self.remarks.append(f"{key} is missing; only a part that is made again would need it, and lists it anew")
         elif (names := {part.name for part in listed}) != made:
-            differing = ", ".join(sorted(names ^ made)[:3])
+            differing = first_few(sorted(names ^ made), 3)
             yield Damage(key, f"lists other parts than the manifest: {differing}", "quarantine")
 
     def _bundles(self, phase: str) -> Iterator[Damage]:

@@ -22,6 +22,7 @@ from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedErro
 from stages.artifacts.artifact import mended_by
 from stages.artifacts.kinds import LINEAGE_FILE, MODEL_PREFIX, ExportedCheckpoint
 from stages.artifacts.records import FileEntry, sha256_of
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -172,7 +173,7 @@ class HubPush:
         weights = [path for path in there if any(fnmatchcase(path, kind) for kind in WEIGHTS)]
         if weights and LINEAGE_FILE not in there and not self.replaces:
             raise RefusedError(
-                f"{self.repository} holds a model that was not pushed from here ({', '.join(weights[:4])}); name "
+                f"{self.repository} holds a model that was not pushed from here ({first_few(weights, 4)}); name "
                 "another repository, or replace what it holds with --replace",
                 then=HELP,
             )

@@ -23,6 +23,7 @@ from stages.artifacts.artifact import Artifact, open_artifact
 from stages.artifacts.kinds import BaseLlm, Checkpoint, Rows
 from stages.formats.packed_rows.rows import Row, RowReader
 from stages.formats.tokenizer import tokenizer_of
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -124,7 +125,7 @@ class LaidOutRow:
             about = words or f"picture {place + 1}"
             frames.append(PreviewPicture(about=about if shown.jpeg is not None else shown.about, jpeg=shown.jpeg))
         grids = {tuple(map(int, self.row.image_grids[at])) for at in inside}
-        sizes = ", ".join(f"{w * PATCH_PX} x {h * PATCH_PX} px" for h, w in sorted(grids)[:MAX_SIZES])
+        sizes = first_few([f"{w * PATCH_PX} x {h * PATCH_PX} px" for h, w in sorted(grids)], MAX_SIZES)
         about = f"{frames_in_words(len(inside)).replace('frame', 'picture')}, {sizes}"
         return PreviewStrip(about=about, frames=tuple(frames))
 

@@ -14,6 +14,7 @@ from pipelines.report.markup import Markup, bar, code, pairs, size, step_link, t
 from pipelines.runs.submissions import asked_by
 from pipelines.screen.progress import clock_time
 from stages.artifacts.fingerprint import SHOWN_DIGITS
+from stages.surfaces.first_few import first_few
 from stages.surfaces.markup import markup_text
 
 MAX_REASONS: Final = 12
@@ -133,8 +134,8 @@ def funnel(facts: RunFacts) -> Iterator[str]:
 
 def _reasons(dropped: Mapping[str, int], failed: Mapping[str, int]) -> str:
     ordered = sorted([*dropped.items(), *failed.items()], key=lambda one: -one[1])
-    told = [f"{reason} {number:,}" for reason, number in ordered[:3]]
-    return ", ".join(told) + (f", {len(ordered) - 3} more" if len(ordered) > 3 else "")
+    told = [f"{reason} {number:,}" for reason, number in ordered]
+    return first_few(told, 3)
 
 
 def scores(facts: RunFacts) -> Iterator[str]:
@@ -241,7 +242,7 @@ def sources(facts: RunFacts) -> Iterator[str]:
     rows = [
         (
             name,
-            ", ".join(source.uri[:5]) + (f" and {len(source.uri) - 5} more" if len(source.uri) > 5 else ""),
+            first_few(source.uri, 5),
             f"{source.num_files:,}",
             size(source.size_bytes),
             f"{source.num_rows:,}" if source.num_rows is not None else "",

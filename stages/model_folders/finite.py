@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from stages.contract import StageError
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from neo_model.weights.headers import TensorEntry
@@ -39,9 +40,8 @@ def check_finite(file: Path, *, allowed: Sequence[str], what: str) -> None:
     found = {name: count for name, count in counted.items() if count}
     if found:
         told = [f"{name} ({count:,} of {entries[name].num_values:,})" for name, count in found.items()]
-        rest = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
         raise StageError(
-            f"{what}: {file.name} holds weights that are NaN or infinite, in {', '.join(told[:_NAMED])}{rest}: all "
+            f"{what}: {file.name} holds weights that are NaN or infinite, in {first_few(told, _NAMED)}: all "
             "that such a model computes is NaN. Fetch the file again, or take another checkpoint; where it is meant, "
             "name the tensors in allow_non_finite"
         )

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 
 from stages.contract import PinnedFile, PinnedSource, StageError
 from stages.origins.files import open_file
+from stages.surfaces.first_few import first_few
 
 CONFIG_FILE: Final = "config.json"
 INDEX_FILE: Final = "model.safetensors.index.json"
@@ -79,7 +80,7 @@ class ForeignFolder:
         if deeper:
             folder = deeper[0].removesuffix(f"/{CONFIG_FILE}")
             raise StageError(f"{self} has no {CONFIG_FILE} at its root, but one in {folder}/: name that folder")
-        listed = ", ".join(file.path for file in self.source.files[:6])
+        listed = first_few([file.path for file in self.source.files], 6)
         raise StageError(f"{self} has no {CONFIG_FILE}, so it is no model folder; its files are {listed}")
 
     @property

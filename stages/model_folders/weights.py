@@ -14,6 +14,7 @@ from neo_model.config_fields import shown
 from neo_model.weights.headers import SHARD_NAME
 from stages.contract import StageError
 from stages.model_folders.folder import INDEX_FILE, ForeignFolder
+from stages.surfaces.first_few import first_few
 
 if TYPE_CHECKING:
     from neo_model.weights.headers import TensorEntry
@@ -59,7 +60,7 @@ def find_weights(folder: ForeignFolder) -> FoundWeights:
     if missing:
         raise StageError(
             f"{folder} lacks {len(missing)} of the {len(promised)} weight files that {INDEX_FILE} names: "
-            f"{', '.join(missing[:6])}; fetch them and pin the source again"
+            f"{first_few(missing, 6)}; fetch them and pin the source again"
         )
     entries: dict[str, TensorEntry] = {}
     file_of: dict[str, str] = {}
@@ -106,7 +107,7 @@ def _why_no_weights(folder: ForeignFolder) -> str:
     if "adapter_config.json" in names or "adapter_model.safetensors" in names:
         return "holds an adapter (LoRA), not a model: merge it into its base model and save that"
     if shards:
-        return f"has {', '.join(shards[:3])}, but neither {SINGLE_FILE} nor {INDEX_FILE}: fetch the index too"
+        return f"has {first_few(shards, 3)}, but neither {SINGLE_FILE} nor {INDEX_FILE}: fetch the index too"
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles:
         return (
@@ -117,11 +118,11 @@ def _why_no_weights(folder: ForeignFolder) -> str:
         other = next((name for name in names if name.endswith(suffix)), None)
         if other:
             return f"has its weights in {other} ({what}): take the folder in safetensors"
-    return f"has neither {SINGLE_FILE} nor {INDEX_FILE}, so no weights; its files are {', '.join(names[:6])}"
+    return f"has neither {SINGLE_FILE} nor {INDEX_FILE}, so no weights; its files are {first_few(names, 6)}"
 
 
 def _check_against_index(folder: ForeignFolder, name: str, found: set[str], promised: set[str] | None) -> None:
     odd = sorted(found ^ promised) if promised is not None else []
     if odd:
-        named = ", ".join(map(shown, odd[:6]))
+        named = first_few([shown(one) for one in odd], 6)
         raise StageError(f"{folder}: {name} and {INDEX_FILE} disagree on {len(odd)} tensors: {named}")
