@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cluster.site import Site
 from stages.commit.phase_records import read_record
 from tests.cluster.toy_run import ToyRun, killable
@@ -74,6 +76,7 @@ def checkpoint_committed(event: dict[str, Any]) -> bool:
     return event.get("event") == "checkpoint"
 
 
+@pytest.mark.long
 def test_killed_in_parts_interrupted_in_training_killed_in_training_and_the_end_is_reached(
     tmp_path: Path, ray_site: Site
 ) -> None:

@@ -68,6 +68,7 @@ def neo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_parts_ranks_and_loader_workers_run_in_a_folder_with_modules_of_our_names(planted: Path) -> None:
     ran = neo(planted, "run", "mine.py:small", "--site", "site.toml")
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -22,11 +22,11 @@ from pipelines.exits import ExitCode
 from pipelines.runs.run import all_runs
 from pipelines.runs.submissions import Submissions
 from stages.store.store import Store
+from tests.long import long
 from tests.pipelines.conftest import NOBODY, TOYS, NeoSite, Said
 from tests.pipelines.local_graph import run_graph_locally
 
 SEED = 13
-NUM_SAMPLED = 24
 """Damages of the default test, of some 500."""
 RAW = ("Traceback", "pydantic", "ValidationError", "KeyError", "TypeError", "AttributeError", "IndexError")
 """What no message may hold: the marks of an exception that nobody put into words."""
@@ -162,9 +162,12 @@ def check(finished: Path, site: NeoSite, again: Callable[[], Path], damages: lis
     assert wrong == []
 
 
-def test_damage_drawn_from_a_seed_ends_in_words(finished: Path, site: NeoSite, again: Callable[[], Path]) -> None:
+@pytest.mark.parametrize("num_sampled", [8, long(24)])
+def test_damage_drawn_from_a_seed_ends_in_words(
+    num_sampled: int, finished: Path, site: NeoSite, again: Callable[[], Path]
+) -> None:
     damages = [SingleDamage(key, way) for key in files_of(finished) for way in WAYS]
-    check(finished, site, again, random.Random(SEED).sample(damages, NUM_SAMPLED))
+    check(finished, site, again, random.Random(SEED).sample(damages, num_sampled))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_a_command_that_does_not_stay_ends_at_once(submitted: tuple[Run, Submiss
         PendingJob(run, submission, submission.target_site).look()
 
 
+@pytest.mark.long
 def test_a_head_that_is_lost_before_the_driver_begins_costs_a_retry(tmp_path: Path) -> None:
     """The first head has no room for the driver, so that its job waits; the second remembers nothing of it."""
     (tmp_path / "mine.py").write_text(OWN_STAGE)

@@ -27,6 +27,7 @@ def on_ray(site: NeoSite, ray_site: Site, monkeypatch: pytest.MonkeyPatch) -> Ne
     return site
 
 
+@pytest.mark.long
 def test_a_pipeline_with_training_runs_is_traced_and_audited(on_ray: NeoSite) -> None:
     done = on_ray.neo("run", WHOLE, "--json")
     assert done.code == 0, done

@@ -169,6 +169,7 @@ def manifest_of(store: Store, name: str) -> dict:
     return store.read_json(f"artifacts/{ref['stage']}/{ref['fingerprint'][:12]}/manifest.json")
 
 
+@pytest.mark.long
 def test_a_bug_fixed_in_the_file_of_a_submitted_run_runs(cluster: OnCluster, tmp_path: Path) -> None:
     """The fixed code goes with the plan to the cluster, with the module beside the file, and makes all parts."""
     file, helpers = tmp_path / "mine.py", tmp_path / "helpers.py"
@@ -211,6 +212,7 @@ def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(clust
     assert cluster.run.end(1).reason == "stopped at once, being asked twice"
 
 
+@pytest.mark.long
 def test_a_lost_driver_is_started_again_by_its_job_and_a_lost_job_by_the_command_that_waits(
     cluster: OnCluster, tmp_path: Path
 ) -> None:

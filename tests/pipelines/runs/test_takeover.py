@@ -158,6 +158,7 @@ def statuses(site: NeoSite) -> set[str]:
     return {page.info.status for page in client.search_runs([experiment.experiment_id])}
 
 
+@pytest.mark.long
 def test_ranks_that_stood_still_come_back_and_commit_nothing(site: NeoSite, start: Start) -> None:
     slow = ("--set", "weights.pause_seconds=0.4")
     zombie = start(site, "run", WHOLE, *slow)
