@@ -32,6 +32,8 @@ SCHEMA_VERSION = 1
 """Version of the JSON document: raised where a field changes its meaning or goes."""
 MAX_STRETCHES = 6
 """Runs of consecutive steps that a line shows, at most; `--json` has all."""
+MAX_LINES = 20
+"""Lines that a section shows, at most; `--json` has all."""
 
 
 @with_more_options(more_option("reason", None, ReasonOption))
@@ -113,8 +115,12 @@ def _otherwise_table(told: Exposure) -> TextTable:
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """Lines below a title, and a blank one above; nothing where there are none."""
-    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+    """The first lines below a title, and a blank one above; nothing where there are none."""
+    if not lines:
+        return []
+    left = len(lines) - MAX_LINES
+    more = [f"  and {left:,} more, which --json names"] if left > 0 else []
+    return ["", title, *(f"  {line}" for line in lines[:MAX_LINES]), *more]
 
 
 def unsure_sections(told: Exposure | Impact) -> Iterator[str]:

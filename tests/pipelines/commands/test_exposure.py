@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from pipelines.commands.exposure import MAX_LINES, section
 from stages.artifacts.kinds import Rows
 from stages.formats.packed_rows.rows import RowReader
 from stages.training.loading.step_rows import RowOrder
@@ -119,3 +120,11 @@ def test_a_damaged_table_or_index_is_said_and_never_0(whole: NeoSite) -> None:
     (head / "manifest.json").rename(head / "gone")
     lost = whole.neo("exposure", "whole/weights", url_of(5), "--json")
     assert lost.code == 1 and "has no manifest" in lost.json["unreadable"][0]
+
+
+def test_a_section_is_bounded_and_says_what_it_leaves_out() -> None:
+    assert section("Could not be read:", []) == []
+    assert section("Could not be read:", ["a", "b"]) == ["", "Could not be read:", "  a", "  b"]
+    lines = section("Could not be read:", [str(number) for number in range(MAX_LINES + 1234)])
+    assert lines[-2:] == [f"  {MAX_LINES - 1}", "  and 1,234 more, which --json names"]
+    assert len(lines) == MAX_LINES + 3
