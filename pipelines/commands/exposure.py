@@ -72,7 +72,7 @@ def exposure(
         raise BadCommandError(f"{short} holds {head.kind}, which is no weights", then=f"neo show {short}")
     near = with_asked(store, question, relevant(nodes, short)) if head is not None else nodes
     note_missing(near, doubts)
-    found = find(command, store, question, near, doubts)
+    found = find(command, store, question, near, doubts, elsewhere=nodes)
     told = weigh(store, near.values(), found.beginnings, doubts).exposure(short)
     if head is None and not told.trained_on:
         why = f": {nodes[short].why_no_head}" if short in nodes else ""

@@ -18,6 +18,7 @@ from pipelines.exits import BadCommandError
 from pipelines.exposure import asked
 from pipelines.exposure.asked import Beginnings, Nodes
 from pipelines.exposure.holds import Doubts
+from pipelines.exposure.wanted import Wanted, joined
 from pipelines.exposure.weights import USERS
 from pipelines.lineage.graph import Node, lineage_of
 from pipelines.lineage.sought import Search, Sought, domain, is_host, names, pictures, sample_ids
@@ -47,6 +48,8 @@ class Asked:
     doubts: Doubts
     missing: list[str] = field(default_factory=list)
     """Lines of a list that no table has."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Lines that tables of other artifacts have, and that were looked for by the ids of their samples."""
     unindexed: list[ManifestHead] = field(default_factory=list)
     """Artifacts of which all tables were read."""
 
@@ -56,6 +59,9 @@ class Asked:
         if found.num_found:
             ends = ", ".join(f"{number:,} {ending}" for ending, number in sorted(found.verdicts.items()))
             yield f"Found in tables: {found.num_kept:,} kept{f', {ends}' if ends else ''}."
+        if self.elsewhere:
+            named = clean(first_few(self.elsewhere, MAX_CANDIDATES))
+            yield f"No table behind it has {named} by that name, others do: looked for by sample ids."
         yield from (f"  not found: {clean(line)}" for line in self.missing[:MAX_CANDIDATES])
         if len(self.missing) > MAX_CANDIDATES:
             yield f"  and {len(self.missing) - MAX_CANDIDATES:,} more"
@@ -74,12 +80,24 @@ def with_asked(store: Store, question: TypedQuestion, nodes: dict[str, Node]) ->
     return {**nodes, **{node.short: node for node in lineage_of(store, stage, fingerprint).nodes}}
 
 
-def find(command: CommandContext, store: Store, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
-    """Where what is asked about begins. Raises `BadCommandError` where there is no such thing."""
+def find(
+    command: CommandContext,
+    store: Store,
+    question: TypedQuestion,
+    nodes: Nodes,
+    doubts: Doubts,
+    *,
+    elsewhere: Nodes | None = None,
+) -> Asked:
+    """Where what is asked about begins, among `nodes`. Raises `BadCommandError` where there is no such thing.
+
+    A URL that none of these have is looked for in `elsewhere` as well, and then by the ids of its samples: what was
+    taken down has no URL any more, and keeps its ids.
+    """
     if question.what is not None or question.listed is not None:
-        return _by_lines(command, question, nodes, doubts)
+        return _by_lines(command, question, nodes, doubts, elsewhere or {})
     if question.domain is not None:
-        return _by_domain(command, question, question.domain, nodes, doubts)
+        return _by_domain(command, question, nodes, doubts, elsewhere or {})
     if question.source is not None:
         return _by_source(question, question.source, nodes, doubts)
     if question.reason is not None:
@@ -90,20 +108,24 @@ def find(command: CommandContext, store: Store, question: TypedQuestion, nodes: 
     return _by_artifact(store, question, question.of, nodes, doubts)
 
 
-def _by_lines(command: CommandContext, question: TypedQuestion, nodes: Nodes, doubts: Doubts) -> Asked:
+def _by_lines(
+    command: CommandContext, question: TypedQuestion, nodes: Nodes, doubts: Doubts, elsewhere: Nodes
+) -> Asked:
     path, what = question.listed, question.what
     lines = [what] if path is None else _lines_of(question, path)
     lines = list(dict.fromkeys(line for line in lines if line))
     if not lines:
         raise question.wrong(f"{path} has no line to look for")
-    ids = [bytes.fromhex(line) for line in lines if SAMPLE_ID.fullmatch(line)]
-    digests = [bytes.fromhex(line) for line in lines if SHA256.fullmatch(line)]
-    soughts = [one for one in (names(lines), sample_ids(ids), pictures(digests)) if one.digests]
-    found, search = _sought(command, soughts, nodes, doubts, keeps_values=True)
+    found, search = _sought(command, _soughts(lines), nodes, doubts, keeps_values=True)
     values = {line: found.found.get(line) or found.found.get(line.lower()) for line in lines}
     missing = [line for line, samples in values.items() if not samples]
+    named = _begin_by_ids(command, _soughts(missing), elsewhere, nodes, found)
+    known = {line: named.found.get(line) or named.found.get(line.lower()) for line in missing}
+    by_id = {line: samples for line, samples in known.items() if samples}
+    values |= by_id
+    missing = [line for line in missing if line not in by_id]
     title = clean(lines[0]) if path is None else f"{len(lines) - len(missing):,} of {len(lines):,} lines of {path}"
-    if not found.num_found and not doubts.reasons:
+    if not found.num_found and not by_id and not doubts.reasons:
         raise BadCommandError(_not_there(question, lines), then="neo list")
     listed = [
         {"asked": line, "sample_ids": [*samples][: asked.MAX_IDS], "has_more": len(samples) > asked.MAX_IDS}
@@ -111,18 +133,49 @@ def _by_lines(command: CommandContext, question: TypedQuestion, nodes: Nodes, do
         if samples
     ]
     document: dict[str, Any] = {"asked": {"file": str(path)} if path else {"url_or_id": lines[0]}, "found": listed}
-    return Asked(found, title, {**document, "missing": missing}, doubts, missing, search.unindexed)
+    document |= {"missing": missing, "elsewhere": [*by_id]}
+    return Asked(found, title, document, doubts, missing, [*by_id], search.unindexed)
 
 
-def _by_domain(command: CommandContext, question: TypedQuestion, host: str, nodes: Nodes, doubts: Doubts) -> Asked:
+def _soughts(lines: Sequence[str]) -> list[Sought]:
+    """What each line may be: a name, the id of a sample, the digest of a picture."""
+    ids = [bytes.fromhex(line) for line in lines if SAMPLE_ID.fullmatch(line)]
+    digests = [bytes.fromhex(line) for line in lines if SHA256.fullmatch(line)]
+    return [one for one in (names(lines), sample_ids(ids), pictures(digests)) if one.digests]
+
+
+def _begin_by_ids(
+    command: CommandContext, soughts: Sequence[Sought], elsewhere: Nodes, nodes: Nodes, found: Beginnings
+) -> Beginnings:
+    """Begin in `nodes` with the samples that other artifacts have of what is sought; what these have of it."""
+    others = {short: node for short, node in elsewhere.items() if short not in nodes}
+    if not soughts or not others:
+        return Beginnings()
+    named, _ = _sought(command, soughts, others, Doubts(), keeps_values=True)
+    wanted = Wanted.of(())
+    for one in joined(named.holds.values()).values():
+        wanted |= one
+    for short, hold in asked.of_wanted(nodes, wanted).holds.items():
+        found.begin(short, hold)
+    return named
+
+
+def _by_domain(
+    command: CommandContext, question: TypedQuestion, nodes: Nodes, doubts: Doubts, elsewhere: Nodes
+) -> Asked:
+    host = question.domain or ""
     if not is_host(host):
         raise question.wrong(
             f"--domain {host!r} is no host: write one such as example.org, without scheme, path, port or user"
         )
     found, search = _sought(command, [domain(host)], nodes, doubts)
-    if not found.num_found and not doubts.reasons:
+    by_id = []
+    if not found.num_found:
+        by_id = [host] if _begin_by_ids(command, [domain(host)], elsewhere, nodes, found).num_found else []
+    if not found.num_found and not by_id and not doubts.reasons:
         raise BadCommandError(f"no URL in a table is on {host}", then="neo list")
-    return Asked(found, f"{host} and the hosts below it", _counted({"domain": host}, found), doubts,
+    document = {**_counted({"domain": host}, found), "elsewhere": by_id}
+    return Asked(found, f"{host} and the hosts below it", document, doubts, elsewhere=by_id,
                  unindexed=search.unindexed)  # fmt: skip
 
 

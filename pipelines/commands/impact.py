@@ -196,8 +196,8 @@ def _conclusion(told: Impact) -> str:
         words.append(f"{coming[0].training.step} will read it at step {coming[0].to_come.first:,}.")
     if told.doubts:
         words.append("Something cannot be read, so more may hold it: what is not named here is not called clean.")
-    elif not holding and not told.made:
-        words.append("No committed step and no weights hold it.")
+    elif not holding:
+        words.append("No committed step of a training holds it.")
     return " ".join(words)
 
 

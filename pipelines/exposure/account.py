@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipelines.exposure.asked import SAMPLE_TABLES, Beginnings, of_ids
-from pipelines.exposure.holds import Doubts, Holds, named, short_of, spread
+from pipelines.exposure.holds import Doubts, Holds, named, same_weights, short_of, spread
 from pipelines.exposure.packed_documents import num_held
 from pipelines.exposure.readings import Readings, StepReads, read_all
 from pipelines.exposure.trainings import KnownTraining, trainings_of
@@ -206,7 +206,7 @@ class Weighed:
                 remark = f"the first {first:,} rows, at each examination" if first else asked
                 by = f"{training.step} ({training.short})"
                 yield from self._held_in("examined", by, name, item, first=first, remark=remark)
-        same = {short, *self._exports_of(short)}
+        same = {short, *same_weights(self.holds.nodes, short)}
         for user in self.holds.nodes.values():
             read = {} if user.head is None else user.head.inputs
             if user.head is None or not any(short_of(item) in same for item in read.values()):
@@ -217,12 +217,6 @@ class Weighed:
                 others = {name: item for name, item in read.items() if short_of(item) not in same}
                 for name, item in others.items():
                     yield from self._held_in(how, named(user.head), name, item)
-
-    def _exports_of(self, short: str) -> Iterator[str]:
-        for node in self.holds.nodes.values():
-            inputs = {} if node.head is None else node.head.inputs
-            if node.kind == kinds.ExportedCheckpoint.kind and short in map(short_of, inputs.values()):
-                yield node.short
 
     def _held_in(
         self, how: str, by: str, name: str, item: InputRecord, *, first: int = 0, remark: str = ""

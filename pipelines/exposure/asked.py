@@ -72,7 +72,12 @@ class Beginnings:
 
 def of_ids(nodes: Nodes, ids: Iterable[bytes]) -> Beginnings:
     """Samples by their ids, wherever samples begin. No table is read: the packed rows say where they are."""
-    beginnings, wanted = Beginnings(), Wanted.of(ids)
+    return of_wanted(nodes, Wanted.of(ids))
+
+
+def of_wanted(nodes: Nodes, wanted: Wanted) -> Beginnings:
+    """As `of_ids`, of ids that are sorted."""
+    beginnings = Beginnings()
     for short, node in nodes.items():
         if node.head is not None and node.kind in TABLES and wanted:
             beginnings.begin(short, {ANY: wanted})

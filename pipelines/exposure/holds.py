@@ -22,7 +22,7 @@ from stages.artifacts.artifact import Artifact
 from stages.artifacts.fingerprint import SHOWN_DIGITS
 from stages.artifacts.head import ManifestHead
 from stages.artifacts.kinds import CONVERSATIONS_FILE
-from stages.artifacts.learned import COMPARED_INPUTS, KEPT_OUT_INPUTS, slot_of
+from stages.artifacts.learned import NOT_HELD_INPUTS, slot_of
 from stages.artifacts.records import InputRecord
 from stages.store.errors import DiskFullError, StoreDeniedError, StoreError, StoreUnavailableError
 
@@ -139,15 +139,13 @@ def inputs_first(nodes: Iterable[Node]) -> Iterator[Node]:
 
 
 def relevant(nodes: Mapping[str, Node], short: str) -> dict[str, Node]:
-    """What the answer about an artifact rests on: it, what was made of it at once, and all that these were made of."""
+    """What the answer about an artifact rests on: it, what was made of these weights at once, and all that these were
+    made of."""
+    same = {short, *same_weights(nodes, short)}
     children = [
-        node.short for node in nodes.values() if node.head and short in map(short_of, node.head.inputs.values())
-    ]
-    exports = [one for one in children if nodes[one].kind == kinds.ExportedCheckpoint.kind]
-    children += [
         node.short
         for node in nodes.values()
-        if node.head and not {*exports}.isdisjoint(map(short_of, node.head.inputs.values()))
+        if node.head and not same.isdisjoint(map(short_of, node.head.inputs.values()))
     ]
     found, waiting = set[str](), [short, *children]
     while waiting:
@@ -157,6 +155,20 @@ def relevant(nodes: Mapping[str, Node], short: str) -> dict[str, Node]:
             head = nodes[one].head
             waiting += [short_of(item) for item in head.inputs.values()] if head else []
     return {one: node for one, node in nodes.items() if one in found}
+
+
+def same_weights(nodes: Mapping[str, Node], short: str) -> list[str]:
+    """Artifacts that hold the weights of this one: a checkpoint and its exports, by their short names."""
+    one = nodes.get(short)
+    whole = (_exported(one) if one is not None else "") or short
+    return [whole, *(node.short for node in nodes.values() if _exported(node) == whole)]
+
+
+def _exported(node: Node) -> str:
+    """The short name of the checkpoint that an artifact is an export of; '' where it is none."""
+    if node.head is None or node.kind != kinds.ExportedCheckpoint.kind or "checkpoint" not in node.head.inputs:
+        return ""
+    return short_of(node.head.inputs["checkpoint"])
 
 
 def short_of(item: InputRecord) -> str:
@@ -170,13 +182,13 @@ def named(head: ManifestHead) -> str:
 
 
 def held_inputs(head: ManifestHead) -> dict[str, InputRecord]:
-    """The inputs of which an artifact holds something, by name: none that it was only compared with, or examined on."""
-    unread = KEPT_OUT_INPUTS | COMPARED_INPUTS
+    """The inputs of which an artifact holds something, by name: none that it was only compared with or examined on, or
+    whose scores it states."""
     is_training = "rows_per_step" in head.recipe
     return {
         name: item
         for name, item in head.identity_inputs.items()
-        if (head.stage, slot_of(name)) not in unread and not (is_training and slot_of(name) in EXAMINED_SLOTS)
+        if (head.stage, slot_of(name)) not in NOT_HELD_INPUTS and not (is_training and slot_of(name) in EXAMINED_SLOTS)
     }
 
 

@@ -64,6 +64,10 @@ COMPARED_INPUTS: Final = frozenset(
     {("dedup_pairs", "earlier"), ("dedup_texts", "earlier"), ("mix_samples", "llm"), ("pack_rows", "llm")}
 )
 """Stage and input of those that samples are compared with, or whose tokenizer alone is used."""
+CITED_INPUTS: Final = frozenset({("export", "evaluations")})
+"""Stage and input of those whose results are stated of what is made: a model card has the scores of evaluations."""
+NOT_HELD_INPUTS: Final = KEPT_OUT_INPUTS | COMPARED_INPUTS | CITED_INPUTS
+"""Stage and input of all those of which what is made holds nothing."""
 
 
 def learned_from(chain: Iterable[Ancestor], model: str) -> frozenset[str]:
@@ -110,8 +114,8 @@ def _reachable(heads: Mapping[str, Ancestor], roots: Iterable[str]) -> frozenset
         if fingerprint not in found:
             found.add(fingerprint)
             head = heads[fingerprint]
-            unread = KEPT_OUT_INPUTS | COMPARED_INPUTS
-            held = (item for name, item in head.identity_inputs.items() if (head.stage, slot_of(name)) not in unread)
+            named = head.identity_inputs.items()
+            held = (item for name, item in named if (head.stage, slot_of(name)) not in NOT_HELD_INPUTS)
             waiting += [item.fingerprint for item in held]
     return frozenset(found)
 

@@ -13,7 +13,7 @@ from tests.pipelines.conftest import NOBODY, type_
 
 __all__ = ["type_"]
 
-LONG = {"export-and-serve", "mlflow", "benchmarks"}
+LONG = {"export-and-serve", "mlflow", "benchmarks", "bad-data"}
 """Pages that train, ask or start a server: seconds each."""
 ENDS_WITH = re.compile(r"# exit code (\d+)")
 

@@ -73,6 +73,20 @@ def test_each_way_of_asking_names_the_steps_that_were_dealt_it(whole: NeoSite, i
     assert missing["found"][0] == {"asked": urls[5], "sample_ids": [sample_id(urls[5]).hex()], "has_more": False}
 
 
+def test_what_only_other_artifacts_name_is_looked_for_by_its_ids(whole: NeoSite) -> None:
+    """As after a takedown, which leaves no URL in the tables behind the new weights."""
+    before = whole.neo("show", "whole/weights", "--json").json["fingerprint"][:12]
+    url = url_of(10)
+    times = steps_with(whole, {sample_id(url)}).total()
+    assert whole.neo("run", WHOLE, "--set", "pairs.num_urls=9").code == 0
+    for words, elsewhere, is_seen in (((url,), [url], False), (("--domain", "toy.invalid"), [], True)):
+        told = whole.neo("exposure", "whole/weights", *words, "--json").json
+        assert told["elsewhere"] == elsewhere and bool(told["times"]) is is_seen
+    assert times and whole.neo("exposure", before, url, "--json").json["times"] == times
+    said = whole.neo("exposure", "whole/weights", url)
+    assert f"No table behind it has {url} by that name, others do: looked for by sample ids." in said.out
+
+
 def test_it_reads_well_at_80_columns_and_says_what_is_not_known(whole: NeoSite) -> None:
     said = whole.on_terminal(80, "exposure", "whole/weights", "--domain", "toy.invalid")
     fingerprint = whole.neo("show", "whole/weights", "--json").json["fingerprint"][:12]

@@ -40,6 +40,24 @@ def test_a_template_runs_as_it_is_written(site: NeoSite, tmp_path: Path, templat
             assert site.neo("look", f"{name}/{step}", "--json").json["items"][0]["pictures"]
     again = site.neo("run", f"{folder}/pipeline.py:{name}")
     assert again.code == 0 and "Nothing to make" in again.out
+    if template == "tune":
+        check_the_export_has_not_learned_what_it_was_measured_on(site)
+
+
+def check_the_export_has_not_learned_what_it_was_measured_on(site: NeoSite) -> None:
+    """The evaluation whose scores stand on its card says so, and enters no summary of what it was trained on."""
+    for weights in ("tune/tuned", "tune/export"):
+        told = site.neo("exposure", weights, "--of", "tune/exam", "--json").json
+        assert told["times"] == 0
+        assert [one["what"].split(" ")[0] for one in told["not_known"]] == ["start"]
+        (measured,) = told["otherwise"]
+        assert measured["how"] == "measured" and measured["by"].startswith("evaluate ")
+        assert site.neo("exposure", weights, "--of", "tune/talks", "--json").json["times"] > 0
+    impact = site.neo("impact", "--of", "tune/exam", "--json").json
+    assert impact["trainings"] == [] and [one["step"] for one in impact["made_of_it"]] == ["exam"]
+    exam = site.neo("show", "tune/exam", "--json").json["fingerprint"][:12]
+    summary = site.neo("disclose", "tune/export", "--eu").out
+    assert "read_conversations/" in summary and exam not in summary
 
 
 def test_nothing_is_overwritten(site: NeoSite, tmp_path: Path) -> None:
