@@ -26,6 +26,8 @@ from stages.video.reader import VideoReader
 if TYPE_CHECKING:
     from neo_model.live_chat import LiveChat, WatchedAnswer
 
+NO_WORDS = "(The model ended its answer before the first word.)"
+
 ModelArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
@@ -116,7 +118,7 @@ def ask(
             if talk.watched is not None and drawing is not None and question is not None:
                 drawn = talk.answers[-1]["attention"] = draw_attention(drawing, question, talk.watched, media)
                 told = f"{drawing}: what each word of the answer attended to"
-                command.say(told if drawn else "The answer has no words, so nothing is drawn.")
+                command.say(told if drawn else "Without words, nothing is drawn.")
     again = shlex.join(["neo", "ask", ref, *map(str, files)])
     then = "neo ask --help" if question is None else f"{again}   (then type questions)"
     document = {"model": name, "shown": shown, "answers": talk.answers, "num_tokens": chat.conversation.num_tokens}
@@ -141,12 +143,12 @@ class _Talk:
     def ask_all(self, questions: Iterable[str]) -> None:
         """Ask one question after the other about what was shown."""
         for question in questions:
-            self.command.say(self._answer(question))
+            self.command.say(self._answer(question) or NO_WORDS)
 
     def ask_at(self, moments: Iterable[float], question: str) -> None:
         """Ask the same question at each moment of a film."""
         for moment in moments:
-            self.command.say(f"[{frame_time(moment)}] {self._answer(question, moment)}")
+            self.command.say(f"[{frame_time(moment)}] {self._answer(question, moment) or NO_WORDS}")
 
     def _answer(self, question: str, moment: float | None = None) -> str:
         from neo_model.cached_conversation import CacheFullError
