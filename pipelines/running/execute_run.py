@@ -48,6 +48,8 @@ class RunResult:
     """Messages in the store that are not delivered to MLflow."""
     tracker_problem: str = ""
     """Why deliveries to MLflow failed or were rejected; '' if none did."""
+    tracker_route: str = ""
+    """Where MLflow's site shows the run, below its address; '' where that is not known."""
     failure: str = ""
     """An error outside the steps; '' without one."""
 
@@ -83,6 +85,7 @@ def execute_run(
         seconds=time.monotonic() - started,
         num_undelivered=num_undelivered,
         tracker_problem=delivery.problem,
+        tracker_route=delivery.route(run),
         failure=attempt.failure,
     )
 

@@ -58,7 +58,7 @@ def report(
     for step, item in made.items():
         yield from _accuracy(step, item.metrics)
     yield from _pictures(plan, result, made)
-    yield f"MLflow: {mlflow_command(site.mlflow)}"
+    yield f"MLflow: {mlflow_command(site.mlflow, result.tracker_route)}"
     if result.num_undelivered:
         why = f" ({result.tracker_problem})" if result.tracker_problem else ""
         yield (
@@ -167,12 +167,12 @@ def _pictures(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]) 
         yield from (f"  {address}" for address in addresses)
 
 
-def mlflow_command(uri: str) -> str:
-    """The command to type, or the address to open, to see the pages of MLflow."""
+def mlflow_command(uri: str, route: str) -> str:
+    """The command to type, or the address to open, to see the page of a run at `route`, or all pages."""
     if sqlite_path(uri) is None:
-        return f"open {masked(uri)}"
+        return f"open {masked(uri).rstrip('/')}/{route}"
     program = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
-    return f"{program} ui --backend-store-uri {uri} --port 5000, then open http://127.0.0.1:5000"
+    return f"{program} ui --backend-store-uri {uri} --port 5000, then open http://127.0.0.1:5000/{route}"
 
 
 def masked(uri: str) -> str:

@@ -29,6 +29,9 @@ MAX_TAG_CHARACTERS = 7900
 """MLflow cuts tags at 8,000 characters."""
 METRIC_NAME_GAP = re.compile(r"[^\w\-./: ]")
 """Characters that MLflow refuses in the name of a metric; a user's stage may report any name."""
+ROUTE: Final = "#/experiments/{experiment}/runs/{page}?workflowType=machine_learning"
+"""Where MLflow's site shows a page. Without the mode in its address, MLflow 3 shows an experiment as one on traces of
+language models, whatever kind its tags name."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 """An empty mapping, as the default of tags and parameters."""
 

@@ -61,6 +61,10 @@ class DeliveryThread:
         """Why the last delivery failed, or a message was rejected for good; '' without either."""
         return self._problem or self._rejection
 
+    def route(self, run: Run) -> str:
+        """Where MLflow's site shows a run, below its address; '' where nothing of it was delivered here."""
+        return self._tracker.route(run) if self._tracker is not None else ""
+
     def close(self) -> int:
         """Deliver pending messages, then end the thread; returns how many are left for the next command."""
         self._closing.set()

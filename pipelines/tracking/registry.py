@@ -58,7 +58,7 @@ def description(request: Request, step: FrozenStep, head: ManifestHead) -> str:
     where = "are copied here" if copied else f"stay in the store ({head.size_bytes:,} bytes), where loading reads them"
     return "\n".join(
         [
-            f"**{step.name}** of run `{request.run}`: {head.kind} `{head.short}`, {describe_counts(head)}.",
+            f"{step.name} of run {request.run}: {head.kind} {head.short}, {describe_counts(head)}.",
             "",
             f"The weights {where}. `mlflow.pyfunc.load_model` gives a model that answers "
             '`predict([{"question": "...", "picture_path": "..."}])`.',

@@ -13,7 +13,7 @@ from pipelines.planning.request import FrozenStep, Request
 from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
 from pipelines.tracking import page_contents
-from pipelines.tracking.client import NOTHING, PageClient, to_metrics
+from pipelines.tracking.client import NOTHING, ROUTE, PageClient, to_metrics
 from pipelines.tracking.committed_step import CommittedSteps
 from pipelines.tracking.plots import draw_curves
 from pipelines.tracking.run_contents import step_origin_tags
@@ -204,7 +204,7 @@ class RunPages:
         """A link to a step's page, or its name where it has no page yet."""
         page = self._pages.find(self._key(step))
         name = escaped(step)
-        return f"[{name}](#/experiments/{self._pages.experiment}/runs/{page})" if page else name
+        return f"[{name}]({ROUTE.format(experiment=self._pages.experiment, page=page)})" if page else name
 
     def _head(self, step: FrozenStep) -> ManifestHead | None:
         return read_head(self._run.store, step.stage, step.fingerprint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.runs.outbox import Message
 from pipelines.runs.run import Run
-from pipelines.tracking.client import PageClient
+from pipelines.tracking.client import ROUTE, PageClient
 from pipelines.tracking.run_pages import RunPages
 from pipelines.tracking.sqlite import one_process_at_a_time, sqlite_path
 
@@ -60,6 +60,11 @@ class Tracker:
         """Empty the cache of ids of experiments and pages; each is then searched for again."""
         self._experiments.clear()
         self._pages.clear()
+
+    def route(self, run: Run) -> str:
+        """Where the site of the tracker shows a run, below its address; '' where nothing of it was delivered here."""
+        experiment, page = self._experiments.get(run.request.pipeline), self._pages.get(run.name)
+        return ROUTE.format(experiment=experiment, page=page) if experiment and page else ""
 
     def check_writable(self) -> None:
         """Check that the tracker accepts writes, with a test experiment that is deleted. Raises what MLflow raises."""
