@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from cluster.failure import Failure
 from cluster.rank import GangRank
-from cluster.recording_context import GatheringContext
+from cluster.recording_context import GatheringContext, starting_ranks
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.make_steps import MadeT, StoreOrPlace, make_steps
 from stages.commit.parts import PartWriter
@@ -64,6 +64,7 @@ class LocalContext(GatheringContext):
         """Raises the first failure that a rank reports, with its own kind; a death without one by torch's error."""
         from torch.multiprocessing.spawn import start_processes
 
+        self.post(starting_ranks(self.writer.step, self.layout.num_ranks))
         channel: Channel = get_context(START_METHOD).Queue()
         failures: list[Failure] = []
         sent = carried(self.writer.user_file, rank_main)

@@ -17,7 +17,17 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointWriter
 from stages.commit.recorded_facts import record_fact, recorded_facts
 from stages.commit.run_files import RunFiles
-from stages.contract import FileEntry, Fork, GangLayout, NumbersReported, PartRecord, PictureKept, Post, WarningPosted
+from stages.contract import (
+    FileEntry,
+    Fork,
+    GangLayout,
+    NumbersReported,
+    PartRecord,
+    PictureKept,
+    Post,
+    StepBusy,
+    WarningPosted,
+)
 
 
 def _forget(seconds: float) -> None:
@@ -93,6 +103,10 @@ class GangRank:
 
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         self.post(NumbersReported(step=self.writer.step, numbers=dict(numbers), at_step=at_step))
+
+    def busy(self, doing: str) -> None:
+        if self.rank == 0:
+            self.post(StepBusy(step=self.writer.step, doing=doing))
 
     def warn(self, message: str) -> None:
         self.post(WarningPosted(step=self.writer.step, message=f"rank {self.rank}: {message}"))

@@ -29,8 +29,14 @@ from stages.contract import (
     Source,
     SourcePlace,
     StageError,
+    StepBusy,
     Store,
 )
+
+
+def starting_ranks(step: str, num_ranks: int) -> StepBusy:
+    """Says that the processes of a worker group are started."""
+    return StepBusy(step=step, doing=f"starting {num_ranks} rank{'' if num_ranks == 1 else 's'}")
 
 
 @dataclass

@@ -62,7 +62,7 @@ from pipelines.commands.trace import trace
 from pipelines.commands.verify import verify
 from pipelines.commands.view import view
 from pipelines.commands.where import where
-from pipelines.exits import BadCommandError, CommandError, ExitCode, RefusedError
+from pipelines.exits import MENDED, BadCommandError, CommandError, ExitCode, RefusedError
 from pipelines.running.summary import REPAIR_COMMAND
 from pipelines.screen.console import replace_unwritable, write_text
 from pipelines.screen.warnings import RecordWarnings, clean_log_lines
@@ -189,7 +189,10 @@ def fail(ctx: typer.Context, error: BaseException) -> NoReturn:
     if ctx.obj is None:
         make_context(ctx, **ctx.params)
     command: CommandContext = ctx.obj
-    command.fail(explained(error, command.words))
+    told, typed = explained(error, command.words), options_first(ctx.command.params, command.words)[1]
+    if told.then == shlex.join(["neo", *typed]):
+        told.then += MENDED
+    command.fail(told)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -287,7 +290,7 @@ def _mending(error: BaseException, again: str) -> str:
         error, DiskFullError | StoreDeniedError | StoreUnavailableError
     ):
         return "neo list   (`neo audit` of a name there says what is damaged)"
-    return f"{again}   (once that is fixed)"
+    return f"{again}{MENDED}"
 
 
 def corrected(words: Sequence[str], message: str) -> str | None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import enum
 
+MENDED = "   (once that is fixed)"
+"""Behind a next command that fails in the same way until something is mended."""
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes of `neo`. Scripts rely on the numbers, which therefore never change."""

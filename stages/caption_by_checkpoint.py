@@ -116,8 +116,10 @@ def _answerer(
     recipe: CaptionByCheckpointRecipe,
     captioner: Checkpoint | ExportedCheckpoint,
 ) -> Answerer:
+    draft.busy("reading the model")
     with captioner.linked_in(draft.scratch / "captioner") as folder:
         model, tokenizer = load_model_folder(folder)
+    draft.busy("writing captions")
     least = recipe.min_pixels_px or model.config.min_pixels_px
     pixels = PixelRange(least, recipe.max_pixels_px or model.config.max_pixels_px)
     media = MediaReader(pictures=pictures, clips=None, image_pixels=pixels, frame_pixels=pixels, max_frames=1)

@@ -148,8 +148,10 @@ def answer_part(
     task, everything = AnswerTask.of(part), read_questions(questions, numeric_kinds=recipe.numeric_kinds)
     others = exchange_media(everything) if recipe.blind_control else [None] * len(everything)
     asked = list(zip(everything, others, strict=True))[task.start : task.stop]
+    draft.busy("reading the model")
     with checkpoint.linked_in(draft.scratch / "checkpoint") as folder:
         model, tokenizer = load_model_folder(folder)
+    draft.busy("answering")
     media = media_reader(
         questions,
         model.config,
@@ -244,8 +246,10 @@ def embed_part(
     part: Part, draft: PartDraft, recipe: EvaluateRecipe, checkpoint: Checkpoint, pairs: KeptPairs | RawPairs
 ) -> None:
     """Make the vectors of one slice of the pairs."""
+    draft.busy("reading the model")
     with checkpoint.linked_in(draft.scratch / "checkpoint") as folder:
         model, tokenizer = load_model_folder(folder)
+    draft.busy("making vectors of pairs")
     vectors = PairVectors(
         model, tokenizer, PairReader(pairs), recipe.image_pixels(model.config), recipe.max_prompt_tokens
     )

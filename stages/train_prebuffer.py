@@ -120,6 +120,7 @@ def train_rank(
     from stages.training.examination import examiner_of
     from stages.training.loop import train
 
+    rank.busy("reading the model")
     with ExitStack() as used:
         folder = used.enter_context(llm.linked_in(rank.scratch / "llm"))
         model = untrained_model(folder, recipe)

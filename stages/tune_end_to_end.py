@@ -83,6 +83,7 @@ def tune_rank(  # noqa: PLR0917 - a gang gives the first, the stage the others
     from stages.training.examination import examiner_of
     from stages.training.loop import train
 
+    rank.busy("reading the model")
     with start.linked_in(rank.scratch / "start") as folder:
         model = load_model(folder)
         choose_trained(model, recipe)

@@ -20,6 +20,7 @@ from cluster.gangs.growth import Growth
 from cluster.gangs.restarts import Restarts
 from cluster.machines.wait import MachineWait
 from cluster.rank import GangRank
+from cluster.recording_context import starting_ranks
 from cluster.site import GangResources
 from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.checkpoints import CheckpointRecords
@@ -124,6 +125,7 @@ class _Gangs:
         if len(self._demand.sizes) > 1:
             message = f"training runs on {num_ranks} ranks, of the {self._demand.words()} that the site asks for"
             self._post(WarningPosted(step=self._writer.step, message=message))
+        self._post(starting_ranks(self._writer.step, num_ranks))
         task = _RankTask(self._writer, resources, self._rank_main, self._board, gang)
         watch = _Watch(gang, group, wait, self._board, self._stop_asked, Growth(self._demand, num_ranks))
         try:

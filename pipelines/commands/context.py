@@ -33,13 +33,15 @@ DOCUMENT_VERSION = 1
 """Schema version of the documents of `--json`, `version` in each: it rises when a key goes or means another thing."""
 
 
-def program() -> str:
-    """What to type for `neo`: the path that was typed, where a shell would not find it by its name."""
+def program(*, elsewhere: bool = False) -> str:
+    """What to type for `neo`, here or `elsewhere`: the path that was typed, where a shell would not find it by name."""
     typed = Path(sys.argv[0])
     if typed.name != "neo" or not typed.is_file():
         return "neo"
     found = shutil.which("neo")
-    return "neo" if found and Path(found).samefile(typed) else _as_typed(typed)
+    if found and Path(found).samefile(typed):
+        return "neo"
+    return shlex.quote(str(typed.absolute())) if elsewhere else _as_typed(typed)
 
 
 def _as_typed(path: Path) -> str:
@@ -175,6 +177,8 @@ class CommandContext:
         'neo resume --site lab   (once there is room)'
         """
         command, gap, remark = then.partition("   ")
+        if command.startswith("cd "):
+            return then.replace("&& neo ", f"&& {program(elsewhere=True)} ", 1)
         if not command.startswith("neo "):
             return then
         if self.typed_site and "--help" not in command and "--site" not in command:

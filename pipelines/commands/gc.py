@@ -82,7 +82,7 @@ def gc(
         "store names them.",
     )
     document |= {"deleted": True, "list": list_key(deletion.number), "spared": end.spared}
-    command.end(document, then="neo gc")
+    command.end(document, then="neo list")
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def mirror_(ctx: typer.Context, *, run: RunOption = "") -> None:
         num_messages = mirror(mlflow, runs)
     except NotDeliveredError as error:
         message = f"MLflow at {masked(mlflow)} did not take everything: {error}; nothing is lost, the store has it all"
-        raise RefusedError(message, then="neo mirror" + (f" --run {run}" if run else "")) from error
+        raise RefusedError(
+            message, then="neo mirror" + (f" --run {run}" if run else "") + "   (once it answers)"
+        ) from error
     command.say(f"MLflow at {masked(mlflow)} shows {len(runs)} runs again, of {num_messages} messages.")
     document = {"runs": [one.name for one in runs], "num_messages": num_messages, "mlflow": masked(mlflow)}
     command.end(document, then=f"neo show {runs[-1].name}" if runs else "neo list")

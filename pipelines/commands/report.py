@@ -30,7 +30,7 @@ def report(ctx: typer.Context, run: RunArgument, *, out: OutOption = None) -> No
     path = (out or Path(f"{found.name}.html")).expanduser()
     if path.is_dir() or not path.absolute().parent.is_dir():
         told = "is a folder" if path.is_dir() else f"cannot be written: {path.absolute().parent} is no folder"
-        raise BadCommandError(f"--out {path} {told}; name a file", then=f"neo report {run} --out FILE.html")
+        raise BadCommandError(f"--out {path} {told}; name a file", then=f"neo report {run} --out {found.name}.html")
     facts = read_facts(found)
     text = report_page(facts)
     path.write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from pipelines.commands.context import CommandContext
+from pipelines.commands.making import Making
 from pipelines.commands.options import RefArgument
 from pipelines.commands.seen import sources_table
 from pipelines.lineage.contents import counts_of_sources, evaluation_metrics, pictures
@@ -17,6 +18,7 @@ from pipelines.planning.plan import Decision, Plan, decide
 from pipelines.planning.recipe_diff import field_changes, flat_fields
 from pipelines.running.scores import SHOWN, accuracy_table, published_table, retrieval_table
 from pipelines.runs.refs import resolve
+from pipelines.runs.resume import command_after
 from pipelines.runs.run import Run
 from pipelines.screen.byte_progress import size_in_words
 from pipelines.screen.console import STYLES
@@ -89,8 +91,9 @@ def _show_run(run: Run, command: CommandContext) -> None:
         ],
     }
     target = f"{run.request.pipeline}/{run.request.targets[0]}"
-    then = run.request.command if plan.to_make else f"neo show {target}"
-    command.end(document, then=then)
+    if standing.state in ("running", "unknown"):
+        command.end(document, then=f"neo status {run.name} --watch")
+    command.end(document, then=command_after(run.name, standing.last) if plan.to_make else f"neo show {target}")
 
 
 def _steps_table(plan: Plan) -> TextTable:
@@ -110,15 +113,16 @@ def _state(decision: Decision) -> dict[str, object]:
 
 def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
     head = artifact.head
-    metrics = evaluation_metrics(artifact)
+    metrics, making = evaluation_metrics(artifact), Making.of(artifact)
     made_by = f"made by {head.provenance.get('attempt', '?')} as step {step_name(head)}"
     command.say(f"{head.kind} {head.stage}/{artifact.short}, {describe_counts(head)}, {made_by}")
     command.say(f"  fingerprint {head.fingerprint}", f"  content     {head.content}")
-    size = f"{size_in_words(head.size_bytes)}; `neo files {artifact.short}` lists it"
-    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size})", "")
+    num_files = sum(phase.num_files for phase in head.phases)
+    size = f"{counted(num_files, 'file')}, {size_in_words(head.size_bytes)}; `neo files {artifact.short}` lists them"
+    command.say(f"  folder      {artifact.store.url}/{artifact.folder} ({size})", *making.lines(), "")
     command.say(*_fork_lines(artifact), *_taken_lines(artifact), *_code_lines(artifact))
     command.say(_fields_table(artifact))
-    command.say(*_best_lines(artifact))
+    command.say(*_best_lines(artifact), *making.table())
     command.say(*_funnel(artifact), *_rules_table(artifact), *_skipped_table(artifact), *_skipped_steps_table(artifact))
     counts = counts_of_sources(head)
     command.say(*(["", sources_table(counts)] if counts else []))
@@ -149,7 +153,9 @@ def _show_artifact(artifact: Artifact, command: CommandContext) -> None:
         "folder": f"{artifact.store.url}/{artifact.folder}",
         "num_parts": head.num_parts,
         "at_step": head.at_step,
+        "num_files": num_files,
         "size_bytes": head.size_bytes,
+        "made": making.document(),
         "versions": head.versions,
         "provenance": head.provenance,
         "metrics": metrics,

@@ -59,9 +59,10 @@ def sign(
     sign_digests(digests, key, target, name=name, ignored=ignored, password=password)
     command.say(f"{target}: a signature over {len(digests):,} files of {name}.")
     document = {"signature": str(target), "name": name, "num_files": len(digests)}
-    verified = str(folder) if is_folder else "FOLDER"
-    shown = [] if is_folder and to is None else ["--signature", str(target)]
-    command.end(document, then=shlex.join(["neo", "verify", verified, "--key", "PUBLIC.pem", *shown]))
+    if not is_folder:
+        command.end(document, then="neo verify --help   (beside a copy by `neo get`, with --signature and --key)")
+    shown = [] if to is None else ["--signature", str(target)]
+    command.end(document, then=f"{shlex.join(['neo', 'verify', str(folder), *shown])}   (with --key: whose it is)")
 
 
 def _of_folder(command: CommandContext, folder: Path) -> tuple[dict[str, str], list[str], str]:

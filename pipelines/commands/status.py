@@ -113,6 +113,7 @@ def _step_document(run_status: RunStatus, state: StepState) -> dict[str, Any]:
         "fingerprint": step.fingerprint,
         "state": state.status,
         "waits": state.queued or state.unsaved or (f"waits for {state.waits_for}" if state.waits_for else ""),
+        "busy": state.busy,
         "phase": state.phase,
         "num_recorded": state.num_recorded,
         "num_parts": state.num_parts,
@@ -184,7 +185,7 @@ def _row(run_status: RunStatus, state: StepState) -> tuple[str | Text, ...]:
     return (
         state.name,
         Text(state.status, STYLES.get(state.status, "")),
-        balance(state) if is_committed else progress(state),
+        balance(state) if is_committed else ", ".join(filter(None, (progress(state), state.busy))),
         clock_time(board.elapsed_seconds(state)) if board.elapsed_seconds(state) else "",
         board.rate(state),
         clock_time(left) if left is not None else "",

@@ -94,7 +94,7 @@ def submit(
     """
     command = CommandContext.typed or CommandContext()
     retries = command.retries
-    _check_submittable(command.site)
+    _check_submittable(command.site, pipeline)
     store = command.store_to_write()
     command.deliver_pending(store)
     asked = TypedSelection(pipeline, settings or (), until, only, uses or (), command.site.sources, command.froms)
@@ -298,12 +298,12 @@ def _planned(asked: TypedSelection, store: Store, command: CommandContext, *, ke
     return plan
 
 
-def _check_submittable(site: Site) -> None:
+def _check_submittable(site: Site, pipeline: str) -> None:
     if site.is_embedded:
         raise BadCommandError(
             f"site {site.name!r} has no cluster to submit to: its Ray lives for one run on this machine. "
             "Name a site with a cluster, or run the pipeline here",
-            then="neo run PIPELINE",
+            then=f"neo run {pipeline}",
         )
     if masked(site.mlflow) != site.mlflow:
         raise BadCommandError(

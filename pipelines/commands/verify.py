@@ -51,11 +51,11 @@ def verify(
             document_of(report, state), then=f"{again}   (with a copy that is whole)", code=ExitCode.STEP_FAILED
         )
     if state.is_unchecked:
-        command.end(document_of(report, state), then=f"{again} --key PUBLIC.pem")
+        command.end(document_of(report, state), then="neo verify --help   (--key says whose signature it is)")
     if state.state == "valid" and report.record is not None:
         short = report.record.artifact["fingerprint"][:SHOWN_DIGITS]
         command.end(document_of(report, state), then=f"neo trace {short}   (where the store that holds it is)")
-    command.end(document_of(report, state), then=shlex.join(["neo", "sign", str(folder), "--key", "PRIVATE.pem"]))
+    command.end(document_of(report, state), then="neo sign --help   (a signature says whose it is)")
 
 
 def sentences(report: FolderReport, state: SignatureState) -> list[str]:

@@ -212,7 +212,7 @@ def _opened(folder: Path, path: str, *, is_copy: bool) -> dict[str, Any]:
     if not os.path.lexists(folder / path):
         raise BadCommandError(
             f"{folder} has no {path}: it is neither an exported checkpoint nor a finished copy that `neo get` made",
-            then="neo get REF FOLDER   (completes a copy, and writes what it is verified by)",
+            then="neo get --help   (completes a copy, and writes what it is verified by)",
         )
     data = read_record(folder, path)
     try:
@@ -221,7 +221,7 @@ def _opened(folder: Path, path: str, *, is_copy: bool) -> dict[str, Any]:
         if _is_of_before(data):
             raise BadCommandError(
                 f"{folder / path} was written by a version that listed no digests; a copy by `neo get` has them",
-                then="neo get REF FOLDER",
+                then="neo get --help",
             ) from error
         raise DamagedRecordError(path, str(error)) from error
     if problem := shape_problem(document, "copy" if is_copy else "export"):

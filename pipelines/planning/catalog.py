@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from pipelines.exits import BadCommandError
+from pipelines.exits import MENDED, BadCommandError
 from stages.contract import BindError, Step, UserFile, load_user_file, read_user_file
 
 AnyStep: TypeAlias = Step[Any]
@@ -85,13 +85,13 @@ def _from_file(request: str) -> Pipeline:
         )
     path = Path(text).expanduser()
     if not path.is_file():
-        raise BadCommandError(f"there is no file {text}", then=f"neo plan path/to/file.py:{function}")
-    file, module = load_from(path, text, then=f"neo plan {request}")
+        raise BadCommandError(f"there is no file {text}", then="neo list")
+    file, module = load_from(path, text, then=f"neo plan {request}{MENDED}")
     returns_steps = getattr(module, function, None)
     if not callable(returns_steps):
         functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise BadCommandError(
-            f"{text} has no function {function!r}{suggestion(function, functions)}", then=f"neo plan {request}"
+            f"{text} has no function {function!r}{suggestion(function, functions)}", then=f"neo plan {request}{MENDED}"
         )
     name = re.sub(r"[^0-9A-Za-z_]+", "-", function).strip("-") or "pipeline"
     return _checked(Pipeline(name, request, _called(returns_steps, request), file))
@@ -112,12 +112,12 @@ def _called(function: Any, request: str) -> tuple[AnyStep, ...]:
         returned = function()
     except Exception as error:
         path = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
-        raise BadCommandError(f"{request} fails: {_where(error, path)}", then=f"neo plan {request}") from error
+        raise BadCommandError(f"{request} fails: {_where(error, path)}", then=f"neo plan {request}{MENDED}") from error
     targets = (returned,) if isinstance(returned, Step) else returned
     if not isinstance(targets, tuple | list) or not targets or not all(isinstance(item, Step) for item in targets):
         raise BadCommandError(
             f"{request} returned {returned!r}; a pipeline returns a step or several, as stage.bind(...) makes them",
-            then=f"neo plan {request}",
+            then=f"neo plan {request}{MENDED}",
         )
     return tuple(targets)
 
@@ -149,14 +149,14 @@ def _checked(pipeline: Pipeline) -> Pipeline:
         if not NAME_PATTERN.fullmatch(step.name):
             raise BadCommandError(
                 f"step name {step.name!r}: use 1 to 100 letters, digits, _ and -, not beginning with -",
-                then=f"neo plan {pipeline.request}",
+                then=f"neo plan {pipeline.request}{MENDED}",
             )
         other = by_name.setdefault(step.name, step)
         if other.fingerprint != step.fingerprint:
             raise BadCommandError(
                 f"two different steps are named {step.name!r} ({other.stage.name} and {step.stage.name}); "
                 "--set and references need one name for one step",
-                then=f"neo plan {pipeline.request}",
+                then=f"neo plan {pipeline.request}{MENDED}",
             )
     return pipeline
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.site import Resources, Site
 from cluster.versions import ray_refusal
-from pipelines.exits import BadCommandError, RefusedError
+from pipelines.exits import MENDED, BadCommandError, RefusedError
 from pipelines.planning.catalog import suggestion
 from pipelines.planning.request import Request
 from pipelines.planning.stage_catalog import shipped_stages
@@ -37,12 +37,12 @@ def check_site_names(site: Site, request: Request) -> list[str]:
     stage of a user's own is known where the request has a step of it, and its phases where it declares them.
     """
     for complaint in _ungrouped(site, request):
-        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}")
+        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}{MENDED}")
     if not site.stages and not any(resources.phases for resources in site.steps.values()):
         return []
     known = _known_stages(request)
     for complaint in _complaints(site, request, known):
-        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}")
+        raise BadCommandError(f"site {site.name!r}: {complaint}", then=f"neo plan {request.request}{MENDED}")
     return [
         f"Site {site.name!r}: [stages.{name}] names no stage of this package or of {request.pipeline}, and changes "
         "nothing here."

@@ -18,6 +18,7 @@ from pipelines.running.names import point_at_run, point_name
 from pipelines.running.signals import stop_on_signals
 from pipelines.running.step_specs import step_specs
 from pipelines.runs.attempts import end_attempt
+from pipelines.runs.feed import keep_step_record
 from pipelines.runs.log import AttemptLog
 from pipelines.runs.outbox import EventWriter, Message, Outbox
 from pipelines.runs.run import AttemptOutcome, Run
@@ -67,6 +68,9 @@ class Attempt:
         self.run = run
         self.site = site
         self.board = Scoreboard({step.name: step.num_steps for step in plan.request.steps})
+        for decision in plan.decisions:
+            if decision.action == "continue":
+                self.board.steps[decision.step].committed_step = decision.at_step
         self.outcome: AttemptOutcome = "failed"
         self.endings: dict[str, StepEnding] = {}
         """How each step ended, by step."""
@@ -156,6 +160,8 @@ class Attempt:
                 is_new = event.outcome == "committed"
                 point_name(self.run.store, self.plan.request, event.step, self.run.name, is_new=is_new)
         self._display.take(event)
+        if isinstance(event, StepEnded) and event.outcome != "reused":
+            keep_step_record(self.run, self.number, self.board.steps[event.step])
         self._log.take(event)
         self._writer.post(event)
 

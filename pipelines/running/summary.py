@@ -23,8 +23,8 @@ from pipelines.running.execute_run import RunResult
 from pipelines.running.scores import accuracy_table, retrieval_table
 from pipelines.runs.log import log_key
 from pipelines.screen.console import STYLES
-from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells
-from pipelines.screen.progress import clock_time
+from pipelines.screen.holdings import HOLDING_COLUMNS, holding_cells, remark_cells
+from pipelines.screen.progress import clock_time, holds
 from pipelines.screen.text_table import Cell, Column, TextTable, number
 from pipelines.tracking.graph_picture import lineage_picture
 from pipelines.tracking.sqlite import sqlite_path
@@ -131,7 +131,7 @@ def steps_table(plan: Plan, result: RunResult, made: Mapping[str, CommittedStep]
             clock_time(state.seconds) if state.seconds else "",
             step.fingerprint[:SHOWN_DIGITS],
             step.stage,
-            *(made[step.name].holds if step.name in made else ()),
+            *(made[step.name].holds if step.name in made else remark_cells(holds(state))),
         )
     return table
 
@@ -212,6 +212,7 @@ def result_document(plan: Plan, result: RunResult) -> dict[str, object]:
                 "ended": result.endings[step.name].ending if step.name in result.endings else "not_started",
                 "reason": result.endings[step.name].reason if step.name in result.endings else "",
                 "seconds": round(result.board.steps[step.name].seconds, 3),
+                "holds": holds(result.board.steps[step.name]),
                 "stage": step.stage,
                 "fingerprint": step.fingerprint,
                 "content": made[step.name].content if step.name in made else None,

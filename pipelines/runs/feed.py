@@ -1,17 +1,30 @@
-"""The feed of a run: its events, read from the messages that the driver leaves in the store.
+"""What people are shown of a run: its events, and how each of its steps went. Read from anywhere, deciding nothing.
 
-For showing only: what is committed is read from the records. A run may leave a message every few seconds for a month,
-so reading begins near the end.
+Owns `runs/<run>/steps/<attempt>/<step>.json`, which the driver writes when a step has ended: when, how long, and the
+first and last loss of a training. The events are in the messages that the driver leaves in the store. A run may leave
+one every few seconds for a month, so reading begins near the end, and what is known of ended steps is not sought there.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from pipelines.runs.outbox import Message, Outbox, read_phase_counts
 from pipelines.runs.run import Run
+from pipelines.screen.progress import StepState
+from stages.commit.attempt import AttemptId
 from stages.contract import CheckpointCommitted, Event, NumbersReported, PhaseOpened, StepStarted
+from stages.store.errors import StoreError
+from stages.store.fault_points import fault_point
+from stages.store.record_kind import RecordKind
+from stages.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGES_BACK = 500
 """Messages read at most before the newest. At one message in 5 seconds, 500 are 42 minutes."""
@@ -67,3 +80,64 @@ def is_count(event: Event) -> TypeGuard[NumbersReported]:
 def is_commit(event: Event) -> bool:
     """Whether work after an event is the work since a commit: a step or phase began, or a commit was recorded."""
     return isinstance(event, StepStarted | PhaseOpened | CheckpointCommitted) or is_count(event)
+
+
+class LossAt(BaseModel):
+    """A training loss, and the optimizer step whose report had it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at_step: int
+    loss: float
+
+
+class StepRecord(BaseModel):
+    """How a step went in one attempt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: str
+    """How it ended: `committed`, `failed`, `interrupted`, `superseded`."""
+    seconds: float
+    """How long it worked, in seconds."""
+    ended_at_seconds: float = Field(default_factory=time.time)
+    """Unix time at which it ended."""
+    first_loss: LossAt | None = None
+    """The first loss that it reported in this attempt; None for what trains nothing."""
+    last_loss: LossAt | None = None
+    """The last one."""
+
+
+STEP_RECORD = RecordKind[StepRecord](
+    StepRecord, "how a step went in an attempt", "delete it: only its times and losses are shown no more"
+)
+
+
+def keep_step_record(run: Run, attempt: int, state: StepState) -> None:
+    """Record how a step went that has just ended. A store that refuses costs a line of `neo show`, and no run."""
+    first, last = (
+        None if one is None else LossAt(at_step=one[0], loss=one[1]) for one in (state.first_loss, state.last_loss)
+    )
+    record = StepRecord(outcome=state.status, seconds=round(state.seconds, 3), first_loss=first, last_loss=last)
+    key = _step_key(AttemptId(run.name, attempt), state.name)
+    try:
+        with fault_point("step.noted", key):
+            run.store.create_json(key, record.model_dump(mode="json"))
+    except StoreError as error:
+        logger.warning("how step %s went is not kept: %s", state.name, error)
+
+
+def read_step_records(store: Store, names: Sequence[tuple[AttemptId, str]]) -> list[StepRecord | None]:
+    """The records of these steps in these attempts; None where there is none that can be read."""
+    found = STEP_RECORD.read_many(store, [_step_key(attempt, step) for attempt, step in names])
+    return [STEP_RECORD.readable(one) for one in found]
+
+
+def step_history(store: Store, last: AttemptId, step: str) -> list[StepRecord]:
+    """How a step went in every attempt up to this one, in order, without those that have no record."""
+    names = [(AttemptId(last.run, number), step) for number in range(1, last.number + 1)]
+    return [one for one in read_step_records(store, names) if one is not None]
+
+
+def _step_key(attempt: AttemptId, step: str) -> str:
+    return f"runs/{attempt.run}/steps/{attempt.number}/{step}.json"

@@ -6,6 +6,7 @@ events are differences of two machines' clocks: they are shown, and decide nothi
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipelines.planning.plan import Plan, decide
-from pipelines.runs.feed import Feed, is_commit, is_count
+from pipelines.runs.feed import Feed, StepRecord, is_commit, is_count, read_step_records
 from pipelines.runs.outbox import Message, read_phase_counts
 from pipelines.runs.run import Run, RunState, Standing
 from pipelines.runs.submissions import Submission, Submissions
 from pipelines.screen.progress import Scoreboard, StepState
 from stages.artifacts.manifest import artifact_folder
+from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Observer, beat_seconds
 from stages.contract import Event, MachinesAwaited, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
 
@@ -26,6 +28,7 @@ SECONDS_BETWEEN_LOOKS = 0.25
 """Pause between two looks at a heartbeat that shows whether a driver is alive."""
 NUM_BEATS_TO_WATCH = 3
 """Beats for which the heartbeat of a driver on another machine is watched before its state is shown as unknown."""
+ATTEMPT_NAME = re.compile(r".+-[1-9][0-9]*")
 OVER = ("committed", "reused")
 """States of a step that has its artifact."""
 
@@ -60,6 +63,8 @@ class RunStatus:
         """Functions that are called with every event, after the board has taken it."""
         self.waiting: Submission | None = None
         """A pending submission: handed to the cluster, and no attempt was begun for it yet."""
+        self.recorded = self._records_of_ended_steps()
+        """How the committed steps of this run went, by name; without those of which no record is kept."""
         self._feed = Feed(run, partial(_shows_all_steps, self))
         self._last_start_read = 0  # number of the last attempt whose start is among the messages read
         self._seed()
@@ -110,6 +115,13 @@ class RunStatus:
             else:
                 time.sleep(min(SECONDS_BETWEEN_LOOKS, beat_seconds()))
 
+    def _records_of_ended_steps(self) -> dict[str, StepRecord]:
+        """Those of other runs too, where their artifact is reused. One made without a run has no attempt."""
+        made_by = {step: attempt for step, attempt in self.made_by.items() if ATTEMPT_NAME.fullmatch(attempt)}
+        names = [(AttemptId.parse(attempt), step) for step, attempt in made_by.items()]
+        found = zip(names, read_step_records(self.run.store, names), strict=True)
+        return {step: record for (_, step), record in found if record is not None}
+
     def _seed(self) -> None:
         """Set the board from the plan: committed steps as committed, others with the parts recorded in all phases."""
         for decision in self.plan.decisions:
@@ -117,6 +129,8 @@ class RunStatus:
             if decision.action == "reuse":
                 items = self.plan.manifests[decision.step].items
                 self.board.take(StepEnded(step=decision.step, outcome="committed", items=items))
+            if (record := self.recorded.get(decision.step)) is not None:
+                state.seconds = record.seconds
             state.phase, state.num_parts, state.num_recorded = "", decision.num_parts, decision.num_recorded
             state.committed_step = decision.at_step
 
@@ -154,6 +168,7 @@ class RunStatus:
                 PhaseOpened(step=event.step, phase=phase, num_parts=num_parts, num_recorded=num_recorded, items=items)
             )
         state.num_recorded, state.items, state.committed_at_seconds = num_recorded, items, event.at_seconds
+        state.busy = ""
 
     def _num_listed(self, step: str, phase: str) -> int:
         """How many parts a phase has; 0 if they are not listed yet."""
@@ -189,7 +204,7 @@ def _shows_all_steps(status: RunStatus, messages: Sequence[Message]) -> bool:
     """Whether these messages show how far each step is that may run: its last commit, or its start or waiting."""
     events = [event for message in messages for event in message.events]
     if status.state == "done":
-        return _steps_of(status.run.name, status.made_by) <= _ended(events)
+        return _steps_of(status.run.name, status.made_by) <= _ended(events) | status.recorded.keys()
     if any(message.kind == "attempt_started" and message.attempt == status.attempt for message in messages):
         return True
     shown = {event.step for event in events if is_commit(event) or isinstance(event, StepWaiting)}

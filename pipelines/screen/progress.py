@@ -5,6 +5,7 @@ Owns state alone: `console.py` draws it, `plain_lines.py` prints it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from stages.contract import (
     PartProgress,
     PartRecorded,
     PhaseOpened,
+    StepBusy,
     StepEnded,
     StepStarted,
     StepWaiting,
@@ -37,6 +39,10 @@ SHOWN_NUMBERS: Mapping[str, Callable[[float], str]] = {
     "memory_bytes": lambda size_bytes: f"{size_bytes / 2**30:.1f} GiB",
 }
 """Numbers shown on the line of a step, in this order, with their format; MLflow has all of them."""
+
+
+UNFINISHED = ("failed", "interrupted", "superseded")
+"""Statuses of a step that ended without its artifact."""
 
 
 @dataclass
@@ -61,9 +67,15 @@ class StepState:
     committed_at_seconds: float | None = None
     """Time of the last commit of a part or checkpoint."""
     numbers: dict[str, float] = field(default_factory=dict)
+    first_loss: tuple[int, float] | None = None
+    """The first training loss that was reported, with its optimizer step; None before one."""
+    last_loss: tuple[int, float] | None = None
+    """The last one."""
     reason: str = ""
     waits_for: str = ""
     """Holder of the claim on the same artifact, while the step waits for it."""
+    busy: str = ""
+    """What it is busy with while it has nothing to count; '' once it has."""
     queued: str = ""
     """What waits for machines, since when, and what machines there are; '' while nothing does."""
     unsaved: str = ""
@@ -110,7 +122,7 @@ class StepState:
         self.phase, self.num_parts, self.num_recorded = event.phase, event.num_parts, event.num_recorded
         self.items, self.under_way = event.items, {}
         self._items_before, self._recorded_before = event.items.total, event.num_recorded
-        self._phase_began_seconds = now_seconds
+        self._phase_began_seconds, self.busy = now_seconds, ""
 
     def take_numbers(self, event: NumbersReported, now_seconds: float) -> None:
         """Keep the newest value of each metric, and the optimizer step that they are of."""
@@ -118,12 +130,15 @@ class StepState:
         if event.at_step is not None:
             if self.at_step is None:
                 self.first_step, self._phase_began_seconds = event.at_step, now_seconds
-            self.at_step = event.at_step
+            self.at_step, self.busy = event.at_step, ""
+            if math.isfinite(loss := event.numbers.get("loss", math.nan)):
+                self.last_loss = event.at_step, loss
+                self.first_loss = self.first_loss or self.last_loss
 
     def pause(self) -> None:
         """Show the step as interrupted if it was running, since no attempt executes it."""
         self.status = "interrupted" if self.status == "running" else self.status
-        self.at_step, self.under_way, self.waits_for, self.queued, self.unsaved = None, {}, "", "", ""
+        self.at_step, self.under_way, self.waits_for, self.queued, self.unsaved, self.busy = None, {}, "", "", "", ""
 
 
 class Scoreboard:
@@ -147,17 +162,19 @@ class Scoreboard:
             case StepWaiting():
                 state.waits_for = f"{event.holder} on {event.host}"
             case MachinesAwaited():
-                state.queued = queued_words(event)
+                state.queued, state.busy = queued_words(event), ""
             case StepStarted():
-                state.status, state.started_seconds, state.waits_for = "running", now_seconds, ""
+                state.status, state.started_seconds, state.waits_for, state.busy = "running", now_seconds, "", ""
+            case StepBusy():
+                state.busy = event.doing
             case PhaseOpened():
                 state.open_phase(event, now_seconds)
             case PartProgress():
-                state.under_way[event.part] = event.num_done
+                state.under_way[event.part], state.busy = event.num_done, ""
             case PartRecorded():
                 state.under_way.pop(event.part, None)
                 state.num_recorded += 1
-                state.items = state.items + event.items
+                state.items, state.busy = state.items + event.items, ""
                 state.committed_at_seconds = now_seconds
             case NumbersReported():
                 state.take_numbers(event, now_seconds)
@@ -166,9 +183,9 @@ class Scoreboard:
             case CheckpointDelayed():
                 state.unsaved = unsaved_words(event)
             case StepEnded():
+                state.seconds = event.seconds or self.elapsed_seconds(state)
                 state.status, state.reason, state.waits_for = event.outcome, event.reason, ""
-                state.queued = state.unsaved = ""
-                state.seconds = event.seconds or state.seconds
+                state.queued = state.unsaved = state.busy = ""
                 state.items = event.items if event.items.total else state.items
 
     def elapsed_seconds(self, state: StepState) -> float:
@@ -186,9 +203,18 @@ class Scoreboard:
 
     def line(self, state: StepState) -> str:
         """The progress of a step in words: phase, parts, rate, item counts."""
-        told = (progress(state), state.queued, state.unsaved, self.rate(state), balance(state), _numbers(state))
+        told = (
+            progress(state),
+            state.busy,
+            state.queued,
+            state.unsaved,
+            self.rate(state),
+            balance(state),
+            _numbers(state),
+        )
         words = [words for words in told if words]
-        return ", ".join(words) or state.reason.partition("\n")[0]
+        why = state.reason.partition("\n")[0]
+        return ", ".join([*words, why] if words and state.status == "failed" else words or [why])
 
     def rate(self, state: StepState) -> str:
         """The rate of a step in words, or ''."""
@@ -217,11 +243,25 @@ def progress(state: StepState) -> str:
         return f"waits for {state.waits_for}"
     if state.status in ("committed", "reused"):
         return ""
+    if state.status in UNFINISHED:
+        return holds(state)
     at_step = state.committed_step if state.at_step is None else state.at_step
     if at_step is not None:
         total = f" of {state.num_steps:,}" if state.num_steps else ""
         return f"step {at_step:,}{total}"
     return f"{state.phase} {state.num_recorded:,}/{state.num_parts:,} parts".lstrip() if state.num_parts else ""
+
+
+def holds(state: StepState) -> str:
+    """What a step that ended without its artifact has committed, from which it continues; '' for nothing.
+
+    Such as `holds step 40 of 100` and `holds 2 of 3 parts of fetch`.
+    """
+    if state.committed_step is not None:
+        total = f" of {state.num_steps:,}" if state.num_steps else ""
+        return f"holds step {state.committed_step:,}{total}"
+    phase = f" of {state.phase}" if state.phase else ""
+    return f"holds {state.num_recorded:,} of {state.num_parts:,} parts{phase}" if state.num_recorded else ""
 
 
 def balance(state: StepState) -> str:

@@ -14,6 +14,10 @@ from stages.artifacts.records import ItemBalance
 from stages.contract import StageError
 
 
+def _forget(doing: str) -> None:
+    """For parts that nobody watches."""
+
+
 @dataclass
 class Draft:
     """The results of one part before it is recorded."""
@@ -21,6 +25,8 @@ class Draft:
     scratch: Path
     report: Callable[[int], None]
     """Receives the number of items done so far."""
+    say_busy: Callable[[str], None] = _forget
+    """Receives what takes long before the first item is through."""
     items: ItemBalance = field(default_factory=ItemBalance)
     facts: dict[str, Any] = field(default_factory=dict)
     annotations: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +57,10 @@ class Draft:
     def keep_profile(self, profile: bytes) -> None:
         """Keep counts and examples for people, beside the artifact's content."""
         self.profile = profile
+
+    def busy(self, doing: str) -> None:
+        """Say what takes long before the first item is through."""
+        self.say_busy(doing)
 
     def progress(self, num_done: int) -> None:
         """Report the number of items done so far."""

@@ -22,7 +22,7 @@ from stages.commit.draft import Draft
 from stages.commit.phase_records import PARTS_PER_BUNDLE, PhaseRecords, parts_key, read_record
 from stages.commit.repair import check_same_again
 from stages.commit.scratch import scratch_folder
-from stages.contract import Part, PartProgress, PartRecorded, PartWork, PhaseOpened, Post, StageError
+from stages.contract import Part, PartProgress, PartRecorded, PartWork, PhaseOpened, Post, StageError, StepBusy
 from stages.store.fault_points import fault_point
 
 NUM_RECORDED_AT_ONCE = 16
@@ -104,7 +104,7 @@ class PartWriter:
         writer = self.writer
         key = writer.record_key(phase, part.name)
         with scratch_folder(f"{writer.step}-{part.name}") as scratch:
-            draft = Draft(scratch=scratch, report=self._reporter(phase, part))
+            draft = Draft(scratch=scratch, report=self._reporter(phase, part), say_busy=self._say_busy)
             started = time.monotonic()
             with fault_point("part.files_written", key):
                 work(part, draft)
@@ -126,6 +126,9 @@ class PartWriter:
         if draft.profile is not None:
             writer.keep_profile(phase, part.name, draft.profile)
         return writer.create_record(record, "part.recorded")
+
+    def _say_busy(self, doing: str) -> None:
+        self.post(StepBusy(step=self.writer.step, doing=doing))
 
     def _reporter(self, phase: str, part: Part) -> Callable[[int], None]:
         last_seconds = 0.0

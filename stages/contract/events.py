@@ -49,6 +49,15 @@ class StepStarted(_Event):
     event: Literal["started"] = "started"
 
 
+class StepBusy(_Event):
+    """What the step is busy with while it has nothing to count: no part is under way, no optimizer step is done. It is
+    over with the next event that counts something."""
+
+    event: Literal["busy"] = "busy"
+    doing: str
+    """For people: `starting 2 ranks`, `reading the model`."""
+
+
 class PhaseOpened(_Event):
     """A phase's parts are listed; `num_recorded` of them were done before."""
 
@@ -137,6 +146,7 @@ Event: TypeAlias = Annotated[
     StepWaiting
     | MachinesAwaited
     | StepStarted
+    | StepBusy
     | PhaseOpened
     | PartProgress
     | PartRecorded

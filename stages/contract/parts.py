@@ -76,6 +76,9 @@ class PartDraft(Protocol):
     def keep_profile(self, profile: bytes) -> None:
         """Keep counts and examples of this part for the pictures of phase `profile`, beside the artifact's content."""
 
+    def busy(self, doing: str) -> None:
+        """Say what takes long before the first item is through, such as `reading the model`, for people to watch."""
+
     def progress(self, num_done: int) -> None:
         """Say how many items are through, for people to watch. Cheap; call it as often as you like."""
 

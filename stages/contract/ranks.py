@@ -183,6 +183,10 @@ class Rank(Protocol):
     def report(self, numbers: Mapping[str, float], at_step: int) -> None:
         """Post metrics for people to watch. Opens no socket to a tracker and does not block."""
 
+    def busy(self, doing: str) -> None:
+        """Say what takes long before the first optimizer step, or between two: `reading the model`. On all ranks; that
+        of rank 0 is shown, until the next metrics."""
+
     def warn(self, message: str) -> None:
         """Post a warning about something that went wrong and was dealt with. Does not block; nothing is stored."""
 

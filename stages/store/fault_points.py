@@ -43,6 +43,7 @@ POINTS: Final = frozenset(
         "submission.ended",
         "log.kept",
         "picture.kept",
+        "step.noted",
         "ref.set",
         "claim.taken",
         "claim.released",

@@ -84,6 +84,7 @@ class HeldOutExaminer:
         if not self.recipe.is_examined(num_done):
             return {}
         numbers: dict[str, float] = {}
+        self.rank.busy("examining the model on what is held out")
         for one in self.measures:
             numbers |= one.measure(num_done, engine)
         if self.rank.rank == 0 and numbers:

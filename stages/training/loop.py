@@ -62,6 +62,7 @@ def train(
     loader = StepLoader.of(recipe, rows, rank, model.config, damage.left_out(), fork=rank.fork, masking=masking)
     _say_idle(rank, loader)
     trainable = trainable_names(model)
+    rank.busy("making the optimizer")
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
@@ -70,6 +71,7 @@ def train(
         checkpoints = Checkpoints(rank, recipe, engine, rows, before, probe, in_flight)
         steps = range(Restorer(rank, recipe, engine, rows, before, probe).restore(), recipe.last_step)
         check_averaged(checkpoints, steps.start)
+        rank.busy(_first_steps(steps))
         prefetching = prefetch(loader, steps, loader.split.num_micro_batches, rank.layout.num_loader_workers, rank.warn)
         # A shared error ends the loop, but what all ranks had handed over before it is committed all the same.
         with prefetching as prefetched, in_flight.finished_on_shared_error():
@@ -96,6 +98,7 @@ def train(
         if (handed_out := hand_out(checkpoints)) or not steps:  # weights that were not examined yet
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
         facts |= before.compare(weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size))
+        rank.busy("writing the model")
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
         checkpoints.commit_model(recipe.last_step, write_model, config, facts, alive=watchdog.alive)
 
@@ -109,6 +112,12 @@ def _say_idle(rank: Rank, loader: StepLoader) -> None:
     """Warn, once, where the rows of a step leave many places of the ranks empty."""
     if rank.rank == 0 and loader.split.idle_words:
         rank.warn(loader.split.idle_words)
+
+
+def _first_steps(steps: range) -> str:
+    """The steps until the first report, in words."""
+    until = min(steps.start - steps.start % REPORT_EVERY_STEPS + REPORT_EVERY_STEPS, steps.stop)
+    return f"taking the steps {steps.start + 1:,} to {until:,}"
 
 
 def _report(rank: Rank, numbers: Mapping[str, float], step: int, norm: float, rate: float) -> None:

@@ -25,6 +25,7 @@ from stages.contract import (
     Source,
     StageContext,
     StageError,
+    StepBusy,
     stage,
 )
 from stages.origins.files import open_file
@@ -33,6 +34,7 @@ from tests.worlds.cluster_world import CountRecipe, Numbers, SumRecipe, add_up, 
 
 
 def train(rank: Rank) -> None:
+    rank.busy("reading the model")
     rank.report({"loss": 0.5 + rank.rank}, at_step=3)
     assert not rank.should_stop()
     folder = rank.scratch / "checkpoint"
@@ -74,6 +76,8 @@ def test_ranks_commit_one_checkpoint_and_post_to_the_caller(tmp_path: Path) -> N
     assert latest.facts == {"step": 3, "zero_stage": 3}
     assert sorted(event.numbers["loss"] for event in events if event.event == "numbers") == [0.5, 1.5]
     assert [event.at_step for event in events if event.event == "checkpoint"] == [3]
+    told = [event.doing for event in events if isinstance(event, StepBusy)]
+    assert told == ["starting 2 ranks", "reading the model"], "rank 0 alone says what the ranks are busy with"
 
 
 def test_the_first_failure_is_the_cause_and_keeps_its_kind(tmp_path: Path) -> None:

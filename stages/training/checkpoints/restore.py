@@ -76,6 +76,7 @@ class Restorer:
 
     def _read(self, record: PartRecord) -> str:
         """Read what this rank needs of a checkpoint; returns what is damaged on any rank, or ''. Collective."""
+        self.rank.busy(f"reading the checkpoint at step {CheckpointFacts.of(record).step:,}")
         return read_state(record, self.rank, self.engine.slices(), layout_of(self.rank))
 
     def _check(self, record: PartRecord) -> None:

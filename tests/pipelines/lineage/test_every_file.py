@@ -5,13 +5,14 @@ table is marked `long`; a part of it that a seed draws runs always.
 """
 
 import random
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from tests.long import long
-from tests.pipelines.conftest import NeoSite
+from tests.pipelines.conftest import ROOT, NeoSite
 from tests.pipelines.lineage.test_audit import LEVELS, made, trained
 
 __all__ = ["made", "trained"]  # fixtures
@@ -28,6 +29,7 @@ UNNOTICED = {
     "runs/*/attempts/*.beat": WAYS,  # heartbeats
     "runs/*/logs/*": WAYS,  # prints, for people
     "runs/*/lineage.png": WAYS,  # a picture, for people
+    "runs/*/steps/*": WAYS,  # times and losses, for people
     "runs/*/attempts/*.ended.json": ("any bit", "gone"),  # an attempt that was killed has none
     "runs/*/attempts/*.json": ("any bit",),  # a letter that still parses
     "runs/*/outbox/*.json": ("any bit",),  # the same, of a message
@@ -88,3 +90,25 @@ def test_each_file_of_a_finished_store_in_turn(made: NeoSite, share: str) -> Non
             path.write_bytes(before)
     assert wrong == []
     assert made.neo("audit", "whole/evaluate").code == 0, "it is whole again"
+
+
+def named_on_the_page() -> list[re.Pattern[str]]:
+    """The keys that the page of the layout names: `<n>` stands for a name without a slash, `<...>` for anything."""
+    keys = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "reference" / "store.md").read_text(), re.MULTILINE)
+    parts = [re.split(r"(<[^>]+>)", key) for key in keys]
+    held_by = {"<...>": ".+"}
+    return [
+        re.compile("".join(held_by.get(part, "[^/]+") if part[:1] == "<" else re.escape(part) for part in one))
+        for one in parts
+    ]
+
+
+def test_every_file_of_a_store_is_named_on_the_page_of_its_layout(made: NeoSite) -> None:
+    (made.folder / "forget.txt").write_text("http://toy.invalid/1.jpg\n")
+    assert made.neo("index", "whole/rows").code == 0
+    assert made.neo("takedown", str(made.folder / "forget.txt"), "--record", "--reason", "asked").code == 0
+    store, named = made.folder / "store", named_on_the_page()
+    keys = [path.relative_to(store).as_posix() for path in sorted(store.rglob("*")) if path.is_file()]
+    assert [key for key in keys if not any(one.fullmatch(key) for one in named)] == []
+    unseen = [one.pattern for one in named if not any(one.fullmatch(key) for key in keys)]
+    assert len(unseen) < len(named) / 2, f"the store has too little to compare with: {unseen}"

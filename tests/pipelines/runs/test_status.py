@@ -21,6 +21,7 @@ from stages.contract import (
     NumbersReported,
     PartRecorded,
     PhaseOpened,
+    StepBusy,
     StepEnded,
     StepStarted,
     WarningPosted,
@@ -208,6 +209,32 @@ def test_a_checkpoint_that_the_store_does_not_take_is_told_to_every_machine(site
         site.neo("status").out, re.MULTILINE,
     )  # fmt: skip
     assert "the checkpoint at step 40 in memory" in steps(site.neo("status", "--json").json)["kept"]["waits"]
+
+
+def test_what_a_step_is_busy_with_is_told_to_every_machine(site: NeoSite) -> None:
+    run = busy(site, StepBusy(step="kept", doing="starting 2 ranks"))
+    assert re.search(r"^kept +running +starting 2 ranks ", site.neo("status").out, re.MULTILINE)
+    assert steps(site.neo("status", "--json").json)["kept"]["busy"] == "starting 2 ranks"
+    fill_outbox(run, [counts(3)], 2)
+    assert steps(site.neo("status", "--json").json)["kept"]["busy"] == ""
+
+
+def test_a_run_that_is_done_keeps_its_times_however_much_it_told_afterwards(
+    site: NeoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.neo("run", DATA)
+    before = {name: step["seconds"] for name, step in steps(site.neo("status", "--json").json).items()}
+    later = [WarningPosted(step="rows", message="something")]
+    fill_outbox(the_run(site), [later] * 600, 1)
+    with counted(monkeypatch) as requests:
+        status = RunStatus(the_run(site))
+    assert {name: state.seconds for name, state in status.board.steps.items()} == before
+    assert all(before.values()) and sum("read " in one and "/outbox/" in one for one in requests) <= 32
+
+
+def test_a_step_that_was_interrupted_says_what_it_holds(site: NeoSite) -> None:
+    kill_in_the_middle(site, num_recorded=2)
+    assert re.search(r"^pairs +interrupted +holds 2 of 3 parts", site.neo("status").out, re.MULTILINE)
 
 
 def test_what_waits_for_machines_is_told_to_every_machine_however_long_it_waits(site: NeoSite) -> None:

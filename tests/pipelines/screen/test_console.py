@@ -23,6 +23,7 @@ from stages.contract import (
     PartProgress,
     PartRecorded,
     PhaseOpened,
+    StepBusy,
     StepEnded,
     StepStarted,
     StepWaiting,
@@ -101,6 +102,43 @@ def test_work_that_waits_for_machines_says_for_which_and_since_when(board: Score
     assert out.getvalue().endswith(f"waits since {since} for 8 ranks of 1 GPU; the cluster has 4 GPUs\n")
     display.take(MachinesAwaited(step="mid", asked=""))
     assert "waits" not in board.line(board.steps["mid"])
+
+
+def test_a_step_that_counts_nothing_yet_says_what_it_is_busy_with(
+    board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.screen.plain_lines.SECONDS_BETWEEN_LOOKS", 0.02)
+    out = io.StringIO()
+    display = Display(Console(file=out, width=160), board)
+    state = board.steps["mid"]
+    with display.watching():
+        display.take(StepStarted(step="mid"))
+        for doing in ("starting 2 ranks", "reading the model"):
+            display.take(StepBusy(step="mid", doing=doing))
+            deadline = time.monotonic() + 5
+            while doing not in out.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.02)
+    told = [line.partition("  running  ")[2] for line in out.getvalue().splitlines()]
+    assert told == ["0:00", "0:00  starting 2 ranks", "0:00  reading the model"], "each is told once"
+    board.take(NumbersReported(step="mid", numbers={"loss": 0.5}, at_step=10))
+    assert board.line(state) == "step 10 of 40, loss 0.5"
+    board.take(StepBusy(step="mid", doing="writing the model"))
+    assert board.line(state) == "step 10 of 40, writing the model, loss 0.5"
+    board.take(StepEnded(step="mid", outcome="committed"))
+    assert board.line(state) == "loss 0.5"
+
+
+def test_a_step_that_ends_early_says_what_it_holds(board: Scoreboard) -> None:
+    board.take(StepStarted(step="pairs"))
+    board.take(PhaseOpened(step="pairs", phase="fetch", num_parts=4, num_recorded=1))
+    board.take(PartRecorded(step="pairs", phase="fetch", part="1", items=ItemBalance()))
+    board.take(StepEnded(step="pairs", outcome="interrupted", reason="as asked"))
+    assert board.line(board.steps["pairs"]) == "holds 2 of 4 parts of fetch"
+    board.take(StepStarted(step="mid"))
+    board.take(CheckpointCommitted(step="mid", at_step=20))
+    board.take(NumbersReported(step="mid", numbers={"loss": 1.0}, at_step=25))
+    board.take(StepEnded(step="mid", outcome="failed", reason="the loss is nan\nand more"))
+    assert board.line(board.steps["mid"]) == "holds step 20 of 40, loss 1, the loss is nan"
 
 
 def test_a_checkpoint_that_the_store_does_not_take_is_shown_until_one_is_committed(board: Scoreboard) -> None:
