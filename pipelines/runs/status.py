@@ -23,6 +23,7 @@ from stages.artifacts.manifest import artifact_folder
 from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Observer, beat_seconds
 from stages.contract import Event, MachinesAwaited, NumbersReported, PhaseOpened, StepEnded, StepStarted, StepWaiting
+from stages.store.store import Store
 
 SECONDS_BETWEEN_LOOKS = 0.25
 """Pause between two looks at a heartbeat that shows whether a driver is alive."""
@@ -63,7 +64,7 @@ class RunStatus:
         """Functions that are called with every event, after the board has taken it."""
         self.waiting: Submission | None = None
         """A pending submission: handed to the cluster, and no attempt was begun for it yet."""
-        self.recorded = self._records_of_ended_steps()
+        self.recorded = _records_of_ended_steps(run.store, self.made_by)
         """How the committed steps of this run went, by name; without those of which no record is kept."""
         self._feed = Feed(run, partial(_shows_all_steps, self))
         self._last_start_read = 0  # number of the last attempt whose start is among the messages read
@@ -114,13 +115,6 @@ class RunStatus:
                 self.refresh()
             else:
                 time.sleep(min(SECONDS_BETWEEN_LOOKS, beat_seconds()))
-
-    def _records_of_ended_steps(self) -> dict[str, StepRecord]:
-        """Those of other runs too, where their artifact is reused. One made without a run has no attempt."""
-        made_by = {step: attempt for step, attempt in self.made_by.items() if ATTEMPT_NAME.fullmatch(attempt)}
-        names = [(AttemptId.parse(attempt), step) for step, attempt in made_by.items()]
-        found = zip(names, read_step_records(self.run.store, names), strict=True)
-        return {step: record for (_, step), record in found if record is not None}
 
     def _seed(self) -> None:
         """Set the board from the plan: committed steps as committed, others with the parts recorded in all phases."""
@@ -198,6 +192,14 @@ class RunStatus:
         with self.board.lock:
             for state in self.board.steps.values():
                 state.pause()
+
+
+def _records_of_ended_steps(store: Store, made_by: dict[str, str]) -> dict[str, StepRecord]:
+    """The records of these steps in the attempts that committed them; what was made without a run has none."""
+    attempts = {step: attempt for step, attempt in made_by.items() if ATTEMPT_NAME.fullmatch(attempt)}
+    names = [(AttemptId.parse(attempt), step) for step, attempt in attempts.items()]
+    found = zip(names, read_step_records(store, names), strict=True)
+    return {step: record for (_, step), record in found if record is not None}
 
 
 def _shows_all_steps(status: RunStatus, messages: Sequence[Message]) -> bool:

@@ -60,9 +60,8 @@ def train(
     set_execution(model, rank.layout, recipe.precision, rank.device, _warn_of(rank))
     damage = DamagedRowPolicy(rank, recipe.on_damaged_row, rows)
     loader = StepLoader.of(recipe, rows, rank, model.config, damage.left_out(), fork=rank.fork, masking=masking)
-    _say_idle(rank, loader)
+    _announce(rank, loader)
     trainable = trainable_names(model)
-    rank.busy("making the optimizer")
     engine = Engine(model, recipe, rank.layout, loader.split.num_micro_batches, rank.device)
     before = weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size)
     meter, facts = Meter(PeakFlops.of(model, rank.device)), dict[str, Any]()
@@ -98,7 +97,6 @@ def train(
         if (handed_out := hand_out(checkpoints)) or not steps:  # weights that were not examined yet
             facts = {**held_out.examine(recipe.last_step, engine), **handed_out}
         facts |= before.compare(weight_digests(engine.parameters(), trainable, rank.rank, rank.world_size))
-        rank.busy("writing the model")
         config = model.config.with_pixels(**loader.packed[-1].pixel_range)
         checkpoints.commit_model(recipe.last_step, write_model, config, facts, alive=watchdog.alive)
 
@@ -108,8 +106,9 @@ def _warn_of(rank: Rank) -> Callable[[str], None]:
     return rank.warn if rank.rank == 0 else lambda _: None
 
 
-def _say_idle(rank: Rank, loader: StepLoader) -> None:
-    """Warn, once, where the rows of a step leave many places of the ranks empty."""
+def _announce(rank: Rank, loader: StepLoader) -> None:
+    """Say what begins, and warn, once, where the rows of a step leave many places of the ranks empty."""
+    rank.busy("making the optimizer")
     if rank.rank == 0 and loader.split.idle_words:
         rank.warn(loader.split.idle_words)
 

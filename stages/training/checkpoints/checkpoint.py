@@ -103,6 +103,7 @@ class Checkpoints:
         alive()
         self.finish()
         alive()
+        self.rank.busy("writing the model")
         folder = self._folder(step)
         parameters = self.engine.parameters()
         with fault_point("checkpoint.files_written"):
