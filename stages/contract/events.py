@@ -55,7 +55,7 @@ class StepBusy(_Event):
 
     event: Literal["busy"] = "busy"
     doing: str
-    """For people: `starting 2 ranks`, `reading the model`."""
+    """The work in words, such as `starting 2 ranks` or `reading the model`; never empty."""
 
 
 class PhaseOpened(_Event):
