@@ -49,6 +49,7 @@ PLACES = {
         "stages/commit/run_files.py:keep_picture",
     },
     "picture.kept": {"pipelines/running/summary.py:_pictures"},
+    "step.noted": {"pipelines/runs/feed.py:keep_step_record"},
     "ref.set": {
         "pipelines/running/names.py:point_name",
         "pipelines/running/names.py:point_at_run",

@@ -57,7 +57,7 @@ def test_after_a_run(site: NeoSite, tmp_path: Path) -> None:
         "files data/rows", "files data/rows --only *.x", f"get data/kept {copy}", f"get data/kept {copy}",
         f"get data/pairs {copy}", f"verify {copy}", f"verify {tmp_path}", f"sign {copy} --key none.pem",
         f"report {run} --out {report}", f"report {run} --out {tmp_path}", "mirror --run data/rows",
-        "push data/rows me/x", "ask data/rows x.png What?", f"pin {DATA}", "look data/mix", "look nothing",
+        "ask data/rows x.png What?", f"pin {DATA}", "look data/mix", "look nothing",
         "gc", "gc --grace 0", f"gc --forget {run}",
     ):  # fmt: skip
         typed_next(site, words.split())
