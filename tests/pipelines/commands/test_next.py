@@ -43,7 +43,8 @@ def test_on_an_empty_store(site: NeoSite, words: str) -> None:
     typed_next(site, words.split())
 
 
-def test_after_a_run(site: NeoSite, tmp_path: Path) -> None:
+def test_after_a_run(site: NeoSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # `neo get` and `neo report` write beside it
     assert site.neo("run", DATA).code == 0
     run = site.neo("list", "--json").json["runs"][0]["run"]
     copy, report = tmp_path / "copy", tmp_path / "report.html"
