@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docs.make.markdown import code, page, table
+from stages.artifacts.columns import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 KINDS = ROOT / "stages" / "artifacts" / "kinds.py"
@@ -73,11 +74,13 @@ def kinds_page() -> str:
     """The kinds of artifact, each with its files and the phases that others read."""
     blocks: list[str] = []
     rows: list[list[str]] = []
+    kind = ""
     body = ast.parse(KINDS.read_text(encoding="utf-8")).body
     named = {one.name: one for one in declarations(body)}
     for node in body:
         if isinstance(node, ast.ClassDef):
-            blocks += _files(rows)
+            blocks += [*_files(rows), *_tables(kind)]
+            kind = node.name
             blocks += [f"## {node.name}", ast.get_docstring(node) or ""]
             rows = []
         elif isinstance(node, ast.Assign) and (one := named[ast.unparse(node.targets[0])]).text:
@@ -85,14 +88,26 @@ def kinds_page() -> str:
     return page(
         "Kinds of artifact",
         "What a stage makes has a kind, and a kind says what may be bound to what. `neo files REF` lists the files of "
-        "one artifact; sample tables and verdict tables are Parquet, with a column for everything that was carried.",
+        "one artifact; sample tables and verdict tables are Parquet: the columns below, and behind them those of your "
+        "own that were carried, scores and measures.",
         *blocks,
         *_files(rows),
+        *_tables(kind),
     )
 
 
 def _files(rows: list[list[str]]) -> list[str]:
     return [table(("file or phase", "what it holds"), rows)] if rows else []
+
+
+def _tables(kind: str) -> list[str]:
+    """The columns of the tables of a kind, each table with a heading of its own."""
+    blocks = []
+    for (of, file), columns in COLUMNS.items():
+        if of == kind:
+            rows = ([code(one.name), one.type, one.meaning] for one in columns)
+            blocks += [f"### {file} of {kind}", table(("column", "type", "meaning"), rows)]
+    return blocks
 
 
 def _value(value: ast.expr, named: dict[str, Declared]) -> str:

@@ -20,6 +20,7 @@ from pipelines.cli import app
 from pipelines.exits import ExitCode
 from stages.artifacts import kinds
 from stages.artifacts.artifact import Artifact
+from stages.artifacts.columns import COLUMNS
 from stages.formats.sample_table import ItemReason
 from tests.docs.pages import DOCS, ROOT
 
@@ -78,6 +79,10 @@ def test_every_kind_and_its_files_are_in_the_reference() -> None:
     values = {value for name, value in vars(kinds).items() if name.isupper() and isinstance(value, str)}
     values -= {kinds.STEPS_PHASE}
     assert sorted(value for value in values if f"`{value}`" not in text) == []
+    for (kind, file), columns in COLUMNS.items():
+        _, _, section = text.partition(f"### {file} of {kind}\n")
+        lines = [f"| `{one.name}` | {one.type} | {cell(one.meaning)} |" for one in columns]
+        assert [line for line in lines if line not in section.partition("\n#")[0]] == []
 
 
 def test_every_reason_is_in_the_reference() -> None:

@@ -45,7 +45,7 @@ def test_a_training_shows_its_times_losses_and_checkpoints(site: NeoSite, monkey
     assert "losses      1 at step 1, 0.1667 at step 6" in said.out
     assert re.search(r"made        \d{4}-\d\d-\d\d \d\d:\d\d, \d:\d\d long\n", said.out)
     assert [line.split()[:3] for line in said.out.splitlines() if line.startswith("step ")] == [
-        ["step", "4", "18"], ["step", "6", "18"]
+        ["step", "4", "11"], ["step", "6", "11"]
     ]  # fmt: skip
     assert "1 other committed, whose files were deleted since" in said.out
     assert not [one for one in requests if "/outbox/0" in one and one.startswith("read ")], "no message is read"
