@@ -1,4 +1,4 @@
-"""The columns of the tables that people read, with their types and meanings: for the reference, and for whoever queries
+"""The columns of the tables that people read, with their types and meanings: for the reference, and for those who query
 a store with tools of their own.
 
 The modules that write the tables own them; a test compares what they write with what is said here. Tables that carry
