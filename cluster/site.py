@@ -88,6 +88,8 @@ class RaySettings(_Table):
                 "Ray Client is not supported, as a run would end with the machine it is typed on. Name the cluster's "
                 "dashboard as [ray] jobs (http://HEAD:8265) and type `neo submit`"
             )
+        if has_credentials(address):
+            raise ValueError(NO_CREDENTIALS)
         return address
 
 

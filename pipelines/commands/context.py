@@ -27,6 +27,7 @@ from pipelines.screen.warnings import RecordWarnings
 from pipelines.tracking.delivery import deliver_pending
 from stages.store.metadata import METADATA_KEY, open_store
 from stages.store.store import Store
+from stages.surfaces.visible import bounded
 
 MAX_TEXT_COLUMNS = 100
 DOCUMENT_VERSION = 1
@@ -162,11 +163,15 @@ class CommandContext:
     def fail(self, error: CommandError) -> NoReturn:
         """End the command with an error: its message on stderr and the next command, or the document."""
         if self.as_json:
-            failure = {"error": str(error), "exit_code": int(error.code), "next": self.on_same_site(error.then)}
+            failure = {
+                "error": bounded(str(error)),
+                "exit_code": int(error.code),
+                "next": self.on_same_site(error.then),
+            }
             self._print_document({"version": DOCUMENT_VERSION, **failure})
         else:
             console = open_console(stderr=True)
-            print_whole(console, Text(f"neo: {clean(str(error))}", style="red"))
+            print_whole(console, Text(f"neo: {bounded(clean(str(error)))}", style="red"))
             console.print(Text(self._next_line(error.then)), soft_wrap=True)
         raise typer.Exit(int(error.code))
 

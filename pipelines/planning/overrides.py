@@ -17,6 +17,7 @@ from pipelines.exits import BadCommandError
 from pipelines.planning.catalog import AnyStep, Pipeline, suggestion
 from stages.artifacts.fingerprint import UnstableValueError
 from stages.contract import Fork, with_recipes
+from stages.surfaces.credentials import without_credentials
 
 MAX_SHOWN_CHARACTERS: Final = 200
 """Most characters of a wrong value that a message shows."""
@@ -171,4 +172,5 @@ def _complaints(error: ValidationError, name: str, text: str) -> str:
 
 
 def _short(text: str) -> str:
+    text = without_credentials(text)  # before it is cut: half of a URL is not known for one
     return repr(text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}...")

@@ -19,6 +19,7 @@ from pipelines.screen.progress import Scoreboard
 from stages.contract import Event
 from stages.store.fault_points import fault_point
 from stages.store.numbering import num_keys
+from stages.surfaces.credentials import without_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class AttemptLog:
     def keep_traceback(self, step: str, details: str) -> None:
         """Write the traceback of a failed step to the store. Raises what the store raises."""
         with fault_point("log.kept"):
-            self._run.store.create(log_key(self._run, self._attempt, step), details.encode())
+            self._run.store.create(log_key(self._run, self._attempt, step), without_credentials(details).encode())
 
     def _add(self, line: str) -> None:
         with self._lock:
@@ -91,7 +92,7 @@ class AttemptLog:
 
     def _write(self, lines: list[str]) -> None:
         if lines:
-            data = "".join(f"{line}\n" for line in lines).encode()
+            data = without_credentials("".join(f"{line}\n" for line in lines)).encode()
             with fault_point("log.kept"):
                 while not self._run.store.create(_chunk_key(self._run, self._attempt, self._next_chunk), data):
                     self._next_chunk += 1

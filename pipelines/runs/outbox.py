@@ -28,6 +28,7 @@ from stages.contract import (
     PartProgress,
     PartRecorded,
     PhaseOpened,
+    ReasonText,
     StepEnded,
     StepStarted,
 )
@@ -62,7 +63,7 @@ class Message(BaseModel):
     tags, since MLflow stores no such metric. The field's name in the store is `oddities`."""
     outcome: str = ""
     """Outcome of the attempt, for `attempt_ended`."""
-    reason: str = ""
+    reason: ReasonText = ""
     """Why the attempt ended, for `attempt_ended`; '' if it was done."""
 
 

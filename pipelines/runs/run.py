@@ -26,6 +26,7 @@ from pipelines.takedowns.naming import keep_held
 from stages.commit.attempt import AttemptId
 from stages.commit.heartbeat import Life, Observer, ProcessMark, lost_after_seconds
 from stages.commit.inputs import keep_pin
+from stages.contract import ReasonText
 from stages.store.fault_points import fault_point
 from stages.store.numbering import first_missing
 from stages.store.record_kind import RecordKind
@@ -64,7 +65,7 @@ class AttemptEnd(_Record):
 
     outcome: AttemptOutcome
     at_seconds: float = Field(default_factory=time.time)
-    reason: str = ""
+    reason: ReasonText = ""
     """Why the attempt ended, for people; '' if it is done."""
 
 

@@ -14,7 +14,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 from stages.surfaces.credentials import without_credentials
-from stages.surfaces.visible import UNSHOWN
+from stages.surfaces.visible import UNSHOWN, floods
 
 
 def as_json(value: Any) -> Any:
@@ -44,9 +44,10 @@ def document_text(document: Mapping[str, Any]) -> str:
 
 def spelled(value: Any, indent: int | None = None) -> str:
     """JSON in which each character that a terminal would obey or hide is spelled `\\uXXXX`, as is half of a surrogate
-    pair, which bytes of a command line that are no UTF-8 become."""
-    return UNSHOWN.sub(_escape, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+    pair, which bytes of a command line that are no UTF-8 become. So is each mark of a flood of them."""
+    text = UNSHOWN.sub(_escape, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+    return text if text.isascii() else floods().sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
-    return json.dumps(found.group()).strip('"')
+    return json.dumps(found.group())[1:-1]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stages.captioning.reasons import CaptionReason
 from stages.contract import StageError
+from stages.surfaces.credentials import without_credentials
 
 if TYPE_CHECKING:
     import aiohttp
@@ -154,7 +155,7 @@ class _Line:
         text = said.decode(errors="replace")
         if self.endpoint.key:
             text = text.replace(self.endpoint.key, "<key>")
-        return text[:MAX_SAID_CHARS].strip()
+        return without_credentials(text)[:MAX_SAID_CHARS].strip()
 
     def _down(self, reason: CaptionReason) -> StageError:
         number = self.num_failed_in_a_row

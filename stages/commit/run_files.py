@@ -25,6 +25,7 @@ from stages.commit.artifact_writer import ArtifactWriter
 from stages.commit.attempt import AttemptId
 from stages.store.fault_points import fault_point
 from stages.store.store import Store
+from stages.surfaces.credentials import without_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class RunFiles:
         for number in itertools.count():
             key = f"runs/{self.attempt.run}/logs/{self.attempt.number}/{self.step}.{name}.{number}.txt"
             with fault_point("log.kept", key):
-                if self.store.create(key, text.encode()):
+                if self.store.create(key, without_credentials(text).encode()):
                     return
 
     def keep_output(self, name: str, text: str, first: int = 0) -> int:
@@ -68,7 +69,7 @@ class RunFiles:
         for number in itertools.count(first):
             key = f"runs/{self.attempt.run}/logs/{self.attempt.number}/output/{self.step}/{name}.{number}.txt"
             with fault_point("log.kept", key):
-                if self.store.create(key, text.encode()):
+                if self.store.create(key, without_credentials(text).encode()):
                     return number
         raise AssertionError("unreachable: numbers have no end")
 
@@ -157,7 +158,7 @@ class _Capture:
             os.ftruncate(self._file.fileno(), 0)
             self._num_kept_bytes = 0
         with suppress(OSError):
-            os.write(self._before[STREAMS[0]], text.encode())
+            os.write(self._before[STREAMS[0]], without_credentials(text).encode())
         try:
             self._next_number = self._files.keep_output(self._name, text, self._next_number) + 1
         except Exception:  # for people alone: the work goes on without it

@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from stages.artifacts.records import ItemBalance
+from stages.surfaces.visible import bounded
+
+ReasonText: TypeAlias = Annotated[str, AfterValidator(bounded)]
+"""Text of an error or a warning as it is recorded: `***` stands for credentials in its URLs, and a long one is cut."""
 
 
 class _Event(BaseModel):
@@ -118,7 +122,7 @@ class CheckpointDelayed(_Event):
 
     event: Literal["unsaved"] = "unsaved"
     at_step: int
-    why: str
+    why: ReasonText
     """What the store answered, by rank."""
 
 
@@ -129,7 +133,7 @@ class WarningPosted(_Event):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     event: Literal["noticed"] = "noticed"
-    message: str = Field(validation_alias="said", serialization_alias="said")
+    message: ReasonText = Field(validation_alias="said", serialization_alias="said")
 
 
 class StepEnded(_Event):
@@ -139,7 +143,7 @@ class StepEnded(_Event):
     outcome: Literal["committed", "reused", "failed", "interrupted", "superseded"]
     items: ItemBalance = ItemBalance()
     seconds: float = 0.0
-    reason: str = ""
+    reason: ReasonText = ""
 
 
 Event: TypeAlias = Annotated[

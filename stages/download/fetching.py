@@ -21,6 +21,7 @@ from stages.download.manners.usage_terms import UsageTerms
 from stages.download.reasons import Reason, RowError
 from stages.download.spool import Spool, SpooledPicture
 from stages.download.url_rows import ExpectedHash
+from stages.surfaces.visible import bounded
 
 MAX_REMARKS: Final = 5
 """Remarks about unexplained failures that are kept of one part."""
@@ -114,7 +115,7 @@ class _Collector:
         if isinstance(judged, FetchFailure):
             self.outcomes[number] = judged.reason
             if judged.remark and len(self.remarks) < MAX_REMARKS:
-                self.remarks.append(judged.remark)
+                self.remarks.append(bounded(judged.remark))
         else:
             self.outcomes[number] = self.spool.add(judged)
         self.num_ended += self.places_of[number]

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from stages.artifacts.records import PartRecord, total
 from stages.contract import PartFacts, StageError
+from stages.surfaces.credentials import without_credentials
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,12 +96,14 @@ def _example(example: Mapping[str, Any] | None) -> str:
 
 
 def _shown(column: pa.ChunkedArray, number: int) -> str | None:
-    """The beginning of a value as text, whatever it is."""
+    """The beginning of a value as text, whatever it is, without credentials of its URLs: examples are told."""
     import pyarrow as pa
 
     value = column.slice(number, 1)
     if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
         (data,) = value.cast(pa.large_binary()).to_pylist()
-        return None if data is None else data.decode(errors="backslashreplace")[:MAX_EXAMPLE_CHARS]
-    (plain,) = value.to_pylist()
-    return None if plain is None else str(plain)[:MAX_EXAMPLE_CHARS]
+        text = None if data is None else data.decode(errors="backslashreplace")
+    else:
+        (plain,) = value.to_pylist()
+        text = None if plain is None else str(plain)
+    return None if text is None else without_credentials(text)[:MAX_EXAMPLE_CHARS]

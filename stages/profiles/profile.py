@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stages.drawing.palette import COLOURS
 from stages.profiles.measures import MEASURES, NAMES, names_of, texts_of, values_of
+from stages.surfaces.credentials import without_credentials
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -247,7 +248,7 @@ def profile_of(
 
 def _beside(example: Example, better_rows: Sequence[int | None] | None, before: Sequence[str | None] | None) -> Example:
     """The example with what stands beside its row: the better one, and the caption before where that is another."""
-    text = ((before[example.row] if before is not None else None) or "")[:MAX_TEXT_CHARS]
+    text = without_credentials((before[example.row] if before is not None else None) or "")[:MAX_TEXT_CHARS]
     better = better_rows[example.row] if better_rows is not None else None
     return replace(example, before="" if text == example.text else text, better_row=better)
 
@@ -322,8 +323,8 @@ def _of_row(fields: Mapping[str, Any], values: Mapping[str, float]) -> Example:
         reason=fields["reason"] or "",
         part=fields["part"],
         row=fields["row"],
-        text=text[:MAX_TEXT_CHARS],
-        url=str(fields.get("url") or "")[:MAX_URL_CHARS],
+        text=without_credentials(text)[:MAX_TEXT_CHARS],
+        url=without_credentials(str(fields.get("url") or ""))[:MAX_URL_CHARS],
         size=(int(width), int(height)) if width and height else None,
         values={name: round(float(value), 4) for name, value in values.items() if _is_shown(name, value)},
         image=None if offset is None or not sha256 else (int(offset), int(size_bytes or 0), sha256.hex()),

@@ -11,7 +11,11 @@ from typing import Final
 
 HIDDEN: Final = "***"
 """Stands in the place of a credential."""
-_USER: Final = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}:[/\\]{1,4})[^\s/\\?#\"'<>`]*@")
+_USER: Final = re.compile(
+    r"(?<=[a-zA-Z0-9])(:[/\\]{1,4})"
+    r"(?:[^\s/\\?#\"'<>`]*|[^\s/\\?#\"'<>`@:\[]{1,200}:(?!\d{1,5}(?:[/\\?#\s]|$))[^\s@\"'<>`]{1,200})@"
+)
+"""A user before the host. A secret key of a cloud may hold slashes that nobody escaped; a port with a path does not."""
 _SECRET_NAMES: Final = (
     r"(?:x-(?:amz|goog|oss|cos|tos|obs)-)?(?:signature|credential|security-token)|x-cos-security-token|q-signature|q-ak|"
     r"sig|auth|authorization|auth[_-]?key|hmac|jwt|key|"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from stages.surfaces.credentials import without_credentials
-from stages.surfaces.visible import UNSHOWN
+from stages.surfaces.visible import UNSHOWN, floods
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>&|~$#!])")
 """Characters that begin markup, HTML, a formula or an entity somewhere in a line."""
@@ -23,7 +23,8 @@ _LEFT_OUT: Final = re.compile(f"(?![\t-\r\u2028\u2029]){UNSHOWN.pattern}|[\u200c
 
 def one_line(text: str) -> str:
     """The text on one line, without characters that cannot be seen."""
-    return " ".join(_LEFT_OUT.sub("", without_credentials(text)).split())
+    plain = " ".join(_LEFT_OUT.sub("", without_credentials(text)).split())
+    return plain if plain.isascii() else floods().sub(r"\1", plain)
 
 
 def escaped(text: str) -> str:

@@ -15,3 +15,8 @@ PIECES = (
 """What surfaces react to, and a little that they do not."""
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.characters(), st.text(max_size=4)), max_size=12).map("".join)
 """Pieces in any order, with any characters between them."""
+SIGNS = "\u0300\u036f\u0489\u05b0\u064b\u0e31\u0f7e\u20dd\ufe0f\u200d\u200c\U000e0100"
+"""Marks, joiners and selectors, which have no width of their own."""
+MARKS = st.text(st.sampled_from(SIGNS), min_size=1, max_size=40)
+FLOODS = st.lists(st.one_of(TEXTS, MARKS, MARKS.map(lambda marks: marks * 50)), max_size=6).map("".join)
+"""Such texts with floods of marks among them."""

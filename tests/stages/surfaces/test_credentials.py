@@ -19,7 +19,8 @@ SIGNED = (
     "https://host/k?API-KEY=SECRET", "https://host/k#id_token=SECRET", "https://host/k?a=1&amp;token=SECRET",
     "https://host/k?client_secret=SECRET", "https://host/k?password=SECRET", "https://host/k?key=SECRET",
     "https://me:SECRET@host/k", "http://SECRET@host", "s3://SECRET:SECRET@bucket/k", "http://a:SECRET@b:SECRET@host/",
-    "postgresql+psycopg2://me:SECRET@db/mlflow", "HTTPS://me:SECRET@host", "https:\\\\me:SECRET@host",
+    "postgresql+psycopg2://me:SECRET@db/mlflow", "https://me:a/SECRET?b#c@host/k",
+    "s3://AKIA:wJ/SECRET+/x=@bucket/k", "HTTPS://me:SECRET@host", "https:\\\\me:SECRET@host",
 )  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def test_no_credential_of_a_url_stays_in_a_text(url: str, around: str) -> None:
     [
         "https://host/a/b.jpg?w=300&h=200&format=webp#top", "mailto:me@host", "me@host", "a token=abc", "--set a.key=1",
         "https://host/@user/picture.jpg", "https://host/a?mail=me@host", "key=value", "tokens=12", "?monkey=1&turkey=2",
+        "http://host:8080/a@b", "http://[::1]:80/@a", "https://host/a:b@c", "see https://host: me@host",
     ],
 )  # fmt: skip
 def test_other_text_is_left_alone(text: str) -> None:
