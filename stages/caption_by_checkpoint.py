@@ -54,7 +54,7 @@ class CaptionByCheckpointRecipe(Recipe):
     """Whether a caption that was cut at `max_new_tokens` is taken."""
     without_caption: Literal["drop", "keep_original"] = "drop"
     """Whether a pair that got no new caption ends with the reason, or is kept with the caption that it has."""
-    num_at_once: int = conduct(32, ge=1)
+    num_at_once: int = conduct(32, ge=1, le=10_000)
     """Pairs in one batch."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may get no caption for one reason before the step fails; 1 takes anything."""

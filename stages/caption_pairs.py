@@ -60,7 +60,7 @@ class CaptionPairsRecipe(Recipe):
     """Whether an answer that was cut at `max_new_tokens` is taken as a caption."""
     without_caption: Literal["drop", "keep_original"] = "drop"
     """Whether a pair that got no new caption ends with the reason, or is kept with the caption that it has."""
-    num_tries: int = Field(default=6, ge=1)
+    num_tries: int = Field(default=6, ge=1, le=100)
     """Tries of one picture, where the endpoint does not answer, fails, or asks to wait."""
     timeout_seconds: float = Field(default=120.0, gt=0)
     """Longest time of one try."""
@@ -70,7 +70,7 @@ class CaptionPairsRecipe(Recipe):
     key_variable: str = conduct("")
     """Name of the environment variable that holds the endpoint's key, on the machines that ask; "" sends no key. Name
     it in the site's `secrets` too."""
-    num_at_once: int = conduct(32, ge=1)
+    num_at_once: int = conduct(32, ge=1, le=10_000)
     """Requests in flight of one part; the site decides how many parts are worked on at once."""
     shared_answers: str = conduct("")
     """Folder or address, such as `s3://bucket/answers`, that all machines see and where answers are kept until it is

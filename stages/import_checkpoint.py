@@ -34,7 +34,7 @@ class ImportCheckpointRecipe(Recipe):
     published: PublishedNeo | None = None
     """Name of the published size that the folder must have, so that costs can be estimated before it is there; None
     takes a NEO of any size."""
-    num_prebuffer_layers: int | None = Field(default=None, ge=1)
+    num_prebuffer_layers: int | None = Field(default=None, ge=1, le=1_000)
     """Number of pre-Buffer layers. Needed only where config.json does not say it (extra_num_layers) and the size is
     not a published one: 12 of 40 layers in 2B and 6 of 42 in 9B are known."""
     own_head: bool = False

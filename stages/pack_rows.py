@@ -57,9 +57,9 @@ class PackRowsRecipe(Recipe):
     max_sample_tokens: int | None = Field(default=None, ge=2)
     """Longest document, in tokens; None allows a whole row. Longer ones are cut, given smaller images, then fewer
     frames, or dropped."""
-    min_pixels_px: int = Field(default=65_536, ge=1)
+    min_pixels_px: int = Field(default=65_536, ge=1, le=10_000_000_000)
     """Smallest picture after resizing, in pixels."""
-    max_pixels_px: int = Field(default=4_194_304, ge=1)
+    max_pixels_px: int = Field(default=4_194_304, ge=1, le=10_000_000_000)
     """Largest picture after resizing, in pixels."""
     pictures_share_pixels: bool = False
     """Whether n > 1 pictures of a sample may have max(2 * max_pixels_px / n, min_pixels_px) each, as the released

@@ -72,7 +72,7 @@ class ScorePairsRecipe(Recipe):
     """Name of the column with the cosine between the embeddings of picture and caption, from -1 to 1."""
     aesthetic_column: ColumnName = "aesthetic"
     """Name of the column with the aesthetic score."""
-    num_at_once: int = conduct(64, ge=1)
+    num_at_once: int = conduct(64, ge=1, le=10_000)
     """Pairs in one batch."""
     max_share_lost: float = conduct(MAX_SHARE_LOST, ge=0, le=1)
     """Share of the pairs that may be lost for one reason before the step fails; 1 takes anything."""

@@ -38,9 +38,9 @@ CONFIG_FILE: Final = "config.json"
 class TrainPrebufferRecipe(TrainRecipe):
     """Pre-Buffer pre-training; the defaults are those of the NEO paper (arXiv 2510.14979, table 5)."""
 
-    num_prebuffer_layers: int = Field(default=12, ge=1)
+    num_prebuffer_layers: int = Field(default=12, ge=1, le=1_000)
     """New layers in front of the language model's."""
-    patch_hidden: int = Field(default=1024, ge=4)
+    patch_hidden: int = Field(default=1024, ge=4, le=1_000_000)
     """Channels between the two convolutions of the patch embedding."""
     peak_learning_rate: float = Field(default=8e-4, gt=0)
     """AdamW learning rate after warm-up."""

@@ -30,7 +30,7 @@ class PartialTrainRecipe(TrainRecipe):
     `lora_rank` is set, or the layers alone where `trained_top_layers` is."""
     trained_top_layers: int | None = Field(default=None, ge=1)
     """Only so many of the last layers train, by their own weights or by adapters; None: layers at any depth."""
-    lora_rank: int | None = Field(default=None, ge=1)
+    lora_rank: int | None = Field(default=None, ge=1, le=100_000)
     """Rank of the LoRA adapters beside frozen linear maps, which are added to their weights when training ends; None
     trains without adapters. A common rank is 16."""
     lora_alpha: float = Field(default=16.0, gt=0)
