@@ -54,7 +54,7 @@ $(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
 test-oldest-ray: $(OLD_VENV)/ready ## Run the tests of what calls Ray with the oldest Ray that is supported (some minutes)
 	$(OLD_VENV)/bin/python -m pytest $(TOGETHER) $(RAY_TESTS)
 
-test-hostile: $(VENV)/ready ## Hostile pictures, answers, tokenizers and model folders from a printed seed, ten minutes; SEED=7 repeats them, MINUTES=2 is shorter
+test-hostile: $(VENV)/ready ## Hostile pictures, answers, tokenizers, texts and model folders from a printed seed, ten minutes; SEED=7 repeats them, MINUTES=2 is shorter
 	$(BIN)/python -m tests.hostile.fuzz $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 soak: $(VENV)/ready ## Half an hour of random troubles on a small fleet; SEED=7 repeats them, MINUTES=5 is shorter

@@ -1,4 +1,4 @@
-"""Hostile inputs drawn from a seed, for as long as is asked: pictures, answers of servers, model folders, text.
+"""Hostile inputs drawn from a seed, for as long as is asked: pictures, answers of servers, model folders, texts.
 
     python -m tests.hostile.fuzz --minutes 10 --seed 7
 
@@ -23,6 +23,7 @@ ROUNDS: Final = {
     "answers": ("tests.stages.download.engines.test_mutated_answers:check", 300),
     "tokenizers": ("tests.stages.model_folders.test_mutated_tokenizers:check", 300),
     "configs": ("tests.stages.model_folders.test_mutated_configs:check", 500),
+    "texts": ("tests.hostile.test_mutated_texts:check", 300),
     "weights": ("tests.stages.model_folders.test_mutated_weights:check", 500),
 }
 """Name of a fuzzer to the function that tries the mutations of a range of numbers, and how many make a round."""

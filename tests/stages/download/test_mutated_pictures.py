@@ -222,3 +222,51 @@ def test_memory_grows_with_pixels_and_no_faster(
     told, _, peak = measured(str(path))
     assert told == "kept"
     assert peak < BYTES_PER_PIXEL * side_px**2 + CONSTANT_BYTES
+
+
+LARGE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "grey PNG": ("PNG", "L", {}),
+    "grey JPEG": ("JPEG", "L", {}),
+    "grey WebP": ("WEBP", "L", {}),
+    "grey GIF": ("GIF", "L", {}),
+    "grey TIFF": ("TIFF", "L", {"compression": "tiff_lzw"}),
+    "grey BMP": ("BMP", "L", {}),
+    "grey of 16 bits": ("PNG", "I;16", {}),
+    "grey and alpha": ("PNG", "LA", {}),
+    "RGBA": ("PNG", "RGBA", {}),
+    "RGBA WebP": ("WEBP", "RGBA", {"lossless": True}),
+    "palette": ("PNG", "P", {}),
+    "GIF": ("GIF", "P", {"save_all": True, "num_frames": 2}),
+    "animated WebP": ("WEBP", "RGB", {"save_all": True, "num_frames": 2, "lossless": True}),
+    "APNG": ("PNG", "RGB", {"save_all": True, "num_frames": 2}),
+    "progressive JPEG": ("JPEG", "RGB", {"progressive": True}),
+    "CMYK JPEG": ("JPEG", "CMYK", {}),
+    "TIFF of floats": ("TIFF", "F", {"compression": "tiff_lzw"}),
+    "TIFF of integers": ("TIFF", "I", {"compression": "tiff_lzw"}),
+}
+"""Kind of picture to format, mode and options; of `num_frames` frames each is of another colour."""
+WRITE = """
+import sys
+from PIL import Image
+from tests.stages.download.test_mutated_pictures import LARGE
+encoding, mode, options = LARGE[sys.argv[1]]
+size = (int(sys.argv[2]), int(sys.argv[2]))
+num_frames = options.pop("num_frames", 1)
+if num_frames > 1:
+    options["append_images"] = [Image.new(mode, size, 60 * number) for number in range(1, num_frames)]
+Image.new(mode, size).save(sys.argv[3], encoding, **options)
+"""
+
+
+@pytest.mark.parametrize("side_px", [1000, pytest.param(8000, marks=pytest.mark.long)])
+def test_a_picture_of_every_kind_takes_bounded_time_and_memory(tmp_path: Path, side_px: int) -> None:
+    """Of 64 megapixels each, the most that the default takes; each is judged in a process of its own."""
+    ends = {}
+    for kind in LARGE if side_px == 8000 else ("palette", "animated WebP", "APNG", "progressive JPEG"):
+        path = tmp_path / "large"
+        subprocess.run([sys.executable, "-c", WRITE, kind, str(side_px), str(path)], cwd=ROOT, check=True)
+        ends[kind] = measured(str(path))
+        print(f"{kind}: {path.stat().st_size:,} bytes, {ends[kind]}")
+    most = BYTES_PER_PIXEL * side_px**2 + CONSTANT_BYTES
+    assert {kind for kind, (told, seconds, peak) in ends.items() if seconds >= MAX_CPU_SECONDS or peak >= most} == set()
+    assert {told for told, _, _ in ends.values()} == {"kept"}

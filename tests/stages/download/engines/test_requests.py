@@ -172,3 +172,25 @@ def test_dead_hosts_are_no_outage(names: Names, port: int, every: int) -> None:
     assert time.monotonic() - started < 60.0  # not the ten minutes of an outage
     failed = FetchFailure(Reason.DNS_ERROR)
     assert [ends[number] for number in range(100)] == [failed if n % every == 0 else b"body" for n in range(100)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("num_slow", "num_honest"), [(8, 40), (16, 84)])
+def test_names_that_take_eight_seconds_lose_no_honest_url(
+    names: Names, port: int, monkeypatch: pytest.MonkeyPatch, num_slow: int, num_honest: int
+) -> None:
+    """With a deadline of three seconds, and slow names before and between honest ones; each has a host of its own."""
+    answer = names.getaddrinfo
+
+    def slowly(host: str, to: int, **options: object) -> list[tuple[Any, ...]]:
+        if host.startswith("slow"):
+            time.sleep(8)
+        return answer(host, to, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    urls = [f"http://slow{number}.test:{port}/" for number in range(num_slow)]
+    for number in range(num_honest):
+        urls.insert(3 * number, f"http://honest{number}.test:{port}/")
+    ends = dict(zip(urls, ends_of_urls(urls, deadline_seconds=3.0), strict=True))
+    assert [ends[url] for url in urls if "honest" in url] == [b"body"] * num_honest
+    assert {ends[url] for url in urls if "slow" in url} <= {Reason.TIMEOUT, Reason.DNS_ERROR}
