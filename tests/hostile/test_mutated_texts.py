@@ -112,9 +112,9 @@ def check(first: int, stop: int) -> None:
 
 
 def test_no_surface_obeys_a_text() -> None:
-    check(0, 60)
+    check(0, 30)
 
 
 @pytest.mark.long
 def test_no_surface_obeys_two_thousand_texts() -> None:
-    check(60, 2060)
+    check(30, 2030)

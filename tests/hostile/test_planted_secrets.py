@@ -108,7 +108,7 @@ def test_no_secret_is_stored_tracked_or_shown(
         ("show", "planted/pairs"), ("show", "planted/pairs", "--json"), ("list",), ("look", "planted/pairs"),
         ("look", "planted/captions", "--json"), ("trace", "planted/captions"), ("files", "planted/pairs"),
         ("trace", "planted/captions", "--url", signed), ("where", signed), ("where", signed, "--json"),
-        ("where", with_user), ("report", run.name), ("diff", "planted/kept", "planted/captions"), ("mirror",),
+        ("where", with_user), ("report", run.name), ("diff", "planted/kept", "planted/captions"),
         ("audit", "planted/captions"),
     ):  # fmt: skip
         said = tracked.neo(*words)

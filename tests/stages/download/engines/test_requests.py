@@ -17,6 +17,7 @@ from stages.download.engines import event_loop, url_steps
 from stages.download.engines.interface import FetchFailure, FetchLimits, FetchTask
 from stages.download.manners import network_watch
 from stages.download.reasons import Reason
+from tests.long import long
 
 LIMITS = FetchLimits(deadline_seconds=5.0, num_tries=1, max_body_bytes=1000, allow_hosts=(".test",))
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"
@@ -174,8 +175,7 @@ def test_dead_hosts_are_no_outage(names: Names, port: int, every: int) -> None:
     assert [ends[number] for number in range(100)] == [failed if n % every == 0 else b"body" for n in range(100)]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("num_slow", "num_honest"), [(8, 40), (16, 84)])
+@pytest.mark.parametrize(("num_slow", "num_honest"), [(8, 40), long(16, 84)])
 def test_names_that_take_eight_seconds_lose_no_honest_url(
     names: Names, port: int, monkeypatch: pytest.MonkeyPatch, num_slow: int, num_honest: int
 ) -> None:
