@@ -252,19 +252,12 @@ class Site(_Table):
             raise ValueError("an address of events is http:// or https://, a host, and a port or path if need be")
         return address
 
-    @field_validator("store")
+    @field_validator("store", "sources")
     @classmethod
-    def _holds_no_credentials(cls, address: str) -> str:
-        if has_credentials(address):
+    def _holds_no_credentials(cls, value: Any) -> Any:
+        if any(map(has_credentials, [value] if isinstance(value, str) else value.values())):
             raise ValueError(NO_CREDENTIALS)
-        return address
-
-    @field_validator("sources")
-    @classmethod
-    def _lie_at_addresses_alone(cls, sources: Mapping[str, str]) -> Mapping[str, str]:
-        if any(map(has_credentials, sources.values())):
-            raise ValueError(NO_CREDENTIALS)
-        return sources
+        return value
 
     @property
     def is_embedded(self) -> bool:

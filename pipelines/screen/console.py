@@ -46,7 +46,16 @@ class SafeConsole(Console):
         super().__init__(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of a renderable. Those with control codes are rich's own, since text makes none."""
+        """The segments of a renderable. Those with control codes are rich's own, since text makes none.
+
+        Text is cleaned before it is broken into lines, as half of a URL is not known for one; segments are, too, for
+        what renders itself.
+        """
+        if isinstance(renderable, str):
+            renderable = clean(renderable)
+        elif isinstance(renderable, Text) and (shown := clean(renderable.plain)) != renderable.plain:
+            renderable = renderable.copy()
+            renderable.plain = shown
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(clean(segment.text), segment.style)
 

@@ -223,6 +223,19 @@ def test_nothing_that_is_printed_moves_a_cursor_or_hides_text(is_terminal: bool,
     assert not UNSHOWN.search(shown) and "=hunter2" not in shown
 
 
+@pytest.mark.parametrize("width", range(20, 60))
+def test_a_credential_is_hidden_wherever_a_line_is_broken(width: int) -> None:
+    """Between `?` and the name of a parameter, or inside of its value."""
+    out = io.StringIO()
+    console = SafeConsole(out)
+    console._force_terminal, console.width = True, width
+    url = "https://host.example/a/picture.jpg?token=hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2"
+    table = Table("a")
+    table.add_row(url)
+    console.print(url, Text(url, "red"), Panel(url), table, sep="\n")
+    assert "hunter" not in out.getvalue()
+
+
 def test_an_escape_that_rich_would_write_is_not_let_through_from_text() -> None:
     out = io.StringIO()
     console = SafeConsole(out)
