@@ -18,18 +18,28 @@ import pytest
 
 from tests.kill import invariants
 from tests.kill.folder import Folder, Recorded
-from tests.kill.ingestion import NUM_ASKED_AT_ONCE, Servers, ingestion
+from tests.kill.ingestion import ASK_THE_WEB, NUM_ASKED_AT_ONCE, Servers, ingestion
 
 STAGES = (
     "download_pairs",
+    "retry_pairs",
+    "import_pairs",
+    "collect_images",
     "score_pairs",
     "filter_pairs",
     "caption_pairs",
+    "caption_by_checkpoint",
     "dedup_pairs",
+    "read_text",
     "filter_text",
     "dedup_texts",
 )
-PHASES = {"download_pairs": "download", "caption_pairs": "caption"}
+PHASES = {
+    "download_pairs": "download",
+    "retry_pairs": "download",
+    "collect_images": "collect",
+    "caption_pairs": "caption",
+}
 """The phase in which a stage asks others."""
 NUM_KILLS = 20
 NUM_IN_A_ROW = 4
@@ -54,14 +64,14 @@ class Undisturbed:
     asked: dict[str, Counter[str]]
 
     def part_of(self, step: str) -> dict[str, str]:
-        """Each thing that a step asks for to the part that asks."""
+        """Each thing that a step asks for to the part that asks; a row fetched again counts where it is asked for."""
         found = {}
-        for record in self.folder.made["download_pairs"].parts:
+        for record in self.folder.made[step if step in ASK_THE_WEB else "download_pairs"].parts:
             for entry in (entry for entry in record.files if entry.name == "samples.parquet"):
                 rows = pq.read_table(self.folder.store / entry.key, columns=["url", "caption"]).to_pylist()
                 for row in rows:
                     path, words = "/" + row["url"].rpartition("/")[2], f"Say more: {row['caption']}"
-                    found[path if step == "download_pairs" else words] = record.part
+                    found[path if step in ASK_THE_WEB else words] = record.part
         return found
 
 
@@ -70,9 +80,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
     with ingestion(tmp_path_factory.mktemp("world")) as servers:
         folder, seconds, asked = Folder(tmp_path_factory.mktemp("undisturbed")), {}, {}
         for step in servers.world.steps:
+            before = servers.asked(step)
+            servers.await_step(step)
             code, seconds[step] = folder.make(servers.world, step)
             assert code == 0, folder.commands[-1].said.out
-            asked[step] = servers.asked(step)
+            asked[step] = servers.asked(step) - before
         yield Undisturbed(servers, folder, seconds, asked)
 
 
@@ -105,12 +117,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     step: str, number: int, undisturbed: Undisturbed, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     servers = undisturbed.servers
+    servers.await_step(step)
     home, recorded = killed(undisturbed, step, number, tmp_path)
     at_death = home.committed()
     code, _ = home.make(servers.world, step)
     assert code == 0, home.commands[-1].said.out
     hold_at_the_end(undisturbed.folder, step, at_death, home)
     again = asked_again(undisturbed, step, home, recorded)
+    if step == "retry_pairs":
+        hold_where_parts_are_taken_over(home)
     assert not list((home.folder / "tmp").glob("neo-*"))
     num_begun_again = home.num_begun(step) - undisturbed.folder.num_begun(step)
     record_property("moments", [round(seconds / undisturbed.seconds[step], 2) for seconds in home.kills])
@@ -130,6 +145,16 @@ def hold_at_the_end(golden: Folder, step: str, at_death: dict[str, bytes], home:
     assert golden.num_begun(step) <= home.num_begun(step) <= golden.num_begun(step) + len(home.kills)
 
 
+def hold_where_parts_are_taken_over(home: Folder) -> None:
+    """The parts of the download are there by reference, and only the others have files of their own."""
+    made = home.manifests()
+    files = [entry.key for part in made["retry_pairs"].parts for entry in part.files]
+    of_download = [entry.key for part in made["download_pairs"].parts for entry in part.files]
+    own = files[len(of_download) :]
+    assert files[: len(of_download)] == of_download
+    assert own and all(key.startswith("artifacts/retry_pairs/") for key in own)
+
+
 def asked_again(golden: Undisturbed, step: str, home: Folder, recorded: list[Recorded]) -> int:
     """Requests beyond those of the undisturbed step: only what the part in flight at a kill had asked for."""
     expected, asked = golden.asked[step], golden.servers.asked(step) - home.asked_before
@@ -139,7 +164,7 @@ def asked_again(golden: Undisturbed, step: str, home: Folder, recorded: list[Rec
     parts = {part_of[thing] for thing in again}
     assert len(parts) <= len(recorded), again
     assert not {(PHASES[step], part) for part in parts} & recorded[0], "what was recorded is asked for again"
-    if step == "download_pairs":
+    if step in ASK_THE_WEB:
         assert all(again[path] <= len(recorded) * expected[path] for path in again)
     else:
         assert again.total() <= NUM_ASKED_AT_ONCE * len(recorded), again
