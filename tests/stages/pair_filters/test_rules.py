@@ -55,6 +55,21 @@ def test_an_expression_is_met_not_met_null_or_unreadable_row_by_row(expression: 
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "caption ILIKE 'buy % in % from % at % | shop_'",
+        "regexp_matches(caption, '(?is)^buy .* in .* from .* at .* \\| shop.$')",
+    ],
+)
+def test_captions_of_a_template_are_found_and_hostile_ones_end(template: str) -> None:
+    """The words of the template come 100,000 times: to try all ways to place them would take for ever."""
+    fitting = ["Buy shoes in red from Ed at home | Shop!", "BUY a\nhat in  from x at | % | shop."]
+    hostile = ["buy " + " in  from  at  | shop" * 100_000, "buy in from at |" * 100_000]
+    table = pa.table({"caption": [*fitting, *hostile, "You can buy shoes in red from Ed at home | Shop!"]})
+    assert states(template, table) == {"met": 2, "not met": 3}
+
+
+@pytest.mark.parametrize(
     ("expression", "words"),
     [
         ("random() < 0.5", r"rule 'mine' calls random\(\), whose result does not follow"),
