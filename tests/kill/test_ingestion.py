@@ -148,8 +148,10 @@ def hold_at_the_end(golden: Folder, step: str, at_death: dict[str, bytes], home:
 def hold_where_parts_are_taken_over(home: Folder) -> None:
     """The parts of the download are there by reference, and only the others have files of their own."""
     made = home.manifests()
-    files = [entry.key for part in made["retry_pairs"].parts for entry in part.files]
-    of_download = [entry.key for part in made["download_pairs"].parts for entry in part.files]
+    files, of_download = (
+        [entry.key for part in made[stage].parts if part.phase == "download" for entry in part.files]
+        for stage in ("retry_pairs", "download_pairs")
+    )
     own = files[len(of_download) :]
     assert files[: len(of_download)] == of_download
     assert own and all(key.startswith("artifacts/retry_pairs/") for key in own)
