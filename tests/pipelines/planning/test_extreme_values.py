@@ -17,6 +17,7 @@ from pipelines.planning.sources import PlannedSource, load_definitions, with_pin
 from pipelines.planning.stage_catalog import shipped_stages
 from stages.contract.recipe import LARGEST_BY_UNIT, LARGEST_FLOAT, LARGEST_INTEGER
 from stages.store.store import Store
+from tests.long import long
 from tests.pipelines.conftest import NeoSite, site, type_
 
 __all__ = ["site", "type_"]  # fixtures
@@ -105,7 +106,7 @@ def test_what_no_model_may_have_is_refused_before_anything_is_made(setting: str,
         apply_settings(pipeline, [f"{setting}={most + 1}"])
 
 
-@pytest.mark.parametrize("layers", [900, 10_000, 10**18])
+@pytest.mark.parametrize("layers", [long(900), 10_000, 10**18])
 def test_the_command_answers_in_little_memory(site: NeoSite, layers: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for command in ("plan", "estimate"):

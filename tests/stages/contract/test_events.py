@@ -7,7 +7,7 @@ from stages.contract.events import EVENT, Event, WarningPosted
 
 TAGS = {
     "waiting", "queued", "started", "phase", "progress", "part", "numbers", "picture", "checkpoint", "noticed", "ended",
-    "unsaved",
+    "unsaved", "busy",
 }  # fmt: skip
 
 
