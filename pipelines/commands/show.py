@@ -64,7 +64,7 @@ def _show_run(run: Run, command: CommandContext) -> None:
     command.say(*(f"  --set {setting}" for setting in run.request.settings))
     for record, end in attempts:
         ended = ": ".join(filter(None, (end.outcome, end.reason))) if end else at_work.get(record.number, "")
-        when = times_in_words(record.at_seconds, end.at_seconds if end else None)
+        when = times_in_words(record.at_seconds, end.stopped_at_seconds if end else None)
         command.say(f"  attempt {record.number} on {record.host}, process {record.process_id}, {when}: {ended}")
     command.say("", _steps_table(plan))
     document = {

@@ -47,7 +47,7 @@ def overview(facts: RunFacts) -> Iterator[str]:
             ("steps", f"{len(request.steps)}: {made} made here, {len(facts.heads) - made} reused, "
              f"{len(request.steps) - len(facts.heads)} not committed"),
             ("begun", f"{spelled(first.at_seconds)} UTC" if first else ""),
-            ("ended", f"{spelled(ended.at_seconds)} UTC" if ended else ""),
+            ("ended", f"{spelled(ended.stopped_at_seconds)} UTC" if ended else ""),
             ("by", asked.user if asked else ""),
             ("code", _commit(asked.commit, asked.is_changed) if asked else ""),
             ("store", facts.run.store.url),
@@ -194,7 +194,7 @@ def resources(facts: RunFacts) -> Iterator[str]:
     rows = []
     for record, end in facts.attempts[-MAX_ROWS:]:
         origin = record.origin
-        span = clock_time(end.at_seconds - record.at_seconds) if end else ""
+        span = clock_time(end.stopped_at_seconds - record.at_seconds) if end else ""
         rows.append(
             (
                 str(record.number),

@@ -82,7 +82,7 @@ def _listed(one: RunInBrief) -> ListedRun:
     for attempt in attempts:
         end = ends[attempt.number - 1]
         if end is not None or one.state == "running":
-            seconds += max(0.0, (end.at_seconds if end else time.time()) - attempt.at_seconds)
+            seconds += max(0.0, (end.stopped_at_seconds if end else time.time()) - attempt.at_seconds)
     last, last_end = (attempts[-1] if attempts else None), (ends[-1] if ends else None)
     return ListedRun(
         name=run.name,

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.runs.in_brief import RUNS_AT_A_TIME
 from pipelines.runs.outbox import Message, Outbox
-from pipelines.runs.run import AttemptEnd, AttemptOutcome, Run, all_runs
+from pipelines.runs.run import AttemptEnd, AttemptOutcome, AttemptRecord, Run, all_runs
 from pipelines.runs.settled import Settled, mark_settled, settled_runs
 from stages.artifacts.head import read_head
-from stages.commit.heartbeat import Observer
+from stages.commit.heartbeat import Observer, lived_seconds
 from stages.contract import StepEnded
 from stages.store.errors import MissingRecordError, TornRecordError
 from stages.store.record_kind import skip_unreadable
@@ -90,15 +90,17 @@ def end_dead_attempts(run: Run, observer: Observer, but: int | None = None) -> b
     observations = [one for one in run.open_attempts(observer) if one.record.number != but]
     dead = [observation for observation in observations if observation.life == "dead"]
     for observation in dead:
-        _end_dead(run, observation.record.number, observation.death_reason)
+        _end_dead(run, observation.record, observation.death_reason)
     return len(dead) == len(observations)
 
 
-def end_attempt(run: Run, number: int, outcome: AttemptOutcome, reason: str) -> None:
+def end_attempt(
+    run: Run, number: int, outcome: AttemptOutcome, reason: str, last_sign_seconds: float | None = None
+) -> None:
     """Queue the end of an attempt for MLflow, then record it. An end recorded earlier stays."""
     message = Message(kind="attempt_ended", attempt=number, outcome=outcome, reason=reason)
     Outbox(run.store, run.name).append(message)
-    run.end_attempt(number, outcome, reason)
+    run.end_attempt(number, outcome, reason, last_sign_seconds)
 
 
 def supersede(run: Run, why: str) -> list[int]:
@@ -106,26 +108,30 @@ def supersede(run: Run, why: str) -> list[int]:
 
     A driver that is still alive finds its attempt ended, or its claim taken over, and commits nothing more.
     """
-    numbers = [one.record.number for one in run.open_attempts()]
-    for number in numbers:
-        end_attempt(run, number, "superseded", why)
-    return numbers
+    records = [one.record for one in run.open_attempts()]
+    for record in records:
+        end_attempt(run, record.number, "superseded", why, _last_sign_seconds(run, record))
+    return [record.number for record in records]
 
 
-def _end_dead(run: Run, number: int, why: str) -> None:
+def _last_sign_seconds(run: Run, record: AttemptRecord) -> float:
+    return record.at_seconds + lived_seconds(run.store, run.heartbeat_key(record.number))
+
+
+def _end_dead(run: Run, record: AttemptRecord, why: str) -> None:
     """End a dead attempt: as `done` if every step is committed and only the end was not recorded, else as `killed`.
 
     Steps that it committed are reported again, since its last events may have died with it; MLflow pages that have
     them do not change.
     """
     manifests = {step.name: read_head(run.store, step.stage, step.fingerprint) for step in run.request.steps}
-    attempt = f"{run.name}-{number}"
+    attempt = f"{run.name}-{record.number}"
     unreported = [
         StepEnded(step=name, outcome="committed", items=manifest.items)
         for name, manifest in manifests.items()
         if manifest is not None and manifest.provenance.get("attempt") == attempt
     ]
     if unreported:
-        Outbox(run.store, run.name).append(Message(kind="events", attempt=number, events=tuple(unreported)))
+        Outbox(run.store, run.name).append(Message(kind="events", attempt=record.number, events=tuple(unreported)))
     outcome: AttemptOutcome = "done" if all(manifests.values()) else "killed"
-    end_attempt(run, number, outcome, why)
+    end_attempt(run, record.number, outcome, why, _last_sign_seconds(run, record))

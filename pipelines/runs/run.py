@@ -67,6 +67,14 @@ class AttemptEnd(_Record):
     at_seconds: float = Field(default_factory=time.time)
     reason: ReasonText = ""
     """Why the attempt ended, for people; '' if it is done."""
+    last_sign_seconds: float | None = None
+    """When its driver lived last, by its heartbeats, where another command recorded the end, maybe days later; None
+    where the driver did."""
+
+    @property
+    def stopped_at_seconds(self) -> float:
+        """When the attempt stopped working, as far as that is known."""
+        return self.at_seconds if self.last_sign_seconds is None else min(self.at_seconds, self.last_sign_seconds)
 
 
 class StopRequest(ProcessMark):
@@ -210,9 +218,11 @@ class Run:
                 return number
             number += 1
 
-    def end_attempt(self, number: int, outcome: AttemptOutcome, reason: str = "") -> bool:
+    def end_attempt(
+        self, number: int, outcome: AttemptOutcome, reason: str = "", last_sign_seconds: float | None = None
+    ) -> bool:
         """Record the end of an attempt. True if this call recorded it; an end recorded earlier stays."""
-        end = AttemptEnd(outcome=outcome, reason=reason)
+        end = AttemptEnd(outcome=outcome, reason=reason, last_sign_seconds=last_sign_seconds)
         with fault_point("attempt.ended"):
             return self.store.create_json(self.end_key(number), end.model_dump(mode="json"))
 

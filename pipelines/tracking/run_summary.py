@@ -118,7 +118,7 @@ class RunSummary:
         """Seconds that all attempts took up to the one that this message ends. Attempts that overlap count twice."""
         ends = {number: end for number, end in enumerate(self.run.ends(message.attempt - 1), start=1) if end}
         spans = [
-            end.at_seconds - record.at_seconds
+            end.stopped_at_seconds - record.at_seconds
             for record in self.run.first_attempts(message.attempt - 1)
             if (end := ends.get(record.number)) is not None
         ]

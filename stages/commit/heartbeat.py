@@ -128,6 +128,12 @@ class Heartbeat:
             self._stopped.wait(beat_seconds())
 
 
+def lived_seconds(store: Store, key: str) -> float:
+    """How long a process lived by its heartbeats: by the time that the beats took to write less than it did."""
+    beats = store.read(key)
+    return int(beats) * beat_seconds() if beats is not None and beats.isdigit() else 0.0
+
+
 @dataclass(frozen=True)
 class HeartbeatReading:
     """What an observer knows of a heartbeat."""

@@ -2,16 +2,18 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.planning.plan import decide
 from pipelines.planning.request import Request
+from pipelines.running.listed_runs import listed_runs
 from pipelines.runs.attempts import end_dead_attempts, reconcile
 from pipelines.runs.outbox import Outbox
 from pipelines.runs.run import AttemptRecord, Run, open_run
-from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heartbeat, Observer, ProcessMark
+from stages.commit.heartbeat import LOST_AFTER_VARIABLE, Heartbeat, Observer, ProcessMark, beat_seconds
 from stages.store.store import Store
 from tests.pipelines.conftest import NeoSite
 from tests.pipelines.running.test_execute_run import DATA, the_run, wait_until
@@ -89,6 +91,22 @@ def test_a_lost_attempt_is_ended_after_it_was_watched_long_enough(run: Run, monk
     wait_until(lambda: end_dead_attempts(run, observer))
     # Without a step everything that was asked for is made.
     assert (run.state(), run.end(1).reason) == ("done", "no heartbeat for 0.5 s")
+
+
+def test_a_driver_that_is_found_dead_a_day_later_has_worked_as_long_as_its_heart_beat(run: Run) -> None:
+    day_ago = time.time() - 86_400
+    gone = AttemptRecord(number=1, at_seconds=day_ago, **ProcessMark.here() | {"process_started_ticks": 1})
+    run.store.create_json(f"{run.folder}/attempts/1.json", gone.model_dump(mode="json"))
+    run.store.overwrite(run.heartbeat_key(1), b"30")
+    assert end_dead_attempts(run, Observer(run.store))
+    end = run.end(1)
+    assert end is not None and end.at_seconds > day_ago + 86_000
+    assert end.stopped_at_seconds - day_ago == pytest.approx(30 * beat_seconds())
+    ((listed,), _) = listed_runs(run.store, None)
+    assert listed.seconds == pytest.approx(30 * beat_seconds())
+    second = begin_here(run)
+    run.end_attempt(second, "interrupted")  # its own driver says so: no heartbeat is asked for
+    assert run.end(second).stopped_at_seconds == run.end(second).at_seconds
 
 
 def test_a_run_is_at_work_while_any_of_its_attempts_is(run: Run) -> None:
