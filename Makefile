@@ -52,7 +52,7 @@ $(OLD_VENV)/ready: $(VENV)/ready cluster/versions.py
 	@touch $@
 
 test-oldest-ray: $(OLD_VENV)/ready ## Run the tests of what calls Ray with the oldest Ray that is supported (some minutes)
-	$(OLD_VENV)/bin/python -m pytest $(TOGETHER) $(RAY_TESTS)
+	$(OLD_VENV)/bin/python -m pytest $(TOGETHER) -m "not kill" $(RAY_TESTS)
 
 test-hostile: $(VENV)/ready ## Hostile pictures, answers, tokenizers, texts and model folders from a printed seed, ten minutes; SEED=7 repeats them, MINUTES=2 is shorter
 	$(BIN)/python -m tests.hostile.fuzz $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))

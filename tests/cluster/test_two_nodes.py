@@ -10,6 +10,8 @@ import pytest
 from tests.cluster.own_process import run_main
 from tests.cluster.two_nodes import MIB
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:

@@ -196,6 +196,7 @@ def test_a_bug_fixed_in_the_file_of_a_submitted_run_runs(cluster: OnCluster, tmp
     assert cluster.neo("submit", f"{file}:mine", "--keep-code").code == 2
 
 
+@pytest.mark.long
 def test_ctrl_c_lets_go_of_a_run_and_cancel_stops_one_that_does_not_answer(cluster: OnCluster, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN_STAGE)
     asked = (f"{tmp_path}/mine.py:mine", "--set", "own.gate=/never/there")

@@ -106,6 +106,7 @@ def test_a_server_that_goes_down_in_the_middle(served: NeoSite, proxy: FaultProx
     ends_well(said)
 
 
+@pytest.mark.long
 def test_a_server_that_takes_seconds_for_each_call(served: NeoSite, proxy: FaultProxy, ends_well) -> None:
     proxy.delay_seconds = 2.0
     said = served.neo("run", SCORED, "--json")
@@ -114,6 +115,7 @@ def test_a_server_that_takes_seconds_for_each_call(served: NeoSite, proxy: Fault
     ends_well(said)
 
 
+@pytest.mark.long
 def test_a_server_whose_database_is_locked(served: NeoSite, server: MlflowServer, ends_well) -> None:
     with server.locked():
         said = served.neo("run", SCORED, "--json")
