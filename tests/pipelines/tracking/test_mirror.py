@@ -51,7 +51,7 @@ def test_a_tracker_that_is_away_is_said_so_and_everything_is_kept(site: NeoSite)
     said = site.neo("mirror", "--run", run.name)
     assert said.code == 3
     assert f"MLflow at {NOBODY}" in said.err and "nothing is lost" in said.err
-    assert said.last_line == f"Next: neo mirror --run {run.name} --site {site.file}"
+    assert said.last_line == f"Next: neo mirror --run {run.name} --site {site.file}   (once it answers)"
     assert Outbox(site.store, run.name).num_pending() == waiting
 
 
