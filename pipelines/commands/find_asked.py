@@ -18,7 +18,7 @@ from pipelines.exits import BadCommandError
 from pipelines.exposure import asked
 from pipelines.exposure.asked import Beginnings, Nodes
 from pipelines.exposure.holds import Doubts
-from pipelines.exposure.wanted import Wanted, joined
+from pipelines.exposure.wanted import joined, of_any
 from pipelines.exposure.weights import USERS
 from pipelines.lineage.graph import Node, lineage_of
 from pipelines.lineage.sought import Search, Sought, domain, is_host, names, pictures, sample_ids
@@ -117,11 +117,10 @@ def _by_lines(
     if not lines:
         raise question.wrong(f"{path} has no line to look for")
     found, search = _sought(command, _soughts(lines), nodes, doubts, keeps_values=True)
-    values = {line: found.found.get(line) or found.found.get(line.lower()) for line in lines}
+    values = {line: found.samples_of(line) for line in lines}
     missing = [line for line, samples in values.items() if not samples]
     named = _begin_by_ids(command, _soughts(missing), elsewhere, nodes, found)
-    known = {line: named.found.get(line) or named.found.get(line.lower()) for line in missing}
-    by_id = {line: samples for line, samples in known.items() if samples}
+    by_id = {line: samples for line in missing if (samples := named.samples_of(line))}
     values |= by_id
     missing = [line for line in missing if line not in by_id]
     title = clean(lines[0]) if path is None else f"{len(lines) - len(missing):,} of {len(lines):,} lines of {path}"
@@ -152,9 +151,7 @@ def _begin_by_ids(
     if not soughts or not others:
         return Beginnings()
     named, _ = _sought(command, soughts, others, Doubts(), keeps_values=True)
-    wanted = Wanted.of(())
-    for one in joined(named.holds.values()).values():
-        wanted |= one
+    wanted = of_any(joined(named.holds.values()))
     for short, hold in asked.of_wanted(nodes, wanted).holds.items():
         found.begin(short, hold)
     return named
@@ -212,8 +209,7 @@ def _by_maker(question: TypedQuestion, maker: str, nodes: Nodes, doubts: Doubts)
             "filter_pairs@2 with its number, code=DIGEST of a stage of your own, or a package such as pillow==11.0.0"
         )
     shorts = [node.short for node in chosen]
-    more = f" and {len(shorts) - MAX_CANDIDATES} more" if len(shorts) > MAX_CANDIDATES else ""
-    title = f"what {maker} made: {', '.join(shorts[:MAX_CANDIDATES])}{more}"
+    title = f"what {maker} made: {first_few(shorts, MAX_CANDIDATES)}"
     return Asked(asked.of_artifacts(chosen), title, {"asked": {"made_by": maker, "artifacts": shorts}}, doubts)
 
 

@@ -15,7 +15,7 @@ from pipelines.exposure.holds import Doubts, Holds, named, same_weights, short_o
 from pipelines.exposure.packed_documents import num_held
 from pipelines.exposure.readings import Readings, StepReads, read_all
 from pipelines.exposure.trainings import KnownTraining, trainings_of
-from pipelines.exposure.wanted import Hold, Wanted, ids_of
+from pipelines.exposure.wanted import Hold, Wanted, ids_of, of_any
 from pipelines.exposure.weights import CAPTIONER, Behind, NotKnown, behind
 from pipelines.lineage.graph import Node, all_nodes
 from pipelines.lineage.table_rows import part_tables, tables_of
@@ -260,9 +260,7 @@ def _num_held(artifact: Artifact, hold: Hold, first: int, holds: Holds) -> int:
     file_name = SAMPLE_TABLES.get(artifact.head.kind)
     if file_name is None:
         return 0
-    wanted = Wanted.of(())
-    for one in hold.values():
-        wanted |= one
+    wanted = of_any(hold)
     if wanted.is_every:
         return artifact.head.items.kept
     return _num_kept(artifact, file_name, wanted)

@@ -64,6 +64,10 @@ class Beginnings:
         """An artifact holds this by itself."""
         self.holds[short] = joined([self.holds.get(short, {}), hold])
 
+    def samples_of(self, typed: str) -> dict[str, None]:
+        """The ids of the samples that something typed led to; ids and digests may be typed in capitals."""
+        return self.found.get(typed) or self.found.get(typed.lower()) or {}
+
     @property
     def num_found(self) -> int:
         """Rows of tables that were found, kept or not."""

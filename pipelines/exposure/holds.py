@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Final
 
-from pipelines.exposure.wanted import ANY, Hold, Wanted, ids_of, joined
+from pipelines.exposure.wanted import ANY, Hold, Wanted, ids_of, joined, of_any
 from pipelines.lineage.finders import DRAWING_STAGE, DRAWN_INPUT
 from pipelines.lineage.graph import Node, step_name
 from pipelines.lineage.table_rows import part_tables, tables_of
@@ -199,13 +197,13 @@ def _handed_on(node: Node, nodes: Mapping[str, Node], holds: Mapping[str, Hold],
     held = {name: nodes[short_of(item)] for name, item in held_inputs(head).items() if short_of(item) in nodes}
     given = {name: holds[one.short] for name, one in held.items() if one.short in holds and one.kind not in WEIGHTS}
     if head.kind == kinds.Draw.kind and head.stage == DRAWING_STAGE:
-        return joined({name.removeprefix(DRAWN_INPUT): _of_any(hold)} for name, hold in given.items())
+        return joined({name.removeprefix(DRAWN_INPUT): of_any(hold)} for name, hold in given.items())
     if head.kind != kinds.Conversations.kind or not given:
         return joined(given.values())
     columns = {name: ABOUT_COLUMNS.get(held[name].kind) for name in given}
     talks = [hold for name, hold in given.items() if columns[name] is None]
     about = {
-        column: _of_any(joined(given[name] for name in given if columns[name] == column))
+        column: of_any(joined(given[name] for name in given if columns[name] == column))
         for column in filter(None, set(columns.values()))
     }
     try:
@@ -213,11 +211,6 @@ def _handed_on(node: Node, nodes: Mapping[str, Node], holds: Mapping[str, Hold],
     except StoreError as error:
         doubts.add(node.short, error)
         return joined(talks)
-
-
-def _of_any(hold: Hold) -> Wanted:
-    """What is held, whatever source it is of."""
-    return reduce(or_, hold.values())
 
 
 def conversations_about(conversations: Artifact, about: Mapping[str, Wanted]) -> Wanted:

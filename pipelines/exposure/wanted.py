@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stages.formats.sample_table import SAMPLE_ID_BYTES
@@ -79,6 +81,11 @@ def joined(holds: Iterable[Hold]) -> Hold:
         if wanted:
             found[source] = found[source] | wanted if source in found else wanted
     return found
+
+
+def of_any(hold: Hold) -> Wanted:
+    """What is held, whatever source it is of."""
+    return reduce(or_, hold.values(), Wanted.of(()))
 
 
 def places_in(ids: Ids, wanted: Ids) -> NDArray[np.int64]:
